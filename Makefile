@@ -1,0 +1,75 @@
+# Everything below runs in .venv, which the first command makes. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo serve stop status test test-slow test-gpu check bench format clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+INSTALL_LOG := build/install.log
+FAST := not gpu and not slow
+
+# Set, as some machines have it, every process would compile every module anew: many seconds each.
+export PYTHONDONTWRITEBYTECODE :=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_OFFLINE := 1
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(INSTALLED) ## run the main job once from nothing, show the scores, and end everything that was started
+	@$(PYTHON) -m flows.local demo $(ARGS)
+
+serve: $(INSTALLED) ## keep the Prefect server, a worker and the deployments up in the background
+	@$(PYTHON) -m flows.local serve
+
+stop: $(INSTALLED) ## end what serve left up
+	@$(PYTHON) -m flows.local stop
+
+status: $(INSTALLED) ## say what is up
+	@$(PYTHON) -m flows.local status
+
+test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
+	$(PYTHON) -m pytest -m "$(FAST)" $(ARGS)
+
+test-slow: $(INSTALLED) ## run the tests that take minutes
+	$(PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
+
+test-gpu: $(INSTALLED) ## run the tests that need a GPU
+	$(PYTHON) -m pytest -m gpu $(ARGS)
+
+check: $(INSTALLED) ## check format, lint and types, then run the tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+	$(PYTHON) -m pytest -m "$(FAST)"
+
+bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
+	$(PYTHON) -m comem_core.bench $(ARGS)
+
+format: $(INSTALLED) ## format the code and repair what ruff can
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean: ## end what is up, and remove what runs made (.comem) and caches; keeps .venv
+	@if [ -f $(INSTALLED) ]; then $(PYTHON) -m flows.local stop; fi
+	rm -rf .comem build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# torch comes first and pinned: a range takes the newest build, gigabytes of CUDA on a machine without a GPU.
+$(INSTALLED): pyproject.toml constraints.txt
+	@found=; for python in "$$COMEM_PYTHON" python3 python3.13 python3.12 python3.11; do \
+	  if [ -n "$$python" ] && "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    found=$$python; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo "error: Python 3.11 or newer is needed, with its venv module; found: $$(python3 --version 2>&1)." >&2; \
+	  echo "       Install one, or name it: make COMEM_PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi; \
+	mkdir -p $(dir $(INSTALL_LOG)); \
+	echo "installing into $(VENV) with $$($$found --version) (once, some minutes; log: $(INSTALL_LOG))"; \
+	start=$$SECONDS; \
+	{ { [ -x $(PYTHON) ] || $$found -m venv $(VENV); } && \
+	  $(VENV)/bin/pip install --no-compile torch==2.13.0 && \
+	  $(VENV)/bin/pip install --no-compile -c constraints.txt -e '.[dev]' && \
+	  { $(PYTHON) -m compileall -q -j 0 $(VENV)/lib || true; }; } >$(INSTALL_LOG) 2>&1 \
+	  || { tail -20 $(INSTALL_LOG) >&2; echo "error: the installation failed; the whole log is in $(INSTALL_LOG)" >&2; exit 1; }; \
+	touch $(INSTALLED); echo "installed in $$((SECONDS - start)) s"

@@ -1,0 +1,58 @@
+"""Backbones by name: one that ships with the project, a local folder, or a model of the hub; and their identity."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from comem_core.backbone.interface import Backbone
+from comem_core.backbone.qwen_vl import QwenVL
+
+SHIPPED = Path(__file__).parent / "shipped"
+FAMILIES: Mapping[str, type[QwenVL]] = {"qwen_vl": QwenVL}
+IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
+
+
+def backbone_folder(name: str) -> Path:
+    """Find the folder of a backbone: shipped, local, or in the hub's cache (downloaded where the hub is reachable).
+
+    Raises:
+        ValueError: there is no such model; what was looked for is named.
+    """
+    for folder in (SHIPPED / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
+    if name.count("/") != 1:
+        raise ValueError(f"no backbone {name!r}: not shipped ({shipped}), no folder with a config.json, no hub name")
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(IDENTITY_FILES)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"backbone {name!r} is neither shipped ({shipped}) nor in the local cache, and the hub was not reached: "
+            f"{error}. Give a local folder instead"
+        ) from error
+
+
+def load_backbone(
+    name: str, *, family: str = "qwen_vl", dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Backbone:
+    """Load a backbone by name; see `backbone_folder` for where it is looked for."""
+    if family not in FAMILIES:
+        raise ValueError(f"unknown backbone family {family!r}; expected one of {', '.join(FAMILIES)}")
+    backbone = FAMILIES[family].load(backbone_folder(name), dtype=dtype, device=device)
+    backbone.name = name
+    return backbone
+
+
+def backbone_fingerprint(folder: Path) -> str:
+    """Name a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
+    digest = hashlib.sha256()
+    paths = sorted(path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
+    for path in paths:
+        with path.open("rb") as stream:
+            digest.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,142 @@
+"""A few-million-parameter model of the real Qwen2.5-VL class with a tokenizer of its own, before any training.
+
+The vocabulary is closed: every word of the sentences and every name and value of the world is one token; anything else
+falls to bytes. What the model is trained on, and where it is stored, is not known here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from comem_core.backbone.qwen_vl import IMAGE_TOKEN, TURN_END, TURN_START, VIDEO_TOKEN, QwenImageProcessor, QwenVL
+
+PADDING, VISION_START, VISION_END = "<|endoftext|>", "<|vision_start|>", "<|vision_end|>"
+ROLES = ("system", "user", "assistant")
+SPECIAL_TOKENS = (PADDING, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_TOKEN, VIDEO_TOKEN)
+
+RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight", "attn.proj.weight")
+
+# The turn layout of the Qwen2-VL family: role header, pictures as vision-start, pad, vision-end; end token and newline.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyBackboneRecipe:
+    """The shape of a tiny Qwen2.5-VL. One visual token covers `2 * patch_size` pixels squared."""
+
+    width: int = 128
+    num_layers: int = 5
+    num_heads: int = 4
+    num_key_value_heads: int = 4
+    feed_forward_width: int = 384
+    vision_width: int = 96
+    vision_layers: int = 3
+    vision_heads: int = 3
+    vision_feed_forward_width: int = 192
+    patch_size: int = 8
+    max_image_pixels: int = 3600
+    # transformers' default of 0.02 is far too small for tied embeddings of this width: reading is not learnt with it.
+    initializer_range: float = 0.08
+    # What a layer adds to the residual stream starts small beside the embeddings, or copying a token is hard to learn.
+    residual_initializer_range: float = 0.01
+    seed: int = 0
+
+
+def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrainedTokenizerFast:
+    """One token for every word of `sentences` and every entry of `values`; all else falls to bytes."""
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = sorted({word for sentence in (*ROLES, *sentences) for word, _ in splitter.pre_tokenize_str(sentence)})
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*alphabet, *words]))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    # Whole words only, but for numbers and scripts that write without spaces; the space before a value belongs to its
+    # token. The newline is a token of its own, or a value behind a role header would swallow it.
+    tokenizer.add_tokens(
+        [AddedToken("\n", normalized=False)]
+        + [
+            AddedToken(value, lstrip=True, normalized=False, single_word=_has_spaces_around(value))
+            for value in sorted(set(values))
+        ]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=PADDING,
+        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_tiny(recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast) -> QwenVL:
+    """A random model of the recipe's shape, with its processor."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    head_width = recipe.width // recipe.num_heads
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": recipe.width,
+            "intermediate_size": recipe.feed_forward_width,
+            "num_hidden_layers": recipe.num_layers,
+            "num_attention_heads": recipe.num_heads,
+            "num_key_value_heads": recipe.num_key_value_heads,
+            "max_position_embeddings": 4096,
+            "initializer_range": recipe.initializer_range,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                # The family's shares of the rotary half-width for time, height and width: 16, 24, 24 of 64.
+                "mrope_section": [head_width // 8, head_width * 3 // 16, head_width * 3 // 16],
+            },
+            "bos_token_id": ids[PADDING],
+            "eos_token_id": ids[TURN_END],
+            "pad_token_id": ids[PADDING],
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": recipe.vision_layers,
+            "hidden_size": recipe.vision_width,
+            "intermediate_size": recipe.vision_feed_forward_width,
+            "num_heads": recipe.vision_heads,
+            "patch_size": recipe.patch_size,
+            "out_hidden_size": recipe.width,
+            "window_size": recipe.patch_size * 16,
+            "fullatt_block_indexes": list(range(recipe.vision_layers)),
+            "initializer_range": recipe.initializer_range,
+        },
+        image_token_id=ids[IMAGE_TOKEN],
+        video_token_id=ids[VIDEO_TOKEN],
+        vision_start_token_id=ids[VISION_START],
+        vision_end_token_id=ids[VISION_END],
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(recipe.seed)
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    for name, weight in model.named_parameters():
+        if name.endswith(RESIDUAL_OUTPUTS):
+            torch.nn.init.normal_(weight, std=recipe.residual_initializer_range)
+    pixels = Qwen2VLImageProcessorPil(
+        patch_size=recipe.patch_size,
+        merge_size=2,
+        temporal_patch_size=2,
+        min_pixels=(2 * recipe.patch_size) ** 2,
+        max_pixels=recipe.max_image_pixels,
+    )
+    return QwenVL(model, QwenImageProcessor(pixels, tokenizer, chat_template=CHAT_TEMPLATE), "tiny")
+
+
+def _has_spaces_around(text: str) -> bool:
+    """Whether a word in this script ends at a space or a mark: not so for Han, nor for digits before a Han unit."""
+    return not any(character.isdigit() or "\u4e00" <= character <= "\u9fff" for character in text)

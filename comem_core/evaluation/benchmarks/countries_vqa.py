@@ -1,0 +1,65 @@
+"""countries-vqa: what does this flag's country have as capital, currency, neighbour ...? In five languages.
+
+The data ship with the countries world, which also says how a row (country, attribute, language) becomes a question.
+Splits and metric are InfoSeek's: `unseen_entity` asks about countries that no training question is about,
+`unseen_question` about known countries what no training question asks of them.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+
+from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.metrics import normalise_answer, score_answer
+from comem_core.knowledge.items import Question
+from comem_core.worlds.countries import world
+
+DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
+
+
+@cache
+def revision() -> str:
+    """Name the shipped data by a hash of its files (16 hex digits)."""
+    digest = hashlib.sha256()
+    for name in DATA_FILES:
+        digest.update(hashlib.sha256((world.DATA / name).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def load(part: str) -> Iterator[Question]:
+    """Yield the questions of a part ("dev" or "test"). Raises ValueError for any other."""
+    if part not in world.PARTS:
+        raise ValueError(f"{world.BENCHMARK} has no part {part!r}; allowed are {', '.join(world.PARTS)}")
+    for question in world.benchmark_questions(part):
+        # An alias that normalises to nothing would make an empty answer right.
+        assert question.question_type == "numerical" or all(map(normalise_answer, question.answers)), question
+        yield question
+
+
+def seeds() -> Iterator[Question]:
+    """Yield the questions about train countries that no part of the benchmark asks."""
+    yield from world.seed_questions()
+
+
+@cache
+def held_out() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """Return the countries of dev and test, and the facts of train countries that dev or test ask for."""
+    questions = [question for part in world.PARTS for question in world.benchmark_questions(part)]
+    unseen_entity = frozenset(question.entity_id or "" for question in questions if question.split == "unseen_entity")
+    pairs = frozenset((question.entity_id or "", question.attribute or "") for question in questions)
+    return unseen_entity, pairs
+
+
+COUNTRIES_VQA = Benchmark(
+    name=world.BENCHMARK,
+    source=world.ITEM_SOURCE,
+    licence=world.ITEM_LICENCE,
+    parts=world.PARTS,
+    splits=("unseen_question", "unseen_entity"),
+    cluster_by="entity_id",  # up to three drawings show one country, and its one item answers for all of them
+    revision=revision,
+    load=load,
+    score=score_answer,
+    seeds=seeds,
+    held_out=held_out,
+)

@@ -1,0 +1,15 @@
+"""The benchmarks by name."""
+
+from collections.abc import Mapping
+
+from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.benchmarks.countries_vqa import COUNTRIES_VQA
+
+BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in (COUNTRIES_VQA,)}
+
+
+def benchmark_named(name: str) -> Benchmark:
+    """Return a benchmark by name. Raises ValueError that names the allowed ones."""
+    if name not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark: {name!r}; allowed are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,0 +1,203 @@
+"""The conditions under which a benchmark question is asked, as data, and which items each of them shows.
+
+Which items are shown depends on the set of questions, never on their order or on how they are batched.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from comem_core.knowledge.items import Question
+
+Place = Literal["nowhere", "prompt", "memory"]
+Choice = Literal["none", "retrieved", "other_question", "foreign", "gold"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How a question is asked. `place` is where items go; `choice` is which items.
+
+    `learned_nothing` asks for as many vectors as k memories have, filled with what an encoder knows of no item.
+    """
+
+    name: str
+    meaning: str
+    place: Place
+    choice: Choice
+    learned_nothing: bool = False
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    condition.name: condition
+    for condition in (
+        Condition(name="none", meaning="The question and its image, no item.", place="nowhere", choice="none"),
+        Condition(
+            name="text", meaning="The k retrieved items as prompt tokens (RAG).", place="prompt", choice="retrieved"
+        ),
+        Condition(name="memory", meaning="The memories of the k retrieved items.", place="memory", choice="retrieved"),
+        Condition(
+            name="shuffled",
+            meaning="As many memories of items that were retrieved for a question about another entity.",
+            place="memory",
+            choice="other_question",
+        ),
+        Condition(
+            name="foreign", meaning="k memories of items of a different corpus.", place="memory", choice="foreign"
+        ),
+        Condition(
+            name="empty",
+            meaning="As many vectors as k memories have, that stand for no item.",
+            place="memory",
+            choice="none",
+            learned_nothing=True,
+        ),
+        Condition(name="oracle", meaning="The memory of the gold item alone.", place="memory", choice="gold"),
+        Condition(name="text_gold", meaning="The gold item alone as prompt tokens.", place="prompt", choice="gold"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedQuestion:
+    """A question without its picture, as a row of the question table has it."""
+
+    question_id: str
+    language: str
+    image_id: str
+    entity_id: str | None = None
+    gold_item_id: str | None = None
+
+
+Asked = Question | AskedQuestion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What there is to show. `entity_of` maps items to entities, `foreign` lists items of a different corpus."""
+
+    retrieved: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    entity_of: Mapping[str, str | None] = field(default_factory=dict)
+    foreign: Sequence[str] = ()
+
+
+def condition_named(name: str) -> Condition:
+    """Return a condition by name. Raises ValueError that names the allowed ones."""
+    if name not in CONDITIONS:
+        raise ValueError(f"unknown condition: {name!r}; allowed are {', '.join(CONDITIONS)}")
+    return CONDITIONS[name]
+
+
+class ItemChooser:
+    """Chooses the items that each question of a benchmark is shown under each condition."""
+
+    def __init__(self, questions: Iterable[Asked], shown: Shown):
+        self._questions = {question.question_id: question for question in questions}
+        self._shown = shown
+        languages = {question.language for question in self._questions.values()}
+        self._rings = {language: self._ring(language) for language in sorted(languages)}
+        self._whole_ring = self._ring(None)
+        self._foreign = sorted(shown.foreign, key=_hash)
+
+    def items_for(self, condition: str, question_id: str, *, k: int) -> tuple[str, ...]:
+        """Return the ids of the items to show, in rank order; at most k, fewer where fewer were retrieved.
+
+        Raises ValueError for an unknown condition or question, k < 1, or a question without what the condition needs.
+        """
+        choice = condition_named(condition).choice
+        if question_id not in self._questions:
+            raise ValueError(f"question {question_id!r} is not among the {len(self._questions)} questions given")
+        if k < 1:
+            raise ValueError(f"k is the number of items to show, at least 1; found {k}")
+        question = self._questions[question_id]
+        match choice:
+            case "none":
+                return ()
+            case "retrieved":
+                return tuple(self._retrieved(question)[:k])
+            case "gold":
+                return (self._gold(question),)
+            case "foreign":
+                return self._foreign_items(question, k=k)
+            case "other_question":
+                return self._items_of_another(question, k=k)
+
+    def _retrieved(self, question: Asked) -> Sequence[str]:
+        if question.question_id not in self._shown.retrieved:
+            raise ValueError(f"question {question.question_id!r} has no retrieved items; retrieve for it first")
+        return self._shown.retrieved[question.question_id]
+
+    def _gold(self, question: Asked) -> str:
+        if question.gold_item_id is None:
+            raise ValueError(f"question {question.question_id!r} has no gold item, so it has no oracle condition")
+        return question.gold_item_id
+
+    def _foreign_items(self, question: Asked, *, k: int) -> tuple[str, ...]:
+        if len(self._foreign) < k:
+            raise ValueError(f"the condition foreign needs at least {k} foreign items; found {len(self._foreign)}")
+        start = int(_hash(question.question_id), 16) % len(self._foreign)
+        return tuple(self._foreign[(start + step) % len(self._foreign)] for step in range(k))
+
+    def _items_of_another(self, question: Asked, *, k: int) -> tuple[str, ...]:
+        """Take the items of the next question on the ring; go further only where items of its own must be left out."""
+        own = self._retrieved(question)
+        num_wanted, chosen = min(k, len(own)), []
+        for donor in self._donors(question):
+            for item_id in self._retrieved(donor):
+                if len(chosen) == num_wanted:
+                    return tuple(chosen)
+                if item_id not in chosen and item_id not in own and not self._is_about(item_id, question):
+                    chosen.append(item_id)
+        if len(chosen) == num_wanted:
+            return tuple(chosen)
+        raise ValueError(
+            f"question {question.question_id!r} can be shown only {len(chosen)} of {num_wanted} items of questions "
+            "about other entities; give more questions, or lower k"
+        )
+
+    def _is_about(self, item_id: str, question: Asked) -> bool:
+        if item_id == question.gold_item_id:
+            return True
+        return question.entity_id is not None and self._shown.entity_of.get(item_id) == question.entity_id
+
+    def _donors(self, question: Asked) -> Iterator[Asked]:
+        for ring in (self._rings[question.language], self._whole_ring):
+            yield from ring.others(question)
+
+    def _ring(self, language: str | None) -> "_Ring":
+        return _Ring([each for each in self._questions.values() if language in (None, each.language)])
+
+
+class _Ring:
+    """Questions in a fixed pseudo-random circle, entity by entity.
+
+    A step by the size of the largest entity leaves the entity. As every question takes the same step, every question
+    lends its items to exactly one other (while no entity has more than half of the questions).
+    """
+
+    def __init__(self, questions: Sequence[Asked]):
+        self._circle = sorted(
+            questions, key=lambda each: (_hash(_entity(each)), _entity(each), _hash(each.question_id), each.question_id)
+        )
+        self._place = {question.question_id: place for place, question in enumerate(self._circle)}
+        sizes: dict[str, int] = {}
+        for question in questions:
+            sizes[_entity(question)] = sizes.get(_entity(question), 0) + 1
+        self._step = max(sizes.values(), default=0)
+
+    def others(self, question: Asked) -> Iterator[Asked]:
+        """Yield the questions about other entities, the next on the circle first."""
+        start = self._place[question.question_id] + self._step
+        for further in range(len(self._circle)):
+            donor = self._circle[(start + further) % len(self._circle)]
+            if _entity(donor) != _entity(question):
+                yield donor
+
+
+def _entity(question: Asked) -> str:
+    """Return what a question is about: its entity, or its image where the entity is not known."""
+    return question.entity_id or question.image_id
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

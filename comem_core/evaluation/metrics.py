@@ -1,0 +1,217 @@
+"""InfoSeek's official metric: is one answer right, what is the score of a split, what is the final score.
+
+Written from the description of edchengg/infoseek_eval (Chen et al. 2023, arXiv 2302.11713) and equal to it, its quirks
+included, under `normalisation="official"`:
+
+- only ASCII punctuation is dropped, and a hyphen leaves no gap ("Guinea-Bissau" becomes "guineabissau");
+- "a", "an" and "the" are dropped as English articles in every language;
+- a leading decimal point is lost (".5" is read as 5), while "0.5" is read as it stands;
+- an answer without a number is the range [0, 0], so it is right where the accepted range holds zero;
+- an answer that normalises to nothing is right where an alias does too.
+
+`normalisation="unicode"` is ours and never the default. It adds, before the official steps: Unicode form NFKC
+(full-width letters and digits, composed accents), decimal digits of every script as ASCII digits, Arabic separators,
+Unicode dashes and minus signs, no punctuation of any script, no invisible direction marks; and it mends the last three
+quirks. Letters and marks of every script stay in both.
+"""
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+Normalisation = Literal["official", "unicode"]
+QuestionType = Literal["string", "numerical", "time"]
+NumberOrRange = float | tuple[float, float]
+
+ZERO_PERCENT = 1e-12
+"""What the official harmonic mean puts in the place of a score of 0 percent."""
+
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_NUMBER = re.compile(r"[-+]?[.]?\d+(?:,\d\d\d)*[.]?\d*(?:[eE][-+]?\d+)?")
+_DIRECTION_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+_SAME_SIGN = str.maketrans(
+    {
+        "\u066b": ".",
+        "\u066c": ",",
+        "\u2212": "-",
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2012": "-",
+        "\u2013": "-",
+        "\u2014": "-",
+    }
+    | dict.fromkeys(_DIRECTION_MARKS)
+)
+
+
+class GoldAnswers(Protocol):
+    """What scoring needs of a question; `comem_core.knowledge.items.Question` has it."""
+
+    @property
+    def question_type(self) -> str: ...
+    @property
+    def answers(self) -> tuple[str, ...]: ...
+    @property
+    def answer_low(self) -> float | None: ...
+    @property
+    def answer_high(self) -> float | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gold:
+    """Gold answers on their own. `answer_low` and `answer_high` are set for numerical questions only."""
+
+    question_type: str = "string"
+    answers: tuple[str, ...] = ()
+    answer_low: float | None = None
+    answer_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the metric says of one answer: `correct` is 1.0 or 0.0; `unparsable` means there was no answer in it."""
+
+    correct: float
+    unparsable: bool
+
+
+def normalise_answer(text: str, *, normalisation: Normalisation = "official") -> str:
+    """Bring an answer or an alias into the form in which two of them are compared."""
+    if _is_unicode(normalisation):
+        text = _plain_characters(text)
+        text = "".join(sign for sign in text if not unicodedata.category(sign).startswith("P"))
+    without_punctuation = text.lower().translate(_ASCII_PUNCTUATION)
+    return " ".join(_ARTICLE.sub(" ", without_punctuation).split())
+
+
+def matches_any(answer: str, aliases: Sequence[str], *, normalisation: Normalisation = "official") -> bool:
+    """Say whether the answer equals one of the aliases once both are normalised."""
+    normal = normalise_answer(answer, normalisation=normalisation)
+    if not normal and _is_unicode(normalisation):
+        return False
+    return any(normal == normalise_answer(alias, normalisation=normalisation) for alias in aliases)
+
+
+def parse_number(text: str, *, normalisation: Normalisation = "official") -> NumberOrRange | None:
+    """Read the first number of a text, or its first two as a range; None when it holds no number.
+
+    A hyphen behind a digit separates two numbers ("9-10"); anywhere else it is a sign. Of two numbers in descending
+    order only the first is kept ("10 km, 6 miles" is 10).
+    """
+    numbers = numbers_in(text, normalisation=normalisation)[:2]
+    if len(numbers) == 2 and numbers[0] <= numbers[1]:
+        return numbers[0], numbers[1]
+    return numbers[0] if numbers else None
+
+
+def numbers_in(text: str, *, normalisation: Normalisation = "official") -> list[float]:
+    """Read all numbers of a text, in order: with thousands commas, decimal points and exponents."""
+    if _is_unicode(normalisation):
+        text = _plain_characters(text)
+    found = [_to_float(each, normalisation) for each in _NUMBER.findall(_split_ranges(text))]
+    return [number for number in found if number is not None]
+
+
+def is_number_right(number: NumberOrRange, *, low: float, high: float) -> bool:
+    """Say whether a number lies in the accepted range, or a range lies in it or overlaps it by half (IoU >= 0.5)."""
+    if not isinstance(number, tuple):
+        return low <= number <= high
+    if all(low <= end <= high for end in number):
+        return True
+    return interval_overlap(number, (low, high)) >= 0.5 - 1e-12
+
+
+def interval_overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return intersection over union of two ranges; lengths carry 1e-12, as the official code has it."""
+    shared = max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
+    union = (first[1] - first[0] + 1e-12) + (second[1] - second[0] + 1e-12) - shared
+    return shared / union if union else 0.0
+
+
+def score_answer(answer: str, gold: GoldAnswers, *, normalisation: Normalisation = "official") -> Scored:
+    """Score one extracted answer against the gold answers of its question.
+
+    Raises ValueError for gold answers that cannot be scored: an unknown type, no alias, a range without ends.
+    """
+    _check_gold(gold)
+    unparsable = is_unparsable(answer, gold.question_type, normalisation=normalisation)
+    if gold.question_type != "numerical":
+        return Scored(float(matches_any(answer, gold.answers, normalisation=normalisation)), unparsable)
+    if unparsable and _is_unicode(normalisation):
+        return Scored(0.0, unparsable)
+    number = parse_number(answer, normalisation=normalisation)
+    assert gold.answer_low is not None and gold.answer_high is not None
+    right = is_number_right((0.0, 0.0) if number is None else number, low=gold.answer_low, high=gold.answer_high)
+    return Scored(float(right), unparsable)
+
+
+def is_unparsable(answer: str, question_type: str, *, normalisation: Normalisation = "official") -> bool:
+    """Say whether there is nothing to score: no letter or digit left, or no number where a number was asked for."""
+    if question_type == "numerical":
+        return parse_number(answer, normalisation=normalisation) is None
+    return not normalise_answer(answer, normalisation=normalisation)
+
+
+def split_score(correct: Sequence[float]) -> float:
+    """Return the mean over all questions of a split, in percent, rounded to 2 decimals."""
+    if not len(correct):
+        raise ValueError("a split without any scored answer has no score; leave it out or score its questions first")
+    return round(sum(correct) / len(correct) * 100, 2)
+
+
+def final_score(splits: Mapping[str, Sequence[float]]) -> float:
+    """Return the harmonic mean of the split scores in percent; the split scores are rounded first, as officially."""
+    return round(harmonic_mean([split_score(correct) for correct in splits.values()]), 2)
+
+
+def harmonic_mean(percents: Sequence[float]) -> float:
+    """Return the harmonic mean; a zero counts as `ZERO_PERCENT`, so that one zero makes the mean (almost) zero."""
+    if not len(percents):
+        raise ValueError("the harmonic mean of no scores does not exist; give the score of at least one split")
+    return len(percents) / sum(1 / (percent or ZERO_PERCENT) for percent in percents)
+
+
+def _is_unicode(normalisation: str) -> bool:
+    if normalisation not in get_args(Normalisation):
+        allowed = ", ".join(get_args(Normalisation))
+        raise ValueError(f"unknown normalisation: {normalisation!r}; allowed are {allowed}")
+    return normalisation == "unicode"
+
+
+def _plain_characters(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).translate(_SAME_SIGN)
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
+
+
+def _split_ranges(text: str) -> str:
+    return "".join(
+        " - " if sign == "-" and place and text[place - 1].isdigit() else sign for place, sign in enumerate(text)
+    )
+
+
+def _to_float(number: str, normalisation: Normalisation) -> float | None:
+    """Read one match; None for a match such as "-.5.3", on which the official code stops with an error."""
+    number = number.replace(",", "")
+    number = number.rstrip(".") if normalisation == "unicode" else number.strip(".")
+    if number.count(".") > 1:
+        number = number.split(".")[0]
+    try:
+        return float(number)
+    except ValueError:
+        return None
+
+
+def _check_gold(gold: GoldAnswers) -> None:
+    if gold.question_type not in get_args(QuestionType):
+        allowed = ", ".join(get_args(QuestionType))
+        raise ValueError(f"unknown question type: {gold.question_type!r}; allowed are {allowed}")
+    if gold.question_type != "numerical":
+        if not gold.answers:
+            raise ValueError(f"a {gold.question_type} question has no gold answer, so no answer to it can be scored")
+    elif gold.answer_low is None or gold.answer_high is None or not gold.answer_low <= gold.answer_high:
+        found = f"answer_low={gold.answer_low}, answer_high={gold.answer_high}"
+        raise ValueError(f"a numerical question needs answer_low <= answer_high; found {found}")

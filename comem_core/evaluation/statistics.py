@@ -1,0 +1,232 @@
+"""How sure a score is: intervals and paired differences, resampled by cluster. Knows arrays, not benchmarks.
+
+Questions about one image share its luck, so whole clusters (images, or entities) are drawn, never single questions.
+Everything is in the unit of the input (fractions of 1). The same rows in another order give the same numbers.
+
+Shapes: N questions, C clusters, S splits, R resamples.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import beta
+
+from comem_core.evaluation.metrics import ZERO_PERCENT
+
+Word = Literal["better", "worse", "tied"]
+
+_ZERO_FRACTION = ZERO_PERCENT / 100
+_CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How an interval is computed. The seed decides the drawn clusters, so equal input gives equal output."""
+
+    num_resamples: int = 2000
+    num_swaps: int = 9999
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its interval; `low` and `high` are None where a split has one cluster only: nothing can be said."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    num_clusters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """First minus second on the same questions, its interval, and the two-sided p-value of "no difference"."""
+
+    value: float
+    low: float | None
+    high: float | None
+    p_value: float
+    n: int
+    num_clusters: int
+
+    def word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
+        """Say `better` or `worse` when the p-value is below alpha and the interval leaves out zero, else `tied`."""
+        p_value = self.p_value if p_adjusted is None else p_adjusted
+        if p_value >= alpha or self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return "tied"
+        return "better" if self.value > 0 else "worse"
+
+
+def score_interval(
+    correct: Sequence[float] | np.ndarray,
+    clusters: Sequence[str],
+    *,
+    splits: Sequence[str] | None = None,
+    resampling: Resampling | None = None,
+) -> Interval:
+    """Return the mean of `correct`, or with several splits the harmonic mean of the split means, with its interval.
+
+    Percentile bootstrap over clusters, drawn separately among those that occur in the same splits. Where every answer
+    of a split is right (or every one wrong) resampling cannot vary it: there the exact binomial bound on its number of
+    clusters takes the place, so that 0 of 20 never reads as "certainly zero".
+    """
+    resampling = resampling or Resampling()
+    table = _Clusters(clusters, splits, num_values=len(correct))
+    sums_CS = table.sums(correct)
+    value = float(_combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
+    low, high = None, None
+    if table.can_be_resampled:
+        means_RS = np.concatenate([w_RC @ sums_CS / (w_RC @ table.counts_CS) for w_RC in table.draws(resampling)])
+        low, high = _bounds(means_RS, table=table, sums_CS=sums_CS, resampling=resampling)
+    return Interval(value=value, low=low, high=high, n=len(correct), num_clusters=len(sums_CS))
+
+
+def paired_difference(
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    clusters: Sequence[str],
+    *,
+    splits: Sequence[str] | None = None,
+    resampling: Resampling | None = None,
+) -> Difference:
+    """Compare two conditions on the same questions: row i of `first` and of `second` answer the same question.
+
+    The interval is the cluster bootstrap of the difference (of means, or of harmonic means over splits). The p-value
+    comes from swapping the two conditions within whole clusters at random, which needs no normal distribution.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"paired answers come in equal numbers; found {len(first)} and {len(second)}")
+    resampling = resampling or Resampling()
+    table = _Clusters(clusters, splits, num_values=len(first))
+    first_CS, second_CS, counts_CS = table.sums(first), table.sums(second), table.counts_CS
+    value = float(_combine(first_CS.sum(0) / counts_CS.sum(0)) - _combine(second_CS.sum(0) / counts_CS.sum(0)))
+    low, high = None, None
+    if table.can_be_resampled:
+        drawn_R = np.concatenate(
+            [
+                _combine(w_RC @ first_CS / (w_RC @ counts_CS)) - _combine(w_RC @ second_CS / (w_RC @ counts_CS))
+                for w_RC in table.draws(resampling)
+            ]
+        )
+        low, high = _percentiles(drawn_R, resampling.confidence)
+    p_value = _swap_p_value(first_CS, second_CS, counts_CS=counts_CS, resampling=resampling)
+    return Difference(value=value, low=low, high=high, p_value=p_value, n=len(first), num_clusters=len(counts_CS))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+class _Clusters:
+    """Questions counted by cluster and split, and the strata of clusters that occur in the same splits."""
+
+    def __init__(self, clusters: Sequence[str], splits: Sequence[str] | None, *, num_values: int):
+        splits = ["all"] * num_values if splits is None else splits
+        if not num_values == len(clusters) == len(splits):
+            raise ValueError(
+                f"each answer needs a cluster and a split; found {num_values} answers, {len(clusters)} clusters "
+                f"and {len(splits)} splits"
+            )
+        if num_values == 0:
+            raise ValueError("no answers: a score needs at least one")
+        cluster_ids, cluster_N = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+        split_ids, split_N = np.unique(np.asarray(splits, dtype=str), return_inverse=True)
+        self._shape = (len(cluster_ids), len(split_ids))
+        self._cell_N = cluster_N * len(split_ids) + split_N
+        self.counts_CS = self.sums(np.ones(num_values))
+        _, stratum_C = np.unique(self.counts_CS > 0, axis=0, return_inverse=True)
+        self._strata = [np.flatnonzero(stratum_C == each) for each in np.unique(stratum_C)]
+
+    @property
+    def can_be_resampled(self) -> bool:
+        return bool((self.counts_CS > 0).sum(0).min() > 1)
+
+    def sums(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Add up values (N,) by cluster and split: (C, S)."""
+        values_N = np.asarray(values, dtype=np.float64)
+        if not np.isfinite(values_N).all():
+            raise ValueError("answers are scored with finite numbers; found NaN or infinity")
+        total = np.bincount(self._cell_N, weights=values_N, minlength=self._shape[0] * self._shape[1])
+        return total.reshape(self._shape)
+
+    def draws(self, resampling: Resampling) -> Iterator[np.ndarray]:
+        """Yield how often each cluster is drawn, in chunks of resamples: (R, C)."""
+        generator = np.random.default_rng(resampling.seed)
+        for start in range(0, resampling.num_resamples, _CHUNK):
+            num_draws = min(_CHUNK, resampling.num_resamples - start)
+            weights_RC = np.zeros((num_draws, self._shape[0]))
+            for members in self._strata:
+                weights_RC[:, members] = _draw_with_replacement(len(members), num_draws, generator)
+            yield weights_RC
+
+
+def _draw_with_replacement(num_members: int, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    drawn = generator.integers(num_members, size=(num_draws, num_members))
+    cells = drawn + np.arange(num_draws)[:, None] * num_members
+    return np.bincount(cells.ravel(), minlength=num_draws * num_members).reshape(num_draws, num_members)
+
+
+def _combine(means_S: np.ndarray) -> np.ndarray:
+    """Take the harmonic mean over the last axis; a single split is its own mean."""
+    if means_S.shape[-1] == 1:
+        return means_S[..., 0]
+    return means_S.shape[-1] / (1 / np.where(means_S == 0, _ZERO_FRACTION, means_S)).sum(-1)
+
+
+def _percentiles(drawn_R: np.ndarray, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _bounds(
+    means_RS: np.ndarray, *, table: _Clusters, sums_CS: np.ndarray, resampling: Resampling
+) -> tuple[float, float]:
+    """Return the percentile interval; with an all-right or all-wrong split, that of the split intervals' ends."""
+    mean_S = sums_CS.sum(0) / table.counts_CS.sum(0)
+    constant_S = (mean_S == 0) | (mean_S == 1)
+    if not constant_S.any():
+        return _percentiles(_combine(means_RS), resampling.confidence)
+    ends = [_percentiles(means_RS[:, split], resampling.confidence) for split in range(len(mean_S))]
+    for split in np.flatnonzero(constant_S):
+        num_clusters = int((table.counts_CS[:, split] > 0).sum())
+        ends[split] = _exact_binomial(int(mean_S[split]) * num_clusters, num_clusters, resampling.confidence)
+    low_S, high_S = np.array(ends).T
+    return float(_combine(low_S)), float(_combine(high_S))
+
+
+def _exact_binomial(num_right: int, num: int, confidence: float) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if num_right == 0 else float(beta.ppf(tail, num_right, num - num_right + 1))
+    high = 1.0 if num_right == num else float(beta.ppf(1 - tail, num_right + 1, num - num_right))
+    return low, high
+
+
+def _swap_p_value(
+    first_CS: np.ndarray, second_CS: np.ndarray, *, counts_CS: np.ndarray, resampling: Resampling
+) -> float:
+    """Return how often a difference at least as large appears when conditions are swapped within random clusters."""
+    middle_S, half_CS, count_S = (first_CS + second_CS).sum(0) / 2, (first_CS - second_CS) / 2, counts_CS.sum(0)
+    observed = abs(_difference(half_CS.sum(0), middle_S, count_S))
+    generator = np.random.default_rng(resampling.seed + 1)
+    num_as_large = 0
+    for start in range(0, resampling.num_swaps, _CHUNK):
+        shape = (min(_CHUNK, resampling.num_swaps - start), len(half_CS))
+        signs_RC = generator.integers(2, size=shape) * 2.0 - 1.0
+        swapped_R = _difference(signs_RC @ half_CS, middle_S, count_S)
+        num_as_large += int((np.abs(swapped_R) >= observed - 1e-12).sum())
+    return (num_as_large + 1) / (resampling.num_swaps + 1)
+
+
+def _difference(half_S: np.ndarray, middle_S: np.ndarray, count_S: np.ndarray) -> np.ndarray:
+    return _combine((middle_S + half_S) / count_S) - _combine((middle_S - half_S) / count_S)

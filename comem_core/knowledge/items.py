@@ -1,0 +1,68 @@
+"""Knowledge items and questions: the two kinds of input, as plain values named by their content.
+
+Knows nothing of files, models or where a row came from.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+
+def content_id(*parts: str | bytes) -> str:
+    """Name content by a short hash (16 hex digits of SHA-256) over length-prefixed parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeItem:
+    """One image and one text, with language, source and licence. `image` is an encoded picture (PNG, JPEG, WebP)."""
+
+    image: bytes
+    text: str
+    language: str
+    source: str
+    licence: str
+    title: str | None = None
+    entity_id: str | None = None
+
+    @cached_property
+    def image_id(self) -> str:
+        return content_id(self.image)
+
+    @cached_property
+    def item_id(self) -> str:
+        """A hash of what a reader can see, so that equal items from two sources are one item."""
+        return content_id(self.image, self.text, self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question about one image, with its gold answers.
+
+    `answer_low`/`answer_high` bound a right number and are set for `question_type == "numerical"` only.
+    `origin` is `seed` (from a benchmark's training split) or `asked` (by the VLM itself).
+    """
+
+    question_id: str
+    question: str
+    image: bytes
+    language: str
+    answers: tuple[str, ...]
+    question_type: str = "string"
+    answer_low: float | None = None
+    answer_high: float | None = None
+    benchmark: str | None = None
+    split: str | None = None
+    attribute: str | None = None
+    entity_id: str | None = None
+    gold_item_id: str | None = None
+    origin: str = "seed"
+
+    @cached_property
+    def image_id(self) -> str:
+        return content_id(self.image)

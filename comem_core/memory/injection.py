@@ -1,0 +1,43 @@
+"""Memory into the reader's input: vectors before the query, the query shifted behind them.
+
+Shapes: B questions, L query tokens, K·M memory vectors of one question, P padded length, D width. The order is
+[memory of rank 1 ; ... ; memory of rank k ; query], before the system turn (paper section 3; item order is ours: rank
+1 first in training and at inference). Memory takes positions 0 .. K·M-1 on all axes; the query's own positions are
+shifted by exactly K·M. Positions stay int64: in bfloat16, integers above 256 would be rounded.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from comem_core.backbone.interface import Embedded
+
+
+def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:
+    """Put each question's memory (its own number of vectors, D) before its query; the result is left-padded anew.
+
+    Raises:
+        ValueError: not one memory a question, or a width other than the reader's.
+    """
+    b, _, d = query.embeds_BLD.shape
+    if len(memories) != b:
+        raise ValueError(f"{len(memories)} memories for {b} questions; expected one a question (it may be empty)")
+    if wrong := [tuple(memory.shape) for memory in memories if memory.ndim != 2 or memory.shape[1] != d]:
+        raise ValueError(
+            f"memory of shape {wrong[0]}, but this reader takes (vectors, {d}); was it made by another encoder?"
+        )
+    lengths = [len(memory) + int(mask.sum()) for memory, mask in zip(memories, query.mask_BL, strict=True)]
+    padded = max(lengths)
+    embeds_BPD = query.embeds_BLD.new_zeros(b, padded, d)
+    mask_BP = query.mask_BL.new_zeros(b, padded)
+    positions_3BP = query.positions_3BL.new_zeros(3, b, padded)
+    rows = []
+    for row, memory in enumerate(memories):
+        own = query.mask_BL[row]
+        start = padded - lengths[row]
+        rows.append(torch.cat([embeds_BPD[row, :start], memory.to(embeds_BPD), query.embeds_BLD[row, own]]))
+        mask_BP[row, start:] = True
+        positions_3BP[:, row, start : start + len(memory)] = torch.arange(len(memory), device=positions_3BP.device)
+        positions_3BP[:, row, start + len(memory) :] = query.positions_3BL[:, row, own] + len(memory)
+    return Embedded(torch.stack(rows), mask_BP, positions_3BP)

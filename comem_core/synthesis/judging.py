@@ -1,0 +1,98 @@
+"""What judging says of a draft: is the answer right, is it in the items, would it have come without them.
+
+Pure functions of texts; no model runs here. The columns of `verdict` are returned as a dict.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from comem_core.evaluation.metrics import Normalisation, normalise_answer, numbers_in, score_answer
+from comem_core.knowledge.items import Question
+
+BY_METRIC = "infoseek"
+BY_CONSISTENCY = "consistency"
+
+_WRITTEN_WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+def judge(
+    answer: str,
+    question: Question,
+    *,
+    item_texts: Sequence[str],
+    answer_without_items: str,
+    second_answer: str | None = None,
+) -> dict[str, str | float | bool]:
+    """Judge an extracted answer; the result has the columns of `verdict` but `sample_id`.
+
+    - `judge`: which rule gave the scores: `infoseek` for a seed question (it has gold answers), `consistency` for one
+      that the VLM asked itself (it has none).
+    - `metric_score`: seed: the official metric, 1.0 or 0.0. Asked: 1.0 when `second_answer`, drawn again with the same
+      items, says the same.
+    - `answer_without_items`: what the VLM answers when it is shown no item.
+    - `without_score`: the same score for that answer: 1.0 means that the items were not needed.
+    - `grounded`: the answer stands in the text of one of the items.
+
+    Raises ValueError for an asked question without a second answer.
+    """
+    if question.origin == "seed":
+        metric_score = score_answer(answer, question).correct
+        without_score = score_answer(answer_without_items, question).correct
+    elif second_answer is None:
+        raise ValueError(f"question {question.question_id!r} was asked by the model; judging it needs a second answer")
+    else:
+        metric_score = float(agrees(answer, second_answer))
+        without_score = float(agrees(answer, answer_without_items))
+    return {
+        "judge": BY_METRIC if question.origin == "seed" else BY_CONSISTENCY,
+        "metric_score": metric_score,
+        "answer_without_items": answer_without_items,
+        "without_score": without_score,
+        "grounded": is_grounded(answer, item_texts, question_type=question.question_type),
+    }
+
+
+def agrees(first: str, second: str) -> bool:
+    """Say whether two answers are the same once normalised; two answers that say nothing do not agree."""
+    normal = normalise_answer(first, normalisation="unicode")
+    return bool(normal) and normal == normalise_answer(second, normalisation="unicode")
+
+
+def is_grounded(answer: str, item_texts: Sequence[str], *, question_type: str = "string") -> bool:
+    """Say whether the answer stands in one of the texts, as whole words; a number may be written another way."""
+    if question_type == "numerical" and (wanted := numbers_in(answer, normalisation="unicode")[:2]):
+        return any(set(wanted) <= set(numbers_in(text, normalisation="unicode")) for text in item_texts)
+    forms = (normalise_answer, _words_apart)
+    return any(
+        _stands_in(form(answer, normalisation="unicode"), form(text, normalisation="unicode"))
+        for form in forms
+        for text in item_texts
+    )
+
+
+def _stands_in(normal: str, text: str) -> bool:
+    """Find one normalised text in another, not as a part of a longer word."""
+    start = text.find(normal) if normal else -1
+    while start >= 0:
+        before, after = text[start - 1 : start], text[start + len(normal) :][:1]
+        if not _is_one_word(before, normal[0]) and not _is_one_word(after, normal[-1]):
+            return True
+        start = text.find(normal, start + 1)
+    return False
+
+
+def _is_one_word(neighbour: str, edge: str) -> bool:
+    """Say whether a letter, mark or digit beside an answer makes its edge a part of a longer word."""
+    if not neighbour or _is_written_without_spaces(edge):
+        return False
+    return unicodedata.category(neighbour)[0] in "LMN"
+
+
+def _words_apart(text: str, *, normalisation: Normalisation) -> str:
+    """Normalise with a space for each punctuation mark, so that "French/Arabic" is two words and not one."""
+    spaced = "".join(" " if unicodedata.category(sign).startswith("P") else sign for sign in text)
+    return normalise_answer(spaced, normalisation=normalisation)
+
+
+def _is_written_without_spaces(sign: str) -> bool:
+    return unicodedata.name(sign, "").startswith(_WRITTEN_WITHOUT_SPACES)

@@ -1,0 +1,105 @@
+"""Prompts as data: how items and questions become conversations. One JSON file a prompt set, one text a language.
+
+The layout is the paper's (reference code): a knowledge item for the encoder is a user turn (picture, remark) answered
+by the item's text; for the `text` condition each item is a user turn of its own, before the question's turn. Pictures
+stand before their text, in training and at inference alike.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TypeVar
+
+from comem_core.backbone.conversation import Conversation, Turn
+from comem_core.knowledge.items import KnowledgeItem, content_id
+
+# Reference code: every turn's text is cut at 5000 characters.
+MAX_CHARACTERS = 5000
+
+Text = TypeVar("Text")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """One set of prompts, by language, with a hash that names exactly these words."""
+
+    name: str
+    sha256: str
+    system: str
+    remark: dict[str, str]
+    item: dict[str, str]
+    question: dict[str, str]
+    ask: dict[str, dict[str, str]]
+
+    def _in(self, texts: Mapping[str, Text], language: str) -> Text:
+        if language not in texts:
+            raise ValueError(
+                f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}"
+            )
+        return texts[language]
+
+    def item_conversation(self, item: KnowledgeItem) -> Conversation:
+        """What the memory encoder reads: the item alone, no question in sight, no system turn."""
+        remark = self._in(self.remark, item.language)
+        return [Turn("user", (item.image, remark)), Turn("assistant", (item.text[:MAX_CHARACTERS],))]
+
+    def system_turn(self) -> Turn:
+        return Turn("system", (self.system,))
+
+    def item_turn(self, item: KnowledgeItem) -> Turn:
+        """An item as prompt tokens (condition `text`)."""
+        text = self._in(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
+        return Turn("user", (item.image, text))
+
+    def question_turn(self, question: str, image: bytes, language: str) -> Turn:
+        text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
+        return Turn("user", (image, text))
+
+    def conversation(
+        self,
+        question: str,
+        image: bytes,
+        language: str,
+        *,
+        items: Sequence[KnowledgeItem] = (),
+        answer: str | None = None,
+    ) -> Conversation:
+        """System turn, the items (if any) in rank order, the question, and the answer where it is known."""
+        turns = [self.system_turn(), *(self.item_turn(item) for item in items)]
+        turns.append(self.question_turn(question, image, language))
+        if answer is not None:
+            turns.append(Turn("assistant", (answer,)))
+        return turns
+
+    def ask_turn(self, kind: str, language: str) -> Turn:
+        """An instruction to ask a question of one kind, to stand behind an item."""
+        return Turn("user", (self._in(self.ask, language)[kind],))
+
+    def kinds(self, language: str) -> tuple[str, ...]:
+        """The kinds of question that can be asked for in a language."""
+        return tuple(self._in(self.ask, language))
+
+
+@lru_cache
+def prompt_set(name: str) -> PromptSet:
+    """Read a prompt set by name.
+
+    Raises:
+        ValueError: there is no such set; the known ones are named.
+    """
+    folder = resources.files(__name__)
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    if name not in known:
+        raise ValueError(f"unknown prompt set {name!r}; expected one of {', '.join(known)}")
+    raw = (folder / f"{name}.json").read_bytes()
+    data = json.loads(raw)
+    fields = {key: data[key] for key in ("system", "remark", "item", "question", "ask")}
+    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+
+
+def prompt_hash(conversation: Conversation) -> str:
+    """Name exactly what a model was asked: roles, texts and pictures in order (16 hex digits)."""
+    return content_id(*(part for turn in conversation for part in (turn.role, *turn.content)))

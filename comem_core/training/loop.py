@@ -1,0 +1,142 @@
+"""One training loop: an objective that can be asked for the loss of any step, AdamW, and a report after every step.
+
+A step's batch and its random state are functions of (seed, step) alone, so a run that was killed and resumed from a
+checkpoint ends with the same weights as an unbroken one. Knows no file, no Ray, no model family.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRecipe:
+    """AdamW with warm-up and cosine decay. Defaults are the authors' released script (lr 5e-5, clip 3.0 there)."""
+
+    num_steps: int
+    batch_size: int
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_ratio: float = 0.03
+    gradient_clip: float = 3.0
+    final_learning_rate_ratio: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one optimizer step did. `loss` is the training loss (nats per supervised token)."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    samples: int
+    tokens: int
+    seconds: float
+    measures: Mapping[str, float]
+
+
+class Objective(Protocol):
+    """Something that can be trained: its trainable parameters by name, and the loss of a numbered step."""
+
+    def trainable(self) -> Mapping[str, nn.Parameter]: ...
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss of this step's batch, and measures to report (`samples` and `tokens` are counted by the loop)."""
+        ...
+
+
+def learning_rate_at(step: int, recipe: OptimizerRecipe) -> float:
+    """Linear warm-up over `warmup_ratio` of the steps, then cosine down to the final ratio."""
+    warmup = max(1, round(recipe.num_steps * recipe.warmup_ratio))
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, recipe.num_steps - warmup)
+    floor = recipe.final_learning_rate_ratio
+    return recipe.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class Training:
+    """A run that can be saved after any step and continued from there."""
+
+    def __init__(self, objective: Objective, recipe: OptimizerRecipe):
+        self.objective, self.recipe, self.step = objective, recipe, 0
+        self.parameters = dict(objective.trainable())
+        if not self.parameters:
+            raise ValueError("nothing to train: the objective names no trainable parameter")
+        # No decay on biases and norms (one-dimensional), as in the authors' script.
+        decayed = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
+        others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+        )
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.recipe.num_steps
+
+    def run(self, on_step: Callable[[StepReport], None], *, until: int | None = None) -> None:
+        """Train up to step `until` (default: the recipe's end), reporting every step."""
+        while self.step < min(self.recipe.num_steps, until if until is not None else self.recipe.num_steps):
+            on_step(self._one_step())
+
+    def _one_step(self) -> StepReport:
+        started = time.perf_counter()
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        rate = learning_rate_at(self.step, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, measures = self.objective.loss(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._average_over_workers()
+        nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        return StepReport(
+            step=self.step,
+            loss=float(loss.detach()),
+            learning_rate=rate,
+            samples=self.step * self.recipe.batch_size,
+            tokens=int(measures.get("tokens", 0)),
+            seconds=time.perf_counter() - started,
+            measures={name: value for name, value in measures.items() if name != "tokens"},
+        )
+
+    def _average_over_workers(self) -> None:
+        """Average gradients where several workers each took a part of the batch."""
+        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+            return
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)
+                parameter.grad /= distributed.get_world_size()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "step": self.step,
+            "parameters": {name: parameter.detach().cpu() for name, parameter in self.parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; its parameter names must be exactly ours."""
+        missing, extra = self.parameters.keys() - state["parameters"], state["parameters"].keys() - self.parameters
+        if missing or extra:
+            raise ValueError(
+                f"checkpoint of another model: missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
+            )
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state["parameters"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]

@@ -1,0 +1,27 @@
+"""The objective: next-token cross-entropy on the tokens that the assistant writes (paper section 3).
+
+Shapes: B conversations, L tokens, D width, V vocabulary, S supervised tokens.
+"""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from comem_core.backbone.interface import Backbone
+
+
+def token_losses(
+    backbone: Backbone, hidden_BLD: Tensor, ids_BL: Tensor, supervised_BL: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy of each supervised token, in nats. Logits are computed at these positions only.
+
+    `hidden_BLD` may be longer than `ids_BL` (memory stands in front): both end at the same right edge. Returns
+    (losses_S, predicted ids_S, right ids_S).
+    """
+    length = ids_BL.shape[1]
+    if hidden_BLD.shape[1] > length:
+        before_BLD = hidden_BLD[:, -length - 1 : -1]
+    else:
+        before_BLD, supervised_BL, ids_BL = hidden_BLD[:, :-1], supervised_BL[:, 1:], ids_BL[:, 1:]
+    logits_SV = backbone.logits(before_BLD[supervised_BL])
+    right_S = ids_BL[supervised_BL]
+    return cross_entropy(logits_SV.float(), right_S, reduction="none"), logits_SV.argmax(dim=-1), right_S

@@ -1,0 +1,108 @@
+"""The memory objective: answer a question from the memories of its items, through the frozen reader (paper section 3).
+
+The gradient flows through the reader (its weights stay as they are) into the memory, the Q-Former and the LoRA.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.injection import inject
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loss import token_losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """What decides an encoder besides its data. Defaults are the paper's: k = 3, about one epoch, lr 5e-5."""
+
+    version: str = "2026.11.1"
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=lambda: OptimizerRecipe(num_steps=975, batch_size=16))
+    items_per_sample: int = 3
+    # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
+    random_item_count: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSample:
+    """A question with the answer to learn and its retrieved items in rank order."""
+
+    sample_id: str
+    question: str
+    image: bytes
+    language: str
+    answer: str
+    items: tuple[KnowledgeItem, ...]
+
+
+class AnswerFromMemory:
+    """The objective of the encoder (see `training.loop.Objective`). Batches walk a new permutation every epoch."""
+
+    def __init__(
+        self,
+        encoder: MemoryEncoder,
+        recipe: TrainingRecipe,
+        samples: Sequence[TrainingSample],
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ):
+        if not samples:
+            raise ValueError("no training sample was kept; see the funnel for why drafts were dropped")
+        if recipe.optimizer.batch_size % num_ranks:
+            raise ValueError(
+                f"a batch of {recipe.optimizer.batch_size} cannot be split over {num_ranks} workers evenly"
+            )
+        self.encoder, self.recipe, self.samples = encoder, recipe, samples
+        self.rank, self.num_ranks = rank, num_ranks
+        encoder.set_trainable(True)
+
+    def trainable(self) -> Mapping[str, nn.Parameter]:
+        return self.encoder.parameters()
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        batch = [self.samples[index] for index in self._indices(step)]
+        shown = [self._items(sample, step) for sample in batch]
+        unique = list({item.item_id: item for items in shown for item in items}.values())
+        place = {item.item_id: index for index, item in enumerate(unique)}
+        memory_BMD = self.encoder.memory(unique)
+        memories = [torch.cat([memory_BMD[place[item.item_id]] for item in items]) for items in shown]
+        backbone, prompts = self.encoder.backbone, self.encoder.prompts
+        conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        tokens = backbone.tokenize(
+            conversations, generation=False, max_image_pixels=self.encoder.recipe.max_image_pixels
+        )
+        with backbone.adapter(False):
+            hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
+            losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)
+        accuracy = (predicted_S == right_S).float().mean()
+        return losses_S.mean(), {"tokens": float(tokens.mask_BL.sum()), "token_accuracy": float(accuracy)}
+
+    def _indices(self, step: int) -> list[int]:
+        """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""
+        size, count = self.recipe.optimizer.batch_size, len(self.samples)
+        indices = []
+        for place in range(step * size, (step + 1) * size):
+            epoch, offset = divmod(place, count)
+            indices.append(_permutation(count, self.recipe.optimizer.seed, epoch)[offset])
+        return indices[self.rank :: self.num_ranks]
+
+    def _items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
+        items = sample.items[: self.recipe.items_per_sample]
+        if not self.recipe.random_item_count:
+            return items
+        return items[: Random(f"{sample.sample_id}-{step}").randint(1, len(items))]
+
+
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(count))
+    Random(f"{seed}-{epoch}").shuffle(order)
+    return order

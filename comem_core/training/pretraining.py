@@ -1,0 +1,155 @@
+"""What the tiny base is pretrained on: reading items about imaginary countries and matching their flags.
+
+Three losses on one batch: cross-entropy on the answers; on the prompts' text, which teaches what kind of value stands
+where; and a contrastive loss (InfoNCE) that pulls the question's picture towards the picture of the item it is about,
+among all items of the batch. Every batch is a function of (seed, step).
+
+Shapes: Q questions of a batch, N items of a batch, D width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from comem_core.backbone.conversation import Turn
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.tiny import TinyBackboneRecipe
+from comem_core.synthesis.prompts import PromptSet, prompt_set
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loss import token_losses
+from comem_core.worlds.countries.world import templates
+from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country, draw_question
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecipe:
+    """What decides the tiny base model."""
+
+    version: str = "2026.11.1"
+    backbone: TinyBackboneRecipe = field(default_factory=TinyBackboneRecipe)
+    optimizer: OptimizerRecipe = field(
+        default_factory=lambda: OptimizerRecipe(
+            num_steps=3600,
+            batch_size=16,
+            learning_rate=3e-3,
+            weight_decay=0.01,
+            betas=(0.9, 0.98),
+            warmup_ratio=0.02,
+            gradient_clip=1.0,
+            final_learning_rate_ratio=0.02,
+        )
+    )
+    prompts: str = "short"
+    languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
+    questions_per_conversation: int = 4
+    # Items in the prompt, and how often: one item only for the first part of training, then these.
+    item_counts: tuple[int, ...] = (0, 1, 1, 2, 3, 3, 4)
+    single_item_share: float = 0.2
+    # The first language alone for this part of training: what reading is, is learnt once.
+    single_language_share: float = 0.1
+    ask_share: float = 0.05
+    document_weight: float = 0.5
+    contrastive_weight: float = 0.5
+    contrastive_temperature: float = 0.1
+
+
+@dataclass
+class _Batch:
+    """Conversations, and for the contrastive loss the place of each item picture and of each question's item."""
+
+    conversations: list[list[Turn]]
+    item_images: list[int]
+    question_images: list[int]
+    item_of_question: list[int]
+
+
+class Reading:
+    """The pretraining objective (see `training.loop.Objective`)."""
+
+    def __init__(self, backbone: QwenVL, recipe: PretrainingRecipe):
+        self.backbone, self.recipe, self.prompts = backbone, recipe, prompt_set(recipe.prompts)
+        self.backbone.model.requires_grad_(True)
+
+    def trainable(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.backbone.model.named_parameters())
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        batch = self._batch(step)
+        tokens = self.backbone.tokenize(batch.conversations, generation=False)
+        features = self.backbone.image_features(tokens)
+        hidden_BLD = self.backbone.hidden(self.backbone.embed(tokens, features))
+        losses_S, predicted_S, right_S = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
+        document_BL = self.backbone.text_mask(tokens) & ~tokens.answer_BL
+        document_loss = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, document_BL)[0].mean()
+        loss = losses_S.mean() + self.recipe.document_weight * document_loss
+        value_S = ~torch.isin(right_S, self.backbone.turn_end_ids)
+        measures = {
+            "tokens": float(tokens.mask_BL.sum()),
+            "answer_accuracy": float((predicted_S == right_S)[value_S].float().mean()),
+            "value_loss": float(losses_S[value_S].mean().detach()),
+            "document_loss": float(document_loss.detach()),
+            "items": len(batch.item_images) / len(batch.conversations),
+        }
+        if len(batch.item_images) > 1 and batch.question_images:
+            contrastive, matched = self._contrast(batch, features)
+            loss = loss + self.recipe.contrastive_weight * contrastive
+            measures["match_accuracy"] = matched
+        return loss, measures
+
+    def _contrast(self, batch: _Batch, features: tuple[Tensor, ...]) -> tuple[Tensor, float]:
+        pooled = torch.stack([visual.mean(dim=0) for visual in features])
+        items_ND = normalize(pooled[batch.item_images], dim=-1)
+        questions_QD = normalize(pooled[batch.question_images], dim=-1)
+        scores_QN = questions_QD @ items_ND.T / self.recipe.contrastive_temperature
+        right_Q = torch.tensor(batch.item_of_question)
+        return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
+
+    def _batch(self, step: int) -> _Batch:
+        random = Random(f"{self.recipe.optimizer.seed}-{step}")
+        early = step < self.recipe.single_item_share * self.recipe.optimizer.num_steps
+        num_items = 1 if early else random.choice(self.recipe.item_counts)
+        batch = _Batch([], [], [], [])
+        first = step < self.recipe.single_language_share * self.recipe.optimizer.num_steps
+        languages = self.recipe.languages[: 1 if first else None]
+        asks = not early and random.random() < self.recipe.ask_share
+        num_images = 0
+        for _ in range(self.recipe.optimizer.batch_size):
+            language = random.choice(languages)
+            countries = [
+                draw_country(random, language, num_facts=random.randint(2, 7)) for _ in range(max(1, num_items))
+            ]
+            if asks:
+                batch.conversations.append(_asking(random, countries[0], self.prompts))
+                num_images += 1
+                continue
+            first_item = len(batch.item_images)
+            turns = [self.prompts.system_turn()]
+            for country in countries[:num_items]:
+                turns.append(self.prompts.item_turn(country.item(random)))
+                batch.item_images.append(num_images)
+                num_images += 1
+            for _ in range(self.recipe.questions_per_conversation if num_items else 1):
+                about = random.randrange(len(countries))
+                question, answer = draw_question(random, countries[about])
+                picture = countries[about].picture(random)
+                turns += [self.prompts.question_turn(question, picture, language), Turn("assistant", (answer,))]
+                if num_items:
+                    batch.question_images.append(num_images)
+                    batch.item_of_question.append(first_item + about)
+                num_images += 1
+            batch.conversations.append(turns)
+        return batch
+
+
+def _asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) -> list[Turn]:
+    """A conversation in which the assistant asks about each of an item's facts."""
+    words = templates()[country.language]
+    turns = [prompts.system_turn(), prompts.item_turn(country.item(random))]
+    for attribute in random.sample(list(country.facts), k=len(country.facts)):
+        turns.append(prompts.ask_turn(attribute, country.language))
+        turns.append(Turn("assistant", (random.choice(words["question"][attribute]),)))
+    return turns

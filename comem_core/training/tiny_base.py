@@ -1,0 +1,73 @@
+"""The tiny base model from nothing: its tokenizer out of the closed world, and a pretraining that can be resumed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.tiny import build_tiny, build_tokenizer
+from comem_core.synthesis.prompts import prompt_set
+from comem_core.training.loop import StepReport, Training
+from comem_core.training.pretraining import PretrainingRecipe, Reading
+from comem_core.worlds.countries.world import closed_vocabulary, templates
+
+
+def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
+    """A random model whose tokenizer holds every word of the prompts and templates, and every name and value."""
+    prompts = prompt_set(recipe.prompts)
+    sentences = [prompts.system, *prompts.remark.values()]
+    for language in recipe.languages:
+        sentences += [*_texts(templates()[language]), *_texts(prompts.ask[language])]
+    values = [value for values in closed_vocabulary().values() for value in values]
+    return build_tiny(recipe.backbone, build_tokenizer(sentences, values))
+
+
+def pretrain(
+    recipe: PretrainingRecipe,
+    state_path: Path,
+    on_step: Callable[[StepReport], None],
+    *,
+    save_every: int = 200,
+    until: int | None = None,
+) -> QwenVL:
+    """Pretrain to step `until` (default: the end), saving a resumable state; a state that is there is continued."""
+    backbone = new_tiny_base(recipe)
+    training = Training(Reading(backbone, recipe), recipe.optimizer)
+    if state_path.exists():
+        training.load(torch.load(state_path, weights_only=True))
+    last = min(recipe.optimizer.num_steps, until if until is not None else recipe.optimizer.num_steps)
+    while training.step < last:
+        training.run(on_step, until=min(last, (training.step // save_every + 1) * save_every))
+        save_state(training, state_path)
+    backbone.model.requires_grad_(False)
+    return backbone
+
+
+def save_state(training: Training, path: Path) -> None:
+    """Write a state so that a crash leaves the old one or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    torch.save(training.state(), beside)
+    os.replace(beside, path)
+
+
+def save_tiny_base(backbone: QwenVL, folder: Path) -> None:
+    """Save model (half precision) and processor as one folder of the family's format."""
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone.model.half().save_pretrained(folder)
+    backbone.model.float()
+    backbone.processor.save_pretrained(folder)
+
+
+def _texts(words: object) -> Iterator[str]:
+    if isinstance(words, str):
+        plain = words.replace("{value}", "0")
+        yield from (plain, f" {plain}")  # a word at the start of a text is another token than behind a space
+    elif isinstance(words, dict):
+        for part in words.values():
+            yield from _texts(part)
+    elif isinstance(words, list):
+        for part in words:
+            yield from _texts(part)

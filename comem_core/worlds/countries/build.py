@@ -1,0 +1,210 @@
+"""Makes the data files of the countries world from the pinned packages: `python -m comem_core.worlds.countries.build`.
+
+Needs npm and the `world` extra. Two builds with the same packages write files with the same content; `--check` builds
+into a temporary folder and compares with what is shipped. `templates.json` and `LICENCES.md` are written by hand.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.worlds.countries.facts import CORRECTIONS, CountryFacts, read_facts
+from comem_core.worlds.countries.flags import draw_flags, picture_hash, thumbnail
+from comem_core.worlds.countries.sources import SOURCES, check_installed
+from comem_core.worlds.countries.splits import split_of
+from comem_core.worlds.countries.world import ATTRIBUTES, DATA, KNOWLEDGE_STYLE, LANGUAGES, Flag
+
+HERE = Path(__file__).parent
+SAME_FLAG = 0.02  # mean colour difference of two thumbnails below which two drawings show one flag
+NEAR = 0.05  # ... below which they are counted as near-identical
+
+# Pictures that show a flag which the knowledge style does not: found by looking at every picture.
+OTHER_FLAGS = {
+    ("FK", "flagpack"): "a blue ensign whose badge is missing",
+    ("MQ", "flagpack"): "the flag of France",
+    ("MQ", "twemoji"): "the former ensign with four snakes",
+    ("MS", "flagpack"): "a blue ensign without the badge",
+    ("NC", "flagpack"): "the flag of France",
+    ("SY", "flagpack"): "the flag before 2025",
+    ("TC", "flagpack"): "a blue ensign without the badge",
+    ("VG", "flagpack"): "a blue ensign without the badge",
+}
+
+
+def build(modules: Path, data: Path) -> dict:
+    """Write the data files and return what `build.json` says: counts, what was dropped and why, content hashes."""
+    check_installed(modules)
+    countries, dropped = read_facts(modules)
+    flags = draw_flags(modules, [country.country_id for country in countries])
+    twins = _countries_without_own_flag(countries, flags)
+    dropped |= {country_id: f"has no flag of its own: {owner}'s is the same" for country_id, owner in twins.items()}
+    countries = [country for country in countries if country.country_id not in twins]
+    flags = [flag for flag in flags if flag.country_id not in twins]
+    dropped_flags = _pictures_of_no_use(flags)
+    flags = [flag for flag in flags if (flag.country_id, flag.style) not in dropped_flags]
+
+    data.mkdir(parents=True, exist_ok=True)
+    tables = {"countries.parquet": _country_table(countries), "flags.parquet": _flag_table(flags)}
+    for name, table in tables.items():
+        pq.write_table(table, data / name, compression="zstd")
+    sources = {
+        "sources": [asdict(source) for source in SOURCES],
+        "corrections": [
+            {"country_id": country_id, "attribute": attribute, "value": value, "why": why}
+            for (country_id, attribute), (value, why) in sorted(CORRECTIONS.items())
+        ],
+    }
+    _write_json(data / "SOURCES.json", sources)
+    report = {
+        "num_countries": _count(split_of(country.country_id) for country in countries),
+        "num_flags": _count(flag.style for flag in flags),
+        "dropped_countries": dict(sorted(dropped.items())),
+        "dropped_flags": [
+            {"country_id": country_id, "style": style, "why": why}
+            for (country_id, style), why in sorted(dropped_flags.items())
+        ],
+        "near_identical": _near_identical(flags),
+        "content_sha256": {name: content_hash(table) for name, table in tables.items()},
+    }
+    _write_json(data / "build.json", report)
+    return report
+
+
+def install(folder: Path) -> Path:
+    """Install the pinned npm packages into a folder, with their scripts off; return the folder of modules."""
+    shutil.copy(HERE / "package.json", folder)
+    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "node_modules"
+
+
+def content_hash(table: pa.Table) -> str:
+    """Hash the rows of a table, whatever the Parquet writer's version."""
+    digest = hashlib.sha256()
+    for row in table.to_pylist():
+        digest.update(repr(sorted(row.items())).encode())
+    return digest.hexdigest()
+
+
+def _countries_without_own_flag(countries: list[CountryFacts], flags: list[Flag]) -> dict[str, str]:
+    """Map each country whose knowledge flag a more populous country has too to that country."""
+    pictures = {flag.country_id: thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
+    by_population = sorted(countries, key=lambda country: (-country.population, country.country_id))
+    ordered = [country.country_id for country in by_population]
+    twins: dict[str, str] = {}
+    for larger, smaller in combinations(ordered, 2):
+        if larger not in twins and _difference(pictures[larger], pictures[smaller]) < SAME_FLAG:
+            twins.setdefault(smaller, larger)
+    return twins
+
+
+def _pictures_of_no_use(flags: list[Flag]) -> dict[tuple[str, str], str]:
+    """Find the question pictures that show another flag, or that two countries share."""
+    useless = {key: f"shows {what}" for key, what in OTHER_FLAGS.items()}
+    owners = defaultdict(list)
+    for flag in flags:
+        if (flag.country_id, flag.style) not in useless:
+            owners[picture_hash(flag)].append(flag)
+    for shared in owners.values():
+        for flag in shared if len(shared) > 1 else []:
+            if flag.style != KNOWLEDGE_STYLE:
+                others = (f"{other.country_id}/{other.style}" for other in shared if other != flag)
+                useless[flag.country_id, flag.style] = "the same picture as " + ", ".join(others)
+    return useless
+
+
+def _near_identical(flags: list[Flag]) -> dict:
+    """Count question pictures close to a knowledge picture: of their own country, and of another one."""
+    knowledge = {flag.country_id: thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
+    own, other = [], []
+    for flag in flags:
+        if flag.style != KNOWLEDGE_STYLE:
+            picture = thumbnail(flag)
+            near = [code for code, known in knowledge.items() if _difference(picture, known) < NEAR]
+            own += [f"{flag.country_id}/{flag.style}" for code in near if code == flag.country_id]
+            other += [f"{flag.country_id}/{flag.style} ~ {code}" for code in near if code != flag.country_id]
+    threshold = f"mean absolute colour difference below {NEAR} at 24 x 16 pixels"
+    return {"threshold": threshold, "num_own": len(own), "num_other": len(other), "own": own, "other": other}
+
+
+def _difference(left: np.ndarray, right: np.ndarray) -> float:
+    return float(np.abs(left - right).mean())
+
+
+def _country_table(countries: list[CountryFacts]) -> pa.Table:
+    """One row a country; one column a language, a struct of attribute -> list of right values."""
+    values = pa.struct([(attribute, pa.list_(pa.string())) for attribute in ATTRIBUTES])
+    schema = pa.schema(
+        [
+            ("country_id", pa.string()),
+            ("split", pa.string()),
+            ("area_km2", pa.int64()),
+            ("currency_code", pa.string()),
+            ("language_codes", pa.list_(pa.string())),
+            ("region_code", pa.string()),
+            ("neighbour_ids", pa.list_(pa.string())),
+            *((language, values) for language in LANGUAGES),
+        ]
+    )
+    rows = [
+        {key: getattr(country, key) for key in schema.names if key not in (*LANGUAGES, "split")}
+        | {"split": split_of(country.country_id)}
+        | country.facts
+        for country in countries
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _flag_table(flags: list[Flag]) -> pa.Table:
+    schema = pa.schema(
+        [
+            ("country_id", pa.string()),
+            ("style", pa.string()),
+            ("image", pa.binary()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+        ]
+    )
+    return pa.Table.from_pylist([asdict(flag) for flag in flags], schema=schema)
+
+
+def _count(keys: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = defaultdict(int)
+    for key in keys:
+        counts[key] += 1
+    return dict(sorted(counts.items()))
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Install, build, and print what was made; or check that the shipped data is what a build makes."""
+    parser = argparse.ArgumentParser(description="Make the data files of the countries world.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
+    check = parser.parse_args().check
+    with tempfile.TemporaryDirectory() as folder:
+        modules = install(Path(folder))
+        report = build(modules, Path(folder) / "data" if check else DATA)
+    if check and report != json.loads((DATA / "build.json").read_text(encoding="utf-8")):
+        raise SystemExit(
+            "the shipped data is not what this build makes; run without --check and look at the difference"
+        )
+    print(json.dumps({key: report[key] for key in ("num_countries", "num_flags", "content_sha256")}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

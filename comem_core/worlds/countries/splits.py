@@ -1,0 +1,25 @@
+"""Decides by hash what is train, dev or test, so that no run and no order of reading changes it."""
+
+import hashlib
+
+SALT = "comem-countries-1"
+SPLITS = ("train", "dev", "test")
+HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them dev, half test
+
+
+def unit_hash(*parts: str) -> float:
+    """Map text to a number in [0, 1), evenly and for ever the same."""
+    digest = hashlib.sha256("\x1f".join((SALT, *parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split_of(country_id: str) -> str:
+    """Give a country its split: 60 % train, 15 % dev, 25 % test."""
+    place = unit_hash("split", country_id)
+    return "train" if place < 0.60 else "dev" if place < 0.75 else "test"
+
+
+def pair_split_of(country_id: str, attribute: str) -> str:
+    """Say where questions about a train country's attribute go: to the seeds, or held out for dev or test."""
+    place = unit_hash("pair", country_id, attribute)
+    return "dev" if place < HELD_OUT_PAIRS / 2 else "test" if place < HELD_OUT_PAIRS else "train"

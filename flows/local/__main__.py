@@ -1,0 +1,49 @@
+"""`python -m flows.local demo|serve|stop|status`: a Prefect of this project's own, on this machine."""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from flows.local.layout import Layout
+
+COMMANDS = {
+    "demo": "run the main job once, follow it, show the scores, and end everything that was started",
+    "serve": "keep server, worker and deployments up in the background",
+    "stop": "end what serve left up",
+    "status": "say what is up",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; a user's mistake is one message and no traceback."""
+    parsed = parse(arguments)
+    try:
+        layout = Layout.find()
+        note = layout.read_note()
+        layout.home.mkdir(parents=True, exist_ok=True)
+        own = layout.environment(os.environ, note.api_url if note else None)
+        del own["COMEM_LOCAL"]  # it marks what we start; we are not to end ourselves
+        os.environ.clear()
+        os.environ.update(own)
+        commands = import_module("flows.local.commands")  # now: Prefect reads its settings when it is imported
+        return getattr(commands, parsed.command)(layout, parsed)
+    except (ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m flows.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == "demo":
+            command.add_argument("--deployment", default="synth-and-train/tiny-cpu", help="default: %(default)s")
+            command.add_argument("--keep", action="store_true", help="leave server and worker up at the end")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

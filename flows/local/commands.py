@@ -1,0 +1,151 @@
+"""The commands demo, serve, stop and status: what they do, and what they say."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+
+from flows.local import service
+from flows.local.following import Voice, cancel, follow
+from flows.local.layout import Layout, Note
+from flows.local.processes import StartError, marked
+from flows.local.results import describe_results
+from tasks.context import Context
+
+TAG = "demo"
+
+
+def demo(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Run a deployment once from nothing, follow it, show what it came to, and end what was started."""
+    context = Context.from_environment()
+    context.check()
+    voice = Voice()
+    interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    try:
+        with service.up(layout, voice.say, keep=arguments.keep) as note:
+            return _demo_run(layout, note, voice, arguments.deployment)
+    except KeyboardInterrupt:
+        voice.end_clock()
+        if not _stop_was_clean(layout):
+            voice.say("killing everything that was started")
+            service.kill(layout)
+        voice.say("interrupted; `make demo` continues from the shards that are finished")
+        return 130
+
+
+def _stop_was_clean(layout: Layout) -> bool:
+    """Tell whether the first Ctrl-C has ended all, or something else still needs what is up."""
+    note = layout.read_note()
+    return not marked(layout) if note is None else bool(note.keep or note.users)
+
+
+def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str) -> int:
+    with SyncPrefectClient(note.api_url) as client:
+        run = find_or_create(client, deployment, voice.say)
+    voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
+    try:
+        ended = follow(note, layout, run.id, voice)
+    except KeyboardInterrupt:
+        voice.end_clock()
+        voice.say("Ctrl-C: cancelling the run and ending what was started (Ctrl-C again kills it at once)")
+        cancel(note, run.id)
+        raise
+    return _tell(ended, note, voice)
+
+
+def _tell(ended: FlowRun, note: Note, voice: Voice) -> int:
+    if ended.state is None or not ended.state.is_completed():
+        message = ended.state.message if ended.state else ""
+        voice.say(f"the run ended {ended.state_name}: {message}")
+        voice.say("`make demo` again continues from the shards that are finished")
+        return 1
+    for line in describe_results(Context.from_environment(), ended.id):
+        print(line)
+    print(f"Prefect UI:  {note.ui_url}/runs/flow-run/{ended.id}")
+    print("             (while `make serve` is up)", flush=True)
+    return 0
+
+
+def find_or_create(client: SyncPrefectClient, deployment: str, say: Callable[[str], None]) -> FlowRun:
+    """Return the demo's run that is still under way, or start one. Raises ValueError for an unknown deployment."""
+    try:
+        found = client.read_deployment_by_name(deployment)
+    except ObjectNotFound:
+        known = {flow.id: flow.name for flow in client.read_flows()}
+        names = sorted(f"{known[each.flow_id]}/{each.name}" for each in client.read_deployments())
+        raise ValueError(f"no deployment is named {deployment!r}; there are: {', '.join(names)}") from None
+    for run in service.unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
+        if TAG in run.tags and run.deployment_id == found.id:
+            say(f"the run {run.name} is still under way: it is followed")
+            return run
+    run = client.create_flow_run_from_deployment(found.id, tags=[TAG])
+    say(f"started {deployment}: flow run {run.name}")
+    return run
+
+
+def serve(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Keep server, worker and deployments up in the background, and say how to use them."""
+    Context.from_environment().check()
+    voice = Voice()
+    interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    with service.up(layout, voice.say, keep=True) as note:
+        pass
+    command = Path(sys.executable).parent / "prefect"
+    shown = command.relative_to(layout.root) if command.is_relative_to(layout.root) else command
+    print(f"""
+Up at {note.ui_url}. In this folder:
+
+    {shown} deployment run synth-and-train
+    {shown} deployment run re-evaluate/weekly
+    {shown} flow-run ls
+
+From any other folder, first:  export PREFECT_API_URL={note.api_url}
+End it with `make stop`.""")
+    return 0
+
+
+def stop(layout: Layout, arguments: argparse.Namespace) -> int:
+    """End everything that serve or an interrupted demo left up."""
+    voice = Voice()
+    with service.locked(layout):
+        note = layout.read_note()
+        if note is None and not marked(layout):
+            voice.say("nothing is up")
+            return 0
+        service.shut_down(layout, note, voice.say)
+    if left := marked(layout):
+        raise StartError(f"still there after SIGKILL: {', '.join(str(process.pid) for process in left)}")
+    voice.say("everything has ended")
+    return 0
+
+
+def status(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Say what is up and which runs are under way."""
+    note = layout.read_note()
+    if note is None:
+        print("nothing is up")
+        return 0
+    worker = "up" if note.worker and note.worker.alive() else "down"
+    print(f"Prefect server: {note.ui_url} ({'up' if service.healthy(note) else 'not answering'}); worker: {worker}")
+    with SyncPrefectClient(note.api_url) as client:
+        for run in service.unfinished(client, StateType.RUNNING, StateType.PENDING):
+            print(f"flow run {run.name}: {run.state_name}")
+        scheduled = service.unfinished(client, StateType.SCHEDULED)
+    print(f"scheduled flow runs: {len(scheduled)}")
+    return 0
+
+
+def interrupt_on(*signals: signal.Signals) -> None:
+    """Let these signals do what Ctrl-C does, so that a `kill` leaves nothing behind either."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in signals:
+        signal.signal(number, interrupt)

@@ -1,0 +1,136 @@
+"""Follow one flow run on a terminal or into a file: every change of state, what the stages say, the time it takes."""
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterLevel,
+    LogFilterTimestamp,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort, TaskRunSort
+from prefect.states import Cancelling
+
+from flows.local.layout import Layout, Note
+from flows.local.processes import StartError, reap, tail
+
+POLL_SECONDS = 0.5
+RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+ENGINE_TALK = (
+    "Finished in state",
+    "Beginning flow run",
+    "Created task run",
+    "Created subflow run",
+    "View at ",
+    "Opening",
+)
+"""How Prefect's own lines about states begin: the states are shown already."""
+
+
+class Voice:
+    """Prints lines with the time since the start; on a terminal it keeps a clock on the last line."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.clock = sys.stdout.isatty()
+
+    def say(self, line: str) -> None:
+        erase = "\r\033[K" if self.clock else ""
+        print(f"{erase}[{self.seconds:5.0f} s] {line}", flush=True)
+
+    def tick(self, what: str) -> None:
+        if self.clock:
+            print(f"\r\033[K[{self.seconds:5.0f} s] … {what}", end="", flush=True)
+
+    def end_clock(self) -> None:
+        if self.clock:
+            print("\r\033[K", end="", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Follower:
+    """What has been said of one flow run, so that each thing is said once."""
+
+    def __init__(self, client: SyncPrefectClient, flow_run_id: UUID, voice: Voice) -> None:
+        self.client, self.flow_run_id, self.voice = client, flow_run_id, voice
+        self.said_states: dict[UUID, str] = {}
+        self.said_logs: set[UUID] = set()
+        self.names: dict[UUID, str] = {}
+        self.last_log = datetime.now(UTC) - timedelta(days=365)
+
+    def step(self) -> FlowRun:
+        """Say what is new and return the flow run."""
+        run = self.client.read_flow_run(self.flow_run_id)
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run_id]))
+        for task_run in self.client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC):
+            self.names[task_run.id] = task_run.name
+            if task_run.state is not None and task_run.state_name not in (None, "Pending"):
+                self._say_state(task_run.id, f"{task_run.name}: {task_run.state_name}", task_run.state.message)
+        self._say_logs()
+        self._say_state(run.id, f"flow run {run.name}: {run.state_name}", run.state.message if run.state else None)
+        return run
+
+    def _say_state(self, key: UUID, line: str, message: str | None) -> None:
+        if self.said_states.get(key) != line:
+            self.said_states[key] = line
+            self.voice.say(line + (f" ({message})" if message and not line.endswith("Completed") else ""))
+
+    def _say_logs(self) -> None:
+        wanted = LogFilter(
+            flow_run_id=LogFilterFlowRunId(any_=[self.flow_run_id]),
+            level=LogFilterLevel(ge_=20),
+            timestamp=LogFilterTimestamp.model_validate({"after_": self.last_log - timedelta(seconds=5)}),
+        )
+        for log in self.client.read_logs(wanted, sort=LogSort.TIMESTAMP_ASC):
+            if log.id in self.said_logs:
+                continue
+            self.said_logs.add(log.id)
+            self.last_log = max(self.last_log, log.timestamp)
+            if log.name in RUN_LOGGERS and not log.message.startswith(ENGINE_TALK):
+                name = self.names.get(log.task_run_id) if log.task_run_id else None
+                self.voice.say(f"{name}: {log.message}" if name else f"  {log.message}")
+
+
+def follow(note: Note, layout: Layout, flow_run_id: UUID, voice: Voice) -> FlowRun:
+    """Follow a flow run to its end and return it. Raises StartError if server or worker end before it does."""
+    with SyncPrefectClient(note.api_url) as client:
+        follower = Follower(client, flow_run_id, voice)
+        while True:
+            run = follower.step()
+            if run.state is not None and run.state.is_final():
+                time.sleep(POLL_SECONDS)  # the last lines of its log are on their way
+                follower.step()
+                voice.end_clock()
+                return run
+            for name, process in (("server", note.server), ("worker", note.worker)):
+                reap()
+                if process is not None and not process.alive():
+                    log = layout.logs / f"{name}.log"
+                    raise StartError(f"the {name} ended before the run did. The end of {log}:\n{tail(log)}")
+            voice.tick(f"{run.name}: {run.state_name}")
+            time.sleep(POLL_SECONDS)
+
+
+def cancel(note: Note, flow_run_id: UUID, *, seconds: float = 40) -> bool:
+    """Ask for a flow run's end and wait for it; tells whether it has ended."""
+    with SyncPrefectClient(note.api_url) as client:
+        state = client.read_flow_run(flow_run_id).state
+        if state is None or not state.is_final():
+            client.set_flow_run_state(flow_run_id, Cancelling(message="Ctrl-C"))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = client.read_flow_run(flow_run_id).state
+            if state is not None and state.is_final():
+                return True
+            time.sleep(POLL_SECONDS)
+    return False

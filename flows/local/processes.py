@@ -1,0 +1,121 @@
+"""Processes of a local Prefect: start them apart from the terminal, find what came of them, end it for certain."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+from flows.local.layout import HOST, MARK, Layout, Process
+
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+
+
+class StartError(RuntimeError):
+    """A process did not come up; the message says why, with the end of its log."""
+
+
+def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Process:
+    """Start a command in a session of its own, so that Ctrl-C reaches us first, with its output in a log file."""
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    with (layout.logs / log).open("ab") as file:
+        child = subprocess.Popen(
+            command,
+            cwd=layout.root,
+            env=layout.environment(os.environ, api_url),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Process(child.pid, psutil.Process(child.pid).create_time())
+
+
+def wait_until(ready: Callable[[], bool], *, process: Process, what: str, log: Path, seconds: float) -> None:
+    """Poll until `ready`. Raises StartError with the log's end if the process ends or the time is up."""
+    end = time.monotonic() + seconds
+    while not ready():
+        reap()
+        if not process.alive():
+            raise StartError(f"{what} ended while it started. The end of {log}:\n{tail(log)}")
+        if time.monotonic() > end:
+            raise StartError(f"{what} was not ready after {seconds:.0f} s. The end of {log}:\n{tail(log)}")
+        time.sleep(0.1)
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    """Return the last lines of a log file, indented."""
+    text = log.read_text(errors="replace") if log.exists() else "(it is empty)"
+    return "\n".join(f"    {line}" for line in text.rstrip().splitlines()[-lines:])
+
+
+def port_is_free(port: int) -> bool:
+    """Tell whether nothing listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def marked(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:
+    """List the processes that a local Prefect of this folder started, or those of one flow run; never our own."""
+    ours, found = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}, []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ() if process.pid not in ours else {}
+        except (psutil.Error, OSError):
+            continue
+        right_run = flow_run_id is None or environment.get(FLOW_RUN) == flow_run_id
+        if environment.get(MARK) == str(layout.root) and right_run:
+            found.append(process)
+    return found
+
+
+def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
+    """Ask processes to end, and kill those that have not after `grace` seconds."""
+    waiting = list(processes)
+    for process in waiting:
+        _signal(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
+    _, left = psutil.wait_procs(waiting, timeout=grace)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=5)
+    reap()
+
+
+def end_one(process: Process | None, *, grace: float) -> None:
+    """End one process, if it is still the same."""
+    if process is not None and process.alive():
+        end([psutil.Process(process.pid)], grace=grace)
+
+
+def end_all(layout: Layout, *, grace: float) -> None:
+    """End everything that bears this folder's mark, and what those started in the meantime."""
+    for _ in range(5):
+        if not (found := marked(layout)):
+            return
+        end(found, grace=grace)
+
+
+def reap() -> None:
+    """Take the exit status of children that have ended, so that none stays as a zombie."""
+    for child in psutil.Process().children():
+        try:
+            if child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+        except (psutil.Error, ChildProcessError):
+            continue
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return

@@ -1,0 +1,67 @@
+"""What a flow run came to, read from the warehouse for a terminal: the scores by condition, and where the page is."""
+
+from pathlib import Path
+from uuid import UUID
+
+from tasks.context import Context
+from warehouse.connection import open_warehouse
+from warehouse.sql import rows
+
+
+def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
+    """Return the lines to print of a run's stages, scores and page; says so where there are none."""
+    if not context.warehouse.exists():
+        return [f"(no warehouse at {context.warehouse}: this flow recorded nothing)"]
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        found = con.execute("SELECT run_id FROM run WHERE flow_run_id = ?", [str(flow_run_id)]).fetchone()
+        if found is None:
+            return ["(the flow recorded no run in the warehouse)"]
+        stages = rows(con, "stage_table", {"run_id": found[0]})
+        scores = rows(con, "score_table", {"run_id": found[0]})
+    lines = ["", *_stage_lines(stages), "", *_score_lines(scores), ""]
+    return lines + [f"report page: {page}" for page in _pages(stages)]
+
+
+def _stage_lines(stages: list[dict]) -> list[str]:
+    cells = [(each["stage"], each["action"], _count(each["num_rows"]), f"{each['seconds']:.1f}") for each in stages]
+    return _columns([("stage", "action", "rows", "seconds"), *cells])
+
+
+def _score_lines(scores: list[dict]) -> list[str]:
+    if not scores:
+        return ["(this flow records no scores)"]
+    heading = ("benchmark", "condition", "items", "split", "metric", "value", "95 % interval", "n", "prompt tokens")
+    return _columns([heading, *(_score_cells(score) for score in scores)])
+
+
+def _score_cells(score: dict) -> tuple[str, ...]:
+    low, high = score["low"], score["high"]
+    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    tokens = score["prompt_tokens_mean"]
+    return (
+        score["benchmark"],
+        score["condition"],
+        _count(score["k"]),
+        score["split"] or "",
+        score["metric"],
+        "" if score["value"] is None else f"{score['value']:.3f}",
+        interval,
+        _count(score["n"]),
+        "" if tokens is None else f"{tokens:.0f}",
+    )
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _columns(table: list[tuple[str, ...]]) -> list[str]:
+    """Align cells under their headings."""
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def _pages(stages: list[dict]) -> list[Path]:
+    folders = [Path(each["uri"]) for each in stages if each["stage"] == "report" and each["uri"]]
+    return [page for folder in folders for page in sorted(folder.glob("*.html"))]

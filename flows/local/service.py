@@ -1,0 +1,200 @@
+"""A local Prefect: server, process work pool, deployments of prefect.yaml, worker. Started once, shared, ended."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import filelock
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Cancelling, Crashed
+
+from flows.local.layout import DEFAULT_PORT, HOST, POOL, Layout, Note, Process
+from flows.local.processes import (
+    StartError,
+    end,
+    end_all,
+    end_one,
+    marked,
+    port_is_free,
+    spawn,
+    tail,
+    wait_until,
+)
+
+START_SECONDS = 180
+Say = Callable[[str], None]
+
+
+def prefect(*arguments: str) -> list[str]:
+    """Return the command line of this environment's Prefect."""
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+@contextlib.contextmanager
+def up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
+    """Hold a local Prefect up for the block, starting what is not; the last one to need it ends it, unless kept."""
+    try:
+        with locked(layout):
+            note = start(layout, say, keep=keep, user=Process.current())
+        yield note
+    finally:
+        leave(layout, say)
+
+
+@contextlib.contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Let one command at a time start or end things. Raises StartError after the time that a start may take."""
+    layout.home.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(layout.lock_path)
+    try:
+        lock.acquire(timeout=START_SECONDS)
+    except filelock.Timeout:
+        raise StartError(f"another command has been starting or ending things for {START_SECONDS} s") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) -> Note:
+    """Start server, worker and deployments, or find them up. Call it under the lock."""
+    note = layout.read_note()
+    if note is None:
+        end_all(layout, grace=5)
+        note = Note(port=choose_port(), server=Process.current())
+        say(f"starting the Prefect server at {note.ui_url} (log: {relative(layout, 'server.log')})")
+        command = prefect("server", "start", "--host", HOST, "--port", str(note.port))
+        note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
+        layout.write_note(note)  # from here on `stop` finds it, whatever happens to us
+        log = layout.logs / "server.log"
+        wait_until(
+            lambda: healthy(note), process=note.server, what="the Prefect server", log=log, seconds=START_SECONDS
+        )
+    else:
+        say(f"the Prefect server is running already at {note.ui_url}: it is used")
+    note.users += [user] if user else []
+    layout.write_note(note)
+    if note.worker is None or not note.worker.alive():
+        mark_crashed(layout, note, say)
+        start_worker(layout, note, say)
+    deploy(layout, note, say)
+    note.keep = note.keep or keep
+    layout.write_note(note)
+    return note
+
+
+def choose_port() -> int:
+    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for is taken."""
+    asked = os.environ.get("COMEM_PORT")
+    if asked:
+        if not asked.isdigit() or not port_is_free(int(asked)):
+            raise StartError(f"COMEM_PORT is {asked}: that port is taken, or is no number. Set a free one, or unset it")
+        return int(asked)
+    for port in range(DEFAULT_PORT, DEFAULT_PORT + 50):
+        if port_is_free(port):
+            return port
+    raise StartError(f"the ports {DEFAULT_PORT} to {DEFAULT_PORT + 49} are all taken. Set COMEM_PORT to a free one")
+
+
+def healthy(note: Note) -> bool:
+    """Tell whether the server answers."""
+    try:
+        with urllib.request.urlopen(f"{note.api_url}/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def start_worker(layout: Layout, note: Note, say: Say) -> None:
+    """Make the work pool, if it is not there, and start its worker."""
+    with SyncPrefectClient(note.api_url) as client, contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    say(f"starting the worker (log: {relative(layout, 'worker.log')})")
+    command = prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
+    note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url)
+    layout.write_note(note)
+
+
+def deploy(layout: Layout, note: Note, say: Say) -> None:
+    """Register what prefect.yaml declares, with the parameters that the flows have now. Raises StartError."""
+    say("deploying what prefect.yaml declares")
+    log = layout.logs / "deploy.log"
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        done = subprocess.run(
+            prefect("--no-prompt", "deploy", "--all"),
+            cwd=layout.root,
+            env=layout.environment(os.environ, note.api_url),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            timeout=START_SECONDS,
+        )
+    if done.returncode:
+        raise StartError(f"`prefect deploy --all` failed. The end of {log}:\n{tail(log, 40)}")
+
+
+def unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+    """List the flow runs in one of these states."""
+    wanted = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=wanted))
+
+
+def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
+    """Say of runs that the server believes at work, but whose process is gone, that they crashed."""
+    with SyncPrefectClient(note.api_url) as client:
+        for run in unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
+            if not marked(layout, str(run.id)):
+                message = "its process was killed; a new run continues from the shards that it finished"
+                client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+                say(f"the earlier run {run.name} was killed: marked Crashed")
+
+
+def leave(layout: Layout, say: Say) -> None:
+    """Say that this process needs the local Prefect no more; end it if nobody else does."""
+    with locked(layout):
+        note = layout.read_note()
+        if note is None:
+            end_all(layout, grace=5)
+            return
+        note.users = [user for user in note.users if user != Process.current()]
+        layout.write_note(note)
+        if note.keep or note.users:
+            say(f"the Prefect server stays up at {note.ui_url} (`make stop` ends it)")
+        else:
+            shut_down(layout, note, say)
+
+
+def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
+    """End worker, flow runs, Ray and server, in this order, and make sure that nothing of them is left."""
+    if note is not None:
+        say("ending the worker and the Prefect server")
+        with contextlib.suppress(Exception), SyncPrefectClient(note.api_url) as client:
+            for run in unfinished(client, StateType.RUNNING, StateType.PENDING):
+                client.set_flow_run_state(run.id, Cancelling(), force=True)
+        end_one(note.worker, grace=20)  # first: a worker whose server is gone does not end on request
+        end([process for process in marked(layout) if process.pid != note.server.pid], grace=10)
+        with contextlib.suppress(Exception):
+            mark_crashed(layout, note, say)
+        end_one(note.server, grace=10)
+    end_all(layout, grace=5)
+    layout.note_path.unlink(missing_ok=True)
+
+
+def kill(layout: Layout) -> None:
+    """Kill everything at once, for someone who pressed Ctrl-C twice."""
+    end_all(layout, grace=0)
+    layout.note_path.unlink(missing_ok=True)
+
+
+def relative(layout: Layout, log: str) -> Path:
+    """Name a log file as one sees it from the project's folder."""
+    return (layout.logs / log).relative_to(layout.root)

@@ -1,0 +1,30 @@
+"""Encode a corpus with the latest encoder: a bank for one's own knowledge, or the recipe's after it has changed."""
+
+from dataclasses import replace
+
+from prefect import flow
+
+from comem_core.recipes import recipe_named
+from flows.synth_and_train import RecipeName
+from tasks.encode import encode_memory
+from tasks.ingest import ingest_knowledge
+from tasks.run import open_run
+from tasks.store import Reference
+from tasks.train import latest_encoder
+
+
+@flow(name="rebuild-memory")
+def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: str | None = None) -> Reference:
+    """Encode knowledge items into a bank with the latest encoder of a recipe's backbone.
+
+    Args:
+        recipe: whose backbone and encoder; a name from `comem_core.recipes`.
+        knowledge: another corpus than the recipe's: a .jsonl file with image, text, language, source and licence.
+    """
+    whole = recipe_named(recipe)
+    if knowledge is not None:
+        whole = replace(whole, knowledge=replace(whole.knowledge, corpus=knowledge))
+    with open_run("rebuild-memory", whole) as run:
+        encoder = latest_encoder(run)
+        items = ingest_knowledge(run)
+        return encode_memory(run, items, encoder)

@@ -1,0 +1,67 @@
+"""Encoding: every knowledge item becomes memory, once; the bank holds them by item id."""
+
+from dataclasses import dataclass
+from functools import partial as bind
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.memory.bank import Bank, from_bytes, to_bytes
+from tasks.models import encoder_of
+from tasks.partial import Partial
+from tasks.rows import read_items
+from tasks.run import Run
+from tasks.shards import make_shards
+from tasks.stage import run_stage, stage_task
+from tasks.store import Reference
+from warehouse.schemas import check_rows
+
+MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """Nothing but the encoder and the items decides a memory."""
+
+    dtype: str = "float32"
+
+
+@stage_task(name="encode-memory")
+def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Reference:
+    """Encode every item of the corpus with this encoder."""
+
+    def make(artefact: Partial) -> None:
+        units = list(zip(count(), read_items(knowledge), strict=False))
+        make_shards("encode-memory", run.context, artefact, units, bind(_encoder, run, knowledge, encoder))
+
+    inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
+    return run_stage(run, "bank", Encoding(), inputs, make, table="bank_entry", version="1")
+
+
+def _encoder(run: Run, knowledge: Reference, encoder: Reference):
+    trained, items = encoder_of(run, encoder), read_items(knowledge)
+
+    def work(batch: list[tuple[int, str]]) -> pa.Table:
+        memory_BMD = trained.encode([items[item_id] for _, item_id in batch])
+        rows = [
+            {"item_id": item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}
+            for (row, item_id), memory_MD in zip(batch, memory_BMD, strict=True)
+        ]
+        return check_rows("bank_entry", rows, extra=MEMORY)
+
+    return work
+
+
+def read_bank(reference: Reference, *, encoder: Reference) -> Bank:
+    """Load a bank's shards into memory."""
+    bank: Bank | None = None
+    for path in sorted(Path(reference.uri).glob("part-*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            memory_MD = from_bytes(row["memory"], num_vectors=row["num_vectors"])
+            if bank is None:
+                bank = Bank(encoder_id=encoder.fingerprint, num_vectors=len(memory_MD), width=memory_MD.shape[1])
+            bank.put([row["item_id"]], memory_MD[None])
+    assert bank is not None, f"bank {reference.fingerprint} has no entry"
+    return bank

@@ -1,0 +1,121 @@
+"""An artefact while it is made: a `.partial` folder whose finished shards survive a crash.
+
+Knows files; nothing of Prefect, Ray or the warehouse, so that a worker imports it in no time and writes its own shards.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.context import MEGABYTE
+
+RECORD = "record.json"
+KEPT = ".kept.json"
+ROWS_OF = b"comem.rows_of"
+
+
+class DiskFull(OSError):
+    """No room for a shard; what was finished before it is kept."""
+
+
+@dataclass(frozen=True)
+class Partial:
+    """An artefact that is being made. Small and picklable: workers get it and write their shards themselves."""
+
+    folder: Path
+    min_free_bytes: int = 0
+
+    def finished(self) -> set[str]:
+        """Name the files and folders that are done; what a crash left half-written is not among them.
+
+        A Parquet shard is named as it was written, without its ending.
+        """
+        return {path.name.removesuffix(".parquet") for path in self.folder.iterdir() if not path.name.startswith(".")}
+
+    def write_shard(self, name: str, table: pa.Table, *, rows_of: str | None = None) -> int:
+        """Write a table as the Parquet shard `name`, whole or not at all, and return its number of rows.
+
+        `rows_of` names the warehouse table of this shard, where it is another one than the stage's.
+        """
+        if rows_of is not None:
+            table = table.replace_schema_metadata({**(table.schema.metadata or {}), ROWS_OF: rows_of.encode()})
+        with self.open_file(f"{name}.parquet") as path:
+            pq.write_table(table, path, compression="zstd")
+        return table.num_rows
+
+    @contextlib.contextmanager
+    def open_file(self, name: str) -> Iterator[Path]:
+        """Yield a path to write to; the file gets its name when the block ends without error.
+
+        Raises DiskFull when there is no room.
+        """
+        with self._hidden(name) as hidden:
+            yield hidden
+            flush(hidden)
+            os.replace(hidden, self.folder / name)
+            flush(self.folder)
+
+    @contextlib.contextmanager
+    def open_folder(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder to fill; it gets its name, replacing an older one, when the block ends well."""
+        with self._hidden(name) as hidden:
+            hidden.mkdir()
+            yield hidden
+            for path in sorted(hidden.rglob("*"), reverse=True):
+                flush(path)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            os.replace(hidden, self.folder / name)
+            flush(self.folder)
+
+    def keep(self, name: str, value: Any) -> Any:
+        """Remember a plain value on first call; a run that continues gets what the first run decided.
+
+        For what is no recipe but must not change half-way, such as the rows of a shard.
+        """
+        path = self.folder / KEPT
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if name not in kept:
+            kept[name] = value
+            with self.open_file(KEPT) as hidden:
+                hidden.write_text(json.dumps(kept))
+        return kept[name]
+
+    @contextlib.contextmanager
+    def _hidden(self, name: str) -> Iterator[Path]:
+        hidden = self.folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            free = shutil.disk_usage(self.folder).free
+            if free < self.min_free_bytes:
+                raise OSError(errno.ENOSPC, f"less than {self.min_free_bytes // MEGABYTE} MB are free")
+            yield hidden
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DiskFull(
+                errno.ENOSPC,
+                f"the disk is full: no room for {name} in {self.folder} ({error.strerror or error}). Finished shards "
+                "are kept: free some space and start the run again, it continues from there",
+            ) from error
+        finally:
+            if hidden.is_dir():
+                shutil.rmtree(hidden, ignore_errors=True)
+            hidden.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Force a file or a folder's list of names to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,74 @@
+"""The report: a static page of the run, its lineage as OpenLineage events, and the key plots as Prefect artifacts."""
+
+import base64
+import platform
+from dataclasses import dataclass
+
+import psutil
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from tasks.partial import Partial
+from tasks.rows import read_items, read_questions
+from tasks.run import Run
+from tasks.stage import run_stage, stage_logger, stage_task, under_prefect
+from tasks.store import Reference
+from warehouse.connection import open_warehouse
+from warehouse.openlineage import openlineage_lines
+from warehouse.page.data import RunData, collect
+from warehouse.page.plots import funnel_plot, loss_plot
+from warehouse.page.render import render_page
+
+PAGE, EVENTS = "report.html", "openlineage.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """A page tells of one run, so each run has its own."""
+
+    run_id: str
+
+
+@stage_task(name="write-report")
+def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: Reference) -> Reference:
+    """Write the page of this run, and say where it is."""
+
+    def make(artefact: Partial) -> None:
+        pictures = {question.image_id: question.image for question in read_questions(benchmark)}
+        pictures |= {item.image_id: item.image for item in read_items(knowledge).values()}
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            page = render_page(con, run.run_id, images=pictures.get, machine=describe_machine())
+            events = openlineage_lines(con, run.run_id)
+            _show_plots(collect(con, run.run_id))
+        for name, text in ((PAGE, page), (EVENTS, events)):
+            with artefact.open_file(name) as path:
+                path.write_text(text, encoding="utf-8")
+
+    inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
+    report = run_stage(run, "report", Reporting(run_id=run.run_id), inputs, make, version="1")
+    address = (report.folder / PAGE).as_uri()
+    stage_logger().info("report page: %s", address)
+    if under_prefect():
+        create_link_artifact(address, key="report-page", description="The page of this run (a local file)")
+    return report
+
+
+def describe_machine() -> str:
+    """Cores, memory and system of this machine, in words."""
+    memory = psutil.virtual_memory().total / 1024**3
+    return (
+        f"{psutil.cpu_count()} cores, {memory:.0f} GiB memory, {platform.system()}, Python {platform.python_version()}"
+    )
+
+
+def _show_plots(data: RunData) -> None:
+    """Put funnel, loss curve and scores into the Prefect UI as pictures."""
+    if not under_prefect():
+        return
+    plots = {
+        "funnel": funnel_plot(data.funnel) if data.funnel else None,
+        "loss-curve": loss_plot(data.losses) if data.losses else None,
+    }
+    for key, plot in plots.items():
+        if plot is not None:
+            encoded = base64.b64encode(plot.svg.encode()).decode()
+            create_markdown_artifact(f"![{key}](data:image/svg+xml;base64,{encoded})", key=key, description=key)

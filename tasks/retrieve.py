@@ -1,0 +1,117 @@
+"""Retrieval: an index over the items' pictures, and for each question the k nearest in rank order."""
+
+from dataclasses import dataclass
+from functools import partial as bind
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.knowledge.retrieval import ImageIndex
+from tasks.models import reader
+from tasks.partial import Partial
+from tasks.rows import read_items, read_questions
+from tasks.run import Run
+from tasks.shards import make_shards
+from tasks.stage import run_stage, stage_task
+from tasks.store import Reference
+from warehouse.schemas import check_rows
+
+INDEX = "index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """Whose embedding of a picture, and how large a picture it sees."""
+
+    embedder: str
+    max_image_pixels: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searching:
+    """How many items, and among which."""
+
+    k: int
+    same_language: bool
+    max_image_pixels: int | None
+
+
+@stage_task(name="build-index")
+def build_index(run: Run, knowledge: Reference) -> Reference:
+    """Embed every item's picture and index the embeddings."""
+    part = Embedding(
+        embedder=run.recipe.retrieval.embedder, max_image_pixels=run.recipe.training.encoder.max_image_pixels
+    )
+    if part.embedder != "backbone":
+        raise ValueError(f"unknown embedder {part.embedder!r}; expected 'backbone' (the reader's own vision tower)")
+
+    def make(artefact: Partial) -> None:
+        items = read_items(knowledge)
+        make_shards("build-index", run.context, artefact, list(items), bind(_item_embedder, run, knowledge))
+        rows = [
+            row for path in sorted(artefact.folder.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()
+        ]
+        ids = [row["item_id"] for row in rows]
+        embeddings = np.stack([np.frombuffer(row["embedding"], dtype="<f4") for row in rows])
+        index = ImageIndex(
+            embeddings,
+            item_ids=ids,
+            languages=[items[name].language for name in ids],
+            embedder=run.backbone.fingerprint,
+        )
+        with artefact.open_folder(INDEX) as folder:
+            index.save(folder)
+
+    return run_stage(run, "index", part, {"backbone": run.backbone, "knowledge": knowledge}, make, version="1")
+
+
+def _item_embedder(run: Run, knowledge: Reference):
+    backbone, items = reader(run), read_items(knowledge)
+    pixels = run.recipe.training.encoder.max_image_pixels
+
+    def work(batch: list[str]) -> pa.Table:
+        found_ND = backbone.pooled_images([items[item_id].image for item_id in batch], max_image_pixels=pixels)
+        raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
+        return pa.table({"item_id": batch, "embedding": pa.array(raw, pa.binary())})
+
+    return work
+
+
+@stage_task(name="retrieve")
+def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
+    """Find the k items whose pictures are nearest to each question's picture."""
+    recipe = run.recipe.retrieval
+    part = Searching(
+        k=recipe.k,
+        same_language=recipe.same_language,
+        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+    )
+
+    def make(artefact: Partial) -> None:
+        units = list(range(questions.num_rows))
+        make_shards("retrieve", run.context, artefact, units, bind(_searcher, run, index, questions))
+
+    inputs = {"backbone": run.backbone, "index": index, "questions": questions}
+    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="1")
+
+
+def _searcher(run: Run, index: Reference, questions: Reference):
+    backbone, found, asked = reader(run), ImageIndex.load(Path(index.uri) / INDEX), read_questions(questions)
+    recipe, pixels = run.recipe.retrieval, run.recipe.training.encoder.max_image_pixels
+
+    def work(batch: list[int]) -> pa.Table:
+        if not batch:
+            return check_rows("retrieval", [])
+        chosen = [asked[place] for place in batch]
+        queries_QD = backbone.pooled_images([question.image for question in chosen], max_image_pixels=pixels).numpy()
+        languages = [question.language for question in chosen] if recipe.same_language else None
+        hits = found.search(queries_QD, k=recipe.k, languages=languages)
+        rows = [
+            {"question_id": question.question_id, "item_ids": list(hit.item_ids), "scores": list(hit.scores)}
+            for question, hit in zip(chosen, hits, strict=True)
+        ]
+        return check_rows("retrieval", rows)
+
+    return work

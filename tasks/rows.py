@@ -1,0 +1,56 @@
+"""Knowledge items and questions as rows of shards, and back. Columns are the warehouse's; the picture is an extra."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.knowledge.items import KnowledgeItem, Question
+from tasks.store import Reference
+from warehouse.schemas import check_rows
+
+PICTURE = {"image": pa.binary()}
+ITEM_COLUMNS = ("text", "language", "source", "licence", "entity_id", "title", "image")
+QUESTION_COLUMNS = (
+    "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "benchmark", "split",
+    "attribute", "entity_id", "gold_item_id", "origin",
+)  # fmt: skip
+
+
+def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
+    rows = [
+        {"item_id": item.item_id, "image_id": item.image_id} | {name: getattr(item, name) for name in ITEM_COLUMNS}
+        for item in items
+    ]
+    return check_rows("knowledge_item", rows, extra=PICTURE)
+
+
+def question_table(questions: Iterable[Question]) -> pa.Table:
+    rows = [
+        {"image_id": question.image_id, "answers": list(question.answers)}
+        | {name: getattr(question, name) for name in QUESTION_COLUMNS}
+        for question in questions
+    ]
+    return check_rows("question", rows, extra=PICTURE)
+
+
+def read_items(reference: Reference) -> dict[str, KnowledgeItem]:
+    """Read the items of an artefact by their id."""
+    items = (KnowledgeItem(**{name: row[name] for name in ITEM_COLUMNS}) for row in read_rows(reference))
+    return {item.item_id: item for item in items}
+
+
+def read_questions(reference: Reference) -> list[Question]:
+    """Read the questions of an artefact in the order in which they were written."""
+    return [
+        Question(answers=tuple(row["answers"]), **{name: row[name] for name in QUESTION_COLUMNS})
+        for row in read_rows(reference)
+    ]
+
+
+def read_rows(reference: Reference) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an artefact's `part-*.parquet` shards, in order of shard names."""
+    for path in sorted(Path(reference.uri).glob("part-*.parquet")):
+        yield from pq.read_table(path).to_pylist()

@@ -1,0 +1,65 @@
+"""A run: its recipe, its backbone, where it works; opened before the first stage and closed after the last."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from uuid import uuid4
+
+from prefect.runtime import flow_run
+
+from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
+from comem_core.recipes.recipe import Recipe
+from tasks.context import Context, RunRef
+from tasks.on_ray import ray_session, start_workers
+from tasks.store import Reference
+from tasks.workers import Workers
+from warehouse.connection import open_warehouse
+from warehouse.records import finish_run, record_run
+
+# What every worker that holds a model needs; importing it takes seconds, so it starts with the run.
+MODEL_MODULES = ("tasks.models",)
+
+
+NO_BACKBONE = Reference(stage="backbone", fingerprint="", uri="", num_rows=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunRef):
+    """What every stage gets first. `backbone` names the reader's weights by their hash."""
+
+    recipe: Recipe
+    backbone: Reference
+
+
+@contextlib.contextmanager
+def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Iterator[Run]:
+    """Check what the run needs, record that it runs, start Ray; at the end record how it went and stop Ray.
+
+    Raises:
+        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed).
+    """
+    context = Context.from_environment()
+    context.check()
+    backbone = _backbone(recipe.backbone.name) if needs_backbone else NO_BACKBONE
+    run_id = flow_run.id or uuid4().hex
+    run = Run(run_id=run_id, recipe_name=recipe.name, context=context, recipe=recipe, backbone=backbone)
+    started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
+    with open_warehouse(context.warehouse) as con:
+        record_run(con, started | {"flow_run_id": flow_run.id})
+    status, error = "failed", "interrupted"
+    try:
+        with ray_session(context):
+            start_workers(Workers.of(context), modules=MODEL_MODULES)
+            yield run
+        status, error = "completed", None
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"[:1000]
+        raise
+    finally:
+        with open_warehouse(context.warehouse) as con:
+            finish_run(con, run_id, status=status, error=error)
+
+
+def _backbone(name: str) -> Reference:
+    folder = backbone_folder(name)
+    return Reference(stage="backbone", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)

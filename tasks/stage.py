@@ -1,0 +1,244 @@
+"""The only cache: a stage's result is reused if it is there and verified, continued if a part of it is, or made.
+
+Prefect's own cache is off: it cannot see that a stage's helpers changed. A stage raises its `version` instead.
+"""
+
+import contextlib
+import functools
+import logging
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import pyarrow.parquet as pq
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+
+from tasks.context import RunRef
+from tasks.partial import ROWS_OF, Partial
+from tasks.store import Record, Reference, Store, fingerprint
+from tasks.workers import Progress
+from warehouse.connection import open_warehouse
+from warehouse.records import record_stage, register_artefact
+from warehouse.schemas import schema_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What a stage was asked for, and under which name its result is to be found."""
+
+    stage: str
+    version: str
+    recipe: dict[str, Any]
+    inputs: dict[str, str]
+    fingerprint: str
+
+    def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
+        """Say what a run did about the artefact, for the warehouse."""
+        facts = {"stage": self.stage, "fingerprint": self.fingerprint, "action": action}
+        return facts | {"reason": reason, "seconds": seconds}
+
+
+def stage_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task that is tried again once and leaves reuse to `run_stage`.
+
+    Takes the options of Prefect's `task`, such as `timeout_seconds`; they win over these.
+    """
+    return task(**{"cache_policy": NO_CACHE, "persist_result": False, "retries": 1, "retry_delay_seconds": 1} | options)
+
+
+def run_stage(
+    run: RunRef,
+    stage: str,
+    recipe_part: object,
+    inputs: Mapping[str, Reference],
+    make: Callable[[Partial], None],
+    *,
+    table: str | None = None,
+    version: str,
+) -> Reference:
+    """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
+
+    `make` writes into the partial folder; it skips what `partial.finished()` names. With `table` every Parquet shard
+    must have that table's columns and its rows are loaded into the warehouse.
+    """
+    made_from = {role: reference.fingerprint for role, reference in inputs.items()}
+    name = fingerprint(recipe_part, made_from, stage=stage, version=version)
+    plan = _Plan(
+        stage=stage,
+        version=version,
+        recipe=asdict(recipe_part),  # pyright: ignore[reportArgumentType]
+        inputs=made_from,
+        fingerprint=name,
+    )
+    store, started = Store.of(run.context), time.monotonic()
+    with store.lock(stage, name) as waited:
+        damage = None
+        if record := store.find(stage, name):
+            damage = store.damage(record)
+        if record and not damage:
+            action = "reused"
+            waiting = ", made by another run while this one waited" if waited else ""
+            reason = f"same recipe, same inputs, {len(record['shards'])} shards verified{waiting}"
+        else:
+            with _failure_recorded(run, plan):
+                action, reason, record = _make(store, plan, make, table=table, damage=damage)
+    _log(action, plan, reason)
+    with open_warehouse(run.context.warehouse) as con:
+        register_artefact(con, record, table=table, folder=record["uri"], replace=True)  # the store is what runs use
+        record_stage(con, run.run_id, plan.outcome(action, reason, time.monotonic() - started))
+    _show(action, plan, reason, record)
+    return Reference(stage=stage, fingerprint=name, uri=record["uri"], num_rows=record["num_rows"])
+
+
+def _make(
+    store: Store, plan: _Plan, make: Callable[[Partial], None], *, table: str | None, damage: dict[str, str] | None
+) -> tuple[str, str, Record]:
+    """Make or continue an artefact; returns what was done, why, and its record."""
+    started = time.monotonic()
+    partial = store.begin(plan.stage, plan.fingerprint)
+    before = partial.finished()
+    if damage:
+        action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
+        reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
+    elif before:
+        action, reason = "continued", f"{len(before)} shards were there"
+    else:
+        action, reason = "made", why_made(plan.recipe, plan.inputs, plan.version, store.records(plan.stage))
+    stage_logger().info("%s %s: begins (%s)", plan.stage, plan.fingerprint, reason)
+    make(partial)
+    _check(partial, plan.stage, table)
+    if action == "continued":
+        reason = f"{len(before)} of {len(partial.finished())} shards were there"
+    draft: Record = {
+        "fingerprint": plan.fingerprint,
+        "stage": plan.stage,
+        "version": plan.version,
+        "recipe": plan.recipe,
+        "inputs": plan.inputs,
+        "uri": "",
+        "num_rows": 0,
+        "num_bytes": 0,
+        "shards": [],
+        "content_sha256": "",
+        "seconds": time.monotonic() - started,
+        "commit": code_commit(),
+        "created": datetime.now(UTC).isoformat(),
+    }
+    return action, reason, store.finish(partial, draft)
+
+
+@contextlib.contextmanager
+def _failure_recorded(run: RunRef, plan: _Plan) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        failed = plan.outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
+        with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # the first error counts
+            record_stage(con, run.run_id, failed)
+        raise
+
+
+def why_made(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: list[Record]) -> str:
+    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals)."""
+    if not earlier:
+        return "no artefact yet"
+    differences = [_differences(recipe, inputs, version, record) for record in earlier]
+    closest = min(reversed(differences), key=len)
+    return "again: " + ("; ".join(closest) if closest else "an earlier artefact has another kind of recipe")
+
+
+def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
+    found = []
+    if earlier["version"] != version:
+        found.append(f"version changed from {earlier['version']} to {version}")
+    for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
+        for name in sorted(old.keys() | new.keys()):
+            before, now = _plain(old.get(name)), _plain(new.get(name))
+            if before != now:
+                found.append(f"{kind} `{name}` changed from {before} to {now}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, as JSON does, so that a recipe compares with a record."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check(partial: Partial, stage: str, table: str | None) -> None:
+    """Refuse an artefact that is empty, or whose shards lack a column of the table they are for."""
+    if not partial.finished():
+        raise ValueError(f"{stage} wrote no shard; a result without rows is one shard with no rows")
+    for path in sorted(partial.folder.glob("*.parquet")):
+        found = pq.read_schema(path)
+        target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
+        for field in schema_of(target) if target else ():
+            if field.name not in found.names or found.field(field.name).type != field.type:
+                has = found.field(field.name).type if field.name in found.names else "nothing"
+                raise ValueError(
+                    f"{path.name} of {stage}: {field.name} is {field.type} in {target}, the shard has {has}"
+                )
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """Name the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:
+    """Return an `on_done` for `map_shards` that logs rate and remaining time, now and then and at the end."""
+    last = time.monotonic()
+
+    def on_done(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_seconds or progress.done == progress.total:
+            last = time.monotonic()
+            stage_logger().info("%s: %s", stage, progress)
+
+    return on_done
+
+
+def under_prefect() -> bool:
+    """Tell whether a Prefect flow or task runs here."""
+    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+
+
+def stage_logger() -> Any:
+    """Prefect's logger of the current run, or a plain one where no flow runs."""
+    return get_run_logger() if under_prefect() else logging.getLogger("comem.stage")
+
+
+def _log(action: str, plan: _Plan, reason: str) -> None:
+    again = " " if action == "made" and reason.startswith("again: ") else ": "
+    verb = f"{action} {plan.stage} {plan.fingerprint}" if action == "reused" else action
+    where = "" if action == "reused" else f" [{plan.stage} {plan.fingerprint}]"
+    stage_logger().info("%s%s%s%s", verb, again, reason, where)
+
+
+def _show(action: str, plan: _Plan, reason: str, record: Record) -> None:
+    """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
+    if not under_prefect():
+        return
+    row = {"action": action, "why": reason, "fingerprint": plan.fingerprint, "rows": record["num_rows"]}
+    row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
+    row |= {f"input {role}": name for role, name in plan.inputs.items()}
+    key = f"stage-{plan.stage}".replace("_", "-").lower()
+    create_table_artifact([row], key=key, description=f"{plan.stage}: {action}, {reason}")

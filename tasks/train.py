@@ -1,0 +1,213 @@
+"""Training: LoRA and Q-Former of the encoder on Ray Train, the reader frozen. Killed at any point, it goes on there.
+
+The run's name is its fingerprint, so the same training finds its own checkpoints again. Checkpoints hold the encoder's
+own weights, the optimizer and the step; batches and random state are functions of the step.
+"""
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from prefect import task
+from ray import train
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, save_encoder
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.loop import StepReport, Training
+from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+from tasks.models import load_for
+from tasks.on_ray import release_workers
+from tasks.partial import Partial
+from tasks.rows import read_items, read_questions, read_rows
+from tasks.run import Run
+from tasks.stage import run_stage, stage_logger, stage_task
+from tasks.store import Reference, Store
+from warehouse.schemas import check_rows
+
+STEPS = "part-00000"
+CHECKPOINTS = ".ray-train"
+PROGRESS = ".progress.json"
+SAVE_EVERY = 50
+SHOW_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What an encoder is trained on, by reference: the kept samples and where their parts lie."""
+
+    knowledge: Reference
+    questions: Reference
+    drafts: Reference
+    kept: Reference
+
+    def read(self) -> list[TrainingSample]:
+        """The kept drafts with pictures and items, in order of sample id."""
+        items = read_items(self.knowledge)
+        pictures = {question.question_id: question.image for question in read_questions(self.questions)}
+        kept = {row["sample_id"] for row in read_rows(self.kept)}
+        return [
+            TrainingSample(
+                sample_id=row["sample_id"],
+                question=row["question"],
+                image=pictures[row["question_id"]],
+                language=row["language"],
+                answer=row["answer"],
+                items=tuple(items[item_id] for item_id in row["item_ids"]),
+            )
+            for row in sorted(read_rows(self.drafts), key=lambda row: row["sample_id"])
+            if row["sample_id"] in kept
+        ]
+
+
+@stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
+def train_encoder(
+    run: Run, knowledge: Reference, questions: Reference, drafts: Reference, kept: Reference
+) -> Reference:
+    """Train the memory encoder on the kept samples."""
+    samples = Samples(knowledge=knowledge, questions=questions, drafts=drafts, kept=kept)
+    if not any(read_rows(kept)):
+        raise ValueError("no draft was kept, so there is nothing to train on; the funnel says why drafts were dropped")
+
+    def make(artefact: Partial) -> None:
+        if {WEIGHTS, DESCRIPTION, STEPS} <= artefact.finished():
+            return
+        release_workers()
+        with _progress_shown(artefact, run.recipe.training):
+            _fit(run, artefact, samples)
+
+    inputs = {"backbone": run.backbone, **{name: getattr(samples, name) for name in asdict(samples)}}
+    return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="1")
+
+
+@task(name="latest-encoder")
+def latest_encoder(run: Run) -> Reference:
+    """Find the newest encoder that was trained for the run's backbone.
+
+    Raises:
+        ValueError: there is none yet.
+    """
+    for record in reversed(Store.of(run.context).records("encoder")):
+        if record["inputs"]["backbone"] == run.backbone.fingerprint:
+            stage_logger().info("latest encoder: %s, made %s", record["fingerprint"], record["created"])
+            return Reference(
+                stage="encoder",
+                fingerprint=record["fingerprint"],
+                uri=record["uri"],
+                num_rows=record["num_rows"],
+            )
+    raise ValueError(
+        f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
+        f"run `prefect deployment run synth-and-train/{run.recipe_name.replace('_', '-')}` first"
+    )
+
+
+def _fit(run: Run, artefact: Partial, samples: Samples) -> None:
+    context = run.context
+    trainer = TorchTrainer(
+        _train_on_worker,
+        train_loop_config={"run": run, "artefact": artefact, "samples": samples},
+        scaling_config=ScalingConfig(
+            num_workers=context.train_workers,
+            use_gpu=context.device == "cuda",
+        ),
+        run_config=RunConfig(
+            name="training",  # its folder is the artefact's own, and that is named by the fingerprint
+            storage_path=str(artefact.folder / CHECKPOINTS),
+            failure_config=FailureConfig(max_failures=2),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    trainer.fit()
+
+
+def _train_on_worker(config: dict[str, Any]) -> None:
+    """On each training worker: build, continue from the last checkpoint if there is one, train, and save."""
+    run: Run = config["run"]
+    artefact: Partial = config["artefact"]
+    recipe, world = run.recipe.training, train.get_context()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
+    encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
+    objective = AnswerFromMemory(
+        encoder, recipe, config["samples"].read(), rank=world.get_world_rank(), num_ranks=world.get_world_size()
+    )
+    untouched = encoder.backbone.base_weights_sha256()
+    training, steps = Training(objective, recipe.optimizer), []
+    if checkpoint := train.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            state = torch.load(Path(folder) / "state.pt", weights_only=True)
+        training.load(state["training"])
+        steps = state["steps"]
+    is_first = world.get_world_rank() == 0
+
+    def on_step(report: StepReport) -> None:
+        row = asdict(report)
+        steps.append({name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")})
+        if is_first:
+            (artefact.folder / PROGRESS).write_text(json.dumps(steps[-1]))
+
+    while not training.done:
+        training.run(on_step, until=(training.step // SAVE_EVERY + 1) * SAVE_EVERY)
+        _report(training, steps, is_first=is_first)
+    if encoder.backbone.base_weights_sha256() != untouched:
+        raise AssertionError("training has changed the reader's own weights")
+    if is_first:
+        _save(encoder, steps, artefact)
+
+
+def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) -> None:
+    """Give Ray Train a checkpoint to resume from; one worker's is enough, their weights are equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if is_first:
+            torch.save({"training": training.state(), "steps": steps}, Path(folder) / "state.pt")
+            checkpoint = Checkpoint.from_directory(folder)
+        train.report({"step": training.step, "loss": steps[-1]["loss"]}, checkpoint=checkpoint)
+
+
+def _save(encoder: MemoryEncoder, steps: list[dict[str, Any]], artefact: Partial) -> None:
+    encoder.set_trainable(False)
+    with tempfile.TemporaryDirectory() as folder:
+        save_encoder(encoder, Path(folder))
+        for name in (WEIGHTS, DESCRIPTION):
+            with artefact.open_file(name) as path:
+                path.write_bytes((Path(folder) / name).read_bytes())
+    artefact.write_shard(STEPS, check_rows("training_step", steps))
+
+
+@contextmanager
+def _progress_shown(artefact: Partial, recipe: TrainingRecipe) -> Iterator[None]:
+    """Log step, loss, rate and remaining time while the workers train."""
+    ended, logger = threading.Event(), stage_logger()
+
+    def follow() -> None:
+        started = last = None
+        while not ended.wait(SHOW_EVERY_SECONDS):
+            try:
+                now = json.loads((artefact.folder / PROGRESS).read_text())
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+            if started is None:
+                started = (time.monotonic(), now["step"])
+            if now["step"] != last:
+                last = now["step"]
+                rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
+                remain = f", {(recipe.optimizer.num_steps - last) / rate:.0f} s remain" if rate else ""
+                logger.info("step %d of %d, loss %.3f%s", last, recipe.optimizer.num_steps, now["loss"], remain)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()

@@ -1,0 +1,43 @@
+"""What is said to and heard from workers: how many and how big, how far they are, that one died. Knows no Ray."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.context import Context
+
+
+class WorkerDied(RuntimeError):
+    """A worker process was killed, or ran out of memory, while it worked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How many workers a stage gets and what each holds. `max_deaths` is how often one shard may lose its worker."""
+
+    num_actors: int = 1
+    cpus: float = 1
+    gpus: float = 0
+    max_deaths: int = 3
+
+    @classmethod
+    def of(cls, context: Context) -> "Workers":
+        return cls(num_actors=context.num_actors, cpus=context.cpus_per_actor, gpus=context.gpus_per_actor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One more shard is done: its name and result, how far all of them are, and how long that took (seconds)."""
+
+    shard: str
+    result: Any
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def remaining_seconds(self) -> float:
+        return self.seconds / self.done * (self.total - self.done)
+
+    def __str__(self) -> str:
+        rate = self.done / self.seconds if self.seconds else 0.0
+        return f"{self.done} of {self.total} shards, {rate:.2f} a second, {self.remaining_seconds:.0f} s remain"

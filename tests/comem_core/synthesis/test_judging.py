@@ -1,0 +1,111 @@
+"""Verdicts worked by hand, for questions with gold answers and for questions that the model asked itself."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comem_core.evaluation.metrics import normalise_answer
+from comem_core.knowledge.items import Question
+from comem_core.synthesis.judging import agrees, is_grounded, judge
+
+SEED = Question(
+    question_id="EG/capital", question="Capital?", image=b"flag", language="en", answers=("Cairo", "Al-Qahirah")
+)
+ASKED = replace(SEED, question_id="asked", answers=(), origin="asked")
+TEXT = "Country: Egypt. Capital: Cairo. Currency: Egyptian pound. Area: 1,002,450 km². Languages: Arabic/English."
+
+
+def test_a_seed_question_is_judged_by_its_gold_answers():
+    verdict = judge("cairo.", SEED, item_texts=[TEXT], answer_without_items="Giza")
+    assert verdict == {
+        "judge": "infoseek",
+        "metric_score": 1.0,
+        "answer_without_items": "Giza",
+        "without_score": 0.0,
+        "grounded": True,
+    }
+
+
+def test_a_right_answer_need_not_be_grounded_nor_a_grounded_one_right():
+    known = judge("Al-Qahirah", SEED, item_texts=[TEXT], answer_without_items="Cairo")
+    assert (known["metric_score"], known["without_score"], known["grounded"]) == (1.0, 1.0, False)
+    wrong = judge("Egyptian pound", SEED, item_texts=[TEXT], answer_without_items="")
+    assert (wrong["metric_score"], wrong["without_score"], wrong["grounded"]) == (0.0, 0.0, True)
+
+
+def test_an_asked_question_is_judged_by_whether_two_answers_agree():
+    verdict = judge("Cairo", ASKED, item_texts=[TEXT], answer_without_items="Paris", second_answer="Cairo.")
+    assert (verdict["judge"], verdict["metric_score"], verdict["without_score"]) == ("consistency", 1.0, 0.0)
+    verdict = judge("Cairo", ASKED, item_texts=[TEXT], answer_without_items="cairo", second_answer="Giza")
+    assert (verdict["metric_score"], verdict["without_score"]) == (0.0, 1.0)
+
+
+def test_an_asked_question_without_a_second_answer_cannot_be_judged():
+    with pytest.raises(ValueError, match="'asked' was asked by the model; judging it needs a second answer"):
+        judge("Cairo", ASKED, item_texts=[TEXT], answer_without_items="")
+
+
+def test_two_answers_that_say_nothing_do_not_agree():
+    assert not agrees("", "")
+    assert not agrees("?", "...")
+    assert agrees("٢٣٧", "２３７")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "grounded"),
+    [
+        ("Cairo", TEXT, True),
+        ("CAIRO.", TEXT, True),
+        ("Cair", TEXT, False),  # half a word
+        ("Arabic", TEXT, True),  # a slash parts words
+        ("Egyptian pound", TEXT, True),
+        ("pound Egyptian", TEXT, False),
+        ("Guinea-Bissau", "It borders Guinea-Bissau.", True),
+        ("Guinea", "It borders Equatoria.", False),
+        ("القاهرة", "العاصمة: القاهرة، العملة: الجنيه", True),
+        ("قاهر", "العاصمة: القاهرة، العملة: الجنيه", False),
+        ("Каир", "Столица — Каир.", True),
+        ("Каир", "Столица — Каира.", False),
+        ("东京", "首都是东京，货币是日元。", True),  # no spaces between words
+        ("北京", "首都是东京，货币是日元。", False),
+        ("서울", "수도는 서울이다", True),  # particles follow without a space
+        ("हिन्द", "भाषा: हिन्दी", False),  # a vowel sign goes on with the word
+        ("हिन्दी", "भाषा: हिन्दी", True),
+        ("an", "Japan, an Iran", False),  # the metric drops English articles
+        ("12", "Code 123", False),
+        ("+20", "Calling code: +20.", True),
+        ("c++ (a)*", "the language c++ (a)*", True),  # signs of patterns are plain signs
+        ("", TEXT, False),
+        ("...", TEXT, False),
+    ],
+)
+def test_an_answer_is_grounded_when_it_stands_in_the_text_as_whole_words(answer: str, text: str, grounded: bool):
+    assert is_grounded(answer, ["nothing here", text]) is grounded
+
+
+@pytest.mark.parametrize(
+    ("answer", "grounded"),
+    [("1002450", True), ("1,002,450 km²", True), ("1.00245e6", True), ("100245", False), ("about a million", False)],
+)
+def test_a_number_may_be_written_another_way(answer: str, grounded: bool):
+    assert is_grounded(answer, [TEXT], question_type="numerical") is grounded
+
+
+def test_a_number_is_found_in_a_text_without_spaces():
+    assert is_grounded("1002450", ["面积为1002450平方公里"], question_type="numerical")
+    assert not is_grounded("100245", ["面积为1002450平方公里"], question_type="numerical")
+
+
+WORDS = st.text(st.characters(categories=("Ll", "Lo")), min_size=1, max_size=6).filter(
+    lambda word: normalise_answer(word, normalisation="unicode") == word
+)
+
+
+@settings(deadline=None)
+@given(words=st.lists(WORDS, min_size=1, max_size=6), data=st.data())
+def test_every_word_of_a_text_is_grounded_in_it(words: list[str], data: st.DataObject):
+    word = data.draw(st.sampled_from(words))
+    assert is_grounded(word, [" ".join(words)])
+    assert not is_grounded(word + "\u0436" * 40, [" ".join(words)])

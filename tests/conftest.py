@@ -1,0 +1,87 @@
+"""What all tests share: no network, one thread, and, when first asked for, one Prefect server and one small Ray."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.context import Context, RunRef
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_PLUGINS_ENABLED": "false",  # else a `make serve` in this folder would take the tests' flow runs
+}
+
+
+def pytest_configure() -> None:
+    """Set the environment before any test module is imported."""
+    for name in list(os.environ):
+        if name.startswith(("COMEM_", "PREFECT_", "RAY_")) or name == "PYTHONDONTWRITEBYTECODE":
+            del os.environ[name]
+    os.environ.update(ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def make_context() -> Callable[..., Context]:
+    """Return a function (root, **changes) -> Context that asks for little and keeps all below `root`."""
+
+    def make(root: Path, **changes: Any) -> Context:
+        little = Context(
+            root=root,
+            store=root / "store",
+            warehouse=root / "warehouse.duckdb",
+            num_actors=2,
+            min_free_disk_mb=10,
+            min_free_memory_mb=10,
+        )
+        return replace(little, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A Prefect server with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_ray(tmp_path_factory: pytest.TempPathFactory, make_context: Callable[..., Context]) -> Iterator[None]:
+    """A local Ray of four logical CPUs, as the product starts it."""
+    from tasks.on_ray import ray_session
+
+    root = tmp_path_factory.mktemp("ray")
+    with ray_session(make_context(root, num_actors=4)):
+        yield
+
+
+@pytest.fixture
+def context(tmp_path: Path, make_context: Callable[..., Context]) -> Context:
+    return make_context(tmp_path)
+
+
+@pytest.fixture
+def run(context: Context) -> RunRef:
+    return RunRef(run_id="run-1", recipe_name="test", context=context)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Keep torch, where it is installed, from taking every core."""
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(1)

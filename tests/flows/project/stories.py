@@ -1,0 +1,66 @@
+"""Two small real flows: one stage of six shards on Ray, recorded in the warehouse; and one that only speaks."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from tasks.context import Context, RunRef
+from tasks.on_ray import map_shards, ray_session
+from tasks.partial import Partial
+from tasks.stage import report_progress, run_stage, stage_task
+from tasks.store import Reference
+from tasks.workers import Workers
+from warehouse.connection import open_warehouse
+from warehouse.records import finish_run, record_run
+from warehouse.schemas import schema_of
+
+
+@dataclass(frozen=True)
+class SmallRecipe:
+    num_shards: int = 6
+
+
+@stage_task()
+def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
+    schema, seconds = schema_of("sample"), float(os.environ.get("SHARD_SECONDS", "0.1"))
+    finished_shards = run.context.root / "finished_shards.txt"
+
+    def make(partial: Partial) -> None:
+        def make_worker():
+            def work(name: str) -> None:
+                time.sleep(seconds)
+                partial.write_shard(name, pa.table({"sample_id": [name]}, schema=schema))
+                with finished_shards.open("a") as file:
+                    file.write(f"{name}\n")
+
+            return work
+
+        names = [f"part-{number:05d}" for number in range(recipe.num_shards)]
+        waiting = {name: name for name in names if name not in partial.finished()}
+        progress = report_progress("filter", every_seconds=0)
+        map_shards(make_worker, waiting, workers=Workers.of(run.context), on_done=progress)
+
+    return run_stage(run, "filter", recipe, {}, make, table="sample", version="1")
+
+
+@flow(name="synth-and-train")
+def synth_and_train() -> str:
+    context = Context.from_environment()
+    run = RunRef(run_id=str(flow_run.id), recipe_name="small", context=context)
+    facts = {"run_id": run.run_id, "flow": "synth-and-train", "recipe_name": "small", "recipe": None}
+    with open_warehouse(context.warehouse) as con:
+        record_run(con, {**facts, "flow_run_id": run.run_id})
+    with ray_session(context):
+        made = filter_qa(run, SmallRecipe())
+    with open_warehouse(context.warehouse) as con:
+        finish_run(con, run.run_id, status="completed")
+    return made.fingerprint
+
+
+@flow(name="re-evaluate")
+def re_evaluate() -> None:
+    get_run_logger().info("evaluated again")

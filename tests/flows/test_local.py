@@ -1,0 +1,270 @@
+"""`python -m flows.local` as a user has it: real processes, a real server, in a folder of their own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+
+from flows.local import service
+from flows.local.layout import HOST, Layout, Note, Process
+from flows.local.processes import StartError, end_all, marked, spawn, wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def make_project(folder: Path) -> Layout:
+    shutil.copytree(Path(__file__).parent / "project", folder)
+    shutil.copy(REPOSITORY / "prefect.toml", folder)
+    return Layout(folder)
+
+
+def user_environment(**settings: str) -> dict[str, str]:
+    """The environment of a shell in which nobody has thought of Prefect."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "COMEM_"))}
+    return kept | {"COMEM_MIN_FREE_MEMORY_MB": "100", "COMEM_NUM_ACTORS": "1"} | settings
+
+
+def local(layout: Layout, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.local", *arguments],
+        cwd=layout.root,
+        env=user_environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run_local(layout: Layout, *arguments: str, **settings: str) -> tuple[int, str]:
+    process = local(layout, *arguments, **settings)
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def prefect(layout: Layout, *arguments: str) -> tuple[int, str]:
+    command = [str(Path(sys.executable).parent / "prefect"), *arguments]
+    done = subprocess.run(command, cwd=layout.root, env=user_environment(), capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"never said {words!r}, but:\n{said}")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    layout = make_project(tmp_path_factory.mktemp("served") / "a project")
+    code, output = run_local(layout, "serve")
+    assert code == 0, output
+    assert "prefect deployment run synth-and-train" in output
+    yield layout
+    code, output = run_local(layout, "stop")
+    assert code == 0, output
+    assert "everything has ended" in output
+    assert marked(layout) == []
+    assert run_local(layout, "stop") == (0, "[    0 s] nothing is up\n")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Layout]:
+    layout = make_project(tmp_path / "project")
+    yield layout
+    end_all(layout, grace=0)
+
+
+def note_of(layout: Layout) -> Note:
+    note = layout.read_note()
+    assert note is not None
+    return note
+
+
+def test_scheduled_runs_exist(served: Layout) -> None:
+    end = time.monotonic() + 90
+    with SyncPrefectClient(note_of(served).api_url) as client:
+        while not (runs := service.unfinished(client, StateType.SCHEDULED)):
+            assert time.monotonic() < end, "the scheduler made no run: see the pins of fastapi and sqlalchemy"
+            time.sleep(1)
+    assert all(run.auto_scheduled for run in runs)
+
+
+def test_a_bare_flow_name_runs_its_default_deployment(served: Layout) -> None:
+    code, output = prefect(served, "deployment", "run", "re-evaluate", "--watch")
+    assert code == 0, output
+    assert "re-evaluate/weekly" in output
+    code, output = prefect(served, "deployment", "run", "synth-and-train")
+    assert code == 0, output
+    assert "synth-and-train/tiny-cpu" in output  # tagged default; there is another one
+    code, output = prefect(served, "deployment", "run", "no-such-flow")
+    assert code != 0
+    assert "Expected format" in output
+
+
+def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
+    from types import SimpleNamespace
+
+    from flows.deployment_names import _full_name
+
+    found = [SimpleNamespace(name=name, tags=[]) for name in ("b", "a")]
+    with pytest.raises(ValueError, match="say which: story/a, story/b"):
+        _full_name("story", found)
+    assert _full_name("story", found[:1]) == "story/b"
+    assert _full_name("story", []) == "story"
+
+
+def test_serve_again_uses_what_is_up(served: Layout) -> None:
+    before = note_of(served)
+    code, output = run_local(served, "serve")
+    assert code == 0, output
+    assert "is running already" in output
+    assert note_of(served) == before
+    code, output = run_local(served, "status")
+    assert code == 0
+    assert "worker: up" in output
+
+
+def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_stays(served: Layout) -> None:
+    code, output = run_local(served, "demo", "--deployment", "synth-and-train/huge")
+    assert code == 2
+    assert "there are: re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
+    assert note_of(served).server.alive()
+
+
+def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layout) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, output = run_local(project, "serve", COMEM_PORT=str(port))
+    assert code == 2
+    assert f"COMEM_PORT is {port}: that port is taken" in output
+    assert marked(project) == []
+
+
+def test_without_a_disk_to_write_on_nothing_is_started(project: Layout) -> None:
+    code, output = run_local(project, "demo", COMEM_MIN_FREE_DISK_MB=str(10**9))
+    assert code == 2
+    assert "MB are free on the disk" in output
+    assert "starting" not in output
+
+
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
+    code, output = run_local(Layout(tmp_path), "serve")
+    assert (code, "has no prefect.yaml" in output) == (2, True)
+
+
+def test_a_process_that_ends_while_it_starts_shows_the_end_of_its_log(project: Layout) -> None:
+    command = [sys.executable, "-c", "print('no room at the inn'); raise SystemExit(3)"]
+    process = spawn(command, layout=project, log="server.log", api_url="")
+    with pytest.raises(StartError, match=r"ended while it started(.|\n)*no room at the inn"):
+        log = project.logs / "server.log"
+        wait_until(lambda: False, process=process, what="the server", log=log, seconds=20)
+
+
+def test_a_note_of_a_process_that_has_ended_or_whose_id_was_given_anew_counts_for_nothing(project: Layout) -> None:
+    current = Process.current()
+    project.write_note(Note(port=1, server=current, users=[current, Process(current.pid, 5.0)]))
+    assert note_of(project).users == [current]
+    project.write_note(Note(port=1, server=Process(current.pid, 5.0)))
+    assert project.read_note() is None
+
+
+@pytest.mark.slow
+def test_a_demo_shows_its_stages_and_ends_all_and_the_next_one_reuses(project: Layout) -> None:
+    code, output = run_local(project, "demo")
+    assert code == 0, output
+    for words in ("flow run", "filter: 6 of 6 shards", "made: no artefact yet", "Prefect UI:"):
+        assert words in output
+    assert marked(project) == []
+    code, output = run_local(project, "demo")
+    assert code == 0, output
+    assert "same recipe, same inputs, 6 shards verified" in output
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, number: signal.Signals) -> None:
+    process = local(project, "demo", SHARD_SECONDS="3")
+    read_until(process, "filter: 2 of 6 shards")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "`make demo` continues" in output
+    assert marked(project) == []
+    code, output = run_local(project, "demo")
+    assert code == 0, output
+    assert "of 6 shards were there" in output
+    assert_every_shard_was_made_once(project)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_things_start_leaves_no_process(project: Layout) -> None:
+    process = local(project, "demo")
+    read_until(process, "starting the Prefect server")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_kills_at_once(project: Layout) -> None:
+    process = local(project, "demo", SHARD_SECONDS="3")
+    read_until(process, "filter: 1 of 6 shards")
+    process.send_signal(signal.SIGINT)
+    read_until(process, "Ctrl-C again kills")
+    time.sleep(0.3)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert time.monotonic() - started < 10
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+def test_after_kill_9_of_everything_the_next_demo_says_crashed_and_continues(project: Layout) -> None:
+    process = local(project, "demo", SHARD_SECONDS="3")
+    read_until(process, "filter: 2 of 6 shards")
+    process.kill()
+    end_all(project, grace=0)
+    process.communicate(timeout=20)
+    code, output = run_local(project, "demo")
+    assert code == 0, output
+    assert "was killed: marked Crashed" in output
+    assert "of 6 shards were there" in output
+    assert_every_shard_was_made_once(project)
+    assert marked(project) == []
+
+
+@pytest.mark.slow
+def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_all(project: Layout) -> None:
+    process = local(project, "demo", SHARD_SECONDS="3")
+    read_until(process, "filter: 1 of 6 shards")
+    process.kill()
+    process.communicate(timeout=20)
+    code, output = run_local(project, "demo")
+    assert code == 0, output
+    assert "is still under way: it is followed" in output
+    assert_every_shard_was_made_once(project)
+    assert marked(project) == []
+
+
+def assert_every_shard_was_made_once(project: Layout) -> None:
+    finished = (project.root / ".comem" / "finished_shards.txt").read_text().split()
+    assert sorted(finished) == [f"part-{number:05d}" for number in range(6)]

@@ -1,0 +1,128 @@
+"""Lineage answers in both directions, for artefacts and for rows; so do the command line and the export."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+
+import pytest
+from duckdb import DuckDBPyConnection
+from small_rows import items
+from small_world import RUN_ID, SmallWorld
+
+from warehouse.__main__ import main
+from warehouse.lineage import Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
+from warehouse.openlineage import openlineage_events, openlineage_lines
+
+
+def by_kind(links: list[Link]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for link in links:
+        found.setdefault(link.kind, set()).add(link.id)
+    return found
+
+
+def ids(con: DuckDBPyConnection, query: str, *values: object) -> set[str]:
+    return {name for (name,) in con.execute(query, list(values)).fetchall()}
+
+
+def test_the_artefact_graph_is_walked_both_ways(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    names = world.fingerprints
+    above = {edge.input_fingerprint for edge in upward(con, names["train"])}
+    assert above == {names[stage] for stage in ("ingest", "questions", "retrieve", "synthesise", "judge", "filter")}
+    below = {edge.stage for edge in downward(con, names["judge"])}
+    assert below == {"filter", "train", "encode", "score"}
+    assert upward(con, names["ingest"]) == downward(con, names["score"]) == []
+
+
+def test_a_prediction_leads_to_items_encoder_bank_samples_and_drafts(
+    con: DuckDBPyConnection, world: SmallWorld
+) -> None:
+    prediction_id, item_ids = con.execute(
+        "SELECT prediction_id, item_ids FROM prediction WHERE condition = 'memory' ORDER BY prediction_id LIMIT 1"
+    ).fetchall()[0]
+    links = trace_prediction(con, prediction_id)
+    found = by_kind(links)
+    ranked = [link.id for link in links if link.kind == "item"]
+    assert ranked == item_ids
+    assert [link.value for link in links if link.kind == "item"] == [0.91, 0.74, 0.52]
+    assert found["encoder"] == {world.fingerprints["train"]}
+    assert found["bank"] == {world.fingerprints["encode"]}
+    assert found["sample"] == found["draft"] == ids(con, "SELECT sample_id FROM sample")
+    shared = [link.place for link in links if link.kind == "sample"]
+    assert shared == sorted(shared, key=lambda place: -(place or 0))
+    few = trace_prediction(con, prediction_id, limit=2)
+    assert sum(link.kind == "sample" for link in few) == 2
+    assert {link.total for link in few if link.kind == "sample"} == {len(found["sample"])}
+
+
+def test_an_item_leads_to_every_draft_drop_sample_bank_and_prediction(
+    con: DuckDBPyConnection, world: SmallWorld
+) -> None:
+    for item_id in (row["item_id"] for row in items()[:6]):
+        found = by_kind(trace_item(con, item_id))
+        drafts = ids(con, "SELECT sample_id FROM draft WHERE list_contains(item_ids, ?)", item_id)
+        assert found.get("draft", set()) == drafts
+        assert found.get("sample", set()) | found.get("drop", set()) == drafts
+        expected = ids(con, "SELECT prediction_id FROM prediction WHERE list_contains(item_ids, ?)", item_id)
+        assert found.get("prediction", set()) == expected
+        assert found["bank"] == {world.fingerprints["encode"]}
+
+
+def test_a_draft_tells_its_life(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    kept, dropped = (
+        con.execute(f"SELECT min(sample_id) FROM {table}").fetchall()[0][0] for table in ("sample", "drop")
+    )
+    assert by_kind(trace_draft(con, kept)).keys() == {"draft", "item", "verdict", "sample", "encoder"}
+    assert by_kind(trace_draft(con, dropped)).keys() == {"draft", "item", "verdict", "drop"}
+
+
+def test_an_unknown_id_is_refused(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    assert kind_of(con, RUN_ID) == "run" and kind_of(con, world.fingerprints["train"]) == "artefact"
+    with pytest.raises(ValueError, match="has no item 'nothing'"):
+        trace_item(con, "nothing")
+    with pytest.raises(ValueError, match="nothing in the warehouse has the id 'nothing'"):
+        kind_of(con, "nothing")
+
+
+def test_the_command_line_answers(world: SmallWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    database = ["--database", str(world.database)]
+    assert main(["lineage", world.fingerprints["filter"], *database]) == 0
+    text = capsys.readouterr().out
+    assert "made from" in text and f"drafts: synthesise {world.fingerprints['synthesise']}" in text
+    assert main(["lineage", items()[0]["item_id"], "--limit", "1", *database]) == 0
+    assert "the first 1)" in capsys.readouterr().out
+    assert main(["verify", "--content", *database]) == 0
+    assert "all as made" in capsys.readouterr().out
+    assert main(["funnel", "--run", RUN_ID, *database]) == 0
+    assert "not_needed" in capsys.readouterr().out
+    assert main(["report", "score_table", *database]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[1])["benchmark"] == "countries-vqa"
+    assert main(["report", "artefacts_upward", "--set", "fingerprints=[]", *database]) == 0
+    assert main(["lineage", "nothing", *database]) == 2
+    assert "nothing in the warehouse has the id" in capsys.readouterr().err
+    assert main(["report", "no_such", *database]) == 2
+    assert "there are: " in capsys.readouterr().err
+
+
+def test_the_export_follows_the_openlineage_shape(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    events = list(openlineage_events(con, RUN_ID))
+    assert [json.loads(line) for line in openlineage_lines(con, RUN_ID).splitlines()] == events
+    assert len(events) == 2 * len(world.fingerprints)
+    for event in events:
+        assert {"eventType", "eventTime", "producer", "schemaURL", "run", "job", "inputs", "outputs"} == event.keys()
+        assert uuid.UUID(event["run"]["runId"]) and datetime.fromisoformat(event["eventTime"]).tzinfo
+        facets = [*event["run"]["facets"].values(), *event["job"]["facets"].values()]
+        for dataset in (*event["inputs"], *event["outputs"]):
+            facets += [*dataset["facets"].values(), *dataset.get("outputFacets", {}).values()]
+        assert all({"_producer", "_schemaURL"} <= facet.keys() for facet in facets)
+    start, end = (event for event in events if event["job"]["name"].endswith(".synthesise"))
+    assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
+    assert start["run"] == end["run"] and start["eventTime"] <= end["eventTime"]
+    (output,) = end["outputs"]
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 49
+    assert {"name": "sample_id", "type": "string"} in output["facets"]["schema"]["fields"]
+    assert {dataset["name"] for dataset in end["inputs"]} >= {f"ingest/{world.fingerprints['ingest']}"}
+    (scored,) = events[-1]["outputs"]
+    assert [field["name"] for field in scored["facets"]["schema"]["fields"]] == ["prediction", "score"]

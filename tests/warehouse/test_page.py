@@ -1,0 +1,213 @@
+"""The page is whole, self-contained, escaped, honest about what is missing, and says what the numbers say."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from duckdb import DuckDBPyConnection
+from small_rows import CONDITIONS, flag, items, questions
+from small_world import RUN_ID, SmallWorld, add, make_samples, start
+
+from warehouse.connection import open_warehouse
+from warehouse.filtering import FILTERS
+from warehouse.lineage import Edge
+from warehouse.page import render_page
+from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
+from warehouse.page.headline import headline
+from warehouse.page.pictures import data_uri
+from warehouse.page.wording import duration, number, percent, points, size
+from warehouse.records import finish_run
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Reader(HTMLParser):
+    """Collect ids, links, images and text, and see that every tag is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        assert tag not in ("script", "iframe", "object") and not any(name.startswith("on") for name in values)
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        if tag == "a":
+            self.links.append(str(values["href"]))
+        if tag == "img":
+            self.images.append(values)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if "id" in dict(attrs):
+            self.ids.append(str(dict(attrs)["id"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(world: SmallWorld) -> str:
+    with open_warehouse(world.database, read_only=True) as con:
+        return render_page(con, RUN_ID, images=flag, machine="2 cores")
+
+
+def test_the_page_is_well_formed_and_loads_nothing_from_elsewhere(page: str) -> None:
+    reader = Reader(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    assert all(link.removeprefix("#") in reader.ids for link in reader.links)
+    assert not re.search(r"(?:https?:)?//\w", page)
+    assert all(str(image["src"]).startswith("data:image/") and image["alt"] for image in reader.images)
+    assert len(reader.images) == 12 * 4
+    assert '<html lang="en" dir="ltr">' in page and 'lang="ar" dir="rtl"' in page
+
+
+def test_every_condition_reason_stage_and_artefact_is_on_the_page(page: str, world: SmallWorld) -> None:
+    text = Reader(page).text
+    for word in (*CONDITIONS, *(name.replace("_", " ") for name in FILTERS), *world.fingerprints):
+        assert word in text
+    for fingerprint in world.fingerprints.values():
+        assert f'id="artefact-{fingerprint}"' in page
+    for word in ("right", "wrong", "holds the answer", "2 cores", "0f3c9a1", "continued", "reused", "unreadable image"):
+        assert word in text
+
+
+def test_answers_and_recipes_are_escaped(page: str) -> None:
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "crown &amp; co" in page
+    assert "<b>bold" not in page
+
+
+def test_the_sql_on_the_page_runs_as_it_stands(con: DuckDBPyConnection, page: str) -> None:
+    from html import unescape
+
+    queries = [unescape(text) for text in re.findall(r"<details><summary><b>.*?<code>(.*?)</code>", page, re.DOTALL)]
+    assert len(queries) == 7
+    for query in queries:
+        assert con.execute(query).fetchall(), query
+
+
+def test_a_run_that_died_shows_what_it_did_not_reach(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    with open_warehouse(world.database) as con:
+        empty = Reader(render_page(con, RUN_ID, images=flag)).text
+    for words in (
+        "No score is recorded",
+        "No answer is recorded",
+        "No funnel",
+        "No training step",
+        "No stage",
+        "no scores yet",
+    ):
+        assert words in empty
+    make_samples(world)
+    with open_warehouse(world.database) as con:
+        finish_run(con, RUN_ID, status="failed", error="disk <full>")
+        half = Reader(render_page(con, RUN_ID, images=lambda image_id: None)).text
+    assert "This run has no scores." in half and "disk <full>" in half and "recorded as failed" in half
+    assert "became training samples" in half and "No score is recorded" in half
+
+
+def test_a_picture_that_is_missing_or_broken_is_said_to_be(world: SmallWorld) -> None:
+    with open_warehouse(world.database, read_only=True) as con:
+        text = Reader(render_page(con, RUN_ID, images=lambda image_id: b"no picture")).text
+    assert text.count("picture not found") == 12 * 4
+    assert data_uri(b"") is None
+
+
+def test_an_unknown_run_is_refused_with_the_known_ones(con: DuckDBPyConnection) -> None:
+    with pytest.raises(ValueError, match=f"no run 'other'; the latest are: {RUN_ID}"):
+        render_page(con, "other", images=flag)
+
+
+def test_a_question_whose_items_are_not_registered_is_still_shown(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    row = {"prediction_id": "p", "benchmark": "b", "question_id": "gone", "split": None, "condition": "text", "k": 1}
+    row |= {"item_ids": ["lost"], "answer_raw": "", "answer": None, "correct": None, "prompt_hash": None}
+    row |= {"prompt_tokens": 1, "memory_vectors": 0, "answer_tokens": 0, "truncated": True, "seconds": 0.1}
+    add(world, "score", {"prediction": [row]})
+    with open_warehouse(world.database, read_only=True) as con:
+        text = Reader(render_page(con, RUN_ID, images=flag)).text
+    for words in (
+        "question gone is not in the warehouse",
+        "This item is not in the warehouse",
+        "not scored",
+        "(no answer)",
+    ):
+        assert words in text
+
+
+def pair(condition: str, other: str, difference: float, error: float, value: float = 0.5) -> list[dict]:
+    """Write a paired difference both ways, as paired_difference.sql does."""
+    row = {"benchmark": "b", "condition": condition, "other": other, "n": 100, "value": value}
+    row |= {"other_value": value - difference, "difference": difference, "standard_error": error}
+    swapped = row | {"condition": other, "other": condition, "value": value - difference, "other_value": value}
+    return [row, swapped | {"difference": -difference}]
+
+
+def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() -> None:
+    clear = headline([], pair("memory", "text", 0.2, 0.05), {})
+    assert clear.title == "Memory wins on b."
+    assert "+20 points" in clear.lede and "+10.1 to +29.9" in clear.lede and "beyond chance" in clear.lede
+    tied = headline([], pair("memory", "text", 0.05, 0.05), {})
+    assert tied.title == "Memory and text are tied on b." and "includes 0" in tied.lede
+    behind = headline([], [*pair("memory", "text", -0.2, 0.05), *pair("memory", "none", 0.3, 0.05)], {})
+    assert [finding.answer for finding in behind.findings] == ["yes", "it is behind"]
+
+
+def test_the_headline_without_single_answers_compares_intervals() -> None:
+    row = {"benchmark": "b", "split": "all", "metric": "accuracy", "k": 5, "n": 10}
+    text = row | {"condition": "text", "value": 0.9, "low": 0.8, "high": 1.0}
+    memory = row | {"condition": "memory", "value": 0.5, "low": 0.4, "high": 0.6}
+    assert headline([text, memory], [], {}).title == "Text wins on b."
+    assert headline([text, memory | {"high": 0.85}], [], {}).title == "Text and memory are tied on b."
+
+
+def test_the_drawing_keeps_boxes_apart_and_edges_going_down() -> None:
+    names = [f"n{number}" for number in range(12)]
+    facts = {name: {"stage": name, "num_rows": 1, "action": "made"} for name in names}
+    edges = [
+        Edge(names[lower], names[lower], "in", names[upper], names[upper])
+        for upper in range(12)
+        for lower in range(upper + 1, 12, 2 + upper % 3)
+    ]
+    drawing = draw_lineage(facts, edges)
+    places = {box.fingerprint: (box.x, box.y) for box in drawing.boxes}
+    for edge in edges:
+        assert places[edge.input_fingerprint][1] + BOX_HEIGHT < places[edge.fingerprint][1]
+    for first in drawing.boxes:
+        assert 0 <= first.x <= drawing.width - BOX_WIDTH and 0 <= first.y <= drawing.height - BOX_HEIGHT
+        for second in drawing.boxes:
+            assert first is second or first.y != second.y or abs(first.x - second.x) >= BOX_WIDTH
+    assert len(drawing.lines) == len(edges)
+
+
+def test_numbers_are_written_for_a_reader() -> None:
+    written = [number(12345), number(96.34), number(None), percent(0.125), points(-0.031), duration(200), size(8280)]
+    assert [text.replace("\N{NARROW NO-BREAK SPACE}", " ") for text in written] == [
+        "12 345",
+        "96.3",
+        "–",
+        "12.5 %",
+        "\N{MINUS SIGN}3.1",
+        "3 min 20 s",
+        "8.28 kB",
+    ]
+
+
+def test_the_small_world_is_what_the_tests_believe() -> None:
+    assert len(items()) == 24 and len(questions("train")) == 48 and len(questions("test")) == 12

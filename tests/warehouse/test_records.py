@@ -1,0 +1,155 @@
+"""Artefacts are registered once, whole, and only with unchanged shards; runs and stages can be told again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from duckdb import DuckDBPyConnection
+from small_rows import items, questions
+from small_world import RUN_ID, SmallWorld, start, write_artefact
+
+from warehouse.connection import open_warehouse
+from warehouse.content import content_sha256, file_sha256
+from warehouse.records import find_artefact, finish_run, record_run, record_stage, register_artefact
+from warehouse.sql import rows
+from warehouse.verification import verify_artefacts
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> SmallWorld:
+    return start(tmp_path)
+
+
+@pytest.fixture
+def writer(fresh: SmallWorld) -> Iterator[DuckDBPyConnection]:
+    with open_warehouse(fresh.database) as con:
+        yield con
+
+
+def count(con: DuckDBPyConnection, table: str) -> int:
+    return con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_an_artefact_is_found_with_its_rows_and_inputs(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
+    assert register_artefact(writer, record, table="knowledge_item", folder=folder) == 24
+    found = find_artefact(writer, record["fingerprint"])
+    assert found is not None
+    assert {key: found[key] for key in ("stage", "inputs", "recipe", "shards", "num_rows")} == {
+        key: record[key] for key in ("stage", "inputs", "recipe", "shards", "num_rows")
+    }
+    assert count(writer, "knowledge_item") == 24
+    assert find_artefact(writer, "nothing") is None
+
+
+def test_registering_twice_is_a_no_op(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
+    for _ in range(2):
+        assert register_artefact(writer, record, table="knowledge_item", folder=folder) == 24
+    assert [count(writer, table) for table in ("artefact", "artefact_input", "knowledge_item")] == [1, 1, 24]
+
+
+def test_a_flipped_byte_is_refused_with_the_shard_named(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {})
+    flip_a_byte(folder / "knowledge_item-00001.parquet")
+    with pytest.raises(ValueError, match=r"shard knowledge_item-00001\.parquet has changed"):
+        register_artefact(writer, record, table="knowledge_item", folder=folder)
+    (folder / "knowledge_item-00000.parquet").unlink()
+    with pytest.raises(ValueError, match=r"shard knowledge_item-00000\.parquet is missing"):
+        register_artefact(writer, record, table="knowledge_item", folder=folder)
+    assert count(writer, "artefact") == count(writer, "knowledge_item") == 0
+
+
+def test_an_artefact_that_fails_to_load_leaves_nothing(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
+    record["shards"][1]["rows"] += 1
+    with pytest.raises(ValueError, match="has 12 rows; its record says 13"):
+        register_artefact(writer, record, table="knowledge_item", folder=folder)
+    assert [count(writer, table) for table in ("artefact", "artefact_input", "knowledge_item")] == [0, 0, 0]
+
+
+def test_extra_columns_of_a_shard_stay_on_disk_and_missing_ones_are_refused(
+    fresh: SmallWorld, writer: DuckDBPyConnection
+) -> None:
+    record, folder = write_artefact(fresh, "ask", {"question": questions("test")[:5]}, {})
+    path = folder / "question-00000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(
+        table.append_column("image", pa.array([b"png"] * 5)).select(["image", *reversed(table.column_names)]), path
+    )
+    record["shards"][0]["sha256"] = file_sha256(path)
+    assert register_artefact(writer, record, table="question", folder=folder) == 5
+    assert rows(writer, "kind_of", {"id": record["fingerprint"]}) == [{"kind": "artefact"}]
+    pq.write_table(table.drop_columns(["split"]), path)
+    record = record | {"fingerprint": "other", "shards": [record["shards"][0] | {"sha256": file_sha256(path)}]}
+    with pytest.raises(ValueError, match="lacks split, columns of question"):
+        register_artefact(writer, record, table="question", folder=folder)
+
+
+def test_other_content_under_a_known_fingerprint_is_refused_unless_it_replaces(
+    fresh: SmallWorld, writer: DuckDBPyConnection
+) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
+    register_artefact(writer, record, table="knowledge_item", folder=folder)
+    shutil.rmtree(folder)
+    other, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()[:20]}, {"source": "abc"})
+    with pytest.raises(ValueError, match="registered with other content"):
+        register_artefact(writer, other, table="knowledge_item", folder=folder)
+    assert register_artefact(writer, other, table="knowledge_item", folder=folder, replace=True) == 20
+    assert [count(writer, table) for table in ("artefact", "artefact_input", "knowledge_item")] == [1, 1, 20]
+
+
+def test_the_same_content_in_other_files_keeps_its_rows(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {})
+    register_artefact(writer, record, table="knowledge_item", folder=folder)
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    assert content_sha256(moved, [shard["file"] for shard in record["shards"]]) == record["content_sha256"]
+    register_artefact(writer, record, table="knowledge_item", folder=moved)
+    found = find_artefact(writer, record["fingerprint"])
+    assert found is not None and found["uri"] == str(moved)
+    assert count(writer, "knowledge_item") == 24
+
+
+def test_an_artefact_without_rows_is_registered(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "page", {}, {}, {"page.html": b"<p>"})
+    assert register_artefact(writer, record, table=None, folder=folder) == 0
+    with pytest.raises(ValueError, match="the record lacks stage"):
+        register_artefact(writer, {key: record[key] for key in record if key != "stage"}, table=None, folder=folder)
+
+
+def test_verify_names_the_artefact_whose_shard_changed(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    for stage, part in (("ingest", items()), ("more", items()[:3])):
+        record, folder = write_artefact(fresh, stage, {"knowledge_item": part}, {})
+        register_artefact(writer, record, table="knowledge_item", folder=folder)
+    assert [checked.faults for checked in verify_artefacts(writer, content=True)] == [(), ()]
+    flip_a_byte(folder / "knowledge_item-00000.parquet")
+    faults = {checked.stage: len(checked.faults) for checked in verify_artefacts(writer)}
+    assert faults == {"ingest": 0, "more": 1}
+
+
+def test_a_run_can_go_on_after_it_ended_and_a_stage_can_be_told_again(writer: DuckDBPyConnection) -> None:
+    finish_run(writer, RUN_ID, status="failed", error="killed")
+    run = {"run_id": RUN_ID, "flow": "f", "recipe_name": "r", "recipe": {"k": 1}, "flow_run_id": "second"}
+    record_run(writer, run)
+    stage = {"fingerprint": "fp", "stage": "ingest", "reason": "new", "seconds": 1.0}
+    record_stage(writer, RUN_ID, stage | {"action": "made"})
+    record_stage(writer, RUN_ID, stage | {"action": "reused"})
+    facts = rows(writer, "run_facts", {"run_id": RUN_ID})[0]
+    assert (facts["status"], facts["error"], facts["ended"], facts["flow_run_id"]) == ("running", None, None, "second")
+    assert [row["action"] for row in rows(writer, "stage_table", {"run_id": RUN_ID})] == ["reused"]
+    with pytest.raises(ValueError, match="the stage lacks action"):
+        record_stage(writer, RUN_ID, stage)
+    with pytest.raises(ValueError, match="no run 'other'"):
+        finish_run(writer, "other", status="completed")

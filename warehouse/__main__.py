@@ -1,0 +1,186 @@
+"""The command line of the warehouse: lineage, verify, funnel, report, openlineage, migrate.
+
+Reads only, but for `migrate`. Owns the wording of the terminal; the answers come from the package's functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.connection import open_warehouse
+from warehouse.filtering import FILTERS, funnel
+from warehouse.lineage import Edge, Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
+from warehouse.openlineage import openlineage_lines
+from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names
+from warehouse.verification import verify_artefacts
+
+_TRACES = {"prediction": trace_prediction, "item": trace_item, "draft": trace_draft}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 when a check found faults, 2 when the request was wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        with open_warehouse(options.database, read_only=options.command != "migrate", timeout=options.timeout) as con:
+            return options.run(con, options)
+    except (ValueError, TimeoutError) as error:
+        print(f"warehouse: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m warehouse", description="What was made, of what, and how good.")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--database", type=Path, required=True, help="the warehouse, a DuckDB file")
+    shared.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for a writer (default: 60)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    lineage = commands.add_parser(
+        "lineage", parents=[shared], help="what an artefact or a row is made of, and what used it"
+    )
+    lineage.add_argument("id", help="id of an artefact, a run, a prediction, a knowledge item or a draft")
+    lineage.add_argument("--limit", type=int, default=20, help="rows to print of each kind (default: 20)")
+    lineage.set_defaults(run=_lineage)
+
+    verify = commands.add_parser("verify", parents=[shared], help="hash every shard again and name those that changed")
+    verify.add_argument("--content", action="store_true", help="hash the rows as well as the bytes")
+    verify.set_defaults(run=_verify)
+
+    of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
+    of_run.add_argument("--run", dest="run_id", help="a run_id (default: the run that started last)")
+    counted = commands.add_parser("funnel", parents=[of_run], help="what became of the drafts of a run, by reason")
+    counted.set_defaults(run=_funnel)
+    events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
+    events.set_defaults(run=_openlineage)
+
+    report = commands.add_parser(
+        "report",
+        parents=[of_run],
+        help="print one of the queries behind the page",
+        description=f"The queries: {', '.join(sql_names('reports'))}.",
+    )
+    report.add_argument("name", help="a query of warehouse/reports, such as score_table")
+    report.add_argument(
+        "--set", dest="values", metavar="NAME=JSON", action="append", default=[], help="another parameter"
+    )
+    report.set_defaults(run=_report)
+
+    commands.add_parser("migrate", parents=[shared], help="make the warehouse, or bring it up to date").set_defaults(
+        run=_migrated
+    )
+    return parser
+
+
+def _lineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    kind = kind_of(con, options.id)
+    if kind in _TRACES:
+        _print_links(_TRACES[kind](con, options.id, limit=options.limit))
+        return 0
+    if kind == "run":
+        made = [row["fingerprint"] for row in rows(con, "stage_table", {"run_id": options.id})]
+        print(f"run {options.id}: {len(made)} artefacts")
+        _print_edges("made from", upward(con, *made))
+        return 0
+    print(f"artefact {options.id}")
+    _print_edges("made from", upward(con, options.id))
+    _print_edges("used by", downward(con, options.id))
+    return 0
+
+
+def _print_links(links: Sequence[Link]) -> None:
+    """Print links by kind, with how many there are when not all are printed."""
+    kind = None
+    for link in links:
+        if link.kind != kind:
+            kind = link.kind
+            shown = sum(other.kind == kind for other in links)
+            print(f"{kind} ({link.total}{f', the first {shown}' if shown < link.total else ''})")
+        place = "" if link.place is None else f"  {link.place:>3}"
+        value = "" if link.value is None else f"  {link.value:.3g}"
+        print(f"  {link.id}{place}{value}  {link.detail or ''}".rstrip())
+
+
+def _print_edges(title: str, edges: Sequence[Edge]) -> None:
+    print(f"{title} ({len(edges)} edges)")
+    for edge in edges:
+        print(
+            f"  {edge.stage or 'unknown'} {edge.fingerprint}"
+            f"  <- {edge.role}: {edge.input_stage or 'not registered'} {edge.input_fingerprint}"
+        )
+
+
+def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    checked = verify_artefacts(con, content=options.content)
+    for artefact in checked:
+        for fault in artefact.faults:
+            print(f"{artefact.stage} {artefact.fingerprint}: {fault}")
+    bad = sum(bool(artefact.faults) for artefact in checked)
+    shards = sum(artefact.num_shards for artefact in checked)
+    verdict = f"{bad} artefacts have faults" if bad else "all as made"
+    print(f"{len(checked)} artefacts, {shards} shards hashed again: {verdict}")
+    return 1 if bad else 0
+
+
+def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    found = rows(con, "run_tables", {"run_id": _run_id(con, options)})
+    drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
+    if not drafts or not drops:
+        raise ValueError(f"the run {_run_id(con, options)} has no filtered drafts")
+    counts = funnel(con, drafts, drops)
+    print(f"{'drafts':<18}{counts.drafts:>10}\n{'':<18}{'first':>10}{'in all':>10}")
+    for line in counts.reasons:
+        print(f"{line.reason:<18}{line.first:>10}{line.total:>10}")
+    print(f"{'kept':<18}{counts.kept:>10}")
+    return 0
+
+
+def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    needed = parameters_of(read_sql("reports", options.name))
+    values: dict[str, object] = {"limit": 20, "reasons": list(FILTERS)}
+    for pair in options.values:
+        name, _, value = pair.partition("=")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    if "run_id" in needed:
+        values["run_id"] = _run_id(con, options)
+    print(heading(read_sql("reports", options.name)))
+    for row in rows(con, options.name, values):
+        print(json.dumps(row, ensure_ascii=False, default=str))
+    return 0
+
+
+def _openlineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    print(openlineage_lines(con, _run_id(con, options)), end="")
+    return 0
+
+
+def _migrated(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    names = con.execute("SELECT name FROM migration ORDER BY name").fetchall()
+    print(f"{options.database} has {', '.join(name for (name,) in names)}")
+    return 0
+
+
+def _run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
+    """Return the run asked for, or the one that started last."""
+    if options.run_id:
+        return options.run_id
+    latest = rows(con, "recent_runs", {"limit": 1})
+    if not latest:
+        raise ValueError("the warehouse has no run yet")
+    return latest[0]["run_id"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

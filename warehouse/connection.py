@@ -1,0 +1,186 @@
+"""Open the warehouse: one writer at a time across processes, bounded waits, migrations applied once.
+
+DuckDB lets one process write, or many read, never both. Writers queue behind a lock file beside the database;
+readers wait until the writer has gone. Whoever opens the warehouse keeps it open only for a short transaction.
+Knows nothing of what the rows mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection
+from filelock import FileLock, Timeout
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MEMORY_LIMIT = "1GB"  # above it DuckDB spills to disk: the warehouse shares the machine with the models
+_POLL_SECONDS = 0.05
+# DuckDB has no exception class of its own for a lock held elsewhere; these are the words of its two messages.
+_BUSY = ("Could not set lock on file", "with a different configuration")
+
+
+class WarehouseBusyError(TimeoutError):
+    """The warehouse could not be had in time; the message names who holds it."""
+
+
+@contextmanager
+def open_warehouse(
+    path: str | Path, *, read_only: bool = False, timeout: float = 60.0, memory_limit: str = MEMORY_LIMIT
+) -> Iterator[DuckDBPyConnection]:
+    """Yield a connection to the warehouse at `path`, migrated; close it and let the next one in afterwards.
+
+    A writer makes the file if it is missing. `timeout` (seconds) bounds every wait; then WarehouseBusyError names the
+    holder and the lock file. A read-only open of a missing or not migrated warehouse is a ValueError.
+    """
+    database = Path(path).absolute()
+    deadline = time.monotonic() + timeout
+    if read_only:
+        if not database.exists():
+            raise ValueError(f"there is no warehouse at {database}; a run makes it, or open it once for writing")
+        with _connected(database, True, deadline, timeout, memory_limit) as con:
+            _refuse_unmigrated(con, database)
+            yield con
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with _only_writer(database, timeout), _connected(database, False, deadline, timeout, memory_limit) as con:
+        apply_migrations(con)
+        yield con
+
+
+@contextmanager
+def transaction(con: DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block does, or nothing of it when the block raises."""
+    con.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed statement may already have ended it; the first error is the one to show
+            con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
+
+
+def apply_migrations(con: DuckDBPyConnection, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply the migrations not yet applied, in order of name, each in one transaction with its hash; return the names.
+
+    ValueError when an applied migration has changed since, or the warehouse has one that is not in `folder`.
+    """
+    con.execute(
+        "CREATE TABLE IF NOT EXISTS migration"
+        " (name VARCHAR PRIMARY KEY, sha256 VARCHAR NOT NULL, applied TIMESTAMPTZ NOT NULL)"
+    )
+    waiting = _waiting_migrations(con, folder)
+    for file in waiting:
+        text = file.read_text(encoding="utf-8")
+        with transaction(con):
+            con.execute(text)
+            con.execute("INSERT INTO migration VALUES (?, ?, ?)", [file.name, _sha256(text), datetime.now(UTC)])
+    return [file.name for file in waiting]
+
+
+def _waiting_migrations(con: DuckDBPyConnection, folder: Path) -> list[Path]:
+    """Return the files not yet applied, in order; refuse a changed, unknown or late one by name."""
+    files = {file.name: file for file in sorted(folder.glob("*.sql"))}
+    applied: dict[str, str] = dict(con.execute("SELECT name, sha256 FROM migration ORDER BY name").fetchall())
+    for name, sha256 in applied.items():
+        if name not in files:
+            raise ValueError(
+                f"the warehouse has migration {name}, which this version of comem does not know: update comem"
+            )
+        if _sha256(files[name].read_text(encoding="utf-8")) != sha256:
+            raise ValueError(f"migration {name} has changed since it was applied: restore it and add a new migration")
+    waiting = [file for name, file in files.items() if name not in applied]
+    if late := [file.name for file in waiting if applied and file.name < max(applied)]:
+        raise ValueError(f"migration {late[0]} comes before {max(applied)}, which is applied: give it the next number")
+    return waiting
+
+
+def _refuse_unmigrated(con: DuckDBPyConnection, database: Path) -> None:
+    known = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'migration'").fetchall()
+    waiting = _waiting_migrations(con, MIGRATIONS) if known[0][0] else [MIGRATIONS / "all of them"]
+    if waiting:
+        names = ", ".join(file.name for file in waiting)
+        raise ValueError(
+            f"{database} lacks migrations ({names}); open it once for writing: python -m warehouse migrate"
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _only_writer(database: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock file beside the database, with a note of who holds it.
+
+    The note is a file of its own: a process that waits for the lock truncates the lock file each time it tries.
+    """
+    lock = FileLock(f"{database}.lock")
+    note = Path(f"{database}.writer.json")
+    try:
+        lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
+    except Timeout:
+        raise WarehouseBusyError(
+            f"waited {timeout:g} s to write to {database}: {_holder(note)} holds the lock file {lock.lock_file}"
+        ) from None
+    try:
+        note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    """Say who wrote the note, or that nobody did."""
+    try:
+        holder = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return "another process (it left no note)"
+    return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _connected(
+    database: Path, read_only: bool, deadline: float, timeout: float, memory_limit: str
+) -> Iterator[DuckDBPyConnection]:
+    """Yield a DuckDB connection, trying again until `deadline` while another process has the file."""
+    while True:
+        try:
+            con = duckdb.connect(
+                str(database),
+                read_only=read_only,
+                config={"memory_limit": memory_limit, "temp_directory": f"{database}.tmp"},
+            )
+            break
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            if not any(words in str(error) for words in _BUSY):
+                raise
+            if time.monotonic() >= deadline:
+                raise WarehouseBusyError(_busy_message(database, read_only, timeout, error)) from error
+            time.sleep(_POLL_SECONDS)
+    try:
+        yield con
+    finally:
+        con.close()
+
+
+def _busy_message(database: Path, read_only: bool, timeout: float, error: Exception) -> str:
+    """Name the holder: the writer's note for a reader; for a writer it is a reader, and DuckDB's message names it."""
+    purpose = "read" if read_only else "write to"
+    note = Path(f"{database}.writer.json")
+    holder = _holder(note) if note.exists() else "another program"
+    return f"waited {timeout:g} s to {purpose} {database}: {holder} has it open (lock file {database}.lock). {error}"

@@ -1,0 +1,180 @@
+"""Decide which drafts are dropped, and say why: each filter is one SQL file, and nothing is deleted.
+
+Owns the order of the filters. A draft may be dropped for several reasons; what is kept is the drafts ANTI JOIN the
+drops. Runs in memory over Parquet files as well as over the rows of a warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from warehouse.schemas import schema_of
+from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names, with_values
+
+# The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The last
+# two compare drafts with each other and see only those that no earlier filter dropped: a bad draft crowds out no good.
+FILTERS = (
+    "unjudged",
+    "truncated",
+    "empty_or_long",
+    "wrong",
+    "ungrounded",
+    "not_needed",
+    "duplicate",
+    "over_represented",
+)
+
+Source = Sequence[str | Path]  # fingerprints of registered artefacts (str) or Parquet files (Path)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One filter's line of the funnel: drafts that it was the first to drop, and drafts that it drops in all."""
+
+    reason: str
+    first: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What became of the drafts: `drafts` = sum of `first` over the reasons + `kept`."""
+
+    drafts: int
+    reasons: tuple[Reason, ...]
+    kept: int
+
+
+def filter_parameters() -> dict[str, set[str]]:
+    """Map each filter, in order, to the names of its parameters."""
+    assert set(FILTERS) == set(sql_names("filters")), "FILTERS and warehouse/filters/*.sql differ"
+    return {name: parameters_of(read_sql("filters", name)) for name in FILTERS}
+
+
+def run_filters(
+    con: DuckDBPyConnection | None = None,
+    /,
+    *,
+    drafts: Source,
+    verdicts: Source,
+    questions: Source,
+    parameters: Mapping[str, object],
+) -> pa.Table:
+    """Run every filter over the drafts and return the drops (sample_id, reason, value), sorted.
+
+    A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
+    be left out). `parameters` has exactly the filters' parameters; None switches a filter off. ValueError names a
+    parameter that is missing or that no filter uses, and a sample_id or question_id that is there twice.
+    """
+    _check_parameters(parameters)
+    if con is None:
+        with closing(duckdb.connect()) as memory:
+            return run_filters(memory, drafts=drafts, verdicts=verdicts, questions=questions, parameters=parameters)
+    with _views(con, {"draft": drafts, "verdict": verdicts, "question": questions}):
+        for table, key in (("draft", "sample_id"), ("verdict", "sample_id"), ("question", "question_id")):
+            _refuse_twice(con, table, key)
+        for name, used in filter_parameters().items():
+            query = read_sql("filters", name)
+            con.execute(f"INSERT INTO dropped {query}", {key: parameters[key] for key in used})
+        return con.sql("SELECT * FROM dropped ORDER BY sample_id, reason").to_arrow_table().cast(schema_of("drop"))
+
+
+def kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Source, drops: pa.Table) -> pa.Table:
+    """Return the `sample` rows: the drafts that no drop names, in order of sample_id."""
+    if con is None:
+        with closing(duckdb.connect()) as memory:
+            return kept_samples(memory, drafts=drafts, drops=drops)
+    with _views(con, {"draft": drafts}):
+        con.register("given_drops", drops)
+        try:
+            query = "SELECT sample_id FROM draft ANTI JOIN given_drops USING (sample_id) ORDER BY sample_id"
+            return con.sql(query).to_arrow_table().cast(schema_of("sample"))
+        finally:
+            con.unregister("given_drops")
+
+
+def funnel(con: DuckDBPyConnection, draft_artefact: str | Sequence[str], drop_artefact: str | Sequence[str]) -> Funnel:
+    """Count the drafts, the drops by first and by any reason in the order of the filters, and what is kept.
+
+    A reason that dropped nothing is listed with zeros; one that this version does not know comes last.
+    """
+    drafts, drops = ([given] if isinstance(given, str) else list(given) for given in (draft_artefact, drop_artefact))
+    found = rows(con, "funnel", {"drafts": drafts, "drops": drops, "reasons": list(FILTERS)})
+    counts = {row["reason"]: row for row in found}
+    total, kept = counts.pop("drafts")["total"], counts.pop("kept")["total"]
+    return Funnel(total, tuple(Reason(name, row["first"], row["total"]) for name, row in counts.items()), kept)
+
+
+def reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
+    """Map each filter to what its SQL file says of itself, with the recipe's values in it, for a person to read."""
+    meanings = {}
+    for name, used in filter_parameters().items():
+        meaning = heading(read_sql("filters", name)).split(" Value: ")[0]
+        off = any(key in parameters and parameters[key] is None for key in used)
+        meanings[name] = "Switched off in this recipe." if off else with_values(meaning, parameters)
+    return meanings
+
+
+def _check_parameters(parameters: Mapping[str, object]) -> None:
+    needed = filter_parameters()
+    for name, used in needed.items():
+        if missing := sorted(used - parameters.keys()):
+            raise ValueError(f"the filter {name} needs the parameter {', '.join(missing)}; got {sorted(parameters)}")
+    if unused := sorted(parameters.keys() - set().union(*needed.values())):
+        raise ValueError(f"no filter uses {', '.join(unused)}; parameters are {sorted(set().union(*needed.values()))}")
+
+
+@contextmanager
+def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[None]:
+    """Let the names draft, verdict, question mean the given sources, and `remaining` the drafts not yet dropped.
+
+    Temporary views come before the warehouse's own tables of the same name, so that a filter reads the same over
+    Parquet files and over a warehouse. They are gone afterwards.
+    """
+    names = ["remaining", "dropped", *sources]
+    try:
+        for table, source in sources.items():
+            con.execute(f"CREATE TEMP VIEW {table} AS {_select(con, table, source)}")
+        con.execute("CREATE TEMP TABLE dropped (sample_id VARCHAR, reason VARCHAR, value DOUBLE)")
+        con.execute("CREATE TEMP VIEW remaining AS SELECT * FROM draft ANTI JOIN dropped USING (sample_id)")
+        yield
+    finally:
+        for name in names:
+            con.execute(f"DROP {'TABLE' if name == 'dropped' else 'VIEW'} IF EXISTS temp.{name}")
+
+
+def _select(con: DuckDBPyConnection, table: str, source: Source) -> str:
+    """Write the query that reads a source; ValueError for an empty source or an artefact that is not registered."""
+    columns = ", ".join(f'"{name}"' for name in schema_of(table).names)
+    files = [str(part) for part in source if isinstance(part, Path)]
+    fingerprints = [part for part in source if isinstance(part, str)]
+    parts = [f"SELECT {columns} FROM read_parquet({_listed(files)})"] if files else []
+    if fingerprints:
+        database = con.execute("SELECT current_database()").fetchall()[0][0]
+        known = con.execute(f'SELECT fingerprint FROM "{database}".main.artefact').fetchall()
+        if unknown := sorted(set(fingerprints) - {name for (name,) in known}):
+            raise ValueError(f"no artefact {', '.join(unknown)} is registered to take the {table} rows from")
+        named = _listed(fingerprints)
+        parts.append(f'SELECT {columns} FROM "{database}".main.{table} WHERE list_contains({named}, artefact)')
+    if not parts:
+        raise ValueError(f"no artefact or file was given for the {table} rows")
+    return " UNION ALL ".join(parts)
+
+
+def _listed(values: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]"
+
+
+def _refuse_twice(con: DuckDBPyConnection, table: str, key: str) -> None:
+    twice = con.execute(
+        f"SELECT {key} FROM {table} GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 3"
+    ).fetchall()
+    if twice:
+        raise ValueError(f"the {table} rows have {key} {', '.join(value for (value,) in twice)} more than once")

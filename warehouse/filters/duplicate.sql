@@ -1,0 +1,13 @@
+-- The same question about the same image with the same answer is already there, under a smaller sample_id. Only drafts
+-- that no earlier filter dropped are compared.
+-- Value: the draft's place among its equals, from 2 on.
+SELECT sample_id, 'duplicate' AS reason, place::DOUBLE AS value
+FROM (
+    SELECT
+        sample_id,
+        row_number() OVER (
+            PARTITION BY lower(trim(question)), image_id, lower(trim(answer)) ORDER BY sample_id
+        ) AS place
+    FROM remaining
+)
+WHERE place > 1

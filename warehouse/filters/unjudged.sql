@@ -1,0 +1,5 @@
+-- The judge gave no verdict on this draft, so nothing is known of it.
+-- Value: none.
+SELECT sample_id, 'unjudged' AS reason, NULL::DOUBLE AS value
+FROM draft
+ANTI JOIN verdict USING (sample_id)

@@ -1,0 +1,76 @@
+"""Answer "what is this made of" and "what was made with this", for artefacts and for single rows.
+
+The answers are one SQL query each (warehouse/reports/artefacts_*.sql, lineage_of_*.sql); this module names them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.sql import rows
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An artefact and one input of it; a stage is None where no artefact is registered under that fingerprint."""
+
+    fingerprint: str
+    stage: str | None
+    role: str
+    input_fingerprint: str
+    input_stage: str | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """One thing in a row's lineage. `place` is a rank or a bank's row; `total` counts the things of this kind."""
+
+    kind: str
+    id: str
+    artefact: str | None
+    place: int | None
+    value: float | None
+    detail: str | None
+    total: int
+
+
+def upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
+    """Return every edge above the artefacts: their inputs, those inputs' inputs, and so on."""
+    return [Edge(**row) for row in rows(con, "artefacts_upward", {"fingerprints": list(fingerprints)})]
+
+
+def downward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
+    """Return every edge below the artefacts: what was made from them, and from that, and so on."""
+    return [Edge(**row) for row in rows(con, "artefacts_downward", {"fingerprints": list(fingerprints)})]
+
+
+def trace_prediction(con: DuckDBPyConnection, prediction_id: str, *, limit: int | None = None) -> list[Link]:
+    """Return what stands behind a prediction: question, items, bank, encoder, and the samples it was trained on."""
+    return _trace(con, "prediction", prediction_id, limit)
+
+
+def trace_item(con: DuckDBPyConnection, item_id: str, *, limit: int | None = None) -> list[Link]:
+    """Return every draft, drop, sample, encoder, bank and prediction that used a knowledge item."""
+    return _trace(con, "item", item_id, limit)
+
+
+def trace_draft(con: DuckDBPyConnection, sample_id: str, *, limit: int | None = None) -> list[Link]:
+    """Return the life of a draft: its items, its verdict, its drop reasons or samples, the encoders trained on it."""
+    return _trace(con, "draft", sample_id, limit)
+
+
+def kind_of(con: DuckDBPyConnection, identifier: str) -> str:
+    """Say what an id names: artefact, run, prediction, item or draft; ValueError when nothing has it."""
+    found = rows(con, "kind_of", {"id": identifier})
+    if not found:
+        raise ValueError(f"nothing in the warehouse has the id {identifier!r} (artefact, run, prediction, item, draft)")
+    return found[0]["kind"]
+
+
+def _trace(con: DuckDBPyConnection, kind: str, identifier: str, limit: int | None) -> list[Link]:
+    found = rows(con, f"lineage_of_{kind}", {"id": identifier, "limit": limit})
+    if not found or found[0]["kind"] != kind:
+        raise ValueError(f"the warehouse has no {kind} {identifier!r}")
+    return [Link(**row) for row in found]

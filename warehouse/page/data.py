@@ -1,0 +1,138 @@
+"""Collect from the warehouse what the page of one run shows; a part that the run never reached stays empty.
+
+Owns which report feeds which section. Knows nothing of HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
+from warehouse.lineage import Edge, upward
+from warehouse.sql import heading, read_sql, rows, with_values
+
+NUM_GALLERY_QUESTIONS = 12
+
+
+@dataclass(frozen=True)
+class Query:
+    """A report's SQL with its values, and what it says of itself."""
+
+    name: str
+    meaning: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything that the page of one run is made from. An empty list or None: the run did not get there."""
+
+    run: dict
+    recipe: dict | None
+    stages: list[dict]
+    dropped_rows: list[dict]
+    funnel: Funnel | None
+    meanings: dict[str, str]
+    losses: list[dict]
+    scores: list[dict]
+    differences: list[dict]
+    gallery: list[dict]
+    edges: list[Edge]
+    artefacts: dict[str, dict]
+    queries: list[Query]
+
+
+def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
+    """Run the reports behind the page; an unknown run_id is a ValueError that names the latest runs."""
+    facts = rows(con, "run_facts", {"run_id": run_id})
+    if not facts:
+        latest = ", ".join(row["run_id"] for row in rows(con, "recent_runs", {"limit": 5})) or "none"
+        raise ValueError(f"the warehouse has no run {run_id!r}; the latest are: {latest}")
+    recipe = json.loads(facts[0]["recipe"]) if facts[0]["recipe"] else None
+    stages = rows(con, "stage_table", {"run_id": run_id})
+    edges = upward(con, *(row["fingerprint"] for row in stages)) if stages else []
+    drafts, drops = _funnel_artefacts(con, run_id)
+    return RunData(
+        run=facts[0],
+        recipe=recipe,
+        stages=stages,
+        dropped_rows=rows(con, "dropped_rows", {"run_id": run_id}),
+        funnel=funnel(con, drafts, drops) if drafts and drops else None,
+        meanings=reason_meanings(_plain_values(recipe)),
+        losses=rows(con, "loss_curve", {"run_id": run_id}),
+        scores=rows(con, "score_table", {"run_id": run_id}),
+        differences=rows(con, "paired_difference", {"run_id": run_id}),
+        gallery=_gallery(con, run_id),
+        edges=edges,
+        artefacts=_artefacts(con, stages, edges),
+        queries=_queries(run_id, drafts, drops),
+    )
+
+
+def _funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:
+    found = rows(con, "run_tables", {"run_id": run_id})
+    drafts = [row["fingerprint"] for row in found if row["holds"] == "draft"]
+    return drafts, [row["fingerprint"] for row in found if row["holds"] == "drop"]
+
+
+def _plain_values(recipe: object) -> dict[str, object]:
+    """Flatten a recipe to the plain values in it by name, so that a filter's meaning can show its parameter."""
+    if not isinstance(recipe, dict):
+        return {}
+    values = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
+    for part in recipe.values():
+        values |= _plain_values(part)
+    return values
+
+
+def _gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
+    """Return test questions, each with its `answers_by` condition and its `items`."""
+    questions = rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS})
+    wanted = {"run_id": run_id, "questions": [row["question_id"] for row in questions]}
+    answers, items = defaultdict(list), defaultdict(list)
+    if questions:
+        for row in rows(con, "gallery_answers", wanted):
+            answers[row["benchmark"], row["question_id"]].append(row)
+        for row in rows(con, "gallery_items", wanted):
+            items[row["question_id"]].append(row)
+    return [
+        row | {"answers_by": answers[row["benchmark"], row["question_id"]], "items": items[row["question_id"]]}
+        for row in questions
+    ]
+
+
+def _artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -> dict[str, dict]:
+    """Return stage, num_rows and what the run did, by fingerprint, for every artefact in the run or above it."""
+    named = {row["fingerprint"] for row in stages}
+    named |= {edge.fingerprint for edge in edges} | {edge.input_fingerprint for edge in edges}
+    actions = {row["fingerprint"]: row for row in stages}
+    roles = {edge.input_fingerprint: edge.role for edge in edges}
+    query = "SELECT fingerprint, stage, num_rows FROM artefact WHERE list_contains(?, fingerprint)"
+    known = {row[0]: row for row in con.execute(query, [sorted(named)]).fetchall()} if named else {}
+    nodes = {}
+    for fingerprint in sorted(named):
+        done = actions.get(fingerprint, {})
+        _, stage, num_rows = known.get(fingerprint, (None, done.get("stage") or roles.get(fingerprint), None))
+        nodes[fingerprint] = {"stage": stage, "num_rows": num_rows, "action": done.get("action")}
+    return nodes
+
+
+def _queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
+    values = {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS, "reasons": list(FILTERS)}
+    values |= {"drafts": drafts, "drops": drops}
+    names = [
+        "score_table",
+        "paired_difference",
+        "funnel",
+        "stage_table",
+        "loss_curve",
+        "dropped_rows",
+        "gallery_questions",
+    ]
+    return [
+        Query(name, heading(text), with_values(text, values)) for name in names for text in [read_sql("reports", name)]
+    ]

@@ -1,0 +1,185 @@
+"""Say in plain words what the scores of a run mean, from the paired differences of its conditions.
+
+Owns when two conditions are called tied. Every sentence is computed; none is chosen by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtrit
+
+from warehouse.page.wording import number, percent, phrase, points
+
+MAIN = ("none", "text", "memory")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question that a reader has, its answer in a word, the numbers behind it; `tone` is good, bad or open."""
+
+    question: str
+    answer: str
+    detail: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The page's title sentence, a paragraph that explains it, and the findings below."""
+
+    title: str
+    lede: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second condition on the same n questions, as shares, with a 95 % interval of the mean."""
+
+    condition: str
+    other: str
+    n: int
+    value: float
+    other_value: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Tell whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def interval(self) -> str:
+        """Write the interval in points."""
+        return f"95{' '}% interval {points(self.low)} to {points(self.high)}"
+
+
+def headline(scores: Sequence[dict], differences: Sequence[dict], run: dict) -> Headline:
+    """Compute the headline of a run; a run without scores says where it stands instead."""
+    if not scores and not differences:
+        return _unscored(run)
+    benchmarks = sorted({row["benchmark"] for row in (differences or scores)})
+    parts = [_of_benchmark(name, scores, differences) for name in benchmarks]
+    lede = " ".join(part.lede for part in parts)
+    findings = tuple(finding for part in parts for finding in part.findings)
+    return Headline(" ".join(part.title for part in parts[:2]), lede, findings)
+
+
+def _unscored(run: dict) -> Headline:
+    """Word the headline of a run that has no scores, by its status."""
+    if run["status"] == "running":
+        return Headline(
+            "This run has no scores yet.", "It is recorded as running: it goes on, or it died without a word.", ()
+        )
+    if run["status"] == "completed":
+        return Headline("This run has no scores.", "It completed without asking any test question.", ())
+    return Headline("This run has no scores.", "It ended before its answers to the test questions were scored.", ())
+
+
+def _of_benchmark(benchmark: str, scores: Sequence[dict], differences: Sequence[dict]) -> Headline:
+    pairs = {(row["condition"], row["other"]): _difference(row) for row in differences if row["benchmark"] == benchmark}
+    values = {pair.condition: pair.value for pair in pairs.values()}
+    if not values:
+        return _without_pairs(benchmark, scores)
+    ranked = sorted((name for name in MAIN if name in values), key=lambda name: -values[name])
+    if len(ranked) < 2:
+        return Headline(f"{benchmark} was asked under other conditions than none, text and memory.", "", ())
+    best, second = ranked[:2]
+    pair = pairs[best, second]
+    title = f"{_name(best)} wins on {benchmark}." if pair.clear else f"{_both(best, second)} are tied on {benchmark}."
+    lede = (
+        f"The frozen model answers {percent(pair.value, 0)} of {number(pair.n)} questions right with {_with(best)} and"
+        f" {percent(pair.other_value, 0)} with {_with(second)}: {_apart(pair)}."
+    )
+    if len(ranked) > 2:
+        lede += f" With {_with(ranked[2])} it is {percent(values[ranked[2]], 0)}."
+    return Headline(title, lede, _findings(pairs, scores, benchmark))
+
+
+def _apart(pair: Difference) -> str:
+    """Say how far two conditions are apart, and whether that is beyond chance."""
+    if pair.difference == 0 and not pair.clear:
+        return f"no difference, {pair.interval}"
+    verdict = "beyond chance" if pair.clear else "an interval that includes 0, so chance explains it"
+    return f"{points(pair.difference)} points, {pair.interval}, {verdict}"
+
+
+def _without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
+    """Compare by overlapping intervals where the predictions themselves are not at hand."""
+    most = max(row["n"] or 0 for row in scores if row["benchmark"] == benchmark)
+    rows = [row for row in scores if row["benchmark"] == benchmark and row["condition"] in MAIN and row["n"] == most]
+    rows = sorted(
+        {row["condition"]: row for row in rows if row["value"] is not None}.values(), key=lambda row: -row["value"]
+    )
+    if len(rows) < 2:
+        return Headline(f"{benchmark} has too few scores to compare.", "", ())
+    best, second = rows[:2]
+    known = None not in (best["low"], second["high"])
+    apart = known and best["low"] > second["high"]
+    names = best["condition"], second["condition"]
+    title = f"{_name(names[0])} wins on {benchmark}." if apart else f"{_both(*names)} are tied on {benchmark}."
+    lede = (
+        f"{percent(best['value'], 0)} with {_with(names[0])}, {percent(second['value'], 0)} with {_with(names[1])};"
+        f" their 95 % intervals {'do not ' if apart else ''}overlap. The single answers are not recorded."
+    )
+    return Headline(title, lede, ())
+
+
+def _difference(row: dict) -> Difference:
+    """Add Student's interval to a row of paired_difference; one question has none, so it spans everything."""
+    n, error = row["n"], row["standard_error"]
+    half = 1.0 if n < 2 or error is None else float(stdtrit(n - 1, 0.975)) * error
+    low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
+    named = {key: row[key] for key in ("condition", "other", "n", "value", "other_value", "difference")}
+    return Difference(**named, low=low, high=high)
+
+
+def _findings(pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], benchmark: str) -> tuple[Finding, ...]:
+    """Answer the three questions that decide whether the memory is worth anything."""
+    asked = [
+        ("none", "Does the memory help?", ("yes", "not shown", "no, it hurts")),
+        ("shuffled", "Is it what the memory says?", ("yes", "not shown", "no")),
+        ("text", "Does it keep up with text?", ("it is ahead", "tied", "it is behind")),
+    ]
+    findings = []
+    for other, question, (better, same, worse) in asked:
+        if (pair := pairs.get(("memory", other))) is None:
+            continue
+        answer = same if not pair.clear else better if pair.difference > 0 else worse
+        tone = "open" if not pair.clear else "good" if pair.difference > 0 else "bad"
+        detail = f"{points(pair.difference)} points against {_with(other)} ({pair.interval})"
+        if other == "text" and (cost := _cost(scores, benchmark)):
+            detail += f", {cost}"
+        findings.append(Finding(question, answer, detail + ".", tone))
+    return tuple(findings)
+
+
+def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
+    """Compare the prompts of memory and text, where both are known."""
+    by_condition = {row["condition"]: row for row in scores if row["benchmark"] == benchmark}
+    memory, text = by_condition.get("memory"), by_condition.get("text")
+    if not memory or not text or memory["prompt_tokens_mean"] is None or text["prompt_tokens_mean"] is None:
+        return None
+    vectors = f" + {number(memory['memory_vectors'])} memory vectors" if memory["memory_vectors"] else ""
+    tokens, instead = number(memory["prompt_tokens_mean"]), number(text["prompt_tokens_mean"])
+    return f"with {tokens} prompt tokens{vectors} instead of {instead}"
+
+
+def _with(condition: str) -> str:
+    return {"none": "no items", "text": "the items as text", "memory": "the items as memory"}.get(
+        condition, phrase(condition)
+    )
+
+
+def _name(condition: str) -> str:
+    return {"none": "Answering without items", "text": "Text", "memory": "Memory"}[condition]
+
+
+def _both(first: str, second: str) -> str:
+    names = {"none": "no items", "text": "text", "memory": "memory"}
+    words = f"{names[first]} and {names[second]}"
+    return words[0].upper() + words[1:]

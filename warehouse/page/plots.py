@@ -1,0 +1,194 @@
+"""Draw the page's plots with matplotlib as SVG that takes its colours and its font from the page around it.
+
+Colours are drawn as placeholders and then replaced by CSS variables, so that one drawing reads well on light and dark.
+Owns no numbers: what is drawn is passed in, and every plot comes with the sentence that stands for it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from warehouse.filtering import Funnel
+from warehouse.page.wording import MINUS, condition_order, number, percent
+
+COLOURS = {  # placeholder: the CSS variable that takes its place
+    "#010001": "--ink",
+    "#020002": "--muted",
+    "#030003": "--line",
+    "#040004": "--accent",
+    "#050005": "--dropped",
+    "#060006": "--paper",
+    "#070007": "--text-condition",
+    "#080008": "--control",
+}
+INK, MUTED, LINE, ACCENT, DROPPED, PAPER, TEXT, CONTROL = COLOURS
+_STYLE: Any = {  # matplotlib types its keys one by one
+    "svg.fonttype": "none",
+    "font.size": 12,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "grid.color": LINE,
+}
+_WIDTH = 6.0  # inches; the page scales the drawing, and on a phone the text must stay readable
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An inline SVG and the sentence that says the same to who cannot see it."""
+
+    svg: str
+    alt: str
+
+
+def funnel_plot(funnel: Funnel) -> Plot:
+    """Draw how many drafts are left after each reason, with what the reason took away."""
+    bars = [("drafts", funnel.drafts, 0)]
+    left = funnel.drafts
+    for line in funnel.reasons:
+        if line.first:
+            left -= line.first
+            bars.append((line.reason, left, line.first))
+    bars.append(("kept", funnel.kept, 0))
+    with rc_context(_STYLE):
+        figure, axes = _axes(0.62 + 0.36 * len(bars))
+        for place, (name, remaining, dropped) in enumerate(bars):
+            whole = name in ("drafts", "kept")
+            axes.barh(place, remaining, height=0.62, color=ACCENT if whole else CONTROL)
+            axes.barh(place, dropped, left=remaining, height=0.62, color=DROPPED)
+            label = number(remaining) if whole else f"{MINUS}{number(dropped)}"
+            axes.text(remaining + dropped + 0.012 * funnel.drafts, place, label, va="center", color=INK)
+        axes.set_yticks(range(len(bars)), [name.replace("_", " ") for name, *_ in bars])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.1 * max(funnel.drafts, 1))
+        axes.spines[:].set_visible(False)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        drops = "; ".join(f"{line.reason.replace('_', ' ')} {line.first}" for line in funnel.reasons if line.first)
+        alt = f"Of {funnel.drafts} drafts {funnel.kept} were kept. Dropped, by first reason: {drops or 'none'}."
+        return Plot(_svg(figure, "funnel"), alt)
+
+
+def loss_plot(steps: Sequence[dict]) -> Plot:
+    """Draw the loss by step; with many steps, faint, under its running mean."""
+    known = [(row["step"], row["loss"]) for row in steps if row["loss"] is not None]
+    places, losses = [step for step, _ in known], [loss for _, loss in known]
+    window = max(1, len(known) // 20)
+    smooth = [sum(losses[max(0, end - window) : end]) / min(window, end) for end in range(1, len(losses) + 1)]
+    with rc_context(_STYLE):
+        figure, axes = _axes(3.0)
+        if window > 1:
+            axes.plot(places, losses, color=CONTROL, linewidth=0.9)
+        axes.plot(places, smooth, color=ACCENT, linewidth=2, marker="o" if len(known) < 12 else None, markersize=4)
+        axes.annotate(
+            f"{smooth[-1]:.3g}", (places[-1], smooth[-1]), (5, 0), textcoords="offset points", va="center", color=ACCENT
+        )
+        axes.set_xlabel("training step")
+        axes.set_ylabel("loss")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", linewidth=0.7)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(length=0)
+        alt = f"Loss over {len(known)} steps, from {losses[0]:.3g} to {smooth[-1]:.3g} (mean of the last {window})."
+        return Plot(_svg(figure, "loss"), alt)
+
+
+def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> Plot:
+    """Draw each condition's score with its interval, one mark a split, the first split heaviest.
+
+    `scores` are rows of one benchmark and metric; values are shares between 0 and 1.
+    """
+    rows = sorted(
+        {(row["condition"], row["k"]) for row in scores}, key=lambda key: (condition_order(key[0]), key[1] or 0)
+    )
+    several = len({condition for condition, _ in rows}) < len(rows)
+    gap = 0.8 / max(len(splits), 2)
+    with rc_context(_STYLE):
+        figure, axes = _axes(0.9 + (0.24 * len(splits) + 0.2) * len(rows))
+        for row in scores:
+            if row["value"] is None:
+                continue
+            split = splits.index(row["split"])
+            place = rows.index((row["condition"], row["k"])) + gap * (split - (len(splits) - 1) / 2)
+            _mark(axes, row, place, split)
+        axes.set_yticks(range(len(rows)), [f"{name}, k={k}" if several else name for name, k in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+        axes.grid(axis="x", linewidth=0.7)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        alt = "; ".join(
+            f"{row['condition']}, {row['split']}: {percent(row['value'])}, {_interval(row)}" for row in scores
+        )
+        return Plot(
+            _svg(figure, f"score-{scores[0]['benchmark']}-{scores[0]['metric']}"), f"Scores with 95 % intervals. {alt}."
+        )
+
+
+def _interval(row: dict) -> str:
+    return f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def _mark(axes: Axes, row: dict, place: float, split: int) -> None:
+    """Draw one score: a filled disc for the first split, hollow marks for the others."""
+    colour = {"memory": ACCENT, "text": TEXT}.get(row["condition"], MUTED)
+    if row["low"] is not None and row["high"] is not None:
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.2 if split else 2.4)
+    marker = "osD^v"[min(split, 4)]
+    axes.plot(
+        row["value"],
+        place,
+        marker,
+        color=PAPER if split else colour,
+        markeredgecolor=colour,
+        markersize=5 if split else 8,
+    )
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    """Return an empty drawing of the page's width."""
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.subplots()
+    axes.patch.set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Write a figure as inline SVG: no header, no metadata, its own ids, colours and font from the page."""
+    with io.StringIO() as file:
+        figure.savefig(file, format="svg")
+        text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = (
+        re.sub(r'\s(?:xmlns(?::\w+)?|version|width|height)="[^"]*"', "", text[: text.index(">")])
+        + text[text.index(">") :]
+    )
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
+    prefix = re.sub(r"\W", "-", name)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text).replace("xlink:href", "href")
+    text = text.replace("url(#", f"url(#{prefix}-")
+    for placeholder, variable in COLOURS.items():
+        text = text.replace(placeholder, f"var({variable})")
+    return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)

@@ -1,0 +1,126 @@
+"""Render the page of one run as a single HTML file: no script, no external address, pictures and plots inside.
+
+Owns how the collected data is arranged for the templates. Knows nothing of SQL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from warehouse.page import wording
+from warehouse.page.data import RunData, collect
+from warehouse.page.drawing import draw_lineage
+from warehouse.page.headline import headline
+from warehouse.page.pictures import Pictures
+from warehouse.page.plots import funnel_plot, loss_plot, score_plot
+
+TEMPLATES = Path(__file__).parent / "templates"
+OVERALL_SPLITS = ("all", "overall")  # the split whose score speaks for the benchmark, where there is one
+
+
+def render_page(
+    con: DuckDBPyConnection, run_id: str, *, images: Callable[[str], bytes | None], machine: str | None = None
+) -> str:
+    """Return the page of a run as HTML.
+
+    `images` returns the bytes of an image_id, or None where it has none; `machine` describes where the run ran. An
+    unknown run_id is a ValueError. What the run did not reach is said on the page, not left out.
+    """
+    data = collect(con, run_id)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            data=data,
+            run=data.run,
+            headline=headline(data.scores, data.differences, data.run),
+            machine=machine,
+            score_tables=[
+                _score_table(*key, data.scores) for key in sorted({(s["benchmark"], s["metric"]) for s in data.scores})
+            ],
+            conditions=_conditions(data),
+            gallery=[_gallery_card(question) for question in data.gallery],
+            funnel_plot=funnel_plot(data.funnel) if data.funnel else None,
+            loss_plot=loss_plot(data.losses) if any(row["loss"] is not None for row in data.losses) else None,
+            drawing=draw_lineage(data.artefacts, data.edges),
+            num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
+            recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
+            pictures=Pictures(images),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates with everything escaped and every missing name an error."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "duration": wording.duration,
+        "size": wording.size,
+        "moment": wording.moment,
+        "direction": wording.direction,
+        "svg": Markup,  # only for what plots.py drew
+    }
+    environment.globals |= {
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "phrase": wording.phrase,
+    }
+    return environment
+
+
+def _score_table(benchmark: str, metric: str, scores: Sequence[dict]) -> dict:
+    """Arrange one benchmark's scores by condition (rows) and split (columns), with their plot."""
+    scores = [row for row in scores if (row["benchmark"], row["metric"]) == (benchmark, metric)]
+    scores.sort(key=lambda row: (wording.condition_order(row["condition"]), row["k"] or 0, _split_order(row["split"])))
+    splits = sorted({row["split"] for row in scores}, key=_split_order)
+    lines: dict[tuple[str, int | None], dict[str, dict]] = {}
+    for row in scores:
+        lines.setdefault((row["condition"], row["k"]), {})[row["split"]] = row
+    return {
+        "benchmark": benchmark,
+        "metric": metric,
+        "splits": splits,
+        "rows": [
+            {
+                "condition": condition,
+                "k": k,
+                "by_split": by_split,
+                "any": by_split.get(splits[0]) or next(iter(by_split.values())),
+            }
+            for (condition, k), by_split in lines.items()
+        ],
+        "plot": score_plot(scores, splits),
+    }
+
+
+def _split_order(split: str) -> tuple[bool, str]:
+    return (split not in OVERALL_SPLITS, split)
+
+
+def _conditions(data: RunData) -> list[dict]:
+    """List the conditions of the run with what they mean; for a run without scores, the five that a run asks."""
+    names = {row["condition"] for row in (data.scores or data.differences)}
+    names = names or {"none", "text", "memory", "shuffled", "empty"}
+    ordered = sorted(names, key=wording.condition_order)
+    return [{"name": name, "meaning": wording.CONDITIONS.get(name, ("", "Not described."))[1]} for name in ordered]
+
+
+def _gallery_card(question: dict) -> dict:
+    """Order a question's answers as the conditions are ordered everywhere."""
+    answers = sorted(question["answers_by"], key=lambda row: wording.condition_order(row["condition"]))
+    return question | {"answers_by": answers}

@@ -1,0 +1,198 @@
+"""Write what was made into the warehouse: artefacts with their rows, runs and their stages; and find it again.
+
+Owns the tables artefact, artefact_input, run, run_stage, and the loading of shards into the row tables. Every
+function is one transaction. Knows nothing of how an artefact was made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from duckdb import DuckDBPyConnection
+
+from warehouse.connection import transaction
+from warehouse.content import file_sha256
+from warehouse.schemas import ARTEFACT_COLUMN, row_tables, schema_of
+
+_ARTEFACT_KEYS = [
+    "fingerprint",
+    "stage",
+    "version",
+    "recipe",
+    "inputs",
+    "num_rows",
+    "num_bytes",
+    "shards",
+    "content_sha256",
+    "seconds",
+    "commit",
+    "created",
+]
+_STAGE_KEYS = ["stage", "fingerprint", "action", "reason", "seconds"]
+_RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
+
+
+def register_artefact(
+    con: DuckDBPyConnection, record: Mapping, *, table: str | None, folder: str | Path, replace: bool = False
+) -> int:
+    """Check every shard, then insert the artefact, its inputs and the rows of its Parquet shards; return its num_rows.
+
+    `table` takes the rows (None: the artefact has none, an encoder for example); a shard may name another one with
+    its own key "table" (the rows that an ingest dropped, beside the items). Registering twice is a no-op. ValueError
+    names a shard that is missing or changed, and refuses other content under a known fingerprint unless `replace`.
+    """
+    _check_record(record)
+    folder = Path(folder)
+    verify_shards(record, folder)
+    fingerprint, uri = record["fingerprint"], str(folder.absolute())
+    known = find_artefact(con, fingerprint)
+    equal = known is not None and known["content_sha256"] == record["content_sha256"]
+    if known and not equal and not replace:
+        raise ValueError(
+            f"{record['stage']} {fingerprint} is registered with other content, from {known['uri']}: what is made from"
+            " it would no longer match. Raise the stage's version, or register with replace=True"
+        )
+    if known and equal and known["shards"] == list(record["shards"]) and known["uri"] == uri:
+        return known["num_rows"]
+    with transaction(con):
+        if not equal:
+            _forget_rows(con, fingerprint)
+            for shard in record["shards"]:
+                _load_shard(con, fingerprint, shard, table, folder)
+        _upsert_artefact(con, record, uri)
+    return record["num_rows"]
+
+
+def verify_shards(record: Mapping, folder: str | Path) -> None:
+    """Hash every shard again; ValueError names each one that is missing or whose bytes have changed."""
+    if faults := shard_faults(record["shards"], Path(folder)):
+        raise ValueError(f"{record['stage']} {record['fingerprint']} in {folder}: {'; '.join(faults)}")
+
+
+def shard_faults(shards: list[dict], folder: Path) -> list[str]:
+    """Say of each bad shard what is wrong with it; an empty list means that all are as they were made."""
+    faults = []
+    for shard in shards:
+        path = folder / shard["file"]
+        if not path.is_file():
+            faults.append(f"shard {shard['file']} is missing")
+        elif (found := file_sha256(path)) != shard["sha256"]:
+            faults.append(f"shard {shard['file']} has changed: sha256 {found[:12]}…, recorded {shard['sha256'][:12]}…")
+    return faults
+
+
+def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
+    """Return the record of an artefact, with its `uri` and `inputs`, or None."""
+    cursor = con.execute("SELECT * FROM artefact WHERE fingerprint = ?", [fingerprint])
+    columns = [column[0] for column in cursor.description or []]
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    record = dict(zip(columns, row, strict=True))
+    inputs = con.execute("SELECT role, input_fingerprint FROM artefact_input WHERE fingerprint = ?", [fingerprint])
+    record["inputs"] = dict(inputs.fetchall())
+    record["recipe"] = None if record["recipe"] is None else json.loads(record["recipe"])
+    record["shards"] = json.loads(record["shards"])
+    return record
+
+
+def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
+    """Note that a run has started: run_id, flow, recipe_name, recipe, flow_run_id. A run that starts again goes on."""
+    _check_keys("run", run, _RUN_KEYS)
+    with transaction(con):
+        con.execute(
+            """
+            INSERT INTO run (run_id, flow, recipe_name, recipe, flow_run_id, status, started)
+            VALUES (?, ?, ?, ?, ?, 'running', ?)
+            ON CONFLICT (run_id) DO UPDATE
+            SET status = 'running', ended = NULL, error = NULL, flow_run_id = excluded.flow_run_id
+            """,
+            [run["run_id"], run["flow"], run["recipe_name"], _json(run["recipe"]), run["flow_run_id"], _now()],
+        )
+
+
+def finish_run(con: DuckDBPyConnection, run_id: str, *, status: str, error: str | None = None) -> None:
+    """Note how a run ended ('completed', 'failed', 'cancelled'); an unknown run_id is a ValueError."""
+    with transaction(con):
+        changed = con.execute(
+            "UPDATE run SET status = ?, error = ?, ended = ? WHERE run_id = ? RETURNING run_id",
+            [status, error, _now(), run_id],
+        ).fetchall()
+        if not changed:
+            raise ValueError(f"no run {run_id!r} was recorded, so it cannot be finished")
+
+
+def record_stage(con: DuckDBPyConnection, run_id: str, stage: Mapping) -> None:
+    """Note what a run did about an artefact: stage, fingerprint, action, reason, seconds.
+
+    `action` is made, continued, reused or failed. Saying it again replaces what was said.
+    """
+    _check_keys("stage", stage, _STAGE_KEYS)
+    with transaction(con):
+        columns = ", ".join(_STAGE_KEYS)
+        con.execute(
+            f"INSERT OR REPLACE INTO run_stage (run_id, {columns}, finished) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [run_id, *(stage[key] for key in _STAGE_KEYS), _now()],
+        )
+
+
+def _check_record(record: Mapping) -> None:
+    _check_keys("record", record, _ARTEFACT_KEYS)
+    for shard in record["shards"]:
+        if missing := {"file", "sha256", "bytes", "rows"} - shard.keys():
+            raise ValueError(f"a shard of {record['fingerprint']} lacks {', '.join(sorted(missing))}: {shard}")
+
+
+def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
+    if missing := [key for key in keys if key not in given]:
+        raise ValueError(f"the {name} lacks {', '.join(missing)}; it has {', '.join(map(str, given))}")
+
+
+def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
+    """Take out the rows and inputs of an artefact that is registered again, in the caller's transaction."""
+    for table in row_tables():
+        con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])
+    con.execute("DELETE FROM artefact_input WHERE fingerprint = ?", [fingerprint])
+
+
+def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None:
+    """Insert the artefact's own row and its inputs, or bring them up to date."""
+    values = dict(record) | {"uri": uri, "recipe": _json(record["recipe"]), "shards": _json(record["shards"])}
+    columns = [key for key in (*_ARTEFACT_KEYS, "uri") if key != "inputs"]
+    con.execute(
+        f"INSERT OR REPLACE INTO artefact ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})",
+        [values[column] for column in columns],
+    )
+    for role, fingerprint in record["inputs"].items():
+        con.execute("INSERT OR IGNORE INTO artefact_input VALUES (?, ?, ?)", [record["fingerprint"], role, fingerprint])
+
+
+def _load_shard(con: DuckDBPyConnection, fingerprint: str, shard: Mapping, table: str | None, folder: Path) -> int:
+    """Insert the rows of one Parquet shard, the columns that its table has; return how many. Other files have none."""
+    target = shard.get("table", table)
+    if target is None or not shard["file"].endswith(".parquet"):
+        return 0
+    path = folder / shard["file"]
+    columns = schema_of(target).names
+    if missing := [name for name in columns if name not in pq.read_schema(path).names]:
+        raise ValueError(f"shard {shard['file']} of {fingerprint} lacks {', '.join(missing)}, columns of {target}")
+    listed = ", ".join(f'"{name}"' for name in columns)
+    inserted = con.execute(
+        f"INSERT INTO {target} ({ARTEFACT_COLUMN}, {listed}) SELECT ?, {listed} FROM read_parquet(?)",
+        [fingerprint, str(path)],
+    ).fetchall()[0][0]
+    if inserted != shard["rows"]:
+        raise ValueError(f"shard {shard['file']} of {fingerprint} has {inserted} rows; its record says {shard['rows']}")
+    return inserted
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

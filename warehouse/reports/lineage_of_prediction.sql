@@ -1,0 +1,74 @@
+-- What stands behind the prediction $id: its question, the items it was shown, the encoder and bank it read through, and
+-- the samples (with their drafts) that the encoder was trained on, those that share an item with it first.
+-- At most $limit rows a kind (NULL: all); `total` is how many there are.
+WITH RECURSIVE picked AS (
+    SELECT * FROM prediction WHERE prediction_id = $id
+),
+upward (fingerprint) AS (
+    SELECT artefact FROM picked
+    UNION
+    SELECT input_fingerprint FROM artefact_input JOIN upward USING (fingerprint)
+),
+shown AS (
+    SELECT DISTINCT question_id, unnest(item_ids) AS item_id, generate_subscripts(item_ids, 1) AS place FROM picked
+),
+retrieved AS (
+    SELECT question_id, unnest(item_ids) AS item_id, unnest(scores) AS value
+    FROM retrieval
+    SEMI JOIN picked USING (question_id)
+    WHERE artefact IN (FROM upward)
+),
+shown_ids AS MATERIALIZED (
+    SELECT coalesce(list(DISTINCT item_id), []) AS item_ids FROM shown
+),
+used_draft AS MATERIALIZED (
+    SELECT
+        sample_id,
+        draft.artefact,
+        sample.artefact AS sample_artefact,
+        len(list_intersect(draft.item_ids, shown_ids.item_ids)) AS num_shared,
+        count(*) OVER () AS total
+    FROM draft
+    JOIN sample USING (sample_id)
+    CROSS JOIN shown_ids
+    WHERE draft.artefact IN (FROM upward) AND sample.artefact IN (FROM upward)
+    ORDER BY num_shared DESC, sample_id
+    LIMIT (SELECT coalesce($limit, 1000000000000000))
+),
+lines AS (
+    SELECT 1 AS step, 'prediction' AS kind, prediction_id AS id, artefact, k::BIGINT AS place, correct AS value,
+        condition || ': ' || coalesce(answer, '(no answer)') AS detail
+    FROM picked
+    UNION ALL
+    SELECT 2, 'question', question_id, artefact, NULL, NULL, question || ' → ' || coalesce(answers[1], '')
+    FROM question SEMI JOIN picked USING (question_id)
+    WHERE artefact IN (FROM upward)
+    UNION ALL
+    SELECT 3, 'item', item_id, knowledge_item.artefact, place, retrieved.value, coalesce(title, text)
+    FROM shown
+    LEFT JOIN (FROM knowledge_item WHERE artefact IN (FROM upward)) AS knowledge_item USING (item_id)
+    LEFT JOIN retrieved USING (question_id, item_id)
+    UNION ALL
+    SELECT DISTINCT if(role = 'bank', 4, 5), role, input_fingerprint, input_fingerprint, NULL::BIGINT, NULL::DOUBLE, NULL
+    FROM artefact_input
+    WHERE role IN ('bank', 'encoder') AND fingerprint IN (FROM upward)
+    UNION ALL
+    SELECT 6, 'sample', sample_id, sample_artefact, num_shared, NULL, 'shares ' || num_shared || ' of the items shown'
+    FROM used_draft
+    UNION ALL
+    SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, draft.question || ' → ' || coalesce(draft.answer, '')
+    FROM used_draft
+    JOIN draft USING (sample_id, artefact)
+)
+SELECT
+    kind,
+    id,
+    artefact,
+    place,
+    value,
+    detail,
+    if(step >= 6, (SELECT max(total) FROM used_draft), count(*) OVER (PARTITION BY kind)) AS total
+FROM lines
+QUALIFY row_number() OVER (PARTITION BY kind ORDER BY if(step >= 6, -place, place), id)
+    <= coalesce($limit, 1000000000000000)
+ORDER BY step, if(step >= 6, -place, place), id

@@ -1,0 +1,15 @@
+-- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high); `memory_vectors` is
+-- the mean number of vectors in the prompt.
+SELECT
+    score.* EXCLUDE (artefact),
+    (
+        SELECT avg(memory_vectors)
+        FROM prediction
+        WHERE prediction.artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+            AND prediction.benchmark = score.benchmark
+            AND prediction.condition = score.condition
+            AND prediction.k IS NOT DISTINCT FROM score.k
+    ) AS memory_vectors
+FROM score
+WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+ORDER BY benchmark, metric, condition, k, split

@@ -1,0 +1,39 @@
+"""Hash every shard that the warehouse knows again, and say which are not as they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.content import content_sha256
+from warehouse.records import find_artefact, shard_faults
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An artefact whose shards were hashed again; `faults` is empty when all are as they were made."""
+
+    fingerprint: str
+    stage: str
+    num_shards: int
+    faults: tuple[str, ...]
+
+
+def verify_artefacts(con: DuckDBPyConnection, *, content: bool = False) -> list[Checked]:
+    """Check the shards of every artefact against their recorded sha256; with `content`, their rows' hash as well."""
+    names = con.execute("SELECT fingerprint FROM artefact ORDER BY stage, created, fingerprint").fetchall()
+    return [_check(con, fingerprint, content=content) for (fingerprint,) in names]
+
+
+def _check(con: DuckDBPyConnection, fingerprint: str, *, content: bool) -> Checked:
+    record = find_artefact(con, fingerprint)
+    assert record is not None, fingerprint
+    folder = Path(record["uri"])
+    faults = shard_faults(record["shards"], folder)
+    if content and not faults:
+        found = content_sha256(folder, [shard["file"] for shard in record["shards"]])
+        if found != record["content_sha256"]:
+            faults.append(f"the content hash is {found[:12]}…, recorded {record['content_sha256'][:12]}…")
+    return Checked(fingerprint, record["stage"], len(record["shards"]), tuple(faults))
