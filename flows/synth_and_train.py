@@ -26,7 +26,7 @@ def synth_and_train(recipe: RecipeName = "tiny_cpu", limit: int | None = None) -
 
     Args:
         recipe: what decides the result; a name from `comem_core.recipes`.
-        limit: at most so many seed questions and so many benchmark questions, for a quick look.
+        limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
     """
     with open_run("synth-and-train", recipe_named(recipe, limit=limit)) as run:
         knowledge = ingest_knowledge(run)

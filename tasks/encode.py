@@ -1,5 +1,6 @@
 """Encoding: every knowledge item becomes memory, once; the bank holds them by item id."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from itertools import count
@@ -13,7 +14,7 @@ from tasks.models import encoder_of
 from tasks.partial import Partial
 from tasks.rows import read_items
 from tasks.run import Run
-from tasks.shards import make_shards
+from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
@@ -40,10 +41,10 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
     return run_stage(run, "bank", Encoding(), inputs, make, table="bank_entry", version="1")
 
 
-def _encoder(run: Run, knowledge: Reference, encoder: Reference):
+def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
     trained, items = encoder_of(run, encoder), read_items(knowledge)
 
-    def work(batch: list[tuple[int, str]]) -> pa.Table:
+    def work(batch: Sequence[tuple[int, str]]) -> pa.Table:
         memory_BMD = trained.encode([items[item_id] for _, item_id in batch])
         rows = [
             {"item_id": item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}

@@ -102,14 +102,17 @@ def on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
     """Run one function on one Ray worker and return its result; in a Prefect task its log lines reach Prefect.
 
     Ray's own retries are off, so that Prefect's are true. `resources` are Ray's options (num_cpus, num_gpus, ...).
-    Raises the function's own error, or WorkerDied; an interruption cancels the work and frees what it held.
+    Raises the function's own error, or WorkerDied; an interruption ends the work and frees what it held.
+
+    The worker is an actor and is killed, because cancelling a task with force at the moment it completes crashes the
+    calling process (Ray 2.60: "Tried to complete task that was not pending").
     """
     from prefect.context import FlowRunContext, TaskRunContext, serialize_context
 
     carried = serialize_context() if TaskRunContext.get() or FlowRunContext.get() else None
     name = getattr(function, "__name__", "function")
-    wants = {"num_cpus": 1, "name": name} | resources
-    reference = ray.remote(_with_prefect).options(max_retries=0, **wants).remote(function, args, carried)
+    seat = _open_seat({"num_cpus": 1} | resources)
+    reference = seat.call.remote(function, args, carried)
     try:
         while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
             release_workers()  # workers kept by a stage that has ended may hold what this one waits for
@@ -119,20 +122,7 @@ def on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
     except DIED as error:
         raise WorkerDied(f"the worker of {name} died: it was killed or ran out of memory ({error})") from error
     finally:
-        ray.cancel(reference, force=True)
-
-
-def _with_prefect(function: Callable[..., Any], args: tuple[Any, ...], carried: dict[str, Any] | None) -> Any:
-    if carried is None:
-        return function(*args)
-    from prefect.context import hydrated_context
-    from prefect.logging.handlers import APILogWorker
-
-    with hydrated_context(carried):
-        try:
-            return function(*args)
-        finally:
-            APILogWorker.drain_all(timeout=5)  # else what was logged is lost with the worker
+        ray.kill(seat)
 
 
 def _own_error(error: RayTaskError) -> Exception:
@@ -165,6 +155,18 @@ class _Seat:
         assert self._work is not None
         return self._work(shard)
 
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], carried: dict[str, Any] | None) -> Any:
+        if carried is None:
+            return function(*args)
+        from prefect.context import hydrated_context
+        from prefect.logging.handlers import APILogWorker
+
+        with hydrated_context(carried):
+            try:
+                return function(*args)
+            finally:
+                APILogWorker.drain_all(timeout=5)  # else what was logged is lost with the worker
+
 
 _kept: dict[Workers, list[Any]] = {}  # idle workers of the last stage, all of one kind
 _kept_lock = threading.Lock()
@@ -176,7 +178,7 @@ def start_workers(workers: Workers, *, modules: tuple[str, ...] = ()) -> None:
     with _kept_lock:
         _release_others(workers)
         seats = _kept.setdefault(workers, [])
-        seats.extend(_open_seat(workers) for _ in range(workers.num_actors - len(seats)))
+        seats.extend(_open_seat(workers.resources) for _ in range(workers.num_actors - len(seats)))
         for seat in seats:
             seat.warm.remote(modules)
 
@@ -193,9 +195,8 @@ def _release_others(wanted: Workers | None) -> None:
             ray.kill(seat)
 
 
-def _open_seat(workers: Workers) -> Any:
-    options = {"num_cpus": workers.cpus, "num_gpus": workers.gpus, "max_restarts": 0}
-    return ray.remote(_Seat).options(**options).remote(max(1, int(workers.cpus)))
+def _open_seat(resources: dict[str, Any]) -> Any:
+    return ray.remote(_Seat).options(max_restarts=0, **resources).remote(max(1, int(resources["num_cpus"])))
 
 
 def map_shards(
@@ -238,7 +239,7 @@ class _Round:
         try:
             while self.waiting or self.busy:
                 while self.waiting and len(self.busy) < self.workers.num_actors:
-                    self._give(idle.pop() if idle else _open_seat(self.workers))
+                    self._give(idle.pop() if idle else _open_seat(self.workers.resources))
                 for reference in ray.wait(list(self.busy), timeout=POLL_SECONDS)[0]:
                     if (seat := self._collect(reference)) is not None:
                         idle.append(seat)

@@ -1,5 +1,6 @@
 """Questions: the benchmark's training split, what the VLM asks itself, and the benchmark's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from itertools import islice
@@ -14,7 +15,7 @@ from tasks.models import reader
 from tasks.partial import Partial
 from tasks.rows import question_table, read_items
 from tasks.run import Run
-from tasks.shards import make_shards
+from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 
@@ -107,7 +108,7 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     ]
 
 
-def _asker(run: Run, knowledge: Reference):
+def _asker(run: Run, knowledge: Reference) -> Work:
     backbone, items = reader(run), read_items(knowledge)
     recipe = run.recipe.synthesis
     options = {
@@ -115,7 +116,7 @@ def _asker(run: Run, knowledge: Reference):
         "max_image_pixels": run.recipe.training.encoder.max_image_pixels,
     }
 
-    def work(batch: list[tuple[str, str]]) -> pa.Table:
+    def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
         requests: list[tuple[KnowledgeItem, str]] = [(items[item_id], kind) for item_id, kind in batch]
         asked = ask_about(backbone, requests, prompt_set(recipe.prompts), **options) if requests else []
         return question_table(asked)

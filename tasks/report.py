@@ -15,7 +15,7 @@ from tasks.store import Reference
 from warehouse.connection import open_warehouse
 from warehouse.openlineage import openlineage_lines
 from warehouse.page.data import RunData, collect
-from warehouse.page.plots import funnel_plot, loss_plot
+from warehouse.page.plots import funnel_plot, loss_plot, standalone
 from warehouse.page.render import render_page
 
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
@@ -70,5 +70,6 @@ def _show_plots(data: RunData) -> None:
     }
     for key, plot in plots.items():
         if plot is not None:
-            encoded = base64.b64encode(plot.svg.encode()).decode()
-            create_markdown_artifact(f"![{key}](data:image/svg+xml;base64,{encoded})", key=key, description=key)
+            encoded = base64.b64encode(standalone(plot).encode()).decode()
+            picture = f"![{plot.alt}](data:image/svg+xml;base64,{encoded})"
+            create_markdown_artifact(f"{picture}\n\n{plot.alt}", key=key, description=key.replace("-", " "))

@@ -1,5 +1,6 @@
 """Retrieval: an index over the items' pictures, and for each question the k nearest in rank order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -13,7 +14,7 @@ from tasks.models import reader
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
-from tasks.shards import make_shards
+from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
@@ -67,11 +68,11 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     return run_stage(run, "index", part, {"backbone": run.backbone, "knowledge": knowledge}, make, version="1")
 
 
-def _item_embedder(run: Run, knowledge: Reference):
+def _item_embedder(run: Run, knowledge: Reference) -> Work:
     backbone, items = reader(run), read_items(knowledge)
     pixels = run.recipe.training.encoder.max_image_pixels
 
-    def work(batch: list[str]) -> pa.Table:
+    def work(batch: Sequence[str]) -> pa.Table:
         found_ND = backbone.pooled_images([items[item_id].image for item_id in batch], max_image_pixels=pixels)
         raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
         return pa.table({"item_id": batch, "embedding": pa.array(raw, pa.binary())})
@@ -97,11 +98,11 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="1")
 
 
-def _searcher(run: Run, index: Reference, questions: Reference):
+def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
     backbone, found, asked = reader(run), ImageIndex.load(Path(index.uri) / INDEX), read_questions(questions)
     recipe, pixels = run.recipe.retrieval, run.recipe.training.encoder.max_image_pixels
 
-    def work(batch: list[int]) -> pa.Table:
+    def work(batch: Sequence[int]) -> pa.Table:
         if not batch:
             return check_rows("retrieval", [])
         chosen = [asked[place] for place in batch]

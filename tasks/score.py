@@ -1,6 +1,6 @@
 """Scoring: every benchmark question under every condition, one prediction each; then scores with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from typing import Any
@@ -22,7 +22,7 @@ from tasks.models import encoder_of
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
-from tasks.shards import make_shards
+from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
 from warehouse.schemas import check_rows
@@ -104,12 +104,12 @@ def _units(recipe: EvaluationRecipe, exam: Exam) -> list[_Unit]:
     ]
 
 
-def _examiner(run: Run, exam: Exam):
+def _examiner(run: Run, exam: Exam) -> Work:
     encoder, bank = encoder_of(run, exam.encoder), read_bank(exam.bank, encoder=exam.encoder)
     items, questions = read_items(exam.knowledge), read_questions(exam.questions)
     recipe = run.recipe.evaluation
 
-    def work(batch: list[_Unit]) -> pa.Table:
+    def work(batch: Sequence[_Unit]) -> pa.Table:
         askings = []
         for unit in batch:
             in_prompt = condition_named(unit.condition).place == "prompt"

@@ -1,5 +1,6 @@
 """Synthesis: the VLM answers questions with their items in its prompt; then every draft is judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from typing import Any
@@ -14,7 +15,7 @@ from tasks.models import reader
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
-from tasks.shards import make_shards
+from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
@@ -79,10 +80,10 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
     return run_stage(run, "drafts", _drafting(run), inputs, make, table="draft", version="1")
 
 
-def _drafter(run: Run, posed: Posed):
+def _drafter(run: Run, posed: Posed) -> Work:
     backbone, asked, options = reader(run), posed.read(), _options(run)
 
-    def work(batch: list[str]) -> pa.Table:
+    def work(batch: Sequence[str]) -> pa.Table:
         chosen = [asked[question_id] for question_id in batch]
         rows = draft_answers(backbone, chosen, **options, seed=run.recipe.synthesis.seed) if chosen else []
         return check_rows("draft", rows)
@@ -105,10 +106,10 @@ def judge_qa(
     return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="1")
 
 
-def _judge(run: Run, posed: Posed):
+def _judge(run: Run, posed: Posed) -> Work:
     backbone, asked, options = reader(run), posed.read(), _options(run)
 
-    def work(batch: list[tuple[str, str, str]]) -> pa.Table:
+    def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
         chosen = [asked[question_id] for _, question_id, _ in batch]
         again = answers_again(backbone, chosen, **options) if chosen else []
         rows: list[dict[str, Any]] = []

@@ -19,6 +19,11 @@ class Workers:
     gpus: float = 0
     max_deaths: int = 3
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """What one worker holds, in Ray's words."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus}
+
     @classmethod
     def of(cls, context: Context) -> "Workers":
         return cls(num_actors=context.num_actors, cpus=context.cpus_per_actor, gpus=context.gpus_per_actor)

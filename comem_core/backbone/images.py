@@ -5,6 +5,9 @@ import math
 
 from PIL import Image
 
+# What Pillow raises for broken bytes, or for a size that no picture has.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 
 def decode(image: bytes, *, max_pixels: int | None = None) -> Image.Image:
     """Decode an encoded picture to RGB (transparency on white), with at most `max_pixels` pixels.
@@ -15,7 +18,7 @@ def decode(image: bytes, *, max_pixels: int | None = None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(image))
         picture.load()
-    except OSError as error:
+    except UNREADABLE as error:
         raise ValueError(f"{len(image)} bytes are not a readable picture: {error}") from error
     return fit(to_rgb(picture), max_pixels)
 

@@ -93,7 +93,12 @@ class Backbone(ABC):
                 raise ValueError("this backbone has no LoRA; add one with comem_core.memory.encoder.MemoryEncoder")
             yield
             return
+        lora = [weight for name, weight in self.model.named_parameters() if "lora_" in name]
+        trained = [weight.requires_grad for weight in lora]
         (self.model.enable_adapters if enabled else self.model.disable_adapters)()
+        # PEFT switches gradients along with the LoRA, so those that have yet to flow back through it would be lost.
+        for weight, was_trained in zip(lora, trained, strict=True):
+            weight.requires_grad_(was_trained)
         yield
 
     def answer(

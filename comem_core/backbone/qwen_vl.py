@@ -31,6 +31,9 @@ class QwenImageProcessor(Qwen2_5_VLProcessor):
         super(Qwen2_5_VLProcessor, self).__init__(image_processor, tokenizer, chat_template=chat_template)
 
 
+QwenImageProcessor.__name__ = Qwen2_5_VLProcessor.__name__  # what a saved folder names as its processor
+
+
 class QwenVL(Backbone):
     """A Qwen2-VL or Qwen2.5-VL model."""
 
@@ -68,12 +71,21 @@ class QwenVL(Backbone):
                         content.append({"type": "text", "text": part})
                 messages.append({"role": turn.role, "content": content})
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
-        batch = self.processor(text=texts, images=pictures or None, padding=True, return_tensors="pt").to(self.device)
+        size = self._picture_size(max_image_pixels)
+        batch = self.processor(
+            text=texts, images=pictures or None, images_kwargs={"size": size}, padding=True, return_tensors="pt"
+        ).to(self.device)
         ids_BL, mask_BL = batch["input_ids"], batch["attention_mask"].bool()
         images = {
             name: batch[name] for name in ("pixel_values", "image_grid_thw", "mm_token_type_ids") if name in batch
         }
         return Tokens(ids_BL, mask_BL, self._answer_mask(ids_BL), images)
+
+    def _picture_size(self, max_image_pixels: int | None) -> dict[str, int]:
+        """The image processor's bounds, in pixels; it rounds to whole visual tokens, so it has to know the cap too."""
+        bounds = self.processor.image_processor.size  # pyright: ignore[reportAttributeAccessIssue]
+        largest = min(bounds["longest_edge"], max_image_pixels or bounds["longest_edge"])
+        return {"shortest_edge": min(bounds["shortest_edge"], largest), "longest_edge": largest}
 
     def _answer_mask(self, ids_BL: Tensor) -> Tensor:
         """Mark what the assistant writes: from behind its header to its end token and the newline after it."""
@@ -157,7 +169,8 @@ class QwenVL(Backbone):
 
     def pooled_images(self, images: Sequence[bytes], *, max_image_pixels: int | None = None) -> Tensor:
         pictures = [decode(image, max_pixels=max_image_pixels) for image in images]
-        batch = self.processor.image_processor(images=pictures, return_tensors="pt").to(self.device)  # pyright: ignore[reportAttributeAccessIssue]
+        size = self._picture_size(max_image_pixels)
+        batch = self.processor.image_processor(images=pictures, size=size, return_tensors="pt").to(self.device)  # pyright: ignore[reportAttributeAccessIssue]
         with torch.inference_mode(), self.adapter(False):
             tokens = Tokens(torch.empty(0), torch.empty(0), torch.empty(0), dict(batch))
             return torch.stack([visual.mean(dim=0) for visual in self.image_features(tokens)]).float()

@@ -4,11 +4,12 @@ The vocabulary is closed: every word of the sentences and every name and value o
 falls to bytes. What the model is trained on, and where it is stored, is not known here.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -59,7 +60,8 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*alphabet, *words]))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = splitter
-    tokenizer.decoder = decoders.ByteLevel()
+    values = sorted(set(values))
+    tokenizer.decoder = _decoder(values, set(alphabet))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     # Whole words only, but for numbers and scripts that write without spaces; the space before a value belongs to its
     # token. The newline is a token of its own, or a value behind a role header would swallow it.
@@ -67,7 +69,7 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
         [AddedToken("\n", normalized=False)]
         + [
             AddedToken(value, lstrip=True, normalized=False, single_word=_has_spaces_around(value))
-            for value in sorted(set(values))
+            for value in values
         ]
     )
     return PreTrainedTokenizerFast(
@@ -80,8 +82,14 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
     )
 
 
-def build_tiny(recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast) -> QwenVL:
-    """A random model of the recipe's shape, with its processor."""
+def build_tiny(
+    recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast, kinds: Mapping[str, Sequence[str]]
+) -> QwenVL:
+    """A random model of the recipe's shape, with its processor.
+
+    `kinds` lists values by kind: embeddings of one kind start with a common part, as a trained model's have. Without it
+    most of training goes into learning that capitals are capitals.
+    """
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     head_width = recipe.width // recipe.num_heads
     config = Qwen2_5_VLConfig(
@@ -127,6 +135,7 @@ def build_tiny(recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast) -
     for name, weight in model.named_parameters():
         if name.endswith(RESIDUAL_OUTPUTS):
             torch.nn.init.normal_(weight, std=recipe.residual_initializer_range)
+    _start_kinds_together(model.get_input_embeddings().weight, tokenizer, kinds, std=recipe.initializer_range)
     pixels = Qwen2VLImageProcessorPil(
         patch_size=recipe.patch_size,
         merge_size=2,
@@ -135,6 +144,26 @@ def build_tiny(recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast) -
         max_pixels=recipe.max_image_pixels,
     )
     return QwenVL(model, QwenImageProcessor(pixels, tokenizer, chat_template=CHAT_TEMPLATE), "tiny")
+
+
+def _start_kinds_together(
+    embeddings_VD: torch.Tensor, tokenizer: PreTrainedTokenizerFast, kinds: Mapping[str, Sequence[str]], *, std: float
+) -> None:
+    with torch.no_grad():
+        for values in kinds.values():
+            ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(values)))
+            embeddings_VD[ids] += std * torch.randn(embeddings_VD.shape[1])
+
+
+def _decoder(values: Iterable[str], alphabet: set[str]) -> decoders.Decoder:
+    """Bytes to text. A value whose letters all are signs of the byte alphabet (é is) would be taken for bytes; it is
+    rewritten as the signs of its own bytes."""
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    mistaken = [value for value in values if not value.isascii() and set(value) <= alphabet]
+    rewrite = [
+        decoders.Replace(Regex(f"^{re.escape(value)}$"), whole.pre_tokenize_str(value)[0][0]) for value in mistaken
+    ]
+    return decoders.Sequence([*rewrite, decoders.ByteLevel()])
 
 
 def _has_spaces_around(text: str) -> bool:

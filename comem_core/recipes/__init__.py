@@ -10,7 +10,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {"tiny_cpu": tiny_cpu}
 
 
 def recipe_named(name: str, *, limit: int | None = None) -> Recipe:
-    """Return a recipe by name; `limit` caps seed questions and benchmark questions, for a quick look.
+    """Return a recipe by name; `limit` caps seed questions, asked items, training steps and benchmark questions.
 
     Raises:
         ValueError: an unknown name (the known ones are listed), or a limit below 1.
@@ -23,10 +23,15 @@ def recipe_named(name: str, *, limit: int | None = None) -> Recipe:
         return recipe
     if limit < 1:
         raise ValueError(f"limit is {limit}; expected at least 1 question, or nothing for all of them")
-    seeds = min(limit, recipe.synthesis.num_seed_questions)
-    asked = min(limit, recipe.evaluation.num_questions or limit)
+    synthesis, training, evaluation = recipe.synthesis, recipe.training, recipe.evaluation
+    steps = min(limit, training.optimizer.num_steps)
     return replace(
         recipe,
-        synthesis=replace(recipe.synthesis, num_seed_questions=seeds),
-        evaluation=replace(recipe.evaluation, num_questions=asked),
+        synthesis=replace(
+            synthesis,
+            num_seed_questions=min(limit, synthesis.num_seed_questions),
+            num_asked_items=min(limit // 8, synthesis.num_asked_items),
+        ),
+        training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
+        evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
     )

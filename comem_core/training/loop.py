@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+COUNTED = ("samples", "tokens")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
@@ -31,7 +33,8 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimizer step did. `loss` is the training loss (nats per supervised token)."""
+    """What one optimizer step did. `loss` is the training loss (nats per supervised token); `samples` and `tokens` are
+    those of this worker's part of the batch."""
 
     step: int
     loss: float
@@ -48,7 +51,7 @@ class Objective(Protocol):
     def trainable(self) -> Mapping[str, nn.Parameter]: ...
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """The loss of this step's batch, and measures to report (`samples` and `tokens` are counted by the loop)."""
+        """The loss of this step's batch, and measures to report, `samples` and `tokens` among them."""
         ...
 
 
@@ -105,10 +108,10 @@ class Training:
             step=self.step,
             loss=float(loss.detach()),
             learning_rate=rate,
-            samples=self.step * self.recipe.batch_size,
-            tokens=int(measures.get("tokens", 0)),
+            samples=int(measures["samples"]),
+            tokens=int(measures["tokens"]),
             seconds=time.perf_counter() - started,
-            measures={name: value for name, value in measures.items() if name != "tokens"},
+            measures={name: value for name, value in measures.items() if name not in COUNTED},
         )
 
     def _average_over_workers(self) -> None:

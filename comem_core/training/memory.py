@@ -83,7 +83,11 @@ class AnswerFromMemory:
             hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
             losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)
         accuracy = (predicted_S == right_S).float().mean()
-        return losses_S.mean(), {"tokens": float(tokens.mask_BL.sum()), "token_accuracy": float(accuracy)}
+        return losses_S.mean(), {
+            "samples": float(len(batch)),
+            "tokens": float(tokens.mask_BL.sum()),
+            "token_accuracy": float(accuracy),
+        }
 
     def _indices(self, step: int) -> list[int]:
         """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""

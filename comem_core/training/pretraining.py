@@ -26,6 +26,35 @@ from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country
 
 
 @dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One part of the curriculum: what its conversations look like, for `share` of all steps."""
+
+    share: float
+    num_languages: int
+    num_facts: tuple[int, int]
+    item_counts: tuple[int, ...]
+    num_questions: int
+    num_conversations: int
+
+
+# Reading is learnt on short conversations: one item, one or two facts, one language. A value to copy that is one token
+# of a hundred gives hardly any gradient. Then everything widens.
+CURRICULUM = (
+    Phase(share=0.15, num_languages=1, num_facts=(1, 2), item_counts=(1,), num_questions=2, num_conversations=32),
+    Phase(share=0.07, num_languages=1, num_facts=(2, 7), item_counts=(1,), num_questions=3, num_conversations=24),
+    Phase(share=0.13, num_languages=5, num_facts=(2, 7), item_counts=(1,), num_questions=3, num_conversations=24),
+    Phase(
+        share=0.65,
+        num_languages=5,
+        num_facts=(2, 7),
+        item_counts=(0, 1, 1, 2, 3, 3, 4),
+        num_questions=4,
+        num_conversations=16,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainingRecipe:
     """What decides the tiny base model."""
 
@@ -33,7 +62,7 @@ class PretrainingRecipe:
     backbone: TinyBackboneRecipe = field(default_factory=TinyBackboneRecipe)
     optimizer: OptimizerRecipe = field(
         default_factory=lambda: OptimizerRecipe(
-            num_steps=3600,
+            num_steps=2600,
             batch_size=16,
             learning_rate=3e-3,
             weight_decay=0.01,
@@ -45,12 +74,7 @@ class PretrainingRecipe:
     )
     prompts: str = "short"
     languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
-    questions_per_conversation: int = 4
-    # Items in the prompt, and how often: one item only for the first part of training, then these.
-    item_counts: tuple[int, ...] = (0, 1, 1, 2, 3, 3, 4)
-    single_item_share: float = 0.2
-    # The first language alone for this part of training: what reading is, is learnt once.
-    single_language_share: float = 0.1
+    curriculum: tuple[Phase, ...] = CURRICULUM
     ask_share: float = 0.05
     document_weight: float = 0.5
     contrastive_weight: float = 0.5
@@ -88,6 +112,7 @@ class Reading:
         loss = losses_S.mean() + self.recipe.document_weight * document_loss
         value_S = ~torch.isin(right_S, self.backbone.turn_end_ids)
         measures = {
+            "samples": float(len(batch.conversations)),
             "tokens": float(tokens.mask_BL.sum()),
             "answer_accuracy": float((predicted_S == right_S)[value_S].float().mean()),
             "value_loss": float(losses_S[value_S].mean().detach()),
@@ -108,19 +133,26 @@ class Reading:
         right_Q = torch.tensor(batch.item_of_question)
         return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
 
+    def _phase(self, step: int) -> Phase:
+        place = step / self.recipe.optimizer.num_steps
+        for phase in self.recipe.curriculum:
+            if place < phase.share:
+                return phase
+            place -= phase.share
+        return self.recipe.curriculum[-1]
+
     def _batch(self, step: int) -> _Batch:
         random = Random(f"{self.recipe.optimizer.seed}-{step}")
-        early = step < self.recipe.single_item_share * self.recipe.optimizer.num_steps
-        num_items = 1 if early else random.choice(self.recipe.item_counts)
+        phase = self._phase(step)
+        num_items = random.choice(phase.item_counts)
+        asks = phase is self.recipe.curriculum[-1] and random.random() < self.recipe.ask_share
         batch = _Batch([], [], [], [])
-        first = step < self.recipe.single_language_share * self.recipe.optimizer.num_steps
-        languages = self.recipe.languages[: 1 if first else None]
-        asks = not early and random.random() < self.recipe.ask_share
         num_images = 0
-        for _ in range(self.recipe.optimizer.batch_size):
-            language = random.choice(languages)
+        for _ in range(phase.num_conversations):
+            language = random.choice(self.recipe.languages[: phase.num_languages])
             countries = [
-                draw_country(random, language, num_facts=random.randint(2, 7)) for _ in range(max(1, num_items))
+                draw_country(random, language, num_facts=random.randint(*phase.num_facts))
+                for _ in range(max(1, num_items))
             ]
             if asks:
                 batch.conversations.append(_asking(random, countries[0], self.prompts))
@@ -132,7 +164,7 @@ class Reading:
                 turns.append(self.prompts.item_turn(country.item(random)))
                 batch.item_images.append(num_images)
                 num_images += 1
-            for _ in range(self.recipe.questions_per_conversation if num_items else 1):
+            for _ in range(phase.num_questions if num_items else 1):
                 about = random.randrange(len(countries))
                 question, answer = draw_question(random, countries[about])
                 picture = countries[about].picture(random)

@@ -20,8 +20,9 @@ def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
     sentences = [prompts.system, *prompts.remark.values()]
     for language in recipe.languages:
         sentences += [*_texts(templates()[language]), *_texts(prompts.ask[language])]
-    values = [value for values in closed_vocabulary().values() for value in values]
-    return build_tiny(recipe.backbone, build_tokenizer(sentences, values))
+    kinds = closed_vocabulary()
+    tokenizer = build_tokenizer(sentences, (value for values in kinds.values() for value in values))
+    return build_tiny(recipe.backbone, tokenizer, kinds)
 
 
 def pretrain(

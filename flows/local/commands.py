@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows.local import service
-from flows.local.following import Voice, cancel, follow
+from flows.local.following import Voice, brief, cancel, follow
 from flows.local.layout import Layout, Note
 from flows.local.processes import StartError, marked
 from flows.local.results import describe_results
@@ -61,8 +61,7 @@ def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str) -> int:
 
 def _tell(ended: FlowRun, note: Note, voice: Voice) -> int:
     if ended.state is None or not ended.state.is_completed():
-        message = ended.state.message if ended.state else ""
-        voice.say(f"the run ended {ended.state_name}: {message}")
+        voice.say(f"the run ended {ended.state_name}: {brief(ended.state.message if ended.state else None)}")
         voice.say("`make demo` again continues from the shards that are finished")
         return 1
     for line in describe_results(Context.from_environment(), ended.id):

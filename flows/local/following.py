@@ -83,7 +83,7 @@ class Follower:
     def _say_state(self, key: UUID, line: str, message: str | None) -> None:
         if self.said_states.get(key) != line:
             self.said_states[key] = line
-            self.voice.say(line + (f" ({message})" if message and not line.endswith("Completed") else ""))
+            self.voice.say(line + (f" ({brief(message)})" if message and not line.endswith("Completed") else ""))
 
     def _say_logs(self) -> None:
         wanted = LogFilter(
@@ -99,6 +99,12 @@ class Follower:
             if log.name in RUN_LOGGERS and not log.message.startswith(ENGINE_TALK):
                 name = self.names.get(log.task_run_id) if log.task_run_id else None
                 self.voice.say(f"{name}: {log.message}" if name else f"  {log.message}")
+
+
+def brief(message: str | None, *, letters: int = 300) -> str:
+    """Return the first line of a message, cut where it is long; the whole of it is in the log."""
+    first = (message or "").strip().split("\n")[0]
+    return first if len(first) <= letters else first[:letters] + "…"
 
 
 def follow(note: Note, layout: Layout, flow_run_id: UUID, voice: Voice) -> FlowRun:

@@ -1,7 +1,7 @@
 import json
 import logging
-import multiprocessing
-import time
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,25 +159,13 @@ def test_a_shard_may_hold_rows_of_another_table(run: RunRef) -> None:
     assert rows(run, "SELECT count(*) FROM sample") == [(2,)]
 
 
-def slow_stage(run: RunRef, began) -> None:
-    def make(partial: Partial) -> None:
-        began.set()
-        (run.context.root / f"made-by-{run.run_id}").touch()
-        time.sleep(1.5)
-        partial.write_shard("part-00000", sample_shard("a"))
-
-    filter_stage(run, make)
-
-
 def test_two_runs_that_want_one_artefact_make_it_once(run: RunRef) -> None:
-    fork = multiprocessing.get_context("fork")
-    began = fork.Event()
-    first = fork.Process(target=slow_stage, args=(run, began))
-    first.start()
-    assert began.wait(20)
-    slow_stage(replace(run, run_id="run-2"), began)
-    first.join()
-    assert first.exitcode == 0
+    script, root = str(Path(__file__).with_name("one_artefact.py")), str(run.context.root)
+    command = [sys.executable, script, root]
+    with subprocess.Popen([*command, "run-1"], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "began\n"
+        second = subprocess.run([*command, "run-2"], timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0)
     assert [path.name for path in run.context.root.glob("made-by-*")] == ["made-by-run-1"]
     found = rows(run, "SELECT run_id, action, reason FROM run_stage ORDER BY run_id")
     assert [row[:2] for row in found] == [("run-1", "made"), ("run-2", "reused")]

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -48,6 +49,7 @@ _STYLE: Any = {  # matplotlib types its keys one by one
     "ytick.color": INK,
     "grid.color": LINE,
 }
+STYLE_SHEET = Path(__file__).parent / "templates" / "style.css"
 _WIDTH = 6.0  # inches; the page scales the drawing, and on a phone the text must stay readable
 
 
@@ -142,6 +144,14 @@ def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> Plot:
         return Plot(
             _svg(figure, f"score-{scores[0]['benchmark']}-{scores[0]['metric']}"), f"Scores with 95 % intervals. {alt}."
         )
+
+
+def standalone(plot: Plot) -> str:
+    """Return the plot as an SVG file of its own, in the page's light colours, for where the page's style is not."""
+    light = (STYLE_SHEET.read_text(encoding="utf-8")).split("@media", 1)[0]
+    values = dict(re.findall(r"(--[\w-]+):\s*(#[0-9a-fA-F]+)", light))
+    text = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], plot.svg)
+    return text.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1)
 
 
 def _interval(row: dict) -> str:

@@ -1,0 +1,34 @@
+"""A run that wants one artefact, as a process: `python one_artefact.py FOLDER RUN_ID`. Says when it begins."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.context import Context, RunRef
+from tasks.partial import Partial
+from tasks.stage import run_stage
+from warehouse.schemas import schema_of
+
+
+@dataclass(frozen=True)
+class OneRecipe:
+    size: int = 1
+
+
+def main(root: Path, run_id: str) -> None:
+    def make(partial: Partial) -> None:
+        print("began", flush=True)
+        (root / f"made-by-{run_id}").touch()
+        time.sleep(4)
+        partial.write_shard("part-00000", pa.table({"sample_id": ["a"]}, schema=schema_of("sample")))
+
+    context = Context(root=root, store=root / "store", warehouse=root / "warehouse.duckdb", min_free_disk_mb=10)
+    run = RunRef(run_id=run_id, recipe_name="test", context=context)
+    run_stage(run, "filter", OneRecipe(), {}, make, table="sample", version="1")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
