@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stop status test test-slow test-gpu check bench format clean
+.PHONY: help demo record serve stop status test test-slow test-gpu check bench format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -19,6 +19,9 @@ help: ## list the commands
 
 demo: $(INSTALLED) ## run the main job once from nothing, show the scores, and end everything that was started
 	@$(PYTHON) -m flows.local demo $(ARGS)
+
+record: $(INSTALLED) ## write what the last demo measured to docs/results and into the README
+	@$(PYTHON) -m flows.local record
 
 serve: $(INSTALLED) ## keep the Prefect server, a worker and the deployments up in the background
 	@$(PYTHON) -m flows.local serve

@@ -28,7 +28,7 @@ class Bank:
         expected = (len(item_ids), self.num_vectors, self.width)
         if tuple(memory_NMD.shape) != expected:
             raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
-        self.memories.update(zip(item_ids, memory_NMD.float().cpu(), strict=True))
+        self.memories.update(zip(item_ids, memory_NMD.detach().float().cpu().clone(), strict=True))
 
     def remove(self, item_ids: Iterable[str]) -> None:
         for item_id in item_ids:

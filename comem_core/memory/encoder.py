@@ -37,6 +37,8 @@ class EncoderRecipe:
     max_image_pixels: int | None = None
     # Start the memory at the norm of token embeddings instead of sqrt(D), which is far above it.
     match_embedding_norm: bool = False
+    # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
+    copying_start: bool = False
     seed: int = 0
 
 
@@ -51,6 +53,8 @@ class MemoryEncoder:
             num_heads=recipe.num_heads,
             num_vectors=recipe.num_vectors,
             num_rounds=recipe.num_rounds,
+            initializer_range=backbone.model.config.get_text_config().initializer_range,
+            copying_start=recipe.copying_start,
         )
         self.qformer = QFormer(shape).to(backbone.device, backbone.model.dtype)
         if recipe.match_embedding_norm:

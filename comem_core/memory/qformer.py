@@ -22,6 +22,11 @@ class QFormerRecipe:
     num_vectors: int = 8
     num_rounds: int = 8
     feed_forward_multiplier: int = 4
+    # Linear layers start as the host model's do (reference code); 0.02 is that of the 7B models.
+    initializer_range: float = 0.02
+    # Ours, for narrow models: attention and both projections start near the identity, so that what is attended to
+    # arrives in the memory from the first step on.
+    copying_start: bool = False
 
 
 class Block(nn.Module):
@@ -79,9 +84,21 @@ class QFormer(nn.Module):
         self.norm_out = nn.LayerNorm(recipe.width)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=recipe.initializer_range)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if recipe.copying_start:
+            self._start_copying()
+
+    def _start_copying(self) -> None:
+        with torch.no_grad():
+            to_value = self.block.to_key_value.weight[self.recipe.width :]
+            scale = 1 / (self.recipe.width * self.recipe.initializer_range**2)
+            self.block.to_output.weight.copy_(scale / self.recipe.num_rounds * to_value.T)
+            for projection in (self.project_in, self.project_out):
+                nn.init.normal_(projection.weight, std=0.1 * self.recipe.initializer_range)
+                projection.weight += torch.eye(self.recipe.width)
+            self.block.feed_forward[3].weight *= 0.1
 
     def forward(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Turn hidden states and their mask (bool, False = padding) into memory_BMD, in the inputs' dtype."""

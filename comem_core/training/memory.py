@@ -56,6 +56,8 @@ class AnswerFromMemory:
     ):
         if not samples:
             raise ValueError("no training sample was kept; see the funnel for why drafts were dropped")
+        if bare := [sample.sample_id for sample in samples if not sample.items]:
+            raise ValueError(f"{len(bare)} training samples have no item, first {bare[0]!r}: nothing to encode")
         if recipe.optimizer.batch_size % num_ranks:
             raise ValueError(
                 f"a batch of {recipe.optimizer.batch_size} cannot be split over {num_ranks} workers evenly"

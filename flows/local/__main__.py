@@ -1,4 +1,4 @@
-"""`python -m flows.local demo|serve|stop|status`: a Prefect of this project's own, on this machine."""
+"""`python -m flows.local demo|record|serve|stop|status`: a Prefect of this project's own, on this machine."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from flows.local.layout import Layout
 
 COMMANDS = {
     "demo": "run the main job once, follow it, show the scores, and end everything that was started",
+    "record": "write what the last demo measured to docs/results/demo.json and into the README's table",
     "serve": "keep server, worker and deployments up in the background",
     "stop": "end what serve left up",
     "status": "say what is up",

@@ -1,6 +1,7 @@
 """The commands demo, serve, stop and status: what they do, and what they say."""
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from prefect.exceptions import ObjectNotFound
 from flows.local import service
 from flows.local.following import Voice, brief, cancel, follow
 from flows.local.layout import Layout, Note
+from flows.local.meter import GIGABYTE, Meter
 from flows.local.processes import StartError, marked
+from flows.local.recording import record as write_results
 from flows.local.results import describe_results
 from tasks.context import Context
 
@@ -50,22 +53,25 @@ def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str) -> int:
         run = find_or_create(client, deployment, voice.say)
     voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
     try:
-        ended = follow(note, layout, run.id, voice)
+        meter = Meter(layout)
+        ended = follow(note, layout, run.id, voice=voice, meter=meter)
     except KeyboardInterrupt:
         voice.end_clock()
         voice.say("Ctrl-C: cancelling the run and ending what was started (Ctrl-C again kills it at once)")
         cancel(note, run.id)
         raise
-    return _tell(ended, note, voice)
+    meter.write(voice.seconds)
+    return _tell(ended, note, voice, meter=meter)
 
 
-def _tell(ended: FlowRun, note: Note, voice: Voice) -> int:
+def _tell(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
     if ended.state is None or not ended.state.is_completed():
         voice.say(f"the run ended {ended.state_name}: {brief(ended.state.message if ended.state else None)}")
         voice.say("`make demo` again continues from the shards that are finished")
         return 1
     for line in describe_results(Context.from_environment(), ended.id):
         print(line)
+    print(f"took {voice.seconds:.0f} s and at most {meter.peak / GIGABYTE:.1f} GB of memory")
     print(f"Prefect UI:  {note.ui_url}/runs/flow-run/{ended.id}")
     print("             (while `make serve` is up)", flush=True)
     return 0
@@ -86,6 +92,17 @@ def find_or_create(client: SyncPrefectClient, deployment: str, say: Callable[[st
     run = client.create_flow_run_from_deployment(found.id, tags=[TAG])
     say(f"started {deployment}: flow run {run.name}")
     return run
+
+
+def record(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Write what the last demo measured to docs/results/demo.json and into the README's table."""
+    path = layout.root / ".comem" / "last-demo.json"
+    if not path.exists():
+        raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")
+    taken = json.loads(path.read_text())
+    for row in write_results(Context.from_environment(), layout.root, **taken):
+        print(f"{row['measure']:>20}  {row['value']} {row['unit']}")
+    return 0
 
 
 def serve(layout: Layout, arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.states import Cancelling
 
 from flows.local.layout import Layout, Note
+from flows.local.meter import Meter
 from flows.local.processes import StartError, reap, tail
 
 POLL_SECONDS = 0.5
@@ -107,7 +108,7 @@ def brief(message: str | None, *, letters: int = 300) -> str:
     return first if len(first) <= letters else first[:letters] + "…"
 
 
-def follow(note: Note, layout: Layout, flow_run_id: UUID, voice: Voice) -> FlowRun:
+def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter: Meter) -> FlowRun:
     """Follow a flow run to its end and return it. Raises StartError if server or worker end before it does."""
     with SyncPrefectClient(note.api_url) as client:
         follower = Follower(client, flow_run_id, voice)
@@ -123,6 +124,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, voice: Voice) -> FlowR
                 if process is not None and not process.alive():
                     log = layout.logs / f"{name}.log"
                     raise StartError(f"the {name} ended before the run did. The end of {log}:\n{tail(log)}")
+            meter.sample()
             voice.tick(f"{run.name}: {run.state_name}")
             time.sleep(POLL_SECONDS)
 

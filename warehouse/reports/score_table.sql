@@ -1,5 +1,6 @@
 -- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high); `memory_vectors` is
--- the mean number of vectors in the prompt.
+-- the mean number of vectors in the prompt. Slices of a split (`all/language=ar`) and shares of truncated or unparsable
+-- answers are in the table `score` too.
 SELECT
     score.* EXCLUDE (artefact),
     (
@@ -12,4 +13,6 @@ SELECT
     ) AS memory_vectors
 FROM score
 WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+    AND NOT contains(split, '/')
+    AND metric NOT IN ('truncated', 'unparsable')
 ORDER BY benchmark, metric, condition, k, split

@@ -1,0 +1,36 @@
+"""How much memory everything that was started takes together: sampled while a run is followed."""
+
+import contextlib
+import json
+import time
+
+import psutil
+
+from flows.local.layout import Layout
+from flows.local.processes import marked
+
+SAMPLE_SECONDS = 3.0
+GIGABYTE = 1024**3
+
+
+class Meter:
+    """The peak, in bytes, of the proportional set size of our processes: shared pages count once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.peak, self._last = layout, 0, 0.0
+
+    def sample(self) -> None:
+        """Take a sample, at most every few seconds."""
+        if time.monotonic() - self._last < SAMPLE_SECONDS:
+            return
+        self._last, total = time.monotonic(), 0
+        for process in [psutil.Process(), *marked(self.layout)]:
+            with contextlib.suppress(psutil.Error):
+                memory = process.memory_full_info()
+                total += getattr(memory, "pss", memory.uss)  # only Linux counts shared pages by their share
+        self.peak = max(self.peak, total)
+
+    def write(self, seconds: float) -> None:
+        """Keep what the demo took, for `record`."""
+        values = {"seconds": seconds, "peak_memory_gb": self.peak / GIGABYTE}
+        (self.layout.root / ".comem" / "last-demo.json").write_text(json.dumps(values) + "\n")

@@ -1,0 +1,73 @@
+"""Write down what the last demo measured: `docs/results/demo.json`, and the table in the README that quotes it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tasks.context import Context
+from tasks.report import describe_machine
+from warehouse.connection import open_warehouse
+from warehouse.sql import rows
+
+COMMAND = "make demo"
+MEANINGS = {
+    "em_none": "question and flag alone",
+    "em_text": "3 retrieved items as prompt tokens",
+    "em_memory": "3 retrieved items as 24 memory vectors",
+    "em_shuffled": "memory of items about another country",
+    "em_empty": "24 vectors that stand for nothing",
+}
+
+
+def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[dict[str, Any]]:
+    """Write the results of the last completed run of the demo's recipe, and return them.
+
+    Raises:
+        ValueError: no such run is in the warehouse.
+    """
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        last = con.execute(
+            "SELECT run_id FROM run WHERE flow = 'synth-and-train' AND status = 'completed' ORDER BY ended DESC LIMIT 1"
+        ).fetchone()
+        if last is None:
+            raise ValueError(f"no completed synth-and-train run is in {context.warehouse}; run `make demo` first")
+        scores = rows(con, "score_table", {"run_id": last[0]})
+        facts = rows(con, "run_facts", {"run_id": last[0]})[0]
+    shared = {
+        "recipe": facts["recipe_name"],
+        "seeds": [0],
+        "command": COMMAND,
+        "commit": facts["commit"],
+        "machine": describe_machine(),
+    }
+    overall = [score for score in scores if score["split"] == "all" and score["metric"] == "infoseek"]
+    measured = [_score(score) | shared for score in overall]
+    measured.append(_plain("demo_seconds", round(seconds), "s") | shared)
+    measured.append(_plain("demo_peak_memory_gb", round(peak_memory_gb, 2), "GB") | shared)
+    path = root / "docs" / "results" / "demo.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    _update_table(root / "README.md", measured)
+    return measured
+
+
+def _score(score: dict[str, Any]) -> dict[str, Any]:
+    percent = {name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")}
+    return {"measure": f"em_{score['condition']}", **percent, "unit": "%", "n": score["n"]}
+
+
+def _plain(measure: str, value: float, unit: str) -> dict[str, Any]:
+    return {"measure": measure, "value": value, "low": None, "high": None, "unit": unit, "n": 1}
+
+
+def _update_table(page: Path, measured: list[dict[str, Any]]) -> None:
+    """Put the scores under the page's `results: demo` mark, in place of the table that stands there."""
+    lines = ["| measure | value | low | high | n | asked with |", "| --- | --- | --- | --- | --- | --- |"]
+    by_name = {row["measure"]: row for row in measured}
+    for name, meaning in MEANINGS.items():
+        if row := by_name.get(name):
+            lines.append(f"| `{name}` | {row['value']} | {row['low']} | {row['high']} | {row['n']} | {meaning} |")
+    text = page.read_text(encoding="utf-8")
+    table = "<!-- results: demo -->\n" + "\n".join(lines) + "\n"
+    page.write_text(re.sub(r"<!-- results: demo -->\n(?:\|.*\n)*", lambda _: table, text), encoding="utf-8")

@@ -1,0 +1,94 @@
+"""What the tests of comem_core share: a small random Qwen2.5-VL of the real class, real items and real questions."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.tiny import TinyBackboneRecipe
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.training.pretraining import PretrainingRecipe
+from comem_core.training.tiny_base import new_tiny_base
+from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+
+SMALL = TinyBackboneRecipe(
+    width=64,
+    num_layers=2,
+    num_heads=4,
+    num_key_value_heads=4,
+    feed_forward_width=96,
+    vision_width=32,
+    vision_layers=2,
+    vision_heads=2,
+    vision_feed_forward_width=48,
+)
+
+
+@pytest.fixture(scope="session")
+def pretraining_recipe() -> PretrainingRecipe:
+    return PretrainingRecipe(backbone=SMALL)
+
+
+@pytest.fixture(scope="session")
+def backbone(pretraining_recipe: PretrainingRecipe) -> QwenVL:
+    """A random model that no test changes.
+
+    What its layers add is large, unlike before any training: a wrong position or mask has to show in the output.
+    """
+    made = new_tiny_base(pretraining_recipe)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in made.model.named_parameters():
+            if weight.ndim > 1 and (".layers." in name or ".blocks." in name):
+                weight.normal_(std=0.2)
+    return made
+
+
+@pytest.fixture(scope="session")
+def new_backbone(backbone: QwenVL) -> Callable[[], QwenVL]:
+    """Return a function that makes a copy of `backbone` to change."""
+    return lambda: QwenVL(copy.deepcopy(backbone.model), backbone.processor, backbone.name)
+
+
+@pytest.fixture(scope="session")
+def new_encoder(new_backbone: Callable[[], QwenVL]) -> Callable[..., MemoryEncoder]:
+    """Return a function (**changes to the recipe) -> an untrained encoder on a backbone of its own."""
+    return lambda **changes: MemoryEncoder(
+        new_backbone(), EncoderRecipe(**({"num_heads": 4, "lora_rank": 4} | changes))
+    )
+
+
+@pytest.fixture(scope="session")
+def encoder(new_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
+    """An encoder that no test changes; its LoRA is random, so that it matters whether it is on."""
+    made = new_encoder()
+    random_lora(made)
+    return made
+
+
+def random_lora(encoder: MemoryEncoder) -> None:
+    """Fill the LoRA's second matrices, which start at zero."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for name, weight in encoder.parameters().items():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+
+
+@pytest.fixture(scope="session")
+def items() -> tuple[KnowledgeItem, ...]:
+    """Six items of six countries, in five languages, of different lengths."""
+    return tuple(knowledge_items()[place] for place in (0, 46, 107, 213, 374, 500))
+
+
+@pytest.fixture(scope="session")
+def questions() -> tuple[Question, ...]:
+    """Six questions of six kinds in several languages, with pictures of different sizes."""
+    chosen: dict[str | None, Question] = {}
+    for place, question in enumerate(benchmark_questions("dev")):
+        if place % 3 == 0:
+            chosen.setdefault(question.attribute, question)
+    return tuple(chosen.values())[:6]

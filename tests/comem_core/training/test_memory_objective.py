@@ -1,0 +1,180 @@
+"""The memory objective: which samples a step sees, which tokens are learnt, and that learning happens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax
+
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.injection import inject
+from comem_core.training.loop import OptimizerRecipe, Training
+from comem_core.training.loss import token_losses
+from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+
+NewEncoder = Callable[..., MemoryEncoder]
+
+
+@pytest.fixture(scope="session")
+def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
+    return [
+        TrainingSample(
+            sample_id=question.question_id,
+            question=question.question,
+            image=question.image,
+            language=question.language,
+            answer=question.answers[0],
+            items=items[place % 3 : place % 3 + 1 + place % 3],
+        )
+        for place, question in enumerate(questions)
+    ]
+
+
+def recipe_of(encoder: MemoryEncoder, *, batch_size: int = 4, num_steps: int = 30, seed: int = 0) -> TrainingRecipe:
+    optimizer = OptimizerRecipe(num_steps=num_steps, batch_size=batch_size, learning_rate=3e-3, seed=seed)
+    return TrainingRecipe(encoder=encoder.recipe, optimizer=optimizer)
+
+
+def walk(encoder: MemoryEncoder, samples: Sequence[TrainingSample], recipe: TrainingRecipe, *, steps: int) -> list[int]:
+    objective = AnswerFromMemory(encoder, recipe, samples)
+    return [index for step in range(steps) for index in objective._indices(step)]
+
+
+def test_every_sample_is_seen_once_an_epoch_in_a_new_order(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    many = [replace(samples[0], sample_id=str(number)) for number in range(10)]
+    seen = walk(
+        encoder, many, recipe_of(encoder, batch_size=4), steps=10
+    )  # 40 places: four epochs, batches across them
+    epochs = [seen[start : start + 10] for start in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert walk(encoder, many, recipe_of(encoder, seed=1), steps=10) != seen
+
+
+def test_a_batch_larger_than_the_data_goes_round(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    seen = walk(encoder, samples[:3], recipe_of(encoder, batch_size=8), steps=3)
+    assert sorted(seen) == [0] * 8 + [1] * 8 + [2] * 8
+
+
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_workers_split_a_batch_without_overlap(new_encoder: NewEncoder, samples: list[TrainingSample], num_ranks: int):
+    encoder = new_encoder()
+    many = [replace(samples[0], sample_id=str(number)) for number in range(50)]
+    recipe = recipe_of(encoder, batch_size=8)
+    alone = AnswerFromMemory(encoder, recipe, many)
+    ranks = [AnswerFromMemory(encoder, recipe, many, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+    for step in range(6):
+        parts = [worker._indices(step) for worker in ranks]
+        assert [len(part) for part in parts] == [8 // num_ranks] * num_ranks
+        together = [index for part in parts for index in part]
+        assert sorted(together) == sorted(alone._indices(step))
+        assert len(set(together)) == 8
+
+
+def test_a_batch_that_workers_cannot_share_evenly_is_refused(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    with pytest.raises(ValueError, match="a batch of 4 cannot be split over 3 workers evenly"):
+        AnswerFromMemory(encoder, recipe_of(encoder), samples, rank=0, num_ranks=3)
+
+
+def test_no_samples_and_samples_without_items_are_refused(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    with pytest.raises(ValueError, match="no training sample was kept"):
+        AnswerFromMemory(encoder, recipe_of(encoder), [])
+    with pytest.raises(ValueError, match="1 training samples have no item, first 'bare'"):
+        AnswerFromMemory(encoder, recipe_of(encoder), [*samples, replace(samples[0], sample_id="bare", items=())])
+
+
+def test_the_supervised_tokens_are_the_answer_its_end_token_and_its_newline(
+    encoder: MemoryEncoder, samples: list[TrainingSample]
+):
+    backbone, prompts = encoder.backbone, encoder.prompts
+    conversations = [
+        prompts.conversation(each.question, each.image, each.language, answer=each.answer) for each in samples
+    ]
+    tokens = backbone.tokenize(conversations, generation=False, max_image_pixels=None)
+    tokenizer = backbone.tokenizer  # type: ignore[attr-defined]
+    for ids, mask, sample in zip(tokens.ids_BL, tokens.answer_BL, samples, strict=True):
+        expected = tokenizer(f"{sample.answer}<|im_end|>\n", add_special_tokens=False)["input_ids"]
+        assert ids[mask].tolist() == expected
+        assert mask[-len(expected) :].all()  # they are the last ones
+
+
+def test_the_loss_is_the_mean_over_supervised_tokens_of_what_the_reader_says_of_them(
+    new_encoder: NewEncoder, samples: list[TrainingSample]
+):
+    encoder = new_encoder(lora_dropout=0.0)
+    recipe = recipe_of(encoder, batch_size=6)
+    objective = AnswerFromMemory(encoder, recipe, samples)
+    loss, measures = objective.loss(0)
+
+    surprises = []
+    for sample in samples:
+        prompts, backbone = encoder.prompts, encoder.backbone
+        conversation = prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
+        tokens = backbone.tokenize([conversation], generation=False, max_image_pixels=None)
+        memory = torch.cat([encoder.encode([item])[0] for item in sample.items])
+        with torch.inference_mode(), backbone.adapter(False):
+            logits_PV = backbone.logits(backbone.hidden(inject(backbone.embed(tokens), [memory])))[0]
+        for place in tokens.answer_BL[0].nonzero().flatten().tolist():
+            says_V = log_softmax(logits_PV[len(memory) + place - 1], dim=-1)
+            surprises.append(-float(says_V[tokens.ids_BL[0, place]]))
+    assert float(loss.detach()) == pytest.approx(sum(surprises) / len(surprises), rel=1e-4)
+    assert measures["samples"] == 6
+    assert 0 <= measures["token_accuracy"] <= 1
+
+
+def test_losses_are_the_same_whether_memory_stands_in_front_or_not(
+    encoder: MemoryEncoder, samples: list[TrainingSample]
+):
+    backbone, sample = encoder.backbone, samples[0]
+    conversation = encoder.prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
+    tokens = backbone.tokenize([conversation], generation=False, max_image_pixels=None)
+    hidden_BLD = torch.randn(1, tokens.ids_BL.shape[1], backbone.width)
+    plain_S, _, right_S = token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
+    longer_BLD = torch.cat([torch.randn(1, 16, backbone.width), hidden_BLD], dim=1)
+    behind_S, _, also_right_S = token_losses(backbone, longer_BLD, tokens.ids_BL, tokens.answer_BL)
+    assert torch.equal(plain_S, behind_S)
+    assert right_S.tolist() == also_right_S.tolist() == tokens.ids_BL[tokens.answer_BL].tolist()
+
+
+def test_items_are_shown_in_rank_order_and_never_more_than_the_recipe_says(
+    new_encoder: NewEncoder, samples: list[TrainingSample], items: tuple[KnowledgeItem, ...]
+):
+    encoder, long = new_encoder(), replace(samples[0], items=items)
+    objective = AnswerFromMemory(encoder, recipe_of(encoder), [long])
+    assert objective._items(long, 0) == items[:3]
+    varied = AnswerFromMemory(encoder, replace(recipe_of(encoder), random_item_count=True), [long])
+    shown = [varied._items(long, step) for step in range(40)]
+    assert {len(each) for each in shown} == {1, 2, 3}
+    assert all(each == items[: len(each)] for each in shown)
+    assert shown == [varied._items(long, step) for step in range(40)]
+
+
+def test_the_loss_falls_on_four_samples_in_thirty_steps(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    losses: list[float] = []
+    recipe = recipe_of(encoder)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, learning_rate=1e-2))
+    Training(AnswerFromMemory(encoder, recipe, samples[:4]), recipe.optimizer).run(
+        lambda report: losses.append(report.loss)
+    )
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_answer_to_learn_has_to_come_through_the_memory(new_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_encoder()
+    loss, _ = AnswerFromMemory(encoder, recipe_of(encoder, batch_size=6), samples).loss(0)
+    loss.backward()
+    without_gradient = [
+        name
+        for name, weight in encoder.parameters().items()
+        if "lora_A" not in name and (weight.grad is None or not weight.grad.abs().sum())  # B is 0, so A has none yet
+    ]
+    assert without_gradient == []
+    own = {id(weight) for weight in encoder.parameters().values()}
+    assert all(weight.grad is None for weight in encoder.backbone.model.parameters() if id(weight) not in own)
