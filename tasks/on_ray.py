@@ -42,6 +42,9 @@ def ray_session(context: Context) -> Iterator[None]:
         _check_fits(Workers.of(context))
         yield
         return
+    # Waiting threads must not spin: beside any other busy process that makes small models ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # A worker imports Prefect inside a running event loop, where Prefect's plugins cannot start; it needs none.
     os.environ["PREFECT_PLUGINS_ENABLED"] = "false"
     _remove_leftovers()

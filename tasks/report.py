@@ -17,6 +17,7 @@ from warehouse.openlineage import openlineage_lines
 from warehouse.page.data import RunData, collect
 from warehouse.page.plots import funnel_plot, loss_plot, standalone
 from warehouse.page.render import render_page
+from warehouse.records import finish_run
 
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
 
@@ -35,6 +36,8 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
     def make(artefact: Partial) -> None:
         pictures = {question.image_id: question.image for question in read_questions(benchmark)}
         pictures |= {item.image_id: item.image for item in read_items(knowledge).values()}
+        with open_warehouse(run.context.warehouse) as con:
+            finish_run(con, run.run_id, status="completed")  # the page is the last thing: it tells of a finished run
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             page = render_page(con, run.run_id, images=pictures.get, machine=describe_machine())
             events = openlineage_lines(con, run.run_id)

@@ -41,7 +41,7 @@ class Searching:
 
 @stage_task(name="build-index")
 def build_index(run: Run, knowledge: Reference) -> Reference:
-    """Embed every item's picture and index the embeddings."""
+    """Embed every different picture once, and index the items by them."""
     part = Embedding(
         embedder=run.recipe.retrieval.embedder, max_image_pixels=run.recipe.training.encoder.max_image_pixels
     )
@@ -50,16 +50,15 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
 
     def make(artefact: Partial) -> None:
         items = read_items(knowledge)
-        make_shards("build-index", run.context, artefact, list(items), bind(_item_embedder, run, knowledge))
-        rows = [
-            row for path in sorted(artefact.folder.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()
-        ]
-        ids = [row["item_id"] for row in rows]
-        embeddings = np.stack([np.frombuffer(row["embedding"], dtype="<f4") for row in rows])
+        pictures = sorted({item.image_id: item_id for item_id, item in items.items()}.items())
+        make_shards("build-index", run.context, artefact, pictures, bind(_item_embedder, run, knowledge))
+        shards = sorted(artefact.folder.glob("part-*.parquet"))
+        rows = [row for path in shards for row in pq.read_table(path).to_pylist()]
+        found = {row["image_id"]: np.frombuffer(row["embedding"], dtype="<f4") for row in rows}
         index = ImageIndex(
-            embeddings,
-            item_ids=ids,
-            languages=[items[name].language for name in ids],
+            np.stack([found[item.image_id] for item in items.values()]),
+            item_ids=list(items),
+            languages=[item.language for item in items.values()],
             embedder=run.backbone.fingerprint,
         )
         with artefact.open_folder(INDEX) as folder:
@@ -72,10 +71,10 @@ def _item_embedder(run: Run, knowledge: Reference) -> Work:
     backbone, items = reader(run), read_items(knowledge)
     pixels = run.recipe.training.encoder.max_image_pixels
 
-    def work(batch: Sequence[str]) -> pa.Table:
-        found_ND = backbone.pooled_images([items[item_id].image for item_id in batch], max_image_pixels=pixels)
+    def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
+        found_ND = backbone.pooled_images([items[item_id].image for _, item_id in batch], max_image_pixels=pixels)
         raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
-        return pa.table({"item_id": batch, "embedding": pa.array(raw, pa.binary())})
+        return pa.table({"image_id": [image_id for image_id, _ in batch], "embedding": pa.array(raw, pa.binary())})
 
     return work
 

@@ -188,6 +188,7 @@ def _save(encoder: MemoryEncoder, steps: list[dict[str, Any]], artefact: Partial
 def _progress_shown(artefact: Partial, recipe: TrainingRecipe) -> Iterator[None]:
     """Log step, loss, rate and remaining time while the workers train."""
     ended, logger = threading.Event(), stage_logger()
+    (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
 
     def follow() -> None:
         started = last = None
@@ -201,7 +202,7 @@ def _progress_shown(artefact: Partial, recipe: TrainingRecipe) -> Iterator[None]
             if now["step"] != last:
                 last = now["step"]
                 rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
-                remain = f", {(recipe.optimizer.num_steps - last) / rate:.0f} s remain" if rate else ""
+                remain = f", {(recipe.optimizer.num_steps - last) / rate:.0f} s remain" if rate > 0 else ""
                 logger.info("step %d of %d, loss %.3f%s", last, recipe.optimizer.num_steps, now["loss"], remain)
 
     follower = threading.Thread(target=follow, daemon=True)

@@ -38,8 +38,9 @@ class QwenVL(Backbone):
     """A Qwen2-VL or Qwen2.5-VL model."""
 
     def __init__(self, model: PreTrainedModel, processor: QwenImageProcessor, name: str):
-        self.model, self.processor, self.name = model.eval().requires_grad_(False), processor, name
-        self.tokenizer: Any = processor.tokenizer  # pyright: ignore[reportAttributeAccessIssue]
+        self.model, self.name = model.eval().requires_grad_(False), name
+        self.processor: Any = processor
+        self.tokenizer: Any = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
         self._start, self._end = self.tokenizer.convert_tokens_to_ids([TURN_START, TURN_END])
         self._assistant: list[int] = self.tokenizer("assistant\n", add_special_tokens=False)["input_ids"]
@@ -48,8 +49,8 @@ class QwenVL(Backbone):
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> "QwenVL":
         """Load model and processor from a local folder, or by name from the hub's cache."""
-        model = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype).to(device)
-        return cls(model, QwenImageProcessor.from_pretrained(name_or_path), str(name_or_path))
+        model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
+        return cls(model.to(device), QwenImageProcessor.from_pretrained(name_or_path), str(name_or_path))
 
     @property
     def width(self) -> int:
@@ -83,7 +84,7 @@ class QwenVL(Backbone):
 
     def _picture_size(self, max_image_pixels: int | None) -> dict[str, int]:
         """The image processor's bounds, in pixels; it rounds to whole visual tokens, so it has to know the cap too."""
-        bounds = self.processor.image_processor.size  # pyright: ignore[reportAttributeAccessIssue]
+        bounds = self.processor.image_processor.size
         largest = min(bounds["longest_edge"], max_image_pixels or bounds["longest_edge"])
         return {"shortest_edge": min(bounds["shortest_edge"], largest), "longest_edge": largest}
 
@@ -170,7 +171,7 @@ class QwenVL(Backbone):
     def pooled_images(self, images: Sequence[bytes], *, max_image_pixels: int | None = None) -> Tensor:
         pictures = [decode(image, max_pixels=max_image_pixels) for image in images]
         size = self._picture_size(max_image_pixels)
-        batch = self.processor.image_processor(images=pictures, size=size, return_tensors="pt").to(self.device)  # pyright: ignore[reportAttributeAccessIssue]
+        batch = self.processor.image_processor(images=pictures, size=size, return_tensors="pt").to(self.device)
         with torch.inference_mode(), self.adapter(False):
             tokens = Tokens(torch.empty(0), torch.empty(0), torch.empty(0), dict(batch))
             return torch.stack([visual.mean(dim=0) for visual in self.image_features(tokens)]).float()

@@ -7,6 +7,7 @@ falls to bytes. What the model is trained on, and where it is stored, is not kno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -68,10 +69,7 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
     # token. The newline is a token of its own, or a value behind a role header would swallow it.
     tokenizer.add_tokens(
         [AddedToken("\n", normalized=False)]
-        + [
-            AddedToken(value, lstrip=True, normalized=False, single_word=_has_spaces_around(value))
-            for value in values
-        ]
+        + [AddedToken(value, lstrip=True, normalized=False, single_word=_has_spaces_around(value)) for value in values]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -91,7 +89,7 @@ def build_tiny(
     `kinds` lists values by kind: embeddings of one kind start with a common part, as a trained model's have. Without it
     most of training goes into learning that capitals are capitals.
     """
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     head_width = recipe.width // recipe.num_heads
     config = Qwen2_5_VLConfig(
         text_config={
@@ -134,7 +132,8 @@ def build_tiny(
     torch.manual_seed(recipe.seed)
     model = Qwen2_5_VLForConditionalGeneration(config)
     _start_small_and_copying(model, std=recipe.residual_initializer_range)
-    _start_kinds_together(model.get_input_embeddings().weight, tokenizer, kinds, std=recipe.initializer_range)
+    embeddings_VD: Any = model.get_input_embeddings().weight
+    _start_kinds_together(embeddings_VD, tokenizer, kinds, std=recipe.initializer_range)
     pixels = Qwen2VLImageProcessorPil(
         patch_size=recipe.patch_size,
         merge_size=2,
@@ -155,7 +154,8 @@ def _start_small_and_copying(model: Qwen2_5_VLForConditionalGeneration, *, std: 
         for name, weight in model.named_parameters():
             if name.endswith(RESIDUAL_OUTPUTS):
                 torch.nn.init.normal_(weight, std=std)
-        for layer in model.model.language_model.layers:
+        layers: Any = model.model.language_model.layers
+        for layer in layers:
             layer.self_attn.o_proj.weight += COPY_STRENGTH * layer.self_attn.v_proj.weight.T
 
 

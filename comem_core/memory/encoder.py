@@ -58,8 +58,8 @@ class MemoryEncoder:
         )
         self.qformer = QFormer(shape).to(backbone.device, backbone.model.dtype)
         if recipe.match_embedding_norm:
-            embeddings = backbone.model.get_input_embeddings().weight
-            nn.init.constant_(self.qformer.norm_out.weight, float(embeddings.float().pow(2).mean().sqrt()))
+            embeddings_VD: Tensor = backbone.model.get_input_embeddings().weight  # pyright: ignore[reportAssignmentType]
+            nn.init.constant_(self.qformer.norm_out.weight, float(embeddings_VD.float().pow(2).mean().sqrt()))
         targets = backbone.lora_targets()
         backbone.model.add_adapter(
             LoraConfig(

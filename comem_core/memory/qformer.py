@@ -98,7 +98,7 @@ class QFormer(nn.Module):
             for projection in (self.project_in, self.project_out):
                 nn.init.normal_(projection.weight, std=0.1 * self.recipe.initializer_range)
                 projection.weight += torch.eye(self.recipe.width)
-            self.block.feed_forward[3].weight *= 0.1
+            self.block.feed_forward.get_parameter("3.weight").mul_(0.1)
 
     def forward(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Turn hidden states and their mask (bool, False = padding) into memory_BMD, in the inputs' dtype."""

@@ -100,16 +100,23 @@ def answers_again(
     *,
     max_new_tokens: int,
     max_image_pixels: int | None = None,
-) -> list[tuple[str, str]]:
-    """What judging needs: each question answered without items, and with its items in reverse order."""
-    conversations = [_conversation(asked, prompts, items=()) for asked in batch]
-    conversations += [_conversation(asked, prompts, items=asked.items[::-1]) for asked in batch]
+) -> list[tuple[str, str | None]]:
+    """What judging needs: each question answered without items; and those that the VLM asked itself, which have no gold
+    answer, once more with their items in reverse order (None for the others)."""
+    asked = [each for each in batch if each.question.origin == "asked"]
+    without = [_conversation(each, prompts, items=()) for each in batch]
+    reversed_order = [_conversation(each, prompts, items=each.items[::-1]) for each in asked]
     texts = [
-        extract_answer(generated.text)
-        for part in (conversations[: len(batch)], conversations[len(batch) :])
-        for generated in backbone.answer(part, max_new_tokens=max_new_tokens, max_image_pixels=max_image_pixels)
+        [
+            extract_answer(generated.text)
+            for generated in backbone.answer(part, max_new_tokens=max_new_tokens, max_image_pixels=max_image_pixels)
+        ]
+        if part
+        else []
+        for part in (without, reversed_order)
     ]
-    return list(zip(texts[: len(batch)], texts[len(batch) :], strict=True))
+    second = {each.question.question_id: text for each, text in zip(asked, texts[1], strict=True)}
+    return [(text, second.get(each.question.question_id)) for each, text in zip(batch, texts[0], strict=True)]
 
 
 def _conversation(asked: Asked, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> list[Any]:

@@ -1,5 +1,6 @@
 """The tiny base model from nothing: its tokenizer out of the closed world, and a pretraining that can be resumed."""
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,8 +58,7 @@ def save_state(training: Training, path: Path) -> None:
 def save_tiny_base(backbone: QwenVL, folder: Path) -> None:
     """Save model (half precision) and processor as one folder of the family's format."""
     folder.mkdir(parents=True, exist_ok=True)
-    backbone.model.half().save_pretrained(folder)
-    backbone.model.float()
+    copy.deepcopy(backbone.model).half().save_pretrained(folder)
     backbone.processor.save_pretrained(folder)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from tasks.context import Context
 from warehouse.connection import open_warehouse
+from warehouse.page.wording import condition_order, percent
 from warehouse.sql import rows
 
 
@@ -30,24 +31,23 @@ def _stage_lines(stages: list[dict]) -> list[str]:
 def _score_lines(scores: list[dict]) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
-    heading = ("benchmark", "condition", "items", "split", "metric", "value", "95 % interval", "n", "prompt tokens")
-    return _columns([heading, *(_score_cells(score) for score in scores)])
+    heading = ("benchmark", "condition", "items", "split", "right", "95 % interval", "n", "prompt tokens", "vectors")
+    ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], condition_order(row["condition"])))
+    return _columns([heading, *(_score_cells(score) for score in ordered)])
 
 
 def _score_cells(score: dict) -> tuple[str, ...]:
-    low, high = score["low"], score["high"]
-    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-    tokens = score["prompt_tokens_mean"]
+    low, high, vectors = score["low"], score["high"], score["memory_vectors"]
     return (
         score["benchmark"],
         score["condition"],
         _count(score["k"]),
         score["split"] or "",
-        score["metric"],
-        "" if score["value"] is None else f"{score['value']:.3f}",
-        interval,
+        percent(score["value"]),
+        "" if low is None or high is None else f"{percent(low)} to {percent(high)}",
         _count(score["n"]),
-        "" if tokens is None else f"{tokens:.0f}",
+        f"{score['prompt_tokens_mean'] or 0:.0f}",
+        f"{vectors or 0:.0f}",
     )
 
 

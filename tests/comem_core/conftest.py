@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,9 +57,7 @@ def new_backbone(backbone: QwenVL) -> Callable[[], QwenVL]:
 @pytest.fixture(scope="session")
 def new_encoder(new_backbone: Callable[[], QwenVL]) -> Callable[..., MemoryEncoder]:
     """Return a function (**changes to the recipe) -> an untrained encoder on a backbone of its own."""
-    return lambda **changes: MemoryEncoder(
-        new_backbone(), EncoderRecipe(**({"num_heads": 4, "lora_rank": 4} | changes))
-    )
+    return lambda **changes: MemoryEncoder(new_backbone(), replace(EncoderRecipe(num_heads=4, lora_rank=4), **changes))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -154,9 +155,10 @@ def test_a_backbone_without_a_lora_cannot_switch_it_on(backbone: QwenVL):
 
 def test_the_reported_counts_are_those_of_the_tensors(backbone: QwenVL, new_encoder: NewEncoder):
     encoder = new_encoder(lora_rank=3)
-    linear = [module for name, module in backbone.model.named_modules() if name in backbone.lora_targets()]
+    targets = backbone.lora_targets()
+    linear: list[Any] = [module for name, module in backbone.model.named_modules() if name in targets]
     assert encoder.parameter_report() == {
-        "lora": sum(3 * (module.in_features + module.out_features) for module in linear),  # type: ignore[operator]
+        "lora": sum(3 * (module.in_features + module.out_features) for module in linear),
         "qformer": 14 * 64**2 + 18 * 64,
         "backbone": sum(weight.numel() for weight in backbone.model.parameters()),
     }
@@ -174,7 +176,8 @@ def test_the_empty_memory_is_what_the_qformer_says_of_nothing(encoder: MemoryEnc
 
 
 def test_memory_can_start_at_the_norm_of_token_embeddings(backbone: QwenVL, new_encoder: NewEncoder, items: Items):
-    embedding_norm = float(backbone.model.get_input_embeddings().weight.norm(dim=-1).square().mean().sqrt())
+    embeddings_VD: Any = backbone.model.get_input_embeddings().weight
+    embedding_norm = float(embeddings_VD.norm(dim=-1).square().mean().sqrt())
     matched = new_encoder(match_embedding_norm=True).encode(items[:2])
     assert matched.norm(dim=-1).flatten().tolist() == pytest.approx([embedding_norm] * 16, rel=0.05)
     plain = new_encoder().encode(items[:2])

@@ -101,7 +101,7 @@ def test_memory_stands_at_0_to_its_length_and_the_query_is_shifted_by_exactly_th
 
 def test_positions_are_exact_beyond_256_with_a_bfloat16_model(new_backbone: Callable[[], QwenVL], questions: Questions):
     half = new_backbone()
-    half.model.to(torch.bfloat16)
+    half.model.bfloat16()
     with torch.inference_mode():
         query = half.embed(tokens_of(half, questions[:2]))
         injected = inject(query, [torch.randn(333, half.width), torch.randn(8, half.width)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -69,25 +70,36 @@ def test_a_batch_is_a_function_of_seed_and_step(
 
 
 @pytest.mark.parametrize("step", MIDDLES)
-def test_a_phase_has_the_items_questions_and_languages_that_it_says(reading: Reading, step: int):
+def test_a_phase_has_the_items_and_questions_that_it_says(reading: Reading, step: int):
     phase = reading._phase(step)
-    allowed = LANGUAGES[: phase.num_languages]
-    wordings = {
-        language: {text for texts in templates()[language]["question"].values() for text in texts}
-        for language in LANGUAGES
-    }
-    for near in range(max(0, step - 2), step + 3):
-        if reading._phase(near) is not phase:
-            continue
+    num_places = 0
+    for near in range(step - 2, step + 3):
+        assert reading._phase(near) is phase
         batch = reading._batch(near)
         assert len(batch.conversations) == phase.num_conversations
-        assert len(batch.item_images) % phase.num_conversations == 0
-        assert len(batch.item_images) // phase.num_conversations in phase.item_counts
-        for turns in batch.conversations:
-            assert turns[0].role == "system"
-            asked = [turn.content[-1] for turn in turns if turn.role == "user"]
-            languages = {language for language in LANGUAGES for text in asked if text in wordings[language]}
-            assert languages <= set(allowed)
+        num_items, rest = divmod(len(batch.item_images), phase.num_conversations)
+        assert (num_items in phase.item_counts or not num_items, rest) == (True, 0)
+        assert len(batch.question_images) == (phase.num_conversations * phase.num_questions if num_items else 0)
+        assert all(turns[0].role == "system" and turns[-1].role == "assistant" for turns in batch.conversations)
+        num_places += num_items
+    assert num_places > 0
+
+
+def test_every_language_is_taught(reading: Reading):
+    remarks = {
+        text: language
+        for language in LANGUAGES
+        for texts in templates()[language]["question"].values()
+        for text in texts
+    }
+    asked = [
+        turn.content[-1]
+        for step in MIDDLES
+        for near in (step - 1, step, step + 1)
+        for turns in reading._batch(near).conversations
+        for turn in turns
+    ]
+    assert {remarks[text] for text in asked if text in remarks} == set(LANGUAGES)
 
 
 def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(reading: Reading):
@@ -104,7 +116,7 @@ def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(rea
         answers = {
             question.content[0]: answer.content[0]
             for turns in batch.conversations
-            for question, answer in zip(turns, turns[1:], strict=False)
+            for question, answer in pairwise(turns)
             if answer.role == "assistant" and len(question.content) == 2
         }
         for image, item in zip(batch.question_images, batch.item_of_question, strict=True):

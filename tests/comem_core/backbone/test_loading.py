@@ -1,0 +1,72 @@
+"""Backbones by name, and what tells one from another."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, load_backbone
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.training.tiny_base import save_tiny_base
+
+
+@pytest.fixture(scope="module")
+def folder(new_backbone: Callable[[], QwenVL], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("backbone") / "base"
+    save_tiny_base(new_backbone(), path)
+    return path
+
+
+def test_a_folder_is_found_and_loaded_under_the_name_that_was_asked_for(folder: Path):
+    assert backbone_folder(str(folder)) == folder
+    loaded = load_backbone(str(folder), dtype=torch.bfloat16)
+    assert (loaded.name, loaded.width, loaded.model.dtype) == (str(folder), 64, torch.bfloat16)
+    assert not loaded.model.training
+    assert not any(weight.requires_grad for weight in loaded.model.parameters())
+
+
+def test_an_unknown_name_is_refused_with_what_was_looked_for():
+    with pytest.raises(
+        ValueError, match=r"no backbone 'tinny': not shipped \(.*\), no folder with a config.json, no hub"
+    ):
+        load_backbone("tinny")
+
+
+def test_a_hub_name_that_is_not_in_the_cache_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"'nobody/no-such-model' is neither shipped .* Give a local folder instead"):
+        backbone_folder("nobody/no-such-model")
+
+
+def test_a_folder_without_a_configuration_is_no_backbone(tmp_path: Path):
+    with pytest.raises(ValueError, match="no backbone"):
+        backbone_folder(str(tmp_path))
+
+
+def test_an_unknown_family_is_refused_with_the_known_ones(folder: Path):
+    with pytest.raises(ValueError, match="unknown backbone family 'llava'; expected one of qwen_vl"):
+        load_backbone(str(folder), family="llava")
+
+
+def test_the_fingerprint_changes_with_any_byte_of_what_decides_an_answer(folder: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    original = backbone_fingerprint(folder)
+    assert backbone_fingerprint(copy) == original
+    assert len(original) == 16
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "processor_config.json", "chat_template.jinja"):
+        raw = bytearray((copy / name).read_bytes())
+        raw[-2] ^= 1
+        (copy / name).write_bytes(bytes(raw))
+        assert backbone_fingerprint(copy) != original, name
+        (copy / name).write_bytes((folder / name).read_bytes())
+    assert backbone_fingerprint(copy) == original
+
+
+def test_the_fingerprint_ignores_notes_and_the_record_beside_the_files(folder: Path):
+    before = backbone_fingerprint(folder)
+    (folder / "record.json").write_text("{}")
+    (folder / "README.md").write_text("notes")
+    assert backbone_fingerprint(folder) == before

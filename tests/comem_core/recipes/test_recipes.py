@@ -1,0 +1,112 @@
+"""Recipes by name: whole, frozen, of plain values, and cut to size by a limit."""
+
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.conditions import CONDITIONS
+from comem_core.recipes import RECIPES, recipe_named
+from comem_core.recipes.recipe import Recipe
+from comem_core.synthesis.prompts import prompt_set
+from comem_core.training.pretraining import PretrainingRecipe
+
+
+def parts_of(recipe: Any) -> Iterator[Any]:
+    """Yield a recipe and every recipe inside it."""
+    yield recipe
+    for each in fields(recipe):
+        value = getattr(recipe, each.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(part):
+                yield from parts_of(part)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_name_that_it_is_asked_for_by(name: str):
+    assert recipe_named(name).name == name
+    assert recipe_named(name.replace("_", "-")) == recipe_named(name)
+
+
+@pytest.mark.parametrize("recipe", [*(make() for make in RECIPES.values()), PretrainingRecipe()])
+def test_a_recipe_is_frozen_all_the_way_down_and_can_be_hashed(recipe: Any):
+    parts = list(parts_of(recipe))
+    assert len(parts) > 2
+    for part in parts:
+        name = fields(part)[0].name
+        with pytest.raises(FrozenInstanceError):
+            setattr(part, name, None)
+    assert len({recipe, replace(recipe)}) == 1
+
+
+@pytest.mark.parametrize("recipe", [*(make() for make in RECIPES.values()), PretrainingRecipe()])
+def test_a_recipe_holds_plain_values_only(recipe: Any):
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            for inner in value.values():
+                check(inner)
+        elif isinstance(value, (list, tuple)):
+            for inner in value:
+                check(inner)
+        else:
+            assert value is None or type(value) in (str, int, float, bool), value
+
+    check(asdict(recipe))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_names_exists(name: str):
+    recipe = recipe_named(name)
+    benchmark = benchmark_named(recipe.evaluation.benchmark)
+    assert recipe.evaluation.part in benchmark.parts
+    assert set(recipe.evaluation.conditions) <= set(CONDITIONS)
+    benchmark_named(recipe.synthesis.seeds)
+    for prompts in (recipe.synthesis.prompts, recipe.evaluation.prompts, recipe.training.encoder.prompts):
+        prompt_set(prompts)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown recipe 'huge'; expected one of .*tiny_cpu"):
+        recipe_named("huge")
+
+
+def test_a_limit_caps_what_costs_time_and_nothing_else():
+    whole, limited = recipe_named("tiny_cpu"), recipe_named("tiny_cpu", limit=20)
+    assert limited.synthesis.num_seed_questions == limited.evaluation.num_questions == 20
+    assert limited.training.optimizer.num_steps == 20
+    assert limited.synthesis.num_asked_items < 20
+    uncapped = replace(
+        limited,
+        synthesis=replace(
+            limited.synthesis,
+            num_seed_questions=whole.synthesis.num_seed_questions,
+            num_asked_items=whole.synthesis.num_asked_items,
+        ),
+        training=replace(
+            limited.training,
+            optimizer=replace(limited.training.optimizer, num_steps=whole.training.optimizer.num_steps),
+        ),
+        evaluation=replace(limited.evaluation, num_questions=whole.evaluation.num_questions),
+    )
+    assert uncapped == whole
+
+
+def test_a_limit_beyond_the_recipe_changes_nothing():
+    assert recipe_named("tiny_cpu", limit=10**9) == recipe_named("tiny_cpu")
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_below_one_is_refused(limit: int):
+    with pytest.raises(ValueError, match=f"limit is {limit}; expected at least 1 question"):
+        recipe_named("tiny_cpu", limit=limit)
+
+
+def test_the_defaults_are_the_papers():
+    recipe = Recipe(name="paper")
+    encoder = recipe.training.encoder
+    assert (encoder.lora_rank, encoder.lora_alpha, encoder.lora_dropout) == (16, 32, 0.05)
+    assert (encoder.num_vectors, encoder.num_rounds, encoder.num_heads) == (8, 8, 16)
+    assert recipe.retrieval.k == recipe.training.items_per_sample == 3
+    assert recipe.training.optimizer.batch_size == 16

@@ -1,0 +1,117 @@
+"""The VLM at work on real questions: which rows it writes, and that a batch changes nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.evaluation.answers import extract_answer
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.synthesis.generation import Asked, answers_again, ask_about, draft_answers
+from comem_core.synthesis.prompts import prompt_hash, prompt_set
+
+PROMPTS = prompt_set("short")
+COLUMNS = {
+    "sample_id", "question_id", "mode", "language", "question", "image_id", "answer", "item_ids", "retrieval_scores",
+    "prompt_hash", "seed", "prompt_tokens", "answer_tokens", "truncated", "seconds", "model",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def asked(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[Asked]:
+    return [
+        Asked(question=question, items=items[: place % 4], scores=tuple(0.9 - rank / 10 for rank in range(place % 4)))
+        for place, question in enumerate(questions)
+    ]
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, asked: list[Asked]):
+    rows = draft_answers(backbone, asked, PROMPTS, max_new_tokens=5, seed=7)
+    for row, each in zip(rows, asked, strict=True):
+        question = each.question
+        assert set(row) == COLUMNS
+        conversation = PROMPTS.conversation(question.question, question.image, question.language, items=each.items)
+        [generated] = backbone.answer([conversation], max_new_tokens=5)
+        assert row["answer"] == extract_answer(generated.text)
+        assert (row["prompt_tokens"], row["answer_tokens"]) == (generated.prompt_tokens, generated.answer_tokens)
+        assert row["prompt_hash"] == prompt_hash(conversation)
+        assert row["item_ids"] == [item.item_id for item in each.items]
+        assert row["retrieval_scores"] == list(each.scores)
+        assert (row["mode"], row["seed"], row["model"]) == ("answer", 7, "tiny")
+        assert row["image_id"] == question.image_id
+        assert row["seconds"] > 0
+    assert len({row["sample_id"] for row in rows}) == len(rows)
+
+
+def test_a_draft_depends_on_its_prompt_and_not_on_its_batch(backbone: QwenVL, asked: list[Asked]):
+    together = timeless(draft_answers(backbone, asked, PROMPTS, max_new_tokens=5, seed=0))
+    alone = [timeless(draft_answers(backbone, [each], PROMPTS, max_new_tokens=5, seed=0))[0] for each in asked]
+    assert together == alone
+
+
+def test_a_sample_is_named_by_question_prompt_and_seed(backbone: QwenVL, asked: list[Asked]):
+    [row] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=1, seed=0)
+    [same] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=2, seed=0)
+    [reseeded] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=1, seed=1)
+    bare = Asked(question=asked[1].question, items=(), scores=())
+    [without] = draft_answers(backbone, [bare], PROMPTS, max_new_tokens=1, seed=0)
+    assert row["sample_id"] == same["sample_id"]
+    assert len({row["sample_id"], reseeded["sample_id"], without["sample_id"]}) == 3
+
+
+def test_a_question_is_asked_about_each_item_in_its_language_and_about_its_picture(
+    backbone: QwenVL, items: tuple[KnowledgeItem, ...]
+):
+    requests = [(items[0], "capital"), (items[0], "area"), (items[1], "name")]
+    written = ask_about(backbone, requests, PROMPTS, max_new_tokens=6)
+    for question, (item, kind) in zip(written, requests, strict=True):
+        assert (question.image, question.language, question.entity_id) == (item.image, item.language, item.entity_id)
+        assert (question.attribute, question.gold_item_id, question.origin) == (kind, item.item_id, "asked")
+        assert question.answers == ()
+        conversation = [PROMPTS.system_turn(), PROMPTS.item_turn(item), PROMPTS.ask_turn(kind, item.language)]
+        [generated] = backbone.answer([conversation], max_new_tokens=6)
+        assert question.question == extract_answer(generated.text)
+    assert len({question.question_id for question in written}) == 3
+    [again] = ask_about(backbone, requests[:1], PROMPTS, max_new_tokens=6)
+    assert again == written[0]
+
+
+def test_a_draft_of_an_asked_question_says_so(backbone: QwenVL, items: tuple[KnowledgeItem, ...]):
+    [question] = ask_about(backbone, [(items[0], "capital")], PROMPTS, max_new_tokens=3)
+    [row] = draft_answers(
+        backbone, [Asked(question=question, items=items[:1], scores=(1.0,))], PROMPTS, max_new_tokens=2, seed=0
+    )
+    assert row["mode"] == "ask"
+
+
+def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the_items_reversed(
+    backbone: QwenVL, asked: list[Asked]
+):
+    mixed = [
+        replace(each, question=replace(each.question, origin="asked" if place % 2 else "seed"))
+        for place, each in enumerate(asked)
+    ]
+
+    def answered(question: Question, items: tuple[KnowledgeItem, ...]) -> str:
+        conversation = PROMPTS.conversation(question.question, question.image, question.language, items=items)
+        return extract_answer(backbone.answer([conversation], max_new_tokens=5)[0].text)
+
+    pairs = answers_again(backbone, mixed, PROMPTS, max_new_tokens=5)
+    for (without, second), each in zip(pairs, mixed, strict=True):
+        assert without == answered(each.question, ())
+        by_itself = each.question.origin == "asked"
+        assert second == (answered(each.question, each.items[::-1]) if by_itself else None)
+    for part in (mixed[::2], mixed[1::2]):
+        assert len(answers_again(backbone, part, PROMPTS, max_new_tokens=1)) == len(part)
+
+
+def test_a_cap_on_pictures_shortens_the_prompt(backbone: QwenVL, asked: list[Asked]):
+    [wide] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0)
+    [narrow] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0, max_image_pixels=600)
+    assert narrow["prompt_tokens"] < wide["prompt_tokens"]
+    assert narrow["prompt_hash"] == wide["prompt_hash"]

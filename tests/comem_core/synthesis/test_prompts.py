@@ -1,0 +1,107 @@
+"""Prompts as data: what a conversation holds, in which order, and what names it."""
+
+import hashlib
+from dataclasses import replace
+from importlib import resources
+
+import pytest
+
+from comem_core.backbone.conversation import Turn
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.synthesis import prompts as prompt_package
+from comem_core.synthesis.prompts import MAX_CHARACTERS, prompt_hash, prompt_set
+from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
+
+PROMPTS = prompt_set("short")
+ITEM = KnowledgeItem(image=b"flag", text="Country: Togo.", language="en", source="test", licence="CC0-1.0")
+
+
+def test_the_encoder_reads_an_item_as_an_answer_to_its_picture_and_no_question():
+    assert PROMPTS.item_conversation(ITEM) == [
+        Turn("user", (b"flag", "Knowledge:")),
+        Turn("assistant", ("Country: Togo.",)),
+    ]
+
+
+def test_items_stand_before_the_question_in_rank_order_and_the_answer_last():
+    second = replace(ITEM, image=b"other flag", text="Country: Mali.")
+    conversation = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM, second), answer="Togo")
+    assert conversation == [
+        Turn("system", ("You are a helpful assistant.",)),
+        Turn("user", (b"flag", "Country: Togo.")),
+        Turn("user", (b"other flag", "Country: Mali.")),
+        Turn("user", (b"photo", "Which country is this?")),
+        Turn("assistant", ("Togo",)),
+    ]
+    assert list(PROMPTS.conversation("Which country is this?", b"photo", "en")) == [conversation[0], conversation[3]]
+
+
+def test_an_empty_answer_is_a_turn_and_no_answer_is_none():
+    assert PROMPTS.conversation("?", b"photo", "en", answer="")[-1] == Turn("assistant", ("",))
+    assert PROMPTS.conversation("?", b"photo", "en")[-1].role == "user"
+
+
+def test_text_is_cut_at_five_thousand_characters_wherever_it_stands():
+    long = "ж" * (MAX_CHARACTERS + 1)
+    item = replace(ITEM, text=long)
+    assert MAX_CHARACTERS == 5000
+    assert PROMPTS.item_conversation(item)[1].content[0] == long[:5000]
+    assert PROMPTS.item_turn(item).content[1] == long[:5000]
+    assert PROMPTS.question_turn(long, b"photo", "en").content[1] == long[:5000]
+    assert PROMPTS.question_turn(long[:5000], b"photo", "en").content[1] == long[:5000]
+
+
+def test_braces_in_a_text_are_text():
+    item = replace(ITEM, text="{text} {question} {0}")
+    assert PROMPTS.item_turn(item).content[1] == "{text} {question} {0}"
+    assert PROMPTS.question_turn("{question} {text}", b"photo", "en").content[1] == "{question} {text}"
+
+
+def test_the_hash_of_a_prompt_changes_with_every_part_of_it():
+    plain = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    others = [
+        PROMPTS.conversation("Which country is that?", b"photo", "en", items=(ITEM,)),
+        PROMPTS.conversation("Which country is this?", b"photos", "en", items=(ITEM,)),
+        PROMPTS.conversation("Which country is this?", b"photo", "en"),
+        PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM, ITEM)),
+        [Turn("user", plain[0].content), *plain[1:]],
+        [*plain[:-1], Turn("user", plain[-1].content[::-1])],
+        [*plain[:-2], plain[-1], plain[-2]],
+    ]
+    hashes = {prompt_hash(conversation) for conversation in (plain, *others)}
+    assert len(hashes) == 8
+    assert prompt_hash(list(plain)) == prompt_hash(plain) == prompt_hash(tuple(plain))
+    assert all(len(each) == 16 for each in hashes)
+
+
+def test_a_prompt_set_is_named_by_its_bytes():
+    raw = (resources.files(prompt_package) / "short.json").read_bytes()
+    assert PROMPTS.sha256 == hashlib.sha256(raw).hexdigest()
+    assert prompt_set("short") is PROMPTS
+
+
+def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
+    for language in LANGUAGES:
+        assert PROMPTS.kinds(language) == ATTRIBUTES
+        asked = {PROMPTS.ask_turn(kind, language).content for kind in ATTRIBUTES}
+        assert len(asked) == len(ATTRIBUTES)
+        assert PROMPTS.question_turn("?", b"photo", language).content == (b"photo", "?")
+        assert PROMPTS.item_conversation(replace(ITEM, language=language))[0].content[1]
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones():
+    for ask in (
+        lambda: PROMPTS.question_turn("?", b"photo", "fr"),
+        lambda: PROMPTS.item_turn(replace(ITEM, language="fr")),
+        lambda: PROMPTS.item_conversation(replace(ITEM, language="fr")),
+        lambda: PROMPTS.ask_turn("capital", "fr"),
+        lambda: PROMPTS.kinds("fr"),
+    ):
+        with pytest.raises(ValueError, match="prompt set 'short' has no language 'fr'; it has ar, en, es, ru, zh"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["long", "", "../short", "short.json"])
+def test_an_unknown_set_is_refused_with_the_known_ones(name: str):
+    with pytest.raises(ValueError, match=f"unknown prompt set '{name}'; expected one of short"):
+        prompt_set(name)

@@ -1,0 +1,44 @@
+"""What `prefect.yaml` declares, against the flows that it names."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.exceptions import ParameterTypeError
+from prefect.flows import load_flow_from_entrypoint
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+def _flow(deployment: dict) -> Flow:
+    path, _, name = deployment["entrypoint"].partition(":")
+    return load_flow_from_entrypoint(f"{ROOT / path}:{name}")
+
+
+def test_the_deployments_that_the_readme_names_are_there() -> None:
+    names = {f"{_flow(each).name}/{each['name']}" for each in DEPLOYMENTS}
+    assert names == {
+        "synth-and-train/tiny-cpu",
+        "re-evaluate/weekly",
+        "rebuild-memory/tiny-cpu",
+        "pretrain-base/tiny-cpu",
+    }
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["entrypoint"])
+def test_a_deployment_s_parameters_are_accepted_by_its_flow(deployment: dict) -> None:
+    flow = _flow(deployment)
+    flow.validate_parameters(deployment.get("parameters", {}))
+
+
+def test_an_unknown_recipe_is_refused_and_the_known_ones_are_named() -> None:
+    flow = _flow(DEPLOYMENTS[0])
+    with pytest.raises(ParameterTypeError, match="tiny_cpu"):
+        flow.validate_parameters({"recipe": "enormous"})
+
+
+def test_the_weekly_evaluation_has_an_active_schedule() -> None:
+    weekly = next(each for each in DEPLOYMENTS if each["name"] == "weekly")
+    assert [schedule["active"] for schedule in weekly["schedules"]] == [True]
