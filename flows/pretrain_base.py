@@ -1,23 +1,25 @@
-"""Make the small base model that ships with the project: pretrained from nothing on imaginary countries."""
+"""Make the models that ship with the project, on imaginary countries: a base, and an encoder to start from."""
 
 from prefect import flow
 
 from comem_core.recipes import recipe_named
-from tasks.pretrain import install_base, pretrain_base_model
+from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
+from comem_core.training.pretraining import PretrainingRecipe
+from tasks.pretrain import install_models, pretrain_base_model, pretrain_encoder_start
 from tasks.run import open_run
 from tasks.store import Reference
 
 
 @flow(name="pretrain-base")
-def pretrain_base(num_steps: int | None = None, install: bool = False) -> Reference:
-    """Pretrain the tiny base model; hours on a CPU, and it goes on where it was stopped.
+def pretrain_base(install: bool = False) -> Reference:
+    """Pretrain the tiny base model and its encoder's start: about an hour on a CPU, going on where it was stopped.
 
     Args:
-        num_steps: fewer or more steps than the recipe's (another recipe, so another model).
-        install: put the finished model where the project ships it from.
+        install: put the finished models where the project ships them from.
     """
     with open_run("pretrain-base", recipe_named("tiny_cpu"), needs_backbone=False) as run:
-        base = pretrain_base_model(run, num_steps=num_steps)
+        base = pretrain_base_model(run, PretrainingRecipe())
+        encoder = pretrain_encoder_start(run, base, EncoderPretrainingRecipe())
         if install:
-            install_base(run, base)
-        return base
+            install_models(base, encoder)
+        return encoder

@@ -1,19 +1,22 @@
-"""Pretraining of the tiny base model as one stage: a resumable state in the artefact, then the model itself."""
+"""Pretraining as two stages: the tiny base model, and the start of its encoder. Both go on where they stopped."""
 
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import torch
 from prefect import task
 
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.memory.checkpoint import save_encoder
+from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
 from comem_core.training.pretraining import PretrainingRecipe
-from comem_core.training.tiny_base import pretrain, save_tiny_base
+from comem_core.training.tiny_base import pretrain, pretrain_encoder, save_tiny_base
 from tasks.on_ray import on_ray, release_workers
 from tasks.partial import Partial
 from tasks.run import Run
@@ -21,32 +24,61 @@ from tasks.stage import code_commit, run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
-STATE, MODEL, STEPS = ".state.pt", "model", "part-00000"
+STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
 COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
+SHIPPED_BASE, SHIPPED_ENCODER = "tiny", "tiny-encoder"
+COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """Where a shipped model comes from."""
+
+    made_by: str
+    artefact: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    commit: str | None
+    installed: str
 
 
 @stage_task(name="pretrain-base-model")
-def pretrain_base_model(run: Run, *, num_steps: int | None = None) -> Reference:
+def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
     """Pretrain the base model on one worker."""
-    recipe = PretrainingRecipe()
-    if num_steps is not None:
-        recipe = replace(recipe, optimizer=replace(recipe.optimizer, num_steps=num_steps))
 
     def make(artefact: Partial) -> None:
         release_workers()
-        on_ray(_pretrain_on_worker, recipe, artefact)
+        on_ray(_pretrain_base, recipe, artefact)
 
     return run_stage(run, "base", recipe, {}, make, table="training_step", version="1")
 
 
-def _pretrain_on_worker(recipe: PretrainingRecipe, artefact: Partial) -> None:
-    torch.set_num_threads(torch.get_num_threads())
-    steps_file = artefact.folder / ".steps.jsonl"
-    backbone = pretrain(recipe, artefact.folder / STATE, _step_writer(steps_file, recipe.optimizer.num_steps))
-    rows = {row["step"]: row for row in map(json.loads, steps_file.read_text().splitlines())}  # the last word counts
+@stage_task(name="pretrain-encoder-start")
+def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretrainingRecipe) -> Reference:
+    """Train the encoder's start on the finished base, on one worker."""
+
+    def make(artefact: Partial) -> None:
+        release_workers()
+        on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
+
+    return run_stage(run, "encoder-start", recipe, {"base": base}, make, table="training_step", version="1")
+
+
+def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    backbone = pretrain(recipe, artefact.folder / STATE, on_step)
     with artefact.open_folder(MODEL) as folder:
         save_tiny_base(backbone, folder)
-    artefact.write_shard(STEPS, check_rows("training_step", [rows[step] for step in sorted(rows)]))
+    _write_steps(artefact)
+
+
+def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base: Path) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
+    encoder.backbone.name = SHIPPED_BASE
+    with artefact.open_folder(MODEL) as folder:
+        save_encoder(encoder, folder)
+    _write_steps(artefact)
 
 
 def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
@@ -59,26 +91,33 @@ def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[St
         if report.step % every == 0:
             measures = ", ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
             remain = (num_steps - report.step) * report.seconds / 60
-            logger.info(
-                "step %d of %d, loss %.3f, %s, %.0f min remain", report.step, num_steps, report.loss, measures, remain
-            )
+            logger.info("step %d of %d, loss %.3f, %s, %.0f min", report.step, num_steps, report.loss, measures, remain)
 
     return on_step
 
 
-@task(name="install-base")
-def install_base(run: Run, base: Reference) -> None:
-    """Copy a pretrained base to where the project ships it from, with a note of how it was made."""
-    target = SHIPPED / "tiny"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(base.folder / MODEL, target)
-    note = {
-        "made_by": "prefect deployment run pretrain-base/tiny-cpu -p install=true",
-        "artefact": base.fingerprint,
-        "backbone": backbone_fingerprint(target),
-        "recipe": asdict(PretrainingRecipe()),
-        "commit": code_commit(),
-        "installed": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    (target / "record.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    stage_logger().info("installed %s as the shipped tiny base", base.fingerprint)
+def _write_steps(artefact: Partial) -> None:
+    """Write the steps as a shard; of a step that was done twice (before and after a kill) the last word counts."""
+    lines = (artefact.folder / STEPS_SO_FAR).read_text(encoding="utf-8").splitlines()
+    rows = {row["step"]: row for row in map(json.loads, lines)}
+    artefact.write_shard(STEPS, check_rows("training_step", [rows[step] for step in sorted(rows)]))
+
+
+@task(name="install-models")
+def install_models(base: Reference, encoder: Reference) -> None:
+    """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
+    recipes = {SHIPPED_BASE: (base, PretrainingRecipe()), SHIPPED_ENCODER: (encoder, EncoderPretrainingRecipe())}
+    for name, (artefact, recipe) in recipes.items():
+        target = SHIPPED / name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(artefact.folder / MODEL, target)
+        note = Installed(
+            made_by=COMMAND,
+            artefact=artefact.fingerprint,
+            fingerprint=backbone_fingerprint(target),
+            recipe=asdict(recipe),
+            commit=code_commit(),
+            installed=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        (target / "record.json").write_text(json.dumps(asdict(note), indent=2) + "\n", encoding="utf-8")
+        stage_logger().info("installed %s from %s", name, artefact.fingerprint)

@@ -21,7 +21,8 @@ from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, save_encoder
+from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, save_encoder, start_from
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.loop import StepReport, Training
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
@@ -85,7 +86,9 @@ def train_encoder(
         with _progress_shown(artefact, run.recipe.training):
             _fit(run, artefact, samples)
 
-    inputs = {"backbone": run.backbone, **{name: getattr(samples, name) for name in asdict(samples)}}
+    inputs = {"backbone": run.backbone} | vars(samples)
+    if run.recipe.training.start:
+        inputs["start"] = _start(run.recipe.training.start)
     return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="1")
 
 
@@ -109,6 +112,14 @@ def latest_encoder(run: Run) -> Reference:
         f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
         f"run `prefect deployment run synth-and-train/{run.recipe_name.replace('_', '-')}` first"
     )
+
+
+def _start(name: str) -> Reference:
+    """The encoder that training starts from, named by its weights."""
+    folder = SHIPPED / name
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"no encoder {name!r} is shipped in {SHIPPED}, so training cannot start from it")
+    return Reference(stage="encoder-start", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
 
 
 def _fit(run: Run, artefact: Partial, samples: Samples) -> None:
@@ -137,6 +148,8 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     recipe, world = run.recipe.training, train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
+    if recipe.start:
+        start_from(SHIPPED / recipe.start, encoder)
     objective = AnswerFromMemory(
         encoder, recipe, config["samples"].read(), rank=world.get_world_rank(), num_ranks=world.get_world_size()
     )

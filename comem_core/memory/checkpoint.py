@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -33,18 +34,31 @@ def load_encoder(folder: Path, backbone: Backbone) -> MemoryEncoder:
     Raises:
         ValueError: the folder holds no encoder, the backbone's weights are others, or names or shapes do not match.
     """
-    if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
-        raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    found = backbone.base_weights_sha256()
+    encoder = MemoryEncoder(backbone, EncoderRecipe(**_description(folder)["recipe"]))
+    start_from(folder, encoder)
+    return encoder
+
+
+def start_from(folder: Path, encoder: MemoryEncoder) -> None:
+    """Give an encoder the weights of a saved one, which must be of the same shape and for the same backbone.
+
+    Raises:
+        ValueError: as `load_encoder`.
+    """
+    description = _description(folder)
+    found = encoder.backbone.base_weights_sha256()
     if found != description["backbone_sha256"]:
         raise ValueError(
-            f"this encoder was trained for backbone {description['backbone']!r} "
-            f"(weights {description['backbone_sha256'][:12]}), but {backbone.name!r} has weights {found[:12]}"
+            f"this encoder was trained for backbone {description['backbone']!r} (weights "
+            f"{description['backbone_sha256'][:12]}), but {encoder.backbone.name!r} has weights {found[:12]}"
         )
-    encoder = MemoryEncoder(backbone, EncoderRecipe(**description["recipe"]))
     copy_weights(load_file(folder / WEIGHTS), encoder)
-    return encoder
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
+    return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
 
 
 def copy_weights(weights: dict[str, torch.Tensor], encoder: MemoryEncoder) -> None:

@@ -4,7 +4,7 @@ The gradient flows through the reader (its weights stay as they are) into the me
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
 
@@ -26,6 +26,8 @@ class TrainingRecipe:
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     optimizer: OptimizerRecipe = field(default_factory=lambda: OptimizerRecipe(num_steps=975, batch_size=16))
     items_per_sample: int = 3
+    # Ours: a shipped encoder to start from, by name; None starts from random weights, as the paper does.
+    start: str | None = None
     # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
     random_item_count: bool = False
 
@@ -40,6 +42,28 @@ class TrainingSample:
     language: str
     answer: str
     items: tuple[KnowledgeItem, ...]
+
+
+def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+    """Cross-entropy of the frozen reader's answers with the samples' memories in front of the questions.
+
+    An item that several samples share is encoded once. Returns the mean loss and measures.
+    """
+    unique = list({item.item_id: item for sample in batch for item in sample.items}.values())
+    place = {item.item_id: index for index, item in enumerate(unique)}
+    memory_BMD = encoder.memory(unique)
+    memories = [torch.cat([memory_BMD[place[item.item_id]] for item in sample.items]) for sample in batch]
+    backbone, prompts = encoder.backbone, encoder.prompts
+    conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+    tokens = backbone.tokenize(conversations, generation=False, max_image_pixels=encoder.recipe.max_image_pixels)
+    with backbone.adapter(False):
+        hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
+        losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)
+    return losses_S.mean(), {
+        "samples": float(len(batch)),
+        "tokens": float(tokens.mask_BL.sum()),
+        "token_accuracy": float((predicted_S == right_S).float().mean()),
+    }
 
 
 class AnswerFromMemory:
@@ -70,26 +94,8 @@ class AnswerFromMemory:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch = [self.samples[index] for index in self._indices(step)]
-        shown = [self._items(sample, step) for sample in batch]
-        unique = list({item.item_id: item for items in shown for item in items}.values())
-        place = {item.item_id: index for index, item in enumerate(unique)}
-        memory_BMD = self.encoder.memory(unique)
-        memories = [torch.cat([memory_BMD[place[item.item_id]] for item in items]) for items in shown]
-        backbone, prompts = self.encoder.backbone, self.encoder.prompts
-        conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
-        tokens = backbone.tokenize(
-            conversations, generation=False, max_image_pixels=self.encoder.recipe.max_image_pixels
-        )
-        with backbone.adapter(False):
-            hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
-            losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)
-        accuracy = (predicted_S == right_S).float().mean()
-        return losses_S.mean(), {
-            "samples": float(len(batch)),
-            "tokens": float(tokens.mask_BL.sum()),
-            "token_accuracy": float(accuracy),
-        }
+        chosen = [self.samples[index] for index in self._indices(step)]
+        return loss_from_memory(self.encoder, [replace(sample, items=self._items(sample, step)) for sample in chosen])
 
     def _indices(self, step: int) -> list[int]:
         """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""

@@ -8,7 +8,7 @@ Shapes: Q questions of a batch, N items of a batch, D width.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import torch
@@ -34,14 +34,20 @@ class Phase:
     item_counts: tuple[int, ...]
     num_questions: int
     num_conversations: int
+    # How often a question is about the first item rather than any: retrieved items stand in rank order.
+    first_share: float = 0.0
 
 
 # Reading is learnt on short conversations: one item with one or two facts. A value to copy that is one token of a
 # hundred gives hardly any gradient. Then everything widens.
+MANY_ITEMS = Phase(
+    share=0.2, num_facts=(2, 7), item_counts=(0, 1, 1, 2, 3, 3, 4), num_questions=4, num_conversations=16
+)
 CURRICULUM = (
     Phase(share=0.12, num_facts=(1, 2), item_counts=(1,), num_questions=2, num_conversations=32),
     Phase(share=0.18, num_facts=(2, 7), item_counts=(1,), num_questions=3, num_conversations=24),
-    Phase(share=0.7, num_facts=(2, 7), item_counts=(0, 1, 1, 2, 3, 3, 4), num_questions=4, num_conversations=16),
+    MANY_ITEMS,
+    replace(MANY_ITEMS, share=0.5, first_share=0.6),
 )
 
 
@@ -136,7 +142,7 @@ class Reading:
         random = Random(f"{self.recipe.optimizer.seed}-{step}")
         phase = self._phase(step)
         num_items = random.choice(phase.item_counts)
-        asks = phase is self.recipe.curriculum[-1] and random.random() < self.recipe.ask_share
+        asks = len(phase.item_counts) > 1 and random.random() < self.recipe.ask_share
         batch = _Batch([], [], [], [])
         num_images = 0
         for _ in range(phase.num_conversations):
@@ -156,7 +162,8 @@ class Reading:
                 batch.item_images.append(num_images)
                 num_images += 1
             for _ in range(phase.num_questions if num_items else 1):
-                about = random.randrange(len(countries))
+                first = phase.first_share and random.random() < phase.first_share
+                about = 0 if first else random.randrange(len(countries))
                 question, answer = draw_question(random, countries[about])
                 picture = countries[about].picture(random)
                 turns += [self.prompts.question_turn(question, picture, language), Turn("assistant", (answer,))]

@@ -9,10 +9,14 @@ import torch
 
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny import build_tiny, build_tokenizer
+from comem_core.memory.encoder import MemoryEncoder
 from comem_core.synthesis.prompts import prompt_set
+from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe, ImaginaryMemory
 from comem_core.training.loop import StepReport, Training
 from comem_core.training.pretraining import PretrainingRecipe, Reading
 from comem_core.worlds.countries.world import closed_vocabulary, templates
+
+SAVE_EVERY = 100
 
 
 def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
@@ -26,25 +30,31 @@ def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
     return build_tiny(recipe.backbone, tokenizer, kinds)
 
 
-def pretrain(
-    recipe: PretrainingRecipe,
-    state_path: Path,
-    on_step: Callable[[StepReport], None],
-    *,
-    save_every: int = 200,
-    until: int | None = None,
-) -> QwenVL:
-    """Pretrain to step `until` (default: the end), saving a resumable state; a state that is there is continued."""
+def pretrain(recipe: PretrainingRecipe, state_path: Path, on_step: Callable[[StepReport], None]) -> QwenVL:
+    """Pretrain the base to the end of its recipe, saving a resumable state; a state that is there is continued."""
     backbone = new_tiny_base(recipe)
-    training = Training(Reading(backbone, recipe), recipe.optimizer)
-    if state_path.exists():
-        training.load(torch.load(state_path, weights_only=True))
-    last = min(recipe.optimizer.num_steps, until if until is not None else recipe.optimizer.num_steps)
-    while training.step < last:
-        training.run(on_step, until=min(last, (training.step // save_every + 1) * save_every))
-        save_state(training, state_path)
+    run_resumable(Training(Reading(backbone, recipe), recipe.optimizer), state_path, on_step)
     backbone.model.requires_grad_(False)
     return backbone
+
+
+def pretrain_encoder(
+    recipe: EncoderPretrainingRecipe, backbone: QwenVL, state_path: Path, on_step: Callable[[StepReport], None]
+) -> MemoryEncoder:
+    """Train the encoder's start on a finished base, resumable like the base."""
+    encoder = MemoryEncoder(backbone, recipe.encoder)
+    run_resumable(Training(ImaginaryMemory(encoder, recipe), recipe.optimizer), state_path, on_step)
+    encoder.set_trainable(False)
+    return encoder
+
+
+def run_resumable(training: Training, state_path: Path, on_step: Callable[[StepReport], None]) -> None:
+    """Train to the end, saving every `SAVE_EVERY` steps; a state that is there is continued."""
+    if state_path.exists():
+        training.load(torch.load(state_path, weights_only=True))
+    while not training.done:
+        training.run(on_step, until=(training.step // SAVE_EVERY + 1) * SAVE_EVERY)
+        save_state(training, state_path)
 
 
 def save_state(training: Training, path: Path) -> None:

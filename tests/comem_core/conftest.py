@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -61,20 +62,25 @@ def new_encoder(new_backbone: Callable[[], QwenVL]) -> Callable[..., MemoryEncod
 
 
 @pytest.fixture(scope="session")
-def encoder(new_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
-    """An encoder that no test changes; its LoRA is random, so that it matters whether it is on."""
-    made = new_encoder()
-    random_lora(made)
-    return made
+def new_adapted_encoder(new_encoder: Callable[..., MemoryEncoder]) -> Callable[..., MemoryEncoder]:
+    """As `new_encoder`, with a random LoRA (it starts at nothing), so that it matters whether it is on."""
+
+    def make(**changes: Any) -> MemoryEncoder:
+        made = new_encoder(**changes)
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for name, weight in made.parameters().items():
+                if "lora_B" in name:
+                    weight.normal_(std=0.1)
+        return made
+
+    return make
 
 
-def random_lora(encoder: MemoryEncoder) -> None:
-    """Fill the LoRA's second matrices, which start at zero."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for name, weight in encoder.parameters().items():
-            if "lora_B" in name:
-                weight.normal_(std=0.1)
+@pytest.fixture(scope="session")
+def encoder(new_adapted_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
+    """An encoder with a random LoRA that no test changes."""
+    return new_adapted_encoder()
 
 
 @pytest.fixture(scope="session")

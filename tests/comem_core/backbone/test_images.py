@@ -16,13 +16,11 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_what_is_transparent_becomes_white(mode: str):
     picture = Image.new("RGBA", (4, 2), (0, 0, 0, 0))
     picture.putpixel((0, 0), (0, 0, 0, 255))
-    decoded = decode(encoded(picture.convert(mode), "TIFF" if mode == "PA" else "PNG")) if mode != "PA" else None
-    if decoded is None:
-        decoded = decode(encoded(picture.quantize(), transparency=picture.quantize().getpixel((1, 0))))
+    decoded = decode(encoded(picture.quantize() if mode == "P" else picture.convert(mode)))
     assert decoded.mode == "RGB"
     assert decoded.getpixel((3, 1)) == (255, 255, 255)
     assert decoded.getpixel((0, 0)) == (0, 0, 0)
@@ -43,7 +41,7 @@ def test_the_cap_holds_and_the_aspect_is_kept():
     for _ in range(200):
         wide, tall, cap = chance.randint(1, 900), chance.randint(1, 900), chance.randint(400, 90_000)
         fitted = fit(Image.new("L", (wide, tall)), cap)
-        assert fitted.width * fitted.height <= max(cap, wide * tall if wide * tall <= cap else cap)
+        assert fitted.width * fitted.height <= cap
         if wide * tall <= cap:
             assert fitted.size == (wide, tall)
         elif min(fitted.size) > 10:

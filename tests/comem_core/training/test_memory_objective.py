@@ -109,9 +109,9 @@ def test_the_supervised_tokens_are_the_answer_its_end_token_and_its_newline(
 
 
 def test_the_loss_is_the_mean_over_supervised_tokens_of_what_the_reader_says_of_them(
-    new_encoder: NewEncoder, samples: list[TrainingSample]
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample]
 ):
-    encoder = new_encoder(lora_dropout=0.0)
+    encoder = new_adapted_encoder(lora_dropout=0.0)
     recipe = recipe_of(encoder, batch_size=6)
     objective = AnswerFromMemory(encoder, recipe, samples)
     loss, measures = objective.loss(0)
