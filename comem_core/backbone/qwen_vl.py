@@ -19,6 +19,8 @@ from comem_core.backbone.interface import Backbone, Embedded, Tokens
 
 IMAGE_TOKEN, VIDEO_TOKEN = "<|image_pad|>", "<|video_pad|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+MARKS = (IMAGE_TOKEN, VIDEO_TOKEN, TURN_START, TURN_END, VISION_START, VISION_END)
 
 
 class QwenImageProcessor(Qwen2_5_VLProcessor):
@@ -69,7 +71,7 @@ class QwenVL(Backbone):
                         pictures.append(decode(part, max_pixels=max_image_pixels))
                         content.append({"type": "image"})
                     else:
-                        content.append({"type": "text", "text": part})
+                        content.append({"type": "text", "text": self._inert(part)})
                 messages.append({"role": turn.role, "content": content})
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
         size = self._picture_size(max_image_pixels)
@@ -81,6 +83,12 @@ class QwenVL(Backbone):
             name: batch[name] for name in ("pixel_values", "image_grid_thw", "mm_token_type_ids") if name in batch
         }
         return Tokens(ids_BL, mask_BL, self._answer_mask(ids_BL), images)
+
+    def _inert(self, text: str) -> str:
+        """Take marks of turns and pictures out of data, or an item's text could forge a turn or claim a picture."""
+        for mark in MARKS:
+            text = text.replace(mark, "")
+        return text
 
     def _picture_size(self, max_image_pixels: int | None) -> dict[str, int]:
         """The image processor's bounds, in pixels; it rounds to whole visual tokens, so it has to know the cap too."""
@@ -158,6 +166,7 @@ class QwenVL(Backbone):
             position_ids=embedded.positions_3BL,
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            repetition_penalty=1.0,  # a model folder may bring another one, and then greedy is not the likeliest
             eos_token_id=self._end,
             pad_token_id=self.tokenizer.pad_token_id,
         )

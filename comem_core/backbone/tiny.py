@@ -14,9 +14,18 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from comem_core.backbone.qwen_vl import IMAGE_TOKEN, TURN_END, TURN_START, VIDEO_TOKEN, QwenImageProcessor, QwenVL
+from comem_core.backbone.qwen_vl import (
+    IMAGE_TOKEN,
+    TURN_END,
+    TURN_START,
+    VIDEO_TOKEN,
+    VISION_END,
+    VISION_START,
+    QwenImageProcessor,
+    QwenVL,
+)
 
-PADDING, VISION_START, VISION_END = "<|endoftext|>", "<|vision_start|>", "<|vision_end|>"
+PADDING = "<|endoftext|>"
 ROLES = ("system", "user", "assistant")
 SPECIAL_TOKENS = (PADDING, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_TOKEN, VIDEO_TOKEN)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.training import tiny_base
 from comem_core.training.loop import OptimizerRecipe, StepReport
 from comem_core.training.pretraining import PretrainingRecipe
 from comem_core.training.tiny_base import new_tiny_base, pretrain
@@ -27,22 +27,34 @@ def test_the_same_recipe_gives_the_same_model_and_another_seed_another(pretraini
     assert new_tiny_base(reseeded).base_weights_sha256() != first.base_weights_sha256()
 
 
-def test_a_pretraining_that_was_stopped_ends_as_an_unbroken_one(recipe: PretrainingRecipe, tmp_path: Path):
-    reports: dict[str, list[StepReport]] = {"unbroken": [], "stopped": []}
-    unbroken = pretrain(recipe, tmp_path / "a.pt", reports["unbroken"].append, save_every=4)
-    pretrain(recipe, tmp_path / "b.pt", reports["stopped"].append, save_every=2, until=3)
-    torch.manual_seed(7)
-    stopped = pretrain(recipe, tmp_path / "b.pt", reports["stopped"].append, save_every=2)
-    assert [each.loss for each in reports["stopped"]] == [each.loss for each in reports["unbroken"]]
-    assert [each.step for each in reports["stopped"]] == [1, 2, 3, 4, 5, 6]
-    assert stopped.base_weights_sha256() == unbroken.base_weights_sha256()
-    assert not any(weight.requires_grad for weight in stopped.model.parameters())
+def test_a_pretraining_that_was_killed_ends_as_an_unbroken_one(
+    recipe: PretrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tiny_base, "SAVE_EVERY", 2)
+    unbroken_reports: list[StepReport] = []
+    unbroken = pretrain(recipe, tmp_path / "unbroken.pt", unbroken_reports.append)
+    reports: dict[int, StepReport] = {}
+
+    def die_at_four(report: StepReport) -> None:
+        if report.step == 4:
+            raise KeyboardInterrupt
+        reports[report.step] = report
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(recipe, tmp_path / "killed.pt", die_at_four)
+    assert torch.load(tmp_path / "killed.pt", weights_only=True)["step"] == 2
+    again: list[StepReport] = []
+    killed = pretrain(recipe, tmp_path / "killed.pt", again.append)
+    assert [report.step for report in again] == [3, 4, 5, 6]  # from the last saved step on
+    losses = {report.step: report.loss for report in [*reports.values(), *again]}
+    assert losses == {report.step: report.loss for report in unbroken_reports}
+    assert killed.base_weights_sha256() == unbroken.base_weights_sha256()
+    assert not any(weight.requires_grad for weight in killed.model.parameters())
 
 
 def test_a_finished_pretraining_is_read_and_not_run_again(recipe: PretrainingRecipe, tmp_path: Path):
     reports: list[StepReport] = []
-    made = pretrain(recipe, tmp_path / "state.pt", lambda report: None, until=1)
-    read = pretrain(recipe, tmp_path / "state.pt", reports.append, until=1)
+    made = pretrain(recipe, tmp_path / "state.pt", lambda report: None)
+    read = pretrain(recipe, tmp_path / "state.pt", reports.append)
     assert reports == []
-    assert isinstance(read, QwenVL)
     assert read.base_weights_sha256() == made.base_weights_sha256()

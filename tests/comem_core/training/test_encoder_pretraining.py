@@ -1,0 +1,72 @@
+"""The encoder's start: batches of imaginary countries that are functions of their seed and step, and a run on them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.encoder_pretraining import ENCODER_CURRICULUM, EncoderPretrainingRecipe, ImaginaryMemory
+from comem_core.training.loop import OptimizerRecipe, StepReport, Training
+
+NUM_STEPS = 100
+MIDDLES = [
+    round(NUM_STEPS * (sum(each.share for each in ENCODER_CURRICULUM[:place]) + phase.share / 2))
+    for place, phase in enumerate(ENCODER_CURRICULUM)
+]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> EncoderPretrainingRecipe:
+    """The real curriculum with fewer items in a batch, over a hundred steps."""
+    few = tuple(replace(phase, num_items=3) for phase in ENCODER_CURRICULUM)
+    optimizer = OptimizerRecipe(num_steps=NUM_STEPS, batch_size=4, learning_rate=1e-3, gradient_clip=1.0)
+    return EncoderPretrainingRecipe(curriculum=few, optimizer=optimizer)
+
+
+@pytest.fixture(scope="module")
+def objective(recipe: EncoderPretrainingRecipe, new_encoder: Callable[..., MemoryEncoder]) -> ImaginaryMemory:
+    return ImaginaryMemory(new_encoder(), recipe)
+
+
+def test_the_shares_of_the_curriculum_add_up_to_one():
+    assert sum(phase.share for phase in ENCODER_CURRICULUM) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("step", MIDDLES)
+def test_a_batch_is_a_function_of_seed_and_step(
+    objective: ImaginaryMemory, recipe: EncoderPretrainingRecipe, step: int
+):
+    assert objective.batch(step) == objective.batch(step)
+    assert objective.batch(step) != objective.batch(step + 1)
+    reseeded = replace(recipe, optimizer=replace(recipe.optimizer, seed=1))
+    assert ImaginaryMemory(objective.encoder, reseeded).batch(step) != objective.batch(step)
+
+
+@pytest.mark.parametrize("step", range(0, NUM_STEPS, 7))
+def test_an_answer_stands_in_an_item_of_its_sample_and_no_item_shows_the_questions_picture(
+    objective: ImaginaryMemory, step: int
+):
+    for sample in objective.batch(step):
+        assert any(sample.answer in item.text for item in sample.items)
+        assert {item.language for item in sample.items} == {sample.language}
+        assert sample.image not in {item.image for item in sample.items}
+        assert len(sample.items) in objective._phase(step).item_counts
+
+
+@pytest.mark.parametrize("step", MIDDLES)
+def test_a_step_of_every_phase_yields_a_finite_loss(objective: ImaginaryMemory, step: int):
+    loss, measures = objective.loss(step)
+    assert loss.isfinite()
+    assert measures["samples"] == len(objective.batch(step))
+
+
+def test_the_start_is_trained_and_the_reader_is_not(
+    recipe: EncoderPretrainingRecipe, new_encoder: Callable[..., MemoryEncoder]
+):
+    encoder = new_encoder(match_embedding_norm=True, copying_start=True)
+    before = encoder.backbone.base_weights_sha256()
+    reports: list[StepReport] = []
+    Training(ImaginaryMemory(encoder, recipe), recipe.optimizer).run(reports.append, until=8)
+    assert reports[-1].loss < reports[0].loss
+    assert encoder.backbone.base_weights_sha256() == before
