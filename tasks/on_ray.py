@@ -24,12 +24,8 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
 from tasks.context import Context
-from tasks.workers import Progress, WorkerDied, Workers
+from tasks.workers import WORKER_ENVIRONMENT, Progress, WorkerDied, Workers
 
-# Waiting threads must not spin: beside any other busy process that makes small models ten times slower. And a worker
-# imports Prefect inside a running event loop, where Prefect's plugins cannot start.
-RAY_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "PREFECT_PLUGINS_ENABLED": "false"}
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
 FOLDER = "comem-ray-"  # then the process id; short, for the path of a socket has 107 letters at most
 DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
@@ -46,7 +42,7 @@ def ray_session(context: Context) -> Iterator[None]:
         _check_fits(Workers.of(context))
         yield
         return
-    os.environ.update(RAY_ENVIRONMENT | WORKER_ENVIRONMENT)
+    os.environ.update(WORKER_ENVIRONMENT)
     _remove_leftovers()
     folder = None if context.ray_address else tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
     try:

@@ -5,6 +5,16 @@ from typing import Any
 
 from tasks.context import Context
 
+# Waiting threads must not spin: beside another busy process that makes small models ten times slower. And a worker
+# imports Prefect inside a running event loop, where Prefect's plugins cannot start.
+WORKER_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "PREFECT_PLUGINS_ENABLED": "false",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
 
 class WorkerDied(RuntimeError):
     """A worker process was killed, or ran out of memory, while it worked."""

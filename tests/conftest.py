@@ -24,12 +24,11 @@ ENVIRONMENT = {
 }
 
 
-def pytest_configure() -> None:
-    """Set the environment before any test module is imported."""
-    for name in list(os.environ):
-        if name.startswith(("COMEM_", "PREFECT_", "RAY_")) or name == "PYTHONDONTWRITEBYTECODE":
-            del os.environ[name]
-    os.environ.update(ENVIRONMENT)
+# At import: a conftest further down may import what reads its settings once.
+for _name in list(os.environ):
+    if _name.startswith(("COMEM_", "PREFECT_", "RAY_")) or _name == "PYTHONDONTWRITEBYTECODE":
+        del os.environ[_name]
+os.environ.update(ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def backbone_folder(name: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"backbone {name!r} is neither shipped ({shipped}) nor in the local cache, and the hub was not reached: "
-            f"{error}. Give a local folder instead"
+            f"{str(error).splitlines()[0]}. Give a local folder instead"
         ) from error
 
 
