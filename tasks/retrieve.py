@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ class Embedding:
     """Whose embedding of a picture, and how large a picture it sees."""
 
     embedder: str
+    grid: tuple[int, int]
     max_image_pixels: int | None
 
 
@@ -43,7 +45,9 @@ class Searching:
 def build_index(run: Run, knowledge: Reference) -> Reference:
     """Embed every different picture once, and index the items by them."""
     part = Embedding(
-        embedder=run.recipe.retrieval.embedder, max_image_pixels=run.recipe.training.encoder.max_image_pixels
+        embedder=run.recipe.retrieval.embedder,
+        grid=run.recipe.retrieval.grid,
+        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
     )
     if part.embedder != "backbone":
         raise ValueError(f"unknown embedder {part.embedder!r}; expected 'backbone' (the reader's own vision tower)")
@@ -69,10 +73,10 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
 
 def _item_embedder(run: Run, knowledge: Reference) -> Work:
     backbone, items = reader(run), read_items(knowledge)
-    pixels = run.recipe.training.encoder.max_image_pixels
+    options = _picture_options(run)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
-        found_ND = backbone.pooled_images([items[item_id].image for _, item_id in batch], max_image_pixels=pixels)
+        found_ND = backbone.pooled_images([items[item_id].image for _, item_id in batch], **options)
         raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
         return pa.table({"image_id": [image_id for image_id, _ in batch], "embedding": pa.array(raw, pa.binary())})
 
@@ -99,13 +103,13 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
     backbone, found, asked = reader(run), ImageIndex.load(Path(index.uri) / INDEX), read_questions(questions)
-    recipe, pixels = run.recipe.retrieval, run.recipe.training.encoder.max_image_pixels
+    recipe, options = run.recipe.retrieval, _picture_options(run)
 
     def work(batch: Sequence[int]) -> pa.Table:
         if not batch:
             return check_rows("retrieval", [])
         chosen = [asked[place] for place in batch]
-        queries_QD = backbone.pooled_images([question.image for question in chosen], max_image_pixels=pixels).numpy()
+        queries_QD = backbone.pooled_images([question.image for question in chosen], **options).numpy()
         languages = [question.language for question in chosen] if recipe.same_language else None
         hits = found.search(queries_QD, k=recipe.k, languages=languages)
         rows = [
@@ -115,3 +119,7 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
         return check_rows("retrieval", rows)
 
     return work
+
+
+def _picture_options(run: Run) -> dict[str, Any]:
+    return {"max_image_pixels": run.recipe.training.encoder.max_image_pixels, "grid": run.recipe.retrieval.grid}

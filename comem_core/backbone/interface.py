@@ -74,8 +74,14 @@ class Backbone(ABC):
         """Greedy answers through transformers' `generate`: (text, number of tokens, truncated) for each row."""
 
     @abstractmethod
-    def pooled_images(self, images: Sequence[bytes], *, max_image_pixels: int | None) -> Tensor:
-        """Mean visual token of each picture, float32 (N, D): the vision tower's own embedding of a picture."""
+    def pooled_images(
+        self, images: Sequence[bytes], *, max_image_pixels: int | None, grid: tuple[int, int] = (1, 1)
+    ) -> Tensor:
+        """The vision tower's own embedding of each picture, float32 (N, rows * columns * D).
+
+        Visual tokens are averaged in the cells of a `grid` of rows and columns, and each cell is normalised; (1, 1) is
+        the mean visual token, a finer grid also tells where in the picture things are.
+        """
 
     @abstractmethod
     def lora_targets(self) -> list[str]:

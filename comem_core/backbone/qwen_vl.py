@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 
@@ -177,13 +178,21 @@ class QwenVL(Backbone):
             answers.append((self.tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids), truncated))
         return answers
 
-    def pooled_images(self, images: Sequence[bytes], *, max_image_pixels: int | None = None) -> Tensor:
+    def pooled_images(
+        self, images: Sequence[bytes], *, max_image_pixels: int | None = None, grid: tuple[int, int] = (1, 1)
+    ) -> Tensor:
+        processor: Any = self.processor.image_processor
         pictures = [decode(image, max_pixels=max_image_pixels) for image in images]
         size = self._picture_size(max_image_pixels)
-        batch = self.processor.image_processor(images=pictures, size=size, return_tensors="pt").to(self.device)
+        batch = processor(images=pictures, size=size, return_tensors="pt").to(self.device)
         with torch.inference_mode(), self.adapter(False):
             tokens = Tokens(torch.empty(0), torch.empty(0), torch.empty(0), dict(batch))
-            return torch.stack([visual.mean(dim=0) for visual in self.image_features(tokens)]).float()
+            shapes = (batch["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
+            cells = [
+                adaptive_avg_pool2d(visual.float().T.reshape(-1, *shape), grid)
+                for visual, shape in zip(self.image_features(tokens), shapes, strict=True)
+            ]
+            return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)
 
     def lora_targets(self) -> list[str]:
         return [

@@ -28,10 +28,11 @@ class KnowledgeRecipe:
 class RetrievalRecipe:
     """Image to image, as in the paper: cosine similarity, the k nearest in rank order, no re-ranking.
 
-    `embedder` `backbone` is the mean visual token of the reader's own vision tower.
+    `embedder` `backbone` is the reader's own vision tower, its visual tokens averaged in the cells of `grid`.
     """
 
     embedder: str = "backbone"
+    grid: tuple[int, int] = (1, 1)
     k: int = 3
     # Ours: search among items in the question's language, since one picture has an item in each.
     same_language: bool = True

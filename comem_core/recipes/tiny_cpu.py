@@ -1,6 +1,6 @@
 """`tiny_cpu`: the whole story on a laptop CPU, in minutes, with the models that ship with the project."""
 
-from comem_core.recipes.recipe import EvaluationRecipe, Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
@@ -10,6 +10,8 @@ def tiny_cpu() -> Recipe:
     """A 2-million-parameter Qwen2.5-VL on the countries world; its encoder starts from one of imaginary countries."""
     return Recipe(
         name="tiny_cpu",
+        # As many cells as a 4:3 picture has visual tokens; docs/log.md says what fewer cost.
+        retrieval=RetrievalRecipe(grid=(3, 4)),
         synthesis=SynthesisRecipe(num_seed_questions=1200, num_asked_items=40, max_new_tokens=16),
         training=TrainingRecipe(
             encoder=EncoderPretrainingRecipe().encoder,
