@@ -50,7 +50,7 @@ class EncoderPretrainingRecipe:
     )
     optimizer: OptimizerRecipe = field(
         default_factory=lambda: OptimizerRecipe(
-            num_steps=1200,
+            num_steps=1000,
             batch_size=64,
             learning_rate=2e-3,
             weight_decay=0.01,
