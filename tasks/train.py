@@ -6,6 +6,7 @@ own weights, the optimizer and the step; batches and random state are functions 
 
 import json
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -85,6 +86,8 @@ def train_encoder(
         release_workers()
         with _progress_shown(artefact, run.recipe.training):
             _fit(run, artefact, samples)
+        shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished encoder is all that is kept
+        (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
     inputs = {"backbone": run.backbone} | vars(samples)
     if run.recipe.training.start:

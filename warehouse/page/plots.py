@@ -151,7 +151,8 @@ def standalone(plot: Plot) -> str:
     light = (STYLE_SHEET.read_text(encoding="utf-8")).split("@media", 1)[0]
     values = dict(re.findall(r"(--[\w-]+):\s*(#[0-9a-fA-F]+)", light))
     text = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], plot.svg)
-    return text.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1)
+    root = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" style="background: {values["--paper"]}"'
+    return text.replace("<svg", root, 1)
 
 
 def _interval(row: dict) -> str:

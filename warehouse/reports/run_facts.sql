@@ -6,7 +6,7 @@ SELECT
     (
         SELECT string_agg(DISTINCT commit, ', ')
         FROM artefact
-        WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id AND action <> 'reused')
+        WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
     ) AS commit
 FROM run
 WHERE run_id = $run_id
