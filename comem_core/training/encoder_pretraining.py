@@ -11,6 +11,7 @@ from random import Random
 from torch import Tensor, nn
 
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.training.curriculum import phase_at
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingSample, loss_from_memory
 from comem_core.worlds.imaginary.countries import draw_country, draw_question
@@ -105,9 +106,4 @@ class ImaginaryMemory:
         return samples
 
     def _phase(self, step: int) -> EncoderPhase:
-        place = step / self.recipe.optimizer.num_steps
-        for phase in self.recipe.curriculum:
-            if place < phase.share:
-                return phase
-            place -= phase.share
-        return self.recipe.curriculum[-1]
+        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)

@@ -19,6 +19,7 @@ from comem_core.backbone.conversation import Turn
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny import TinyBackboneRecipe
 from comem_core.synthesis.prompts import PromptSet, prompt_set
+from comem_core.training.curriculum import phase_at
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.loss import token_losses
 from comem_core.worlds.countries.world import templates
@@ -131,12 +132,7 @@ class Reading:
         return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
 
     def _phase(self, step: int) -> Phase:
-        place = step / self.recipe.optimizer.num_steps
-        for phase in self.recipe.curriculum:
-            if place < phase.share:
-                return phase
-            place -= phase.share
-        return self.recipe.curriculum[-1]
+        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
 
     def _batch(self, step: int) -> _Batch:
         random = Random(f"{self.recipe.optimizer.seed}-{step}")
