@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.memory.bank import Bank, from_bytes, to_bytes
+from comem_core.synthesis.prompts import prompt_set
 from tasks.models import encoder_of
 from tasks.partial import Partial
 from tasks.rows import read_items
@@ -24,8 +25,9 @@ MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """Nothing but the encoder and the items decides a memory."""
+    """What decides a memory besides the encoder and the items: the words that an item is read with."""
 
+    prompts_sha256: str
     dtype: str = "float32"
 
 
@@ -37,8 +39,9 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
         units = list(zip(count(), read_items(knowledge), strict=False))
         make_shards("encode-memory", run.context, artefact, units, bind(_encoder, run, knowledge, encoder))
 
+    part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
-    return run_stage(run, "bank", Encoding(), inputs, make, table="bank_entry", version="1")
+    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="1")
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:

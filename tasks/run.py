@@ -8,7 +8,8 @@ from uuid import uuid4
 from prefect.runtime import flow_run
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
-from comem_core.recipes.recipe import Recipe
+from comem_core.knowledge.items import content_id
+from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.store import Reference
@@ -40,7 +41,7 @@ def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Itera
     """
     context = Context.from_environment()
     context.check()
-    backbone = _backbone(recipe.backbone.name) if needs_backbone else NO_BACKBONE
+    backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(run_id=run_id, recipe_name=recipe.name, context=context, recipe=recipe, backbone=backbone)
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
@@ -60,6 +61,8 @@ def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Itera
             finish_run(con, run_id, status=status, error=error)
 
 
-def _backbone(name: str) -> Reference:
-    folder = backbone_folder(name)
-    return Reference(stage="backbone", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
+def _backbone(recipe: BackboneRecipe) -> Reference:
+    """The backbone's folder, named by its weights and the number type that they run in: both decide every result."""
+    folder = backbone_folder(recipe.name)
+    name = content_id(recipe.family, recipe.dtype, backbone_fingerprint(folder))
+    return Reference(stage="backbone", fingerprint=name, uri=str(folder), num_rows=0)

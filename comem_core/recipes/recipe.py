@@ -7,9 +7,9 @@ from comem_core.training.memory import TrainingRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecipe:
-    """Which VLM, and what of the shipped start is used. `name` is a shipped model, a hub name or a local folder.
+    """Which VLM, and in which number type. `name` is a shipped model, a hub name or a local folder.
 
-    The weights themselves enter fingerprints by their hash, wherever they lie.
+    The weights enter fingerprints by their hash, wherever they lie; family and number type enter beside it.
     """
 
     family: str = "qwen_vl"
