@@ -48,7 +48,7 @@ def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
     trained, items = encoder_of(run, encoder), read_items(knowledge)
 
     def work(batch: Sequence[tuple[int, str]]) -> pa.Table:
-        memory_BMD = trained.encode([items[item_id] for _, item_id in batch])
+        memory_BMD = trained.encode_batch([items[item_id] for _, item_id in batch])
         rows = [
             {"item_id": item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}
             for (row, item_id), memory_MD in zip(batch, memory_BMD, strict=True)

@@ -7,7 +7,6 @@ import torch
 
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
-from comem_core.memory.checkpoint import load_encoder
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes.recipe import BackboneRecipe
 from tasks.run import Run
@@ -23,7 +22,7 @@ def reader(run: Run) -> Backbone:
 @lru_cache(maxsize=1)
 def encoder_of(run: Run, encoder: Reference) -> MemoryEncoder:
     """A trained encoder on the run's backbone. The backbone is loaded anew: a LoRA changes its modules for good."""
-    return load_encoder(Path(encoder.uri), load_for(run.recipe.backbone, device=run.context.device))
+    return MemoryEncoder.load(Path(encoder.uri), load_for(run.recipe.backbone, device=run.context.device))
 
 
 def load_for(recipe: BackboneRecipe, *, device: str) -> Backbone:

@@ -12,7 +12,6 @@ from prefect import task
 
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.memory.checkpoint import save_encoder
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
 from comem_core.training.pretraining import PretrainingRecipe
@@ -77,7 +76,7 @@ def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base:
     encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     encoder.backbone.name = SHIPPED_BASE
     with artefact.open_folder(MODEL) as folder:
-        save_encoder(encoder, folder)
+        encoder.save(folder)
     _write_steps(artefact)
 
 

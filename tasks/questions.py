@@ -7,6 +7,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.knowledge.items import KnowledgeItem, content_id
 from comem_core.synthesis.generation import ask_about
@@ -40,7 +41,7 @@ class Posing:
     num_asked_items: int
     prompts_sha256: str
     max_new_tokens: int
-    max_image_pixels: int | None
+    visual_tokens: VisualTokens | None
 
 
 @stage_task(name="collect-benchmark")
@@ -76,7 +77,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
         num_asked_items=recipe.num_asked_items,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
-        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
     )
 
     def make(artefact: Partial) -> None:
@@ -113,7 +114,7 @@ def _asker(run: Run, knowledge: Reference) -> Work:
     recipe = run.recipe.synthesis
     options = {
         "max_new_tokens": recipe.max_new_tokens,
-        "max_image_pixels": run.recipe.training.encoder.max_image_pixels,
+        "visual_tokens": run.recipe.training.encoder.item_visual_tokens,
     }
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.retrieval import ImageIndex
 from tasks.models import reader
 from tasks.partial import Partial
@@ -29,7 +30,7 @@ class Embedding:
 
     embedder: str
     grid: tuple[int, int]
-    max_image_pixels: int | None
+    visual_tokens: VisualTokens | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Searching:
 
     k: int
     same_language: bool
-    max_image_pixels: int | None
+    visual_tokens: VisualTokens | None
 
 
 @stage_task(name="build-index")
@@ -47,7 +48,7 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     part = Embedding(
         embedder=run.recipe.retrieval.embedder,
         grid=run.recipe.retrieval.grid,
-        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
     )
     if part.embedder != "backbone":
         raise ValueError(f"unknown embedder {part.embedder!r}; expected 'backbone' (the reader's own vision tower)")
@@ -90,7 +91,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     part = Searching(
         k=recipe.k,
         same_language=recipe.same_language,
-        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
     )
 
     def make(artefact: Partial) -> None:
@@ -122,4 +123,4 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
 
 
 def _picture_options(run: Run) -> dict[str, Any]:
-    return {"max_image_pixels": run.recipe.training.encoder.max_image_pixels, "grid": run.recipe.retrieval.grid}
+    return {"visual_tokens": run.recipe.training.encoder.item_visual_tokens, "grid": run.recipe.retrieval.grid}

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 from prefect.artifacts import create_table_artifact
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import ItemChooser, Shown, condition_named
 from comem_core.evaluation.runner import Asking, predict
@@ -36,7 +37,7 @@ class Answering:
     k: int
     prompts_sha256: str
     max_new_tokens: int
-    max_image_pixels: int | None
+    visual_tokens: VisualTokens | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def answer_benchmark(
         k=recipe.k,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
-        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
     )
 
     def make(artefact: Partial) -> None:

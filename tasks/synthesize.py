@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.generation import Asked, answers_again, draft_answers
 from comem_core.synthesis.judging import judge
@@ -25,9 +26,10 @@ from warehouse.schemas import check_rows
 class Drafting:
     """What decides a draft besides its question and items."""
 
+    k: int
     prompts_sha256: str
     max_new_tokens: int
-    max_image_pixels: int | None
+    visual_tokens: VisualTokens | None
     seed: int
 
 
@@ -43,15 +45,15 @@ class Posed:
     def inputs(self) -> dict[str, Reference]:
         return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
 
-    def read(self) -> dict[str, Asked]:
-        """The questions with their items and scores, by question id."""
+    def read(self, *, k: int) -> dict[str, Asked]:
+        """The questions with their first k items and scores, by question id."""
         items = read_items(self.knowledge)
         found = {row["question_id"]: row for row in read_rows(self.retrieved)}
         return {
             question.question_id: Asked(
                 question=question,
-                items=tuple(items[item_id] for item_id in found[question.question_id]["item_ids"]),
-                scores=tuple(found[question.question_id]["scores"]),
+                items=tuple(items[item_id] for item_id in found[question.question_id]["item_ids"][:k]),
+                scores=tuple(found[question.question_id]["scores"][:k]),
             )
             for question in read_questions(self.questions)
         }
@@ -60,9 +62,10 @@ class Posed:
 def _drafting(run: Run) -> Drafting:
     recipe = run.recipe.synthesis
     return Drafting(
+        k=recipe.k,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
-        max_image_pixels=run.recipe.training.encoder.max_image_pixels,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
         seed=recipe.seed,
     )
 
@@ -81,7 +84,7 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
 
 
 def _drafter(run: Run, posed: Posed) -> Work:
-    backbone, asked, options = reader(run), posed.read(), _options(run)
+    backbone, asked, options = reader(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[str]) -> pa.Table:
         chosen = [asked[question_id] for question_id in batch]
@@ -107,7 +110,7 @@ def judge_qa(
 
 
 def _judge(run: Run, posed: Posed) -> Work:
-    backbone, asked, options = reader(run), posed.read(), _options(run)
+    backbone, asked, options = reader(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
         chosen = [asked[question_id] for _, question_id, _ in batch]
@@ -128,5 +131,5 @@ def _options(run: Run) -> dict[str, Any]:
     return {
         "prompts": prompt_set(recipe.prompts),
         "max_new_tokens": recipe.max_new_tokens,
-        "max_image_pixels": run.recipe.training.encoder.max_image_pixels,
+        "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
     }

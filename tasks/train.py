@@ -23,7 +23,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchTrainer
 
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, save_encoder, start_from
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.loop import StepReport, Training
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
@@ -152,7 +152,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
     if recipe.start:
-        start_from(SHIPPED / recipe.start, encoder)
+        encoder.start_from(SHIPPED / recipe.start)
     objective = AnswerFromMemory(
         encoder, recipe, config["samples"].read(), rank=world.get_world_rank(), num_ranks=world.get_world_size()
     )
@@ -193,7 +193,7 @@ def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) 
 def _save(encoder: MemoryEncoder, steps: list[dict[str, Any]], artefact: Partial) -> None:
     encoder.set_trainable(False)
     with tempfile.TemporaryDirectory() as folder:
-        save_encoder(encoder, Path(folder))
+        encoder.save(Path(folder))
         for name in (WEIGHTS, DESCRIPTION):
             with artefact.open_file(name) as path:
                 path.write_bytes((Path(folder) / name).read_bytes())

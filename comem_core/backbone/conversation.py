@@ -1,7 +1,7 @@
 """Conversations as plain values: turns of text and encoded images, before any model has seen them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,13 @@ class Turn:
 
 
 Conversation = Sequence[Turn]
+
+
+def without_pictures(conversation: Conversation) -> Conversation:
+    """The same turns with their texts alone, for a reader that sees no pictures."""
+    return [
+        replace(turn, content=tuple(part for part in turn.content if isinstance(part, str))) for turn in conversation
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,10 @@
-"""The one interface to a VLM family: from conversations to embeddings, hidden states, logits and generated text.
+"""The one interface to a model family: from conversations to embeddings, hidden states, logits and generated text.
 
-Shapes: B conversations, L tokens of the longest one, N images, D model width, V vocabulary. Batches are left-padded.
-A family is one file beside this one; nothing outside this folder knows a family's class names.
+A `Reader` answers with whatever stands in its input; a `Backbone` is a reader that sees pictures and can carry the
+encoder's LoRA. A family is one file beside this one; nothing outside this folder knows a family's class names.
+
+Shapes: B conversations, L tokens of the longest one, N pictures, D model width, V vocabulary. Batches are left-padded.
+P places of pictures in a batch, in reading order; J early layers that take features of pictures.
 """
 
 import hashlib
@@ -9,12 +12,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import PreTrainedModel
 
 from comem_core.backbone.conversation import Conversation, Generated
+from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.images import VisualTokens
+from comem_core.backbone.markup import Markup
 
 
 @dataclass(frozen=True)
@@ -33,63 +42,172 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a language model reads: embeds_BLD, mask_BL bool, positions_3BL int64 (M-RoPE axes; equal axes for text)."""
+    """What a language model reads: embeds_BLD, mask_BL bool, positions_3BL int64 (M-RoPE axes; equal axes for text).
+
+    Families whose early layers take picture features too (Qwen3-VL) say where pictures stand, visual_BL bool, and what
+    is added there, deepstack_JPD. Vectors put in front of a row change its places, never their order.
+    """
 
     embeds_BLD: Tensor
     mask_BL: Tensor
     positions_3BL: Tensor
+    visual_BL: Tensor | None = None
+    deepstack_JPD: Tensor | None = None
 
 
-class Backbone(ABC):
-    """A vision-language model and its processor. The model's own weights are trained by `pretrain-base` alone."""
+class Reader(ABC):
+    """A language model and its tokenizer; `model.model` is its body and `model.lm_head` its head."""
 
-    model: PreTrainedModel
-    name: str
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, markup: Markup, name: str):
+        self.model, self.name = model.eval().requires_grad_(False), name
+        self.tokenizer, self.markup = tokenizer, markup
+        self.tokenizer.padding_side = "left"
+
+    @classmethod
+    @abstractmethod
+    def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
+        """Load model and processor from a local folder, or by name from the hub's cache."""
 
     @property
-    @abstractmethod
     def width(self) -> int:
         """D, the width of the language model's hidden states and token embeddings."""
+        return self.model.config.get_text_config().hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @abstractmethod
+    def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+        """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
+
+    def tokens_of(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
+        """What a processor made of conversations, with the assistant's words marked; `pictures` names its tensors.
+
+        Raises:
+            ValueError: the chat template writes turns in another way than the family does.
+        """
+        answer_BL = self.markup.answer_mask(batch["input_ids"])
+        self.markup.check(conversations, answer_BL)
+        images = {name: batch[name] for name in pictures if name in batch}
+        return Tokens(batch["input_ids"], batch["attention_mask"].bool(), answer_BL, images)
+
+    def embed(self, tokens: Tokens) -> Embedded:
+        """Look up token embeddings and count positions; families that see pictures put their features in place."""
+        embeds_BLD = self.model.get_input_embeddings()(tokens.ids_BL)
+        positions_BL = (tokens.mask_BL.long().cumsum(dim=1) - 1).clamp(min=0)
+        return Embedded(embeds_BLD, tokens.mask_BL, positions_BL.expand(3, -1, -1))
+
+    def inputs(self, embedded: Embedded) -> dict[str, Any]:
+        """What the model's own class is called with, in one forward pass and in `generate` alike."""
+        return {
+            "inputs_embeds": embedded.embeds_BLD,
+            "attention_mask": embedded.mask_BL.long(),
+            "position_ids": embedded.positions_3BL[0],
+        }
+
+    def hidden(self, embedded: Embedded) -> Tensor:
+        """Last hidden states after the final norm, hidden_BLD."""
+        body: Any = self.model.model
+        return body(**self.inputs(embedded), use_cache=False).last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits (..., V) of hidden states (..., D)."""
+        head: Any = self.model.lm_head
+        return head(hidden)
+
+    def generate(
+        self,
+        embedded: Embedded,
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+        row_seeds: Sequence[int] | None = None,
+    ) -> list[tuple[str, int, bool]]:
+        """Answers through transformers' `generate`: (text, number of tokens, truncated) for each row.
+
+        `row_seeds` decide what is drawn in each row; without them all rows draw with the decoding's own seed.
+        """
+        # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
+        ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
+            **self.inputs(embedded),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,  # drawing is done by the processors, row by row
+            logits_processor=decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL)),
+            repetition_penalty=decoding.repetition_penalty,  # a model folder may bring another one
+            eos_token_id=self.markup.end,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        answers = []
+        for ids in ids_BT.tolist():
+            truncated = self.markup.end not in ids
+            ids = ids if truncated else ids[: ids.index(self.markup.end)]
+            answers.append((self.tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids), truncated))
+        return answers
+
+    def generated(
+        self, embedded: Embedded, tokens: Tokens, *, max_new_tokens: int, decoding: Decoding = GREEDY
+    ) -> list[Generated]:
+        """Generate from `embedded` and count the prompt tokens of `tokens` (memory vectors are not prompt tokens)."""
+        row_seeds = decoding.row_seeds(tokens.ids_BL, tokens.mask_BL)
+        answers = self.generate(embedded, max_new_tokens=max_new_tokens, decoding=decoding, row_seeds=row_seeds)
+        return [
+            Generated(text=text, prompt_tokens=int(prompt), answer_tokens=length, truncated=truncated)
+            for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
+        ]
+
+    def base_weights_sha256(self) -> str:
+        """Hash every weight of the model itself (not of a LoRA beside it), by name, dtype, shape and bytes."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            if "lora_" in name:
+                continue
+            plain = tensor.detach().cpu().contiguous()
+            digest.update(f"{name.replace('.base_layer', '')} {plain.dtype} {tuple(plain.shape)}".encode())
+            digest.update(plain.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Backbone(Reader):
+    """A vision-language model and its processor. The model's own weights are trained by `pretrain-base` alone."""
 
     @abstractmethod
     def tokenize(
-        self, conversations: Sequence[Conversation], *, generation: bool, max_image_pixels: int | None
+        self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
     ) -> Tokens:
-        """Run the real processor and chat template; `generation` opens an assistant turn at the end."""
+        """Run the real processor and chat template; `generation` opens an assistant turn at the end.
+
+        Each picture becomes as many tokens as `visual_tokens` allows; without it the processor's own bounds hold.
+        """
 
     @abstractmethod
-    def embed(self, tokens: Tokens) -> Embedded:
-        """Look up token embeddings, put image features in place, and compute positions."""
+    def visual_grids(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Tensor]:
+        """The vision tower's tokens of each picture as they lie in it: one (rows, columns, D) a picture."""
 
-    @abstractmethod
-    def hidden(self, embedded: Embedded) -> Tensor:
-        """Last hidden states after the final norm, hidden_BLD."""
-
-    @abstractmethod
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits (..., V) of hidden states (..., D)."""
-
-    @abstractmethod
-    def generate(self, embedded: Embedded, *, max_new_tokens: int) -> list[tuple[str, int, bool]]:
-        """Greedy answers through transformers' `generate`: (text, number of tokens, truncated) for each row."""
-
-    @abstractmethod
     def pooled_images(
-        self, images: Sequence[bytes], *, max_image_pixels: int | None, grid: tuple[int, int] = (1, 1)
+        self,
+        images: Sequence[bytes],
+        *,
+        visual_tokens: VisualTokens | None = None,
+        grid: tuple[int, int] = (1, 1),
     ) -> Tensor:
         """The vision tower's own embedding of each picture, float32 (N, rows * columns * D).
 
         Visual tokens are averaged in the cells of a `grid` of rows and columns, and each cell is normalised; (1, 1) is
         the mean visual token, a finer grid also tells where in the picture things are.
         """
+        with torch.inference_mode(), self.adapter(False):
+            found = self.visual_grids(images, visual_tokens=visual_tokens)
+            cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in found]
+            return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)
 
-    @abstractmethod
     def lora_targets(self) -> list[str]:
         """Full names of the modules that get a LoRA: every linear layer but the output head (reference code)."""
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
+        return [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Linear) and not name.endswith("lm_head")
+        ]
 
     @contextmanager
     def adapter(self, enabled: bool) -> Iterator[None]:
@@ -108,29 +226,14 @@ class Backbone(ABC):
         yield
 
     def answer(
-        self, conversations: Sequence[Conversation], *, max_new_tokens: int, max_image_pixels: int | None = None
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+        visual_tokens: VisualTokens | None = None,
     ) -> list[Generated]:
         """Answer plain conversations (conditions `none` and `text`) with the LoRA off."""
         with torch.inference_mode(), self.adapter(False):
-            tokens = self.tokenize(conversations, generation=True, max_image_pixels=max_image_pixels)
-            return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens)
-
-    def generated(self, embedded: Embedded, tokens: Tokens, *, max_new_tokens: int) -> list[Generated]:
-        """Generate from `embedded` and count the prompt tokens of `tokens` (memory vectors are not prompt tokens)."""
-        prompt_tokens = tokens.mask_BL.sum(dim=1).tolist()
-        answers = self.generate(embedded, max_new_tokens=max_new_tokens)
-        return [
-            Generated(text=text, prompt_tokens=int(prompt), answer_tokens=length, truncated=truncated)
-            for prompt, (text, length, truncated) in zip(prompt_tokens, answers, strict=True)
-        ]
-
-    def base_weights_sha256(self) -> str:
-        """Hash every weight of the backbone itself (not of a LoRA beside it), by name, dtype, shape and bytes."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if "lora_" in name:
-                continue
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(f"{name.replace('.base_layer', '')} {plain.dtype} {tuple(plain.shape)}".encode())
-            digest.update(plain.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+            tokens = self.tokenize(conversations, generation=True, visual_tokens=visual_tokens)
+            return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens, decoding=decoding)

@@ -1,6 +1,7 @@
 """Backbones by name: one that ships with the project, a local folder, or a model of the hub; and their identity."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,10 +10,20 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from comem_core.backbone.interface import Backbone
+from comem_core.backbone.qwen3_vl import Qwen3VL
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.smolvlm import SmolVLM
 
 SHIPPED = Path(__file__).parent / "shipped"
-FAMILIES: Mapping[str, type[QwenVL]] = {"qwen_vl": QwenVL}
+FAMILIES: Mapping[str, type[Backbone]] = {"qwen_vl": QwenVL, "qwen3_vl": Qwen3VL, "smolvlm": SmolVLM}
+# By the `model_type` of config.json.
+FAMILY_OF: Mapping[str, str] = {
+    "qwen2_vl": "qwen_vl",
+    "qwen2_5_vl": "qwen_vl",
+    "qwen3_vl": "qwen3_vl",
+    "smolvlm": "smolvlm",
+    "idefics3": "smolvlm",
+}
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
 
@@ -38,14 +49,32 @@ def backbone_folder(name: str) -> Path:
 
 
 def load_backbone(
-    name: str, *, family: str = "qwen_vl", dtype: torch.dtype = torch.float32, device: str = "cpu"
+    name: str, *, family: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> Backbone:
-    """Load a backbone by name; see `backbone_folder` for where it is looked for."""
-    if family not in FAMILIES:
-        raise ValueError(f"unknown backbone family {family!r}; expected one of {', '.join(FAMILIES)}")
-    backbone = FAMILIES[family].load(backbone_folder(name), dtype=dtype, device=device)
+    """Load a backbone by name; see `backbone_folder` for where it is looked for. Its config.json tells the family.
+
+    Raises:
+        ValueError: there is no such model, it is of no known family, or of another than `family` where that is given.
+    """
+    folder = backbone_folder(name)
+    found = family_of(folder)
+    if family not in (None, found):
+        raise ValueError(f"backbone {name!r} is of family {found!r}, not {family!r} (of {', '.join(FAMILIES)})")
+    backbone = FAMILIES[found].load(folder, dtype=dtype, device=device)
     backbone.name = name
     return backbone
+
+
+def family_of(folder: Path) -> str:
+    """Read a model's family from its config.json.
+
+    Raises:
+        ValueError: it is of no known family; the known kinds are named.
+    """
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind not in FAMILY_OF:
+        raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {', '.join(FAMILY_OF)}")
+    return FAMILY_OF[kind]
 
 
 def backbone_fingerprint(folder: Path) -> str:

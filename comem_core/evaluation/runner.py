@@ -40,12 +40,8 @@ def predict(
         )
         for asking in askings
     ]
-    answers = encoder.answer(
-        conversations,
-        [asking.memory for asking in askings],
-        max_new_tokens=max_new_tokens,
-        max_image_pixels=encoder.recipe.max_image_pixels,
-    )
+    memories = [asking.memory for asking in askings]
+    answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens)
     seconds = (time.perf_counter() - started) / len(askings)
     rows = []
     for asking, conversation, generated in zip(askings, conversations, answers, strict=True):

@@ -1,38 +1,119 @@
 """A bank: memories by item_id, made by one encoder. Rows can be added, replaced and removed; nothing is re-encoded.
 
-Shapes: N items, M vectors of an item, D width.
+A searchable bank also holds the embedding of each item's picture, so that it can tell which items a question's picture
+is nearest to.
+
+Shapes: N items, M vectors of an item, D width, Q queries, E width of a picture's embedding.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from comem_core.knowledge.retrieval import Hits, ImageIndex
 
-@dataclass
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What a bank knows of an item's picture: its embedding_E (float32), and the item's language."""
+
+    embedding_E: np.ndarray
+    language: str
+
+
+@dataclass(repr=False)
 class Bank:
-    """Memories of one encoder. `num_vectors` is M, `width` is D; vectors are kept in float32."""
+    """Memories of one encoder. `num_vectors` is M, `width` is D; vectors are kept in `dtype`.
+
+    `grid` says how pictures are embedded (see `Backbone.pooled_images`); None makes a bank that cannot be searched.
+    """
 
     encoder_id: str
     num_vectors: int
     width: int
+    dtype: torch.dtype = torch.float32
+    grid: tuple[int, int] | None = None
     memories: dict[str, Tensor] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    _index: ImageIndex | None = field(default=None)
+
+    def __repr__(self) -> str:
+        searched = "not searched" if self.grid is None else f"pictures in a grid {self.grid}"
+        return (
+            f"Bank of {len(self)} items: {self.num_vectors} vectors of width {self.width} each ({self.dtype}), "
+            f"{searched}, encoder {self.encoder_id}"
+        )
 
     def __len__(self) -> int:
         return len(self.memories)
 
-    def put(self, item_ids: Sequence[str], memory_NMD: Tensor) -> None:
-        """Add items, or replace those that are there."""
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self.memories
+
+    def put(self, item_ids: Sequence[str], memory_NMD: Tensor, *, pictures: Sequence[Picture] | None = None) -> None:
+        """Add items, or replace those that are there. A searchable bank takes a picture of each.
+
+        Raises:
+            ValueError: memories of another shape, or pictures that are missing, too many, or not asked for.
+        """
         expected = (len(item_ids), self.num_vectors, self.width)
         if tuple(memory_NMD.shape) != expected:
             raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
-        self.memories.update(zip(item_ids, memory_NMD.detach().float().cpu().clone(), strict=True))
+        if (pictures is not None) != (self.grid is not None):
+            raise ValueError(
+                "this bank is searched by pictures, and none were given"
+                if pictures is None
+                else "this bank is not searched (its grid is None), but pictures were given"
+            )
+        if pictures is not None and len(pictures) != len(item_ids):
+            raise ValueError(f"{len(pictures)} pictures for {len(item_ids)} items; expected one of each item")
+        self.memories.update(zip(item_ids, memory_NMD.detach().to("cpu", self.dtype).clone(), strict=True))
+        self.pictures.update(zip(item_ids, pictures or (), strict=False))
+        self._index = None
 
     def remove(self, item_ids: Iterable[str]) -> None:
+        """Take items out.
+
+        Raises:
+            KeyError: an item is not in the bank; it is named, and none is taken out.
+        """
+        item_ids = list(item_ids)
+        self._refuse_missing(item_ids)
         for item_id in item_ids:
-            del self.memories[item_id]
+            self.memories.pop(item_id, None)
+            self.pictures.pop(item_id, None)
+        self._index = None
+
+    def merge(self, other: "Bank") -> None:
+        """Add the items of another bank of the same encoder, replacing those that are here too.
+
+        Raises:
+            ValueError: its vectors are another encoder's, or pictures are embedded in another way.
+        """
+        self.refuse_other_encoder(other.encoder_id)
+        if self.grid != other.grid:
+            raise ValueError(f"pictures are embedded in a grid {self.grid} here, but in {other.grid} in the other bank")
+        for item_id, memory_MD in other.memories.items():
+            pictures = None if self.grid is None else [other.pictures[item_id]]
+            self.put([item_id], memory_MD[None], pictures=pictures)
+
+    def refuse_other_encoder(self, encoder_id: str) -> None:
+        """Raise ValueError unless this bank's vectors are those of the encoder with this id."""
+        if encoder_id != self.encoder_id:
+            raise ValueError(
+                f"this bank holds vectors of encoder {self.encoder_id}, but encoder {encoder_id} was given; vectors of "
+                "two encoders do not mix: encode the items again"
+            )
 
     def of(self, item_ids: Sequence[str]) -> Tensor:
         """The memories of some items in the order given, one behind the other: (K·M, D).
@@ -40,11 +121,89 @@ class Bank:
         Raises:
             KeyError: an item is not in the bank; it is named.
         """
+        self._refuse_missing(item_ids)
+        if not item_ids:
+            return torch.zeros(0, self.width, dtype=self.dtype)
+        return torch.cat([self.memories[item_id] for item_id in item_ids])
+
+    def _refuse_missing(self, item_ids: Sequence[str]) -> None:
         if missing := [item_id for item_id in item_ids if item_id not in self.memories]:
             raise KeyError(f"{len(missing)} of {len(item_ids)} items are not in this bank, first {missing[0]}")
-        if not item_ids:
-            return torch.zeros(0, self.width)
-        return torch.cat([self.memories[item_id] for item_id in item_ids])
+
+    def search(self, queries_QE: np.ndarray, *, k: int, languages: Sequence[str] | None = None) -> list[Hits]:
+        """Find the k items whose pictures are nearest to each query, best first (see `ImageIndex.search`).
+
+        Raises:
+            ValueError: the bank cannot be searched or is empty, or as `ImageIndex.search`.
+        """
+        if self.grid is None:
+            raise ValueError("this bank holds no pictures to search; say which items to show with item_ids=...")
+        if self._index is None:
+            if not self.pictures:
+                raise ValueError("this bank is empty: there is nothing to search")
+            self._index = ImageIndex(
+                np.stack([picture.embedding_E for picture in self.pictures.values()]),
+                item_ids=list(self.pictures),
+                languages=[picture.language for picture in self.pictures.values()],
+                embedder=f"{self.encoder_id} {self.grid}",
+            )
+        return self._index.search(queries_QE, k=k, languages=languages)
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank as one safetensors file, whole or not at all.
+
+        Ids stand in its header, which the format limits to 100 MB: enough for two million items.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        item_ids = list(self.memories)
+        empty_0MD = torch.zeros(0, self.num_vectors, self.width, dtype=self.dtype)
+        tensors = {"memory": torch.stack([self.memories[each] for each in item_ids]) if item_ids else empty_0MD}
+        header: dict[str, Any] = {"encoder_id": self.encoder_id, "item_ids": item_ids, "grid": self.grid}
+        if self.grid is not None and item_ids:
+            tensors["pictures"] = torch.from_numpy(np.stack([self.pictures[each].embedding_E for each in item_ids]))
+            header["languages"] = [self.pictures[each].language for each in item_ids]
+        hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            save_file(tensors, hidden, metadata={"bank": json.dumps(header)})
+            os.replace(hidden, path)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Bank":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: there is no such file, it is cut off, or it is no bank.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(f"there is no bank {path}")
+        try:
+            with safe_open(path, framework="pt") as stored:
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+                header = json.loads((stored.metadata() or {})["bank"])
+            return cls._of_file(tensors, header)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is no bank, or only a part of one: {error}. Save the bank again") from error
+
+    @classmethod
+    def _of_file(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> "Bank":
+        memory_NMD = tensors["memory"]
+        _, num_vectors, width = memory_NMD.shape
+        bank = cls(
+            encoder_id=header["encoder_id"],
+            num_vectors=num_vectors,
+            width=width,
+            dtype=memory_NMD.dtype,
+            grid=None if header["grid"] is None else tuple(header["grid"]),
+        )
+        bank.memories = dict(zip(header["item_ids"], memory_NMD, strict=True))
+        if "pictures" in tensors:
+            pictures = map(Picture, tensors["pictures"].numpy(), header["languages"])
+            bank.pictures = dict(zip(header["item_ids"], pictures, strict=True))
+        return bank
 
 
 def to_bytes(memory_MD: Tensor) -> bytes:

@@ -1,75 +1,164 @@
-"""An encoder on disk: LoRA and Q-Former in safetensors, the recipe, and the backbone's hash; never the backbone."""
+"""An encoder's files: LoRA and Q-Former in safetensors, and a description beside them; never the backbone.
 
+The description is JSON: the recipe, which backbone the encoder belongs to (name, number type, and the hash of its
+weights), how many parameters it has, and how large its file is.
+"""
+
+import hashlib
 import json
-from dataclasses import asdict
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from comem_core.backbone.interface import Backbone
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.backbone.loading import SHIPPED
 
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+DTYPES = ("float32", "bfloat16", "float16")
 
 
-def save_encoder(encoder: MemoryEncoder, folder: Path) -> None:
-    """Write an encoder. The description says which backbone it belongs to, by the hash of that backbone's weights."""
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What stands beside an encoder's weights. Fields with a default were not written by early versions."""
+
+    recipe: Mapping[str, Any]
+    backbone: str
+    backbone_sha256: str
+    backbone_dtype: str = "float32"
+    parameters: Mapping[str, int]
+    parameter_share: str = ""
+    size_bytes: int = 0
+
+    def refuse_other_backbone(self, backbone: Backbone) -> None:
+        """Raise ValueError unless this is the backbone, with the very weights, that the encoder was trained for."""
+        found, dtype = backbone.base_weights_sha256(), str(backbone.model.dtype).removeprefix("torch.")
+        if dtype != self.backbone_dtype:
+            raise ValueError(
+                f"this encoder was trained for backbone {self.backbone!r} in {self.backbone_dtype}, but "
+                f"{backbone.name!r} is loaded in {dtype}; load it in {self.backbone_dtype}"
+            )
+        if found != self.backbone_sha256:
+            raise ValueError(
+                f"this encoder was trained for backbone {self.backbone!r} (weights {self.backbone_sha256[:12]}), but "
+                f"{backbone.name!r} has weights {found[:12]}"
+            )
+
+
+def write_checkpoint(folder: Path, weights: Mapping[str, Tensor], description: Description) -> Description:
+    """Write weights and description; `size_bytes` is filled in. The description comes last, so it means complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in encoder.parameters().items()}
-    save_file(weights, folder / WEIGHTS)
-    description = {
-        "recipe": asdict(encoder.recipe),
-        "backbone": encoder.backbone.name,
-        "backbone_sha256": encoder.backbone.base_weights_sha256(),
-        "parameters": dict(encoder.parameter_report()),
-    }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).unlink(missing_ok=True)
+    beside = folder / f".{WEIGHTS}.tmp"
+    save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, beside)
+    os.replace(beside, folder / WEIGHTS)
+    stated = replace(description, size_bytes=(folder / WEIGHTS).stat().st_size)
+    (folder / DESCRIPTION).write_text(json.dumps(asdict(stated), indent=2) + "\n", encoding="utf-8")
+    return stated
 
 
-def load_encoder(folder: Path, backbone: Backbone) -> MemoryEncoder:
-    """Load an encoder onto the backbone that it was trained for.
+def encoder_folder(name: str | Path) -> Path:
+    """The folder of an encoder: one that ships with the project, by its name, or any other.
 
     Raises:
-        ValueError: the folder holds no encoder, the backbone's weights are others, or names or shapes do not match.
+        ValueError: there is no such folder; those that ship are named.
     """
-    encoder = MemoryEncoder(backbone, EncoderRecipe(**_description(folder)["recipe"]))
-    start_from(folder, encoder)
-    return encoder
+    for folder in (SHIPPED / name, Path(name)):
+        if (folder / WEIGHTS).is_file():
+            return folder
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}")))
+    raise ValueError(f"{name} holds no encoder: {WEIGHTS} is missing; shipped are: {shipped}")
 
 
-def start_from(folder: Path, encoder: MemoryEncoder) -> None:
-    """Give an encoder the weights of a saved one, which must be of the same shape and for the same backbone.
+def read_description(folder: Path) -> Description:
+    """Read what an encoder is.
 
     Raises:
-        ValueError: as `load_encoder`.
+        ValueError: the folder holds no encoder, or its description is damaged; the file and what is wrong are named.
     """
-    description = _description(folder)
-    found = encoder.backbone.base_weights_sha256()
-    if found != description["backbone_sha256"]:
-        raise ValueError(
-            f"this encoder was trained for backbone {description['backbone']!r} (weights "
-            f"{description['backbone_sha256'][:12]}), but {encoder.backbone.name!r} has weights {found[:12]}"
-        )
-    copy_weights(load_file(folder / WEIGHTS), encoder)
-
-
-def _description(folder: Path) -> dict[str, Any]:
     if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
-    return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    description = Description(**read_fields(folder / DESCRIPTION, Description))
+    if description.backbone_dtype not in DTYPES:
+        raise ValueError(
+            f"{folder / DESCRIPTION} names the number type {description.backbone_dtype!r}, expected one of "
+            f"{', '.join(DTYPES)}"
+        )
+    return description
 
 
-def copy_weights(weights: dict[str, torch.Tensor], encoder: MemoryEncoder) -> None:
-    """Copy named weights into an encoder; every name and shape must match."""
-    own = encoder.parameters()
+def read_fields(path: Path, kind: type[Any]) -> dict[str, Any]:
+    """Read a JSON object that holds a dataclass's fields: all that have no default, and no unknown one."""
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also bytes that are no text
+        raise ValueError(f"{path} is damaged: {error}; take it from where the encoder was saved again") from error
+    refuse_unknown(stated, kind, where=str(path))
+    return stated
+
+
+def refuse_unknown(stated: Mapping[str, Any], kind: type[Any], *, where: str, optional: bool = False) -> None:
+    """Raise ValueError for names that `kind`, a dataclass, does not have, and (unless `optional`) for missing ones."""
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"{where} is a {type(stated).__name__}, expected an object")
+    known = [each.name for each in fields(kind)]
+    if unknown := sorted(stated.keys() - set(known)):
+        raise ValueError(
+            f"{where} has {', '.join(map(repr, unknown))}, which {kind.__name__} does not know (it knows "
+            f"{', '.join(known)}); it was written by another version of this library"
+        )
+    needed = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
+    if not optional and (missing := sorted(needed - stated.keys())):
+        raise ValueError(f"{where} is damaged: {', '.join(map(repr, missing))} is missing")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ValueError: the file is cut off or damaged, or a weight is not a finite number; file and weight are named.
+    """
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}; copy it again") from error
+    for name, weight in weights.items():
+        if not weight.is_floating_point() or not weight.isfinite().all():
+            raise ValueError(f"{path} is damaged: {name!r} holds values that are no finite numbers")
+    return weights
+
+
+def copy_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Copy named weights into parameters; every name and shape must match.
+
+    Raises:
+        ValueError: a name is missing or unknown, or a shape is another; it is named, and nothing is copied.
+    """
     if missing := sorted(own.keys() - weights.keys()):
         raise ValueError(f"{len(missing)} weights are missing from the checkpoint, first {missing[0]!r}")
     if extra := sorted(weights.keys() - own.keys()):
         raise ValueError(f"{len(extra)} weights in the checkpoint are unknown here, first {extra[0]!r}")
+    for name, parameter in own.items():
+        if parameter.shape != weights[name].shape:
+            raise ValueError(f"{name!r} is {tuple(weights[name].shape)}, expected {tuple(parameter.shape)}")
     with torch.no_grad():
         for name, parameter in own.items():
-            if parameter.shape != weights[name].shape:
-                raise ValueError(f"{name!r} is {tuple(weights[name].shape)}, expected {tuple(parameter.shape)}")
             parameter.copy_(weights[name])
+
+
+def weights_id(weights: Mapping[str, Tensor], *also: str) -> str:
+    """Name weights, and whatever else decides what they do, by a hash (16 hex digits)."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        plain = weight.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.view(torch.uint8).numpy())
+    for part in also:
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]

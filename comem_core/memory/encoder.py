@@ -1,77 +1,173 @@
 """The memory encoder: a backbone with LoRA, plus the Q-Former. Item in, M vectors out; and the frozen reader beside it.
 
 One copy of the backbone serves both: with the LoRA on it encodes items, with the LoRA off it is the untouched reader.
+LoRA and Q-Former are kept in float32 whatever the backbone's number type: at the paper's learning rate, most steps of
+AdamW are smaller than what bfloat16 can tell apart.
 
-Shapes: B items or questions, T tokens of the longest item, M vectors of an item, K items of a question, D width.
+Shapes: B items or questions, M vectors of an item, K items of a question, D width, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from comem_core.backbone.conversation import Conversation, Generated
+from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.interface import Backbone
-from comem_core.knowledge.items import KnowledgeItem
+from comem_core.backbone.loading import load_backbone
+from comem_core.knowledge.items import Question
+from comem_core.knowledge.retrieval import Hits
+from comem_core.memory.bank import Bank
+from comem_core.memory.checkpoint import (
+    WEIGHTS,
+    Description,
+    copy_weights,
+    encoder_folder,
+    read_description,
+    read_weights,
+    weights_id,
+    write_checkpoint,
+)
+from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, batches, recipe_from
 from comem_core.memory.injection import inject
+from comem_core.memory.parameters import parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
-from comem_core.synthesis.prompts import prompt_set
 
 ADAPTER = "memory"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderRecipe:
-    """The encoder's shape and what it reads. Defaults are the paper's (section 3, reference code), for d = 3584."""
+class Answer:
+    """What the reader said, and what it was shown: items in rank order, with their cosines where they were searched."""
 
-    version: str = "2026.11.1"
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    num_vectors: int = 8
-    num_rounds: int = 8
-    num_heads: int = 16
-    prompts: str = "short"
-    max_image_pixels: int | None = None
-    # Start the memory at the norm of token embeddings instead of sqrt(D), which is far above it.
-    match_embedding_norm: bool = False
-    # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
-    copying_start: bool = False
-    seed: int = 0
+    question_id: str
+    text: str
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    prompt_tokens: int
+    memory_vectors: int
+    answer_tokens: int
+    truncated: bool
 
 
-class MemoryEncoder:
+class MemoryEncoder(ItemEncoder):
     """Encodes knowledge items into memory, and answers questions with it through the frozen reader."""
 
     def __init__(self, backbone: Backbone, recipe: EncoderRecipe):
-        self.backbone, self.recipe, self.prompts = backbone, recipe, prompt_set(recipe.prompts)
         torch.manual_seed(recipe.seed)
-        shape = QFormerRecipe(
-            width=backbone.width,
-            num_heads=recipe.num_heads,
-            num_vectors=recipe.num_vectors,
-            num_rounds=recipe.num_rounds,
-            initializer_range=backbone.model.config.get_text_config().initializer_range,
-            copying_start=recipe.copying_start,
-        )
-        self.qformer = QFormer(shape).to(backbone.device, backbone.model.dtype)
-        if recipe.match_embedding_norm:
-            embeddings_VD: Tensor = backbone.model.get_input_embeddings().weight  # pyright: ignore[reportAssignmentType]
-            nn.init.constant_(self.qformer.norm_out.weight, float(embeddings_VD.float().pow(2).mean().sqrt()))
-        targets = backbone.lora_targets()
+        super().__init__(backbone, new_qformer(backbone, recipe), recipe)
         backbone.model.add_adapter(
             LoraConfig(
                 r=recipe.lora_rank,
                 lora_alpha=recipe.lora_alpha,
                 lora_dropout=recipe.lora_dropout,
-                target_modules=targets,
+                target_modules=backbone.lora_targets(),
                 bias="none",
             ),
             ADAPTER,
         )
+        for parameter in self.parameters().values():
+            parameter.data = parameter.data.float()
+        self._encoder_id: str | None = None
+        self._made_for: tuple[str, str] | None = None
         self.set_trainable(False)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        backbone: str | None = None,
+        dtype: torch.dtype | None = None,
+        device: str = "cpu",
+    ) -> "MemoryEncoder":
+        """Load an encoder and its backbone: from a folder, or by the name of one that ships (`tiny-encoder`).
+
+        `backbone` is a shipped name, a folder or a hub name; without it, the one that the encoder was trained for by
+        name. Its weights are compared with those of the training before they are cast to `dtype` (as trained without).
+
+        Raises:
+            ValueError: the folder holds no encoder, it is damaged, or the backbone is another than it was trained for.
+        """
+        folder = encoder_folder(folder)
+        description = read_description(folder)
+        trained_in = getattr(torch, description.backbone_dtype)
+        loaded = load_backbone(backbone or description.backbone, dtype=trained_in, device=device)
+        encoder = cls.load(folder, loaded)
+        if dtype not in (None, trained_in):
+            for name, weight in loaded.model.named_parameters():
+                if "lora_" not in name:
+                    weight.data = weight.data.to(dtype)
+        return encoder
+
+    @classmethod
+    def load(cls, folder: Path, backbone: Backbone) -> "MemoryEncoder":
+        """Load an encoder onto the backbone that it was trained for.
+
+        Raises:
+            ValueError: the folder holds no encoder, the backbone's weights are others, or names or shapes do not match.
+        """
+        description = read_description(folder)
+        recipe = recipe_from(description.recipe, where=str(folder))
+        description.refuse_other_backbone(backbone)
+        weights = read_weights(folder / WEIGHTS)
+        encoder = cls(backbone, recipe)
+        copy_weights(weights, encoder.parameters())
+        encoder._made_for = (description.backbone_sha256, description.backbone_dtype)
+        return encoder
+
+    def start_from(self, folder: Path) -> None:
+        """Take over the weights of a saved encoder, which must be of the same shape and for the same backbone.
+
+        Raises:
+            ValueError: as `load`.
+        """
+        read_description(folder).refuse_other_backbone(self.backbone)
+        copy_weights(read_weights(folder / WEIGHTS), self.parameters())
+        self._encoder_id = None
+
+    def save(self, folder: Path) -> Description:
+        """Write the encoder: LoRA, Q-Former, recipe, and which backbone it belongs to. Returns the description."""
+        sha256, dtype = self.made_for
+        report = self.parameter_report()
+        described = Description(
+            recipe=asdict(self.recipe),
+            backbone=self.backbone.name,
+            backbone_sha256=sha256,
+            backbone_dtype=dtype,
+            parameters=dict(report),
+            parameter_share=parameter_share(report),
+        )
+        return write_checkpoint(folder, self.parameters(), described)
+
+    def __repr__(self) -> str:
+        m, d = self.recipe.num_vectors, self.backbone.width
+        return (
+            f"MemoryEncoder on {self.backbone.name!r}: {m} vectors of width {d} an item; "
+            f"{parameter_share(self.parameter_report())}"
+        )
+
+    @property
+    def made_for(self) -> tuple[str, str]:
+        """The hash and the number type of the backbone's weights, as they were when the encoder was made or loaded."""
+        if self._made_for is None:
+            self._made_for = self.backbone.base_weights_sha256(), str(self.backbone.model.dtype).removeprefix("torch.")
+        return self._made_for
+
+    @property
+    def encoder_id(self) -> str:
+        """A hash of recipe, backbone and own weights. It is known once, and anew after training was switched on."""
+        if self._encoder_id is None or self.qformer.training:
+            recipe = json.dumps(asdict(self.recipe), sort_keys=True)
+            self._encoder_id = weights_id(self.parameters(), recipe, self.made_for[0])
+        return self._encoder_id
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The encoder's own parameters by name: LoRA and Q-Former, never the backbone's."""
@@ -80,13 +176,14 @@ class MemoryEncoder:
 
     def set_trainable(self, trainable: bool) -> None:
         """Switch gradients (and LoRA dropout) of the encoder's own parameters; the backbone's stay off."""
+        self._encoder_id = None
         self.backbone.model.requires_grad_(False).train(trainable)
         self.qformer.train(trainable)
         for parameter in self.parameters().values():
             parameter.requires_grad_(trainable)
 
     def parameter_report(self) -> Mapping[str, int]:
-        """Counts that a parameter share can be stated from, its denominator named."""
+        """Counts that a parameter share can be stated from (see `parameters.parameter_share`)."""
         own = self.parameters()
         backbone = sum(weight.numel() for name, weight in self.backbone.model.named_parameters() if "lora_" not in name)
         return {
@@ -95,35 +192,101 @@ class MemoryEncoder:
             "backbone": backbone,
         }
 
-    def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
-        """Encode items, each alone, with gradients where they are switched on: memory_BMD."""
-        conversations = [self.prompts.item_conversation(item) for item in items]
-        tokens = self.backbone.tokenize(conversations, generation=False, max_image_pixels=self.recipe.max_image_pixels)
-        with self.backbone.adapter(True):
-            hidden_BTD = self.backbone.hidden(self.backbone.embed(tokens))
-        return self.qformer(hidden_BTD, tokens.mask_BL)
-
-    def empty_memory(self) -> Tensor:
-        """What the Q-Former says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
-        nothing = torch.zeros(1, 0, self.backbone.width, device=self.backbone.device, dtype=self.backbone.model.dtype)
-        with torch.inference_mode():
-            return self.qformer(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]
-
-    def encode(self, items: Sequence[KnowledgeItem]) -> Tensor:
-        """Encode one batch of items without gradients: memory_BMD, in the backbone's dtype."""
-        with torch.inference_mode():
-            return self.memory(items)
+    def reading(self) -> AbstractContextManager[None]:
+        return self.backbone.adapter(True)
 
     def answer(
+        self,
+        questions: Iterable[Question],
+        bank: Bank,
+        *,
+        k: int | None = None,
+        item_ids: Sequence[Sequence[str]] | None = None,
+        same_language: bool = True,
+        max_new_tokens: int = 64,
+        decoding: Decoding = GREEDY,
+        batch_size: int = 8,
+    ) -> list[Answer]:
+        """Answer questions through the frozen reader, with the memory of items in front of each.
+
+        Shown are the `k` items whose pictures are nearest to the question's (`same_language`: among those in its
+        language), or the items that `item_ids` names for each question, in that order.
+
+        Raises:
+            ValueError: the bank is another encoder's, neither or both of `k` and `item_ids` are given, or a search is
+                not possible (see `Bank.search`).
+            KeyError: an item is not in the bank.
+        """
+        bank.refuse_other_encoder(self.encoder_id)
+        asked = list(questions)
+        if (k is None) == (item_ids is None):
+            raise ValueError("say how many items to find (k=...) or which ones to show (item_ids=...): one of the two")
+        if item_ids is not None and len(item_ids) != len(asked):
+            raise ValueError(f"{len(item_ids)} lists of item ids for {len(asked)} questions; expected one a question")
+        answers: list[Answer] = []
+        with tqdm(total=len(asked), desc="answer", unit="question") as bar:
+            for batch in batches(asked, batch_size):
+                if item_ids is not None:
+                    given = item_ids[len(answers) : len(answers) + len(batch)]
+                    shown = [Hits(tuple(ids), ()) for ids in given]
+                else:
+                    shown = self.search(batch, bank, k=k or 0, same_language=same_language)
+                answers += self._answer_shown(batch, shown, bank, max_new_tokens=max_new_tokens, decoding=decoding)
+                bar.update(len(batch))
+        return answers
+
+    def _answer_shown(
+        self,
+        questions: Sequence[Question],
+        shown: Sequence[Hits],
+        bank: Bank,
+        *,
+        max_new_tokens: int,
+        decoding: Decoding,
+    ) -> list[Answer]:
+        conversations = [self.prompts.conversation(each.question, each.image, each.language) for each in questions]
+        memories = [bank.of(hits.item_ids) for hits in shown]
+        generated = self.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
+        return [
+            Answer(
+                question_id=question.question_id,
+                item_ids=hits.item_ids,
+                scores=hits.scores,
+                memory_vectors=len(memory_KMD),
+                **asdict(said),
+            )
+            for question, hits, memory_KMD, said in zip(questions, shown, memories, generated, strict=True)
+        ]
+
+    def answer_batch(
         self,
         conversations: Sequence[Conversation],
         memories: Sequence[Tensor],
         *,
         max_new_tokens: int,
-        max_image_pixels: int | None = None,
+        decoding: Decoding = GREEDY,
     ) -> list[Generated]:
-        """Answer through the frozen reader with each question's memory (K·M, D) in front of it, greedily."""
-        with torch.inference_mode(), self.backbone.adapter(False):
-            tokens = self.backbone.tokenize(conversations, generation=True, max_image_pixels=max_image_pixels)
+        """Answer one batch of conversations through the frozen reader, each with its memory (K·M, D) in front of it."""
+        with self.inference(), self.backbone.adapter(False):
+            tokens = self.backbone.tokenize(
+                conversations, generation=True, visual_tokens=self.recipe.query_visual_tokens
+            )
             embedded = inject(self.backbone.embed(tokens), memories)
-            return self.backbone.generated(embedded, tokens, max_new_tokens=max_new_tokens)
+            return self.backbone.generated(embedded, tokens, max_new_tokens=max_new_tokens, decoding=decoding)
+
+
+def new_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:
+    """A Q-Former of the backbone's width, before any training."""
+    shape = QFormerRecipe(
+        width=backbone.width,
+        num_heads=recipe.num_heads,
+        num_vectors=recipe.num_vectors,
+        num_rounds=recipe.num_rounds,
+        initializer_range=backbone.model.config.get_text_config().initializer_range,
+        copying_start=recipe.copying_start,
+    )
+    qformer = QFormer(shape).to(backbone.device)
+    if recipe.match_embedding_norm:
+        embeddings_VD: Tensor = backbone.model.get_input_embeddings().weight  # pyright: ignore[reportAttributeAccessIssue, reportAssignmentType]
+        nn.init.constant_(qformer.norm_out.weight, float(embeddings_VD.float().pow(2).mean().sqrt()))
+    return qformer

@@ -31,6 +31,7 @@ def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:
     padded = max(lengths)
     embeds_BPD = query.embeds_BLD.new_zeros(b, padded, d)
     mask_BP = query.mask_BL.new_zeros(b, padded)
+    visual_BP = None if query.visual_BL is None else query.visual_BL.new_zeros(b, padded)
     positions_3BP = query.positions_3BL.new_zeros(3, b, padded)
     rows = []
     for row, memory in enumerate(memories):
@@ -40,4 +41,6 @@ def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:
         mask_BP[row, start:] = True
         positions_3BP[:, row, start : start + len(memory)] = torch.arange(len(memory), device=positions_3BP.device)
         positions_3BP[:, row, start + len(memory) :] = query.positions_3BL[:, row, own] + len(memory)
-    return Embedded(torch.stack(rows), mask_BP, positions_3BP)
+        if visual_BP is not None and query.visual_BL is not None:
+            visual_BP[row, start + len(memory) :] = query.visual_BL[row, own]
+    return Embedded(torch.stack(rows), mask_BP, positions_3BP, visual_BP, query.deepstack_JPD)

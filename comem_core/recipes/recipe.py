@@ -26,7 +26,8 @@ class KnowledgeRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalRecipe:
-    """Image to image, as in the paper: cosine similarity, the k nearest in rank order, no re-ranking.
+    """Image to image, as in the paper: cosine similarity, the k nearest in rank order, no re-ranking. Drafts and
+    benchmark questions then show as many of them as their own recipes say.
 
     `embedder` `backbone` is the reader's own vision tower, its visual tokens averaged in the cells of `grid`.
     """
@@ -46,6 +47,8 @@ class SynthesisRecipe:
     seeds: str = "countries-vqa"
     num_seed_questions: int = 2000
     num_asked_items: int = 60
+    # How many of the retrieved items stand in a draft's prompt, and may be trained on.
+    k: int = 3
     prompts: str = "short"
     max_new_tokens: int = 24
     seed: int = 0

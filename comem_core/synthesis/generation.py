@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.interface import Backbone
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
@@ -29,14 +30,14 @@ def ask_about(
     prompts: PromptSet,
     *,
     max_new_tokens: int,
-    max_image_pixels: int | None = None,
+    visual_tokens: VisualTokens | None = None,
 ) -> list[Question]:
     """Let the VLM write one question for each (item, kind). The item's own picture is the question's picture."""
     conversations = [
         [prompts.system_turn(), prompts.item_turn(item), prompts.ask_turn(kind, item.language)]
         for item, kind in requests
     ]
-    written = backbone.answer(conversations, max_new_tokens=max_new_tokens, max_image_pixels=max_image_pixels)
+    written = backbone.answer(conversations, max_new_tokens=max_new_tokens, visual_tokens=visual_tokens)
     return [
         Question(
             question_id=f"asked/{content_id(item.item_id, kind, prompt_hash(conversation))}",
@@ -60,12 +61,12 @@ def draft_answers(
     *,
     max_new_tokens: int,
     seed: int,
-    max_image_pixels: int | None = None,
+    visual_tokens: VisualTokens | None = None,
 ) -> list[dict[str, Any]]:
     """Answer questions with their items in the prompt (paper, data synthesis): the rows of the draft table."""
     started = time.perf_counter()
     conversations = [_conversation(asked, prompts, items=asked.items) for asked in batch]
-    answers = backbone.answer(conversations, max_new_tokens=max_new_tokens, max_image_pixels=max_image_pixels)
+    answers = backbone.answer(conversations, max_new_tokens=max_new_tokens, visual_tokens=visual_tokens)
     seconds = (time.perf_counter() - started) / len(batch)
     rows = []
     for asked, conversation, generated in zip(batch, conversations, answers, strict=True):
@@ -99,7 +100,7 @@ def answers_again(
     prompts: PromptSet,
     *,
     max_new_tokens: int,
-    max_image_pixels: int | None = None,
+    visual_tokens: VisualTokens | None = None,
 ) -> list[tuple[str, str | None]]:
     """What judging needs: each question answered without items; and those that the VLM asked itself, which have no gold
     answer, once more with their items in reverse order (None for the others)."""
@@ -109,7 +110,7 @@ def answers_again(
     texts = [
         [
             extract_answer(generated.text)
-            for generated in backbone.answer(part, max_new_tokens=max_new_tokens, max_image_pixels=max_image_pixels)
+            for generated in backbone.answer(part, max_new_tokens=max_new_tokens, visual_tokens=visual_tokens)
         ]
         if part
         else []

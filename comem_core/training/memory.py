@@ -55,7 +55,7 @@ def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) ->
     memories = [torch.cat([memory_BMD[place[item.item_id]] for item in sample.items]) for sample in batch]
     backbone, prompts = encoder.backbone, encoder.prompts
     conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
-    tokens = backbone.tokenize(conversations, generation=False, max_image_pixels=encoder.recipe.max_image_pixels)
+    tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
     with backbone.adapter(False):
         hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
         losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)

@@ -1,4 +1,4 @@
-"""Pictures on their way into a model: transparency, size and broken bytes."""
+"""Pictures on their way into a model: transparency, visual tokens and broken bytes."""
 
 import io
 import random
@@ -6,7 +6,7 @@ import random
 import pytest
 from PIL import Image
 
-from comem_core.backbone.images import decode, fit
+from comem_core.backbone.images import VisualTokens, decode, fit, grid_of, on_square
 from comem_core.worlds.countries.world import knowledge_items
 
 
@@ -36,25 +36,51 @@ def test_every_usual_mode_becomes_rgb(mode: str):
     assert (decoded.mode, decoded.size, decoded.getpixel((2, 1))) == ("RGB", (5, 3), (255, 255, 255))
 
 
-def test_the_cap_holds_and_the_aspect_is_kept():
+def test_bounds_hold_and_the_aspect_is_kept_to_within_a_visual_token():
     chance = random.Random(0)
-    for _ in range(200):
-        wide, tall, cap = chance.randint(1, 900), chance.randint(1, 900), chance.randint(400, 90_000)
-        fitted = fit(Image.new("L", (wide, tall)), cap)
-        assert fitted.width * fitted.height <= cap
-        if wide * tall <= cap:
-            assert fitted.size == (wide, tall)
-        elif min(fitted.size) > 10:
-            assert fitted.width / fitted.height == pytest.approx(wide / tall, rel=1.2 / min(fitted.size))
+    for _ in range(300):
+        size = chance.randint(1, 900), chance.randint(1, 900)
+        least = chance.randint(1, 40)
+        bounds = VisualTokens(min=least, max=chance.randint(least, 90))
+        rows, columns = grid_of(size, bounds, side=14)
+        assert bounds.min <= rows * columns <= bounds.max
+        wide, tall = size[0] / size[1] * rows, size[1] / size[0] * columns  # what each side would be beside the other
+        if min(size) * 4 > max(size) and bounds.max > least + 8:
+            assert abs(columns - wide) < 1 + wide / rows or abs(rows - tall) < 1 + tall / columns
+        if bounds.min <= size[0] * size[1] / 14**2 <= bounds.max and min(size) % 14 == max(size) % 14 == 0:
+            assert (rows, columns) == (size[1] // 14, size[0] // 14)
 
 
-def test_a_picture_without_a_cap_keeps_its_size():
-    assert decode(encoded(Image.new("RGB", (900, 700)))).size == (900, 700)
-    assert decode(encoded(Image.new("RGB", (900, 700))), max_pixels=6300).size == (90, 70)
+@pytest.mark.parametrize(
+    ("size", "bounds", "grid"),
+    [
+        ((140, 70), VisualTokens(max=64, min=16), (5, 10)),  # fits as it is
+        ((1400, 700), VisualTokens(max=64, min=16), (5, 11)),
+        ((512, 512), VisualTokens(max=64, min=16), (8, 8)),
+        ((20, 20), VisualTokens(max=64, min=16), (4, 4)),  # scaled up
+        ((18, 18), VisualTokens(max=64), (1, 1)),
+        ((4000, 1), VisualTokens(max=16), (1, 16)),  # squeezed: it cannot be narrower than one token
+        ((5, 4), VisualTokens(max=16, min=16), (4, 4)),
+        ((50, 40), VisualTokens(max=17, min=17), (1, 17)),  # a prime number has no other grid
+    ],
+)
+def test_a_picture_takes_the_nearest_grid(size: tuple[int, int], bounds: VisualTokens, grid: tuple[int, int]):
+    assert grid_of(size, bounds, side=14) == grid
+    assert fit(Image.new("L", size), bounds, side=14).size == (grid[1] * 14, grid[0] * 14)
 
 
-def test_an_extreme_shape_keeps_at_least_one_pixel():
-    assert fit(Image.new("L", (4000, 1)), 100).size == (632, 1)
+@pytest.mark.parametrize(("least", "most"), [(0, 4), (5, 4), (-1, -1)])
+def test_bounds_without_a_number_between_them_are_refused(least: int, most: int):
+    with pytest.raises(ValueError, match=f"visual tokens from {least} to {most}; expected 1 <= min <= max"):
+        VisualTokens(min=least, max=most)
+
+
+def test_a_picture_stands_in_the_middle_of_a_white_square():
+    square = on_square(Image.new("RGB", (5, 2), (0, 0, 0)))
+    assert square.size == (5, 5)
+    rows = [square.getpixel((2, row)) for row in range(5)]
+    assert rows == [(255, 255, 255), (0, 0, 0), (0, 0, 0), (255, 255, 255), (255, 255, 255)]
+    assert on_square(Image.new("RGB", (3, 3))).size == (3, 3)
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"<svg/>"])

@@ -43,9 +43,11 @@ def test_a_folder_without_a_configuration_is_no_backbone(tmp_path: Path):
         backbone_folder(str(tmp_path))
 
 
-def test_an_unknown_family_is_refused_with_the_known_ones(folder: Path):
-    with pytest.raises(ValueError, match="unknown backbone family 'llava'; expected one of qwen_vl"):
-        load_backbone(str(folder), family="llava")
+def test_a_model_of_no_known_family_is_refused_with_the_known_ones(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    known = "qwen2_vl, qwen2_5_vl, qwen3_vl, smolvlm, idefics3"
+    with pytest.raises(ValueError, match=f"holds a 'llava' model; a backbone is one of {known}"):
+        load_backbone(str(tmp_path))
 
 
 def test_the_fingerprint_changes_with_any_byte_of_what_decides_an_answer(folder: Path, tmp_path: Path):

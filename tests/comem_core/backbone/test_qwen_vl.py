@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from comem_core.backbone.conversation import Turn
+from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import Question
@@ -38,24 +39,29 @@ def logits_of(backbone: QwenVL, conversations: list[list[Turn]]) -> list[Tensor]
     return [logits_LV[mask_L] for logits_LV, mask_L in zip(logits_BLV, tokens.mask_BL, strict=True)]
 
 
-@pytest.mark.parametrize("cap", [None, 3000, 2000, 1024, 256])
+@pytest.mark.parametrize("cap", [None, 11, 7, 4, 1])
 def test_visual_tokens_never_exceed_the_cap_and_the_aspect_is_kept(backbone: QwenVL, cap: int | None):
-    chance, pixels_of_a_token = random.Random(0), 16 * 16
-    largest = min(cap or 3600, 3600)
+    chance, bounds = random.Random(0), None if cap is None else VisualTokens(max=cap)
     for _ in range(40):
         wide, tall = chance.randint(60, 400), chance.randint(60, 400)
         if not 1 / 3 < wide / tall < 3:
             continue
-        tokens = backbone.tokenize([[Turn("user", (png(wide, tall),))]], generation=False, max_image_pixels=cap)
+        tokens = backbone.tokenize([[Turn("user", (png(wide, tall),))]], generation=False, visual_tokens=bounds)
         num_visual = int((tokens.ids_BL == backbone.model.config.image_token_id).sum())
         _, down, across = (tokens.images["image_grid_thw"][0] // torch.tensor([1, 2, 2])).tolist()
         assert num_visual == down * across
-        assert 1 <= num_visual * pixels_of_a_token <= largest
+        assert 1 <= num_visual <= (cap or 14)  # the processor's own bound of 3600 pixels is 14 tokens
         assert abs(across - down * wide / tall) < 1 + wide / tall  # within one visual token on either side
 
 
+def test_a_cap_beyond_the_processors_own_bound_leaves_that_in_force(backbone: QwenVL):
+    conversation = [Turn("user", (png(400, 400),))]
+    wide = backbone.tokenize([conversation], generation=False, visual_tokens=VisualTokens(max=500, min=100))
+    assert int((wide.ids_BL == backbone.model.config.image_token_id).sum()) == 14
+
+
 def test_a_small_picture_becomes_at_least_one_visual_token(backbone: QwenVL):
-    tokens = backbone.tokenize([[Turn("user", (png(3, 3),))]], generation=False, max_image_pixels=256)
+    tokens = backbone.tokenize([[Turn("user", (png(3, 3),))]], generation=False, visual_tokens=VisualTokens(max=1))
     assert int((tokens.ids_BL == backbone.model.config.image_token_id).sum()) == 1
 
 

@@ -26,7 +26,7 @@ def askings(
     """One question under four conditions."""
     item_ids = tuple(item.item_id for item in items[:2])
     nothing = torch.zeros(0, encoder.backbone.width)
-    memory = encoder.encode(items[:2]).flatten(0, 1)
+    memory = encoder.encode_batch(items[:2]).flatten(0, 1)
     empty = torch.cat([encoder.empty_memory()] * 2)
     shown: dict[str, tuple[tuple[KnowledgeItem, ...], tuple[str, ...], torch.Tensor]] = {
         "none": ((), (), nothing),

@@ -22,7 +22,9 @@ Questions = tuple[Question, ...]
 NewEncoder = Callable[..., MemoryEncoder]
 
 
-def train_a_little(encoder: MemoryEncoder, items: Items, questions: Questions, *, num_steps: int = 3) -> None:
+def train_a_little(
+    encoder: MemoryEncoder, items: Items, questions: Questions, *, num_steps: int = 3, learning_rate: float = 1e-2
+) -> None:
     samples = [
         TrainingSample(
             sample_id=each.question_id,
@@ -35,7 +37,8 @@ def train_a_little(encoder: MemoryEncoder, items: Items, questions: Questions, *
         for each in questions[:3]
     ]
     recipe = TrainingRecipe(
-        encoder=encoder.recipe, optimizer=OptimizerRecipe(num_steps=num_steps, batch_size=3, learning_rate=1e-2)
+        encoder=encoder.recipe,
+        optimizer=OptimizerRecipe(num_steps=num_steps, batch_size=3, learning_rate=learning_rate),
     )
     Training(AnswerFromMemory(encoder, recipe, samples), recipe.optimizer).run(lambda report: None)
     encoder.set_trainable(False)
@@ -44,7 +47,9 @@ def train_a_little(encoder: MemoryEncoder, items: Items, questions: Questions, *
 def base_hashes(backbone: Backbone) -> dict[str, str]:
     """The hash of every weight and buffer that is not of a LoRA, by the name it has without a LoRA."""
     return {
-        name.replace(".base_layer", ""): hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+        name.replace(".base_layer", ""): hashlib.sha256(
+            tensor.contiguous().view(torch.uint8).numpy().tobytes()
+        ).hexdigest()
         for name, tensor in backbone.model.state_dict().items()
         if "lora_" not in name
     }
@@ -53,29 +58,29 @@ def base_hashes(backbone: Backbone) -> dict[str, str]:
 def logits_of(backbone: Backbone, questions: Questions) -> Tensor:
     conversations = [prompt_set("short").conversation(each.question, each.image, each.language) for each in questions]
     with torch.inference_mode(), backbone.adapter(False):
-        tokens = backbone.tokenize(conversations, generation=True, max_image_pixels=None)
+        tokens = backbone.tokenize(conversations, generation=True)
         return backbone.logits(backbone.hidden(backbone.embed(tokens)))
 
 
 def test_a_batch_of_items_is_encoded_as_one_at_a_time(encoder: MemoryEncoder, items: Items):
-    together_BMD = encoder.encode(items)
+    together_BMD = encoder.encode_batch(items)
     assert together_BMD.shape == (6, 8, 64)
     for row, item in enumerate(items):
-        torch.testing.assert_close(encoder.encode([item])[0], together_BMD[row], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(encoder.encode_batch([item])[0], together_BMD[row], rtol=1e-4, atol=1e-4)
     assert min(torch.pdist(together_BMD.flatten(1)).tolist()) > 0.1
 
 
 def test_a_memory_depends_on_picture_text_and_language_of_its_item_alone(encoder: MemoryEncoder, items: Items):
     first, second = items[0], items[1]
-    plain_MD = encoder.encode([first])[0]
+    plain_MD = encoder.encode_batch([first])[0]
     for changed in (
         replace(first, image=second.image),
         replace(first, text=second.text),
         replace(first, language=second.language),
     ):
-        assert (encoder.encode([changed])[0] - plain_MD).abs().max() > 1e-3
+        assert (encoder.encode_batch([changed])[0] - plain_MD).abs().max() > 1e-3
     renamed = replace(first, title="another", source="another", licence="another", entity_id="another")
-    assert torch.equal(encoder.encode([renamed])[0], plain_MD)
+    assert torch.equal(encoder.encode_batch([renamed])[0], plain_MD)
 
 
 def test_lora_is_on_every_linear_layer_but_the_head_in_language_model_and_vision_tower(
@@ -95,11 +100,11 @@ def test_with_the_lora_off_the_model_is_bit_for_bit_what_it_was_before(
     before = logits_of(backbone, questions[:3])
     encoder = new_encoder()
     assert torch.equal(logits_of(encoder.backbone, questions[:3]), before)
-    untrained = encoder.encode(items[:1])
+    untrained = encoder.encode_batch(items[:1])
     train_a_little(encoder, items, questions)
-    encoder.encode(items[:1])  # leaves the LoRA on
+    encoder.encode_batch(items[:1])  # leaves the LoRA on
     assert torch.equal(logits_of(encoder.backbone, questions[:3]), before)
-    assert not torch.equal(encoder.encode(items[:1]), untrained)
+    assert not torch.equal(encoder.encode_batch(items[:1]), untrained)
     conversation = prompt_set("short").conversation(questions[0].question, questions[0].image, "en")
     assert encoder.backbone.answer([conversation], max_new_tokens=5) == backbone.answer(
         [conversation], max_new_tokens=5
@@ -109,9 +114,9 @@ def test_with_the_lora_off_the_model_is_bit_for_bit_what_it_was_before(
 def test_pictures_are_embedded_for_retrieval_by_the_untouched_vision_tower(
     backbone: QwenVL, encoder: MemoryEncoder, items: Items
 ):
-    encoder.encode(items[:1])  # leaves the LoRA on
+    encoder.encode_batch(items[:1])  # leaves the LoRA on
     pictures = [item.image for item in items[:3]]
-    adapted = encoder.backbone.pooled_images(pictures, max_image_pixels=None)
+    adapted = encoder.backbone.pooled_images(pictures)
     assert torch.equal(adapted, backbone.pooled_images(pictures))
 
 
@@ -127,6 +132,23 @@ def test_training_leaves_every_base_weight_and_changes_every_weight_of_lora_and_
     assert encoder.backbone.base_weights_sha256() == name
     unchanged = [name for name, weight in encoder.parameters().items() if torch.equal(weight, start[name])]
     assert unchanged == []
+
+
+def test_on_a_bfloat16_backbone_the_papers_small_steps_are_not_lost_to_rounding(
+    new_backbone: Callable[[], QwenVL], items: Items, questions: Questions
+):
+    half = new_backbone()
+    half.model.bfloat16()
+    encoder = MemoryEncoder(half, EncoderRecipe(num_heads=4, lora_rank=4))
+    assert {weight.dtype for weight in encoder.parameters().values()} == {torch.float32}
+    norm = encoder.parameters()["qformer.norm_out.weight"]  # starts at ones, where bfloat16 has steps of 0.4 %
+    before, hashes = norm.detach().clone(), base_hashes(half)
+    train_a_little(encoder, items, questions, learning_rate=5e-5)
+    moved = (norm.detach() - before).abs()
+    assert 0 < float(moved.max()) < 1e-3
+    assert float((moved > 0).float().mean()) > 0.9
+    assert base_hashes(half) == hashes
+    assert encoder.encode_batch(items[:1]).dtype == torch.bfloat16
 
 
 def test_one_changed_bit_of_the_base_changes_its_name(new_backbone: Callable[[], QwenVL]):
@@ -172,22 +194,22 @@ def test_the_empty_memory_is_what_the_qformer_says_of_nothing(encoder: MemoryEnc
         torch.testing.assert_close(
             encoder.qformer(hidden_BTD, torch.zeros(1, 5, dtype=torch.bool))[0], empty_MD, rtol=1e-5, atol=1e-5
         )
-    assert (encoder.encode(items[:1])[0] - empty_MD).abs().max() > 1e-3
+    assert (encoder.encode_batch(items[:1])[0] - empty_MD).abs().max() > 1e-3
 
 
 def test_memory_can_start_at_the_norm_of_token_embeddings(backbone: QwenVL, new_encoder: NewEncoder, items: Items):
     embeddings_VD: Any = backbone.model.get_input_embeddings().weight
     embedding_norm = float(embeddings_VD.norm(dim=-1).square().mean().sqrt())
-    matched = new_encoder(match_embedding_norm=True).encode(items[:2])
+    matched = new_encoder(match_embedding_norm=True).encode_batch(items[:2])
     assert matched.norm(dim=-1).flatten().tolist() == pytest.approx([embedding_norm] * 16, rel=0.05)
-    plain = new_encoder().encode(items[:2])
+    plain = new_encoder().encode_batch(items[:2])
     assert plain.norm(dim=-1).flatten().tolist() == pytest.approx([8.0] * 16, rel=0.05)
 
 
 def test_an_encoder_starts_the_same_from_the_same_seed_and_differently_from_another(
     new_encoder: NewEncoder, items: Items
 ):
-    first, again, other = (new_encoder(seed=seed).encode(items[:1]) for seed in (3, 3, 4))
+    first, again, other = (new_encoder(seed=seed).encode_batch(items[:1]) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -27,12 +27,12 @@ def conversations_of(questions: Sequence[Question]) -> list[Conversation]:
 
 
 def tokens_of(backbone: Backbone, questions: Sequence[Question]) -> Tokens:
-    return backbone.tokenize(conversations_of(questions), generation=True, max_image_pixels=None)
+    return backbone.tokenize(conversations_of(questions), generation=True)
 
 
 def different_memories(encoder: MemoryEncoder, items: Items) -> list[Tensor]:
     """The memories of 0, 1, 2 and 3 items."""
-    memory_BMD = encoder.encode(items[:3])
+    memory_BMD = encoder.encode_batch(items[:3])
     return [memory_BMD[:count].reshape(-1, memory_BMD.shape[-1]) for count in range(4)]
 
 
@@ -126,9 +126,9 @@ def test_a_batch_of_questions_with_different_numbers_of_items_answers_as_one_at_
             hidden_PD = backbone.hidden(alone)[0]
             torch.testing.assert_close(hidden_BPD[row, together.mask_BL[row]], hidden_PD, rtol=1e-4, atol=1e-4)
     conversations = conversations_of(questions[:4])
-    at_once = encoder.answer(conversations, memories, max_new_tokens=8)
+    at_once = encoder.answer_batch(conversations, memories, max_new_tokens=8)
     one_by_one = [
-        encoder.answer([conversation], [memory], max_new_tokens=8)[0]
+        encoder.answer_batch([conversation], [memory], max_new_tokens=8)[0]
         for conversation, memory in zip(conversations, memories, strict=True)
     ]
     assert at_once == one_by_one
@@ -153,10 +153,10 @@ def test_decoding_with_the_cache_continues_right_behind_the_query(
 def test_positions_left_by_an_earlier_answer_do_not_leak_into_the_next(encoder: MemoryEncoder, questions: Questions):
     conversations = conversations_of(questions[:2])
     nothing = torch.zeros(0, encoder.backbone.width)
-    first = encoder.answer(conversations[:1], [nothing], max_new_tokens=8)
-    encoder.answer(conversations[1:], [torch.randn(40, encoder.backbone.width)], max_new_tokens=8)
+    first = encoder.answer_batch(conversations[:1], [nothing], max_new_tokens=8)
+    encoder.answer_batch(conversations[1:], [torch.randn(40, encoder.backbone.width)], max_new_tokens=8)
     encoder.backbone.answer([[Turn("user", ("Hello",))]], max_new_tokens=4)
-    assert encoder.answer(conversations[:1], [nothing], max_new_tokens=8) == first
+    assert encoder.answer_batch(conversations[:1], [nothing], max_new_tokens=8) == first
 
 
 def test_an_empty_memory_is_no_memory(encoder: MemoryEncoder, questions: Questions):
@@ -168,13 +168,15 @@ def test_an_empty_memory_is_no_memory(encoder: MemoryEncoder, questions: Questio
     assert torch.equal(injected.mask_BL, query.mask_BL)
     assert torch.equal(injected.embeds_BLD[query.mask_BL], query.embeds_BLD[query.mask_BL])
     assert torch.equal(injected.positions_3BL[:, query.mask_BL], query.positions_3BL[:, query.mask_BL])
-    assert encoder.answer(conversations, nothing, max_new_tokens=6) == backbone.answer(conversations, max_new_tokens=6)
+    assert encoder.answer_batch(conversations, nothing, max_new_tokens=6) == backbone.answer(
+        conversations, max_new_tokens=6
+    )
 
 
 def test_memory_vectors_are_no_prompt_tokens(encoder: MemoryEncoder, items: Items, questions: Questions):
     conversations = conversations_of(questions[:2])
-    memory = encoder.encode(items[:2]).flatten(0, 1)
-    with_memory = encoder.answer(conversations, [memory, memory], max_new_tokens=2)
+    memory = encoder.encode_batch(items[:2]).flatten(0, 1)
+    with_memory = encoder.answer_batch(conversations, [memory, memory], max_new_tokens=2)
     without = encoder.backbone.answer(conversations, max_new_tokens=2)
     assert [each.prompt_tokens for each in with_memory] == [each.prompt_tokens for each in without]
 

@@ -1,15 +1,36 @@
-"""A bank of memories: what is put in comes out in the order asked, and nothing else does."""
+"""A bank of memories: what is put in comes out in the order asked, is found by its picture, and survives a file."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from comem_core.memory.bank import Bank, from_bytes, to_bytes
+from comem_core.memory.bank import Bank, Picture, from_bytes, to_bytes
+
+PICTURES = [
+    Picture(np.array([1, 0], dtype=np.float32), "en"),
+    Picture(np.array([0, 1], dtype=np.float32), "en"),
+    Picture(np.array([0, 1], dtype=np.float32), "es"),
+]
 
 
-def small_bank() -> Bank:
-    bank = Bank(encoder_id="encoder", num_vectors=2, width=4)
+def small_bank(encoder_id: str = "encoder") -> Bank:
+    bank = Bank(encoder_id=encoder_id, num_vectors=2, width=4)
     bank.put(["a", "b", "c"], torch.arange(24.0).view(3, 2, 4))
     return bank
+
+
+def searched_bank(encoder_id: str = "encoder") -> Bank:
+    bank = Bank(encoder_id=encoder_id, num_vectors=2, width=4, dtype=torch.bfloat16, grid=(1, 2))
+    bank.put(["a", "b", "c"], torch.arange(24.0).view(3, 2, 4), pictures=PICTURES)
+    return bank
+
+
+def found(bank: Bank, *query: float, k: int = 3, language: str | None = None) -> tuple[str, ...]:
+    [hits] = bank.search(np.array([query], dtype=np.float32), k=k, languages=None if language is None else [language])
+    return hits.item_ids
 
 
 def test_memories_come_in_the_order_asked_one_behind_the_other():
@@ -31,10 +52,12 @@ def test_a_removed_item_is_gone_and_named_when_asked_for():
     bank = small_bank()
     bank.remove(["b"])
     assert len(bank) == 2
+    assert "b" not in bank
     with pytest.raises(KeyError, match="1 of 2 items are not in this bank, first b"):
         bank.of(["a", "b"])
     with pytest.raises(KeyError, match="b"):
-        bank.remove(["b"])
+        bank.remove(["a", "b"])
+    assert "a" in bank
 
 
 def test_a_bank_keeps_its_own_copy_of_what_it_was_given():
@@ -50,6 +73,97 @@ def test_memory_of_another_shape_is_refused(shape: tuple[int, ...]):
         small_bank().put(["d"], torch.zeros(shape))
 
 
+def test_the_nearest_pictures_are_found_best_first_in_one_language_or_in_all():
+    bank = searched_bank()
+    assert found(bank, 0.2, 1.0) == ("b", "c", "a")
+    assert found(bank, 0.2, 1.0, language="en") == ("b", "a")
+    assert found(bank, 0.2, 1.0, k=1, language="es") == ("c",)
+
+
+def test_a_search_sees_what_was_put_replaced_and_removed_since_the_last_one():
+    bank = searched_bank()
+    assert found(bank, 1, 0, k=1) == ("a",)
+    bank.put(["d"], torch.zeros(1, 2, 4), pictures=[Picture(np.array([9, 0.1], dtype=np.float32), "en")])
+    bank.put(["a"], torch.zeros(1, 2, 4), pictures=[PICTURES[1]])
+    assert found(bank, 1, 0, k=1) == ("d",)
+    bank.remove(["d", "c"])
+    assert found(bank, 1, 0) == ("a", "b")
+
+
+def test_a_bank_takes_pictures_exactly_where_it_is_searched():
+    with pytest.raises(ValueError, match="is searched by pictures, and none were given"):
+        searched_bank().put(["d"], torch.zeros(1, 2, 4))
+    with pytest.raises(ValueError, match=r"is not searched \(its grid is None\), but pictures were given"):
+        small_bank().put(["d"], torch.zeros(1, 2, 4), pictures=PICTURES[:1])
+    with pytest.raises(ValueError, match="2 pictures for 1 items"):
+        searched_bank().put(["d"], torch.zeros(1, 2, 4), pictures=PICTURES[:2])
+    with pytest.raises(ValueError, match="holds no pictures to search; say which items to show"):
+        found(small_bank(), 1, 0)
+    with pytest.raises(ValueError, match="this bank is empty"):
+        found(Bank(encoder_id="encoder", num_vectors=2, width=4, grid=(1, 2)), 1, 0)
+
+
+def test_a_bank_takes_in_another_of_its_encoder_and_refuses_vectors_of_a_different_one():
+    bank, other = searched_bank(), searched_bank()
+    bank.remove(["b", "c"])
+    other.put(["a"], -torch.ones(1, 2, 4), pictures=[PICTURES[2]])
+    bank.merge(other)
+    assert len(bank) == 3
+    assert bank.of(["a"]).tolist() == [[-1.0] * 4] * 2
+    assert found(bank, 0, 1, language="es") == ("a", "c")
+    with pytest.raises(ValueError, match="holds vectors of encoder encoder, but encoder stranger was given"):
+        bank.merge(searched_bank("stranger"))
+    with pytest.raises(ValueError, match=r"in a grid \(1, 2\) here, but in None in the other"):
+        bank.merge(small_bank())
+
+
+@pytest.mark.parametrize("make", [small_bank, searched_bank])
+def test_a_saved_bank_comes_back_whole(make: type[Bank], tmp_path: Path):
+    bank: Bank = make()
+    bank.save(tmp_path / "new" / "bank.safetensors")
+    loaded = Bank.load(tmp_path / "new" / "bank.safetensors")
+    assert repr(loaded) == repr(bank)
+    assert list(loaded.memories) == ["a", "b", "c"]
+    assert torch.equal(loaded.of(["c", "a"]), bank.of(["c", "a"]))
+    assert loaded.of(["a"]).dtype == bank.dtype
+    if bank.grid is not None:
+        assert found(loaded, 0.2, 1.0, language="en") == ("b", "a")
+    loaded.remove(["a"])
+    loaded.merge(bank)
+    assert len(loaded) == 3
+
+
+def test_an_empty_bank_can_be_saved(tmp_path: Path):
+    Bank(encoder_id="encoder", num_vectors=2, width=4, grid=(3, 4)).save(tmp_path / "bank")
+    loaded = Bank.load(tmp_path / "bank")
+    assert (len(loaded), loaded.grid, loaded.num_vectors, loaded.width) == (0, (3, 4), 2, 4)
+
+
+def test_saving_replaces_a_bank_and_leaves_nothing_beside_it(tmp_path: Path):
+    small_bank().save(tmp_path / "bank")
+    searched_bank().save(tmp_path / "bank")
+    assert [path.name for path in tmp_path.iterdir()] == ["bank"]
+    assert Bank.load(tmp_path / "bank").grid == (1, 2)
+
+
+def test_what_is_no_bank_or_half_of_one_is_refused_by_its_name(tmp_path: Path):
+    path = tmp_path / "bank"
+    with pytest.raises(ValueError, match=f"there is no bank {re.escape(str(path))}"):
+        Bank.load(path)
+    small_bank().save(path)
+    whole = path.read_bytes()
+    for damaged in (
+        whole[:-10],
+        whole[:20],
+        b"",
+        b"no safetensors at all",
+        whole.replace(b"encoder_id", b"encoder__d"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is no bank, or only a part of one"):
+            Bank.load(path)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_memory_survives_the_way_through_bytes(dtype: torch.dtype):
     memory_MD = torch.randn(8, 64, requires_grad=True).to(dtype)
@@ -59,7 +173,8 @@ def test_memory_survives_the_way_through_bytes(dtype: torch.dtype):
     assert to_bytes(from_bytes(raw, num_vectors=8)) == raw
 
 
-def test_memory_in_half_precision_is_kept_in_full():
+def test_memory_is_kept_in_the_banks_number_type():
     bank = Bank(encoder_id="encoder", num_vectors=2, width=4)
     bank.put(["a"], torch.ones(1, 2, 4, dtype=torch.bfloat16))
-    assert bank.of(["a"]).dtype == torch.float32
+    assert bank.of(["a"]).dtype == bank.of([]).dtype == torch.float32
+    assert searched_bank().of(["a"]).dtype == searched_bank().of([]).dtype == torch.bfloat16

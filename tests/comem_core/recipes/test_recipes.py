@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import CONDITIONS
 from comem_core.recipes import RECIPES, recipe_named
-from comem_core.recipes.recipe import Recipe
+from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.training.pretraining import PretrainingRecipe
 
@@ -101,6 +102,35 @@ def test_a_limit_beyond_the_recipe_changes_nothing():
 def test_a_limit_below_one_is_refused(limit: int):
     with pytest.raises(ValueError, match=f"limit is {limit}; expected at least 1 question"):
         recipe_named("tiny_cpu", limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("comem_qwen25_vl_7b", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        ("comem_qwen2_vl_7b", "Qwen/Qwen2-VL-7B-Instruct"),
+    ],
+)
+def test_the_papers_recipes_are_the_papers(name: str, backbone: str):
+    recipe = recipe_named(name)
+    encoder, optimizer = recipe.training.encoder, recipe.training.optimizer
+    assert recipe.backbone == BackboneRecipe(family="qwen_vl", name=backbone, dtype="bfloat16")
+    assert (encoder.lora_rank, encoder.lora_alpha, encoder.lora_dropout) == (16, 32, 0.05)
+    assert (encoder.num_vectors, encoder.num_rounds, encoder.num_heads) == (8, 8, 16)
+    assert not (encoder.match_embedding_norm or encoder.copying_start or recipe.training.start)
+    assert encoder.item_visual_tokens == VisualTokens(min=16, max=64)
+    assert (recipe.synthesis.k, recipe.training.items_per_sample, recipe.evaluation.k) == (3, 3, 10)
+    assert recipe.retrieval.k >= recipe.evaluation.k
+    assert (optimizer.learning_rate, optimizer.weight_decay, optimizer.betas) == (5e-5, 0.1, (0.9, 0.999))
+    assert (optimizer.warmup_ratio, optimizer.gradient_clip) == (0.03, 3.0)
+    assert optimizer.num_steps * optimizer.batch_size == 15_600
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_part_of_a_recipe_asks_for_more_items_than_are_retrieved(name: str):
+    recipe = recipe_named(name)
+    assert recipe.training.items_per_sample <= recipe.synthesis.k <= recipe.retrieval.k
+    assert recipe.evaluation.k <= recipe.retrieval.k
 
 
 def test_the_defaults_are_the_papers():

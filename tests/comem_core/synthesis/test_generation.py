@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
@@ -112,6 +113,6 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
 
 def test_a_cap_on_pictures_shortens_the_prompt(backbone: QwenVL, asked: list[Asked]):
     [wide] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0)
-    [narrow] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0, max_image_pixels=600)
+    [narrow] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0, visual_tokens=VisualTokens(max=2))
     assert narrow["prompt_tokens"] < wide["prompt_tokens"]
     assert narrow["prompt_hash"] == wide["prompt_hash"]

@@ -100,7 +100,7 @@ def test_the_supervised_tokens_are_the_answer_its_end_token_and_its_newline(
     conversations = [
         prompts.conversation(each.question, each.image, each.language, answer=each.answer) for each in samples
     ]
-    tokens = backbone.tokenize(conversations, generation=False, max_image_pixels=None)
+    tokens = backbone.tokenize(conversations, generation=False)
     tokenizer = backbone.tokenizer
     for ids, mask, sample in zip(tokens.ids_BL, tokens.answer_BL, samples, strict=True):
         expected = tokenizer(f"{sample.answer}<|im_end|>\n", add_special_tokens=False)["input_ids"]
@@ -120,8 +120,8 @@ def test_the_loss_is_the_mean_over_supervised_tokens_of_what_the_reader_says_of_
     for sample in samples:
         prompts, backbone = encoder.prompts, encoder.backbone
         conversation = prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
-        tokens = backbone.tokenize([conversation], generation=False, max_image_pixels=None)
-        memory = torch.cat([encoder.encode([item])[0] for item in sample.items])
+        tokens = backbone.tokenize([conversation], generation=False)
+        memory = torch.cat([encoder.encode_batch([item])[0] for item in sample.items])
         with torch.inference_mode(), backbone.adapter(False):
             logits_PV = backbone.logits(backbone.hidden(inject(backbone.embed(tokens), [memory])))[0]
         for place in tokens.answer_BL[0].nonzero().flatten().tolist():
@@ -137,7 +137,7 @@ def test_losses_are_the_same_whether_memory_stands_in_front_or_not(
 ):
     backbone, sample = encoder.backbone, samples[0]
     conversation = encoder.prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
-    tokens = backbone.tokenize([conversation], generation=False, max_image_pixels=None)
+    tokens = backbone.tokenize([conversation], generation=False)
     hidden_BLD = torch.randn(1, tokens.ids_BL.shape[1], backbone.width)
     plain_S, _, right_S = token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
     longer_BLD = torch.cat([torch.randn(1, 16, backbone.width), hidden_BLD], dim=1)

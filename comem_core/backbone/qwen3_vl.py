@@ -1,0 +1,45 @@
+"""Qwen3-VL behind the interface: as Qwen2.5-VL, but early layers of the language model take picture features too.
+
+Shapes as in `interface`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import ProcessorMixin
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+
+from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.qwen_vl import QwenVL, without_videos
+
+
+class Qwen3VL(QwenVL):
+    """A Qwen3-VL model."""
+
+    PROCESSORS: Mapping[str, type[ProcessorMixin]] = {"qwen3_vl": without_videos(Qwen3VLProcessor)}
+
+    def embed(self, tokens: Tokens, features: Sequence[Tensor] | None = None) -> Embedded:
+        if "pixel_values" not in tokens.images:
+            return super().embed(tokens)
+        if features is not None:
+            raise ValueError("Qwen3-VL adds features of pictures in early layers too; call embed(tokens) without them")
+        seen = self.see(tokens.images)
+        deepstack_JPD = torch.stack([torch.cat(list(level)) for level in seen.deepstack_features])
+        embedded = super().embed(tokens, seen.pooler_output)
+        return replace(embedded, visual_BL=self.visual_mask(tokens), deepstack_JPD=deepstack_JPD)
+
+    def inputs(self, embedded: Embedded) -> dict[str, Any]:
+        if embedded.deepstack_JPD is None or embedded.visual_BL is None:
+            return super().inputs(embedded)
+        # The class takes features for early layers only beside those of the input, and finds their places by the
+        # embedding of the picture mark: so that is put back, and the class puts the same features in again.
+        mark_D = self.model.get_input_embeddings()(torch.tensor(self.processor.image_token_id, device=self.device))
+        visual: Any = (embedded.embeds_BLD[embedded.visual_BL],)
+        levels: Any = [(level_PD,) for level_PD in embedded.deepstack_JPD]
+        seen = BaseModelOutputWithDeepstackFeatures(pooler_output=visual, deepstack_features=levels)
+        embeds_BLD = torch.where(embedded.visual_BL[..., None], mark_D, embedded.embeds_BLD)
+        return super().inputs(replace(embedded, embeds_BLD=embeds_BLD)) | {"mm_encoder_outputs": {"image": seen}}

@@ -1,0 +1,59 @@
+"""Language models that see no pictures, as readers: the Qwen2.5 class, and Llama models that speak ChatML (SmolLM2).
+
+Shapes as in `interface`. Positions run on one axis.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from comem_core.backbone.conversation import Conversation
+from comem_core.backbone.interface import Reader, Tokens
+from comem_core.backbone.markup import chatml
+
+MODEL_TYPES = ("qwen2", "llama")
+
+
+class TextModel(Reader):
+    """A text-only language model and its tokenizer."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str):
+        super().__init__(model, tokenizer, chatml(tokenizer, ()), name)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
+        """Load model and tokenizer from a local folder, or by name from the hub's cache.
+
+        Raises:
+            ValueError: the folder holds another kind of model, or its tokenizer does not speak ChatML.
+        """
+        kind = AutoConfig.from_pretrained(name_or_path).model_type
+        if kind not in MODEL_TYPES:
+            raise ValueError(
+                f"{name_or_path} is a {kind!r} model; a text-only reader is one of {', '.join(MODEL_TYPES)}"
+            )
+        model: Any = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=dtype)
+        return cls(model.to(device), AutoTokenizer.from_pretrained(name_or_path), str(name_or_path))
+
+    def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+        """Run the real tokenizer and chat template.
+
+        Raises:
+            ValueError: a conversation holds a picture.
+        """
+        texts = []
+        for row, conversation in enumerate(conversations):
+            messages, images = self.markup.messages(conversation)
+            if images:
+                raise ValueError(
+                    f"conversation {row} holds a picture, and {self.name} sees none: leave it out "
+                    "(`without_pictures`), or encode it as an item without text and put its memory in front"
+                )
+            # Templates of text-only models take a turn's words as one string.
+            plain = [each | {"content": "".join(part["text"] for part in each["content"])} for each in messages]
+            texts.append(self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generation))
+        batch = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt").to(self.device)
+        return self.tokens_of(batch, conversations)

@@ -1,0 +1,217 @@
+"""Items to memory: a backbone that reads each item alone, and the Q-Former. How the backbone is adapted to that is left
+to those who inherit.
+
+Shapes: B items, T tokens of the longest item, M vectors of an item, D width, E width of a picture's embedding.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
+from operator import length_hint
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from comem_core.backbone.images import VisualTokens, decode
+from comem_core.backbone.interface import Backbone
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.retrieval import Hits
+from comem_core.memory.bank import Bank, Picture
+from comem_core.memory.checkpoint import refuse_unknown
+from comem_core.memory.qformer import QFormer
+from comem_core.synthesis.prompts import prompt_set
+
+# Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
+GRID = (3, 4)
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecipe:
+    """The encoder's shape and what it reads. Defaults are the paper's (section 3, reference code), for d = 3584."""
+
+    version: str = "2026.11.1"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    num_vectors: int = 8
+    num_rounds: int = 8
+    num_heads: int = 16
+    prompts: str = "short"
+    # Visual tokens of an item's picture and of a question's; None leaves them to the backbone's own processor.
+    item_visual_tokens: VisualTokens | None = None
+    query_visual_tokens: VisualTokens | None = None
+    # Start the memory at the norm of token embeddings instead of sqrt(D), which is far above it.
+    match_embedding_norm: bool = False
+    # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
+    copying_start: bool = False
+    seed: int = 0
+
+
+def recipe_from(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
+    """An encoder's recipe out of its description. What an early version did not know takes its default.
+
+    Raises:
+        ValueError: a field is unknown or has another form; it is named.
+    """
+    refuse_unknown(stated, EncoderRecipe, where=f"the recipe in {where}", optional=True)
+    values = dict(stated)
+    for each in fields(EncoderRecipe):
+        value = values.get(each.name, each.default)
+        if each.default is not None and type(value) is not type(each.default):
+            expected = type(each.default).__name__
+            raise ValueError(f"{each.name!r} in the recipe in {where} is {value!r}, expected {expected}")
+        if each.default is None and value is not None:
+            refuse_unknown(value, VisualTokens, where=f"{each.name} in {where}")
+            values[each.name] = VisualTokens(**value)
+    return EncoderRecipe(**values)
+
+
+class ItemEncoder(ABC):
+    """Turns knowledge items into memory."""
+
+    def __init__(self, backbone: Backbone, qformer: QFormer, recipe: EncoderRecipe):
+        self.backbone, self.qformer, self.recipe = backbone, qformer, recipe
+        self.prompts = prompt_set(recipe.prompts)
+
+    @property
+    @abstractmethod
+    def encoder_id(self) -> str:
+        """Name this encoder by everything that decides a memory (16 hex digits)."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[None]:
+        """The backbone as it reads items."""
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Without gradients and dropout, whatever training has switched on."""
+        parts = [(part, part.training) for part in (self.backbone.model, self.qformer)]
+        for part, _ in parts:
+            part.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for part, was_training in parts:
+                part.train(was_training)
+
+    def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
+        """Encode items, each alone, with gradients where they are switched on: memory_BMD, in the backbone's dtype."""
+        conversations = [self.prompts.item_conversation(item) for item in items]
+        tokens = self.backbone.tokenize(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
+        with self.reading():
+            hidden_BTD = self.backbone.hidden(self.backbone.embed(tokens))
+        return self.compress(hidden_BTD, tokens.mask_BL)
+
+    def compress(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """Hidden states to memory_BMD. The Q-Former computes in its own dtype, float32, whatever the backbone's."""
+        return self.qformer(hidden_BTD.to(self.qformer.latents_MD.dtype), mask_BT).to(hidden_BTD.dtype)
+
+    def empty_memory(self) -> Tensor:
+        """What the Q-Former says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
+        nothing = torch.zeros(1, 0, self.backbone.width, device=self.backbone.device, dtype=self.backbone.model.dtype)
+        with self.inference():
+            return self.compress(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]
+
+    def encode_batch(self, items: Sequence[KnowledgeItem]) -> Tensor:
+        """Encode one batch of items without gradients: memory_BMD, in the backbone's dtype."""
+        with self.inference():
+            return self.memory(items)
+
+    def encode(
+        self,
+        items: Iterable[KnowledgeItem],
+        *,
+        into: Bank | None = None,
+        batch_size: int = 16,
+        grid: tuple[int, int] | None = GRID,
+    ) -> Bank:
+        """Encode any number of items into a bank, in batches and with a progress bar (`TQDM_DISABLE=1` hides it).
+
+        Items come from any iterable, one batch at a time. One that the bank already holds is not encoded again, so a
+        bank given as `into` is extended, also after an interruption. `grid` is how pictures are embedded for search,
+        with the backbone's own vision tower; None makes a bank that takes less room and cannot be searched.
+
+        Raises:
+            ValueError: `into` is another encoder's, or an item has a picture that cannot be read; it is named.
+        """
+        bank = self.new_bank(grid=grid) if into is None else into
+        bank.refuse_other_encoder(self.encoder_id)
+        seen: dict[str, np.ndarray] = {}
+        with tqdm(total=length_hint(items, 0) or None, desc="encode", unit="item") as bar:
+            for batch in batches(items, batch_size):
+                new = list({item.item_id: item for item in batch if item.item_id not in bank}.values())
+                if new:
+                    self._encode_into(bank, new, seen)
+                bar.update(len(batch))
+        return bank
+
+    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
+        """Find the k items whose pictures are nearest to each question's, among those in its language or among all.
+
+        Raises:
+            ValueError: the bank holds no pictures or no item in a question's language, or k is less than 1.
+        """
+        if bank.grid is None:
+            raise ValueError("this bank holds no pictures to search; say which items to show with item_ids=...")
+        queries_BE = self.embed_pictures([question.image for question in questions], grid=bank.grid)
+        languages = [question.language for question in questions] if same_language else None
+        return bank.search(queries_BE, k=k, languages=languages)
+
+    def new_bank(self, *, grid: tuple[int, int] | None = None) -> Bank:
+        """An empty bank for this encoder's memories."""
+        return Bank(
+            encoder_id=self.encoder_id,
+            num_vectors=self.recipe.num_vectors,
+            width=self.backbone.width,
+            dtype=self.backbone.model.dtype,
+            grid=grid,
+        )
+
+    def _encode_into(self, bank: Bank, items: list[KnowledgeItem], seen: dict[str, np.ndarray]) -> None:
+        try:
+            memory_BMD, pictures = self.encode_batch(items), None
+        except ValueError:
+            refuse_unreadable(items)
+            raise
+        if bank.grid is not None:
+            new = {item.image_id: item.image for item in items if item.image_id not in seen}
+            if new:
+                seen.update(zip(new, self.embed_pictures(list(new.values()), grid=bank.grid), strict=True))
+            pictures = [Picture(seen[item.image_id], item.language) for item in items]
+        bank.put([item.item_id for item in items], memory_BMD, pictures=pictures)
+
+    def embed_pictures(self, images: Sequence[bytes], *, grid: tuple[int, int]) -> np.ndarray:
+        """Embed pictures for search, a question's at the same size as an item's: (B, E) float32."""
+        size = self.recipe.item_visual_tokens
+        return self.backbone.pooled_images(images, visual_tokens=size, grid=grid).cpu().numpy()
+
+
+def refuse_unreadable(items: Iterable[KnowledgeItem]) -> None:
+    """Raise ValueError that names the first item whose picture cannot be read."""
+    for item in items:
+        try:
+            decode(item.image)
+        except ValueError as error:
+            named = item.title or item.entity_id or item.source
+            raise ValueError(f"item {item.item_id} ({named}): {error}; mend its picture, or leave it out") from error
+
+
+def batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+    """Take `size` things at a time from an iterable."""
+    if size < 1:
+        raise ValueError(f"a batch has at least 1 entry; found batch_size={size}")
+    batch: list[Thing] = []
+    for thing in things:
+        batch.append(thing)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,59 @@
+"""The paper's two runs: Qwen2.5-VL-7B and Qwen2-VL-7B, on a GPU. Numbers are those of the paper and its released script
+(sections 3 and 4); what is ours is said where it stands.
+"""
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.memory.encoding import EncoderRecipe
+from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.memory import TrainingRecipe
+
+NUM_SAMPLES, BATCH_SIZE = 15_600, 16
+
+
+def comem_qwen25_vl_7b() -> Recipe:
+    """Qwen2.5-VL-7B-Instruct as encoder and reader."""
+    return _comem("comem_qwen25_vl_7b", "Qwen/Qwen2.5-VL-7B-Instruct")
+
+
+def comem_qwen2_vl_7b() -> Recipe:
+    """Qwen2-VL-7B-Instruct as encoder and reader."""
+    return _comem("comem_qwen2_vl_7b", "Qwen/Qwen2-VL-7B-Instruct")
+
+
+def _comem(name: str, backbone: str) -> Recipe:
+    """k is 3 in data and training, 10 in evaluation. One epoch of the paper's 15.6 K samples, which it says is enough.
+
+    The benchmark is countries-vqa until the paper's own are here: its data come with the project, so that the whole run
+    can be tried; its 4,690 seed questions are all taken, and 975 steps then are several epochs.
+    """
+    return Recipe(
+        name=name,
+        backbone=BackboneRecipe(family="qwen_vl", name=backbone, dtype="bfloat16"),
+        retrieval=RetrievalRecipe(grid=(3, 4), k=10),  # the backbone's own vision tower; the paper searches with CLIP
+        synthesis=SynthesisRecipe(num_seed_questions=NUM_SAMPLES, k=3),
+        training=TrainingRecipe(
+            encoder=EncoderRecipe(
+                lora_rank=16,
+                lora_alpha=32,
+                lora_dropout=0.05,
+                num_vectors=8,
+                num_rounds=8,
+                num_heads=16,
+                # What the released script asks for; misspelt there, so that it has no effect (docs/memory.md).
+                item_visual_tokens=VisualTokens(min=16, max=64),
+                query_visual_tokens=VisualTokens(min=256, max=1280),
+            ),
+            optimizer=OptimizerRecipe(
+                num_steps=NUM_SAMPLES // BATCH_SIZE,
+                batch_size=BATCH_SIZE,
+                learning_rate=5e-5,
+                weight_decay=0.1,
+                betas=(0.9, 0.999),
+                warmup_ratio=0.03,
+                gradient_clip=3.0,
+            ),
+            items_per_sample=3,
+        ),
+        evaluation=EvaluationRecipe(k=10),
+    )
