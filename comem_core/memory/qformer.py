@@ -2,12 +2,14 @@
 
 One block shared by all rounds, as in the authors' code (reference implementation, `qformer.py`): keys and values are
 the inputs and the latents together, so there is no separate self-attention among the latents. No positional encoding.
+The inputs stay what they are, so their keys and values are computed once and not in every round.
 
 Shapes: B items, T tokens of the longest item, M memory vectors (latents), D width, H heads, E = D / H.
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,14 @@ class QFormerRecipe:
     copying_start: bool = False
 
 
+class Seen(NamedTuple):
+    """What every round attends to in the same way: the inputs' keys (scaled) and values, and which are padding."""
+
+    key_BHTE: Tensor
+    value_BHTE: Tensor
+    hidden_B11T: Tensor
+
+
 class Block(nn.Module):
     """Cross-attention from latents to inputs and latents, then a feed-forward; pre-norm, residual, no biases."""
 
@@ -38,6 +48,7 @@ class Block(nn.Module):
         if width % recipe.num_heads:
             raise ValueError(f"Q-Former width {width} is not a multiple of its {recipe.num_heads} heads")
         self.num_heads = recipe.num_heads
+        self.scale = (width // recipe.num_heads) ** -0.25  # on both sides, which keeps half-precision scores in range
         self.norm_inputs, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_query = nn.Linear(width, width, bias=False)
         self.to_key_value = nn.Linear(width, 2 * width, bias=False)
@@ -49,26 +60,34 @@ class Block(nn.Module):
             nn.Linear(recipe.feed_forward_multiplier * width, width, bias=False),
         )
 
-    def forward(self, latents_BMD: Tensor, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        latents_BMD = latents_BMD + self.attend(latents_BMD, inputs_BTD, mask_BT)
+    def look_at(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Seen:
+        """Keys and values of the inputs, which no round changes."""
+        key_BHTE, value_BHTE = self._keys_and_values(self.norm_inputs(inputs_BTD))
+        return Seen(key_BHTE, value_BHTE, ~mask_BT[:, None, None, :])
+
+    def forward(self, latents_BMD: Tensor, seen: Seen) -> Tensor:
+        latents_BMD = latents_BMD + self.attend(latents_BMD, seen)
         return latents_BMD + self.feed_forward(latents_BMD)
 
-    def attend(self, latents_BMD: Tensor, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        b, m, d = latents_BMD.shape
+    def attend(self, latents_BMD: Tensor, seen: Seen) -> Tensor:
         normed_BMD = self.norm_latents(latents_BMD)
-        seen_BSD = torch.cat([self.norm_inputs(inputs_BTD), normed_BMD], dim=1)
-        key_BSD, value_BSD = self.to_key_value(seen_BSD).chunk(2, dim=-1)
-        query_BHME, key_BHSE, value_BHSE = (
-            tensor.view(b, -1, self.num_heads, d // self.num_heads).transpose(1, 2)
-            for tensor in (self.to_query(normed_BMD), key_BSD, value_BSD)
-        )
-        scale = (d // self.num_heads) ** -0.25  # on both sides, which keeps half-precision scores in range
-        scores_BHMS = (query_BHME * scale) @ (key_BHSE * scale).transpose(-1, -2)
-        visible_BS = torch.cat([mask_BT, mask_BT.new_ones(b, m)], dim=1)
-        lowest = torch.finfo(scores_BHMS.dtype).min
-        scores_BHMS = scores_BHMS.masked_fill(~visible_BS[:, None, None, :], lowest)
-        weights_BHMS = scores_BHMS.float().softmax(dim=-1).to(value_BHSE.dtype)
-        return self.to_output((weights_BHMS @ value_BHSE).transpose(1, 2).reshape(b, m, d))
+        query_BHME = self._by_head(self.to_query(normed_BMD)) * self.scale
+        own_key_BHME, own_value_BHME = self._keys_and_values(normed_BMD)
+        scores_BHMT = query_BHME @ seen.key_BHTE.transpose(-1, -2)
+        scores_BHMT = scores_BHMT.masked_fill(seen.hidden_B11T, torch.finfo(scores_BHMT.dtype).min)
+        # One softmax over inputs and latents, S = T + M; only the scores are put together, never keys and values.
+        scores_BHMS = torch.cat([scores_BHMT, query_BHME @ own_key_BHME.transpose(-1, -2)], dim=-1)
+        weights_BHMS = scores_BHMS.float().softmax(dim=-1).to(query_BHME.dtype)
+        weights_BHMT, own_weights_BHMM = weights_BHMS.split([scores_BHMT.shape[-1], latents_BMD.shape[1]], dim=-1)
+        attended_BHME = weights_BHMT @ seen.value_BHTE + own_weights_BHMM @ own_value_BHME
+        return self.to_output(attended_BHME.transpose(1, 2).flatten(start_dim=2))
+
+    def _keys_and_values(self, normed_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        key_BSD, value_BSD = self.to_key_value(normed_BSD).chunk(2, dim=-1)
+        return self._by_head(key_BSD) * self.scale, self._by_head(value_BSD)
+
+    def _by_head(self, tensor_BSD: Tensor) -> Tensor:
+        return tensor_BSD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class QFormer(nn.Module):
@@ -103,7 +122,8 @@ class QFormer(nn.Module):
     def forward(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Turn hidden states and their mask (bool, False = padding) into memory_BMD, in the inputs' dtype."""
         inputs_BTD = self.project_in(inputs_BTD)
+        seen = self.block.look_at(inputs_BTD, mask_BT)
         latents_BMD = self.latents_MD.to(inputs_BTD.dtype).expand(inputs_BTD.shape[0], -1, -1)
         for _ in range(self.recipe.num_rounds):
-            latents_BMD = self.block(latents_BMD, inputs_BTD, mask_BT)
+            latents_BMD = self.block(latents_BMD, seen)
         return self.norm_out(self.project_out(latents_BMD))

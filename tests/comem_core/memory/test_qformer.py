@@ -74,6 +74,27 @@ def test_a_slow_twin_written_from_the_description_gives_the_same_memory():
         torch.testing.assert_close(in_float32_BMD, twin_BMD.float(), rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_are_those_of_the_slow_twin_too():
+    qformer = small_qformer(QFormerRecipe(width=12, num_heads=2, num_vectors=3, num_rounds=3)).double()
+    inputs_BTD = torch.randn(1, 4, 12, dtype=torch.float64, requires_grad=True)
+    own = dict(qformer.named_parameters())
+    upstream_BMD = torch.randn(1, 3, 12, dtype=torch.float64)
+    memory_BMD = qformer(inputs_BTD, torch.ones(1, 4, dtype=torch.bool))
+    twin_BMD = naive_memory(own, inputs_BTD[0], num_heads=2, num_rounds=3)[None]  # pyright: ignore[reportArgumentType]
+    wanted = [inputs_BTD, *own.values()]
+    found = torch.autograd.grad((memory_BMD * upstream_BMD).sum(), wanted)
+    expected = torch.autograd.grad((twin_BMD * upstream_BMD).sum(), wanted)
+    for name, one, other in zip(["inputs", *own], found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_keys_and_values_of_the_inputs_are_computed_once_for_all_rounds():
+    qformer, lengths = small_qformer(QFormerRecipe(width=64, num_heads=4, num_vectors=5, num_rounds=6)), []
+    qformer.block.to_key_value.register_forward_hook(lambda *called: lengths.append(called[2].shape[1]))
+    qformer(torch.randn(2, 30, 64), torch.ones(2, 30, dtype=torch.bool))
+    assert lengths == [30] + [5] * 6
+
+
 def test_latents_start_at_the_papers_scale_and_every_vector_leaves_at_the_norm_of_the_width():
     torch.manual_seed(0)
     qformer = QFormer(QFormerRecipe(width=256, num_heads=4, num_vectors=64))
