@@ -1,14 +1,16 @@
-"""`make bench`: how fast the shipped model encodes and answers on this machine, as ratios measured in one run.
+"""`make bench`: how fast the shipped model encodes and answers on this machine, and what one copy of a backbone saves.
 
 Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, batch of one.
+Ratios are measured in one run. `--only speed` or `--only memory` measures these rows anew and keeps the others.
 """
 
+import argparse
 import json
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,41 +18,72 @@ import torch
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.peak_memory import NUM_RUNS, measure_peaks
 from comem_core.recipes import recipe_named
-from comem_core.synthesis.prompts import prompt_set
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
 
 RESULTS = Path("docs/results/speed.json")
 COMMAND = "make bench"
 BATCH = 16
 REPEATS = 15
+PARTS = ("speed", "memory")
+
+Row = dict[str, object]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/speed.json`."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
+    parser.add_argument("--only", choices=PARTS, help="measure these rows and keep the others as they are")
+    only = parser.parse_args(arguments).only
     torch.set_num_threads(1)
+    rows = [row for part in PARTS if only in (None, part) for row in {"speed": _speed, "memory": _memory}[part]()]
+    for row in rows:
+        print(f"{row['measure']:>26}  {row['value']:.2f} {row['unit']}")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(with_new_rows(_stored(), rows), indent=2) + "\n", encoding="utf-8")
+
+
+def with_new_rows(stored: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
+    """Put measured rows in the place of stored ones of the same measure, and new measures behind them."""
+    new = {row["measure"]: row for row in measured}
+    return [new.pop(row["measure"], row) for row in stored] + list(new.values())
+
+
+def _stored() -> list[Row]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+
+
+def _speed() -> list[Row]:
     recipe = recipe_named("tiny_cpu")
     encoder = MemoryEncoder(load_backbone(recipe.backbone.name), recipe.training.encoder)
-    items, question = list(knowledge_items()[:50]), benchmark_questions("dev")[0]
-    rows = [_row("encode_items_per_s", BATCH / _seconds(lambda: encoder.encode(items[:BATCH])), "items/s")]
+    items, question = knowledge_items()[:50], benchmark_questions("dev")[0]
+    rows = [_row("encode_items_per_s", BATCH / _seconds(lambda: encoder.encode_batch(items[:BATCH])), "items/s")]
     for k in (3, 10, 50):
         text, memory = _time_to_first_token(encoder, question, items[:k])
         rows.append(_row(f"ttft_ratio_k{k}", text / memory, "text / memory"))
-    for row in rows:
-        print(f"{row['measure']:>22}  {row['value']:.2f} {row['unit']}")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return rows
 
 
-def _time_to_first_token(encoder: MemoryEncoder, question: Question, items: list[KnowledgeItem]) -> tuple[float, float]:
+def _memory() -> list[Row]:
+    peaks = measure_peaks()
+    return [
+        _row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS),
+        _row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS),
+        _row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1),
+    ]
+
+
+def _time_to_first_token(
+    encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem]
+) -> tuple[float, float]:
     """Seconds with the items as prompt tokens, and with their stored memory (encoding them is not counted)."""
-    prompts = prompt_set(encoder.recipe.prompts)
     asked = (question.question, question.image, question.language)
-    in_prompt, alone = prompts.conversation(*asked, items=items), prompts.conversation(*asked)
-    stored = encoder.encode(items).reshape(-1, encoder.backbone.width)
+    in_prompt, alone = encoder.prompts.conversation(*asked, items=items), encoder.prompts.conversation(*asked)
+    stored = encoder.encode_batch(items).flatten(end_dim=1)
     nothing = stored[:0]
-    text = _seconds(lambda: encoder.answer([in_prompt], [nothing], max_new_tokens=1))
-    memory = _seconds(lambda: encoder.answer([alone], [stored], max_new_tokens=1))
+    text = _seconds(lambda: encoder.answer_batch([in_prompt], [nothing], max_new_tokens=1))
+    memory = _seconds(lambda: encoder.answer_batch([alone], [stored], max_new_tokens=1))
     return text, memory
 
 
@@ -65,7 +98,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def _row(measure: str, value: float, unit: str) -> dict[str, object]:
+def _row(measure: str, value: float, unit: str, *, n: int = REPEATS) -> Row:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return {
         "measure": measure,
@@ -74,7 +107,7 @@ def _row(measure: str, value: float, unit: str) -> dict[str, object]:
         "low": None,
         "high": None,
         "unit": unit,
-        "n": REPEATS,
+        "n": n,
         "seeds": [0],
         "command": COMMAND,
         "commit": commit or None,

@@ -158,7 +158,7 @@ def weights_id(weights: Mapping[str, Tensor], *also: str) -> str:
     for name, weight in sorted(weights.items()):
         plain = weight.detach().cpu().contiguous()
         digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.view(torch.uint8).numpy())
+        digest.update(plain.view(torch.uint8).numpy().tobytes())
     for part in also:
         digest.update(part.encode())
     return digest.hexdigest()[:16]

@@ -6,11 +6,11 @@ Shapes: B conversations, L tokens, D width, V vocabulary, S supervised tokens.
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from comem_core.backbone.interface import Backbone
+from comem_core.backbone.interface import Reader
 
 
 def token_losses(
-    backbone: Backbone, hidden_BLD: Tensor, ids_BL: Tensor, supervised_BL: Tensor
+    reader: Reader, hidden_BLD: Tensor, ids_BL: Tensor, supervised_BL: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy of each supervised token, in nats. Logits are computed at these positions only.
 
@@ -22,6 +22,6 @@ def token_losses(
         before_BLD = hidden_BLD[:, -length - 1 : -1]
     else:
         before_BLD, supervised_BL, ids_BL = hidden_BLD[:, :-1], supervised_BL[:, 1:], ids_BL[:, 1:]
-    logits_SV = backbone.logits(before_BLD[supervised_BL])
+    logits_SV = reader.logits(before_BLD[supervised_BL])
     right_S = ids_BL[supervised_BL]
     return cross_entropy(logits_SV.float(), right_S, reduction="none"), logits_SV.argmax(dim=-1), right_S

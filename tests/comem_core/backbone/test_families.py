@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import EncoderRecipe
 from comem_core.memory.injection import inject
 
-EXACT = {"rtol": 1e-4, "atol": 1e-4}  # of logits of about 1 to 10, in float32
+EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # of logits of about 1 to 10, in float32
 SYSTEM = Turn("system", ("You are a helpful assistant.",))
 
 

@@ -1,6 +1,7 @@
 """A bank of memories: what is put in comes out in the order asked, is found by its picture, and survives a file."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,8 @@ def test_a_bank_takes_in_another_of_its_encoder_and_refuses_vectors_of_a_differe
 
 
 @pytest.mark.parametrize("make", [small_bank, searched_bank])
-def test_a_saved_bank_comes_back_whole(make: type[Bank], tmp_path: Path):
-    bank: Bank = make()
+def test_a_saved_bank_comes_back_whole(make: Callable[[], Bank], tmp_path: Path):
+    bank = make()
     bank.save(tmp_path / "new" / "bank.safetensors")
     loaded = Bank.load(tmp_path / "new" / "bank.safetensors")
     assert repr(loaded) == repr(bank)

@@ -1,0 +1,115 @@
+"""What one copy of the backbone as encoder and reader saves against two: peak memory of a process, measured.
+
+Each layout runs in a process of its own, which loads a random Qwen2.5-VL of about a hundred million parameters from a
+folder, as one loads a real one, then encodes items and answers questions with their memory.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from comem_core.backbone.interface import Backbone
+from comem_core.backbone.loading import backbone_folder, load_backbone
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.encoding import EncoderRecipe
+from comem_core.memory.injection import inject
+from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+
+LAYOUTS = ("one", "two")
+NUM_RUNS = 3
+NUM_QUESTIONS, NUM_ITEMS = 4, 3
+WIDTH, NUM_LAYERS, NUM_HEADS = 768, 12, 12
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Bytes: the highest resident size of a process in each layout, and the size of one copy's weights."""
+
+    one_copy: float
+    two_copies: float
+    weights: float
+
+
+def measure_peaks() -> Peaks:
+    """Run each layout in processes of its own, by turns, and take the median of their peaks."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = _save_large_model(Path(folder))
+        command = [sys.executable, "-m", "comem_core.peak_memory", folder]
+        peaks: dict[str, list[int]] = {layout: [] for layout in LAYOUTS}
+        for _ in range(NUM_RUNS):
+            for layout in LAYOUTS:
+                said = subprocess.run([*command, layout], capture_output=True, text=True, check=True).stdout
+                peaks[layout].append(json.loads(said.splitlines()[-1]))
+    one, two = (statistics.median(peaks[layout]) for layout in LAYOUTS)
+    return Peaks(one, two, weights)
+
+
+def _save_large_model(folder: Path) -> int:
+    """Save a random model with the shipped one's processor and a larger language model; returns its weights' bytes."""
+    small = load_backbone("tiny")
+    stated = Qwen2_5_VLConfig.from_pretrained(backbone_folder("tiny")).to_dict()
+    half = WIDTH // NUM_HEADS // 2
+    stated["text_config"] |= {
+        "hidden_size": WIDTH,
+        "intermediate_size": 4 * WIDTH,
+        "num_hidden_layers": NUM_LAYERS,
+        "num_attention_heads": NUM_HEADS,
+        "num_key_value_heads": NUM_HEADS,
+        "layer_types": ["full_attention"] * NUM_LAYERS,
+    }
+    stated["text_config"]["rope_parameters"]["mrope_section"] = [half // 4, half * 3 // 8, half * 3 // 8]
+    stated["vision_config"]["out_hidden_size"] = WIDTH
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**stated))
+    assert isinstance(small, QwenVL)
+    model.save_pretrained(folder)
+    small.processor.save_pretrained(folder)
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def run_layout(folder: str, layout: str) -> None:
+    """Encode items and answer questions, with the encoder's own backbone as reader or with a second copy of it."""
+    torch.set_num_threads(1)
+    encoder = MemoryEncoder(load_backbone(folder), EncoderRecipe(num_heads=NUM_HEADS))
+    reader = encoder.backbone if layout == "one" else load_backbone(folder)
+    items, questions = knowledge_items()[:NUM_ITEMS], benchmark_questions("dev")[:NUM_QUESTIONS]
+    memory_KD = encoder.encode_batch(items).flatten(end_dim=1)
+    conversations = [encoder.prompts.conversation(each.question, each.image, each.language) for each in questions]
+    with torch.inference_mode(), reader.adapter(False):
+        tokens = reader.tokenize(conversations, generation=True)
+        embedded = inject(reader.embed(tokens), [memory_KD] * NUM_QUESTIONS)
+        reader.generated(embedded, tokens, max_new_tokens=4)
+    refuse_shared_weights(encoder.backbone, reader, shared=layout == "one")
+
+
+def refuse_shared_weights(one: Backbone, other: Backbone, *, shared: bool) -> None:
+    """The layouts are what they say: weights are the same memory, or none of it is."""
+    places = [{weight.data_ptr() for weight in each.model.parameters()} for each in (one, other)]
+    assert bool(places[0] & places[1]) == shared
+
+
+def peak_bytes() -> int:
+    """The highest resident size of this process so far.
+
+    Linux counts in `ru_maxrss` what the parent had before this program was started; VmHWM is of this program alone.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    run_layout(*sys.argv[1:])
+    print(peak_bytes())
