@@ -8,23 +8,21 @@ Shapes: B items or questions, M vectors of an item, K items of a question, D wid
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
-from comem_core.knowledge.retrieval import Hits
-from comem_core.memory.bank import Bank
+from comem_core.memory.answering import Answering
 from comem_core.memory.checkpoint import (
     WEIGHTS,
     Description,
@@ -35,7 +33,7 @@ from comem_core.memory.checkpoint import (
     weights_id,
     write_checkpoint,
 )
-from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, batches, recipe_from
+from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
 from comem_core.memory.injection import inject
 from comem_core.memory.parameters import parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
@@ -43,21 +41,7 @@ from comem_core.memory.qformer import QFormer, QFormerRecipe
 ADAPTER = "memory"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the reader said, and what it was shown: items in rank order, with their cosines where they were searched."""
-
-    question_id: str
-    text: str
-    item_ids: tuple[str, ...]
-    scores: tuple[float, ...]
-    prompt_tokens: int
-    memory_vectors: int
-    answer_tokens: int
-    truncated: bool
-
-
-class MemoryEncoder(ItemEncoder):
+class MemoryEncoder(ItemEncoder, Answering):
     """Encodes knowledge items into memory, and answers questions with it through the frozen reader."""
 
     def __init__(self, backbone: Backbone, recipe: EncoderRecipe):
@@ -195,68 +179,8 @@ class MemoryEncoder(ItemEncoder):
     def reading(self) -> AbstractContextManager[None]:
         return self.backbone.adapter(True)
 
-    def answer(
-        self,
-        questions: Iterable[Question],
-        bank: Bank,
-        *,
-        k: int | None = None,
-        item_ids: Sequence[Sequence[str]] | None = None,
-        same_language: bool = True,
-        max_new_tokens: int = 64,
-        decoding: Decoding = GREEDY,
-        batch_size: int = 8,
-    ) -> list[Answer]:
-        """Answer questions through the frozen reader, with the memory of items in front of each.
-
-        Shown are the `k` items whose pictures are nearest to the question's (`same_language`: among those in its
-        language), or the items that `item_ids` names for each question, in that order.
-
-        Raises:
-            ValueError: the bank is another encoder's, neither or both of `k` and `item_ids` are given, or a search is
-                not possible (see `Bank.search`).
-            KeyError: an item is not in the bank.
-        """
-        bank.refuse_other_encoder(self.encoder_id)
-        asked = list(questions)
-        if (k is None) == (item_ids is None):
-            raise ValueError("say how many items to find (k=...) or which ones to show (item_ids=...): one of the two")
-        if item_ids is not None and len(item_ids) != len(asked):
-            raise ValueError(f"{len(item_ids)} lists of item ids for {len(asked)} questions; expected one a question")
-        answers: list[Answer] = []
-        with tqdm(total=len(asked), desc="answer", unit="question") as bar:
-            for batch in batches(asked, batch_size):
-                if item_ids is not None:
-                    given = item_ids[len(answers) : len(answers) + len(batch)]
-                    shown = [Hits(tuple(ids), ()) for ids in given]
-                else:
-                    shown = self.search(batch, bank, k=k or 0, same_language=same_language)
-                answers += self._answer_shown(batch, shown, bank, max_new_tokens=max_new_tokens, decoding=decoding)
-                bar.update(len(batch))
-        return answers
-
-    def _answer_shown(
-        self,
-        questions: Sequence[Question],
-        shown: Sequence[Hits],
-        bank: Bank,
-        *,
-        max_new_tokens: int,
-        decoding: Decoding,
-    ) -> list[Answer]:
-        conversations = [self.prompts.conversation(each.question, each.image, each.language) for each in questions]
-        memories = [bank.of(hits.item_ids) for hits in shown]
-        generated = self.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
-        return [
-            Answer(
-                question_id=question.question_id,
-                item_ids=hits.item_ids,
-                scores=hits.scores,
-                memory_vectors=len(memory_KMD),
-                **asdict(said),
-            )
-            for question, hits, memory_KMD, said in zip(questions, shown, memories, generated, strict=True)
-        ]
+    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
+        return self.prompts.conversation(question.question, question.image, question.language, answer=answer)
 
     def answer_batch(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from operator import length_hint
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from comem_core.backbone.images import VisualTokens, decode
 from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.retrieval import Hits
+from comem_core.memory.answering import batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
 from comem_core.memory.qformer import QFormer
@@ -27,8 +28,6 @@ from comem_core.synthesis.prompts import prompt_set
 
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
 GRID = (3, 4)
-
-Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,17 +200,3 @@ def refuse_unreadable(items: Iterable[KnowledgeItem]) -> None:
         except ValueError as error:
             named = item.title or item.entity_id or item.source
             raise ValueError(f"item {item.item_id} ({named}): {error}; mend its picture, or leave it out") from error
-
-
-def batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
-    """Take `size` things at a time from an iterable."""
-    if size < 1:
-        raise ValueError(f"a batch has at least 1 entry; found batch_size={size}")
-    batch: list[Thing] = []
-    for thing in things:
-        batch.append(thing)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -1,0 +1,143 @@
+"""Questions to answers, with the memories of a bank in front of each: what every frozen reader of memory has in common.
+
+Shapes: K items of a question, M vectors of an item, D width.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from comem_core.backbone.conversation import Conversation, Generated
+from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.knowledge.items import Question
+from comem_core.knowledge.retrieval import Hits
+from comem_core.memory.bank import Bank
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the reader said, and what it was shown: items in rank order, with their cosines where they were searched."""
+
+    question_id: str
+    text: str
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    prompt_tokens: int
+    memory_vectors: int
+    answer_tokens: int
+    truncated: bool
+
+
+class Answering(ABC):
+    """Answers questions through a frozen reader, from the memories that one encoder made."""
+
+    @property
+    @abstractmethod
+    def encoder_id(self) -> str:
+        """The encoder whose memories are read."""
+
+    @abstractmethod
+    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
+        """Find the k items whose pictures are nearest to each question's."""
+
+    @abstractmethod
+    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
+        """What the reader is asked, and what it should say where that is known."""
+
+    @abstractmethod
+    def answer_batch(
+        self,
+        conversations: Sequence[Conversation],
+        memories: Sequence[Tensor],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+    ) -> list[Generated]:
+        """Answer one batch of conversations, each with its memory (vectors of the encoder's width) in front of it."""
+
+    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What stands in front of each question, given the memories (K·M, D) of its items."""
+        return memories
+
+    def answer(
+        self,
+        questions: Iterable[Question],
+        bank: Bank,
+        *,
+        k: int | None = None,
+        item_ids: Sequence[Sequence[str]] | None = None,
+        same_language: bool = True,
+        max_new_tokens: int = 64,
+        decoding: Decoding = GREEDY,
+        batch_size: int = 8,
+    ) -> list[Answer]:
+        """Answer questions through the frozen reader, with the memory of items in front of each.
+
+        Shown are the `k` items whose pictures are nearest to the question's (`same_language`: among those in its
+        language), or the items that `item_ids` names for each question, in that order.
+
+        Raises:
+            ValueError: the bank is another encoder's, neither or both of `k` and `item_ids` are given, or a search is
+                not possible (see `Bank.search`).
+            KeyError: an item is not in the bank.
+        """
+        bank.refuse_other_encoder(self.encoder_id)
+        asked = list(questions)
+        if (k is None) == (item_ids is None):
+            raise ValueError("say how many items to find (k=...) or which ones to show (item_ids=...): one of the two")
+        if item_ids is not None and len(item_ids) != len(asked):
+            raise ValueError(f"{len(item_ids)} lists of item ids for {len(asked)} questions; expected one a question")
+        answers: list[Answer] = []
+        with tqdm(total=len(asked), desc="answer", unit="question") as bar:
+            for batch in batches(asked, batch_size):
+                if item_ids is not None:
+                    given = item_ids[len(answers) : len(answers) + len(batch)]
+                    shown = [Hits(tuple(ids), ()) for ids in given]
+                else:
+                    shown = self.search(batch, bank, k=k or 0, same_language=same_language)
+                answers += self._answer_shown(batch, shown, bank, max_new_tokens=max_new_tokens, decoding=decoding)
+                bar.update(len(batch))
+        return answers
+
+    def _answer_shown(
+        self,
+        questions: Sequence[Question],
+        shown: Sequence[Hits],
+        bank: Bank,
+        *,
+        max_new_tokens: int,
+        decoding: Decoding,
+    ) -> list[Answer]:
+        conversations = [self.conversation(question) for question in questions]
+        memories = self.in_front(questions, [bank.of(hits.item_ids) for hits in shown])
+        generated = self.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
+        return [
+            Answer(
+                question_id=question.question_id,
+                item_ids=hits.item_ids,
+                scores=hits.scores,
+                memory_vectors=len(memory),
+                **asdict(said),
+            )
+            for question, hits, memory, said in zip(questions, shown, memories, generated, strict=True)
+        ]
+
+
+def batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+    """Take `size` things at a time from an iterable."""
+    if size < 1:
+        raise ValueError(f"a batch has at least 1 entry; found batch_size={size}")
+    batch: list[Thing] = []
+    for thing in things:
+        batch.append(thing)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
