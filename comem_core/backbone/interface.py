@@ -77,6 +77,11 @@ class Reader(ABC):
     def device(self) -> torch.device:
         return self.model.device
 
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer as one folder of the family's own format."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
     @abstractmethod
     def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
@@ -170,6 +175,13 @@ class Reader(ABC):
 
 class Backbone(Reader):
     """A vision-language model and its processor. The model's own weights are trained by `pretrain-base` alone."""
+
+    processor: Any
+
+    def save(self, folder: Path) -> None:
+        """Write model and processor as one folder of the family's own format."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
 
     @abstractmethod
     def tokenize(

@@ -21,9 +21,10 @@ from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.interface import Backbone, Embedded, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
-from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import EncoderRecipe
+from comem_core.memory.export import MergedEncoder, Probe, export_merged
 from comem_core.memory.injection import inject
 
 EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # of logits of about 1 to 10, in float32
@@ -317,3 +318,17 @@ def test_a_folder_as_the_hub_has_it_is_loaded_too(family: Backbone, tmp_path: Pa
     conversations = conversations_for(family)
     found = load_backbone(str(tmp_path)).tokenize(conversations, generation=True)
     assert torch.equal(found.ids_BL, family.tokenize(conversations, generation=True).ids_BL)
+
+
+def test_a_merged_export_encodes_like_the_adapter(make_family: Callable[[], Backbone], tmp_path: Path):
+    encoder = MemoryEncoder(make_family(), EncoderRecipe(num_heads=4, lora_rank=4))
+    with torch.no_grad():
+        for name, weight in encoder.parameters().items():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    item = KnowledgeItem(image=picture(1, 40, 24), text="words", language="en", source="test", licence="CC0-1.0")
+    question = Question(question_id="q", question="Which?", image=picture(2, 24, 40), language="en", answers=("a",))
+    export_merged(encoder, tmp_path / "merged", [Probe(question=question, items=(item,))], max_new_tokens=4)
+    merged = MergedEncoder.load(tmp_path / "merged")
+    assert type(merged.backbone) is type(encoder.backbone)
+    torch.testing.assert_close(merged.encode_batch([item]), encoder.encode_batch([item]), rtol=1e-3, atol=1e-3)

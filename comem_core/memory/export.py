@@ -1,0 +1,263 @@
+"""Merged export: the LoRA folded into a copy of the backbone's weights, for programs that know no PEFT.
+
+A folder: `backbone/` in the family's own format, the Q-Former in safetensors, and a description. What was written is
+loaded again and compared with the adapter before the folder gets its name. A merged backbone encodes items; the reader
+stays the untouched one.
+
+Shapes: N items, M vectors of an item, D width.
+"""
+
+import copy
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from comem_core.backbone.interface import Backbone
+from comem_core.backbone.loading import load_backbone
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.bank import Bank
+from comem_core.memory.checkpoint import DTYPES, copy_weights, read_fields, read_weights
+from comem_core.memory.encoder import ADAPTER, MemoryEncoder, new_qformer
+from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
+from comem_core.memory.qformer import QFormer
+
+BACKBONE, QFORMER, DESCRIPTION = "backbone", "qformer.safetensors", "merged.json"
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question and the items to show with it, in rank order."""
+
+    question: Question
+    items: tuple[KnowledgeItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a merged export may be from the adapter: a memory vector by its distance over its norm, and the share of
+    greedy answers that may differ. bfloat16 alone moves memories of the shipped encoder by 0.9 % (docs/memory.md)."""
+
+    memory: float = 0.02
+    answers: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far a merged encoder is from the adapter: its worst memory vector, and how many answers differ."""
+
+    memory: float
+    changed_answers: int
+    num_items: int
+    num_answers: int
+
+    def refuse_beyond(self, tolerance: Tolerance) -> None:
+        """Raise ValueError that says by how much they differ, where that is more than allowed."""
+        # Not finite is beyond any tolerance.
+        if self.memory <= tolerance.memory and self.changed_answers <= tolerance.answers * self.num_answers:
+            return
+        raise ValueError(
+            f"merged weights do not answer like the adapter: memory vectors of {self.num_items} items differ by up to "
+            f"{self.memory:.2%} of their norm (at most {tolerance.memory:.2%} is allowed), and {self.changed_answers} "
+            f"of {self.num_answers} greedy answers differ (at most {tolerance.answers:.0%}). Merging rounds where "
+            "weights are kept in half precision: export in dtype=torch.float32, or state another tolerance. Nothing "
+            "was exported"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedDescription:
+    """What stands beside the weights. `reader` is the untouched backbone, which reads the memories."""
+
+    encoder_id: str
+    recipe: Mapping[str, Any]
+    reader: str
+    reader_sha256: str
+    reader_dtype: str
+    merged_sha256: str
+    merged_dtype: str
+    compared: Mapping[str, Any]
+    tolerance: Mapping[str, float]
+
+
+class MergedEncoder(ItemEncoder):
+    """An encoder whose backbone's own weights hold the LoRA. Its memories are those of the encoder it was made from."""
+
+    def __init__(self, backbone: Backbone, qformer: QFormer, recipe: EncoderRecipe, description: MergedDescription):
+        super().__init__(backbone, qformer.eval().requires_grad_(False), recipe)
+        self.description = description
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> "MergedEncoder":
+        """Load what `export_merged` wrote, in the number type in which it was compared.
+
+        Raises:
+            ValueError: the folder holds no merged encoder, or its weights are not those that were exported.
+        """
+        folder = Path(folder)
+        description = _read_description(folder)
+        recipe = recipe_from(description.recipe, where=str(folder))
+        backbone = load_backbone(str(folder / BACKBONE), dtype=getattr(torch, description.merged_dtype), device=device)
+        if (found := backbone.base_weights_sha256()) != description.merged_sha256:
+            raise ValueError(
+                f"{folder / BACKBONE} has weights {found[:12]}, but {description.merged_sha256[:12]} were exported; "
+                "export the encoder again"
+            )
+        qformer = new_qformer(backbone, recipe)
+        copy_weights(read_weights(folder / QFORMER), dict(qformer.named_parameters()))
+        return cls(backbone, qformer, recipe, description)
+
+    def __repr__(self) -> str:
+        return f"MergedEncoder of encoder {self.encoder_id}, for memories that {self.description.reader!r} reads"
+
+    @property
+    def encoder_id(self) -> str:
+        """The id of the encoder that was merged: their memories are alike within the stated tolerance."""
+        return self.description.encoder_id
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self.backbone.adapter(False)  # there is none
+
+    def encode(
+        self,
+        items: Iterable[KnowledgeItem],
+        *,
+        into: Bank | None = None,
+        batch_size: int = 16,
+        grid: tuple[int, int] | None = None,
+    ) -> Bank:
+        """As `ItemEncoder.encode`, into a bank that is not searched: pictures are searched as the reader sees them."""
+        return super().encode(items, into=into, batch_size=batch_size, grid=grid)
+
+    def embed_pictures(self, images: Sequence[bytes], *, grid: tuple[int, int]) -> np.ndarray:
+        raise ValueError(
+            "a merged encoder cannot embed pictures for search: its vision tower holds the LoRA, and questions are "
+            "embedded by the reader's own. Encode with grid=None, and say which items to show with item_ids=..."
+        )
+
+
+def export_merged(
+    encoder: MemoryEncoder,
+    folder: str | Path,
+    probes: Sequence[Probe],
+    *,
+    tolerance: Tolerance | None = None,
+    dtype: torch.dtype | None = None,
+    max_new_tokens: int = 32,
+) -> MergedDescription:
+    """Write an encoder as a merged export, if it answers like the adapter on `probes`; else nothing is written.
+
+    `dtype` is the number type of the merged weights, the backbone's own without.
+
+    Raises:
+        ValueError: there is no probe, the folder is there already, or memories or answers differ beyond the tolerance.
+    """
+    folder, tolerance = Path(folder), tolerance or Tolerance()
+    if not probes or not all(probe.items for probe in probes):
+        raise ValueError("a merged export is compared with the adapter on probes: give questions, each with its items")
+    if folder.exists():
+        raise ValueError(f"{folder} is there already; choose another name, or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        stated = _write(encoder, hidden, dtype or encoder.backbone.model.dtype)
+        _describe(hidden, stated | {"compared": {}, "tolerance": asdict(tolerance)})
+        merged = MergedEncoder.load(hidden, device=str(encoder.backbone.device))
+        found = compare(encoder, merged, probes, max_new_tokens=max_new_tokens)
+        found.refuse_beyond(tolerance)
+        description = _describe(hidden, stated | {"compared": asdict(found), "tolerance": asdict(tolerance)})
+        os.replace(hidden, folder)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return description
+
+
+def compare(
+    encoder: MemoryEncoder, merged: ItemEncoder, probes: Sequence[Probe], *, max_new_tokens: int = 32
+) -> Comparison:
+    """Encode the probes' items both ways, and let the untouched reader answer from both memories."""
+    items = list({item.item_id: item for probe in probes for item in probe.items}.values())
+    questions = [probe.question for probe in probes]
+    shown = [[item.item_id for item in probe.items] for probe in probes]
+    banks = [each.encode(items, grid=None, batch_size=BATCH_SIZE) for each in (encoder, merged)]
+    distance = max(_distance(*(bank.memories[item.item_id] for bank in banks)) for item in items)
+    answers = [
+        [said.text for said in encoder.answer(questions, bank, item_ids=shown, max_new_tokens=max_new_tokens)]
+        for bank in banks
+    ]
+    changed = sum(one != other for one, other in zip(*answers, strict=True))
+    return Comparison(memory=distance, changed_answers=changed, num_items=len(items), num_answers=len(questions))
+
+
+def merged_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
+    """A copy of the backbone's model in which each linear layer's own weight holds its LoRA; rounded once, at the end.
+
+    The sum is made in float32: PEFT's own `merge` rounds the LoRA's part first and the sum again.
+    """
+    model: Any = copy.deepcopy(encoder.backbone.model)
+    with torch.no_grad():
+        for name, module in list(model.named_modules()):
+            if isinstance(module, LoraLayer):
+                layer: Any = module.get_base_layer()
+                delta: Tensor = module.get_delta_weight(ADAPTER)  # pyright: ignore[reportAttributeAccessIssue]
+                layer.weight.data = (layer.weight.float() + delta.float()).to(dtype)
+                model.set_submodule(name, layer)
+    model.to(dtype)
+    model._hf_peft_config_loaded = False  # so that it is saved as a model, not as an adapter
+    del model.peft_config
+    return model
+
+
+def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """Write weights; returns what the description states of them."""
+    merged = copy.copy(encoder.backbone)
+    merged.model = merged_model(encoder, dtype)
+    merged.save(folder / BACKBONE)
+    qformer = {name: weight.detach().cpu().contiguous() for name, weight in encoder.qformer.named_parameters()}
+    save_file(qformer, folder / QFORMER)
+    reader_sha256, reader_dtype = encoder.made_for
+    return {
+        "encoder_id": encoder.encoder_id,
+        "recipe": asdict(encoder.recipe),
+        "reader": encoder.backbone.name,
+        "reader_sha256": reader_sha256,
+        "reader_dtype": reader_dtype,
+        "merged_sha256": merged.base_weights_sha256(),
+        "merged_dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _describe(folder: Path, stated: Mapping[str, Any]) -> MergedDescription:
+    description = MergedDescription(**stated)
+    (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+    return description
+
+
+def _read_description(folder: Path) -> MergedDescription:
+    if missing := [name for name in (DESCRIPTION, QFORMER, BACKBONE) if not (folder / name).exists()]:
+        raise ValueError(f"{folder} holds no merged encoder: {', '.join(missing)} is missing")
+    description = MergedDescription(**read_fields(folder / DESCRIPTION, MergedDescription))
+    if description.merged_dtype not in DTYPES:
+        raise ValueError(
+            f"{folder / DESCRIPTION} names the number type {description.merged_dtype!r}, expected one of "
+            f"{', '.join(DTYPES)}"
+        )
+    return description
+
+
+def _distance(one_MD: Tensor, other_MD: Tensor) -> float:
+    """The largest distance of two memories' vectors, over the first one's norm; infinite where one is not finite."""
+    shares_M = (one_MD.float() - other_MD.float()).norm(dim=-1) / one_MD.float().norm(dim=-1)
+    return float(shares_M.max()) if shares_M.isfinite().all() else float("inf")
