@@ -55,12 +55,22 @@ def write_checkpoint(folder: Path, weights: Mapping[str, Tensor], description: D
     """Write weights and description; `size_bytes` is filled in. The description comes last, so it means complete."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    beside = folder / f".{WEIGHTS}.tmp"
-    save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, beside)
-    os.replace(beside, folder / WEIGHTS)
+    write_weights(folder / WEIGHTS, weights)
     stated = replace(description, size_bytes=(folder / WEIGHTS).stat().st_size)
-    (folder / DESCRIPTION).write_text(json.dumps(asdict(stated), indent=2) + "\n", encoding="utf-8")
+    write_fields(folder / DESCRIPTION, stated)
     return stated
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    beside = path.with_name(f".{path.name}.tmp")
+    save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, beside)
+    os.replace(beside, path)
+
+
+def write_fields(path: Path, description: Any) -> None:
+    """Write a dataclass as a JSON object, for `read_fields`."""
+    path.write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
 
 def encoder_folder(name: str | Path) -> Path:

@@ -8,7 +8,6 @@ Shapes: N items, M vectors of an item, D width.
 """
 
 import copy
-import json
 import os
 import shutil
 import uuid
@@ -21,14 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import save_file
 from torch import Tensor
 
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
-from comem_core.memory.checkpoint import DTYPES, copy_weights, read_fields, read_weights
+from comem_core.memory.checkpoint import DTYPES, copy_weights, read_fields, read_weights, write_fields, write_weights
 from comem_core.memory.encoder import ADAPTER, MemoryEncoder, new_qformer
 from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
 from comem_core.memory.qformer import QFormer
@@ -225,8 +223,7 @@ def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str
     merged = copy.copy(encoder.backbone)
     merged.model = merged_model(encoder, dtype)
     merged.save(folder / BACKBONE)
-    qformer = {name: weight.detach().cpu().contiguous() for name, weight in encoder.qformer.named_parameters()}
-    save_file(qformer, folder / QFORMER)
+    write_weights(folder / QFORMER, dict(encoder.qformer.named_parameters()))
     reader_sha256, reader_dtype = encoder.made_for
     return {
         "encoder_id": encoder.encoder_id,
@@ -241,7 +238,7 @@ def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str
 
 def _describe(folder: Path, stated: Mapping[str, Any]) -> MergedDescription:
     description = MergedDescription(**stated)
-    (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+    write_fields(folder / DESCRIPTION, description)
     return description
 
 

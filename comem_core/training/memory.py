@@ -11,6 +11,7 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
+from comem_core.backbone.interface import Reader, Tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
@@ -49,18 +50,28 @@ def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) ->
 
     An item that several samples share is encoded once. Returns the mean loss and measures.
     """
-    unique = list({item.item_id: item for sample in batch for item in sample.items}.values())
-    place = {item.item_id: index for index, item in enumerate(unique)}
-    memory_BMD = encoder.memory(unique)
-    memories = [torch.cat([memory_BMD[place[item.item_id]] for item in sample.items]) for sample in batch]
+    memories = memories_of(encoder, [sample.items for sample in batch])
     backbone, prompts = encoder.backbone, encoder.prompts
     conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
     tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
     with backbone.adapter(False):
-        hidden = backbone.hidden(inject(backbone.embed(tokens), memories))
-        losses_S, predicted_S, right_S = token_losses(backbone, hidden, tokens.ids_BL, tokens.answer_BL)
+        return answer_loss(backbone, tokens, memories)
+
+
+def memories_of(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
+    """Encode what is shown with each question, with gradients: (K·M, D) a question. Each item is encoded once."""
+    unique = list({item.item_id: item for items in shown for item in items}.values())
+    place = {item.item_id: index for index, item in enumerate(unique)}
+    memory_BMD = encoder.memory(unique)
+    return [torch.cat([memory_BMD[place[item.item_id]] for item in items]) for items in shown]
+
+
+def answer_loss(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> tuple[Tensor, Mapping[str, float]]:
+    """Cross-entropy of a reader's answers with memories, of its own width, in front; the mean loss and measures."""
+    hidden_BPD = reader.hidden(inject(reader.embed(tokens), memories))
+    losses_S, predicted_S, right_S = token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
     return losses_S.mean(), {
-        "samples": float(len(batch)),
+        "samples": float(len(memories)),
         "tokens": float(tokens.mask_BL.sum()),
         "token_accuracy": float((predicted_S == right_S).float().mean()),
     }
@@ -95,7 +106,11 @@ class AnswerFromMemory:
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         chosen = [self.samples[index] for index in self._indices(step)]
-        return loss_from_memory(self.encoder, [replace(sample, items=self._items(sample, step)) for sample in chosen])
+        return self.batch_loss([replace(sample, items=self._items(sample, step)) for sample in chosen])
+
+    def batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss of some samples, whatever step they belong to."""
+        return loss_from_memory(self.encoder, batch)
 
     def _indices(self, step: int) -> list[int]:
         """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.text import TextModel
 from comem_core.backbone.tiny import TinyBackboneRecipe
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
@@ -26,6 +28,11 @@ SMALL = TinyBackboneRecipe(
     vision_layers=2,
     vision_heads=2,
     vision_feed_forward_width=48,
+)
+# As Qwen2.5's own: a turn's words are one string.
+TEXT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
@@ -81,6 +88,31 @@ def new_adapted_encoder(new_encoder: Callable[..., MemoryEncoder]) -> Callable[.
 def encoder(new_adapted_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
     """An encoder with a random LoRA that no test changes."""
     return new_adapted_encoder()
+
+
+@pytest.fixture(scope="session")
+def new_text_model(backbone: QwenVL) -> Callable[..., TextModel]:
+    """Return a function (width, **changes to the configuration) -> a random text-only model of the Qwen2.5 class."""
+
+    def make(width: int, **changes: Any) -> TextModel:
+        tokenizer = copy.deepcopy(backbone.tokenizer)
+        tokenizer.chat_template = TEXT_TEMPLATE
+        torch.manual_seed(2)
+        config = Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            initializer_range=0.2,  # a head that can be sure of something
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            **changes,
+        )
+        return TextModel(Qwen2ForCausalLM(config), tokenizer, "text")
+
+    return make
 
 
 @pytest.fixture(scope="session")

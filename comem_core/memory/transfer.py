@@ -1,0 +1,213 @@
+"""A text-only language model that reads a VLM encoder's memories (the paper's Table 5).
+
+The memories go in front of the question as they do for a VLM; where the reader is of another width, a trained linear
+projection carries them there. The reader sees no pictures: a question's picture is encoded like an item without text,
+and its memory stands behind the items' and before the question, or it is left out.
+
+Ours differs from the authors' code on purpose: there the picture comes in as all hidden states of the whole query, in
+training after another part of the prompt than at inference, and the answer is read off the VLM's output head.
+
+Shapes: B questions, K items, M vectors of an item, D width of the encoder, R width of the reader, V vocabulary.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from comem_core.backbone.conversation import Conversation, Generated, without_pictures
+from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.text import TextModel
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.retrieval import Hits
+from comem_core.memory.answering import Answering
+from comem_core.memory.bank import Bank
+from comem_core.memory.checkpoint import (
+    copy_weights,
+    read_fields,
+    read_weights,
+    refuse_unknown,
+    write_fields,
+    write_weights,
+)
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.injection import inject
+
+WEIGHTS, DESCRIPTION = "transfer.safetensors", "transfer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe:
+    """How memories reach the reader."""
+
+    version: str = "2026.11.1"
+    # A trained linear map from the encoder's width to the reader's; needed where they differ.
+    projection: bool = False
+    # Put the memory of a question's picture before the question; otherwise the reader knows nothing of the picture.
+    question_picture: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferDescription:
+    """What stands beside the projection's weights: which encoder's memories it carries, and to which reader."""
+
+    recipe: Mapping[str, Any]
+    encoder_id: str
+    reader: str
+    reader_sha256: str
+    reader_dtype: str
+    parameters: int
+
+
+class TextTransfer(Answering):
+    """Answers questions through a frozen text-only model, with the memories of an encoder in front."""
+
+    def __init__(self, encoder: MemoryEncoder, reader: TextModel, recipe: TransferRecipe | None = None):
+        """Put an encoder and a reader together.
+
+        Raises:
+            ValueError: their widths differ, and the recipe has no projection.
+        """
+        self.encoder, self.reader, self.recipe = encoder, reader, recipe or TransferRecipe()
+        width, wanted = encoder.backbone.width, reader.width
+        if width != wanted and not self.recipe.projection:
+            raise ValueError(
+                f"the encoder on {encoder.backbone.name!r} makes memories of width {width}, but {reader.name!r} reads "
+                f"width {wanted}; train a projection between them: TransferRecipe(projection=True)"
+            )
+        self.projection = new_projection(encoder, reader, seed=self.recipe.seed) if self.recipe.projection else None
+
+    def __repr__(self) -> str:
+        carried = f"a projection of {self.num_parameters:,} parameters" if self.projection else "no projection"
+        return f"TextTransfer from {self.encoder.backbone.name!r} to {self.reader.name!r}, {carried}"
+
+    @property
+    def encoder_id(self) -> str:
+        return self.encoder.encoder_id
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(weight.numel() for weight in self.parameters().values())
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The transfer's own parameters by name: the projection's, or none."""
+        own = {} if self.projection is None else dict(self.projection.named_parameters())
+        return {f"projection.{name}": weight for name, weight in own.items()}
+
+    def project(self, memory: Tensor) -> Tensor:
+        """Carry vectors (..., D) to the reader's width (..., R). The projection computes in float32."""
+        memory = memory.to(self.reader.device)
+        return memory if self.projection is None else self.projection(memory.to(self.projection.weight.dtype))
+
+    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
+        """As `ItemEncoder.search`: pictures are compared as the encoder's own backbone sees them."""
+        return self.encoder.search(questions, bank, k=k, same_language=same_language)
+
+    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
+        return without_pictures(self.encoder.conversation(question, answer=answer))
+
+    def shown_with(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
+        """What is encoded for a question: its items, and behind them its picture, as an item without text."""
+        if not self.recipe.question_picture:
+            return tuple(items)
+        return (*items, KnowledgeItem(image=image, text="", language=language, source="question", licence=""))
+
+    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
+        if not self.recipe.question_picture:
+            return memories
+        pictures = [item for each in questions for item in self.shown_with((), each.image, each.language)]
+        picture_BMD = self.encoder.encode_batch(pictures)
+        return [torch.cat([memory.to(own), own]) for memory, own in zip(memories, picture_BMD, strict=True)]
+
+    def answer_batch(
+        self,
+        conversations: Sequence[Conversation],
+        memories: Sequence[Tensor],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+    ) -> list[Generated]:
+        """Answer one batch of conversations without pictures, each with its vectors (K·M, D) in front of it."""
+        with torch.inference_mode():
+            tokens = self.reader.tokenize(conversations, generation=True)
+            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
+            return self.reader.generated(embedded, tokens, max_new_tokens=max_new_tokens, decoding=decoding)
+
+    def save(self, folder: Path) -> TransferDescription:
+        """Write the projection (if there is one), and which encoder and reader it belongs to.
+
+        Neither of these is written: a reader never changes, and an encoder that was trained along has its own `save`.
+        """
+        description = TransferDescription(
+            recipe=asdict(self.recipe),
+            encoder_id=self.encoder_id,
+            reader=self.reader.name,
+            reader_sha256=self.reader.base_weights_sha256(),
+            reader_dtype=str(self.reader.model.dtype).removeprefix("torch."),
+            parameters=self.num_parameters,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        write_weights(folder / WEIGHTS, self.parameters())
+        write_fields(folder / DESCRIPTION, description)
+        return description
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: MemoryEncoder, reader: TextModel) -> "TextTransfer":
+        """Load a transfer between the encoder and the reader that it was trained for.
+
+        Raises:
+            ValueError: the folder holds no transfer, encoder or reader are others, or names or shapes do not match.
+        """
+        folder = Path(folder)
+        if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
+            raise ValueError(f"{folder} holds no transfer: {', '.join(missing)} is missing")
+        description = TransferDescription(**read_fields(folder / DESCRIPTION, TransferDescription))
+        refuse_unknown(description.recipe, TransferRecipe, where=f"the recipe in {folder}", optional=True)
+        _refuse_others(description, encoder, reader)
+        made = cls(encoder, reader, TransferRecipe(**description.recipe))
+        copy_weights(read_weights(folder / WEIGHTS), made.parameters())
+        return made
+
+
+def new_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> nn.Linear:
+    """A projection before any training: angles between memories stay, and their norm becomes a token embedding's."""
+    torch.manual_seed(seed)
+    width, wanted = encoder.backbone.width, reader.width
+    made = nn.Linear(width, wanted)
+    with torch.no_grad():
+        # What leaves the Q-Former's last norm: unit variance, times its weight, plus its bias.
+        last = encoder.qformer.norm_out
+        memory_norm = float((last.weight.pow(2).sum() + last.bias.pow(2).sum()).sqrt())
+        embeddings_VR: Any = reader.model.get_input_embeddings().weight
+        token_norm = float(embeddings_VR.float().pow(2).sum(dim=1).mean().sqrt())
+        if width == wanted:
+            nn.init.eye_(made.weight)
+        else:
+            nn.init.orthogonal_(made.weight)
+        made.weight *= token_norm / memory_norm * max(1.0, width / wanted) ** 0.5  # a narrower space keeps a part only
+        nn.init.zeros_(made.bias)
+    return made.to(reader.device)
+
+
+def _refuse_others(description: TransferDescription, encoder: MemoryEncoder, reader: TextModel) -> None:
+    if encoder.encoder_id != description.encoder_id:
+        raise ValueError(
+            f"this transfer carries memories of encoder {description.encoder_id}, but encoder {encoder.encoder_id} was "
+            "given"
+        )
+    dtype = str(reader.model.dtype).removeprefix("torch.")
+    if dtype != description.reader_dtype:
+        raise ValueError(
+            f"this transfer was made for reader {description.reader!r} in {description.reader_dtype}, but "
+            f"{reader.name!r} is loaded in {dtype}; load it in {description.reader_dtype}"
+        )
+    if (found := reader.base_weights_sha256()) != description.reader_sha256:
+        raise ValueError(
+            f"this transfer was made for reader {description.reader!r} (weights {description.reader_sha256[:12]}), but "
+            f"{reader.name!r} has weights {found[:12]}"
+        )

@@ -1,0 +1,55 @@
+"""The objective of a transfer: a text-only reader answers from the memories of a VLM's encoder (the paper's Table 5).
+
+The gradient flows through the frozen reader into the projection, and into the encoder where that is trained along.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from comem_core.backbone.conversation import without_pictures
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.memory.transfer import TextTransfer
+from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample, answer_loss, memories_of
+
+
+class AnswerThroughTransfer(AnswerFromMemory):
+    """Trains the projection, and the encoder too if `train_encoder`. A frozen encoder reads each item only once."""
+
+    def __init__(
+        self,
+        transfer: TextTransfer,
+        recipe: TrainingRecipe,
+        samples: Sequence[TrainingSample],
+        *,
+        train_encoder: bool = False,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ):
+        super().__init__(transfer.encoder, recipe, samples, rank=rank, num_ranks=num_ranks)
+        if transfer.projection is None and not train_encoder:
+            raise ValueError(
+                "nothing to train: this transfer has no projection, and its encoder stays as it is; ask for "
+                "train_encoder=True, or for TransferRecipe(projection=True)"
+            )
+        self.transfer, self.train_encoder = transfer, train_encoder
+        transfer.encoder.set_trainable(train_encoder)
+        self.known = transfer.encoder.new_bank()
+
+    def trainable(self) -> Mapping[str, nn.Parameter]:
+        return self.transfer.parameters() | (self.encoder.parameters() if self.train_encoder else {})
+
+    def batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+        """Cross-entropy of the answers' tokens alone, as with a VLM."""
+        transfer, prompts = self.transfer, self.encoder.prompts
+        shown = [transfer.shown_with(sample.items, sample.image, sample.language) for sample in batch]
+        memories = memories_of(self.encoder, shown) if self.train_encoder else self._known_memories(shown)
+        conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        tokens = transfer.reader.tokenize([without_pictures(each) for each in conversations], generation=False)
+        return answer_loss(transfer.reader, tokens, [transfer.project(memory) for memory in memories])
+
+    def _known_memories(self, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
+        new = list({item.item_id: item for items in shown for item in items if item.item_id not in self.known}.values())
+        if new:
+            self.known.put([item.item_id for item in new], self.encoder.encode_batch(new))
+        return [self.known.of([item.item_id for item in items]) for items in shown]
