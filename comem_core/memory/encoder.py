@@ -92,12 +92,13 @@ class MemoryEncoder(ItemEncoder, Answering):
         return encoder
 
     @classmethod
-    def load(cls, folder: Path, backbone: Backbone) -> "MemoryEncoder":
+    def load(cls, folder: str | Path, backbone: Backbone) -> "MemoryEncoder":
         """Load an encoder onto the backbone that it was trained for.
 
         Raises:
             ValueError: the folder holds no encoder, the backbone's weights are others, or names or shapes do not match.
         """
+        folder = Path(folder)
         description = read_description(folder)
         recipe = recipe_from(description.recipe, where=str(folder))
         description.refuse_other_backbone(backbone)
@@ -117,7 +118,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         copy_weights(read_weights(folder / WEIGHTS), self.parameters())
         self._encoder_id = None
 
-    def save(self, folder: Path) -> Description:
+    def save(self, folder: str | Path) -> Description:
         """Write the encoder: LoRA, Q-Former, recipe, and which backbone it belongs to. Returns the description."""
         sha256, dtype = self.made_for
         report = self.parameter_report()
@@ -129,7 +130,7 @@ class MemoryEncoder(ItemEncoder, Answering):
             parameters=dict(report),
             parameter_share=parameter_share(report),
         )
-        return write_checkpoint(folder, self.parameters(), described)
+        return write_checkpoint(Path(folder), self.parameters(), described)
 
     def __repr__(self) -> str:
         m, d = self.recipe.num_vectors, self.backbone.width

@@ -46,7 +46,7 @@ class Probe:
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
     """How far a merged export may be from the adapter: a memory vector by its distance over its norm, and the share of
-    greedy answers that may differ. bfloat16 alone moves memories of the shipped encoder by 0.9 % (docs/memory.md)."""
+    greedy answers that may differ. bfloat16 alone moves memories of the shipped encoder by 0.9 % (docs/log.md)."""
 
     memory: float = 0.02
     answers: float = 0.0

@@ -137,7 +137,7 @@ class TextTransfer(Answering):
             embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
             return self.reader.generated(embedded, tokens, max_new_tokens=max_new_tokens, decoding=decoding)
 
-    def save(self, folder: Path) -> TransferDescription:
+    def save(self, folder: str | Path) -> TransferDescription:
         """Write the projection (if there is one), and which encoder and reader it belongs to.
 
         Neither of these is written: a reader never changes, and an encoder that was trained along has its own `save`.
@@ -150,6 +150,7 @@ class TextTransfer(Answering):
             reader_dtype=str(self.reader.model.dtype).removeprefix("torch."),
             parameters=self.num_parameters,
         )
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DESCRIPTION).unlink(missing_ok=True)
         write_weights(folder / WEIGHTS, self.parameters())
