@@ -4,21 +4,23 @@ from prefect import flow
 
 from comem_core.recipes import recipe_named
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
-from comem_core.training.pretraining import PretrainingRecipe
-from tasks.pretrain import install_models, pretrain_base_model, pretrain_encoder_start
+from comem_core.training.pretraining import PretrainingRecipe, finding_recipe, ranking_recipe
+from tasks.pretrain import install_models, pretrain_base_further, pretrain_base_model, pretrain_encoder_start
 from tasks.run import open_run
 from tasks.store import Reference
 
 
 @flow(name="pretrain-base")
 def pretrain_base(install: bool = False) -> Reference:
-    """Pretrain the tiny base model and its encoder's start: about an hour on a CPU, going on where it was stopped.
+    """Pretrain the tiny base model and its encoder's start: about two hours on a CPU, going on where it was stopped.
 
     Args:
         install: put the finished models where the project ships them from.
     """
     with open_run("pretrain-base", recipe_named("tiny_cpu"), needs_backbone=False) as run:
-        base = pretrain_base_model(run, PretrainingRecipe())
+        reading = pretrain_base_model(run, PretrainingRecipe())
+        finding = pretrain_base_further(run, reading, finding_recipe())
+        base = pretrain_base_further(run, finding, ranking_recipe())
         encoder = pretrain_encoder_start(run, base, EncoderPretrainingRecipe())
         if install:
             install_models(base, encoder)

@@ -14,8 +14,8 @@ from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
-from comem_core.training.pretraining import PretrainingRecipe
-from comem_core.training.tiny_base import pretrain, pretrain_encoder, save_tiny_base
+from comem_core.training.pretraining import PretrainingRecipe, finding_recipe, ranking_recipe
+from comem_core.training.tiny_base import go_on, pretrain, pretrain_encoder, save_tiny_base
 from tasks.on_ray import on_ray, release_workers
 from tasks.partial import Partial
 from tasks.run import Run
@@ -36,7 +36,7 @@ class Installed:
     made_by: str
     artefact: str
     fingerprint: str
-    recipe: dict[str, Any]
+    recipes: list[dict[str, Any]]
     commit: str | None
     installed: str
 
@@ -52,6 +52,17 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
     return run_stage(run, "base", recipe, {}, make, table="training_step", version="1")
 
 
+@stage_task(name="pretrain-base-further")
+def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) -> Reference:
+    """Let a finished base go on with a further recipe, on one worker."""
+
+    def make(artefact: Partial) -> None:
+        release_workers()
+        on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
+
+    return run_stage(run, "base", recipe, {"base": base}, make, table="training_step", version="1")
+
+
 @stage_task(name="pretrain-encoder-start")
 def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretrainingRecipe) -> Reference:
     """Train the encoder's start on the finished base, on one worker."""
@@ -65,7 +76,15 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
 
 def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
     on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
-    backbone = pretrain(recipe, artefact.folder / STATE, on_step)
+    _finish_base(pretrain(recipe, artefact.folder / STATE, on_step), artefact)
+
+
+def _pretrain_further(recipe: PretrainingRecipe, artefact: Partial, base: Path) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    _finish_base(go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step), artefact)
+
+
+def _finish_base(backbone: QwenVL, artefact: Partial) -> None:
     with artefact.open_folder(MODEL) as folder:
         save_tiny_base(backbone, folder)
     _write_steps(artefact)
@@ -105,8 +124,11 @@ def _write_steps(artefact: Partial) -> None:
 @task(name="install-models")
 def install_models(base: Reference, encoder: Reference) -> None:
     """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
-    recipes = {SHIPPED_BASE: (base, PretrainingRecipe()), SHIPPED_ENCODER: (encoder, EncoderPretrainingRecipe())}
-    for name, (artefact, recipe) in recipes.items():
+    courses = {
+        SHIPPED_BASE: (base, [PretrainingRecipe(), finding_recipe(), ranking_recipe()]),
+        SHIPPED_ENCODER: (encoder, [EncoderPretrainingRecipe()]),
+    }
+    for name, (artefact, recipes) in courses.items():
         target = SHIPPED / name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(artefact.folder / MODEL, target)
@@ -114,7 +136,7 @@ def install_models(base: Reference, encoder: Reference) -> None:
             made_by=COMMAND,
             artefact=artefact.fingerprint,
             fingerprint=backbone_fingerprint(target),
-            recipe=asdict(recipe),
+            recipes=[asdict(recipe) for recipe in recipes],
             commit=code_commit(),
             installed=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -210,8 +210,7 @@ class Backbone(Reader):
         """
         with torch.inference_mode(), self.adapter(False):
             found = self.visual_grids(images, visual_tokens=visual_tokens)
-            cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in found]
-            return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)
+            return pooled_cells(found, grid)
 
     def lora_targets(self) -> list[str]:
         """Full names of the modules that get a LoRA: every linear layer but the output head (reference code)."""
@@ -249,3 +248,9 @@ class Backbone(Reader):
         with torch.inference_mode(), self.adapter(False):
             tokens = self.tokenize(conversations, generation=True, visual_tokens=visual_tokens)
             return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens, decoding=decoding)
+
+
+def pooled_cells(grids: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+    """Average each picture's visual tokens (rows, columns, D) in the cells of `grid`, each cell normalised: float32."""
+    cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in grids]
+    return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)

@@ -114,6 +114,12 @@ class QwenVL(Backbone):
         """Visual tokens of each picture in reading order: a tuple of (tokens, D)."""
         return self.see(tokens.images).pooler_output
 
+    def as_grids(self, features: Sequence[Tensor], tokens: Tokens) -> list[Tensor]:
+        """Visual tokens of each picture as they lie in it: (rows, columns, D) out of (tokens, D)."""
+        processor: Any = self.processor.image_processor
+        shapes = (tokens.images["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
+        return [visual.reshape(*shape, -1) for visual, shape in zip(features, shapes, strict=True)]
+
     def see(self, images: Mapping[str, Tensor]) -> Any:
         """Run the vision tower."""
         body: Any = self.model.model

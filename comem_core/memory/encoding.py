@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import rms_norm
 from tqdm.auto import tqdm
 
 from comem_core.backbone.images import VisualTokens, decode
@@ -49,6 +50,9 @@ class EncoderRecipe:
     match_embedding_norm: bool = False
     # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
     copying_start: bool = False
+    # Ours: the Q-Former reads an item's token embeddings on top of its last hidden states, both at unit RMS. The last
+    # hidden state of a token stands for the next one, and a small model keeps little of the token itself in it.
+    reads_embeddings: bool = False
     seed: int = 0
 
 
@@ -105,7 +109,10 @@ class ItemEncoder(ABC):
         conversations = [self.prompts.item_conversation(item) for item in items]
         tokens = self.backbone.tokenize(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
         with self.reading():
-            hidden_BTD = self.backbone.hidden(self.backbone.embed(tokens))
+            embedded = self.backbone.embed(tokens)
+            hidden_BTD = self.backbone.hidden(embedded)
+        if self.recipe.reads_embeddings:
+            hidden_BTD = unit_rms(hidden_BTD) + unit_rms(embedded.embeds_BLD)
         return self.compress(hidden_BTD, tokens.mask_BL)
 
     def compress(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -190,6 +197,11 @@ class ItemEncoder(ABC):
         """Embed pictures for search, a question's at the same size as an item's: (B, E) float32."""
         size = self.recipe.item_visual_tokens
         return self.backbone.pooled_images(images, visual_tokens=size, grid=grid).cpu().numpy()
+
+
+def unit_rms(hidden_BTD: Tensor) -> Tensor:
+    """Scale each vector to a root mean square of 1."""
+    return rms_norm(hidden_BTD, hidden_BTD.shape[-1:], eps=1e-6)
 
 
 def refuse_unreadable(items: Iterable[KnowledgeItem]) -> None:

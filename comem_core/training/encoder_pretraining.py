@@ -1,20 +1,36 @@
 """The encoder's start: reading imaginary countries from memory, before it sees any real one.
 
 The paper has no such stage: a 7B encoder starts from a model that has read the web. Ours starts from nothing, and the
-few samples of a demo are too few to learn from nothing what a memory is. Every batch is a function of (seed, step).
+few samples of a demo are too few to learn from nothing what a memory is. Two losses stand beside the paper's own
+(each with its ablation in docs/log.md): the memory itself must tell which values its item states (reconstruction),
+and the reader's attention is shown to look at the memory of the item that answers. Every batch is a function of (seed,
+step).
+
+Shapes: B items, M vectors of an item, D width, V names and values of the world.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.injection import inject
 from comem_core.training.curriculum import phase_at
+from comem_core.training.guidance import (
+    GuidanceRecipe,
+    finding_loss,
+    guided_heads,
+    hidden_and_attention,
+    places_of_memories,
+)
 from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.memory import TrainingSample, loss_from_memory
-from comem_core.worlds.imaginary.countries import draw_country, draw_question
+from comem_core.training.memory import TrainingSample, encode_once, loss_of_hidden
+from comem_core.worlds.countries.world import closed_vocabulary
+from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +46,24 @@ class EncoderPhase:
     num_items: int
     num_questions: int
     first_share: float = 0.0
+    # How often another item of a question is a look-alike of the first; all state the same kinds of fact.
+    lookalike_share: float = 0.0
+    # How often the flags of a question are real ones of the train split, over facts that are not theirs.
+    borrowed_share: float = 0.0
 
 
 ENCODER_CURRICULUM = (
-    EncoderPhase(share=0.15, num_facts=(1, 2), item_counts=(1,), num_items=24, num_questions=3),
-    EncoderPhase(share=0.25, num_facts=(2, 7), item_counts=(1,), num_items=16, num_questions=4),
+    EncoderPhase(share=0.1, num_facts=(2, 4), item_counts=(1,), num_items=24, num_questions=3),
+    EncoderPhase(share=0.35, num_facts=(4, 7), item_counts=(1,), num_items=16, num_questions=4),
     EncoderPhase(
-        share=0.6, num_facts=(4, 7), item_counts=(1, 1, 2, 3, 3), num_items=16, num_questions=4, first_share=0.6
+        share=0.55,
+        num_facts=(4, 7),
+        item_counts=(1, 2, 3, 3, 4),
+        num_items=16,
+        num_questions=4,
+        first_share=0.4,
+        lookalike_share=0.4,
+        borrowed_share=0.6,
     ),
 )
 
@@ -47,11 +74,13 @@ class EncoderPretrainingRecipe:
 
     version: str = "2026.11.1"
     encoder: EncoderRecipe = field(
-        default_factory=lambda: EncoderRecipe(num_heads=4, match_embedding_norm=True, copying_start=True)
+        default_factory=lambda: EncoderRecipe(
+            num_heads=4, lora_dropout=0.0, match_embedding_norm=True, copying_start=True, reads_embeddings=True
+        )
     )
     optimizer: OptimizerRecipe = field(
         default_factory=lambda: OptimizerRecipe(
-            num_steps=1000,
+            num_steps=1600,
             batch_size=64,
             learning_rate=2e-3,
             weight_decay=0.01,
@@ -62,6 +91,10 @@ class EncoderPretrainingRecipe:
     )
     languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
     curriculum: tuple[EncoderPhase, ...] = ENCODER_CURRICULUM
+    reconstruction_weight: float = 0.5
+    reconstruction_temperature: float = 0.07
+    finding_weight: float = 0.3
+    guidance: GuidanceRecipe = field(default_factory=GuidanceRecipe)
 
 
 class ImaginaryMemory:
@@ -70,12 +103,42 @@ class ImaginaryMemory:
     def __init__(self, encoder: MemoryEncoder, recipe: EncoderPretrainingRecipe):
         self.encoder, self.recipe = encoder, recipe
         encoder.set_trainable(True)
+        tokenizer = encoder.backbone.tokenizer
+        values = {value for values in closed_vocabulary().values() for value in values}
+        self.values_V = torch.tensor(sorted(set(tokenizer.convert_tokens_to_ids(sorted(values)))))
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        return loss_from_memory(self.encoder, self.batch(step))
+        batch, backbone, recipe = self.batch(step), self.encoder.backbone, self.recipe
+        encoded = encode_once(self.encoder, [sample.items for sample in batch])
+        memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
+        asked = [self.encoder.prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        tokens = backbone.tokenize(asked, generation=False, visual_tokens=self.encoder.recipe.query_visual_tokens)
+        with backbone.adapter(False):
+            embedded = inject(backbone.embed(tokens), memories)
+            hidden_BPD, attentions = hidden_and_attention(backbone, embedded)
+            loss, measures = loss_of_hidden(backbone, tokens, hidden_BPD)
+        texts = {item.item_id: item.text for sample in batch for item in sample.items}
+        reconstruction = self.reconstruction(torch.stack(list(encoded.values())), list(texts.values()))
+        loss = loss + recipe.reconstruction_weight * reconstruction
+        about = [sample.about if len(sample.items) > 1 else None for sample in batch]
+        if recipe.finding_weight and any(place is not None for place in about):
+            places = places_of_memories(tokens, embedded, about, num_vectors=self.encoder.recipe.num_vectors)
+            looking = guided_heads(attentions, recipe.guidance.finding_layer, recipe.guidance)
+            loss = loss + recipe.finding_weight * finding_loss(looking, places)
+        return loss, dict(measures) | {"reconstruction": float(reconstruction.detach()), "items": len(about)}
+
+    def reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
+        """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
+        nearest of its vectors is to each value's token embedding."""
+        embeddings_VD = self.encoder.backbone.model.get_input_embeddings().weight[self.values_V]
+        near_BMV = normalize(memory_BMD, dim=-1) @ normalize(embeddings_VD, dim=-1).T
+        share_BV = (near_BMV / self.recipe.reconstruction_temperature).logsumexp(dim=1).log_softmax(dim=-1)
+        ids = self.encoder.backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        stated_BV = torch.stack([torch.isin(self.values_V, torch.tensor(each)) for each in ids])
+        return -((share_BV * stated_BV).sum(dim=1) / stated_BV.sum(dim=1)).mean()
 
     def batch(self, step: int) -> list[TrainingSample]:
         """Questions about the step's countries, each with its country's item among others in the same language."""
@@ -85,12 +148,16 @@ class ImaginaryMemory:
         samples: list[TrainingSample] = []
         while len(samples) < phase.num_items * phase.num_questions:
             language = random.choice(self.recipe.languages)
-            countries = [
-                draw_country(random, language, num_facts=random.randint(*phase.num_facts)) for _ in range(count)
-            ]
+            first = draw_country(
+                random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
+            )
+            rivals = [random.random() < phase.lookalike_share for _ in range(count - 1)]
+            countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in rivals)]
+            random.shuffle(countries)
             items = tuple(country.item(random) for country in countries)
             for _ in range(phase.num_questions * count):
-                about = countries[0] if random.random() < phase.first_share else random.choice(countries)
+                place = 0 if random.random() < phase.first_share else random.randrange(count)
+                about = countries[place]
                 question, answer = draw_question(random, about)
                 picture = about.picture(random)
                 samples.append(
@@ -101,6 +168,7 @@ class ImaginaryMemory:
                         language=language,
                         answer=answer,
                         items=items,
+                        about=place,
                     )
                 )
         return samples

@@ -35,7 +35,8 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSample:
-    """A question with the answer to learn and its retrieved items in rank order."""
+    """A question with the answer to learn and its retrieved items in rank order; `about` is the place of the one that
+    answers, where that is known."""
 
     sample_id: str
     question: str
@@ -43,6 +44,7 @@ class TrainingSample:
     language: str
     answer: str
     items: tuple[KnowledgeItem, ...]
+    about: int | None = None
 
 
 def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
@@ -60,18 +62,26 @@ def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) ->
 
 def memories_of(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
     """Encode what is shown with each question, with gradients: (K·M, D) a question. Each item is encoded once."""
-    unique = list({item.item_id: item for items in shown for item in items}.values())
-    place = {item.item_id: index for index, item in enumerate(unique)}
-    memory_BMD = encoder.memory(unique)
-    return [torch.cat([memory_BMD[place[item.item_id]] for item in items]) for items in shown]
+    encoded = encode_once(encoder, shown)
+    return [torch.cat([encoded[item.item_id] for item in items]) for items in shown]
+
+
+def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> dict[str, Tensor]:
+    """Encode each of the items once, with gradients: memory_MD by item_id, in the order of first appearance."""
+    unique = {item.item_id: item for items in shown for item in items}
+    return dict(zip(unique, encoder.memory(list(unique.values())), strict=True))
 
 
 def answer_loss(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> tuple[Tensor, Mapping[str, float]]:
     """Cross-entropy of a reader's answers with memories, of its own width, in front; the mean loss and measures."""
-    hidden_BPD = reader.hidden(inject(reader.embed(tokens), memories))
+    return loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
+
+
+def loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
+    """As `answer_loss`, from the reader's last hidden states."""
     losses_S, predicted_S, right_S = token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
     return losses_S.mean(), {
-        "samples": float(len(memories)),
+        "samples": float(len(tokens.ids_BL)),
         "tokens": float(tokens.mask_BL.sum()),
         "token_accuracy": float((predicted_S == right_S).float().mean()),
     }

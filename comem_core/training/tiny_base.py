@@ -12,6 +12,7 @@ from comem_core.backbone.tiny import build_tiny, build_tokenizer
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe, ImaginaryMemory
+from comem_core.training.guidance import start_matching
 from comem_core.training.loop import StepReport, Training
 from comem_core.training.pretraining import PretrainingRecipe, Reading
 from comem_core.worlds.countries.world import closed_vocabulary, templates
@@ -33,6 +34,17 @@ def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
 def pretrain(recipe: PretrainingRecipe, state_path: Path, on_step: Callable[[StepReport], None]) -> QwenVL:
     """Pretrain the base to the end of its recipe, saving a resumable state; a state that is there is continued."""
     backbone = new_tiny_base(recipe)
+    run_resumable(Training(Reading(backbone, recipe), recipe.optimizer), state_path, on_step)
+    backbone.model.requires_grad_(False)
+    return backbone
+
+
+def go_on(
+    recipe: PretrainingRecipe, backbone: QwenVL, state_path: Path, on_step: Callable[[StepReport], None]
+) -> QwenVL:
+    """Let a base go on with another recipe (its shape stays), resumable like the base."""
+    if recipe.guidance is not None and recipe.guidance.matching_strength:
+        start_matching(backbone, recipe.guidance)
     run_resumable(Training(Reading(backbone, recipe), recipe.optimizer), state_path, on_step)
     backbone.model.requires_grad_(False)
     return backbone

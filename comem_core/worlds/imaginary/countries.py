@@ -1,4 +1,4 @@
-"""Imaginary countries: a drawn flag, and facts drawn at random from the closed vocabulary of the real world.
+"""Imaginary countries: a drawn or borrowed flag, and facts drawn at random from the real world's closed vocabulary.
 
 The words are real, who they belong to is not: a name, a capital, a currency are drawn independently, so nothing about a
 real country can be learnt here. Every draw is a function of its seed.
@@ -11,22 +11,23 @@ from random import Random
 
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries.world import ATTRIBUTES, closed_vocabulary, item_text_of, templates
-from comem_core.worlds.imaginary.flags import Design, draw_artist, draw_design, encode_png, render
+from comem_core.worlds.imaginary.borrowed import BorrowedFlag, borrow_flag
+from comem_core.worlds.imaginary.flags import DrawnFlag, draw_design, encode_png
 
 SOURCE, LICENCE = "imaginary countries (procedural)", "Apache-2.0"
 
 
 @dataclass(frozen=True)
 class ImaginaryCountry:
-    """A flag design and, by attribute, one or more values in one language."""
+    """A flag and, by attribute, one or more values in one language."""
 
     language: str
-    design: Design
+    flag: DrawnFlag | BorrowedFlag
     facts: Mapping[str, Sequence[str]]
 
     def picture(self, random: Random) -> bytes:
         """The flag as one more artist draws it (PNG)."""
-        return encode_png(render(self.design, draw_artist(random)))
+        return encode_png(self.flag.picture(random))
 
     def item(self, random: Random) -> KnowledgeItem:
         """A knowledge item: the flag by one artist, and the facts in random order."""
@@ -38,16 +39,39 @@ class ImaginaryCountry:
         )
 
 
-def draw_country(random: Random, language: str, *, num_facts: int) -> ImaginaryCountry:
-    """Draw a country with its name and `num_facts` further facts; values are uniform over the closed vocabulary."""
+def draw_country(random: Random, language: str, *, num_facts: int, borrowed_share: float = 0.0) -> ImaginaryCountry:
+    """Draw a country with its name and `num_facts` further facts; values are uniform over the closed vocabulary.
+
+    `borrowed_share` is how often its flag is that of a real country of the train split.
+    """
+    attributes = [kind for kind in _vocabulary(language) if kind != "name"]
+    facts = _draw_facts(random, language, random.sample(attributes, k=min(num_facts, len(attributes))))
+    borrowed = borrowed_share and random.random() < borrowed_share
+    return ImaginaryCountry(language, borrow_flag(random) if borrowed else DrawnFlag(draw_design(random)), facts)
+
+
+def draw_rival(random: Random, country: ImaginaryCountry, *, lookalike: bool = False) -> ImaginaryCountry:
+    """Draw a country that states the same kinds of fact as another, so that only the flag tells them apart.
+
+    The flag of a look-alike is nearly the other's; else it is drawn or borrowed as the other's was.
+    """
+    facts = _draw_facts(random, country.language, [kind for kind in country.facts if kind != "name"])
+    if lookalike:
+        flag = country.flag.lookalike(random)
+    elif isinstance(country.flag, BorrowedFlag):
+        flag = borrow_flag(random)
+    else:
+        flag = DrawnFlag(draw_design(random))
+    return ImaginaryCountry(country.language, flag, facts)
+
+
+def _draw_facts(random: Random, language: str, kinds: Sequence[str]) -> Mapping[str, Sequence[str]]:
     vocabulary = _vocabulary(language)
-    attributes = [kind for kind in vocabulary if kind != "name"]
-    chosen = random.sample(attributes, k=min(num_facts, len(attributes)))
     counts = {"neighbour": random.choice((1, 2, 3)), "language": random.choice((1, 1, 2))}
     facts: dict[str, Sequence[str]] = {"name": (random.choice(vocabulary["name"]),)}
-    for kind in chosen:
+    for kind in kinds:
         facts[kind] = tuple(random.sample(vocabulary[kind], k=counts.get(kind, 1)))
-    return ImaginaryCountry(language, draw_design(random), facts)
+    return facts
 
 
 @cache

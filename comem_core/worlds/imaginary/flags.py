@@ -6,7 +6,7 @@ proportions, corners, margins, emblem detail. Knows nothing of countries or mode
 
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
@@ -78,6 +78,33 @@ def draw_design(random: Random) -> Design:
     return Design(kind, colours, weights, charges)
 
 
+def vary_design(random: Random, design: Design) -> Design:
+    """A look-alike, as Chad's flag is of Romania's: other charges, or another ground."""
+    varied = design
+    while varied == design:
+        if random.random() < 0.5:
+            charges = tuple(_draw_charge(random, design.colours[0]) for _ in range(random.choice((0, 1, 1, 2))))
+            varied = replace(design, charges=charges)
+        else:
+            ground = random.choice([index for index in range(len(PALETTE)) if index not in design.colours[:2]])
+            varied = replace(design, colours=(ground, *design.colours[1:]))
+    return varied
+
+
+@dataclass(frozen=True)
+class DrawnFlag:
+    """A flag that any artist draws from its design."""
+
+    design: Design
+
+    def picture(self, random: Random) -> Image.Image:
+        """The flag by one more artist."""
+        return render(self.design, draw_artist(random))
+
+    def lookalike(self, random: Random) -> "DrawnFlag":
+        return DrawnFlag(vary_design(random, self.design))
+
+
 def _stripe_colours(random: Random, pool: list[int], num_parts: int) -> tuple[int, ...]:
     colours: list[int] = []
     for _ in range(num_parts):
@@ -135,7 +162,7 @@ def render(design: Design, artist: Artist, height: int = 48) -> Image.Image:
     _draw_field(pen, design, artist, wide, tall)
     for charge in design.charges:
         _draw_shape(pen, charge, artist, charge.x * wide, charge.y * tall, charge.size * tall * artist.charge_scale / 2)
-    return _finish(picture, artist, height)
+    return finish(picture, artist, height)
 
 
 def encode_png(picture: Image.Image) -> bytes:
@@ -241,7 +268,8 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: Charge, artist: Artist, x: floa
                 _draw_shape(pen, part, artist, x + part.x * radius, y + part.y * radius, part.size * radius)
 
 
-def _finish(picture: Image.Image, artist: Artist, height: int) -> Image.Image:
+def finish(picture: Image.Image, artist: Artist, height: int) -> Image.Image:
+    """Shade, frame and blur a picture as this artist does, and bring it to `height` pixels."""
     wide, tall = picture.size
     if artist.shade:
         band = Image.new("L", (wide, 1))

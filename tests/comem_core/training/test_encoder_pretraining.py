@@ -1,13 +1,17 @@
 """The encoder's start: batches of imaginary countries that are functions of their seed and step, and a run on them."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.encoder_pretraining import ENCODER_CURRICULUM, EncoderPretrainingRecipe, ImaginaryMemory
+from comem_core.training.guidance import GuidanceRecipe
 from comem_core.training.loop import OptimizerRecipe, StepReport, Training
+from comem_core.worlds.countries.world import ATTRIBUTES, templates
 
 NUM_STEPS = 100
 MIDDLES = [
@@ -21,7 +25,8 @@ def recipe() -> EncoderPretrainingRecipe:
     """The real curriculum with fewer items in a batch, over a hundred steps."""
     few = tuple(replace(phase, num_items=3) for phase in ENCODER_CURRICULUM)
     optimizer = OptimizerRecipe(num_steps=NUM_STEPS, batch_size=4, learning_rate=1e-3, gradient_clip=1.0)
-    return EncoderPretrainingRecipe(curriculum=few, optimizer=optimizer)
+    guidance = GuidanceRecipe(gathering_layer=0, finding_layer=1)  # the small model has two layers
+    return EncoderPretrainingRecipe(curriculum=few, optimizer=optimizer, guidance=guidance)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,8 @@ def test_an_answer_stands_in_an_item_of_its_sample_and_no_item_shows_the_questio
     objective: ImaginaryMemory, step: int
 ):
     for sample in objective.batch(step):
-        assert any(sample.answer in item.text for item in sample.items)
+        assert sample.about is not None
+        assert sample.answer in sample.items[sample.about].text
         assert {item.language for item in sample.items} == {sample.language}
         assert sample.image not in {item.image for item in sample.items}
         assert len(sample.items) in objective._phase(step).item_counts
@@ -70,3 +76,32 @@ def test_the_start_is_trained_and_the_reader_is_not(
     Training(ImaginaryMemory(encoder, recipe), recipe.optimizer).run(reports.append, until=8)
     assert reports[-1].loss < reports[0].loss
     assert encoder.backbone.base_weights_sha256() == before
+
+
+def test_only_the_picture_tells_which_of_several_items_is_asked_about(objective: ImaginaryMemory):
+    stated = Counter(
+        len({kinds_in(item.text, item.language) for item in sample.items}) == 1
+        for step in range(60, NUM_STEPS, 2)
+        for sample in objective.batch(step)
+        if len(sample.items) > 1
+    )
+    assert stated[True] > 80
+    assert not stated[False]
+
+
+def kinds_in(text: str, language: str) -> frozenset[str]:
+    sentences = templates()[language]["sentence"]
+    return frozenset(kind for kind in ATTRIBUTES if sentences[kind].split("{value}")[0] in text)
+
+
+def test_a_memory_that_holds_the_values_of_its_item_reconstructs_them_and_another_does_not(objective: ImaginaryMemory):
+    items = list({item.item_id: item for sample in objective.batch(50) for item in sample.items}.values())[:2]
+    texts = [item.text for item in items]
+    embeddings_VD = objective.encoder.backbone.model.get_input_embeddings().weight
+    rows = []
+    for text in texts:
+        ids = torch.tensor(objective.encoder.backbone.tokenizer(text, add_special_tokens=False)["input_ids"])
+        rows.append(embeddings_VD[ids[torch.isin(ids, objective.values_V)].unique()[:3]])
+    memory_BMD = torch.stack(rows)
+    own, others = objective.reconstruction(memory_BMD, texts), objective.reconstruction(memory_BMD.flip(0), texts)
+    assert own < others - 1

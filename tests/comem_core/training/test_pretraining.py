@@ -10,8 +10,9 @@ import torch
 
 from comem_core.backbone.images import decode
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.training.guidance import GuidanceRecipe
 from comem_core.training.loop import OptimizerRecipe, Training
-from comem_core.training.pretraining import CURRICULUM, PretrainingRecipe, Reading
+from comem_core.training.pretraining import CURRICULUM, PretrainingRecipe, Reading, finding_recipe, ranking_recipe
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, templates
 
 NUM_STEPS = 100
@@ -192,3 +193,39 @@ def test_the_loss_falls_while_one_batch_is_repeated(recipe: PretrainingRecipe, n
         lambda report: losses.append(report.loss), until=15
     )
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("course", [finding_recipe, ranking_recipe])
+def test_in_the_later_courses_only_the_picture_tells_which_item_is_asked_about(
+    course: Callable[[], PretrainingRecipe], new_backbone: Callable[[], QwenVL]
+):
+    guided = Reading(new_backbone(), smaller(course()))
+    sentences = {language: templates()[language]["sentence"] for language in LANGUAGES}
+    num_conversations = 0
+    for step in range(6):
+        for turns in guided._batch(step).conversations:
+            texts = [turn.content[1] for turn in turns if len(turn.content) == 2]
+            for language in LANGUAGES:
+                heads = {kind: sentences[language][kind].split("{value}")[0] for kind in ATTRIBUTES}
+                kinds = {frozenset(k for k, head in heads.items() if head in text) for text in texts} - {frozenset()}
+                num_conversations += len(kinds) == 1
+                assert len(kinds) <= 1
+    assert num_conversations > 10
+
+
+@pytest.mark.parametrize("course", [finding_recipe, ranking_recipe])
+def test_a_step_of_the_later_courses_is_guided(
+    course: Callable[[], PretrainingRecipe], new_backbone: Callable[[], QwenVL]
+):
+    recipe = smaller(course())
+    step = next(step for step in range(20) if Reading(new_backbone(), recipe)._batch(step).item_images)
+    guided, _ = Reading(new_backbone(), recipe).loss(step)
+    plain, _ = Reading(new_backbone(), replace(recipe, guidance=None)).loss(step)
+    assert guided.isfinite()
+    assert guided > plain + 1  # a random model looks elsewhere
+
+
+def smaller(recipe: PretrainingRecipe) -> PretrainingRecipe:
+    """A later course for the small model, which has two layers."""
+    few = tuple(replace(phase, num_conversations=3) for phase in recipe.curriculum)
+    return replace(recipe, curriculum=few, guidance=GuidanceRecipe(gathering_layer=0, finding_layer=1))

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from comem_core.training import tiny_base
+from comem_core.training.guidance import GuidanceRecipe
 from comem_core.training.loop import OptimizerRecipe, StepReport
-from comem_core.training.pretraining import PretrainingRecipe
-from comem_core.training.tiny_base import new_tiny_base, pretrain
+from comem_core.training.pretraining import PretrainingRecipe, ranking_recipe
+from comem_core.training.tiny_base import go_on, new_tiny_base, pretrain
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,23 @@ def test_a_finished_pretraining_is_read_and_not_run_again(recipe: PretrainingRec
     read = pretrain(recipe, tmp_path / "state.pt", reports.append)
     assert reports == []
     assert read.base_weights_sha256() == made.base_weights_sha256()
+
+
+def test_a_further_course_that_was_killed_ends_as_an_unbroken_one(
+    recipe: PretrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tiny_base, "SAVE_EVERY", 2)
+    guidance = GuidanceRecipe(gathering_layer=0, finding_layer=1)
+    further = replace(ranking_recipe(), optimizer=recipe.optimizer, curriculum=recipe.curriculum, guidance=guidance)
+    start = new_tiny_base(recipe)
+    unbroken = go_on(further, new_tiny_base(recipe), tmp_path / "unbroken.pt", lambda report: None)
+    assert unbroken.base_weights_sha256() != start.base_weights_sha256()
+
+    def die_at_four(report: StepReport) -> None:
+        if report.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on(further, new_tiny_base(recipe), tmp_path / "killed.pt", die_at_four)
+    resumed = go_on(further, new_tiny_base(recipe), tmp_path / "killed.pt", lambda report: None)
+    assert resumed.base_weights_sha256() == unbroken.base_weights_sha256()

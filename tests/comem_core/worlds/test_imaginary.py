@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, closed_vocabulary, load_countries, templates
-from comem_core.worlds.imaginary.countries import draw_country, draw_question
-from comem_core.worlds.imaginary.flags import PALETTE, draw_artist, draw_design, encode_png, render
+from comem_core.worlds.imaginary.borrowed import borrow_flag
+from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
+from comem_core.worlds.imaginary.flags import PALETTE, draw_artist, draw_design, encode_png, render, vary_design
 
 
 def colours_of(picture: Image.Image) -> np.ndarray:
@@ -117,3 +118,42 @@ def test_a_question_has_a_wording_of_the_world_and_the_answer_of_the_country():
     assert {wordings[question] for question, _ in asked} == set(country.facts)
     assert all(answer == country.facts[wordings[question]][0] for question, answer in asked)
     assert len(asked) == 3 * 4  # every wording of every fact
+
+
+def test_a_rival_states_the_same_kinds_of_fact_under_another_flag():
+    for seed in range(60):
+        random = Random(seed)
+        country = draw_country(random, random.choice(LANGUAGES), num_facts=3, borrowed_share=0.5)
+        rival = draw_rival(random, country, lookalike=seed % 2 == 0)
+        assert list(rival.facts) == list(country.facts)
+        assert rival.language == country.language
+        assert rival.flag != country.flag or seed % 2  # two may borrow the same flag by chance; a look-alike never
+        assert isinstance(rival.flag, type(country.flag))
+
+
+def test_a_lookalike_is_nearer_than_another_flag():
+    artist, random = draw_artist(Random(0)), Random(4)
+    near, far = [], []
+    for _ in range(60):
+        design = draw_design(random)
+        near.append(distance(render(design, artist), render(vary_design(random, design), artist)))
+        far.append(distance(render(design, artist), render(draw_design(random), artist)))
+    assert min(near) > 0
+    assert np.mean(near) < 0.6 * np.mean(far)
+
+
+def test_only_flags_of_train_countries_are_borrowed_and_every_loan_looks_its_own():
+    random, train = Random(0), {country.country_id for country in load_countries() if country.split == "train"}
+    flags = [borrow_flag(random) for _ in range(300)]
+    assert {flag.country_id for flag in flags} <= train
+    assert len({flag.country_id for flag in flags}) > 100
+    assert {flag.lookalike(random).country_id for flag in flags} <= train
+    assert all(flag.lookalike(random) != flag for flag in flags)
+    once, again = flags[0].picture(Random(1)), flags[0].picture(Random(1))
+    assert encode_png(once) == encode_png(again)
+    assert once.height == 48
+    for flag in flags[:20]:
+        pictures = [flag.picture(random) for _ in range(4)]
+        others = [other.picture(random) for other in flags[:20] if other != flag]
+        same = np.median([distance(pictures[0], picture) for picture in pictures[1:]])
+        assert same < np.median([distance(pictures[0], other) for other in others])

@@ -1,0 +1,142 @@
+"""Showing attention where to look, while the tiny base and its encoder's start are pretrained.
+
+To answer about one of several items, a model must find the item whose picture is the question's. Left to itself a model
+of this size never does: it learns to read, and then guesses among the items (docs/log.md). Two heads of one early layer
+are therefore shown to gather the picture that a text stands behind, and two heads of a later layer to look at the value
+that answers. It is a loss on attention in pretraining only; the model's class and its use stay as they are.
+
+Shapes: B conversations, L tokens, H heads, N answers, D width, E width of a head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.qwen_vl import QwenVL
+
+SMALLEST = 1e-4  # attention below this is as good as none; its logarithm would be all that is trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceRecipe:
+    """Which layers are shown what, in their first `num_heads` heads, and how much it weighs in the loss."""
+
+    gathering_layer: int = 1
+    finding_layer: int = 3
+    num_heads: int = 2
+    gathering_weight: float = 0.5
+    finding_weight: float = 1.0
+    # How strongly finding heads start by looking for what is like themselves (see `start_matching`).
+    matching_strength: float = 1.5
+
+
+@dataclass(frozen=True)
+class Places:
+    """Answers of a batch: their rows, the places before their first tokens, and what answers them, target_NL (bool)."""
+
+    row_N: Tensor
+    place_N: Tensor
+    target_NL: Tensor
+
+
+def start_matching(backbone: QwenVL, recipe: GuidanceRecipe) -> None:
+    """Let queries and keys of the finding heads start alike, so that they look for what is like themselves.
+
+    Mimetic initialisation of W_q W_k (Trockman & Kolter 2023), in the slow half of the rotary frequencies: those turn
+    little over the length of a prompt, so that likeness does not depend on the distance.
+    """
+    layers: Any = backbone.model.model.language_model.layers  # pyright: ignore[reportAttributeAccessIssue]
+    attention = layers[recipe.finding_layer].self_attn
+    head_width, width = attention.head_dim, backbone.width
+    slow_E = torch.arange(head_width) % (head_width // 2) >= head_width // 4
+    drawn = torch.Generator().manual_seed(recipe.finding_layer)
+    with torch.no_grad():
+        for head in range(recipe.num_heads):
+            alike_ED = torch.randn(head_width, width, generator=drawn) * recipe.matching_strength / width**0.5
+            rows = slice(head * head_width, (head + 1) * head_width)
+            for projection in (attention.q_proj, attention.k_proj):
+                projection.weight[rows] = 0.5 * projection.weight[rows] + alike_ED * slow_E[:, None]
+
+
+def hidden_and_attention(backbone: QwenVL, embedded: Embedded) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Last hidden states after the final norm, and the attention of every layer (B, H, L, L)."""
+    body: Any = backbone.model.model
+    body.language_model.set_attn_implementation("eager")  # the only one that returns its weights
+    output = body(**backbone.inputs(embedded), use_cache=False, output_attentions=True)
+    return output.last_hidden_state, output.attentions
+
+
+def guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecipe) -> Tensor:
+    """The attention of a layer's first heads (B, H, L, L).
+
+    Raises:
+        ValueError: the model has no such layer.
+    """
+    if layer >= len(attentions):
+        raise ValueError(f"guidance names layer {layer}, counted from 0, but this model has {len(attentions)} layers")
+    return attentions[layer][:, : recipe.num_heads]
+
+
+def picture_before(backbone: QwenVL, tokens: Tokens) -> Tensor:
+    """Number the picture that stands last before each token, or holds it, from 1; 0 before the first: int64 (B, L)."""
+    return _starts(backbone.visual_mask(tokens)).long().cumsum(dim=1)
+
+
+def gathering_loss(attention_BHLL: Tensor, backbone: QwenVL, tokens: Tokens) -> Tensor:
+    """Minus log of the attention that each text token behind a picture pays to that picture, mean in nats."""
+    picture_BL, visual_BL = picture_before(backbone, tokens), backbone.visual_mask(tokens)
+    own_BLL = (picture_BL[:, :, None] == picture_BL[:, None, :]) & visual_BL[:, None, :]
+    text_BL = (picture_BL > 0) & ~visual_BL & tokens.mask_BL
+    return _missed((attention_BHLL.mean(dim=1) * own_BLL).sum(dim=-1)[text_BL])
+
+
+def places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence[int]) -> Places:
+    """Where each answer stands in its item: `item_of_answer` numbers the item within the conversation, from 0.
+
+    Answers that do not stand in their item, token for token, are left out.
+    """
+    row_N, start_N = _starts(tokens.answer_BL).nonzero(as_tuple=True)
+    picture_BL, visual_BL = picture_before(backbone, tokens), backbone.visual_mask(tokens)
+    item_N = torch.tensor(item_of_answer, device=row_N.device) + 1
+    target_NL = (
+        (picture_BL[row_N] == item_N[:, None])
+        & (tokens.ids_BL[row_N] == tokens.ids_BL[row_N, start_N][:, None])
+        & ~visual_BL[row_N]
+        & ~tokens.answer_BL[row_N]
+    )
+    stated_N = target_NL.any(dim=1)
+    return Places(row_N[stated_N], start_N[stated_N] - 1, target_NL[stated_N])
+
+
+def places_of_memories(tokens: Tokens, embedded: Embedded, about: Sequence[int | None], *, num_vectors: int) -> Places:
+    """Where the memory of the item that answers stands, one answer a row; rows whose item is not known are left out.
+
+    `embedded` has memories in front of `tokens`, each of `num_vectors` vectors; both end at the same right edge.
+    """
+    first_B = _starts(tokens.answer_BL).long().argmax(dim=1)
+    padded, length = embedded.mask_BL.shape[1], tokens.ids_BL.shape[1]
+    row_N = torch.tensor([row for row, place in enumerate(about) if place is not None], device=first_B.device)
+    about_N = torch.tensor([place for place in about if place is not None], device=first_B.device)
+    start_N = padded - embedded.mask_BL.sum(dim=1)[row_N] + about_N * num_vectors
+    places_P = torch.arange(padded, device=first_B.device)
+    target_NP = (places_P >= start_N[:, None]) & (places_P < start_N[:, None] + num_vectors)
+    return Places(row_N, first_B[row_N] + padded - length - 1, target_NP)
+
+
+def finding_loss(attention_BHLL: Tensor, places: Places) -> Tensor:
+    """Minus log of the attention that the place before each answer pays to what answers it, mean in nats."""
+    looked_NL = attention_BHLL.mean(dim=1)[places.row_N, places.place_N]
+    return _missed((looked_NL * places.target_NL).sum(dim=-1))
+
+
+def _starts(mask_BL: Tensor) -> Tensor:
+    """Where each run of marked places begins."""
+    return mask_BL & ~torch.cat([torch.zeros_like(mask_BL[:, :1]), mask_BL[:, :-1]], dim=1)
+
+
+def _missed(share_N: Tensor) -> Tensor:
+    return -(share_N + SMALLEST).log().mean()

@@ -1,0 +1,69 @@
+"""Borrowed flags: real drawings of the countries of the train split, to stand over facts that are not theirs.
+
+What a drawn flag cannot teach is how real artists differ. Countries of dev and test are never borrowed. Every picture
+is a function of its seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from comem_core.backbone.images import decode
+from comem_core.worlds.countries.world import KNOWLEDGE_STYLE, load_countries, load_flags
+from comem_core.worlds.imaginary.flags import SUPERSAMPLING, draw_artist, finish
+
+NUM_LOOKALIKES = 6
+
+
+@dataclass(frozen=True)
+class BorrowedFlag:
+    """The flag of a train country."""
+
+    country_id: str
+
+    def picture(self, random: Random, height: int = 48) -> Image.Image:
+        """One of its drawings, in slightly other colours, finished as a further artist would."""
+        drawing = decode(random.choice(_drawings()[self.country_id]))
+        artist = draw_artist(random)
+        shift = [level / 2 for level in artist.shift[0]]
+        levels = np.asarray(drawing, dtype=np.float32) + np.asarray(shift, dtype=np.float32)
+        tall = height * SUPERSAMPLING
+        shifted = Image.fromarray(levels.clip(0, 255).astype(np.uint8)).resize((round(tall * artist.aspect), tall))
+        return finish(shifted, artist, height)
+
+    def lookalike(self, random: Random) -> "BorrowedFlag":
+        """One of the train flags that look most like it."""
+        return BorrowedFlag(random.choice(_nearest()[self.country_id]))
+
+
+def borrow_flag(random: Random) -> BorrowedFlag:
+    """Draw one of the train countries."""
+    return BorrowedFlag(random.choice(_country_ids()))
+
+
+@cache
+def _country_ids() -> Sequence[str]:
+    return [country.country_id for country in load_countries() if country.split == "train"]
+
+
+@cache
+def _drawings() -> Mapping[str, Sequence[bytes]]:
+    found: dict[str, list[bytes]] = {country_id: [] for country_id in _country_ids()}
+    for flag in load_flags():
+        if flag.country_id in found:
+            found[flag.country_id].append(flag.image)
+    return found
+
+
+@cache
+def _nearest() -> Mapping[str, Sequence[str]]:
+    """By country, the countries whose flag is nearest to its own on a grid of 12 x 8 colours."""
+    ids = _country_ids()
+    images = {flag.country_id: flag.image for flag in load_flags() if flag.style == KNOWLEDGE_STYLE}
+    grids = np.stack([np.asarray(decode(images[each]).resize((12, 8)), dtype=np.float32).ravel() for each in ids])
+    apart = np.abs(grids[:, None] - grids[None]).mean(axis=2)
+    return {ids[row]: [ids[place] for place in apart[row].argsort()[1 : NUM_LOOKALIKES + 1]] for row in range(len(ids))}
