@@ -1,0 +1,180 @@
+"""The examination on countries: test questions, what each is shown, and which answers are exactly right.
+
+Shapes: Q questions, K items of a question, M vectors of an item, D width.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from comem_core.backbone.interface import Backbone
+from comem_core.evaluation.conditions import ItemChooser, Shown
+from comem_core.evaluation.metrics import matches_any
+from comem_core.evaluation.runner import Asking, predict
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.retrieval import ImageIndex
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.synthesis.prompts import prompt_set
+from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.imaginary.countries import draw_country
+
+GRID = (3, 4)
+DEEPEST = 20
+NUM_FOREIGN = 300
+ItemsOf = Callable[[Question], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of asking every question in one way: right_Q (0 or 1) and the mean number of prompt tokens."""
+
+    right_Q: np.ndarray
+    prompt_tokens: float
+
+
+@dataclass
+class Exam:
+    """Questions of one part of countries-vqa, and the items that are retrieved for them by picture."""
+
+    backbone: Backbone
+    questions: Sequence[Question]
+    items: Mapping[str, KnowledgeItem]
+    retrieved: Mapping[str, Sequence[str]]
+    foreign: Mapping[str, KnowledgeItem] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "Exam":
+        """Retrieve for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
+        questions = benchmark_questions(part)[:num_questions]
+        items = {item.item_id: item for item in knowledge_items()}
+        return cls(backbone, questions, items, _retrieve(backbone, questions, items), _imaginary_items())
+
+    def with_gold(self, question: Question, k: int) -> list[str]:
+        """The k items retrieved, in rank order; where the gold item is not among them it takes the last place."""
+        found, gold = list(self.retrieved[question.question_id][:k]), question.gold_item_id or ""
+        return found if gold in found else [*found[: k - 1], gold]
+
+    def with_gold_anywhere(self, question: Question, k: int) -> list[str]:
+        """The same items in an order drawn by the question."""
+        shown = self.with_gold(question, k)
+        Random(question.question_id).shuffle(shown)
+        return shown
+
+    def among_others(self, question: Question, k: int) -> list[str]:
+        """The gold item and k - 1 drawn ones in its language, in an order drawn by the question."""
+        random, gold = Random(f"{question.question_id}-others"), question.gold_item_id or ""
+        others = [item_id for item_id, item in self.items.items() if item.language == question.language]
+        others.remove(gold)
+        shown = [gold, *random.sample(others, k - 1)]
+        random.shuffle(shown)
+        return shown
+
+    def of_control(self, condition: str, question: Question, k: int) -> Sequence[str]:
+        """The items that a control (`shuffled`, `foreign`) shows; see `evaluation.conditions`."""
+        return self._chooser.items_for(condition, question.question_id, k=k)
+
+    @cached_property
+    def _chooser(self) -> ItemChooser:
+        entities = {item_id: item.entity_id for item_id, item in self.items.items()}
+        return ItemChooser(
+            self.questions, Shown(retrieved=self.retrieved, entity_of=entities, foreign=list(self.foreign))
+        )
+
+    def ask_prompt(self, encoder: MemoryEncoder, items_of: ItemsOf, *, label: str) -> Answers:
+        """Answer with items as prompt tokens."""
+        nothing = torch.zeros(0, encoder.backbone.width)
+        shown = {question.question_id: tuple(items_of(question)) for question in self.questions}
+        return self._ask(encoder, lambda q: nothing, label=label, in_prompt=shown)
+
+    def ask_memory(
+        self, encoder: MemoryEncoder, memories: Mapping[str, Tensor], items_of: ItemsOf, *, label: str
+    ) -> Answers:
+        """Answer with the memories of items in front of the question."""
+        return self._ask(encoder, lambda q: torch.cat([memories[each] for each in items_of(q)]), label=label)
+
+    def ask_empty(self, encoder: MemoryEncoder, k: int, *, label: str) -> Answers:
+        """Answer with as many vectors as k memories have, that stand for no item."""
+        empty = encoder.empty_memory().repeat(k, 1)
+        return self._ask(encoder, lambda q: empty, label=label)
+
+    def _ask(
+        self,
+        encoder: MemoryEncoder,
+        memory_of: Callable[[Question], Tensor],
+        *,
+        label: str,
+        in_prompt: Mapping[str, Sequence[str]] | None = None,
+        batch_size: int = 48,
+    ) -> Answers:
+        prompts, right, tokens = prompt_set(encoder.recipe.prompts), {}, []
+        in_prompt = in_prompt or {}
+        # Questions of like length together: padding would be most of a batch else. An answer does not depend on it.
+        ordered = sorted(self.questions, key=lambda q: (len(in_prompt.get(q.question_id, ())), q.language))
+        for start in tqdm(range(0, len(ordered), batch_size), desc=f"{label:>24}", unit="batch", leave=False):
+            asked = ordered[start : start + batch_size]
+            askings = [
+                Asking(
+                    question=question,
+                    condition=label,
+                    k=0,
+                    prompt_items=tuple(self.items[each] for each in in_prompt.get(question.question_id, ())),
+                    item_ids=(),
+                    memory=memory_of(question),
+                )
+                for question in asked
+            ]
+            for question, row in zip(asked, predict(encoder, askings, prompts, max_new_tokens=16), strict=True):
+                right[question.question_id] = matches_any(row["answer"], question.answers)
+                tokens.append(row["prompt_tokens"])
+        return Answers(np.array([float(right[q.question_id]) for q in self.questions]), float(np.mean(tokens)))
+
+
+def encode_all(
+    encoder: MemoryEncoder, items: Mapping[str, KnowledgeItem], *, batch_size: int = 48
+) -> dict[str, Tensor]:
+    """The memory of every item, by item_id: (M, D)."""
+    ids, memories = list(items), {}
+    for start in tqdm(range(0, len(ids), batch_size), desc=f"{'encode':>24}", unit="batch", leave=False):
+        batch = ids[start : start + batch_size]
+        memories.update(zip(batch, encoder.encode_batch([items[each] for each in batch]), strict=True))
+    return memories
+
+
+def _retrieve(
+    backbone: Backbone, questions: Sequence[Question], items: Mapping[str, KnowledgeItem]
+) -> Mapping[str, Sequence[str]]:
+    pictures = {item.image_id: item.image for item in items.values()}
+    found_ND = dict(zip(pictures, _embed(backbone, list(pictures.values())), strict=True))
+    index = ImageIndex(
+        np.stack([found_ND[item.image_id] for item in items.values()]),
+        item_ids=list(items),
+        languages=[item.language for item in items.values()],
+    )
+    queries_QD = _embed(backbone, [question.image for question in questions])
+    hits = index.search(queries_QD, k=DEEPEST, languages=[question.language for question in questions])
+    return {question.question_id: hit.item_ids for question, hit in zip(questions, hits, strict=True)}
+
+
+def _embed(backbone: Backbone, images: Sequence[bytes], *, batch_size: int = 64) -> np.ndarray:
+    parts = [
+        backbone.pooled_images(images[start : start + batch_size], grid=GRID).numpy()
+        for start in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _imaginary_items() -> dict[str, KnowledgeItem]:
+    """Items of another corpus, for the control `foreign`: imaginary countries, in the languages in turn."""
+    items = {}
+    for number in range(NUM_FOREIGN):
+        random = Random(int(hashlib.sha256(f"foreign-{number}".encode()).hexdigest()[:8], 16))
+        item = draw_country(random, ("en", "es", "ru", "zh", "ar")[number % 5], num_facts=7).item(random)
+        items[item.item_id] = item
+    return items
