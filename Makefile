@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo record serve stop status smol test test-slow test-gpu check bench format clean
+.PHONY: help demo record serve stop status smol test test-slow test-gpu check bench countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -53,6 +53,11 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)
+
+countries: $(INSTALLED) ## measure what memory carries on countries (half an hour on one core), and draw docs/plots
+	$(PYTHON) -m comem_core.measures.countries_vqa table $(ARGS)
+	$(PYTHON) -m comem_core.measures.countries_vqa items $(ARGS)
+	$(PYTHON) -m comem_core.measures.plots
 
 format: $(INSTALLED) ## format the code and repair what ruff can
 	$(VENV)/bin/ruff format .

@@ -1,10 +1,12 @@
-"""Every number in a results table of the README or of docs/ is the one in the file that a command wrote."""
+"""Every number in a table or a plot of the README or of docs/ is the one in the file that a command wrote."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+
+from comem_core.measures.plots import PLOTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,3 +46,14 @@ def test_a_result_says_how_it_was_measured(path: Path) -> None:
     for row in json.loads(path.read_text()):
         assert set(row) == KEYS
         assert row["command"] and row["machine"]
+
+
+def test_a_plot_is_drawn_from_what_was_measured() -> None:
+    results = ROOT / "docs" / "results" / "countries_vqa.json"
+    measured = {row["measure"]: row for row in json.loads(results.read_text())} if results.is_file() else {}
+    for plot in PLOTS:
+        drawn = ROOT / "docs" / "plots" / f"{plot.name}.svg"
+        if drawn.is_file():
+            assert plot.missing(measured) == []
+            again = f"{drawn.name} shows other numbers; draw it with `python -m comem_core.measures.plots`"
+            assert plot.drawn_from(measured) in drawn.read_text(encoding="utf-8"), again

@@ -1,0 +1,226 @@
+"""`python -m comem_core.measures.plots`: draw `docs/plots/*.svg` from `docs/results/countries_vqa.json` alone.
+
+Measures nothing. A plot of which rows are missing is left as it is; a line says which, and what measures them. A plot
+keeps a hash of the numbers that it was drawn from, so that a test can tell when they are no longer those measured.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from comem_core.measures import drawing
+from comem_core.measures.countries_vqa import COMMAND, DEPTHS, TOPIC
+from comem_core.measures.drawing import CONTROL, MEMORY, MEMORY_SOFT, TEXT, TEXT_SOFT, Row, curve, percent_axis
+from comem_core.measures.results import RESULTS, read_results
+from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
+
+PLOTS_FOLDER = Path("docs/plots")
+VECTORS = (1, 2, 4, 8, 16)
+SAMPLES = {"quarter": 0.25, "half": 0.5, "one": 1.0, "two": 2.0, "four": 4.0}
+NAMES = {
+    "en": "English",
+    "es": "Spanish",
+    "ru": "Russian",
+    "zh": "Chinese",
+    "ar": "Arabic",
+    "calling_code": "calling\ncode",
+}
+IN_DETAIL = {
+    "em_text_gold": ("text, gold item", TEXT),
+    "em_text_k3": ("text, 3 items", TEXT_SOFT),
+    "em_memory_gold": ("memory, gold item", MEMORY),
+    "em_memory_k3": ("memory, 3 items", MEMORY_SOFT),
+}
+CONDITIONS = {
+    "em_none": ("nothing but the question", CONTROL),
+    "em_text_gold": ("text of the gold item", TEXT),
+    "em_text_k3": ("text of 3 items", TEXT),
+    "em_memory_gold": ("memory of the gold item", MEMORY),
+    "em_memory_k3": ("memory of 3 items", MEMORY),
+    "em_shuffled": ("memory of others' items", CONTROL),
+    "em_foreign": ("memory of a different corpus", CONTROL),
+    "em_empty": ("vectors of no item", CONTROL),
+}
+
+Rows = Mapping[str, Row]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture in docs/plots: its title, what it is drawn from, and how. `command` measures its rows."""
+
+    name: str
+    title: str
+    measures: Sequence[str]
+    command: str
+    draw: Callable[[Figure, Rows], None]
+    height: float = 4.0
+
+    def missing(self, rows: Rows) -> list[str]:
+        return [measure for measure in self.measures if measure not in rows]
+
+    def drawn_from(self, rows: Rows) -> str:
+        """Name the numbers that are drawn; what they were measured on is not among them."""
+        numbers = [[rows[each][key] for key in ("measure", "value", "low", "high")] for each in self.measures]
+        return f"docs/results/{TOPIC}.json, {hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}"
+
+    def write(self, rows: Rows, folder: Path) -> Path:
+        path = folder / f"{self.name}.svg"
+        with drawing.drawing(path, self.title, drawn_from=self.drawn_from(rows), height=self.height) as figure:
+            self.draw(figure, rows)
+        return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw every plot whose rows are there."""
+    argparse.ArgumentParser(prog="python -m comem_core.measures.plots", description=__doc__).parse_args(arguments)
+    for line in draw_all(RESULTS / f"{TOPIC}.json", PLOTS_FOLDER):
+        print(line)
+
+
+def draw_all(results: Path, folder: Path) -> Iterator[str]:
+    """Draw into a folder, and say of each plot where it is, or why it is not drawn."""
+    rows = {row["measure"]: row for row in read_results(results)} if results.is_file() else {}
+    for plot in PLOTS:
+        if missing := plot.missing(rows):
+            more = f" and {len(missing) - 4} others" if len(missing) > 4 else ""
+            lacks = f"{results} lacks {', '.join(missing[:4])}{more}"
+            yield f"{plot.name}.svg is not drawn: {lacks}; they are measured by `{plot.command}`"
+        else:
+            yield f"drawn: {plot.write(rows, folder)}"
+
+
+def draw_items(figure: Figure, rows: Rows) -> None:
+    """Exact match over the number of items, and what text and memory take in front of the answer."""
+    score, length = figure.subplots(1, 2, width_ratios=[3, 2])
+    for measure, colour, label, marker, shift in (
+        ("em_text_items", TEXT, "items as text", "s", -0.12),
+        ("em_memory_items", MEMORY, "items as memory", "o", 0.12),
+    ):
+        of_depth = [rows[f"{measure}_{k}"] for k in DEPTHS]
+        curve(score, [k + shift for k in DEPTHS], of_depth, colour=colour, label=label, marker=marker)
+    percent_axis(score)
+    vectors = rows["memory_vectors_k3"]["value"] / 3
+    length.plot(DEPTHS, [rows[f"prompt_tokens_items_{k}"]["value"] for k in DEPTHS], marker="s", color=TEXT)
+    length.plot(DEPTHS, [vectors * k for k in DEPTHS], marker="o", color=MEMORY)
+    length.set_ylim(bottom=-0.03 * length.get_ylim()[1])
+    length.set_ylabel("prompt tokens (text), vectors (memory)")
+    for axes, ticks in ((score, DEPTHS), (length, (1, 5, 10, 15, 20))):
+        axes.set_xticks(ticks)
+        axes.set_xlabel("items per question")
+    drawing.legend_below(figure, score, columns=2)
+
+
+def draw_vectors(figure: Figure, rows: Rows) -> None:
+    """Exact match over vectors an item."""
+    axes = figure.subplots()
+    _two_depths(axes, rows, "vectors", {str(number): float(number) for number in VECTORS})
+    axes.set_xticks(VECTORS, [str(number) for number in VECTORS])
+    axes.set_xlabel("memory vectors per item")
+    drawing.legend_below(figure, axes, columns=2)
+
+
+def draw_samples(figure: Figure, rows: Rows) -> None:
+    """Exact match over training samples, as a multiple of the recipe's."""
+    axes = figure.subplots()
+    _two_depths(axes, rows, "samples", SAMPLES)
+    axes.set_xticks(list(SAMPLES.values()), ["1/4", "1/2", "1", "2", "4"])
+    axes.set_xlabel("training samples (times the recipe's)")
+    drawing.legend_below(figure, axes, columns=2)
+
+
+def _two_depths(axes: Axes, rows: Rows, kind: str, places: Mapping[str, float]) -> None:
+    axes.set_xscale("log", base=2)
+    for depth, colour, label, marker, shift in (
+        ("gold", MEMORY, "memory of the gold item", "o", 0.985),
+        ("k3", MEMORY_SOFT, "memory of 3 items, the gold one among them", "D", 1.015),
+    ):
+        measured = [rows[f"em_memory_{depth}_{kind}_{name}"] for name in places]
+        shifted = [place * shift for place in places.values()]
+        curve(axes, shifted, measured, colour=colour, label=label, marker=marker)
+    axes.minorticks_off()
+    percent_axis(axes)
+
+
+def draw_kinds(figure: Figure, rows: Rows) -> None:
+    """Bars for every language, and below them for every kind of fact."""
+    languages, kinds = figure.subplots(2, 1)
+    for axes, values in ((languages, LANGUAGES), (kinds, ATTRIBUTES)):
+        for turn, (measure, (label, colour)) in enumerate(IN_DETAIL.items()):
+            places = [place + 0.2 * (turn - 1.5) for place in range(len(values))]
+            measured = [rows[f"{measure}/{value}"] for value in values]
+            axes.bar(places, [row["value"] for row in measured], width=0.18, color=colour, label=label)
+            drawing.intervals(axes, places, measured, colour=drawing.INK)
+        axes.set_xticks(range(len(values)), [NAMES.get(value, value) for value in values])
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlim(-0.6, len(values) - 0.4)
+        percent_axis(axes, "exact match (%)")
+        axes.set_ylim(0, 103)
+    drawing.legend_below(figure, languages, columns=4)
+
+
+def draw_conditions(figure: Figure, rows: Rows) -> None:
+    """A mark with its interval and its number for every condition."""
+    axes = figure.subplots()
+    for place, (measure, (_, colour)) in enumerate(CONDITIONS.items()):
+        row = rows[measure]
+        axes.plot(row["value"], place, "o", color=colour)
+        drawing.intervals(axes, [place], [row], colour=colour, flat=True)
+        end = max(row["value"], row["high"] or 0)
+        axes.annotate(f"{row['value']:.1f}", (end, place), (7, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(CONDITIONS)), [label for label, _ in CONDITIONS.values()])
+    axes.tick_params(axis="y", labelcolor=drawing.INK)
+    axes.set_ylim(len(CONDITIONS) - 0.5, -0.5)
+    axes.set_xlim(-2, 110)
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(axis="x")
+    axes.grid(False, axis="y")
+    axes.set_xlabel("exact match (%), with 95 % interval")
+
+
+_KINDS = [f"{measure}/{value}" for measure in IN_DETAIL for value in (*LANGUAGES, *ATTRIBUTES)]
+_DEPTHS = [f"{name}_items_{k}" for name in ("em_text", "em_memory", "prompt_tokens") for k in DEPTHS]
+PLOTS = (
+    Plot(
+        "conditions", "Exact match by what the reader is shown", list(CONDITIONS), f"{COMMAND} table", draw_conditions
+    ),
+    Plot(
+        "kinds",
+        "Exact match by language and by kind of fact, with 95 % intervals",
+        _KINDS,
+        f"{COMMAND} table",
+        draw_kinds,
+        height=5.0,
+    ),
+    Plot(
+        "items",
+        "Exact match by how many items are shown, the gold one among them",
+        [*_DEPTHS, "memory_vectors_k3"],
+        f"{COMMAND} items` and `{COMMAND} table",
+        draw_items,
+    ),
+    Plot(
+        "vectors",
+        "Exact match by memory vectors per item",
+        [f"em_memory_{depth}_vectors_{number}" for depth in ("gold", "k3") for number in VECTORS],
+        f"{COMMAND} variants vectors_1=FOLDER ...",
+        draw_vectors,
+    ),
+    Plot(
+        "samples",
+        "Exact match by the encoder's training samples",
+        [f"em_memory_{depth}_samples_{name}" for depth in ("gold", "k3") for name in SAMPLES],
+        f"{COMMAND} variants samples_quarter=FOLDER ...",
+        draw_samples,
+    ),
+)
+
+
+if __name__ == "__main__":
+    main()
