@@ -1,0 +1,143 @@
+"""Questions with the one passage that answers each, for a reader of English: real countries, and real groceries.
+
+Three sets: `full`, the countries' knowledge items as they are; `short`, of such an item the asked fact and one other;
+`grocery`, photos and facts of products, from a folder that is not part of the project. Knows no model.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from comem_core.evaluation.metrics import score_answer
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.training.passages import LANGUAGE, PRODUCT_FACTS
+from comem_core.worlds.countries.splits import unit_hash
+from comem_core.worlds.countries.world import (
+    ATTRIBUTES,
+    benchmark_questions,
+    item_text_of,
+    knowledge_items,
+    load_countries,
+)
+
+GROCERY_SOURCE, GROCERY_LICENCE = "GroceryStoreDataset (tests only, no part of the project)", "MIT"
+# The names of the grocery fixture's facts by ours.
+GROCERY_FACTS = {
+    "origin": "country",
+    "maker": "maker",
+    "energy": "energy_kcal_per_100g",
+    "fat": "fat_g_per_100g",
+    "sugar": "sugars_g_per_100g",
+    "protein": "protein_g_per_100g",
+    "salt": "salt_g_per_100g",
+}
+GROCERY_ASKED = ("sugar", "origin")
+# A nutrition value is right within 5 %: what a label rounds away, and no neighbouring product.
+GROCERY_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A question and the passage that answers it; `kind` is the kind of fact."""
+
+    question: Question
+    item: KnowledgeItem
+    kind: str
+
+    def score(self, answer: str) -> float:
+        return score_answer(answer, self.question).correct
+
+
+def country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
+    """The English questions of countries-vqa with their knowledge items; any prefix is balanced by kind."""
+    items = {item.item_id: item for item in knowledge_items()}
+    asked = [question for question in benchmark_questions(part) if question.language == LANGUAGE][:num_cases]
+    return [
+        Case(question=question, item=items[question.gold_item_id or ""], kind=question.attribute or "")
+        for question in asked
+    ]
+
+
+def short_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
+    """The same questions with passages of two facts: the one that is asked for, and one that a hash picks."""
+    return [replace(case, item=_shortened(case)) for case in country_cases(part, num_cases=num_cases)]
+
+
+def _shortened(case: Case) -> KnowledgeItem:
+    facts = _facts()[case.question.entity_id or ""]
+    others = [attribute for attribute in ATTRIBUTES if attribute != case.kind and facts[attribute]]
+    other = others[int(unit_hash("short", case.question.question_id) * len(others))]
+    order = [attribute for attribute in ATTRIBUTES if attribute in (case.kind, other)]
+    return replace(case.item, text=item_text_of(facts, LANGUAGE, order))
+
+
+def _facts() -> dict[str, Any]:
+    return {country.country_id: country.facts[LANGUAGE] for country in load_countries()}
+
+
+def grocery_cases(folder: Path) -> list[Case]:
+    """What is asked of the groceries in a folder: sugar per 100 g and country of origin, by another photo of each.
+
+    Raises:
+        ValueError: the folder is not there.
+    """
+    if not (folder / "items.jsonl").is_file():
+        raise ValueError(f"{folder} holds no items.jsonl: the grocery photos are no part of the project")
+    products = map(json.loads, (folder / "items.jsonl").read_text(encoding="utf-8").splitlines())
+    return [case for product in products for case in _grocery_cases_of(product, folder)]
+
+
+def _grocery_cases_of(product: dict[str, Any], folder: Path) -> Iterator[Case]:
+    facts = {"name": product["name"]}
+    facts |= {kind: product["facts"][name] for kind, name in GROCERY_FACTS.items() if name in product["facts"]}
+    item = KnowledgeItem(
+        image=(folder / product["photos"][0]).read_bytes(),
+        text=" ".join(PRODUCT_FACTS[kind][0].format(value=_written(value)) for kind, value in facts.items()),
+        language=LANGUAGE,
+        source=GROCERY_SOURCE,
+        licence=GROCERY_LICENCE,
+        title=product["name"],
+        entity_id=f"grocery/{product['class_id']}",
+    )
+    for kind in GROCERY_ASKED:
+        if kind in facts:
+            number = facts[kind] if kind == "sugar" else None
+            question = Question(
+                question_id=f"grocery/{product['class_id']}/{kind}",
+                question=PRODUCT_FACTS[kind][1][0],
+                image=(folder / product["photos"][1]).read_bytes(),
+                language=LANGUAGE,
+                answers=(_written(facts[kind]),),
+                question_type="string" if number is None else "numerical",
+                answer_low=None if number is None else number * (1 - GROCERY_TOLERANCE),
+                answer_high=None if number is None else number * (1 + GROCERY_TOLERANCE),
+                benchmark="grocery",
+                attribute=kind,
+                entity_id=item.entity_id,
+                gold_item_id=item.item_id,
+            )
+            yield Case(question=question, item=item, kind=kind)
+
+
+def _written(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def others_of_the_same_kind(cases: Sequence[Case]) -> list[KnowledgeItem]:
+    """For each case the passage of another entity that answers the same kind of question: the control `shuffled`.
+
+    Raises:
+        ValueError: a kind of question is asked about one entity only.
+    """
+    ring = sorted(cases, key=lambda case: unit_hash("ring", case.question.question_id))
+    chosen = []
+    for case in cases:
+        start = ring.index(case)
+        further = [*ring[start + 1 :], *ring[:start]]
+        donor = next((o for o in further if o.kind == case.kind and o.item.entity_id != case.item.entity_id), None)
+        if donor is None:
+            raise ValueError(f"only one entity is asked about {case.kind!r}, so no other passage can be shown")
+        chosen.append(donor.item)
+    return chosen

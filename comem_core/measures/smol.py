@@ -1,0 +1,201 @@
+"""`python -m comem_core.measures.smol`: what memory carries to a real reader of English, SmolLM2-135M (docs/smol.md).
+
+Each question is asked with the one passage that answers it. `none` and `text_gold` have worked examples in the prompt
+(set `smol_shots`), without which this reader answers in whole sentences; memories (`memory_gold`, `shuffled`, `empty`)
+have the prompt that the encoder was trained with. `table` measures an encoder on the test part, `curve` the snapshots
+of a training run on a fixed sample of the dev part, and draws them. Rows go to `docs/results/smol.json`.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from comem_core.evaluation.answers import extract_answer
+from comem_core.evaluation.passage_questions import (
+    Case,
+    country_cases,
+    grocery_cases,
+    others_of_the_same_kind,
+    short_cases,
+)
+from comem_core.evaluation.statistics import score_interval
+from comem_core.measures.results import Measured, write_results
+from comem_core.memory.answering import batches
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.synthesis.prompts import prompt_set
+from comem_core.training.smol import SNAPSHOTS, STEPS
+
+TOPIC, RECIPE, COMMAND = "smol", "smol_cpu", "python -m comem_core.measures.smol"
+BY_TEXT, BY_MEMORY = ("none", "text_gold"), ("memory_gold", "shuffled", "empty")
+CONDITIONS = BY_TEXT + BY_MEMORY
+SHOTS = "smol_shots"
+MAX_NEW_TOKENS, BATCH_SIZE = 12, 8
+PLOT = Path("docs/plots/smol_curve.svg")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One answer: to which case, under which condition, and whether it is right."""
+
+    case: Case
+    condition: str
+    answer: str
+    correct: float
+
+
+def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Asked]:
+    """Ask all cases under one condition.
+
+    Raises:
+        ValueError: an unknown condition.
+    """
+    if condition not in CONDITIONS:
+        raise ValueError(f"unknown condition {condition!r}; expected one of {', '.join(CONDITIONS)}")
+    prompts = prompt_set(SHOTS) if condition in BY_TEXT else encoder.prompts
+    asked: list[Asked] = []
+    for batch in batches(zip(cases, _memories(encoder, cases, condition), strict=True), BATCH_SIZE):
+        conversations = []
+        for case, _ in batch:
+            items, question = [case.item] if condition == "text_gold" else [], case.question
+            conversations.append(
+                prompts.conversation(question.question, question.image, question.language, items=items)
+            )
+        memories = [memory for _, memory in batch]
+        answers = encoder.answer_batch(conversations, memories, max_new_tokens=MAX_NEW_TOKENS)
+        for (case, _), generated in zip(batch, answers, strict=True):
+            answer = extract_answer(generated.text)
+            asked.append(Asked(case, condition, answer, case.score(answer)))
+    return asked
+
+
+def _memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Tensor]:
+    """What stands in front of each question; nothing where the passage is in the prompt."""
+    if condition in BY_TEXT:
+        return [torch.zeros(0, encoder.backbone.width)] * len(cases)
+    if condition == "empty":
+        return [encoder.empty_memory()] * len(cases)
+    items = [case.item for case in cases] if condition == "memory_gold" else others_of_the_same_kind(cases)
+    bank = encoder.encode(items, batch_size=BATCH_SIZE, grid=None)
+    return [bank.of([item.item_id]) for item in items]
+
+
+def rows_of(asked: Sequence[Asked], *, suffix: str, command: str) -> list[Measured]:
+    """The share of right answers of each condition, overall and by kind of fact."""
+    rows = []
+    for condition in CONDITIONS:
+        own = [each for each in asked if each.condition == condition]
+        kinds = sorted({each.case.kind for each in own})
+        parts = {"": own} | {f"_{kind}": [each for each in own if each.case.kind == kind] for kind in kinds}
+        rows += [
+            share_of(f"em_{condition}{suffix}{part}", chosen, command=command)
+            for part, chosen in parts.items()
+            if chosen
+        ]
+    return rows
+
+
+def share_of(measure: str, asked: Sequence[Asked], *, command: str) -> Measured:
+    """Right answers in percent; the interval resamples entities."""
+    entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
+    found = score_interval([each.correct for each in asked], entities)
+    value, low, high = (None if part is None else round(100 * part, 1) for part in (found.value, found.low, found.high))
+    assert value is not None
+    return Measured(
+        measure=measure, recipe=RECIPE, value=value, low=low, high=high, unit="%", n=found.n, command=command
+    )
+
+
+def table(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
+    """Every set of cases under the conditions asked for."""
+    encoder = MemoryEncoder.from_pretrained(options.encoder)
+    sets = {
+        "": country_cases("test", num_cases=options.questions),
+        "_short": short_cases("test", num_cases=options.questions),
+    }
+    if options.grocery:
+        sets["_grocery"] = grocery_cases(options.grocery)
+    rows: list[Measured] = []
+    for suffix, cases in sets.items():
+        for condition in options.conditions:
+            asked = ask(encoder, cases, condition)
+            say(f"{condition}{suffix}: {sum(each.correct for each in asked):.0f} of {len(asked)} right")
+            for each in asked[:: max(1, len(asked) // 6)]:
+                say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
+            command = f"{COMMAND} table --questions {options.questions}"
+            rows += rows_of(asked, suffix=suffix, command=command + (" --grocery FOLDER" if options.grocery else ""))
+    return rows
+
+
+def curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
+    """Each snapshot of a run on the same short passages of dev countries, with its own and with another's memory."""
+    cases, rows = short_cases("dev", num_cases=options.questions), []
+    samples = _samples_seen(options.run / STEPS)
+    for folder in sorted((options.run / SNAPSHOTS).iterdir()):
+        encoder = MemoryEncoder.from_pretrained(folder)
+        for condition in ("memory_gold", "shuffled"):
+            measure = f"em_{condition}_short_dev_after_{samples[int(folder.name)]}"
+            command = f"{COMMAND} curve --questions {options.questions}"
+            rows.append(share_of(measure, ask(encoder, cases, condition), command=command))
+            say(f"{measure}: {rows[-1].value}")
+    draw(rows, PLOT)
+    return rows
+
+
+def _samples_seen(path: Path) -> dict[int, int]:
+    """How many passages a run had seen after each step; of a step that was done twice the last word counts."""
+    steps = {row["step"]: row["samples"] for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    seen, total = {}, 0
+    for step in sorted(steps):
+        total += steps[step]
+        seen[step] = total
+    return seen
+
+
+def draw(rows: Sequence[Measured], path: Path) -> None:
+    """Draw shares of right answers against passages seen, with intervals, legible on light and dark pages."""
+    grey = "#808080"
+    figure = Figure(figsize=(6, 3.4))
+    axes = figure.subplots()
+    for condition, colour in (("memory_gold", "#2a7de1"), ("shuffled", "#d9822b")):
+        own = [row for row in rows if row.measure.startswith(f"em_{condition}_short_dev_after_")]
+        seen = [int(row.measure.rsplit("_", 1)[1]) for row in own]
+        axes.plot(seen, [row.value for row in own], marker="o", color=colour, label=condition)
+        axes.fill_between(seen, [row.low or 0 for row in own], [row.high or 0 for row in own], color=colour, alpha=0.15)
+    axes.set(xlabel="passages seen in training", ylabel="right answers, %", ylim=(0, None))
+    axes.tick_params(colors=grey)
+    for part in (axes.xaxis.label, axes.yaxis.label):
+        part.set_color(grey)
+    axes.legend(frameon=False, labelcolor=grey)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure one thing, and put its rows in place of the earlier ones."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("table", help="measure an encoder on test questions")
+    one.add_argument("encoder", help="its folder, or the name of one that ships")
+    one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
+    one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
+    one.add_argument("--questions", type=int, default=160, help="test questions of each set about countries")
+    one.set_defaults(measure=table)
+    many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
+    many.add_argument("run", type=Path, help="the folder of the training run")
+    many.add_argument("--questions", type=int, default=48, help="dev questions")
+    many.set_defaults(measure=curve)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    print(f"written: {write_results(TOPIC, options.measure(options))}")
+
+
+if __name__ == "__main__":
+    main()

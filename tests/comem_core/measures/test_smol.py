@@ -1,0 +1,91 @@
+"""The measures of a real reader: what each condition shows, and what becomes a row."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comem_core.evaluation.passage_questions import Case, short_cases
+from comem_core.measures import smol
+from comem_core.measures.results import write_results
+from comem_core.measures.smol import Asked, ask, draw, rows_of
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.naming import NamingRecipe
+
+
+@pytest.fixture(scope="module")
+def encoder(new_adapted_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
+    return new_adapted_encoder(prompts=NamingRecipe().encoder.prompts)
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    return short_cases("dev", num_cases=16)
+
+
+def test_every_condition_answers_every_case_and_shows_what_it_says(
+    encoder: MemoryEncoder, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+):
+    shown: dict[str, list[tuple[int, bool, str]]] = {}
+    answer = encoder.answer_batch
+
+    def watched(conversations, memories, **options):
+        for conversation, memory in zip(conversations, memories, strict=True):
+            words = " ".join(part for turn in conversation for part in turn.content if isinstance(part, str))
+            shown.setdefault(condition, []).append((len(memory), "Knowledge: " in words, words))
+        return answer(conversations, memories, **options)
+
+    monkeypatch.setattr(encoder, "answer_batch", watched)
+    for condition in smol.CONDITIONS:
+        asked = ask(encoder, cases, condition)
+        assert [each.case for each in asked] == cases
+        assert {each.correct for each in asked} <= {0.0, 1.0}
+    assert {len(each) for each in shown.values()} == {16}
+    assert {each[0] for name in smol.BY_MEMORY for each in shown[name]} == {8}
+    assert {each[0] for name in smol.BY_TEXT for each in shown[name]} == {0}
+    for case, (_, has_item, words) in zip(cases, shown["text_gold"], strict=True):
+        assert has_item and case.item.text in words and "Poseidonis" in words
+    assert not any(case.item.text in each[2] for case, each in zip(cases, shown["none"], strict=True))
+    assert all("text above" in each[2] for name in smol.BY_MEMORY for each in shown[name])
+
+
+def test_the_control_has_the_memory_of_another_passage(encoder: MemoryEncoder, cases: list[Case]):
+    own, other, empty = (smol._memories(encoder, cases, name) for name in ("memory_gold", "shuffled", "empty"))
+    assert all(not first.equal(second) for first, second in zip(own, other, strict=True))
+    assert all(memory.equal(empty[0]) for memory in empty)
+
+
+def test_an_unknown_condition_is_refused(encoder: MemoryEncoder, cases: list[Case]):
+    with pytest.raises(ValueError, match="unknown condition 'oracle'; expected one of none, text_gold"):
+        ask(encoder, cases, "oracle")
+
+
+def test_rows_state_shares_overall_and_by_kind_with_their_numbers(cases: list[Case]):
+    asked = [Asked(case, "memory_gold", "", float(case.kind == "capital")) for case in cases]
+    rows = {row.measure: row for row in rows_of(asked, suffix="_short", command="measure")}
+    assert rows["em_memory_gold_short"].value == 12.5
+    assert rows["em_memory_gold_short"].n == 16
+    assert rows["em_memory_gold_short_capital"].value == 100.0
+    assert rows["em_memory_gold_short_area"].value == 0.0
+    assert len(rows) == 9
+
+
+def test_a_curve_is_measured_from_the_snapshots_of_a_run_and_drawn(
+    encoder: MemoryEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for step in (1, 3):
+        encoder.save(tmp_path / "run" / smol.SNAPSHOTS / f"{step:06d}")
+    steps = [{"step": step, "samples": 8} for step in (1, 2, 2, 3)]
+    (tmp_path / "run" / smol.STEPS).write_text("\n".join(map(json.dumps, steps)))
+    monkeypatch.setattr(smol, "PLOT", tmp_path / "plots" / "curve.svg")
+    monkeypatch.setattr(MemoryEncoder, "from_pretrained", lambda folder: encoder)
+    rows = smol.curve(argparse.Namespace(run=tmp_path / "run", questions=16), say=lambda line: None)
+    assert [row.measure for row in rows] == [
+        f"em_{condition}_short_dev_after_{seen}" for seen in (8, 24) for condition in ("memory_gold", "shuffled")
+    ]
+    assert "<svg" in (tmp_path / "plots" / "curve.svg").read_text()
+    stored = json.loads(write_results("smol", rows, folder=tmp_path).read_text())
+    assert stored[0]["n"] == 16
+    draw(rows[:1], tmp_path / "again.svg")
