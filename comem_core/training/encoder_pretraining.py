@@ -53,10 +53,9 @@ class EncoderPhase:
 
 
 ENCODER_CURRICULUM = (
-    EncoderPhase(share=0.1, num_facts=(2, 4), item_counts=(1,), num_items=24, num_questions=3),
-    EncoderPhase(share=0.35, num_facts=(4, 7), item_counts=(1,), num_items=16, num_questions=4),
+    EncoderPhase(share=0.15, num_facts=(4, 7), item_counts=(1,), num_items=16, num_questions=4),
     EncoderPhase(
-        share=0.55,
+        share=0.85,
         num_facts=(4, 7),
         item_counts=(1, 2, 3, 3, 4),
         num_items=16,

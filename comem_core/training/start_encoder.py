@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backbone = load_backbone(chosen.base)
     if not isinstance(backbone, QwenVL):
         raise SystemExit(f"error: {chosen.base} is no Qwen2.5-VL; the encoder's start is trained on the tiny base")
-    with tqdm(total=recipe.optimizer.num_steps, unit="step") as bar, (chosen.out / "steps.jsonl").open("a") as steps:
+    with (
+        tqdm(total=recipe.optimizer.num_steps, unit="step") as bar,
+        (chosen.out / "steps.jsonl").open("a", buffering=1) as steps,
+    ):
 
         def on_step(report: StepReport) -> None:
             bar.update(report.step - bar.n)
