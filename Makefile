@@ -52,7 +52,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(PYTHON) -m pytest -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
-	$(PYTHON) -m comem_core.bench $(ARGS)
+	$(PYTHON) -m comem_core.measures.speed $(ARGS)
 
 format: $(INSTALLED) ## format the code and repair what ruff can
 	$(VENV)/bin/ruff format .

@@ -1,12 +1,11 @@
 """The report: a static page of the run, its lineage as OpenLineage events, and the key plots as Prefect artifacts."""
 
 import base64
-import platform
 from dataclasses import dataclass
 
-import psutil
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from comem_core.measures.results import describe_machine
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
@@ -53,14 +52,6 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
     if under_prefect():
         create_link_artifact(address, key="report-page", description="The page of this run (a local file)")
     return report
-
-
-def describe_machine() -> str:
-    """Cores, memory and system of this machine, in words."""
-    memory = psutil.virtual_memory().total / 1024**3
-    return (
-        f"{psutil.cpu_count()} cores, {memory:.0f} GiB memory, {platform.system()}, Python {platform.python_version()}"
-    )
 
 
 def _show_plots(data: RunData) -> None:

@@ -41,13 +41,17 @@ class Answers:
 
 @dataclass
 class Exam:
-    """Questions of one part of countries-vqa, and the items that are retrieved for them by picture."""
+    """Questions of one part of countries-vqa, and the items that are retrieved for them by picture.
+
+    No answer depends on `batch_size`.
+    """
 
     backbone: Backbone
     questions: Sequence[Question]
     items: Mapping[str, KnowledgeItem]
     retrieved: Mapping[str, Sequence[str]]
     foreign: Mapping[str, KnowledgeItem] = field(default_factory=dict)
+    batch_size: int = 48
 
     @classmethod
     def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "Exam":
@@ -87,6 +91,12 @@ class Exam:
             self.questions, Shown(retrieved=self.retrieved, entity_of=entities, foreign=list(self.foreign))
         )
 
+    def encode_shown(self, encoder: MemoryEncoder, *choices: ItemsOf) -> dict[str, Tensor]:
+        """The memory (M, D), by item_id, of every item that one of these choices shows to a question."""
+        shown = {item_id for items_of in choices for question in self.questions for item_id in items_of(question)}
+        every = {**self.items, **self.foreign}
+        return encode_all(encoder, {item_id: item for item_id, item in every.items() if item_id in shown})
+
     def ask_prompt(self, encoder: MemoryEncoder, items_of: ItemsOf, *, label: str) -> Answers:
         """Answer with items as prompt tokens."""
         nothing = torch.zeros(0, encoder.backbone.width)
@@ -111,14 +121,14 @@ class Exam:
         *,
         label: str,
         in_prompt: Mapping[str, Sequence[str]] | None = None,
-        batch_size: int = 48,
     ) -> Answers:
         prompts, right, tokens = prompt_set(encoder.recipe.prompts), {}, []
         in_prompt = in_prompt or {}
-        # Questions of like length together: padding would be most of a batch else. An answer does not depend on it.
+        # Questions of like length together: padding would be most of a batch else.
         ordered = sorted(self.questions, key=lambda q: (len(in_prompt.get(q.question_id, ())), q.language))
-        for start in tqdm(range(0, len(ordered), batch_size), desc=f"{label:>24}", unit="batch", leave=False):
-            asked = ordered[start : start + batch_size]
+        starts = range(0, len(ordered), self.batch_size)
+        for start in tqdm(starts, desc=f"{label:>24}", unit="batch", leave=False):
+            asked = ordered[start : start + self.batch_size]
             askings = [
                 Asking(
                     question=question,

@@ -1,27 +1,32 @@
-"""`python -m comem_core.measures.countries_vqa`: what memory carries, on countries that no training has seen.
+"""`python -m comem_core.measures.countries_vqa`: what memory carries, on the test questions of countries-vqa.
 
-`table` asks every test question under every condition; `items` shows more and more items; `variants` compares encoders
-that were trained otherwise. Rows go to `docs/results/countries_vqa.json`; the measures are strict exact match, in
-percent, with 95 % intervals clustered by country. Several encoders of several seeds are averaged question by question.
+`table` asks every question under every condition; `items` shows more and more items; `variants` compares encoders that
+were trained otherwise. Rows go to `docs/results/countries_vqa.json`; the measures are strict exact match, in percent,
+with 95 % intervals clustered by country. Several encoders of several seeds are averaged question by question.
+`.../unseen_entity` is of countries that are in no training; the other questions are about new facts of known ones.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import score_interval
-from comem_core.measures.countries_exam import Answers, Exam, encode_all
+from comem_core.measures.countries_exam import Answers, Exam, ItemsOf
 from comem_core.measures.results import Measured, write_results
-from comem_core.memory.checkpoint import encoder_folder, read_description
+from comem_core.memory.checkpoint import encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
 TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"
+ENCODERS = ("tiny-encoder",)
+BASE_SEEDS = (0,)  # what stands in the prompt is answered without an encoder, whose seeds then say nothing
 DEPTHS = (1, 2, 3, 5, 8, 10, 15, 20)
+IN_DETAIL = ("em_text_gold", "em_text_k3", "em_memory_gold", "em_memory_k3")
 COMMAND = "python -m comem_core.measures.countries_vqa"
 
 
@@ -31,131 +36,184 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(chosen.threads)
     rows = list(chosen.measure(chosen))
     for row in rows:
-        print(f"{row.measure:>34}  {row.value:6.2f}  ({row.low} to {row.high})  n {row.n}")
-    measured = {row.measure for row in rows}
-    print(f"written: {write_results(TOPIC, rows, replaces=lambda measure: measure in measured)}")
+        interval = "" if row.low is None else f"({row.low} to {row.high})"
+        print(f"{row.measure:>34}  {row.value:7.2f} {row.unit:<7} {interval:<18} n {row.n}")
+    print(f"written: {write_results(TOPIC, rows)}")
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Turns answers to an exam into rows. `command` is what measures them again."""
+
+    exam: Exam
+    command: str
+
+    def score(
+        self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int], among_Q: np.ndarray | None = None
+    ) -> Measured:
+        """The share of right answers, the mean over encoders (one `Answers` each), of all questions or some of them."""
+        right_Q = np.mean([each.right_Q for each in answers], axis=0)
+        among_Q = np.ones(len(right_Q), dtype=bool) if among_Q is None else among_Q
+        countries_Q = np.array([question.entity_id for question in self.exam.questions])
+        found = score_interval(right_Q[among_Q], countries_Q[among_Q].tolist())
+        low, high = (None if end is None else round(100 * end, 2) for end in (found.low, found.high))
+        return replace(
+            self.plain(measure, round(100 * found.value, 2), "%"), low=low, high=high, n=found.n, seeds=tuple(seeds)
+        )
+
+    def in_detail(self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int]) -> Iterator[Measured]:
+        """The same by language, kind of fact and split of the benchmark: `measure/en`, `measure/capital`, ..."""
+        questions = self.exam.questions
+        for values_Q in (
+            [q.language for q in questions],
+            [q.attribute for q in questions],
+            [q.split for q in questions],
+        ):
+            for value in sorted({str(value) for value in values_Q}):
+                among_Q = np.array([each == value for each in values_Q])
+                yield self.score(f"{measure}/{value}", answers, seeds=seeds, among_Q=among_Q)
+
+    def plain(self, measure: str, value: float, unit: str) -> Measured:
+        """A number of all questions that no chance is in."""
+        n = len(self.exam.questions)
+        return Measured(measure=measure, recipe=RECIPE, value=value, unit=unit, n=n, command=self.command)
 
 
 def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """The headline: every condition, for all questions and by language and kind of fact."""
-    asked: dict[str, list[Answers]] = {}
-    exam = Exam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
-    for folder in chosen.encoders:
-        encoder = _encoder(folder)
-        for name, answers in _conditions(exam, encoder, prompts_too="em_none" not in asked):
-            asked.setdefault(name, []).append(answers)
-    row = _rows_for(exam, chosen, seeds=_seeds(chosen.encoders))
-    for name, answers in asked.items():
-        yield row(name, answers)
-        if name in ("em_text_gold", "em_text_k3", "em_memory_gold", "em_memory_k3"):
-            for kind in ("language", "attribute"):
-                for value in sorted({getattr(question, kind) for question in exam.questions}):
-                    of_it = np.array([getattr(question, kind) == value for question in exam.questions])
-                    yield row(f"{name}/{value}", answers, of_it)
-    tokens = float(np.mean([each.prompt_tokens for each in asked["em_text_k3"]]))
-    yield _plain("prompt_tokens_text_k3", tokens, "tokens", chosen, n=len(exam.questions))
-    vectors = 3 * read_description(encoder_folder(chosen.encoders[0])).recipe["num_vectors"]
-    yield _plain("memory_vectors_k3", vectors, "vectors", chosen, n=len(exam.questions))
+    """The headline: every condition, the main ones also by language, kind of fact and split."""
+    encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
+    marking = Marking(exam, _command(chosen, chosen.encoders))
+    in_prompt = {name: [answers] for name, answers in _ask_prompts(exam, encoders[0])}
+    in_memory: dict[str, list[Answers]] = {}
+    for encoder in encoders:
+        for name, answers in _ask_memories(exam, encoder):
+            in_memory.setdefault(name, []).append(answers)
+    for asked, seeds in ((in_prompt, BASE_SEEDS), (in_memory, [encoder.recipe.seed for encoder in encoders])):
+        for name, answers in asked.items():
+            yield marking.score(name, answers, seeds=seeds)
+            if name in IN_DETAIL:
+                yield from marking.in_detail(name, answers, seeds=seeds)
+    [text_k3] = in_prompt["em_text_k3"]
+    yield marking.plain("prompt_tokens_text_k3", round(text_k3.prompt_tokens, 1), "tokens")
+    yield marking.plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
 
 
-def _conditions(exam: Exam, encoder: MemoryEncoder, *, prompts_too: bool) -> Iterator[tuple[str, Answers]]:
-    """Every condition; what stands in the prompt does not depend on the encoder and is asked once."""
-    memories = encode_all(encoder, {**exam.items, **exam.foreign})
-    shown: Mapping[str, Callable[[Any], Sequence[str]]] = {
-        "gold": lambda q: [q.gold_item_id],
+def _shown(exam: Exam) -> Mapping[str, ItemsOf]:
+    """The choices of items that are shown as text and as memory alike."""
+    return {
+        "gold": partial(exam.with_gold, k=1),
         "k3": partial(exam.with_gold, k=3),
         "k3_any_order": partial(exam.with_gold_anywhere, k=3),
         "k3_drawn": partial(exam.among_others, k=3),
-        "k3_as_retrieved": lambda q: exam.retrieved[q.question_id][:3],
+        "k3_as_retrieved": lambda question: exam.retrieved[question.question_id][:3],
     }
-    if prompts_too:
-        yield "em_none", exam.ask_prompt(encoder, lambda q: (), label="none")
-        for name, items_of in shown.items():
-            yield f"em_text_{name}", exam.ask_prompt(encoder, items_of, label=f"text {name}")
+
+
+def _ask_prompts(exam: Exam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
+    """Nothing, and items in the prompt: through the reader alone, so that any encoder of the recipe will do."""
+    yield "em_none", exam.ask_prompt(encoder, lambda question: (), label="none")
+    for name, items_of in _shown(exam).items():
+        yield f"em_text_{name}", exam.ask_prompt(encoder, items_of, label=f"text {name}")
+
+
+def _ask_memories(exam: Exam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
+    """The same items as memory, and the controls."""
+    shown = {f"memory_{name}": items_of for name, items_of in _shown(exam).items()}
+    shown |= {control: partial(exam.of_control, control, k=3) for control in ("shuffled", "foreign")}
+    memories = exam.encode_shown(encoder, *shown.values())
     for name, items_of in shown.items():
-        yield f"em_memory_{name}", exam.ask_memory(encoder, memories, items_of, label=f"memory {name}")
-    for control in ("shuffled", "foreign"):
-        items_of = partial(exam.of_control, control, k=3)
-        yield f"em_{control}", exam.ask_memory(encoder, memories, items_of, label=control)
+        yield f"em_{name}", exam.ask_memory(encoder, memories, items_of, label=name)
     yield "em_empty", exam.ask_empty(encoder, 3, label="empty")
 
 
 def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Text and memory with 1 to 20 items, the gold one among them."""
-    encoder = _encoder(chosen.encoders[0])
-    exam = Exam.of(encoder.backbone, part=chosen.part, num_questions=chosen.questions)
-    memories, row = encode_all(encoder, exam.items), _rows_for(exam, chosen, seeds=_seeds(chosen.encoders[:1]))
+    encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
+    marking, seeds = Marking(exam, _command(chosen, chosen.encoders)), [encoder.recipe.seed for encoder in encoders]
+    memories_of = [exam.encode_shown(encoder, partial(exam.with_gold, k=max(DEPTHS))) for encoder in encoders]
     for k in DEPTHS:
         items_of = partial(exam.with_gold, k=k)
-        in_prompt = exam.ask_prompt(encoder, items_of, label=f"text, {k} items")
-        yield row(f"em_text_items_{k}", [in_prompt])
-        yield row(f"em_memory_items_{k}", [exam.ask_memory(encoder, memories, items_of, label=f"memory, {k} items")])
-        yield _plain(f"prompt_tokens_items_{k}", in_prompt.prompt_tokens, "tokens", chosen, n=len(exam.questions))
+        text = exam.ask_prompt(encoders[0], items_of, label=f"text, {k} items")
+        memory = [
+            exam.ask_memory(encoder, memories, items_of, label=f"memory, {k} items")
+            for encoder, memories in zip(encoders, memories_of, strict=True)
+        ]
+        yield marking.score(f"em_text_items_{k}", [text], seeds=BASE_SEEDS)
+        yield marking.score(f"em_memory_items_{k}", memory, seeds=seeds)
+        yield marking.plain(f"prompt_tokens_items_{k}", round(text.prompt_tokens, 1), "tokens")
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Memory of the gold item and of three, for encoders named NAME=FOLDER."""
-    exam = Exam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
-    for variant in chosen.encoders:
-        name, _, folder = variant.partition("=")
-        encoder = _encoder(folder)
-        memories, row = encode_all(encoder, exam.items), _rows_for(exam, chosen, seeds=_seeds([folder]))
-        for depth, k in (("gold", 1), ("k3", 3)):
-            items_of = partial(exam.with_gold, k=k)
-            yield row(
-                f"em_memory_{depth}_{name}",
-                [exam.ask_memory(encoder, memories, items_of, label=f"{name}, {depth}")],
-            )
+    exam = _exam(chosen)
+    for name, folder in chosen.encoders:
+        encoder, marking = _encoder(folder), Marking(exam, _command(chosen, [folder], name=name))
+        shown = {"gold": partial(exam.with_gold, k=1), "k3": partial(exam.with_gold, k=3)}
+        memories = exam.encode_shown(encoder, *shown.values())
+        for depth, items_of in shown.items():
+            answers = exam.ask_memory(encoder, memories, items_of, label=f"{name}, {depth}")
+            yield marking.score(f"em_memory_{depth}_{name}", [answers], seeds=[encoder.recipe.seed])
 
 
-def _rows_for(exam: Exam, chosen: argparse.Namespace, *, seeds: Sequence[int]) -> Callable[..., Measured]:
-    """A function from a measure's name and its answers (one an encoder) to its row, for some or all questions."""
-
-    def row(measure: str, answers: Sequence[Answers], of_it: np.ndarray | None = None) -> Measured:
-        mean_Q = np.mean([each.right_Q for each in answers], axis=0)
-        of_it = np.ones(len(mean_Q), dtype=bool) if of_it is None else of_it
-        countries = [question.entity_id or "" for question in exam.questions]
-        found = score_interval(mean_Q[of_it], [each for each, take in zip(countries, of_it, strict=True) if take])
-        low, high = (None if end is None else round(100 * end, 2) for end in (found.low, found.high))
-        return Measured(
-            measure=measure,
-            recipe=RECIPE,
-            value=round(100 * found.value, 2),
-            low=low,
-            high=high,
-            unit="%",
-            n=found.n,
-            seeds=seeds if len(answers) == len(seeds) else [0],
-            command=_command(chosen),
-        )
-
-    return row
-
-
-def _plain(measure: str, value: float, unit: str, chosen: argparse.Namespace, *, n: int) -> Measured:
-    return Measured(
-        measure=measure, recipe=RECIPE, value=round(value, 1), unit=unit, n=n, seeds=[0], command=_command(chosen)
-    )
-
-
-def _command(chosen: argparse.Namespace) -> str:
-    return f"{COMMAND} {chosen.name}"
+def _exam(chosen: argparse.Namespace) -> Exam:
+    return Exam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
 
 
 def _encoder(folder: str) -> MemoryEncoder:
     return MemoryEncoder.load(encoder_folder(folder), load_backbone(BASE))
 
 
-def _seeds(folders: Sequence[str]) -> list[int]:
-    return [read_description(encoder_folder(folder)).recipe["seed"] for folder in folders]
+def _encoders_of_one_recipe(folders: Sequence[str]) -> list[MemoryEncoder]:
+    """Load encoders whose answers are to be averaged; raises ValueError where more than their seed differs."""
+    encoders = [_encoder(folder) for folder in folders]
+    for folder, encoder in zip(folders, encoders, strict=True):
+        if replace(encoder.recipe, seed=0) != replace(encoders[0].recipe, seed=0):
+            raise ValueError(
+                f"the recipes of {folders[0]} and {folder} differ in more than the seed, so their mean says nothing; "
+                "compare them with `variants NAME=FOLDER ...`"
+            )
+    return encoders
+
+
+def _command(chosen: argparse.Namespace, folders: Sequence[str], *, name: str = "") -> str:
+    """What measures a row again; of a folder outside of this one only the end is told, for it is another elsewhere."""
+    words = [COMMAND, chosen.name]
+    if tuple(folders) != ENCODERS or name:
+        words += [f"{name}={_told(folder)}" if name else _told(folder) for folder in folders]
+    if chosen.part != "test":
+        words += ["--part", chosen.part]
+    if chosen.questions is not None:
+        words += ["--questions", str(chosen.questions)]
+    return " ".join(words)
+
+
+def _told(folder: str) -> str:
+    path, here = Path(folder), Path.cwd()
+    if not path.is_absolute():
+        return folder
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(Path("...", *path.parts[-2:]))
+
+
+def _named_folder(given: str) -> tuple[str, str]:
+    name, _, folder = given.partition("=")
+    if not (name and folder):
+        raise argparse.ArgumentTypeError(
+            f"{given!r} names no variant; expected NAME=FOLDER, as vectors_4=runs/4/encoder"
+        )
+    return name, folder
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, measure in (("table", measure_table), ("items", measure_items), ("variants", measure_variants)):
-        command = commands.add_parser(name, help=measure.__doc__)
-        command.add_argument("encoders", nargs="*", default=["tiny-encoder"], help="shipped names or folders")
+        command = commands.add_parser(name, help=measure.__doc__, description=measure.__doc__)
+        if name == "variants":
+            told = "a variant's name in its measures, and its encoder"
+            command.add_argument("encoders", nargs="+", type=_named_folder, metavar="NAME=FOLDER", help=told)
+        else:
+            told = "shipped names or folders; several of one recipe and other seeds are averaged (default tiny-encoder)"
+            command.add_argument("encoders", nargs="*", default=ENCODERS, metavar="FOLDER", help=told)
         command.add_argument("--part", choices=("dev", "test"), default="test", help="of countries-vqa (default test)")
         command.add_argument("--questions", type=int, help="only the first so many, a balanced choice (default all)")
         command.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")

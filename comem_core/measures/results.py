@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ RESULTS = Path("docs/results")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One number."""
+    """One number. Without `commit` and `machine`, those of the moment when it is written are taken."""
 
     measure: str
     recipe: str
@@ -28,7 +28,7 @@ class Measured:
     high: float | None = None
     unit: str
     n: int
-    seeds: Sequence[int]
+    seeds: Sequence[int] = (0,)
     command: str
     commit: str | None = None
     machine: str = ""
@@ -46,16 +46,24 @@ def commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def write_results(
-    topic: str, rows: Sequence[Measured], *, replaces: Callable[[str], bool] = lambda measure: True
-) -> Path:
-    """Write rows in place of those whose measure `replaces` says, in a stable order; others stay as they are."""
-    path = RESULTS / f"{topic}.json"
-    stored: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    kept = [row for row in stored if not replaces(row["measure"])]
-    new = [
-        asdict(row) | {"commit": row.commit or commit(), "machine": row.machine or describe_machine()} for row in rows
-    ]
+def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = True, folder: Path = RESULTS) -> Path:
+    """Write rows in the place of stored ones of the same measure, and new measures behind them.
+
+    Other rows stay as they are, or, without `keep_others`, go.
+    """
+    path = folder / f"{topic}.json"
+    now = {"commit": commit(), "machine": describe_machine()}
+    new = {row.measure: asdict(row) | {name: getattr(row, name) or now[name] for name in now} for row in rows}
+    assert len(new) == len(rows), "a measure is measured once"
+    stored = read_results(path) if path.is_file() else []
+    if not keep_others:
+        stored = [row for row in stored if row["measure"] in new]
+    ordered = [new.pop(row["measure"], row) for row in stored] + list(new.values())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([*kept, *new], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a topic as they are stored."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import Recipe
+from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "tiny_cpu": tiny_cpu,
+    "smol_cpu": smol_cpu,
     "comem_qwen25_vl_7b": comem_qwen25_vl_7b,
     "comem_qwen2_vl_7b": comem_qwen2_vl_7b,
 }

@@ -101,7 +101,7 @@ def record(layout: Layout, arguments: argparse.Namespace) -> int:
         raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")
     taken = json.loads(path.read_text())
     for row in write_results(Context.from_environment(), layout.root, **taken):
-        print(f"{row['measure']:>20}  {row['value']} {row['unit']}")
+        print(f"{row.measure:>20}  {row.value} {row.unit}")
     return 0
 
 

@@ -1,12 +1,12 @@
 """Write down what the last demo measured: `docs/results/demo.json`, and the table in the README that quotes it."""
 
-import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from comem_core.measures.results import RESULTS, Measured, write_results
 from tasks.context import Context
-from tasks.report import describe_machine
 from warehouse.connection import open_warehouse
 from warehouse.sql import rows
 
@@ -20,7 +20,7 @@ MEANINGS = {
 }
 
 
-def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[dict[str, Any]]:
+def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[Measured]:
     """Write the results of the last completed run of the demo's recipe, and return them.
 
     Raises:
@@ -34,40 +34,31 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
             raise ValueError(f"no completed synth-and-train run is in {context.warehouse}; run `make demo` first")
         scores = rows(con, "score_table", {"run_id": last[0]})
         facts = rows(con, "run_facts", {"run_id": last[0]})[0]
-    shared = {
-        "recipe": facts["recipe_name"],
-        "seeds": [0],
-        "command": COMMAND,
-        "commit": facts["commit"],
-        "machine": describe_machine(),
-    }
+    shared = {"recipe": facts["recipe_name"], "command": COMMAND, "commit": facts["commit"]}
     overall = [score for score in scores if score["split"] == "all" and score["metric"] == "infoseek"]
-    measured = [_score(score) | shared for score in overall]
-    measured.append(_plain("demo_seconds", round(seconds), "s") | shared)
-    measured.append(_plain("demo_peak_memory_gb", round(peak_memory_gb, 2), "GB") | shared)
-    path = root / "docs" / "results" / "demo.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    measured = [_score(score, shared) for score in overall]
+    measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
+    peak = round(peak_memory_gb, 2)
+    measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
+    write_results("demo", measured, keep_others=False, folder=root / RESULTS)
     _update_table(root / "README.md", measured)
     return measured
 
 
-def _score(score: dict[str, Any]) -> dict[str, Any]:
-    percent = {name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")}
-    return {"measure": f"em_{score['condition']}", **percent, "unit": "%", "n": score["n"]}
+def _score(score: Mapping[str, Any], shared: Mapping[str, Any]) -> Measured:
+    percent: dict[str, Any] = {
+        name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")
+    }
+    return Measured(measure=f"em_{score['condition']}", unit="%", n=score["n"], **percent, **shared)
 
 
-def _plain(measure: str, value: float, unit: str) -> dict[str, Any]:
-    return {"measure": measure, "value": value, "low": None, "high": None, "unit": unit, "n": 1}
-
-
-def _update_table(page: Path, measured: list[dict[str, Any]]) -> None:
+def _update_table(page: Path, measured: Sequence[Measured]) -> None:
     """Put the scores under the page's `results: demo` mark, in place of the table that stands there."""
     lines = ["| measure | value | low | high | n | asked with |", "| --- | --- | --- | --- | --- | --- |"]
-    by_name = {row["measure"]: row for row in measured}
+    by_name = {row.measure: row for row in measured}
     for name, meaning in MEANINGS.items():
         if row := by_name.get(name):
-            lines.append(f"| `{name}` | {row['value']} | {row['low']} | {row['high']} | {row['n']} | {meaning} |")
+            lines.append(f"| `{name}` | {row.value} | {row.low} | {row.high} | {row.n} | {meaning} |")
     text = page.read_text(encoding="utf-8")
     table = "<!-- results: demo -->\n" + "\n".join(lines) + "\n"
     page.write_text(re.sub(r"<!-- results: demo -->\n(?:\|.*\n)*", lambda _: table, text), encoding="utf-8")

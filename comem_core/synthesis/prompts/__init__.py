@@ -8,7 +8,7 @@ stand before their text, in training and at inference alike.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import TypeVar
@@ -33,6 +33,9 @@ class PromptSet:
     item: dict[str, str]
     question: dict[str, str]
     ask: dict[str, dict[str, str]]
+    # Worked examples by language, each with `item`, `question` and `answer`; they stand before everything but the
+    # system turn, without pictures, and without their items where the question itself has none.
+    examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
     def _in(self, texts: Mapping[str, Text], language: str) -> Text:
         if language not in texts:
@@ -42,9 +45,13 @@ class PromptSet:
         return texts[language]
 
     def item_conversation(self, item: KnowledgeItem) -> Conversation:
-        """What the memory encoder reads: the item alone, no question in sight, no system turn."""
-        remark = self._in(self.remark, item.language)
-        return [Turn("user", (item.image, remark)), Turn("assistant", (item.text[:MAX_CHARACTERS],))]
+        """What the memory encoder reads: the item alone, no question in sight, no system turn.
+
+        A remark may hold the `{text}` too: then the assistant repeats it, and states know what comes next.
+        """
+        text = item.text[:MAX_CHARACTERS]
+        remark = self._in(self.remark, item.language).replace("{text}", text)
+        return [Turn("user", (item.image, remark)), Turn("assistant", (text,))]
 
     def system_turn(self) -> Turn:
         return Turn("system", (self.system,))
@@ -67,11 +74,23 @@ class PromptSet:
         items: Sequence[KnowledgeItem] = (),
         answer: str | None = None,
     ) -> Conversation:
-        """System turn, the items (if any) in rank order, the question, and the answer where it is known."""
-        turns = [self.system_turn(), *(self.item_turn(item) for item in items)]
+        """System turn, worked examples where the set has any, the items (if any) in rank order, the question, and the
+        answer where it is known."""
+        turns = [self.system_turn(), *self.example_turns(language, with_items=bool(items))]
+        turns += [self.item_turn(item) for item in items]
         turns.append(self.question_turn(question, image, language))
         if answer is not None:
             turns.append(Turn("assistant", (answer,)))
+        return turns
+
+    def example_turns(self, language: str, *, with_items: bool) -> Conversation:
+        """The set's worked examples in a language, worded as items and questions are."""
+        turns: list[Turn] = []
+        for example in self.examples.get(language, ()):
+            if with_items:
+                turns.append(Turn("user", (self._in(self.item, language).replace("{text}", example["item"]),)))
+            asked = self._in(self.question, language).replace("{question}", example["question"])
+            turns += [Turn("user", (asked,)), Turn("assistant", (example["answer"],))]
         return turns
 
     def ask_turn(self, kind: str, language: str) -> Turn:
@@ -97,7 +116,8 @@ def prompt_set(name: str) -> PromptSet:
     raw = (folder / f"{name}.json").read_bytes()
     data = json.loads(raw)
     fields = {key: data[key] for key in ("system", "remark", "item", "question", "ask")}
-    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+    examples = data.get("examples", {})
+    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), examples=examples, **fields)
 
 
 def prompt_hash(conversation: Conversation) -> str:

@@ -89,6 +89,36 @@ def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
         assert PROMPTS.item_conversation(replace(ITEM, language=language))[0].content[1]
 
 
+def test_a_remark_may_hold_the_text_so_that_the_item_is_read_twice():
+    twice = replace(PROMPTS, remark={"en": "Repeat: {text}"})
+    assert twice.item_conversation(ITEM) == [
+        Turn("user", (b"flag", "Repeat: Country: Togo.")),
+        Turn("assistant", ("Country: Togo.",)),
+    ]
+    long = replace(ITEM, text="{text}" + "x" * MAX_CHARACTERS)
+    assert twice.item_conversation(long)[0].content[1] == "Repeat: " + long.text[:5000]
+
+
+def test_worked_examples_stand_behind_the_system_turn_and_bring_their_items_only_where_the_question_does():
+    example = {"item": "Capital: Rome.", "question": "What is the capital?", "answer": "Rome"}
+    shown = replace(PROMPTS, examples={"en": [example]})
+    plain = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    asked = [Turn("user", ("What is the capital?",)), Turn("assistant", ("Rome",))]
+    with_item = shown.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    assert with_item == [plain[0], Turn("user", ("Capital: Rome.",)), *asked, *plain[1:]]
+    assert shown.conversation("Which country is this?", b"photo", "en") == [plain[0], *asked, plain[-1]]
+    assert shown.conversation("¿?", b"photo", "es") == PROMPTS.conversation("¿?", b"photo", "es")
+
+
+@pytest.mark.parametrize("name", ["smol", "smol_shots"])
+def test_every_shipped_set_speaks_every_language_of_the_world(name: str):
+    for language in LANGUAGES:
+        assert prompt_set(name).item_turn(replace(ITEM, language=language)).content[1].endswith(ITEM.text)
+        assert prompt_set(name).item_conversation(replace(ITEM, language=language))[0].content[1].endswith(ITEM.text)
+        assert prompt_set(name).kinds(language) == ATTRIBUTES
+    assert bool(prompt_set(name).examples) == (name == "smol_shots")
+
+
 def test_an_unknown_language_is_refused_with_the_known_ones():
     for ask in (
         lambda: PROMPTS.question_turn("?", b"photo", "fr"),

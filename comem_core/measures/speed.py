@@ -5,30 +5,25 @@ Ratios are measured in one run. `--only speed` or `--only memory` measures these
 """
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.measures.peak_memory import NUM_RUNS, measure_peaks
+from comem_core.measures.results import Measured, describe_machine, write_results
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.peak_memory import NUM_RUNS, measure_peaks
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
 
-RESULTS = Path("docs/results/speed.json")
+TOPIC, RECIPE = "speed", "tiny_cpu"
 COMMAND = "make bench"
 BATCH = 16
 REPEATS = 15
 PARTS = ("speed", "memory")
-
-Row = dict[str, object]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,23 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     rows = [row for part in PARTS if only in (None, part) for row in {"speed": _speed, "memory": _memory}[part]()]
     for row in rows:
-        print(f"{row['measure']:>26}  {row['value']:.2f} {row['unit']}")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(with_new_rows(_stored(), rows), indent=2) + "\n", encoding="utf-8")
+        print(f"{row.measure:>32}  {row.value:.2f} {row.unit}")
+    print(f"written: {write_results(TOPIC, rows)}")
 
 
-def with_new_rows(stored: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
-    """Put measured rows in the place of stored ones of the same measure, and new measures behind them."""
-    new = {row["measure"]: row for row in measured}
-    return [new.pop(row["measure"], row) for row in stored] + list(new.values())
-
-
-def _stored() -> list[Row]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-
-
-def _speed() -> list[Row]:
-    recipe = recipe_named("tiny_cpu")
+def _speed() -> list[Measured]:
+    recipe = recipe_named(RECIPE)
     encoder = MemoryEncoder(load_backbone(recipe.backbone.name), recipe.training.encoder)
     items, question = knowledge_items()[:50], benchmark_questions("dev")[0]
     rows = [_row("encode_items_per_s", BATCH / _seconds(lambda: encoder.encode_batch(items[:BATCH])), "items/s")]
@@ -65,7 +49,7 @@ def _speed() -> list[Row]:
     return rows
 
 
-def _memory() -> list[Row]:
+def _memory() -> list[Measured]:
     peaks = measure_peaks()
     return [
         _row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS),
@@ -98,21 +82,16 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def _row(measure: str, value: float, unit: str, *, n: int = REPEATS) -> Row:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {
-        "measure": measure,
-        "recipe": "tiny_cpu",
-        "value": round(value, 2),
-        "low": None,
-        "high": None,
-        "unit": unit,
-        "n": n,
-        "seeds": [0],
-        "command": COMMAND,
-        "commit": commit or None,
-        "machine": f"{platform.machine()}, 1 torch thread",
-    }
+def _row(measure: str, value: float, unit: str, *, n: int = REPEATS) -> Measured:
+    return Measured(
+        measure=measure,
+        recipe=RECIPE,
+        value=round(value, 2),
+        unit=unit,
+        n=n,
+        command=COMMAND,
+        machine=f"{describe_machine()}, 1 torch thread",
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def measure_peaks() -> Peaks:
     """Run each layout in processes of its own, by turns, and take the median of their peaks."""
     with tempfile.TemporaryDirectory() as folder:
         weights = _save_large_model(Path(folder))
-        command = [sys.executable, "-m", "comem_core.peak_memory", folder]
+        command = [sys.executable, "-m", "comem_core.measures.peak_memory", folder]
         peaks: dict[str, list[int]] = {layout: [] for layout in LAYOUTS}
         for _ in range(NUM_RUNS):
             for layout in LAYOUTS:

@@ -1,0 +1,28 @@
+"""`smol_cpu`: real pretrained weights on a CPU, SmolLM2-135M inside the Qwen2.5-VL class (docs/smol.md)."""
+
+from comem_core.backbone.smol import NAME
+from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.memory import TrainingRecipe
+from comem_core.training.naming import NamingRecipe
+
+
+def smol_cpu() -> Recipe:
+    """A real reader of English, and the countries world in small numbers: a question takes it about a second.
+
+    Drafts are written with worked examples in the prompt; what is asked with memory has the prompt of its training.
+    """
+    return Recipe(
+        name="smol_cpu",
+        backbone=BackboneRecipe(name=NAME),
+        retrieval=RetrievalRecipe(grid=(2, 3)),  # a picture has six visual tokens here
+        synthesis=SynthesisRecipe(
+            num_seed_questions=240, num_asked_items=0, k=1, prompts="smol_shots", max_new_tokens=12
+        ),
+        training=TrainingRecipe(
+            encoder=NamingRecipe().encoder,
+            optimizer=OptimizerRecipe(num_steps=40, batch_size=6, learning_rate=3e-4, gradient_clip=1.0),
+            items_per_sample=1,
+        ),
+        evaluation=EvaluationRecipe(num_questions=80, k=1, prompts="smol", max_new_tokens=12),
+    )

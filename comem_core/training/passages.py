@@ -1,0 +1,172 @@
+"""What a reader of real words is trained on: short English passages with the questions that they answer.
+
+Three kinds: imaginary countries (words of the closed vocabulary, random numbers), imaginary products (for numbers with
+a decimal point), and the real countries of the training split, without the facts that the benchmark asks for. A drawn
+passage belongs to nothing real. Every draw is a function of its seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.worlds.countries.splits import pair_split_of
+from comem_core.worlds.countries.world import (
+    ATTRIBUTES,
+    ITEM_LICENCE,
+    ITEM_SOURCE,
+    KNOWLEDGE_STYLE,
+    item_text_of,
+    load_countries,
+    load_flags,
+    templates,
+)
+from comem_core.worlds.imaginary.countries import LICENCE, SOURCE, draw_country
+
+LANGUAGE = "en"
+MAX_AREA_DIGITS = 8
+
+# What a product's card says of it, and how it is asked. `{value}` is a word or a number with its unit.
+PRODUCT_FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "name": ("Product: {value}.", ("Which product is this?", "What is the name of this product?")),
+    "origin": (
+        "Country of origin: {value}.",
+        ("From which country is this product?", "What is the country of origin of this product?"),
+    ),
+    "maker": ("Maker: {value}.", ("Who makes this product?", "What is the maker of this product?")),
+    "energy": (
+        "Energy per 100 g: {value} kcal.",
+        ("How much energy is in 100 g of this product?", "How many kcal per 100 g does this product have?"),
+    ),
+    "fat": ("Fat per 100 g: {value} g.", ("How much fat is in 100 g of this product?", "How much fat per 100 g?")),
+    "sugar": (
+        "Sugar per 100 g: {value} g.",
+        ("How much sugar is in 100 g of this product?", "How much sugar per 100 g?"),
+    ),
+    "protein": (
+        "Protein per 100 g: {value} g.",
+        ("How much protein is in 100 g of this product?", "How much protein per 100 g?"),
+    ),
+    "salt": ("Salt per 100 g: {value} g.", ("How much salt is in 100 g of this product?", "How much salt per 100 g?")),
+}
+MARKS = (
+    "Alpine", "Amber", "Blue", "Bright", "Classic", "Country", "Crisp", "Daily", "Early", "Fresh", "Garden",
+    "Golden", "Grand", "Green", "Happy", "Harvest", "Hill", "Honey", "Island", "Lake", "Little", "Meadow", "Morning",
+    "Mountain", "Natural", "Northern", "Old", "Orchard", "Pure", "Red", "River", "Royal", "Silver", "Spring",
+    "Summer", "Sunny", "Sweet", "Valley", "White", "Wild",
+)  # fmt: skip
+GOODS = (
+    "Apple", "Apricot", "Bean", "Berry Juice", "Biscuit", "Bread", "Butter", "Cheese", "Cherry", "Cocoa", "Corn",
+    "Cream", "Date", "Fig", "Grape Juice", "Honey", "Jam", "Lentils", "Milk", "Muesli", "Noodles", "Nut Drink",
+    "Oats", "Olive", "Orange Juice", "Pasta", "Pear", "Pepper", "Plum", "Rice", "Soup", "Spinach", "Tea", "Tomato",
+    "Yoghurt", "Yoghurt Drink",
+)  # fmt: skip
+MAKERS = (
+    "Albers", "Bakkenes", "Corvin", "Dalmore", "Elvik", "Fjordal", "Garrick", "Hollman", "Iversen", "Jansa",
+    "Kestrel", "Lindholm", "Marlow", "Norrby", "Oakley", "Pellman", "Quist", "Rosengren", "Sandvik", "Tilbury",
+    "Ulmer", "Verdan", "Wexford", "Yarrow", "Zander",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A knowledge item, its values in the order of its text, and the questions that it answers, in random order."""
+
+    item: KnowledgeItem
+    values: tuple[str, ...]
+    questions: tuple[tuple[str, str], ...]
+
+
+def draw_passage(random: Random, *, num_facts: int, real_share: float, product_share: float) -> Passage:
+    """Draw a passage of one of the three kinds with so many facts (fewer where there are), in the usual order."""
+    place = random.random()
+    if place < real_share:
+        return _real_country(random, num_facts)
+    if place < real_share + product_share:
+        return _product(random, num_facts)
+    return _imaginary_country(random, num_facts)
+
+
+def _imaginary_country(random: Random, num_facts: int) -> Passage:
+    country = draw_country(random, LANGUAGE, num_facts=len(ATTRIBUTES) - 1)
+    known = dict(country.facts)
+    known["area"] = (_digits(random, random.randint(1, MAX_AREA_DIGITS)),)
+    known["calling_code"] = (f"+{_digits(random, random.randint(1, 3))}",)
+    picture = country.picture(random)
+    return _country_passage(random, known, num_facts, image=picture, source=SOURCE, licence=LICENCE)
+
+
+def _real_country(random: Random, num_facts: int) -> Passage:
+    """Some of what a real country's item says: the encoder meets the words that belong together."""
+    country_id, known = random.choice(_known_facts())
+    image = _flags()[country_id]
+    return _country_passage(random, known, num_facts, image=image, source=ITEM_SOURCE, licence=ITEM_LICENCE)
+
+
+@cache
+def _known_facts() -> tuple[tuple[str, Mapping[str, Sequence[str]]], ...]:
+    """Of each training country, what no part of the benchmark asks."""
+    return tuple(
+        (
+            country.country_id,
+            {
+                attribute: country.facts[LANGUAGE][attribute]
+                for attribute in ATTRIBUTES
+                if country.facts[LANGUAGE][attribute] and pair_split_of(country.country_id, attribute) == "train"
+            },
+        )
+        for country in load_countries()
+        if country.split == "train"
+    )
+
+
+@cache
+def _flags() -> Mapping[str, bytes]:
+    return {flag.country_id: flag.image for flag in load_flags() if flag.style == KNOWLEDGE_STYLE}
+
+
+def _country_passage(
+    random: Random, known: Mapping[str, Sequence[str]], num_facts: int, *, image: bytes, source: str, licence: str
+) -> Passage:
+    kept = random.sample(sorted(known), k=min(num_facts, len(known)))
+    order = [attribute for attribute in ATTRIBUTES if attribute in kept]
+    separator, wordings = templates()[LANGUAGE]["list_separator"], templates()[LANGUAGE]["question"]
+    questions = [(random.choice(wordings[attribute]), known[attribute][0]) for attribute in kept]
+    item = KnowledgeItem(
+        image=image, text=item_text_of(known, LANGUAGE, order), language=LANGUAGE, source=source, licence=licence
+    )
+    return Passage(item, tuple(separator.join(known[attribute]) for attribute in order), tuple(questions))
+
+
+def _product(random: Random, num_facts: int) -> Passage:
+    kept = random.sample(list(PRODUCT_FACTS), k=min(num_facts, len(PRODUCT_FACTS)))
+    facts = {kind: _product_value(random, kind) for kind in PRODUCT_FACTS if kind in kept}
+    text = " ".join(PRODUCT_FACTS[kind][0].format(value=value) for kind, value in facts.items())
+    questions = tuple((random.choice(PRODUCT_FACTS[kind][1]), facts[kind]) for kind in kept)
+    image = draw_country(random, LANGUAGE, num_facts=0).picture(random)
+    item = KnowledgeItem(image=image, text=text, language=LANGUAGE, source=SOURCE, licence=LICENCE)
+    return Passage(item, tuple(facts.values()), questions)
+
+
+def _product_value(random: Random, kind: str) -> str:
+    match kind:
+        case "name":
+            return f"{random.choice(MARKS)} {random.choice(GOODS)}"
+        case "origin":
+            return random.choice(_countries())
+        case "maker":
+            return random.choice(MAKERS)
+        case "energy":
+            return str(random.randint(10, 900))
+        case _:
+            return f"{random.randint(0, 300) / 10:g}"
+
+
+@cache
+def _countries() -> tuple[str, ...]:
+    return tuple(country.facts[LANGUAGE]["name"][0] for country in load_countries())
+
+
+def _digits(random: Random, count: int) -> str:
+    return str(random.randint(10 ** (count - 1), 10**count - 1))
