@@ -19,6 +19,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import score_interval
 from comem_core.measures.countries_exam import Answers, Exam, ItemsOf
 from comem_core.measures.results import Measured, write_results
+from comem_core.measures.tables import refresh_tables
 from comem_core.memory.checkpoint import encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in rows:
         interval = "" if row.low is None else f"({row.low} to {row.high})"
         print(f"{row.measure:>34}  {row.value:7.2f} {row.unit:<7} {interval:<18} n {row.n}")
-    print(f"written: {write_results(TOPIC, rows)}")
+    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
+        print(f"written: {path}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.measures.peak_memory import NUM_RUNS, measure_peaks
 from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.tables import refresh_tables
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row for part in PARTS if only in (None, part) for row in {"speed": _speed, "memory": _memory}[part]()]
     for row in rows:
         print(f"{row.measure:>32}  {row.value:.2f} {row.unit}")
-    print(f"written: {write_results(TOPIC, rows)}")
+    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
+        print(f"written: {path}")
 
 
 def _speed() -> list[Measured]:

@@ -15,17 +15,20 @@ from random import Random
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
+from comem_core.backbone.interface import Embedded, Tokens
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.training.curriculum import phase_at
 from comem_core.training.guidance import (
     GuidanceRecipe,
+    Watched,
     finding_loss,
+    gathered,
     guided_heads,
-    hidden_and_attention,
     places_of_memories,
+    watch,
 )
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingSample, encode_once, loss_of_hidden
@@ -38,6 +41,7 @@ class EncoderPhase:
     """One part of the curriculum, for `share` of all steps: facts an item, items a question, items a step.
 
     `first_share` is how often a question is about the first item rather than any: retrieved items stand in rank order.
+    The weights are those of the losses beside the answers'.
     """
 
     share: float
@@ -50,13 +54,24 @@ class EncoderPhase:
     lookalike_share: float = 0.0
     # How often the flags of a question are real ones of the train split, over facts that are not theirs.
     borrowed_share: float = 0.0
+    reconstruction_weight: float = 0.0
+    likeness_weight: float = 0.0
+    finding_weight: float = 0.0
 
 
+# One item until its memory states its values; then reconstruction would only crowd out what tells items apart.
 ENCODER_CURRICULUM = (
-    EncoderPhase(share=0.1, num_facts=(2, 4), item_counts=(1,), num_items=24, num_questions=3),
-    EncoderPhase(share=0.35, num_facts=(4, 7), item_counts=(1,), num_items=16, num_questions=4),
     EncoderPhase(
-        share=0.55,
+        share=0.2,
+        num_facts=(4, 7),
+        item_counts=(1,),
+        num_items=16,
+        num_questions=4,
+        reconstruction_weight=0.5,
+        likeness_weight=0.1,
+    ),
+    EncoderPhase(
+        share=0.8,
         num_facts=(4, 7),
         item_counts=(1, 2, 3, 3, 4),
         num_items=16,
@@ -64,6 +79,8 @@ ENCODER_CURRICULUM = (
         first_share=0.4,
         lookalike_share=0.4,
         borrowed_share=0.6,
+        likeness_weight=0.2,
+        finding_weight=0.3,
     ),
 )
 
@@ -80,7 +97,7 @@ class EncoderPretrainingRecipe:
     )
     optimizer: OptimizerRecipe = field(
         default_factory=lambda: OptimizerRecipe(
-            num_steps=1600,
+            num_steps=1300,
             batch_size=64,
             learning_rate=2e-3,
             weight_decay=0.01,
@@ -91,9 +108,8 @@ class EncoderPretrainingRecipe:
     )
     languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
     curriculum: tuple[EncoderPhase, ...] = ENCODER_CURRICULUM
-    reconstruction_weight: float = 0.5
     reconstruction_temperature: float = 0.07
-    finding_weight: float = 0.3
+    likeness_temperature: float = 0.05
     guidance: GuidanceRecipe = field(default_factory=GuidanceRecipe)
 
 
@@ -111,24 +127,40 @@ class ImaginaryMemory:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch, backbone, recipe = self.batch(step), self.encoder.backbone, self.recipe
+        batch, backbone, phase = self.batch(step), self.encoder.backbone, self._phase(step)
         encoded = encode_once(self.encoder, [sample.items for sample in batch])
         memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
         asked = [self.encoder.prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
         tokens = backbone.tokenize(asked, generation=False, visual_tokens=self.encoder.recipe.query_visual_tokens)
         with backbone.adapter(False):
             embedded = inject(backbone.embed(tokens), memories)
-            hidden_BPD, attentions = hidden_and_attention(backbone, embedded)
-            loss, measures = loss_of_hidden(backbone, tokens, hidden_BPD)
+            watched = watch(backbone, embedded)
+            loss, measures = loss_of_hidden(backbone, tokens, watched.hidden_BLD)
+            pictures_QD = gathered(backbone, tokens, watched, self.recipe.guidance)
+        memory_BMD = torch.stack(list(encoded.values()))
         texts = {item.item_id: item.text for sample in batch for item in sample.items}
-        reconstruction = self.reconstruction(torch.stack(list(encoded.values())), list(texts.values()))
-        loss = loss + recipe.reconstruction_weight * reconstruction
-        about = [sample.about if len(sample.items) > 1 else None for sample in batch]
-        if recipe.finding_weight and any(place is not None for place in about):
-            places = places_of_memories(tokens, embedded, about, num_vectors=self.encoder.recipe.num_vectors)
-            looking = guided_heads(attentions, recipe.guidance.finding_layer, recipe.guidance)
-            loss = loss + recipe.finding_weight * finding_loss(looking, places)
-        return loss, dict(measures) | {"reconstruction": float(reconstruction.detach()), "items": len(about)}
+        shaping = {
+            "reconstruction": self.reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
+            "likeness": self.likeness(memory_BMD, pictures_QD, _places_in(list(encoded), batch)),
+        }
+        if len(batch[0].items) > 1:
+            shaping["finding"] = self._finding(watched, tokens, embedded, batch)
+        for name, term in shaping.items():
+            if weight := getattr(phase, f"{name}_weight"):
+                loss = loss + weight * term
+        return loss, dict(measures) | {name: float(term.detach()) for name, term in shaping.items()}
+
+    def _finding(self, watched: Watched, tokens: Tokens, embedded: Embedded, batch: Sequence[TrainingSample]) -> Tensor:
+        guidance, num_vectors = self.recipe.guidance, self.encoder.recipe.num_vectors
+        places = places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
+        return finding_loss(guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
+
+    def likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
+        """Minus log of the share that the right item has among all of the batch, by how near its vectors are to what
+        the reader gathers from the question's picture (mean cosine, what all pictures share left out)."""
+        pictures_QD = normalize(pictures_QD - pictures_QD.mean(dim=0), dim=-1)
+        near_QB = torch.einsum("bmd,qd->qb", normalize(memory_BMD, dim=-1), pictures_QD) / memory_BMD.shape[1]
+        return cross_entropy(near_QB / self.recipe.likeness_temperature, torch.tensor(about_Q))
 
     def reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
         """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
@@ -175,3 +207,9 @@ class ImaginaryMemory:
 
     def _phase(self, step: int) -> EncoderPhase:
         return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
+
+
+def _places_in(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:
+    """The place of each sample's right item among the different items of a batch."""
+    place = {item_id: index for index, item_id in enumerate(item_ids)}
+    return [place[sample.items[sample.about or 0].item_id] for sample in batch]

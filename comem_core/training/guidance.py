@@ -62,12 +62,37 @@ def start_matching(backbone: QwenVL, recipe: GuidanceRecipe) -> None:
                 projection.weight[rows] = 0.5 * projection.weight[rows] + alike_ED * slow_E[:, None]
 
 
-def hidden_and_attention(backbone: QwenVL, embedded: Embedded) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Last hidden states after the final norm, and the attention of every layer (B, H, L, L)."""
+@dataclass(frozen=True)
+class Watched:
+    """A forward pass with what stands inside: last hidden states after the final norm, the attention of every layer
+    (B, H, L, L), and what goes into every layer, each (B, L, D)."""
+
+    hidden_BLD: Tensor
+    attentions: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
+
+
+def watch(backbone: QwenVL, embedded: Embedded) -> Watched:
+    """Run the language model and keep what stands inside."""
     body: Any = backbone.model.model
     body.language_model.set_attn_implementation("eager")  # the only one that returns its weights
-    output = body(**backbone.inputs(embedded), use_cache=False, output_attentions=True)
-    return output.last_hidden_state, output.attentions
+    output = body(**backbone.inputs(embedded), use_cache=False, output_attentions=True, output_hidden_states=True)
+    return Watched(output.last_hidden_state, output.attentions, output.hidden_states)
+
+
+def gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: GuidanceRecipe) -> Tensor:
+    """What the gathering heads add to a text that looks evenly at its row's one picture: (B, D), without gradient.
+
+    The finding heads know an item by this. `watched` may be longer than `tokens`; both end at the same right edge.
+    """
+    layers: Any = backbone.model.model.language_model.layers  # pyright: ignore[reportAttributeAccessIssue]
+    layer, visual_BL = layers[recipe.gathering_layer], backbone.visual_mask(tokens)
+    width = recipe.num_heads * layer.self_attn.head_dim
+    with torch.no_grad():
+        seen_BLD = layer.input_layernorm(watched.inputs[recipe.gathering_layer][:, -tokens.ids_BL.shape[1] :])
+        mean_BD = (seen_BLD * visual_BL[..., None]).sum(dim=1) / visual_BL.sum(dim=1, keepdim=True)
+        values_BE = layer.self_attn.v_proj(mean_BD)[:, :width]
+        return values_BE @ layer.self_attn.o_proj.weight[:, :width].T
 
 
 def guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecipe) -> Tensor:

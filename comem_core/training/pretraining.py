@@ -28,8 +28,8 @@ from comem_core.training.guidance import (
     finding_loss,
     gathering_loss,
     guided_heads,
-    hidden_and_attention,
     places_of_answers,
+    watch,
 )
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.loss import token_losses
@@ -194,8 +194,9 @@ class Reading:
         if self.recipe.guidance is None:
             hidden_BLD = self.backbone.hidden(embedded)
         else:
-            hidden_BLD, attentions = hidden_and_attention(self.backbone, embedded)
-            guidance = self._guide(self.recipe.guidance, attentions, tokens, batch)
+            watched = watch(self.backbone, embedded)
+            hidden_BLD = watched.hidden_BLD
+            guidance = self._guide(self.recipe.guidance, watched.attentions, tokens, batch)
         losses_S, predicted_S, right_S = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         document_BL = self.backbone.text_mask(tokens) & ~tokens.answer_BL
         document_loss = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, document_BL)[0].mean()

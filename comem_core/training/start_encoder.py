@@ -17,7 +17,7 @@ from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
 from comem_core.training.tiny_base import pretrain_encoder
 
-PARTS = ("embeddings", "reconstruction", "finding")
+PARTS = ("embeddings", "reconstruction", "likeness", "finding")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backbone = load_backbone(chosen.base)
     if not isinstance(backbone, QwenVL):
         raise SystemExit(f"error: {chosen.base} is no Qwen2.5-VL; the encoder's start is trained on the tiny base")
-    with tqdm(total=recipe.optimizer.num_steps, unit="step") as bar, (chosen.out / "steps.jsonl").open("a") as steps:
+    with (
+        tqdm(total=recipe.optimizer.num_steps, unit="step") as bar,
+        (chosen.out / "steps.jsonl").open("a", buffering=1) as steps,
+    ):
 
         def on_step(report: StepReport) -> None:
             bar.update(report.step - bar.n)
@@ -51,13 +54,9 @@ def changed_recipe(
     recipe = EncoderPretrainingRecipe()
     encoder = replace(recipe.encoder, num_vectors=num_vectors, seed=seed, reads_embeddings="embeddings" not in without)
     optimizer = replace(recipe.optimizer, seed=seed, num_steps=num_steps or recipe.optimizer.num_steps)
-    return replace(
-        recipe,
-        encoder=encoder,
-        optimizer=optimizer,
-        reconstruction_weight=0.0 if "reconstruction" in without else recipe.reconstruction_weight,
-        finding_weight=0.0 if "finding" in without else recipe.finding_weight,
-    )
+    left_out = {f"{name}_weight": 0.0 for name in without if name != "embeddings"}
+    curriculum = tuple(replace(phase, **left_out) for phase in recipe.curriculum)
+    return replace(recipe, encoder=encoder, optimizer=optimizer, curriculum=curriculum)
 
 
 def _refuse_other_recipe(path: Path, recipe: EncoderPretrainingRecipe, *, base: str) -> None:

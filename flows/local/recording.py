@@ -1,23 +1,16 @@
-"""Write down what the last demo measured: `docs/results/demo.json`, and the table in the README that quotes it."""
+"""Write down what the last demo measured: `docs/results/demo.json`, and the tables that quote it."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from comem_core.measures.results import RESULTS, Measured, write_results
+from comem_core.measures.tables import refresh_tables
 from tasks.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.sql import rows
 
 COMMAND = "make demo"
-MEANINGS = {
-    "em_none": "question and flag alone",
-    "em_text": "3 retrieved items as prompt tokens",
-    "em_memory": "3 retrieved items as 24 memory vectors",
-    "em_shuffled": "memory of items about another country",
-    "em_empty": "24 vectors that stand for nothing",
-}
 
 
 def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[Measured]:
@@ -41,7 +34,7 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
     peak = round(peak_memory_gb, 2)
     measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
     write_results("demo", measured, keep_others=False, folder=root / RESULTS)
-    _update_table(root / "README.md", measured)
+    refresh_tables("demo", root=root)
     return measured
 
 
@@ -50,15 +43,3 @@ def _score(score: Mapping[str, Any], shared: Mapping[str, Any]) -> Measured:
         name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")
     }
     return Measured(measure=f"em_{score['condition']}", unit="%", n=score["n"], **percent, **shared)
-
-
-def _update_table(page: Path, measured: Sequence[Measured]) -> None:
-    """Put the scores under the page's `results: demo` mark, in place of the table that stands there."""
-    lines = ["| measure | value | low | high | n | asked with |", "| --- | --- | --- | --- | --- | --- |"]
-    by_name = {row.measure: row for row in measured}
-    for name, meaning in MEANINGS.items():
-        if row := by_name.get(name):
-            lines.append(f"| `{name}` | {row.value} | {row.low} | {row.high} | {row.n} | {meaning} |")
-    text = page.read_text(encoding="utf-8")
-    table = "<!-- results: demo -->\n" + "\n".join(lines) + "\n"
-    page.write_text(re.sub(r"<!-- results: demo -->\n(?:\|.*\n)*", lambda _: table, text), encoding="utf-8")

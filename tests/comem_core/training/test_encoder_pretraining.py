@@ -105,3 +105,14 @@ def test_a_memory_that_holds_the_values_of_its_item_reconstructs_them_and_anothe
     memory_BMD = torch.stack(rows)
     own, others = objective.reconstruction(memory_BMD, texts), objective.reconstruction(memory_BMD.flip(0), texts)
     assert own < others - 1
+
+
+def test_a_memory_that_holds_its_own_picture_is_more_like_it_than_another(objective: ImaginaryMemory):
+    pictures_QD = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    memory_BMD = pictures_QD[:, None] + 0.1 * torch.randn(5, 3, 64, generator=torch.Generator().manual_seed(1))
+    own, others = (
+        objective.likeness(memory_BMD, pictures_QD, range(5)),
+        objective.likeness(memory_BMD, pictures_QD, [1, 2, 3, 4, 0]),
+    )
+    assert own < 0.1
+    assert others > own + 5

@@ -19,13 +19,14 @@ from comem_core.synthesis.prompts import prompt_set
 from comem_core.training.guidance import (
     GuidanceRecipe,
     finding_loss,
+    gathered,
     gathering_loss,
     guided_heads,
-    hidden_and_attention,
     picture_before,
     places_of_answers,
     places_of_memories,
     start_matching,
+    watch,
 )
 
 PROMPTS = prompt_set("short")
@@ -120,8 +121,9 @@ def test_attention_comes_with_the_same_hidden_states(new_backbone: Callable[[], 
     with torch.inference_mode():
         embedded = backbone.embed(tokens)
         plain_BLD = backbone.hidden(embedded)
-        hidden_BLD, attentions = hidden_and_attention(backbone, embedded)
-    torch.testing.assert_close(hidden_BLD[tokens.mask_BL], plain_BLD[tokens.mask_BL], rtol=1e-3, atol=1e-4)
+        watched = watch(backbone, embedded)
+    torch.testing.assert_close(watched.hidden_BLD[tokens.mask_BL], plain_BLD[tokens.mask_BL], rtol=1e-3, atol=1e-4)
+    attentions = watched.attentions
     assert len(attentions) == 2
     shares_BL = guided_heads(attentions, 1, GUIDANCE).sum(dim=-1).mean(dim=1)
     torch.testing.assert_close(shares_BL[tokens.mask_BL], torch.ones(int(tokens.mask_BL.sum())))
@@ -142,3 +144,19 @@ def test_matching_heads_start_by_preferring_what_is_like_themselves(new_backbone
     start_matching(backbone, GUIDANCE)
     assert before < 0.3
     assert likeness(backbone) > 0.6
+
+
+def test_what_is_gathered_is_the_pictures_alone(backbone: QwenVL, questions: tuple[Question, ...]):
+    asked_before, asked_after, other = (
+        PROMPTS.conversation(text, picture, "en")
+        for text, picture in (
+            ("Name this country.", questions[0].image),
+            ("What is the capital of this country?", questions[0].image),
+            ("Name this country.", questions[1].image),
+        )
+    )
+    tokens = backbone.tokenize([asked_before, asked_after, other], generation=False)
+    with torch.inference_mode():
+        found_BD = gathered(backbone, tokens, watch(backbone, backbone.embed(tokens)), GUIDANCE)
+    torch.testing.assert_close(found_BD[0], found_BD[1], rtol=1e-4, atol=1e-5)
+    assert (found_BD[0] - found_BD[2]).norm() > 0.01 * found_BD[0].norm()
