@@ -21,7 +21,7 @@ def refresh_tables(topic: str, *, root: Path = Path()) -> list[Path]:
     """
     measured = {row["measure"]: row for row in read_results(root / RESULTS / f"{topic}.json")}
     changed = []
-    for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+    for page in (*root.glob("README.md"), *sorted((root / "docs").glob("*.md"))):
         before = page.read_text(encoding="utf-8")
         after = MARK.sub(lambda found: _refreshed(found, topic, measured), before)
         if after != before:
