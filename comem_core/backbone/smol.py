@@ -220,7 +220,8 @@ def _text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict
 
 def new_tower(vision: Mapping[str, Any]) -> Any:
     """A vision tower of a shape, with random weights."""
-    return Qwen2_5_VisionTransformerPretrainedModel(Qwen2_5_VLConfig(vision_config=dict(vision)).vision_config)
+    config: Any = Qwen2_5_VLConfig(vision_config=dict(vision)).vision_config
+    return Qwen2_5_VisionTransformerPretrainedModel(config)
 
 
 def lifted_tower(tower: nn.Module, *, width: int, norm: float, seen_norm: float, seed: int = 0) -> dict[str, Tensor]:

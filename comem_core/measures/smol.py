@@ -29,7 +29,9 @@ from comem_core.evaluation.statistics import score_interval
 from comem_core.measures.results import Measured, write_results
 from comem_core.memory.answering import batches
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.injection import inject
 from comem_core.synthesis.prompts import prompt_set
+from comem_core.training.loss import token_losses
 from comem_core.training.smol import SNAPSHOTS, STEPS
 
 TOPIC, RECIPE, COMMAND = "smol", "smol_cpu", "python -m comem_core.measures.smol"
@@ -128,7 +130,7 @@ def table(options: argparse.Namespace, say: Callable[[str], None] = print) -> li
             say(f"{condition}{suffix}: {sum(each.correct for each in asked):.0f} of {len(asked)} right")
             for each in asked[:: max(1, len(asked) // 6)]:
                 say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
-            command = f"{COMMAND} table --questions {options.questions}"
+            command = f"{COMMAND} table ENCODER --questions {options.questions}"
             rows += rows_of(asked, suffix=suffix, command=command + (" --grocery FOLDER" if options.grocery else ""))
     return rows
 
@@ -138,14 +140,41 @@ def curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> li
     cases, rows = short_cases("dev", num_cases=options.questions), []
     samples = _samples_seen(options.run / STEPS)
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
-        encoder = MemoryEncoder.from_pretrained(folder)
+        encoder, seen = MemoryEncoder.from_pretrained(folder), samples[int(folder.name)]
+        command = f"{COMMAND} curve RUN --questions {options.questions}"
         for condition in ("memory_gold", "shuffled"):
-            measure = f"em_{condition}_short_dev_after_{samples[int(folder.name)]}"
-            command = f"{COMMAND} curve --questions {options.questions}"
+            measure = f"em_{condition}_short_dev_after_{seen}"
             rows.append(share_of(measure, ask(encoder, cases, condition), command=command))
             say(f"{measure}: {rows[-1].value}")
+        for condition in ("no_memory", *BY_MEMORY):
+            loss, measure = loss_under(encoder, cases, condition), f"loss_{condition}_short_dev_after_{seen}"
+            rows.append(
+                Measured(
+                    measure=measure, recipe=RECIPE, value=round(loss, 3), unit="nats", n=len(cases), command=command
+                )
+            )
+            say(f"{measure}: {loss:.3f}")
     draw(rows, PLOT)
     return rows
+
+
+def loss_under(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> float:
+    """Mean loss of the right answers' tokens, in nats, in the encoder's own prompt: it tells sooner than exact match
+    whether a memory helps. The condition `no_memory` has this prompt too, unlike `none`."""
+    known = "none" if condition == "no_memory" else condition
+    losses: list[Tensor] = []
+    backbone, size = encoder.backbone, encoder.recipe.query_visual_tokens
+    for batch in batches(zip(cases, _memories(encoder, cases, known), strict=True), BATCH_SIZE):
+        asked = [case.question for case, _ in batch]
+        conversations = [
+            encoder.prompts.conversation(each.question, each.image, each.language, answer=each.answers[0])
+            for each in asked
+        ]
+        tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
+        with encoder.inference(), backbone.adapter(False):
+            hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), [memory for _, memory in batch]))
+            losses.append(token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
+    return float(torch.cat(losses).mean())
 
 
 def _samples_seen(path: Path) -> dict[int, int]:

@@ -57,6 +57,12 @@ def test_the_control_has_the_memory_of_another_passage(encoder: MemoryEncoder, c
     assert all(memory.equal(empty[0]) for memory in empty)
 
 
+def test_the_loss_of_the_right_answer_tells_conditions_apart(encoder: MemoryEncoder, cases: list[Case]):
+    losses = [smol.loss_under(encoder, cases, name) for name in ("no_memory", *smol.BY_MEMORY)]
+    assert len({round(loss, 4) for loss in losses}) == 4
+    assert smol.loss_under(encoder, cases, "shuffled") == pytest.approx(losses[2])
+
+
 def test_an_unknown_condition_is_refused(encoder: MemoryEncoder, cases: list[Case]):
     with pytest.raises(ValueError, match="unknown condition 'oracle'; expected one of none, text_gold"):
         ask(encoder, cases, "oracle")
@@ -82,9 +88,12 @@ def test_a_curve_is_measured_from_the_snapshots_of_a_run_and_drawn(
     monkeypatch.setattr(smol, "PLOT", tmp_path / "plots" / "curve.svg")
     monkeypatch.setattr(MemoryEncoder, "from_pretrained", lambda folder: encoder)
     rows = smol.curve(argparse.Namespace(run=tmp_path / "run", questions=16), say=lambda line: None)
-    assert [row.measure for row in rows] == [
+    assert [row.measure for row in rows if row.unit == "%"] == [
         f"em_{condition}_short_dev_after_{seen}" for seen in (8, 24) for condition in ("memory_gold", "shuffled")
     ]
+    losses = {row.measure: row.value for row in rows if row.unit == "nats"}
+    assert len(losses) == 2 * 4
+    assert losses["loss_memory_gold_short_dev_after_8"] == losses["loss_memory_gold_short_dev_after_24"]
     assert "<svg" in (tmp_path / "plots" / "curve.svg").read_text()
     stored = json.loads(write_results("smol", rows, folder=tmp_path).read_text())
     assert stored[0]["n"] == 16
