@@ -40,6 +40,7 @@ CONDITIONS = BY_TEXT + BY_MEMORY
 SHOTS = "smol_shots"
 MAX_NEW_TOKENS, BATCH_SIZE = 12, 8
 PLOT = Path("docs/plots/smol_curve.svg")
+GREY = "#808080"
 
 
 @dataclass(frozen=True)
@@ -188,20 +189,27 @@ def _samples_seen(path: Path) -> dict[int, int]:
 
 
 def draw(rows: Sequence[Measured], path: Path) -> None:
-    """Draw shares of right answers against passages seen, with intervals, legible on light and dark pages."""
-    grey = "#808080"
-    figure = Figure(figsize=(6, 3.4))
-    axes = figure.subplots()
-    for condition, colour in (("memory_gold", "#2a7de1"), ("shuffled", "#d9822b")):
-        own = [row for row in rows if row.measure.startswith(f"em_{condition}_short_dev_after_")]
-        seen = [int(row.measure.rsplit("_", 1)[1]) for row in own]
-        axes.plot(seen, [row.value for row in own], marker="o", color=colour, label=condition)
-        axes.fill_between(seen, [row.low or 0 for row in own], [row.high or 0 for row in own], color=colour, alpha=0.15)
-    axes.set(xlabel="passages seen in training", ylabel="right answers, %", ylim=(0, None))
-    axes.tick_params(colors=grey)
-    for part in (axes.xaxis.label, axes.yaxis.label):
-        part.set_color(grey)
-    axes.legend(frameon=False, labelcolor=grey)
+    """Draw exact match with its intervals, and the loss, against passages seen; legible on light and dark pages."""
+    colours = {"memory_gold": "#2a7de1", "shuffled": "#d9822b", "empty": "#8a5cc7", "no_memory": GREY}
+    figure = Figure(figsize=(9, 3.2))
+    for axes, kind, label in zip(
+        figure.subplots(1, 2), ("em", "loss"), ("right, %", "loss, nats a token"), strict=True
+    ):
+        for condition, colour in colours.items():
+            start = f"{kind}_{condition}_short_dev_after_"
+            own = sorted(
+                ((int(row.measure.removeprefix(start)), row) for row in rows if row.measure.startswith(start)),
+                key=lambda each: each[0],
+            )
+            if own:
+                seen = [each for each, _ in own]
+                axes.plot(seen, [row.value for _, row in own], marker="o", color=colour, label=condition)
+                low, high = ([getattr(row, end) or row.value for _, row in own] for end in ("low", "high"))
+                axes.fill_between(seen, low, high, color=colour, alpha=0.15)
+        axes.set_xlabel("passages seen in training", color=GREY)
+        axes.set_ylabel(label, color=GREY)
+        axes.tick_params(colors=GREY)
+        axes.legend(frameon=False, labelcolor=GREY)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
 
