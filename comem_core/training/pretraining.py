@@ -151,16 +151,8 @@ def ranking_recipe() -> PretrainingRecipe:
 
 
 def _going_on(*, num_steps: int, seed: int, **changes: Any) -> PretrainingRecipe:
-    optimizer = OptimizerRecipe(
-        num_steps=num_steps,
-        batch_size=12,
-        learning_rate=1e-3,
-        weight_decay=0.01,
-        betas=(0.9, 0.98),
-        warmup_ratio=0.02,
-        gradient_clip=1.0,
-        final_learning_rate_ratio=0.02,
-        seed=seed,
+    optimizer = replace(
+        PretrainingRecipe().optimizer, num_steps=num_steps, batch_size=12, learning_rate=1e-3, seed=seed
     )
     return PretrainingRecipe(optimizer=optimizer, document_weight=0.2, **changes)
 
