@@ -31,6 +31,12 @@ class TrainingRecipe:
     start: str | None = None
     # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
     random_item_count: bool = False
+    # Ours: how often a sample's items are shown in any order. Ranked only, the encoder learns to lean on the first.
+    any_order_share: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.any_order_share <= 1:
+            raise ValueError(f"any_order_share must be a share from 0 to 1, found {self.any_order_share}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +139,12 @@ class AnswerFromMemory:
 
     def _items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
         items = sample.items[: self.recipe.items_per_sample]
-        if not self.recipe.random_item_count:
-            return items
-        return items[: Random(f"{sample.sample_id}-{step}").randint(1, len(items))]
+        random = Random(f"{sample.sample_id}-{step}")
+        if self.recipe.random_item_count:
+            items = items[: random.randint(1, len(items))]
+        if random.random() < self.recipe.any_order_share:
+            items = tuple(random.sample(items, len(items)))
+        return items
 
 
 @lru_cache(maxsize=2)

@@ -159,6 +159,19 @@ def test_items_are_shown_in_rank_order_and_never_more_than_the_recipe_says(
     assert shown == [varied._items(long, step) for step in range(40)]
 
 
+def test_items_are_shown_in_any_order_as_often_as_the_recipe_says(
+    new_encoder: NewEncoder, samples: list[TrainingSample], items: tuple[KnowledgeItem, ...]
+):
+    encoder, long = new_encoder(), replace(samples[0], items=items)
+    recipe = replace(recipe_of(encoder), any_order_share=0.5)
+    shown = [AnswerFromMemory(encoder, recipe, [long])._items(long, step) for step in range(200)]
+    assert all(sorted(item.item_id for item in each) == sorted(item.item_id for item in items[:3]) for each in shown)
+    assert len(set(shown)) == 6
+    assert 90 <= sum(each == items[:3] for each in shown) <= 140  # a half, and a sixth of the other half
+    with pytest.raises(ValueError, match=r"any_order_share .* from 0 to 1, found 1\.5"):
+        replace(recipe, any_order_share=1.5)
+
+
 def test_thirty_steps_teach_four_answers_and_they_come_from_the_memory(
     new_encoder: NewEncoder, samples: list[TrainingSample]
 ):
