@@ -15,20 +15,25 @@ from tasks.run import open_run
 from tasks.score import answer_benchmark, score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
-from tasks.train import train_encoder
+from tasks.train import find_start, train_encoder
 
 RecipeName = Literal["tiny_cpu"]
 
 
 @flow(name="synth-and-train")
-def synth_and_train(recipe: RecipeName = "tiny_cpu", limit: int | None = None) -> Reference:
+def synth_and_train(
+    recipe: RecipeName = "tiny_cpu", limit: int | None = None, seed: int = 0, start: str | None = None
+) -> Reference:
     """Make question-answer data, keep the good part, train a memory encoder on it, score it.
 
     Args:
         recipe: what decides the result; a name from `comem_core.recipes`.
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
+        seed: of the training; the samples stay the same.
+        start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
     """
-    with open_run("synth-and-train", recipe_named(recipe, limit=limit)) as run:
+    with open_run("synth-and-train", recipe_named(recipe, limit=limit, seed=seed)) as run:
+        start_encoder = find_start(run, start)
         knowledge = ingest_knowledge(run)
         index = build_index(run, knowledge)
 
@@ -38,7 +43,7 @@ def synth_and_train(recipe: RecipeName = "tiny_cpu", limit: int | None = None) -
         verdicts = judge_qa(run, knowledge, questions, retrieved, drafts)
         kept = filter_qa(run, questions, drafts, verdicts)
 
-        encoder = train_encoder(run, knowledge, questions, drafts, kept)
+        encoder = train_encoder(run, knowledge, questions, drafts, kept, start_encoder)
         bank = encode_memory(run, knowledge, encoder)
 
         benchmark = collect_benchmark(run)

@@ -22,9 +22,10 @@ from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
+from comem_core.backbone.loading import backbone_fingerprint
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, encoder_folder, read_description
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.encoding import recipe_from
 from comem_core.training.loop import StepReport, Training
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 from tasks.models import load_for
@@ -41,6 +42,7 @@ CHECKPOINTS = ".ray-train"
 PROGRESS = ".progress.json"
 SAVE_EVERY = 50
 SHOW_EVERY_SECONDS = 5.0
+SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +75,9 @@ class Samples:
 
 @stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
 def train_encoder(
-    run: Run, knowledge: Reference, questions: Reference, drafts: Reference, kept: Reference
+    run: Run, knowledge: Reference, questions: Reference, drafts: Reference, kept: Reference, start: Reference | None
 ) -> Reference:
-    """Train the memory encoder on the kept samples."""
+    """Train the memory encoder on the kept samples, from another encoder's weights or from random ones."""
     samples = Samples(knowledge=knowledge, questions=questions, drafts=drafts, kept=kept)
     if not any(read_rows(kept)):
         raise ValueError("no draft was kept, so there is nothing to train on; the funnel says why drafts were dropped")
@@ -85,13 +87,13 @@ def train_encoder(
             return
         release_workers()
         with _progress_shown(artefact, run.recipe.training):
-            _fit(run, artefact, samples)
+            _fit(run, artefact, samples, start)
         shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished encoder is all that is kept
         (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
     inputs = {"backbone": run.backbone} | vars(samples)
-    if run.recipe.training.start:
-        inputs["start"] = _start(run.recipe.training.start)
+    if start:
+        inputs["start"] = start
     return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="1")
 
 
@@ -117,19 +119,31 @@ def latest_encoder(run: Run) -> Reference:
     )
 
 
-def _start(name: str) -> Reference:
-    """The encoder that training starts from, named by its weights."""
-    folder = SHIPPED / name
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"no encoder {name!r} is shipped in {SHIPPED}, so training cannot start from it")
-    return Reference(stage="encoder-start", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
+@task(name="find-start")
+def find_start(run: Run, folder: str | None = None) -> Reference | None:
+    """Find the encoder that training starts from, a folder or the recipe's, named by its weights; None: random weights.
+
+    Raises:
+        ValueError: there is no encoder, or one of another shape than the recipe trains.
+    """
+    name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
+    if name is None:
+        return None
+    found = encoder_folder(name)
+    has = recipe_from(read_description(found).recipe, where=str(found / DESCRIPTION))
+    if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
+        said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
+        raise ValueError(f"the encoder in {found} cannot be the start of {run.recipe_name}: it has {said}")
+    return Reference(
+        stage="encoder-start", fingerprint=backbone_fingerprint(found), uri=str(found.absolute()), num_rows=0
+    )
 
 
-def _fit(run: Run, artefact: Partial, samples: Samples) -> None:
+def _fit(run: Run, artefact: Partial, samples: Samples, start: Reference | None) -> None:
     context = run.context
     trainer = TorchTrainer(
         _train_on_worker,
-        train_loop_config={"run": run, "artefact": artefact, "samples": samples},
+        train_loop_config={"run": run, "artefact": artefact, "samples": samples, "start": start},
         scaling_config=ScalingConfig(
             num_workers=context.train_workers,
             use_gpu=context.device == "cuda",
@@ -151,8 +165,8 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     recipe, world = run.recipe.training, train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
-    if recipe.start:
-        encoder.start_from(SHIPPED / recipe.start)
+    if start := config["start"]:
+        encoder.start_from(start.folder)
     objective = AnswerFromMemory(
         encoder, recipe, config["samples"].read(), rank=world.get_world_rank(), num_ranks=world.get_world_size()
     )

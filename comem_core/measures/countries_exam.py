@@ -22,7 +22,13 @@ from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.retrieval import ImageIndex
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.synthesis.prompts import prompt_set
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.countries.world import (
+    Country,
+    benchmark_questions,
+    knowledge_items,
+    load_countries,
+    value_of,
+)
 from comem_core.worlds.imaginary.countries import draw_country
 
 GRID = (3, 4)
@@ -83,6 +89,18 @@ class Exam:
     def of_control(self, condition: str, question: Question, k: int) -> Sequence[str]:
         """The items that a control (`shuffled`, `foreign`) shows; see `evaluation.conditions`."""
         return self._chooser.items_for(condition, question.question_id, k=k)
+
+    def states_answer(self, question: Question, item_ids: Sequence[str]) -> bool:
+        """Whether one of these items of real countries states, of its own country, a right answer to the question."""
+        shown = (self._countries[self.items[item_id].entity_id or ""] for item_id in item_ids)
+        return any(
+            set(value_of(country, question.attribute or "", question.language)) & set(question.answers)
+            for country in shown
+        )
+
+    @cached_property
+    def _countries(self) -> Mapping[str, Country]:
+        return {country.country_id: country for country in load_countries()}
 
     @cached_property
     def _chooser(self) -> ItemChooser:

@@ -27,6 +27,7 @@ TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"
 ENCODERS = ("tiny-encoder",)
 BASE_SEEDS = (0,)  # what stands in the prompt is answered without an encoder, whose seeds then say nothing
 DEPTHS = (1, 2, 3, 5, 8, 10, 15, 20)
+VARIANT_DEPTHS = ("gold", "k3", "k3_drawn")
 IN_DETAIL = ("em_text_gold", "em_text_k3", "em_memory_gold", "em_memory_k3")
 COMMAND = "python -m comem_core.measures.countries_vqa"
 
@@ -82,7 +83,10 @@ class Marking:
 
 
 def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """The headline: every condition, the main ones also by language, kind of fact and split."""
+    """The headline: every condition, the main ones also by language, kind of fact and split.
+
+    `shuffled` is told apart by whether the other country's items state the answer too, as a region may.
+    """
     encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
     marking = Marking(exam, _command(chosen, chosen.encoders))
     in_prompt = {name: [answers] for name, answers in _ask_prompts(exam, encoders[0])}
@@ -90,11 +94,18 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
     for encoder in encoders:
         for name, answers in _ask_memories(exam, encoder):
             in_memory.setdefault(name, []).append(answers)
-    for asked, seeds in ((in_prompt, BASE_SEEDS), (in_memory, [encoder.recipe.seed for encoder in encoders])):
+    seeds_of_encoders = [encoder.recipe.seed for encoder in encoders]
+    for asked, seeds in ((in_prompt, BASE_SEEDS), (in_memory, seeds_of_encoders)):
         for name, answers in asked.items():
             yield marking.score(name, answers, seeds=seeds)
             if name in IN_DETAIL:
                 yield from marking.in_detail(name, answers, seeds=seeds)
+    stated_Q = np.array([exam.states_answer(q, exam.of_control("shuffled", q, k=3)) for q in exam.questions])
+    for name, among_Q in (("stated", stated_Q), ("unstated", ~stated_Q)):
+        if among_Q.any():
+            yield marking.score(f"em_none_{name}", in_prompt["em_none"], seeds=BASE_SEEDS, among_Q=among_Q)
+            shuffled = in_memory["em_shuffled"]
+            yield marking.score(f"em_shuffled_{name}", shuffled, seeds=seeds_of_encoders, among_Q=among_Q)
     [text_k3] = in_prompt["em_text_k3"]
     yield marking.plain("prompt_tokens_text_k3", round(text_k3.prompt_tokens, 1), "tokens")
     yield marking.plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
@@ -146,11 +157,11 @@ def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """Memory of the gold item and of three, for encoders named NAME=FOLDER."""
+    """Memory of the gold item, of three ranked and of three in any order, for encoders named NAME=FOLDER."""
     exam = _exam(chosen)
     for name, folder in chosen.encoders:
         encoder, marking = _encoder(folder), Marking(exam, _command(chosen, [folder], name=name))
-        shown = {"gold": partial(exam.with_gold, k=1), "k3": partial(exam.with_gold, k=3)}
+        shown = {depth: items_of for depth, items_of in _shown(exam).items() if depth in VARIANT_DEPTHS}
         memories = exam.encode_shown(encoder, *shown.values())
         for depth, items_of in shown.items():
             answers = exam.ask_memory(encoder, memories, items_of, label=f"{name}, {depth}")

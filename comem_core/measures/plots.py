@@ -15,14 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comem_core.measures import drawing
-from comem_core.measures.countries_vqa import COMMAND, DEPTHS, TOPIC
+from comem_core.measures.countries_vqa import COMMAND, DEPTHS, TOPIC, VARIANT_DEPTHS
 from comem_core.measures.drawing import CONTROL, MEMORY, MEMORY_SOFT, TEXT, TEXT_SOFT, Row, curve, percent_axis
 from comem_core.measures.results import RESULTS, read_results
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
 
 PLOTS_FOLDER = Path("docs/plots")
 VECTORS = (1, 2, 4, 8, 16)
-SAMPLES = {"quarter": 0.25, "half": 0.5, "one": 1.0, "two": 2.0, "four": 4.0}
+SAMPLES = (5184, 10368, 20800, 41600, 83200, 166400)
 NAMES = {
     "en": "English",
     "es": "Spanish",
@@ -120,29 +120,30 @@ def draw_items(figure: Figure, rows: Rows) -> None:
 def draw_vectors(figure: Figure, rows: Rows) -> None:
     """Exact match over vectors an item."""
     axes = figure.subplots()
-    _two_depths(axes, rows, "vectors", {str(number): float(number) for number in VECTORS})
+    _depths(axes, rows, "vectors", VECTORS)
     axes.set_xticks(VECTORS, [str(number) for number in VECTORS])
     axes.set_xlabel("memory vectors per item")
     drawing.legend_below(figure, axes, columns=2)
 
 
 def draw_samples(figure: Figure, rows: Rows) -> None:
-    """Exact match over training samples, as a multiple of the recipe's."""
+    """Exact match over training samples."""
     axes = figure.subplots()
-    _two_depths(axes, rows, "samples", SAMPLES)
-    axes.set_xticks(list(SAMPLES.values()), ["1/4", "1/2", "1", "2", "4"])
-    axes.set_xlabel("training samples (times the recipe's)")
+    _depths(axes, rows, "samples", SAMPLES)
+    axes.set_xticks(SAMPLES, [f"{number / 1000:.1f}" for number in SAMPLES])
+    axes.set_xlabel("training samples of the encoder's start (thousands)")
     drawing.legend_below(figure, axes, columns=2)
 
 
-def _two_depths(axes: Axes, rows: Rows, kind: str, places: Mapping[str, float]) -> None:
+def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     for depth, colour, label, marker, shift in (
-        ("gold", MEMORY, "memory of the gold item", "o", 0.985),
-        ("k3", MEMORY_SOFT, "memory of 3 items, the gold one among them", "D", 1.015),
+        ("gold", MEMORY, "the gold item", "o", 0.985),
+        ("k3_drawn", TEXT, "the gold item and two drawn ones, any order", "s", 1.0),
+        ("k3", MEMORY_SOFT, "three retrieved items, ranked", "D", 1.015),
     ):
-        measured = [rows[f"em_memory_{depth}_{kind}_{name}"] for name in places]
-        shifted = [place * shift for place in places.values()]
+        measured = [rows[f"em_memory_{depth}_{kind}_{place}"] for place in places]
+        shifted = [place * shift for place in places]
         curve(axes, shifted, measured, colour=colour, label=label, marker=marker)
     axes.minorticks_off()
     percent_axis(axes)
@@ -207,16 +208,16 @@ PLOTS = (
     ),
     Plot(
         "vectors",
-        "Exact match by memory vectors per item",
-        [f"em_memory_{depth}_vectors_{number}" for depth in ("gold", "k3") for number in VECTORS],
+        "Exact match from memory by vectors per item",
+        [f"em_memory_{depth}_vectors_{number}" for depth in VARIANT_DEPTHS for number in VECTORS],
         f"{COMMAND} variants vectors_1=FOLDER ...",
         draw_vectors,
     ),
     Plot(
         "samples",
-        "Exact match by the encoder's training samples",
-        [f"em_memory_{depth}_samples_{name}" for depth in ("gold", "k3") for name in SAMPLES],
-        f"{COMMAND} variants samples_quarter=FOLDER ...",
+        "Exact match from memory by training samples",
+        [f"em_memory_{depth}_samples_{number}" for depth in VARIANT_DEPTHS for number in SAMPLES],
+        f"{COMMAND} variants samples_{SAMPLES[0]}=FOLDER ...",
         draw_samples,
     ),
 )

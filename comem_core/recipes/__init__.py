@@ -16,8 +16,9 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 }
 
 
-def recipe_named(name: str, *, limit: int | None = None) -> Recipe:
-    """Return a recipe by name; `limit` caps seed questions, asked items, training steps and benchmark questions.
+def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
+    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, training steps and
+    benchmark questions.
 
     Raises:
         ValueError: an unknown name (the known ones are listed), or a limit below 1.
@@ -25,7 +26,7 @@ def recipe_named(name: str, *, limit: int | None = None) -> Recipe:
     known = name.replace("-", "_")
     if known not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
-    recipe = RECIPES[known]()
+    recipe = _seeded(RECIPES[known](), seed)
     if limit is None:
         return recipe
     if limit < 1:
@@ -42,3 +43,12 @@ def recipe_named(name: str, *, limit: int | None = None) -> Recipe:
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
     )
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with the seed of new weights and of the order of samples."""
+    training = recipe.training
+    seeded = replace(
+        training, encoder=replace(training.encoder, seed=seed), optimizer=replace(training.optimizer, seed=seed)
+    )
+    return replace(recipe, training=seeded)

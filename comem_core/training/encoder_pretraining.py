@@ -12,12 +12,14 @@ Shapes: B items, M vectors of an item, D width, V names and values of the world.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.training.curriculum import phase_at
@@ -117,9 +119,11 @@ class ImaginaryMemory:
     """The objective of the encoder's start (see `training.loop.Objective`)."""
 
     def __init__(self, encoder: MemoryEncoder, recipe: EncoderPretrainingRecipe):
-        self.encoder, self.recipe = encoder, recipe
+        if not isinstance(encoder.backbone, QwenVL):
+            raise ValueError(f"the encoder's start is trained on a Qwen2.5-VL, not on {encoder.backbone.name!r}")
+        self.encoder, self.recipe, self.backbone = encoder, recipe, encoder.backbone
         encoder.set_trainable(True)
-        tokenizer = encoder.backbone.tokenizer
+        tokenizer = self.backbone.tokenizer
         values = {value for values in closed_vocabulary().values() for value in values}
         self.values_V = torch.tensor(sorted(set(tokenizer.convert_tokens_to_ids(sorted(values)))))
 
@@ -127,7 +131,7 @@ class ImaginaryMemory:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch, backbone, phase = self.batch(step), self.encoder.backbone, self._phase(step)
+        batch, backbone, phase = self.batch(step), self.backbone, self._phase(step)
         encoded = encode_once(self.encoder, [sample.items for sample in batch])
         memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
         asked = [self.encoder.prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
@@ -165,10 +169,11 @@ class ImaginaryMemory:
     def reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
         """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
         nearest of its vectors is to each value's token embedding."""
-        embeddings_VD = self.encoder.backbone.model.get_input_embeddings().weight[self.values_V]
+        embeddings: Any = self.backbone.model.get_input_embeddings()
+        embeddings_VD = embeddings.weight[self.values_V]
         near_BMV = normalize(memory_BMD, dim=-1) @ normalize(embeddings_VD, dim=-1).T
         share_BV = (near_BMV / self.recipe.reconstruction_temperature).logsumexp(dim=1).log_softmax(dim=-1)
-        ids = self.encoder.backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        ids = self.backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         stated_BV = torch.stack([torch.isin(self.values_V, torch.tensor(each)) for each in ids])
         return -((share_BV * stated_BV).sum(dim=1) / stated_BV.sum(dim=1)).mean()
 

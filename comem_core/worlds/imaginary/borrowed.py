@@ -66,4 +66,5 @@ def _nearest() -> Mapping[str, Sequence[str]]:
     images = {flag.country_id: flag.image for flag in load_flags() if flag.style == KNOWLEDGE_STYLE}
     grids = np.stack([np.asarray(decode(images[each]).resize((12, 8)), dtype=np.float32).ravel() for each in ids])
     apart = np.abs(grids[:, None] - grids[None]).mean(axis=2)
-    return {ids[row]: [ids[place] for place in apart[row].argsort()[1 : NUM_LOOKALIKES + 1]] for row in range(len(ids))}
+    order: list[list[int]] = apart.argsort(axis=1)[:, 1 : NUM_LOOKALIKES + 1].tolist()
+    return {country_id: [ids[place] for place in near] for country_id, near in zip(ids, order, strict=True)}

@@ -68,6 +68,18 @@ def test_a_control_shows_as_many_items_and_none_that_is_about_the_question(exam:
         assert all((each in exam.foreign) == (control == "foreign") for each in shown)
 
 
+def test_an_item_states_an_answer_that_its_country_shares(exam: Exam):
+    for question in exam.questions:
+        gold = exam.items[question.gold_item_id or ""]
+        assert exam.states_answer(question, [gold.item_id])
+        others = [item_id for item_id, item in exam.items.items() if item.language == question.language]
+        others.remove(gold.item_id)
+        stating = [item_id for item_id in others if exam.states_answer(question, [item_id])]
+        assert all(any(answer in exam.items[item_id].text for answer in question.answers) for item_id in stating)
+        assert len(stating) > 5 or question.attribute != "region"
+        assert not (stating and question.attribute in ("name", "capital"))
+
+
 def test_foreign_items_are_of_no_real_country(exam: Exam):
     assert not set(exam.foreign) & set(exam.items)
     assert {item.language for item in exam.foreign.values()} == {"en", "es", "ru", "zh", "ar"}

@@ -67,6 +67,8 @@ def test_the_table_has_every_condition_with_all_fields(
     assert all(row["recipe"] == "tiny_cpu" and row["seeds"] == [0] and row["machine"] for row in measured)
     percents = [row for row in measured if row["unit"] == "%"]
     assert all(row["low"] is None or 0 <= row["low"] <= row["value"] <= row["high"] <= 100 for row in percents)
+    shuffled = [rows[f"em_shuffled{part}"] for part in ("", "_stated", "_unstated") if f"em_shuffled{part}" in rows]
+    assert shuffled[0]["n"] == sum(row["n"] for row in shuffled[1:]) == 10
     assert rows["memory_vectors_k3"]["value"] == 24
     assert rows["prompt_tokens_text_k3"]["value"] > 100
     printed = capsys.readouterr().out
@@ -115,7 +117,7 @@ def test_a_variant_is_measured_under_its_name(
     folder = other_encoder(num_vectors=2, seed=7)
     rows = measure("variants", f"vectors_2={folder}", "vectors_8=tiny-encoder", "--part", "dev", "--questions", "4")
     assert list(rows) == [
-        f"em_memory_{depth}_{name}" for name in ("vectors_2", "vectors_8") for depth in ("gold", "k3")
+        f"em_memory_{depth}_{name}" for name in ("vectors_2", "vectors_8") for depth in ("gold", "k3", "k3_drawn")
     ]
     row = rows["em_memory_k3_vectors_2"]
     assert row["seeds"] == [7]

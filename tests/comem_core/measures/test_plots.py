@@ -55,7 +55,7 @@ def test_every_plot_is_drawn_with_its_title_and_the_units_of_its_axes(tmp_path: 
         ("kinds", ["Arabic", "neighbour", "text, gold item", "memory, 3 items"]),
         ("items", ["15", "20", "items per question", "prompt tokens (text), vectors (memory)"]),
         ("vectors", ["1", "2", "4", "8", "16", "memory vectors per item"]),
-        ("samples", ["1/4", "1/2", "1", "2", "4", "memory of the gold item"]),
+        ("samples", ["5.2", "20.8", "166.4", "the gold item", "three retrieved items, ranked"]),
     ],
 )
 def test_a_plot_shows_what_was_measured(tmp_path: Path, name: str, shown: list[str]):
@@ -94,7 +94,7 @@ def test_a_plot_without_all_of_its_rows_is_left_as_it_is_and_they_are_named(tmp_
     said = dict(zip(NAMES, draw_all(results(tmp_path / "less", without=missing), folder), strict=True))
     assert said["conditions"].startswith("drawn")
     assert "lacks em_memory_k3_vectors_16;" in said["vectors"] and f"{COMMAND} variants" in said["vectors"]
-    assert "em_memory_gold_samples_quarter" in said["samples"] and "and 6 others" in said["samples"]
+    assert "em_memory_gold_samples_5184" in said["samples"] and "and 14 others" in said["samples"]
     assert (folder / "vectors.svg").read_bytes() == before
     assert not (folder / "samples.svg").exists()
 

@@ -98,6 +98,14 @@ def test_a_limit_beyond_the_recipe_changes_nothing():
     assert recipe_named("tiny_cpu", limit=10**9) == recipe_named("tiny_cpu")
 
 
+def test_a_seed_is_the_trainings_and_changes_nothing_else():
+    plain, seeded = recipe_named("tiny_cpu"), recipe_named("tiny_cpu", seed=3)
+    assert (seeded.training.encoder.seed, seeded.training.optimizer.seed) == (3, 3)
+    assert recipe_named("tiny_cpu", seed=0) == plain
+    assert replace(seeded, training=plain.training) == plain
+    assert recipe_named("tiny_cpu", seed=3, limit=20).training.optimizer.seed == 3
+
+
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_refused(limit: int):
     with pytest.raises(ValueError, match=f"limit is {limit}; expected at least 1 question"):

@@ -113,8 +113,9 @@ def test_worked_examples_stand_behind_the_system_turn_and_bring_their_items_only
 @pytest.mark.parametrize("name", ["smol", "smol_shots"])
 def test_every_shipped_set_speaks_every_language_of_the_world(name: str):
     for language in LANGUAGES:
-        assert prompt_set(name).item_turn(replace(ITEM, language=language)).content[1].endswith(ITEM.text)
-        assert prompt_set(name).item_conversation(replace(ITEM, language=language))[0].content[1].endswith(ITEM.text)
+        assert str(prompt_set(name).item_turn(replace(ITEM, language=language)).content[1]).endswith(ITEM.text)
+        turns = prompt_set(name).item_conversation(replace(ITEM, language=language))
+        assert str(turns[0].content[1]).endswith(ITEM.text)
         assert prompt_set(name).kinds(language) == ATTRIBUTES
     assert bool(prompt_set(name).examples) == (name == "smol_shots")
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -97,11 +98,11 @@ def kinds_in(text: str, language: str) -> frozenset[str]:
 def test_a_memory_that_holds_the_values_of_its_item_reconstructs_them_and_another_does_not(objective: ImaginaryMemory):
     items = list({item.item_id: item for sample in objective.batch(50) for item in sample.items}.values())[:2]
     texts = [item.text for item in items]
-    embeddings_VD = objective.encoder.backbone.model.get_input_embeddings().weight
+    embeddings: Any = objective.encoder.backbone.model.get_input_embeddings()
     rows = []
     for text in texts:
         ids = torch.tensor(objective.encoder.backbone.tokenizer(text, add_special_tokens=False)["input_ids"])
-        rows.append(embeddings_VD[ids[torch.isin(ids, objective.values_V)].unique()[:3]])
+        rows.append(embeddings.weight[ids[torch.isin(ids, objective.values_V)].unique()[:3]])
     memory_BMD = torch.stack(rows)
     own, others = objective.reconstruction(memory_BMD, texts), objective.reconstruction(memory_BMD.flip(0), texts)
     assert own < others - 1
