@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,20 +57,25 @@ class Samples:
     def read(self) -> list[TrainingSample]:
         """The kept drafts with pictures and items, in order of sample id."""
         items = read_items(self.knowledge)
-        pictures = {question.question_id: question.image for question in read_questions(self.questions)}
+        questions = {question.question_id: question for question in read_questions(self.questions)}
         kept = {row["sample_id"] for row in read_rows(self.kept)}
         return [
             TrainingSample(
                 sample_id=row["sample_id"],
                 question=row["question"],
-                image=pictures[row["question_id"]],
+                image=questions[row["question_id"]].image,
                 language=row["language"],
                 answer=row["answer"],
                 items=tuple(items[item_id] for item_id in row["item_ids"]),
+                about=_place_of(questions[row["question_id"]].gold_item_id, row["item_ids"]),
             )
             for row in sorted(read_rows(self.drafts), key=lambda row: row["sample_id"])
             if row["sample_id"] in kept
         ]
+
+
+def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:
+    return list(item_ids).index(item_id) if item_id in item_ids else None
 
 
 @stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
@@ -94,7 +99,7 @@ def train_encoder(
     inputs = {"backbone": run.backbone} | vars(samples)
     if start:
         inputs["start"] = start
-    return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="1")
+    return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="2")
 
 
 @task(name="latest-encoder")

@@ -16,7 +16,7 @@ def tiny_cpu() -> Recipe:
         training=TrainingRecipe(
             encoder=EncoderPretrainingRecipe().encoder,
             start="tiny-encoder",
-            any_order_share=0.25,  # docs/log.md says what more and less of it cost
+            distractor_share=0.3,
             optimizer=OptimizerRecipe(
                 num_steps=100,
                 batch_size=16,

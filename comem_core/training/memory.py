@@ -31,12 +31,13 @@ class TrainingRecipe:
     start: str | None = None
     # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
     random_item_count: bool = False
-    # Ours: how often a sample's items are shown in any order. Ranked only, the encoder learns to lean on the first.
-    any_order_share: float = 0.0
+    # Ours: how often a sample shows the item that answers among distractors, items of other samples in its language, in
+    # any order. Shown ranked lists only, the encoder learns to lean on the first item.
+    distractor_share: float = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.any_order_share <= 1:
-            raise ValueError(f"any_order_share must be a share from 0 to 1, found {self.any_order_share}")
+        if not 0 <= self.distractor_share <= 1:
+            raise ValueError(f"distractor_share must be a share from 0 to 1, found {self.distractor_share}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,7 @@ class AnswerFromMemory:
                 f"a batch of {recipe.optimizer.batch_size} cannot be split over {num_ranks} workers evenly"
             )
         self.encoder, self.recipe, self.samples = encoder, recipe, samples
+        self._distractors = _items_by_language(samples)
         self.rank, self.num_ranks = rank, num_ranks
         encoder.set_trainable(True)
 
@@ -142,9 +144,28 @@ class AnswerFromMemory:
         random = Random(f"{sample.sample_id}-{step}")
         if self.recipe.random_item_count:
             items = items[: random.randint(1, len(items))]
-        if random.random() < self.recipe.any_order_share:
-            items = tuple(random.sample(items, len(items)))
+        if sample.about is not None and random.random() < self.recipe.distractor_share:
+            items = self._among_distractors(sample.items[sample.about], len(items), random)
         return items
+
+    def _among_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
+        """The item and as many others of its language as make `count`, in any order."""
+        others = [other for other in self._distractors[item.language] if not _about_one_thing(item, other)]
+        shown = [item, *random.sample(others, min(count - 1, len(others)))]
+        random.shuffle(shown)
+        return tuple(shown)
+
+
+def _about_one_thing(one: KnowledgeItem, other: KnowledgeItem) -> bool:
+    return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
+
+
+def _items_by_language(samples: Sequence[TrainingSample]) -> Mapping[str, Sequence[KnowledgeItem]]:
+    items = {item.item_id: item for sample in samples for item in sample.items}
+    by_language: dict[str, list[KnowledgeItem]] = {}
+    for item_id in sorted(items):
+        by_language.setdefault(items[item_id].language, []).append(items[item_id])
+    return by_language
 
 
 @lru_cache(maxsize=2)

@@ -159,17 +159,30 @@ def test_items_are_shown_in_rank_order_and_never_more_than_the_recipe_says(
     assert shown == [varied._items(long, step) for step in range(40)]
 
 
-def test_items_are_shown_in_any_order_as_often_as_the_recipe_says(
+def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe_says(
     new_encoder: NewEncoder, samples: list[TrainingSample], items: tuple[KnowledgeItem, ...]
 ):
-    encoder, long = new_encoder(), replace(samples[0], items=items)
-    recipe = replace(recipe_of(encoder), any_order_share=0.5)
-    shown = [AnswerFromMemory(encoder, recipe, [long])._items(long, step) for step in range(200)]
-    assert all(sorted(item.item_id for item in each) == sorted(item.item_id for item in items[:3]) for each in shown)
-    assert len(set(shown)) == 6
-    assert 90 <= sum(each == items[:3] for each in shown) <= 140  # a half, and a sixth of the other half
-    with pytest.raises(ValueError, match=r"any_order_share .* from 0 to 1, found 1\.5"):
-        replace(recipe, any_order_share=1.5)
+    """Other samples' items of the same language and of other entities, anywhere; unknown answers keep their list."""
+    pool = tuple(
+        replace(items[0], text=f"Another {place}.", entity_id=f"entity-{place}", language=language)
+        for place, language in enumerate(("en", "en", "en", "en", "es", "es"))
+    )
+    own = tuple(replace(item, language="en", entity_id=None) for item in items)
+    encoder, sample = new_encoder(), replace(samples[0], items=own, about=1)
+    others = replace(samples[1], items=pool, about=None)
+    recipe = replace(recipe_of(encoder), distractor_share=0.5)
+    objective = AnswerFromMemory(encoder, recipe, [sample, others])
+    shown = [objective._items(sample, step) for step in range(200)]
+    changed = [each for each in shown if each != own[:3]]
+    assert 70 <= len(changed) <= 130
+    assert all(len({item.item_id for item in each}) == 3 and own[1] in each for each in changed)
+    assert {each.index(own[1]) for each in changed} == {0, 1, 2}
+    assert {item.language for each in changed for item in each} == {"en"}
+    assert any(item in pool for each in changed for item in each)
+    assert shown == [objective._items(sample, step) for step in range(200)]
+    assert all(objective._items(others, step) == pool[:3] for step in range(20))
+    with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1, found 1\.5"):
+        replace(recipe, distractor_share=1.5)
 
 
 def test_thirty_steps_teach_four_answers_and_they_come_from_the_memory(
