@@ -75,7 +75,7 @@ class Samples:
 
 
 def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:
-    return list(item_ids).index(item_id) if item_id in item_ids else None
+    return None if item_id is None or item_id not in item_ids else list(item_ids).index(item_id)
 
 
 @stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint

@@ -16,7 +16,7 @@ def tiny_cpu() -> Recipe:
         training=TrainingRecipe(
             encoder=EncoderPretrainingRecipe().encoder,
             start="tiny-encoder",
-            distractor_share=0.3,
+            distractor_share=0.4,
             optimizer=OptimizerRecipe(
                 num_steps=100,
                 batch_size=16,
