@@ -25,7 +25,7 @@ from warehouse.schemas import check_rows
 
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
 COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
-SHIPPED_BASE, SHIPPED_ENCODER = "tiny", "tiny-encoder"
+SHIPPED_BASE, SHIPPED_START = "tiny", "tiny-encoder-start"
 COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
 
@@ -126,7 +126,7 @@ def install_models(base: Reference, encoder: Reference) -> None:
     """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
     courses = {
         SHIPPED_BASE: (base, [PretrainingRecipe(), finding_recipe(), ranking_recipe()]),
-        SHIPPED_ENCODER: (encoder, [EncoderPretrainingRecipe()]),
+        SHIPPED_START: (encoder, [EncoderPretrainingRecipe()]),
     }
     for name, (artefact, recipes) in courses.items():
         target = SHIPPED / name
@@ -142,3 +142,4 @@ def install_models(base: Reference, encoder: Reference) -> None:
         )
         (target / "record.json").write_text(json.dumps(asdict(note), indent=2) + "\n", encoding="utf-8")
         stage_logger().info("installed %s from %s", name, artefact.fingerprint)
+    stage_logger().warning("tiny-encoder is of the earlier base: run synth-and-train, and copy its encoder there")

@@ -15,7 +15,7 @@ def tiny_cpu() -> Recipe:
         synthesis=SynthesisRecipe(num_seed_questions=1200, num_asked_items=40, max_new_tokens=16),
         training=TrainingRecipe(
             encoder=EncoderPretrainingRecipe().encoder,
-            start="tiny-encoder",
+            start="tiny-encoder-start",
             distractor_share=0.4,
             optimizer=OptimizerRecipe(
                 num_steps=100,

@@ -27,7 +27,7 @@ def without_start(run: Run) -> Run:
 
 def test_the_recipe_names_the_start_and_a_folder_takes_its_place(run: Run, tmp_path: Path) -> None:
     shipped = find_start.fn(run)
-    assert shipped is not None and shipped.folder == SHIPPED / "tiny-encoder"
+    assert shipped is not None and shipped.folder == SHIPPED / "tiny-encoder-start"
     assert find_start.fn(without_start(run)) is None
     MemoryEncoder(load_backbone("tiny"), replace(run.recipe.training.encoder, seed=5)).save(tmp_path / "own")
     own = find_start.fn(run, str(tmp_path / "own"))
