@@ -139,7 +139,7 @@ def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     for depth, colour, label, marker, shift in (
         ("gold", MEMORY, "the gold item", "o", 0.985),
-        ("k3_drawn", TEXT, "the gold item and two drawn ones, any order", "s", 1.0),
+        ("k3_drawn", drawing.INK, "the gold item and two drawn ones, any order", "s", 1.0),
         ("k3", MEMORY_SOFT, "three retrieved items, ranked", "D", 1.015),
     ):
         measured = [rows[f"em_memory_{depth}_{kind}_{place}"] for place in places]
