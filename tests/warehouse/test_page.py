@@ -177,6 +177,17 @@ def test_the_headline_without_single_answers_compares_intervals() -> None:
     assert headline([text, memory | {"high": 0.85}], [], {}).title == "Text and memory are tied on b."
 
 
+def test_the_headline_tells_the_prompts_of_all_questions_and_not_of_a_part() -> None:
+    def row(condition: str, split: str, n: int, tokens: float) -> dict:
+        of_it = {"benchmark": "b", "split": split, "metric": "accuracy", "condition": condition, "k": 3, "n": n}
+        return of_it | {"value": 0.5, "prompt_tokens_mean": tokens, "memory_vectors": 24 * (condition == "memory")}
+
+    scores = [row("text", "all", 10, 209), row("text", "part", 4, 207), row("memory", "all", 10, 39)]
+    scores.append(row("memory", "part", 4, 41))
+    [finding] = headline(scores, pair("memory", "text", 0.2, 0.05), {}).findings
+    assert finding.detail.endswith("with 39 prompt tokens + 24 memory vectors instead of 209.")
+
+
 def test_the_drawing_keeps_boxes_apart_and_edges_going_down() -> None:
     names = [f"n{number}" for number in range(12)]
     facts = {name: {"stage": name, "num_rows": 1, "action": "made"} for name in names}

@@ -159,8 +159,9 @@ def _findings(pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], 
 
 
 def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
-    """Compare the prompts of memory and text, where both are known."""
-    by_condition = {row["condition"]: row for row in scores if row["benchmark"] == benchmark}
+    """Compare the prompts of memory and text, of the split with the most questions, where both are known."""
+    rows = sorted((row for row in scores if row["benchmark"] == benchmark), key=lambda row: row["n"] or 0)
+    by_condition = {row["condition"]: row for row in rows}
     memory, text = by_condition.get("memory"), by_condition.get("text")
     if not memory or not text or memory["prompt_tokens_mean"] is None or text["prompt_tokens_mean"] is None:
         return None
