@@ -10,11 +10,10 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from comem_core.evaluation.answers import extract_answer
@@ -26,7 +25,9 @@ from comem_core.evaluation.passage_questions import (
     short_cases,
 )
 from comem_core.evaluation.statistics import score_interval
+from comem_core.measures import drawing
 from comem_core.measures.results import Measured, write_results
+from comem_core.measures.tables import refresh_tables
 from comem_core.memory.answering import batches
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
@@ -40,7 +41,12 @@ CONDITIONS = BY_TEXT + BY_MEMORY
 SHOTS = "smol_shots"
 MAX_NEW_TOKENS, BATCH_SIZE = 12, 8
 PLOT = Path("docs/plots/smol_curve.svg")
-GREY = "#808080"
+DRAWN = {
+    "memory_gold": ("the passage's own memory", drawing.MEMORY),
+    "shuffled": ("another passage's memory", drawing.TEXT),
+    "empty": ("vectors of no passage", drawing.TEXT_SOFT),
+    "no_memory": ("nothing but the question", drawing.CONTROL),
+}
 
 
 @dataclass(frozen=True)
@@ -189,29 +195,21 @@ def _samples_seen(path: Path) -> dict[int, int]:
 
 
 def draw(rows: Sequence[Measured], path: Path) -> None:
-    """Draw exact match with its intervals, and the loss, against passages seen; legible on light and dark pages."""
-    colours = {"memory_gold": "#2a7de1", "shuffled": "#d9822b", "empty": "#8a5cc7", "no_memory": GREY}
-    figure = Figure(figsize=(9, 3.2))
-    for axes, kind, label in zip(
-        figure.subplots(1, 2), ("em", "loss"), ("right, %", "loss, nats a token"), strict=True
-    ):
-        for condition, colour in colours.items():
-            start = f"{kind}_{condition}_short_dev_after_"
-            own = sorted(
-                ((int(row.measure.removeprefix(start)), row) for row in rows if row.measure.startswith(start)),
-                key=lambda each: each[0],
-            )
-            if own:
-                seen = [each for each, _ in own]
-                axes.plot(seen, [row.value for _, row in own], marker="o", color=colour, label=condition)
-                low, high = ([getattr(row, end) or row.value for _, row in own] for end in ("low", "high"))
-                axes.fill_between(seen, low, high, color=colour, alpha=0.15)
-        axes.set_xlabel("passages seen in training", color=GREY)
-        axes.set_ylabel(label, color=GREY)
-        axes.tick_params(colors=GREY)
-        axes.legend(frameon=False, labelcolor=GREY)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
+    """Draw exact match with its intervals, and the loss, against passages seen."""
+    title = "What a passage's memory is worth, by passages seen"
+    with drawing.drawing(path, title, drawn_from=f"docs/results/{TOPIC}.json") as figure:
+        right, loss = figure.subplots(1, 2)
+        for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # equal intervals stand side by side
+            for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):
+                start = f"{kind}_{condition}_short_dev_after_"
+                own = {int(each.measure.removeprefix(start)): each for each in rows if each.measure.startswith(start)}
+                if seen := sorted(own):
+                    places, drawn = [each + apart * turn for each in seen], [asdict(own[each]) for each in seen]
+                    drawing.curve(axes, places, drawn, colour=colour, label=label, marker="o")
+            axes.set_xlabel("passages seen in training")
+        drawing.percent_axis(right)
+        loss.set_ylabel("loss of the right answer (nats a token)")
+        drawing.legend_below(figure, loss, columns=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -231,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"
-    print(f"written: {write_results(TOPIC, options.measure(options))}")
+    for path in (write_results(TOPIC, options.measure(options)), *refresh_tables(TOPIC)):
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":
