@@ -157,7 +157,7 @@ def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """Memory of the gold item, of three ranked and of three in any order, for encoders named NAME=FOLDER."""
+    """Memory of the gold item, of three ranked, and of the gold and two drawn ones, for encoders named NAME=FOLDER."""
     exam = _exam(chosen)
     for name, folder in chosen.encoders:
         encoder, marking = _encoder(folder), Marking(exam, _command(chosen, [folder], name=name))

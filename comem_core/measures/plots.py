@@ -22,6 +22,7 @@ from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
 
 PLOTS_FOLDER = Path("docs/plots")
 VECTORS = (1, 2, 4, 8, 16)
+# Of the start at 81, 162, 325, 650, 1300 and 2600 steps of 64.
 SAMPLES = (5184, 10368, 20800, 41600, 83200, 166400)
 NAMES = {
     "en": "English",

@@ -5,7 +5,7 @@ The gradient flows through the reader (its weights stay as they are) into the me
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 
 import torch
@@ -115,7 +115,6 @@ class AnswerFromMemory:
                 f"a batch of {recipe.optimizer.batch_size} cannot be split over {num_ranks} workers evenly"
             )
         self.encoder, self.recipe, self.samples = encoder, recipe, samples
-        self._distractors = _items_by_language(samples)
         self.rank, self.num_ranks = rank, num_ranks
         encoder.set_trainable(True)
 
@@ -124,7 +123,7 @@ class AnswerFromMemory:
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         chosen = [self.samples[index] for index in self._indices(step)]
-        return self.batch_loss([replace(sample, items=self._items(sample, step)) for sample in chosen])
+        return self.batch_loss([replace(sample, items=self._items(sample, step), about=None) for sample in chosen])
 
     def batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
         """The loss of some samples, whatever step they belong to."""
@@ -148,9 +147,18 @@ class AnswerFromMemory:
             items = self._among_distractors(sample.items[sample.about], len(items), random)
         return items
 
+    @cached_property
+    def _by_language(self) -> Mapping[str, Sequence[KnowledgeItem]]:
+        """Every item of the samples. Only distractors need it, for it takes the hash of every picture."""
+        items = {item.item_id: item for sample in self.samples for item in sample.items}
+        by_language: dict[str, list[KnowledgeItem]] = {}
+        for item_id in sorted(items):
+            by_language.setdefault(items[item_id].language, []).append(items[item_id])
+        return by_language
+
     def _among_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
         """The item and as many others of its language as make `count`, in any order."""
-        others = [other for other in self._distractors[item.language] if not _about_one_thing(item, other)]
+        others = [other for other in self._by_language[item.language] if not _about_one_thing(item, other)]
         shown = [item, *random.sample(others, min(count - 1, len(others)))]
         random.shuffle(shown)
         return tuple(shown)
@@ -158,14 +166,6 @@ class AnswerFromMemory:
 
 def _about_one_thing(one: KnowledgeItem, other: KnowledgeItem) -> bool:
     return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
-
-
-def _items_by_language(samples: Sequence[TrainingSample]) -> Mapping[str, Sequence[KnowledgeItem]]:
-    items = {item.item_id: item for sample in samples for item in sample.items}
-    by_language: dict[str, list[KnowledgeItem]] = {}
-    for item_id in sorted(items):
-        by_language.setdefault(items[item_id].language, []).append(items[item_id])
-    return by_language
 
 
 @lru_cache(maxsize=2)
