@@ -21,6 +21,8 @@ from tasks.context import MEGABYTE
 
 RECORD = "record.json"
 KEPT = ".kept.json"
+MEASURED = ".measured.json"
+BATCHES = ".batches"
 ROWS_OF = b"comem.rows_of"
 
 
@@ -82,13 +84,35 @@ class Partial:
 
         For what is no recipe but must not change half-way, such as the rows of a shard.
         """
-        path = self.folder / KEPT
-        kept = json.loads(path.read_text()) if path.exists() else {}
+        kept = self._notes(KEPT)
         if name not in kept:
-            kept[name] = value
-            with self.open_file(KEPT) as hidden:
-                hidden.write_text(json.dumps(kept))
-        return kept[name]
+            self._note(KEPT, kept | {name: value})
+        return kept.get(name, value)
+
+    def measure(self, name: str, value: Any) -> None:
+        """Note a plain value that was measured of the result; the record keeps it as `measured`."""
+        self._note(MEASURED, self.measured() | {name: value})
+
+    def measured(self) -> dict[str, Any]:
+        """Return what was measured so far."""
+        return self._notes(MEASURED)
+
+    @property
+    def batches(self) -> Path:
+        """The folder of batches that are done, of shards that are not."""
+        return self.folder / BATCHES
+
+    def begun(self) -> int:
+        """Count the batches that are done."""
+        return sum(1 for _ in self.batches.glob("*/[0-9]*.parquet"))
+
+    def _notes(self, file: str) -> dict[str, Any]:
+        path = self.folder / file
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def _note(self, file: str, values: dict[str, Any]) -> None:
+        with self.open_file(file) as hidden:
+            hidden.write_text(json.dumps(values))
 
     @contextlib.contextmanager
     def _hidden(self, name: str) -> Iterator[Path]:

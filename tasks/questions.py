@@ -69,7 +69,9 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
     What the benchmark asks for is left out: its entities, and its facts about known entities.
     """
-    recipe, benchmark = run.recipe.synthesis, benchmark_named(run.recipe.synthesis.seeds)
+    recipe = run.recipe.synthesis
+    assert recipe.seeds is not None
+    benchmark = benchmark_named(recipe.seeds)
     part = Posing(
         benchmark=benchmark.name,
         revision=benchmark.revision(),

@@ -77,7 +77,7 @@ def _item_embedder(run: Run, knowledge: Reference) -> Work:
     options = _picture_options(run)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
-        found_ND = backbone.pooled_images([items[item_id].image for _, item_id in batch], **options)
+        found_ND = backbone.pooled_images([items[item_id].picture for _, item_id in batch], **options)
         raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
         return pa.table({"image_id": [image_id for image_id, _ in batch], "embedding": pa.array(raw, pa.binary())})
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from tasks.store import Reference
-from warehouse.schemas import check_rows
+from warehouse.schemas import blank_row, check_rows
 
 PICTURE = {"image": pa.binary()}
 ITEM_COLUMNS = ("text", "language", "source", "licence", "entity_id", "title", "image")
@@ -21,7 +21,9 @@ QUESTION_COLUMNS = (
 
 def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
     rows = [
-        {"item_id": item.item_id, "image_id": item.image_id} | {name: getattr(item, name) for name in ITEM_COLUMNS}
+        blank_row("knowledge_item")
+        | {"item_id": item.item_id, "image_id": item.image_id}
+        | {name: getattr(item, name) for name in ITEM_COLUMNS}
         for item in items
     ]
     return check_rows("knowledge_item", rows, extra=PICTURE)
@@ -29,7 +31,8 @@ def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
 
 def question_table(questions: Iterable[Question]) -> pa.Table:
     rows = [
-        {"image_id": question.image_id, "answers": list(question.answers)}
+        blank_row("question")
+        | {"image_id": question.image_id, "answers": list(question.answers)}
         | {name: getattr(question, name) for name in QUESTION_COLUMNS}
         for question in questions
     ]

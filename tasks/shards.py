@@ -1,10 +1,17 @@
-"""Units in, Parquet shards out: splits work over workers, and skips the shards that are already there."""
+"""Units in, Parquet shards out: splits work over workers, and does again neither a shard nor a batch that is done.
 
-from collections.abc import Callable, Iterator, Sequence
+A worker writes each batch when it is made, so that a crash costs the batches under way and nothing that was finished;
+when all batches of a shard are there, they become the shard.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial as bind
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.context import Context
 from tasks.on_ray import map_shards
@@ -15,31 +22,58 @@ from tasks.workers import Workers
 Unit = TypeVar("Unit")
 Work = Callable[[Sequence[Any]], pa.Table]  # turns one batch of units into rows
 MakeWork = Callable[[], Work]  # called once in each worker, so that a model is loaded once
+Length = Callable[[Any], int]  # how long a unit's prompt is, in any measure
 
 
-def make_shards(stage: str, context: Context, artefact: Partial, units: Sequence[Unit], make_work: MakeWork) -> None:
-    """Write `part-00000.parquet`, ... : one row or more a unit, in the units' order. Finished shards are not redone."""
+def make_shards(
+    stage: str,
+    context: Context,
+    artefact: Partial,
+    units: Sequence[Unit],
+    make_work: MakeWork,
+    *,
+    length: Length | None = None,
+    prefix: str = "part",
+) -> None:
+    """Write `part-00000.parquet`, ... : one row or more a unit. Finished shards and batches are not redone.
+
+    With `length`, units of a shard are batched by it, longest first, so that a batch carries little padding; then the
+    rows of a shard stand in that order, whatever the size of a batch.
+    """
     size = artefact.keep("rows_per_shard", context.rows_per_shard)
-    shards = {f"part-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
+    shards = {f"{prefix}-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
     if not shards:
-        artefact.write_shard("part-00000", make_work()([]))
-    missing = {name: (name, part) for name, part in shards.items() if name not in artefact.finished()}
+        artefact.write_shard(f"{prefix}-00000", make_work()([]))
+    missing = {name: (name, _ordered(part, length)) for name, part in shards.items() if name not in artefact.finished()}
     writer = bind(_Writer, make_work, artefact, context.batch_size)
     map_shards(writer, missing, workers=Workers.of(context), on_done=report_progress(stage))
 
 
+def _ordered(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
+    return units if length is None else sorted(units, key=length, reverse=True)
+
+
 class _Writer:
-    """In a worker: does the batches of a shard, then writes it whole."""
+    """In a worker: does the batches of a shard, writing each, then writes the shard whole."""
 
     def __init__(self, make_work: MakeWork, artefact: Partial, batch_size: int) -> None:
         self.work, self.artefact, self.batch_size = make_work(), artefact, batch_size
 
     def __call__(self, shard: tuple[str, Sequence]) -> int:
         name, units = shard
-        tables = [self.work(batch) for batch in batches(units, self.batch_size)]
-        return self.artefact.write_shard(name, pa.concat_tables(tables))
+        folder = self.artefact.batches / name
+        folder.mkdir(parents=True, exist_ok=True)
+        written = Partial(folder, self.artefact.min_free_bytes)
+        done = _batches_in(folder)
+        while (start := max(done, default=0)) < len(units):
+            end = min(start + self.batch_size, len(units))
+            written.write_shard(f"{end:08d}", self.work(units[start:end]))
+            done[end] = folder / f"{end:08d}.parquet"
+        num_rows = self.artefact.write_shard(name, pa.concat_tables(pq.read_table(done[end]) for end in sorted(done)))
+        shutil.rmtree(folder)
+        return num_rows
 
 
-def batches(units: Sequence[Unit], size: int) -> Iterator[Sequence[Unit]]:
-    for start in range(0, len(units), size):
-        yield units[start : start + size]
+def _batches_in(folder: Path) -> dict[int, Path]:
+    """The batches that an interrupted worker finished, by the place of the unit behind their last one."""
+    return {int(path.stem): path for path in folder.glob("[0-9]*.parquet")}

@@ -106,19 +106,20 @@ def _make(
     """Make or continue an artefact; returns what was done, why, and its record."""
     started = time.monotonic()
     partial = store.begin(plan.stage, plan.fingerprint)
-    before = partial.finished()
+    before, begun = partial.finished(), partial.begun()
     if damage:
         action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
         reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
-    elif before:
-        action, reason = "continued", f"{len(before)} shards were there"
+    elif before or begun:
+        action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
         action, reason = "made", why_made(plan.recipe, plan.inputs, plan.version, store.records(plan.stage))
     stage_logger().info("%s %s: begins (%s)", plan.stage, plan.fingerprint, reason)
     make(partial)
     _check(partial, plan.stage, table)
     if action == "continued":
-        reason = f"{len(before)} of {len(partial.finished())} shards were there"
+        batches = f", and {begun} batches of others" if begun else ""
+        reason = f"{len(before)} of {len(partial.finished())} shards were there{batches}"
     draft: Record = {
         "fingerprint": plan.fingerprint,
         "stage": plan.stage,
@@ -131,6 +132,7 @@ def _make(
         "shards": [],
         "content_sha256": "",
         "seconds": time.monotonic() - started,
+        "measured": {},
         "commit": code_commit(),
         "created": datetime.now(UTC).isoformat(),
     }

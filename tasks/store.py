@@ -17,7 +17,7 @@ import filelock
 import pyarrow.parquet as pq
 
 from tasks.context import MEGABYTE, Context
-from tasks.partial import KEPT, RECORD, ROWS_OF, Partial, flush
+from tasks.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush
 
 
 class ShardRecord(TypedDict):
@@ -44,6 +44,7 @@ class Record(TypedDict):
     shards: list[ShardRecord]
     content_sha256: str
     seconds: float
+    measured: dict[str, Any]
     commit: str | None
     created: str
 
@@ -123,7 +124,7 @@ class Store:
             record: Record = json.loads(path.read_text())
         except ValueError:
             return None
-        return {**record, "uri": str(path.parent)}
+        return {"measured": {}, **record, "uri": str(path.parent)}
 
     def records(self, stage: str) -> list[Record]:
         """List the records of a stage's complete artefacts, oldest first."""
@@ -192,8 +193,10 @@ class Store:
 
     def finish(self, partial: Partial, record: Record) -> Record:
         """Hash the shards, write the record last and give the artefact its name. Returns the completed record."""
-        (partial.folder / KEPT).unlink(missing_ok=True)
-        (partial.folder / RECORD).unlink(missing_ok=True)
+        record = {**record, "measured": partial.measured()}
+        for file in (KEPT, MEASURED, RECORD):
+            (partial.folder / file).unlink(missing_ok=True)
+        shutil.rmtree(partial.batches, ignore_errors=True)
         files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
         shards = [describe_shard(path, partial.folder) for path in files]
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)

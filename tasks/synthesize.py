@@ -19,7 +19,7 @@ from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
-from warehouse.schemas import check_rows
+from warehouse.schemas import blank_row, check_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def _judge(run: Run, posed: Posed) -> Work:
             question: Question = each.question
             texts = [item.text for item in each.items]
             verdict = judge(answer, question, item_texts=texts, answer_without_items=without, second_answer=second)
-            rows.append({"sample_id": sample_id} | verdict)
+            rows.append(blank_row("verdict") | {"sample_id": sample_id} | verdict)
         return check_rows("verdict", rows)
 
     return work

@@ -29,6 +29,7 @@ _ARTEFACT_KEYS = [
     "shards",
     "content_sha256",
     "seconds",
+    "measured",
     "commit",
     "created",
 ]
@@ -97,6 +98,7 @@ def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
     record["inputs"] = dict(inputs.fetchall())
     record["recipe"] = None if record["recipe"] is None else json.loads(record["recipe"])
     record["shards"] = json.loads(record["shards"])
+    record["measured"] = json.loads(record["measured"] or "{}")
     return record
 
 
@@ -161,7 +163,8 @@ def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
 
 def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None:
     """Insert the artefact's own row and its inputs, or bring them up to date."""
-    values = dict(record) | {"uri": uri, "recipe": _json(record["recipe"]), "shards": _json(record["shards"])}
+    plain = {key: _json(record[key]) for key in ("recipe", "shards", "measured")}
+    values = dict(record) | plain | {"uri": uri}
     columns = [key for key in (*_ARTEFACT_KEYS, "uri") if key != "inputs"]
     con.execute(
         f"INSERT OR REPLACE INTO artefact ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -58,6 +59,11 @@ def schema_of(table: str, *, extra: Mapping[str, pa.DataType] | None = None) -> 
     if taken := sorted(set(extra or {}) & set(schema.names)):
         raise ValueError(f"the table {table} already has the column {taken[0]!r}; an extra column needs another name")
     return pa.schema([*schema, *(pa.field(name, kind) for name, kind in (extra or {}).items())])
+
+
+def blank_row(table: str) -> dict[str, Any]:
+    """Return a row of `table` with every column null, to be filled with what is known."""
+    return dict.fromkeys(schema_of(table).names)
 
 
 def check_rows(

@@ -24,9 +24,13 @@ def without_pictures(conversation: Conversation) -> Conversation:
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """One generated answer with its length. `prompt_tokens` counts image tokens, but not memory vectors."""
+    """One generated answer with its length. `prompt_tokens` counts image tokens, but not memory vectors.
+
+    `error` says why there is no answer, where a served model gave none; the text is empty then.
+    """
 
     text: str
     prompt_tokens: int
     answer_tokens: int
     truncated: bool
+    error: str | None = None

@@ -20,24 +20,32 @@ def content_id(*parts: str | bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeItem:
-    """One image and one text, with language, source and licence. `image` is an encoded picture (PNG, JPEG, WebP)."""
+    """One image and one text, with language, source and licence. `image` is an encoded picture (PNG, JPEG, WebP), or
+    None for a text that has none."""
 
-    image: bytes
     text: str
     language: str
     source: str
     licence: str
+    image: bytes | None = None
     title: str | None = None
     entity_id: str | None = None
 
+    @property
+    def picture(self) -> bytes:
+        """The image, where one is needed. Raises ValueError for an item of text alone."""
+        if self.image is None:
+            raise ValueError(f"item {self.item_id} ({self.title or self.source}) is text alone; a picture is needed")
+        return self.image
+
     @cached_property
-    def image_id(self) -> str:
-        return content_id(self.image)
+    def image_id(self) -> str | None:
+        return None if self.image is None else content_id(self.image)
 
     @cached_property
     def item_id(self) -> str:
         """A hash of what a reader can see, so that equal items from two sources are one item."""
-        return content_id(self.image, self.text, self.language)
+        return content_id(self.image or b"", self.text, self.language)
 
 
 @dataclass(frozen=True, kw_only=True)

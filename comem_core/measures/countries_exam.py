@@ -178,7 +178,7 @@ def encode_all(
 def _retrieve(
     backbone: Backbone, questions: Sequence[Question], items: Mapping[str, KnowledgeItem]
 ) -> Mapping[str, Sequence[str]]:
-    pictures = {item.image_id: item.image for item in items.values()}
+    pictures = {item.image_id: item.picture for item in items.values()}
     found_ND = dict(zip(pictures, _embed(backbone, list(pictures.values())), strict=True))
     index = ImageIndex(
         np.stack([found_ND[item.image_id] for item in items.values()]),

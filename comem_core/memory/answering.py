@@ -5,7 +5,7 @@ Shapes: K items of a question, M vectors of an item, D width.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor
@@ -123,7 +123,10 @@ class Answering(ABC):
                 item_ids=hits.item_ids,
                 scores=hits.scores,
                 memory_vectors=len(memory),
-                **asdict(said),
+                text=said.text,
+                prompt_tokens=said.prompt_tokens,
+                answer_tokens=said.answer_tokens,
+                truncated=said.truncated,
             )
             for question, hits, memory, said in zip(questions, shown, memories, generated, strict=True)
         ]

@@ -149,7 +149,7 @@ class ItemEncoder(ABC):
         """
         bank = self.new_bank(grid=grid) if into is None else into
         bank.refuse_other_encoder(self.encoder_id)
-        seen: dict[str, np.ndarray] = {}
+        seen: dict[str | None, np.ndarray] = {}
         with tqdm(total=length_hint(items, 0) or None, desc="encode", unit="item") as bar:
             for batch in batches(items, batch_size):
                 new = list({item.item_id: item for item in batch if item.item_id not in bank}.values())
@@ -180,14 +180,14 @@ class ItemEncoder(ABC):
             grid=grid,
         )
 
-    def _encode_into(self, bank: Bank, items: list[KnowledgeItem], seen: dict[str, np.ndarray]) -> None:
+    def _encode_into(self, bank: Bank, items: list[KnowledgeItem], seen: dict[str | None, np.ndarray]) -> None:
         try:
             memory_BMD, pictures = self.encode_batch(items), None
         except ValueError:
             refuse_unreadable(items)
             raise
         if bank.grid is not None:
-            new = {item.image_id: item.image for item in items if item.image_id not in seen}
+            new = {item.image_id: item.picture for item in items if item.image_id not in seen}
             if new:
                 seen.update(zip(new, self.embed_pictures(list(new.values()), grid=bank.grid), strict=True))
             pictures = [Picture(seen[item.image_id], item.language) for item in items]
@@ -208,7 +208,8 @@ def refuse_unreadable(items: Iterable[KnowledgeItem]) -> None:
     """Raise ValueError that names the first item whose picture cannot be read."""
     for item in items:
         try:
-            decode(item.image)
+            if item.image is not None:
+                decode(item.image)
         except ValueError as error:
             named = item.title or item.entity_id or item.source
             raise ValueError(f"item {item.item_id} ({named}): {error}; mend its picture, or leave it out") from error

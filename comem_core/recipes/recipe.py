@@ -1,6 +1,7 @@
 """What a whole run is made of: one frozen part a stage. Every field decides the result; no path or device is here."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from comem_core.training.memory import TrainingRecipe
 
@@ -19,32 +20,55 @@ class BackboneRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeRecipe:
-    """Which items there are. `corpus` is a built-in name, a folder, or a .jsonl file (`knowledge.corpora`)."""
+    """Which items there are, and how rows become items. `corpus` is whatever `knowledge.corpora` reads."""
 
     corpus: str = "countries"
+    # For rows that do not say; None: the language is identified, the source is the file, the licence "unknown".
+    language: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    # `needed`: a row without a picture is a bad row; `optional`: it becomes an item of text alone.
+    images: Literal["needed", "optional"] = "needed"
+    allow_urls: bool = False
+    # Pictures that differ in at most so many of 128 bits are the same to the eye; None: only equal ones are.
+    near_duplicate_bits: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalRecipe:
-    """Image to image, as in the paper: cosine similarity, the k nearest in rank order, no re-ranking. Drafts and
-    benchmark questions then show as many of them as their own recipes say.
+    """Cosine similarity, the k nearest in rank order. Drafts and benchmark questions then show as many of them as their
+    own recipes say.
 
-    `embedder` `backbone` is the reader's own vision tower, its visual tokens averaged in the cells of `grid`.
+    `by` `image` compares pictures, as in the paper; `text` the question with the items' texts; `both` adds the two,
+    `text_weight` to one minus it. `embedder` `backbone` is the reader's own vision tower, its visual tokens averaged in
+    the cells of `grid`; others are named in `knowledge.embedders`.
     """
 
+    by: Literal["image", "text", "both"] = "image"
     embedder: str = "backbone"
+    text_embedder: str | None = None
+    text_weight: float = 0.5
     grid: tuple[int, int] = (1, 1)
     k: int = 3
+    # Up to so many items every one is compared; above, an approximate index finds the candidates.
+    exact_up_to: int = 50_000
+    # Leave out items that show the question's own picture: a question asked about an item would find that item.
+    exclude_own_image: bool = False
     # Ours: search among items in the question's language, since one picture has an item in each.
     same_language: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisRecipe:
-    """Which questions become drafts: `num_seed_questions` of the benchmark's training split, and for items that no
-    seed is about, `num_asked_items` of them, questions that the VLM asks itself, one a kind."""
+    """Which questions become drafts: `num_seed_questions` seeds, and for items that no seed is about, `num_asked_items`
+    of them, questions that the VLM asks itself, one a kind.
 
-    seeds: str = "countries-vqa"
+    `seeds` is a benchmark's training split, by name, or a file of seed questions (`synthesis.seeds`), or None.
+    `generator` is `backbone`, the reader itself, or `served:<model>`, a model behind an OpenAI-compatible address.
+    """
+
+    seeds: str | None = "countries-vqa"
+    generator: str = "backbone"
     num_seed_questions: int = 2000
     num_asked_items: int = 60
     # How many of the retrieved items stand in a draft's prompt, and may be trained on.
@@ -52,6 +76,9 @@ class SynthesisRecipe:
     prompts: str = "short"
     max_new_tokens: int = 24
     seed: int = 0
+    # How many kept samples are translated, each into every one of these languages (paper: 200 into nine).
+    num_translated: int = 0
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ def ask_about(
         Question(
             question_id=f"asked/{content_id(item.item_id, kind, prompt_hash(conversation))}",
             question=extract_answer(generated.text),
-            image=item.image,
+            image=item.picture,
             language=item.language,
             answers=(),
             attribute=kind,
@@ -80,6 +80,9 @@ def draft_answers(
                 "question": question.question,
                 "image_id": question.image_id,
                 "answer": extract_answer(generated.text),
+                "answer_raw": generated.text,
+                "error": generated.error,
+                "translated_from": None,
                 "item_ids": [item.item_id for item in asked.items],
                 "retrieval_scores": list(asked.scores),
                 "prompt_hash": hashed,

@@ -22,7 +22,7 @@ def judge(
     item_texts: Sequence[str],
     answer_without_items: str,
     second_answer: str | None = None,
-) -> dict[str, str | float | bool]:
+) -> dict[str, str | float | bool | None]:
     """Judge an extracted answer; the result has the columns of `verdict` but `sample_id`.
 
     - `judge`: which rule gave the scores: `infoseek` for a seed question (it has gold answers), `consistency` for one
@@ -49,6 +49,7 @@ def judge(
         "answer_without_items": answer_without_items,
         "without_score": without_score,
         "grounded": is_grounded(answer, item_texts, question_type=question.question_type),
+        "second_answer": second_answer,
     }
 
 

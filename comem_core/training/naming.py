@@ -168,7 +168,7 @@ class NamingAndAnswering:
         for passage in passages:
             turns: list[Turn] = [self.encoder.prompts.system_turn()]
             for question, answer in passage.questions[:num_questions]:
-                turns.append(self.encoder.prompts.question_turn(question, passage.item.image, LANGUAGE))
+                turns.append(self.encoder.prompts.question_turn(question, passage.item.picture, LANGUAGE))
                 turns.append(Turn("assistant", (answer,)))
             conversations.append(turns)
         backbone, size = self.encoder.backbone, self.encoder.recipe.query_visual_tokens

@@ -27,7 +27,7 @@ def run_on(corpus: Path, context: Context) -> Run:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A JSONL of two good rows, one whose picture is no picture, and one without text."""
-    (tmp_path / "good.png").write_bytes(knowledge_items()[0].image)
+    (tmp_path / "good.png").write_bytes(knowledge_items()[0].picture)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     common = {"language": "en", "source": "test", "licence": "CC0-1.0"}
     rows = [
@@ -69,7 +69,7 @@ def test_a_corpus_that_is_not_there_is_refused_before_anything_is_made(tmp_path:
 
 def test_items_and_questions_come_back_from_rows_as_they_went_in(tmp_path: Path) -> None:
     items, questions = list(knowledge_items()[:7]), list(benchmark_questions("dev")[:7])
-    questions.append(Question(question_id="asked/1", question="?", image=items[0].image, language="en", answers=()))
+    questions.append(Question(question_id="asked/1", question="?", image=items[0].picture, language="en", answers=()))
     folder = Partial(tmp_path)
     folder.write_shard("part-00000", item_table(items))
     reference = Reference(stage="x", fingerprint="x", uri=str(tmp_path), num_rows=7)

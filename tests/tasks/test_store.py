@@ -33,6 +33,7 @@ def draft(stage: str = "filter", name: str = "f00d") -> Record:
         "shards": [],
         "content_sha256": "",
         "seconds": 0.0,
+        "measured": {},
         "commit": None,
         "created": "2026-01-01T00:00:00+00:00",
     }

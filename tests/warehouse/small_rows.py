@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
+from warehouse.schemas import blank_row
+
 COUNTRIES = {  # name: (bands of the flag, upright?, capital, currency, Arabic name, Arabic capital)
     "Austria": ("#c8102e #ffffff #c8102e", False, "Vienna", "euro", "النمسا", "فيينا"),
     "Belgium": ("#000000 #ffd90c #ef3340", True, "Brussels", "euro", "بلجيكا", "بروكسل"),
@@ -59,7 +61,8 @@ def items() -> list[dict]:
         }
         for language, text in texts.items():
             rows.append(
-                {
+                blank_row("knowledge_item")
+                | {
                     "item_id": short_hash("item", text),
                     "image_id": f"flag-{name}",
                     "text": text,
@@ -87,7 +90,8 @@ def questions(split: str) -> list[dict]:
         for attribute, language, question, answers, opening in picked:
             gold = next(row["item_id"] for row in items() if row["text"].startswith(opening))
             rows.append(
-                {
+                blank_row("question")
+                | {
                     "question_id": short_hash("question", split, name, attribute, language),
                     "benchmark": "countries-vqa",
                     "split": ("unseen_entity" if number % 2 else "unseen_question") if split == "test" else "train",
@@ -120,7 +124,7 @@ def retrieve(rows: Sequence[Mapping], chance: random.Random) -> list[dict]:
 
 def draft(row: Mapping, found: Mapping, chance: random.Random) -> dict:
     right = chance.random() < 0.8
-    return {
+    return blank_row("draft") | {
         "sample_id": short_hash("sample", row["question_id"]),
         "question_id": row["question_id"],
         "mode": "answer",
@@ -142,7 +146,7 @@ def draft(row: Mapping, found: Mapping, chance: random.Random) -> dict:
 
 def verdict(row: Mapping, chance: random.Random) -> dict:
     right = row["answer"] not in ("", "Oslo") and not row["answer"].startswith("I am")
-    return {
+    return blank_row("verdict") | {
         "sample_id": row["sample_id"],
         "judge": "metric",
         "metric_score": float(right),

@@ -69,6 +69,7 @@ def write_artefact(
         "shards": shards,
         "content_sha256": content_sha256(folder, [shard["file"] for shard in shards]),
         "seconds": 3.2,
+        "measured": {},
         "commit": "0f3c9a1",
         "created": "2026-11-23T06:00:00+00:00",
     }, folder

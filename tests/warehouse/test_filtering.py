@@ -10,25 +10,25 @@ from duckdb import DuckDBPyConnection
 from small_world import PARAMETERS, SmallWorld
 
 from warehouse.filtering import FILTERS, filter_parameters, funnel, kept_samples, reason_meanings, run_filters
-from warehouse.schemas import check_rows, schema_of
+from warehouse.schemas import blank_row, check_rows, schema_of
 from warehouse.sql import sql_names
 
 OFF = {"min_metric_score": None, "max_without_score": None, "max_answer_words": None, "max_per_answer": None}
 
 
 def draft(number: int, **changes: object) -> dict:
-    row = dict.fromkeys(schema_of("draft").names)
+    row = blank_row("draft")
     row |= {"sample_id": f"s{number:02d}", "question_id": f"q{number}", "question": f"Question {number}?"}
     return row | {"image_id": "i", "answer": f"answer {number}", "truncated": False, "answer_tokens": 3} | changes
 
 
 def verdict(number: int, **changes: object) -> dict:
     good = {"judge": "j", "metric_score": 1.0, "answer_without_items": "", "without_score": 0.0, "grounded": True}
-    return {"sample_id": f"s{number:02d}"} | good | changes
+    return blank_row("verdict") | {"sample_id": f"s{number:02d}"} | good | changes
 
 
 def question(number: int) -> dict:
-    row = dict.fromkeys(schema_of("question").names)
+    row = blank_row("question")
     return row | {"question_id": f"q{number}", "question": f"Question {number}?", "attribute": "capital"}
 
 

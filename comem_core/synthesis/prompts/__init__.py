@@ -51,7 +51,7 @@ class PromptSet:
         """
         text = item.text[:MAX_CHARACTERS]
         remark = self._in(self.remark, item.language).replace("{text}", text)
-        return [Turn("user", (item.image, remark)), Turn("assistant", (text,))]
+        return [Turn("user", _pictured(item, remark)), Turn("assistant", (text,))]
 
     def system_turn(self) -> Turn:
         return Turn("system", (self.system,))
@@ -59,7 +59,7 @@ class PromptSet:
     def item_turn(self, item: KnowledgeItem) -> Turn:
         """An item as prompt tokens (condition `text`)."""
         text = self._in(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
-        return Turn("user", (item.image, text))
+        return Turn("user", _pictured(item, text))
 
     def question_turn(self, question: str, image: bytes, language: str) -> Turn:
         text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
@@ -100,6 +100,10 @@ class PromptSet:
     def kinds(self, language: str) -> tuple[str, ...]:
         """The kinds of question that can be asked for in a language."""
         return tuple(self._in(self.ask, language))
+
+
+def _pictured(item: KnowledgeItem, text: str) -> tuple[str | bytes, ...]:
+    return (text,) if item.image is None else (item.image, text)
 
 
 @lru_cache

@@ -90,7 +90,7 @@ def test_bytes_that_are_no_picture_are_refused(raw: bytes):
 
 
 def test_broken_pictures_are_read_or_refused_and_nothing_else_is_raised():
-    picture = Image.open(io.BytesIO(knowledge_items()[0].image)).convert("RGB")
+    picture = Image.open(io.BytesIO(knowledge_items()[0].picture)).convert("RGB")
     chance, refused = random.Random(0), 0
     for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
         whole = encoded(picture, kind)

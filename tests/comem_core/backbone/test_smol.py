@@ -131,13 +131,13 @@ def test_a_saved_conversion_opens_as_a_backbone_of_the_family_and_sees_pictures(
     backbone.processor.save_pretrained(tmp_path)
     loaded = load_backbone(str(tmp_path), family="qwen_vl")
     assert loaded.base_weights_sha256() == backbone.base_weights_sha256()
-    conversation = [Turn("system", ("Be brief.",)), Turn("user", (items[0].image, "What is this?"))]
+    conversation = [Turn("system", ("Be brief.",)), Turn("user", (items[0].picture, "What is this?"))]
     size = VisualTokens(max=6)
     tokens = loaded.tokenize([conversation], generation=True, visual_tokens=size)
     assert int(loaded.visual_mask(tokens).sum()) == 6  # pyright: ignore[reportAttributeAccessIssue]
     own = backbone.answer([conversation], max_new_tokens=4, visual_tokens=size)
     assert loaded.answer([conversation], max_new_tokens=4, visual_tokens=size) == own
-    pictured = loaded.pooled_images([item.image for item in items], visual_tokens=size)
+    pictured = loaded.pooled_images([item.picture for item in items], visual_tokens=size)
     assert pictured.shape == (len(items), WIDTH)
     assert float((pictured @ pictured.T).triu(1).max()) < 0.9999  # different pictures, different embeddings
 

@@ -235,6 +235,6 @@ def test_real_photos_are_read_and_another_schema_is_refused_row_by_row(tmp_path:
     items, bad = split(read_corpus(corpus, reading=Reading(source="grocery", licence="MIT", max_side=100)))
     assert [item.text for item in items] == [names[number] for number in range(4)]
     assert bad == []
-    assert all(max(decoded(item.image).size) <= 100 for item in items)
+    assert all(max(decoded(item.picture).size) <= 100 for item in items)
     with pytest.raises(ValueError, match="missing image, text"):
         list(read_corpus(str(GROCERY / "items.jsonl"), reading=WORDS))

@@ -115,7 +115,7 @@ def test_pictures_are_embedded_for_retrieval_by_the_untouched_vision_tower(
     backbone: QwenVL, encoder: MemoryEncoder, items: Items
 ):
     encoder.encode_batch(items[:1])  # leaves the LoRA on
-    pictures = [item.image for item in items[:3]]
+    pictures = [item.picture for item in items[:3]]
     adapted = encoder.backbone.pooled_images(pictures)
     assert torch.equal(adapted, backbone.pooled_images(pictures))
 

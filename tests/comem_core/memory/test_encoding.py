@@ -69,7 +69,7 @@ def test_a_bank_finds_an_items_picture_by_the_same_picture_in_the_questions_lang
     translated = [replace(item, language=language) for item in items for language in ("en", "es")]
     bank = encoder.encode(translated)
     asked = [
-        Question(question_id=item.item_id, question="?", image=item.image, language=item.language, answers=())
+        Question(question_id=item.item_id, question="?", image=item.picture, language=item.language, answers=())
         for item in translated
     ]
     hits = encoder.search(asked, bank, k=2)

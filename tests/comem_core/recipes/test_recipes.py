@@ -63,6 +63,7 @@ def test_what_a_recipe_names_exists(name: str):
     benchmark = benchmark_named(recipe.evaluation.benchmark)
     assert recipe.evaluation.part in benchmark.parts
     assert set(recipe.evaluation.conditions) <= set(CONDITIONS)
+    assert recipe.synthesis.seeds is not None
     benchmark_named(recipe.synthesis.seeds)
     for prompts in (recipe.synthesis.prompts, recipe.evaluation.prompts, recipe.training.encoder.prompts):
         prompt_set(prompts)

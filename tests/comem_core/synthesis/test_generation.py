@@ -15,7 +15,8 @@ from comem_core.synthesis.prompts import prompt_hash, prompt_set
 PROMPTS = prompt_set("short")
 COLUMNS = {
     "sample_id", "question_id", "mode", "language", "question", "image_id", "answer", "item_ids", "retrieval_scores",
-    "prompt_hash", "seed", "prompt_tokens", "answer_tokens", "truncated", "seconds", "model",
+    "prompt_hash", "seed", "prompt_tokens", "answer_tokens", "truncated", "seconds", "model", "answer_raw", "error",
+    "translated_from",
 }  # fmt: skip
 
 

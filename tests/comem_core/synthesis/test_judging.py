@@ -25,6 +25,7 @@ def test_a_seed_question_is_judged_by_its_gold_answers():
         "answer_without_items": "Giza",
         "without_score": 0.0,
         "grounded": True,
+        "second_answer": None,
     }
 
 

@@ -58,7 +58,7 @@ def test_no_two_countries_have_one_name_or_one_flag():
 
 
 def test_no_picture_is_on_both_sides():
-    shown = {pixels(item.image) for item in world.knowledge_items()}
+    shown = {pixels(item.picture) for item in world.knowledge_items()}
     asked = {pixels(question.image) for question in every_question()}
     assert len(shown) == len(world.load_countries())
     assert not shown & asked
