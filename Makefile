@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo record serve stop status smol test test-slow test-gpu check bench countries format clean
+.PHONY: help demo plan record serve stop status smol test test-slow test-gpu check bench countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -19,6 +19,9 @@ help: ## list the commands
 
 demo: $(INSTALLED) ## run the main job once from nothing, show the scores, and end everything that was started
 	@$(PYTHON) -m flows.local demo $(ARGS)
+
+plan: $(INSTALLED) ## show what synth-and-train would do, reuse and cost (ARGS="-p knowledge=/path/to/folder")
+	@$(PYTHON) -m flows.local plan $(ARGS)
 
 record: $(INSTALLED) ## write what the last demo measured to docs/results and into the README
 	@$(PYTHON) -m flows.local record

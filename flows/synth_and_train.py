@@ -22,7 +22,12 @@ RecipeName = Literal["tiny_cpu"]
 
 @flow(name="synth-and-train")
 def synth_and_train(
-    recipe: RecipeName = "tiny_cpu", limit: int | None = None, seed: int = 0, start: str | None = None
+    recipe: RecipeName = "tiny_cpu",
+    limit: int | None = None,
+    seed: int = 0,
+    start: str | None = None,
+    max_hours: float | None = None,
+    plan: bool = False,
 ) -> Reference:
     """Make question-answer data, keep the good part, train a memory encoder on it, score it.
 
@@ -31,8 +36,11 @@ def synth_and_train(
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
+        max_hours: what asking, drafting and judging may take; what is made by then is used, and a later run goes on.
+        plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
     """
-    with open_run("synth-and-train", recipe_named(recipe, limit=limit, seed=seed)) as run:
+    whole = recipe_named(recipe, limit=limit, seed=seed)
+    with open_run("synth-and-train", whole, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
         knowledge = ingest_knowledge(run)
         index = build_index(run, knowledge)

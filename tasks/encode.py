@@ -41,7 +41,7 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
 
     part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
-    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="1")
+    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="1", expects=knowledge.num_rows)
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:

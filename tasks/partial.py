@@ -30,6 +30,10 @@ class DiskFull(OSError):
     """No room for a shard; what was finished before it is kept."""
 
 
+class BudgetSpent(Exception):
+    """The time that a run may take is over; what is finished is kept, and makes a smaller result."""
+
+
 @dataclass(frozen=True)
 class Partial:
     """An artefact that is being made. Small and picklable: workers get it and write their shards themselves."""
@@ -102,9 +106,9 @@ class Partial:
         """The folder of batches that are done, of shards that are not."""
         return self.folder / BATCHES
 
-    def begun(self) -> int:
-        """Count the batches that are done."""
-        return sum(1 for _ in self.batches.glob("*/[0-9]*.parquet"))
+    def begun(self) -> list[str]:
+        """Name the batches that are done, of shards that are not."""
+        return sorted(path.relative_to(self.batches).as_posix() for path in self.batches.glob("*/[0-9]*.parquet"))
 
     def _notes(self, file: str) -> dict[str, Any]:
         path = self.folder / file

@@ -1,17 +1,23 @@
 """A run: its recipe, its backbone, where it works; opened before the first stage and closed after the last."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from uuid import uuid4
 
+from prefect.artifacts import create_table_artifact
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
+from rich.console import Console
+from rich.table import Table
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.knowledge.items import content_id
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
+from tasks.plan import Plan, planning
 from tasks.store import Reference
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
@@ -26,15 +32,33 @@ NO_BACKBONE = Reference(stage="backbone", fingerprint="", uri="", num_rows=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRef):
-    """What every stage gets first. `backbone` names the reader's weights by their hash."""
+    """What every stage gets first. `backbone` names the reader's weights by their hash.
+
+    `max_hours` is what asking, drafting and judging may take together, from `started` (in seconds since 1970) on.
+    """
 
     recipe: Recipe
     backbone: Reference
+    started: float = 0.0
+    max_hours: float | None = None
+
+    def until(self, share: float) -> float | None:
+        """When a share of the allowed time is over; None where all time is allowed."""
+        return None if self.max_hours is None else self.started + share * self.max_hours * 3600
 
 
 @contextlib.contextmanager
-def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Iterator[Run]:
+def open_run(
+    flow: str,
+    recipe: Recipe,
+    *,
+    needs_backbone: bool = True,
+    plan: bool = False,
+    max_hours: float | None = None,
+) -> Iterator[Run]:
     """Check what the run needs, record that it runs, start Ray; at the end record how it went and stop Ray.
+
+    With `plan` the stages of the block make nothing, and what each would do is shown at the end.
 
     Raises:
         ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed).
@@ -43,7 +67,20 @@ def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Itera
     context.check()
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
-    run = Run(run_id=run_id, recipe_name=recipe.name, context=context, recipe=recipe, backbone=backbone)
+    run = Run(
+        run_id=run_id,
+        recipe_name=recipe.name,
+        context=context,
+        recipe=recipe,
+        backbone=backbone,
+        started=time.time(),
+        max_hours=max_hours,
+    )
+    if plan:
+        with planning() as planned:
+            yield run
+        _show_plan(planned)
+        return
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
     with open_warehouse(context.warehouse) as con:
         record_run(con, started | {"flow_run_id": flow_run.id})
@@ -59,6 +96,16 @@ def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Itera
     finally:
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
+
+
+def _show_plan(plan: Plan) -> None:
+    lines = plan.lines()
+    table = Table(*lines[0], title="What this run would do")
+    for line in lines:
+        table.add_row(*line.values())
+    Console(width=200).print(table)
+    if FlowRunContext.get() is not None:
+        create_table_artifact(lines, key="plan", description="What this run would do")
 
 
 def _backbone(recipe: BackboneRecipe) -> Reference:

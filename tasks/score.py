@@ -87,7 +87,8 @@ def answer_benchmark(
         make_shards("answer-benchmark", run.context, artefact, _units(recipe, exam), bind(_examiner, run, exam))
 
     inputs = {"backbone": run.backbone} | vars(exam)
-    return run_stage(run, "predictions", part, inputs, make, table="prediction", version="1")
+    asked = questions.num_rows * len(recipe.conditions)
+    return run_stage(run, "predictions", part, inputs, make, table="prediction", version="1", expects=asked)
 
 
 def _units(recipe: EvaluationRecipe, exam: Exam) -> list[_Unit]:

@@ -5,6 +5,7 @@ when all batches of a shard are there, they become the shard.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from functools import partial as bind
 from pathlib import Path
@@ -15,9 +16,9 @@ import pyarrow.parquet as pq
 
 from tasks.context import Context
 from tasks.on_ray import map_shards
-from tasks.partial import Partial
+from tasks.partial import BudgetSpent, Partial
 from tasks.stage import report_progress
-from tasks.workers import Workers
+from tasks.workers import Progress, Workers
 
 Unit = TypeVar("Unit")
 Work = Callable[[Sequence[Any]], pa.Table]  # turns one batch of units into rows
@@ -34,19 +35,31 @@ def make_shards(
     *,
     length: Length | None = None,
     prefix: str = "part",
+    until: float | None = None,
 ) -> None:
     """Write `part-00000.parquet`, ... : one row or more a unit. Finished shards and batches are not redone.
 
     With `length`, units of a shard are batched by it, longest first, so that a batch carries little padding; then the
-    rows of a shard stand in that order, whatever the size of a batch.
+    rows of a shard stand in that order, whatever the size of a batch. No batch begins after `until` (in seconds since
+    1970).
+
+    Raises BudgetSpent when that time has come before all units were done.
     """
     size = artefact.keep("rows_per_shard", context.rows_per_shard)
     shards = {f"{prefix}-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
     if not shards:
         artefact.write_shard(f"{prefix}-00000", make_work()([]))
     missing = {name: (name, _ordered(part, length)) for name, part in shards.items() if name not in artefact.finished()}
-    writer = bind(_Writer, make_work, artefact, context.batch_size)
-    map_shards(writer, missing, workers=Workers.of(context), on_done=report_progress(stage))
+    writer = bind(_Writer, make_work, artefact, context.batch_size, until)
+    show = report_progress(stage)
+
+    def on_done(progress: Progress) -> None:
+        if progress.result is not None:
+            show(progress)
+
+    written = map_shards(writer, missing, workers=Workers.of(context), on_done=on_done)
+    if None in written.values():
+        raise BudgetSpent
 
 
 def _ordered(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
@@ -56,16 +69,19 @@ def _ordered(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
 class _Writer:
     """In a worker: does the batches of a shard, writing each, then writes the shard whole."""
 
-    def __init__(self, make_work: MakeWork, artefact: Partial, batch_size: int) -> None:
-        self.work, self.artefact, self.batch_size = make_work(), artefact, batch_size
+    def __init__(self, make_work: MakeWork, artefact: Partial, batch_size: int, until: float | None) -> None:
+        self.work, self.artefact, self.batch_size, self.until = make_work(), artefact, batch_size, until
 
-    def __call__(self, shard: tuple[str, Sequence]) -> int:
+    def __call__(self, shard: tuple[str, Sequence]) -> int | None:
+        """Return the number of rows, or None when the time was over before the shard was done."""
         name, units = shard
         folder = self.artefact.batches / name
         folder.mkdir(parents=True, exist_ok=True)
         written = Partial(folder, self.artefact.min_free_bytes)
         done = _batches_in(folder)
         while (start := max(done, default=0)) < len(units):
+            if self.until is not None and time.time() >= self.until:
+                return None
             end = min(start + self.batch_size, len(units))
             written.write_shard(f"{end:08d}", self.work(units[start:end]))
             done[end] = folder / f"{end:08d}.parquet"

@@ -5,23 +5,25 @@ Prefect's own cache is off: it cannot see that a stage's helpers changed. A stag
 
 import contextlib
 import functools
+import hashlib
 import logging
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pyarrow.parquet as pq
-from prefect import Task, get_run_logger, task
+from prefect import Task, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks.context import RunRef
-from tasks.partial import ROWS_OF, Partial
+from tasks.partial import ROWS_OF, BudgetSpent, Partial
+from tasks.plan import being_planned, why_made
 from tasks.store import Record, Reference, Store, fingerprint
 from tasks.workers import Progress
 from warehouse.connection import open_warehouse
@@ -48,12 +50,20 @@ class _Plan:
         return facts | {"reason": reason, "seconds": seconds}
 
 
-def stage_task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+class StageTask(Task[P, R]):
+    """A Prefect task whose function is called directly where a run is only planned: no server is needed for that."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.fn(*args, **kwargs) if being_planned() is not None else super().__call__(*args, **kwargs)
+
+
+def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
     """Make a function a Prefect task that is tried again once and leaves reuse to `run_stage`.
 
     Takes the options of Prefect's `task`, such as `timeout_seconds`; they win over these.
     """
-    return task(**{"cache_policy": NO_CACHE, "persist_result": False, "retries": 1, "retry_delay_seconds": 1} | options)
+    settings = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 1, "retry_delay_seconds": 1} | options
+    return lambda function: StageTask(function, **settings)
 
 
 def run_stage(
@@ -65,11 +75,13 @@ def run_stage(
     *,
     table: str | None = None,
     version: str,
+    expects: int | None = None,
 ) -> Reference:
     """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
 
     `make` writes into the partial folder; it skips what `partial.finished()` names. With `table` every Parquet shard
-    must have that table's columns and its rows are loaded into the warehouse.
+    must have that table's columns and its rows are loaded into the warehouse. `expects` is about how many rows there
+    will be, for a plan; where a run is only planned, nothing is made.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name = fingerprint(recipe_part, made_from, stage=stage, version=version)
@@ -81,6 +93,10 @@ def run_stage(
         fingerprint=name,
     )
     store, started = Store.of(run.context), time.monotonic()
+    if (whole := being_planned()) is not None:
+        reason = why_made(plan.recipe, plan.inputs, version, store.records(stage))
+        workers = run.context.num_actors
+        return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
     with store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
@@ -92,12 +108,13 @@ def run_stage(
         else:
             with _failure_recorded(run, plan):
                 action, reason, record = _make(store, plan, make, table=table, damage=damage)
+                plan = replace(plan, fingerprint=record["fingerprint"])
     _log(action, plan, reason)
     with open_warehouse(run.context.warehouse) as con:
         register_artefact(con, record, table=table, folder=record["uri"], replace=True)  # the store is what runs use
         record_stage(con, run.run_id, plan.outcome(action, reason, time.monotonic() - started))
     _show(action, plan, reason, record)
-    return Reference(stage=stage, fingerprint=name, uri=record["uri"], num_rows=record["num_rows"])
+    return Reference(stage=stage, fingerprint=plan.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
 
 
 def _make(
@@ -106,7 +123,7 @@ def _make(
     """Make or continue an artefact; returns what was done, why, and its record."""
     started = time.monotonic()
     partial = store.begin(plan.stage, plan.fingerprint)
-    before, begun = partial.finished(), partial.begun()
+    before, begun = partial.finished(), len(partial.begun())
     if damage:
         action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
         reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
@@ -115,9 +132,14 @@ def _make(
     else:
         action, reason = "made", why_made(plan.recipe, plan.inputs, plan.version, store.records(plan.stage))
     stage_logger().info("%s %s: begins (%s)", plan.stage, plan.fingerprint, reason)
-    make(partial)
+    try:
+        make(partial)
+    except BudgetSpent:
+        plan, partial, reason = _cut_off(store, plan, partial)
+        if known := store.find(plan.stage, plan.fingerprint):
+            return "reused", reason, known
     _check(partial, plan.stage, table)
-    if action == "continued":
+    if action == "continued" and "finished" not in plan.recipe:
         batches = f", and {begun} batches of others" if begun else ""
         reason = f"{len(before)} of {len(partial.finished())} shards were there{batches}"
     draft: Record = {
@@ -139,6 +161,22 @@ def _make(
     return action, reason, store.finish(partial, draft)
 
 
+def _cut_off(store: Store, plan: _Plan, partial: Partial) -> tuple[_Plan, Partial, str]:
+    """Turn what was finished in time into an artefact of its own, named by how far it came; the rest can go on later.
+
+    Raises ValueError when nothing was finished.
+    """
+    done = sorted([*partial.finished(), *partial.begun()])
+    if not done:
+        raise ValueError(f"{plan.stage}: the time allowed was over before one batch was finished; allow more")
+    finished = hashlib.sha256("\n".join([plan.fingerprint, *done]).encode()).hexdigest()[:16]
+    smaller = replace(plan, recipe=plan.recipe | {"finished": finished}, fingerprint=finished)
+    reason = f"the time allowed was over; the rest goes on in a run that allows more [{plan.fingerprint}]"
+    if store.find(plan.stage, smaller.fingerprint):
+        return smaller, partial, reason
+    return smaller, store.begin_with(partial, plan.stage, smaller.fingerprint), reason
+
+
 @contextlib.contextmanager
 def _failure_recorded(run: RunRef, plan: _Plan) -> Iterator[None]:
     started = time.monotonic()
@@ -149,34 +187,6 @@ def _failure_recorded(run: RunRef, plan: _Plan) -> Iterator[None]:
         with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # the first error counts
             record_stage(con, run.run_id, failed)
         raise
-
-
-def why_made(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: list[Record]) -> str:
-    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals)."""
-    if not earlier:
-        return "no artefact yet"
-    differences = [_differences(recipe, inputs, version, record) for record in earlier]
-    closest = min(reversed(differences), key=len)
-    return "again: " + ("; ".join(closest) if closest else "an earlier artefact has another kind of recipe")
-
-
-def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
-    found = []
-    if earlier["version"] != version:
-        found.append(f"version changed from {earlier['version']} to {version}")
-    for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
-        for name in sorted(old.keys() | new.keys()):
-            before, now = _plain(old.get(name)), _plain(new.get(name))
-            if before != now:
-                found.append(f"{kind} `{name}` changed from {before} to {now}")
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Turn tuples into lists, as JSON does, so that a recipe compares with a record."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check(partial: Partial, stage: str, table: str | None) -> None:
@@ -219,8 +229,9 @@ def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Prog
 
 
 def under_prefect() -> bool:
-    """Tell whether a Prefect flow or task runs here."""
-    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+    """Tell whether a Prefect flow or task runs here, and is not only planned."""
+    runs = TaskRunContext.get() is not None or FlowRunContext.get() is not None
+    return runs and being_planned() is None
 
 
 def stage_logger() -> Any:

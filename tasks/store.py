@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import filelock
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.context import MEGABYTE, Context
@@ -31,7 +32,10 @@ class ShardRecord(TypedDict):
 
 
 class Record(TypedDict):
-    """What `record.json` says of a complete artefact; `inputs` maps role to fingerprint."""
+    """What `record.json` says of a complete artefact; `inputs` maps role to fingerprint.
+
+    `num_rows` counts the stage's own rows, and not those of shards for another table.
+    """
 
     fingerprint: str
     stage: str
@@ -115,6 +119,10 @@ class Store:
     def path(self, stage: str, fingerprint: str) -> Path:
         return self.folder / stage / fingerprint
 
+    def partial_folder(self, stage: str, fingerprint: str) -> Path:
+        """Where an artefact lies while it is made."""
+        return self.path(stage, fingerprint).with_suffix(".partial")
+
     def find(self, stage: str, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact; None where there is none, or only a part of one."""
         path = self.path(stage, fingerprint) / RECORD
@@ -175,8 +183,7 @@ class Store:
 
         Shards of a damaged artefact that are as recorded stay; the others are removed. Call it under the lock.
         """
-        final = self.path(stage, fingerprint)
-        folder = final.with_suffix(".partial")
+        final, folder = self.path(stage, fingerprint), self.partial_folder(stage, fingerprint)
         if final.exists():
             shutil.rmtree(folder, ignore_errors=True)
             if record := self.find(stage, fingerprint):
@@ -191,6 +198,17 @@ class Store:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         return Partial(folder, self.min_free_bytes)
 
+    def begin_with(self, finished: Partial, stage: str, fingerprint: str) -> Partial:
+        """Open the partial folder of a smaller artefact, with the shards and batches that another one has finished."""
+        smaller = self.begin(stage, fingerprint)
+        for path in sorted(finished.folder.glob("[!.]*")):
+            if not (smaller.folder / path.name).exists():
+                os.link(path, smaller.folder / path.name)
+        for folder in sorted(finished.batches.glob("*")):
+            if batches := sorted(folder.glob("[0-9]*.parquet")):
+                smaller.write_shard(folder.name, pa.concat_tables([pq.read_table(path) for path in batches]))
+        return smaller
+
     def finish(self, partial: Partial, record: Record) -> Record:
         """Hash the shards, write the record last and give the artefact its name. Returns the completed record."""
         record = {**record, "measured": partial.measured()}
@@ -202,7 +220,7 @@ class Store:
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
         final = self.path(record["stage"], record["fingerprint"])
         record = {**record, "shards": shards, "uri": str(final)}
-        record["num_rows"] = sum(shard["rows"] for shard in shards)
+        record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
         record["num_bytes"] = sum(shard["bytes"] for shard in shards)
         record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
         with partial.open_file(RECORD) as path:

@@ -80,7 +80,9 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
         make_shards("synthesize-qa", run.context, artefact, units, bind(_drafter, run, posed))
 
     inputs = {"backbone": run.backbone} | posed.inputs
-    return run_stage(run, "drafts", _drafting(run), inputs, make, table="draft", version="1")
+    return run_stage(
+        run, "drafts", _drafting(run), inputs, make, table="draft", version="1", expects=questions.num_rows
+    )
 
 
 def _drafter(run: Run, posed: Posed) -> Work:
@@ -106,7 +108,9 @@ def judge_qa(
         make_shards("judge-qa", run.context, artefact, units, bind(_judge, run, posed))
 
     inputs = {"backbone": run.backbone, "drafts": drafts} | posed.inputs
-    return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="1")
+    return run_stage(
+        run, "verdicts", _drafting(run), inputs, make, table="verdict", version="1", expects=drafts.num_rows
+    )
 
 
 def _judge(run: Run, posed: Posed) -> Work:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from prefect import task
 from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -84,10 +83,12 @@ def train_encoder(
 ) -> Reference:
     """Train the memory encoder on the kept samples, from another encoder's weights or from random ones."""
     samples = Samples(knowledge=knowledge, questions=questions, drafts=drafts, kept=kept)
-    if not any(read_rows(kept)):
-        raise ValueError("no draft was kept, so there is nothing to train on; the funnel says why drafts were dropped")
 
     def make(artefact: Partial) -> None:
+        if not any(read_rows(kept)):
+            raise ValueError(
+                "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
+            )
         if {WEIGHTS, DESCRIPTION, STEPS} <= artefact.finished():
             return
         release_workers()
@@ -96,13 +97,15 @@ def train_encoder(
         shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished encoder is all that is kept
         (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
-    inputs = {"backbone": run.backbone} | vars(samples)
+    inputs, steps = {"backbone": run.backbone} | vars(samples), run.recipe.training.optimizer.num_steps
     if start:
         inputs["start"] = start
-    return run_stage(run, "encoder", run.recipe.training, inputs, make, table="training_step", version="2")
+    return run_stage(
+        run, "encoder", run.recipe.training, inputs, make, table="training_step", version="2", expects=steps
+    )
 
 
-@task(name="latest-encoder")
+@stage_task(name="latest-encoder", retries=0)
 def latest_encoder(run: Run) -> Reference:
     """Find the newest encoder that was trained for the run's backbone.
 
@@ -124,7 +127,7 @@ def latest_encoder(run: Run) -> Reference:
     )
 
 
-@task(name="find-start")
+@stage_task(name="find-start", retries=0)
 def find_start(run: Run, folder: str | None = None) -> Reference | None:
     """Find the encoder that training starts from, a folder or the recipe's, named by its weights; None: random weights.
 

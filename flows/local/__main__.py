@@ -8,6 +8,7 @@ from importlib import import_module
 from flows.local.layout import Layout
 
 COMMANDS = {
+    "plan": "show what a run of synth-and-train would do: what is reused, made and why, how much and how long",
     "demo": "run the main job once, follow it, show the scores, and end everything that was started",
     "record": "write what the last demo measured to docs/results/demo.json and into the README's table",
     "serve": "keep server, worker and deployments up in the background",
@@ -43,6 +44,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if name == "demo":
             command.add_argument("--deployment", default="synth-and-train/tiny-cpu", help="default: %(default)s")
             command.add_argument("--keep", action="store_true", help="leave server and worker up at the end")
+        if name == "plan":
+            command.add_argument(
+                "-p", "--param", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
+                help="a parameter of the flow, as for `prefect deployment run`",
+            )  # fmt: skip
     return parser.parse_args(arguments)
 
 

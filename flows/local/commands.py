@@ -1,4 +1,4 @@
-"""The commands demo, serve, stop and status: what they do, and what they say."""
+"""The commands plan, demo, serve, stop and status: what they do, and what they say."""
 
 import argparse
 import json
@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, ParameterBindError, ParameterTypeError
 
 from flows.local import service
 from flows.local.following import Voice, brief, cancel, follow
@@ -19,9 +20,34 @@ from flows.local.meter import GIGABYTE, Meter
 from flows.local.processes import StartError, marked
 from flows.local.recording import record as write_results
 from flows.local.results import describe_results
+from flows.synth_and_train import synth_and_train
 from tasks.context import Context
 
 TAG = "demo"
+
+
+def plan(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Walk through synth-and-train without making anything, and show what each stage would do."""
+    given = dict(_parameter(each) for each in arguments.parameters)
+    parameters: dict[str, Any]
+    try:
+        parameters = synth_and_train.validate_parameters(given)
+    except (ParameterBindError, ParameterTypeError) as error:
+        raise ValueError(f"synth-and-train does not take these parameters: {error}") from error
+    parameters["plan"] = True
+    synth_and_train.fn(**parameters)
+    return 0
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    """Read NAME=VALUE as Prefect does: a value that is no JSON is a text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"-p {text}: expected NAME=VALUE, for example -p recipe=tiny_cpu")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def demo(layout: Layout, arguments: argparse.Namespace) -> int:

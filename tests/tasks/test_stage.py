@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -53,7 +54,7 @@ def writes(table: pa.Table) -> Callable[[Partial], None]:
 def filter_stage(run: RunRef, make: Callable[[Partial], None], **changes) -> Reference:
     recipe = changes.pop("recipe", FilterRecipe())
     inputs = {"drafts": Reference(stage="synthesise", fingerprint=changes.pop("drafts", "aaaa"), uri="", num_rows=0)}
-    return run_stage(run, "filter", recipe, inputs, make, **({"table": "sample", "version": "1"} | changes))
+    return run_stage(run, "filter", recipe, inputs, make, **cast(Any, {"table": "sample", "version": "1"} | changes))
 
 
 def rows(run: RunRef, sql: str) -> list[tuple]:

@@ -1,0 +1,253 @@
+"""What a run would do, before it does anything: each stage in order, reused or made and why, how much and how long.
+
+A fingerprint needs recipes and inputs' fingerprints and no data, so the whole run can be walked without making a thing.
+Estimates come from what is measured: the shards of an interrupted run, or earlier artefacts of the same stage.
+Knows the store; nothing of Prefect, Ray or the warehouse.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tasks.partial import BATCHES
+from tasks.store import Record, Reference, Store
+
+GIGABYTE = 1e9
+TOKENS = ("prompt_tokens", "answer_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What a row of a stage costs: seconds of the whole stage, bytes, tokens (image tokens are among them)."""
+
+    source: str
+    seconds: float
+    bytes: float
+    tokens: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """One stage of a plan. `action` is reuse, continue or make; None stands for what nothing is known of."""
+
+    stage: str
+    fingerprint: str
+    action: str
+    reason: str
+    rows: int | None
+    missing: int | None
+    rates: Rates | None
+
+    @property
+    def seconds(self) -> float | None:
+        return self._cost(self.rates.seconds) if self.rates else self._nothing()
+
+    @property
+    def bytes(self) -> float | None:
+        return self._cost(self.rates.bytes) if self.rates else self._nothing()
+
+    @property
+    def tokens(self) -> float | None:
+        return self._cost(self.rates.tokens) if self.rates and self.rates.tokens is not None else self._nothing()
+
+    def _cost(self, of_a_row: float) -> float | None:
+        return None if self.missing is None else self.missing * of_a_row
+
+    def _nothing(self) -> float | None:
+        return 0.0 if self.action == "reuse" else None
+
+
+@dataclass
+class Plan:
+    """The stages that a walked run asked for, in order."""
+
+    stages: list[PlannedStage] = field(default_factory=list)
+
+    def lines(self) -> list[dict[str, str]]:
+        """The plan as rows of a table, with a last one for the sums of what is known."""
+        whole = [
+            {
+                "stage": each.stage,
+                "do": each.action,
+                "rows": _shown(each.rows),
+                "to make": _shown(each.missing),
+                "tokens": _shown(each.tokens),
+                "hours": _shown(each.seconds, 3600),
+                "GB": _shown(each.bytes, GIGABYTE),
+                "estimated from": each.rates.source if each.rates else "",
+                "why": each.reason,
+            }
+            for each in self.stages
+        ]
+        sums = {"stage": "all that is known", "do": "", "rows": "", "to make": "", "estimated from": "", "why": ""}
+        for name, column, unit in (("tokens", "tokens", 1), ("seconds", "hours", 3600), ("bytes", "GB", GIGABYTE)):
+            sums[column] = _shown(sum(getattr(each, name) or 0 for each in self.stages), unit)
+        if unknown := [each.stage for each in self.stages if each.seconds is None]:
+            sums["why"] = (
+                f"not in it, for nothing like them was made yet: {', '.join(unknown)}. A run with a small `limit` "
+                "measures them"
+            )
+        return [*whole, {name: sums[name] for name in whole[0]}] if whole else []
+
+    def add(
+        self,
+        store: Store,
+        stage: str,
+        fingerprint: str,
+        *,
+        reason: str,
+        inputs: Mapping[str, str],
+        expected: int | None,
+        workers: int,
+    ) -> Reference:
+        """Note what would become of a stage and return the reference that it would have.
+
+        `workers` is how many share the work, where costs are known of single rows only.
+        """
+        record = store.find(stage, fingerprint)
+        if record:
+            rows, missing, action, rates = record["num_rows"], 0, "reuse", None
+            reason = f"same recipe, same inputs, made {record['created'][:16]}"
+        else:
+            done, rows = done_rows(store, stage, fingerprint), expected or None
+            missing = None if rows is None else max(0, rows - done)
+            action = "continue" if done else "make"
+            reason = f"{done} rows are there" if done else reason
+            rates = rates_of(store, stage, fingerprint, inputs, workers=workers)
+        self.stages.append(
+            PlannedStage(
+                stage=stage,
+                fingerprint=fingerprint,
+                action=action,
+                reason=reason,
+                rows=rows,
+                missing=missing,
+                rates=rates,
+            )
+        )
+        uri = str(store.path(stage, fingerprint))
+        return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0)
+
+
+def _shown(number: float | None, unit: float = 1) -> str:
+    if number is None:
+        return "?"
+    return f"{number:,.0f}" if unit == 1 else f"{number / unit:,.3f}"
+
+
+_planned: ContextVar[Plan | None] = ContextVar("planned", default=None)
+
+
+def being_planned() -> Plan | None:
+    """Return the plan that stages are noted in, or None where they run."""
+    return _planned.get()
+
+
+@contextmanager
+def planning() -> Iterator[Plan]:
+    """Let the stages of the block say what they would do, and do nothing."""
+    token = _planned.set(Plan())
+    try:
+        plan = _planned.get()
+        assert plan is not None
+        yield plan
+    finally:
+        _planned.reset(token)
+
+
+def done_rows(store: Store, stage: str, fingerprint: str) -> int:
+    """Count the rows that an interrupted run of a stage has finished."""
+    folder = store.partial_folder(stage, fingerprint)
+    return sum(pq.read_metadata(path).num_rows for path in _finished(folder))
+
+
+def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int) -> Rates | None:
+    """What a row costs: measured on this artefact's finished shards, else on the latest one that is like it."""
+    earlier = [record for record in store.records(stage) if record["num_rows"] and _alike(record, inputs)]
+    if earlier:
+        record = earlier[-1]
+        rows = record["num_rows"]
+        return Rates(
+            source=f"the {rows} rows of {record['fingerprint']}",
+            seconds=record["seconds"] / rows,
+            bytes=record["num_bytes"] / rows,
+            tokens=tokens_of([store.path(stage, record["fingerprint"])]),
+        )
+    folder = store.partial_folder(stage, fingerprint)
+    return _rates_of_partial(_finished(folder), workers)
+
+
+def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
+    """Say whether a record's costs are those of this run: the same model made it."""
+    return record["inputs"].get("backbone") == inputs.get("backbone")
+
+
+def _finished(partial_folder: Path) -> list[Path]:
+    return [*partial_folder.glob("part-*.parquet"), *(partial_folder / BATCHES).glob("*/[0-9]*.parquet")]
+
+
+def _rates_of_partial(paths: Sequence[Path], workers: int) -> Rates | None:
+    """Sum what finished rows say of themselves; stages whose rows do not say how long they took give nothing."""
+    rows = seconds = size = 0.0
+    for path in paths:
+        table = pq.read_table(path, columns=_known(path, ("seconds",)))
+        if "seconds" not in table.column_names:
+            return None
+        rows, size = rows + table.num_rows, size + path.stat().st_size
+        seconds += sum(value or 0.0 for value in table["seconds"].to_pylist())
+    if not rows:
+        return None
+    tokens = tokens_of([path.parent for path in paths])
+    source = f"the first {rows:.0f} rows"
+    return Rates(source=source, seconds=seconds / rows / workers, bytes=size / rows, tokens=tokens)
+
+
+def tokens_of(folders: Sequence[Path]) -> float | None:
+    """Return the tokens of a row, prompt and answer together, over a few shards; None where rows do not count them."""
+    paths = sorted({path for folder in folders for path in folder.glob("*.parquet")})[:8]
+    rows, tokens = 0, 0
+    for path in paths:
+        names = _known(path, TOKENS)
+        if len(names) < len(TOKENS):
+            continue
+        table = pq.read_table(path, columns=names)
+        rows += table.num_rows
+        tokens += sum(value or 0 for name in names for value in table[name].to_pylist())
+    return tokens / rows if rows else None
+
+
+def _known(path: Path, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in pq.read_schema(path).names]
+
+
+def why_made(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: list[Record]) -> str:
+    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals)."""
+    if not earlier:
+        return "no artefact yet"
+    differences = [_differences(recipe, inputs, version, record) for record in earlier]
+    closest = min(reversed(differences), key=len)
+    return "again: " + ("; ".join(closest) if closest else "an earlier artefact has another kind of recipe")
+
+
+def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
+    found = []
+    if earlier["version"] != version:
+        found.append(f"version changed from {earlier['version']} to {version}")
+    for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
+        for name in sorted(old.keys() | new.keys()):
+            before, now = _plain(old.get(name)), _plain(new.get(name))
+            if before != now:
+                found.append(f"{kind} `{name}` changed from {before} to {now}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, as JSON does, so that a recipe compares with a record."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,110 @@
+"""A plan says what a run would do; it makes nothing, and its numbers are those of earlier rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tasks.context import RunRef
+from tasks.partial import Partial
+from tasks.plan import Plan, planning, why_made
+from tasks.stage import run_stage, stage_task
+from tasks.store import Reference, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drafting:
+    k: int = 3
+
+
+def drafts(rows: int, *, error_at: int | None = None) -> Callable[[Partial], None]:
+    """A stage of `rows` rows in shards of four, each of 2 seconds and 110 tokens."""
+    columns = {"prompt_tokens": 100, "answer_tokens": 10, "seconds": 2.0}
+
+    def make(partial: Partial) -> None:
+        for start in range(0, rows, 4):
+            if start == error_at:
+                raise RuntimeError("the machine was switched off")
+            partial.write_shard(f"part-{start:05d}", pa.table({name: [value] * 4 for name, value in columns.items()}))
+
+    return make
+
+
+def stage(run: RunRef, make: Callable[[Partial], None], *, k: int = 3, expects: int | None = None) -> Reference:
+    return run_stage(run, "drafts", Drafting(k=k), {}, make, version="1", expects=expects)
+
+
+def planned(run: RunRef, *, k: int = 3, expects: int | None = 8) -> tuple[Plan, Reference]:
+    with planning() as plan:
+        reference = stage(run, drafts(8), k=k, expects=expects)
+    return plan, reference
+
+
+def test_a_planned_stage_is_not_made_and_has_the_name_that_it_will_have(run: RunRef) -> None:
+    plan, reference = planned(run)
+    assert not run.context.store.exists() and not run.context.warehouse.exists()
+    [line] = plan.stages
+    assert (line.action, line.reason, line.missing) == ("make", "no artefact yet", 8)
+    assert (line.seconds, line.tokens, line.bytes) == (None, None, None)
+    assert stage(run, drafts(8)).fingerprint == reference.fingerprint
+
+
+def test_what_is_there_is_reused_and_costs_nothing(run: RunRef) -> None:
+    stage(run, drafts(8))
+    plan, reference = planned(run, expects=None)
+    [line] = plan.stages
+    assert (line.action, line.rows, line.missing, line.seconds, line.tokens) == ("reuse", 8, 0, 0.0, 0.0)
+    assert reference.num_rows == 8
+
+
+def test_costs_are_those_of_an_earlier_artefact_of_the_stage(run: RunRef) -> None:
+    earlier = stage(run, drafts(8))
+    record = Store.of(run.context).find("drafts", earlier.fingerprint)
+    assert record is not None
+    plan, _ = planned(run, k=5, expects=80)
+    [line] = plan.stages
+    assert line.reason == "again: recipe field `k` changed from 3 to 5"
+    assert line.tokens == 80 * 110
+    assert line.bytes == pytest.approx(10 * record["num_bytes"])
+    assert line.seconds == pytest.approx(10 * record["seconds"])
+
+
+def test_an_interrupted_stage_is_continued_and_costs_what_its_first_rows_did(run: RunRef) -> None:
+    with pytest.raises(RuntimeError, match="switched off"):
+        stage(run, drafts(8, error_at=4))
+    plan, _ = planned(run, expects=20)
+    [line] = plan.stages
+    assert (line.action, line.reason, line.missing) == ("continue", "4 rows are there", 16)
+    assert (line.seconds, line.tokens) == (32.0 / run.context.num_actors, 16 * 110)
+
+
+def test_the_table_sums_what_is_known_and_names_what_is_not(run: RunRef) -> None:
+    stage(run, drafts(8))
+    with planning() as plan:
+        stage(run, drafts(8), k=4, expects=8)
+        run_stage(run, "encoder", Drafting(), {}, drafts(1), version="1", expects=100)
+    *_, sums = plan.lines()
+    assert sums["tokens"] == "880"
+    assert "encoder" in sums["why"] and "drafts" not in sums["why"]
+    assert set(sums) == set(plan.lines()[0])
+
+
+def test_a_stage_task_that_is_planned_needs_no_server(run: RunRef) -> None:
+    @stage_task(name="make-drafts")
+    def make_drafts(of_run: RunRef) -> Reference:
+        return stage(of_run, drafts(8))
+
+    with planning() as plan:
+        make_drafts(run)
+    assert [line.stage for line in plan.stages] == ["drafts"]
+
+
+def test_a_reason_names_what_changed() -> None:
+    assert why_made({"k": 3}, {}, "1", []) == "no artefact yet"
+
+
+def test_a_plan_ends_with_its_block(run: RunRef, tmp_path: Path) -> None:
+    planned(run)
+    assert stage(run, drafts(4)).num_rows == 4
