@@ -1,8 +1,10 @@
 """Recipes by name: a run is a function that returns a whole recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import Recipe
 from comem_core.recipes.smol_cpu import smol_cpu
@@ -14,6 +16,9 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "comem_qwen25_vl_7b": comem_qwen25_vl_7b,
     "comem_qwen2_vl_7b": comem_qwen2_vl_7b,
 }
+
+# Of a user's own items, so many are never trained on and asked about afterwards.
+HELD_OUT_SHARE = 0.1
 
 
 def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
@@ -42,6 +47,21 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recip
         ),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
+    )
+
+
+def with_knowledge(recipe: Recipe, corpus: str, *, seeds: Sequence[str] = (), **reading: Any) -> Recipe:
+    """Return the recipe on another corpus: the VLM asks about its items, and a part of them is kept for scoring.
+
+    `seeds` are sources of seed questions (`synthesis.seeds`); `reading` are fields of KnowledgeRecipe.
+    """
+    given = {name: value for name, value in reading.items() if value is not None}
+    return replace(
+        recipe,
+        knowledge=replace(recipe.knowledge, corpus=corpus, **given),
+        synthesis=replace(recipe.synthesis, seeds=tuple(seeds)),
+        filters=replace(recipe.filters, held_out_share=HELD_OUT_SHARE, max_without_score=1.0),
+        evaluation=replace(recipe.evaluation, benchmark=OWN),
     )
 
 
