@@ -16,11 +16,19 @@ from small_rows import CONDITIONS, draft, items, predict, questions, retrieve, s
 
 from warehouse.connection import open_warehouse
 from warehouse.content import content_sha256, file_sha256
-from warehouse.filtering import kept_samples, run_filters
+from warehouse.filtering import filter_parameters, kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
 from warehouse.schemas import check_rows
 
-PARAMETERS = {"min_metric_score": 0.5, "max_without_score": 1.0, "max_answer_words": 6, "max_per_answer": 4}
+OFF: dict[str, object] = {key: None for used in filter_parameters().values() for key in used}
+PARAMETERS = OFF | {
+    "min_metric_score": 0.5,
+    "max_without_score": 1.0,
+    "max_answer_words": 6,
+    "max_per_answer": 4,
+    "must_be_grounded": True,
+    "must_be_consistent": True,
+}
 RUN_ID = "run-2026-11-23-a"
 
 
