@@ -10,7 +10,8 @@ CREATE OR REPLACE TEMP MACRO num_words(words) AS len(regexp_extract_all(
     '[\p{Han}\p{Hiragana}\p{Katakana}]{1,2}|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{1,4}'
     || '|[^\s\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+'
 ));
--- Every run of `size` terms, as a number; a text that is shorter is one run.
-CREATE OR REPLACE TEMP MACRO ngrams_of(terms, size) AS list_transform(
-    range(1, greatest(len(terms) - size, 0) + 2), lambda first: hash(terms[first:first + size - 1])
+-- Every run of `size` terms (a column, since a macro's argument is written out wherever it is named); a text that is
+-- shorter is one run.
+CREATE OR REPLACE TEMP MACRO runs_of(terms, size) AS list_transform(
+    range(1, greatest(len(terms) - size, 0) + 2), lambda first: array_to_string(terms[first:first + size - 1], ' ')
 );
