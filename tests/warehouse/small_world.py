@@ -93,6 +93,7 @@ def add(
     """Write an artefact made from the stages named `role=stage …`, register it, and note it in the run."""
     inputs = {role: world.fingerprints[made] for role, made in (pair.split("=") for pair in roles.split())}
     record, folder = write_artefact(world, stage, tables, inputs, files)
+    record["recipe"] = PARAMETERS if stage == "filter" else record["recipe"]
     action, reason = world.actions.get(stage, ("made", "nothing in the store has this fingerprint"))
     with open_warehouse(world.database) as con:
         register_artefact(con, record, table=next(iter(tables), None), folder=folder)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+from duckdb import DuckDBPyConnection
 
 from warehouse.connection import apply_migrations
 from warehouse.sql import literal, parameters_of, read_sql
@@ -18,7 +19,8 @@ from warehouse.sql import literal, parameters_of, read_sql
 FOLDER = "measures/million"
 DRAFTS_A_PICTURE, ITEMS_A_PICTURE = 50, 5
 ROWS_A_SHARD = 100_000
-TABLES = {"question": "question", "draft": "draft", "verdict": "verdict", "benchmark": "question"}
+FILTERED = {"question": "question", "draft": "draft", "verdict": "verdict", "benchmark": "question"}
+TRACED = {"retrieval": "retrieval", "item": "knowledge_item", "bank_entry": "bank_entry", "prediction": "prediction"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Rows:
 
     def sources(self) -> dict[str, list[Path]]:
         """Return what `run_filters` takes."""
-        return {f"{name}s": self.shards[name] for name in TABLES}
+        return {f"{name}s": self.shards[name] for name in FILTERED}
 
 
 def all_filters(num_drafts: int) -> dict[str, object]:
@@ -53,27 +55,39 @@ def all_filters(num_drafts: int) -> dict[str, object]:
     }
 
 
-def make_rows(folder: Path, num_drafts: int) -> Rows:
-    """Write the shards of `num_drafts` drafts and what belongs to them into `folder`."""
+def make_rows(folder: Path, num_drafts: int, *, traced: bool = False) -> Rows:
+    """Write the shards of `num_drafts` drafts and what belongs to them into `folder`.
+
+    `traced` adds what lineage passes through: retrieval, items, the bank, and a prediction for every five drafts.
+    """
     num_pictures = max(1, num_drafts // DRAFTS_A_PICTURE)
     sizes = {"num_pictures": num_pictures, "num_items": num_pictures * ITEMS_A_PICTURE}
-    shards: dict[str, list[Path]] = {name: [] for name in TABLES}
+    spans = {"item": sizes["num_items"], "bank_entry": sizes["num_items"], "prediction": num_drafts // 5}
+    tables = FILTERED | TRACED if traced else FILTERED
+    shards: dict[str, list[Path]] = {name: [] for name in tables}
     folder.mkdir(parents=True, exist_ok=True)
     with closing(duckdb.connect()) as con:
         apply_migrations(con)
         con.execute(read_sql(FOLDER, "words"))
         for number, first in enumerate(range(0, num_drafts, ROWS_A_SHARD)):
-            span = {"first": first, "last": min(first + ROWS_A_SHARD, num_drafts)}
-            _run(con, "plan", "", sizes | span)
-            for name, table in TABLES.items():
-                path = folder / f"{name}-{number:05d}.parquet"
-                _run(con, name, f"INSERT INTO {table} BY NAME ", sizes)
-                con.execute(f"COPY (SELECT * EXCLUDE artefact FROM {table}) TO {literal(str(path))} (FORMAT parquet)")
-                con.execute(f"DELETE FROM {table}")
-                shards[name].append(path)
+            values = sizes | {"first": first, "last": min(first + ROWS_A_SHARD, num_drafts)}
+            _run(con, "plan", "", values)
+            for name, table in tables.items():
+                last = min(values["last"], spans.get(name, num_drafts))
+                if first < last:
+                    path = folder / f"{name}-{number:05d}.parquet"
+                    _write(con, name, table, values | {"last": last}, path)
+                    shards[name].append(path)
     return Rows(shards)
 
 
-def _run(con: duckdb.DuckDBPyConnection, name: str, before: str, values: dict[str, int]) -> None:
+def _write(con: DuckDBPyConnection, name: str, table: str, values: dict[str, int], path: Path) -> None:
+    """Write one shard, with every column of its table."""
+    _run(con, name, f"INSERT INTO {table} BY NAME ", values)
+    con.execute(f"COPY (SELECT * EXCLUDE artefact FROM {table}) TO {literal(str(path))} (FORMAT parquet)")
+    con.execute(f"DELETE FROM {table}")
+
+
+def _run(con: DuckDBPyConnection, name: str, before: str, values: dict[str, int]) -> None:
     text = read_sql(FOLDER, name)
     con.execute(before + text, {key: values[key] for key in parameters_of(text)})
