@@ -1,4 +1,4 @@
-"""The command line of the warehouse: lineage, verify, funnel, report, openlineage, migrate.
+"""The command line of the warehouse: lineage, verify, funnel, filter, ledger, report, openlineage, migrate.
 
 Reads only, but for `migrate`. Owns the wording of the terminal; the answers come from the package's functions.
 """
@@ -15,9 +15,10 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from warehouse.connection import open_warehouse
-from warehouse.filtering import FILTERS, funnel
+from warehouse.filtering import FILTERS, Funnel, filter_parameters, funnel
 from warehouse.lineage import Edge, Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
 from warehouse.openlineage import openlineage_lines
+from warehouse.refiltering import filtered_artefacts, funnel_with
 from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names
 from warehouse.verification import verify_artefacts
 
@@ -60,6 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     of_run.add_argument("--run", dest="run_id", help="a run_id (default: the run that started last)")
     counted = commands.add_parser("funnel", parents=[of_run], help="what became of the drafts of a run, by reason")
     counted.set_defaults(run=_funnel)
+    again = commands.add_parser(
+        "filter",
+        parents=[of_run],
+        help="print the funnel that other thresholds would give; writes nothing",
+        description=f"Thresholds: {', '.join(sorted(set().union(*filter_parameters().values())))}. null: no filter.",
+    )
+    _add_values(again, "a threshold instead of the run's own, such as max_answer_words=8")
+    again.set_defaults(run=_filter)
+    costs = commands.add_parser("ledger", parents=[of_run], help="tokens, seconds and failures for each kept sample")
+    costs.set_defaults(run=_ledger)
     events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
     events.set_defaults(run=_openlineage)
 
@@ -70,15 +81,29 @@ def _parser() -> argparse.ArgumentParser:
         description=f"The queries: {', '.join(sql_names('reports'))}.",
     )
     report.add_argument("name", help="a query of warehouse/reports, such as score_table")
-    report.add_argument(
-        "--set", dest="values", metavar="NAME=JSON", action="append", default=[], help="another parameter"
-    )
+    _add_values(report, "another parameter")
     report.set_defaults(run=_report)
 
     commands.add_parser("migrate", parents=[shared], help="make the warehouse, or bring it up to date").set_defaults(
         run=_migrated
     )
     return parser
+
+
+def _add_values(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--set", dest="values", metavar="NAME=JSON", action="append", default=[], help=meaning)
+
+
+def _values(options: argparse.Namespace) -> dict[str, object]:
+    """Read the NAME=JSON pairs; what is no JSON is a text."""
+    values: dict[str, object] = {}
+    for pair in options.values:
+        name, _, value = pair.partition("=")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
 
 
 def _lineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
@@ -136,23 +161,41 @@ def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
     if not drafts or not drops:
         raise ValueError(f"the run {_run_id(con, options)} has no filtered drafts")
-    counts = funnel(con, drafts, drops)
-    print(f"{'drafts':<18}{counts.drafts:>10}\n{'':<18}{'first':>10}{'in all':>10}")
+    _print_funnel(funnel(con, drafts, drops))
+    return 0
+
+
+def _print_funnel(counts: Funnel) -> None:
+    print(f"{'drafts':<24}{counts.drafts:>10}\n{'':<24}{'first':>10}{'in all':>10}")
     for line in counts.reasons:
-        print(f"{line.reason:<18}{line.first:>10}{line.total:>10}")
-    print(f"{'kept':<18}{counts.kept:>10}")
+        print(f"{line.reason:<24}{line.first:>10}{line.total:>10}")
+    print(f"{'kept':<24}{counts.kept:>10}")
+
+
+def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    for artefact in filtered_artefacts(con, _run_id(con, options)):
+        changes = _values(options)
+        said = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
+        print(f"{artefact} filtered again, with {said or 'its own thresholds'}; nothing is written")
+        _print_funnel(funnel_with(con, artefact, changes))
+    return 0
+
+
+def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
+    print("".join(f"{title:>13}" for title in titles))
+    for row in rows(con, "ledger", {"run_id": _run_id(con, options)}):
+        counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
+        shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
+        cells = [row["mode"] or "all", row["language"] or "all", *counts]
+        cells += ["none kept" if share is None else f"{share:.4g}" for share in shares]
+        print("".join(f"{cell:>13}" for cell in cells))
     return 0
 
 
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     needed = parameters_of(read_sql("reports", options.name))
-    values: dict[str, object] = {"limit": 20, "reasons": list(FILTERS)}
-    for pair in options.values:
-        name, _, value = pair.partition("=")
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = value
+    values = {"limit": 20, "reasons": list(FILTERS)} | _values(options)
     if "run_id" in needed:
         values["run_id"] = _run_id(con, options)
     print(heading(read_sql("reports", options.name)))

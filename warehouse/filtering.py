@@ -10,26 +10,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from warehouse.connection import apply_migrations
 from warehouse.schemas import schema_of
-from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names, with_values
+from warehouse.sql import heading, literal, parameters_of, read_sql, rows, sql_names, with_values
 
 # The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The last
-# two compare drafts with each other and see only those that no earlier filter dropped: a bad draft crowds out no good.
+# four compare drafts with each other and see only those that no earlier filter dropped: a bad draft crowds out no good.
 FILTERS = (
+    "failed",
     "unjudged",
     "truncated",
     "empty_or_long",
+    "question_length",
+    "wrong_language",
     "wrong",
+    "inconsistent",
     "ungrounded",
     "not_needed",
+    "contaminated_image",
+    "contaminated_question",
     "duplicate",
+    "near_duplicate",
     "over_represented",
+    "over_represented_source",
 )
+MEMORY_LIMIT = "2GB"  # of a filtering in memory; above it DuckDB spills to a temporary directory
 
 Source = Sequence[str | Path]  # fingerprints of registered artefacts (str) or Parquet files (Path)
 
@@ -66,32 +77,30 @@ def run_filters(
     verdicts: Source,
     questions: Source,
     parameters: Mapping[str, object],
+    benchmarks: Source = (),
 ) -> pa.Table:
     """Run every filter over the drafts and return the drops (sample_id, reason, value), sorted.
 
     A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
-    be left out). `parameters` has exactly the filters' parameters; None switches a filter off. ValueError names a
-    parameter that is missing or that no filter uses, and a sample_id or question_id that is there twice.
+    be left out). `benchmarks` are the questions that no draft may resemble; there may be none. `parameters` has exactly
+    the filters' parameters; None or False switches a filter off. ValueError names a parameter that is missing or that
+    no filter uses, and a sample_id or question_id that is there twice.
     """
     _check_parameters(parameters)
-    if con is None:
-        with closing(duckdb.connect()) as memory:
-            return run_filters(memory, drafts=drafts, verdicts=verdicts, questions=questions, parameters=parameters)
-    with _views(con, {"draft": drafts, "verdict": verdicts, "question": questions}):
+    sources = {"draft": drafts, "verdict": verdicts, "question": questions, "benchmark": benchmarks}
+    with _somewhere(con) as con, _views(con, sources):
         for table, key in (("draft", "sample_id"), ("verdict", "sample_id"), ("question", "question_id")):
             _refuse_twice(con, table, key)
         for name, used in filter_parameters().items():
-            query = read_sql("filters", name)
-            con.execute(f"INSERT INTO dropped {query}", {key: parameters[key] for key in used})
+            values = {key: parameters[key] for key in used}
+            if not _is_off(values):
+                con.execute(f"INSERT INTO dropped {read_sql('filters', name)}", values)
         return con.sql("SELECT * FROM dropped ORDER BY sample_id, reason").to_arrow_table().cast(schema_of("drop"))
 
 
 def kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Source, drops: pa.Table) -> pa.Table:
     """Return the `sample` rows: the drafts that no drop names, in order of sample_id."""
-    if con is None:
-        with closing(duckdb.connect()) as memory:
-            return kept_samples(memory, drafts=drafts, drops=drops)
-    with _views(con, {"draft": drafts}):
+    with _somewhere(con) as con, _views(con, {"draft": drafts}):
         con.register("given_drops", drops)
         try:
             query = "SELECT sample_id FROM draft ANTI JOIN given_drops USING (sample_id) ORDER BY sample_id"
@@ -117,9 +126,25 @@ def reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
     meanings = {}
     for name, used in filter_parameters().items():
         meaning = heading(read_sql("filters", name)).split(" Value: ")[0]
-        off = any(key in parameters and parameters[key] is None for key in used)
+        off = _is_off({key: parameters[key] for key in used if key in parameters})
         meanings[name] = "Switched off in this recipe." if off else with_values(meaning, parameters)
     return meanings
+
+
+def _is_off(values: Mapping[str, object]) -> bool:
+    return any(value is None or value is False for value in values.values())
+
+
+@contextmanager
+def _somewhere(con: DuckDBPyConnection | None) -> Iterator[DuckDBPyConnection]:
+    """Yield `con`, or an empty warehouse in memory that spills to a temporary directory."""
+    if con is not None:
+        yield con
+        return
+    with TemporaryDirectory(prefix="comem-filter-") as folder, closing(duckdb.connect()) as memory:
+        memory.execute(f"SET memory_limit = {literal(MEMORY_LIMIT)}; SET temp_directory = {literal(folder)}")
+        apply_migrations(memory)
+        yield memory
 
 
 def _check_parameters(parameters: Mapping[str, object]) -> None:
@@ -133,10 +158,10 @@ def _check_parameters(parameters: Mapping[str, object]) -> None:
 
 @contextmanager
 def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[None]:
-    """Let the names draft, verdict, question mean the given sources, and `remaining` the drafts not yet dropped.
+    """Let the names of tables mean the given sources, and `remaining` the drafts not yet dropped.
 
     Temporary views come before the warehouse's own tables of the same name, so that a filter reads the same over
-    Parquet files and over a warehouse. They are gone afterwards.
+    Parquet files and over a warehouse. They are gone afterwards. The macros that filters use stay.
     """
     names = ["remaining", "dropped", *sources]
     try:
@@ -144,19 +169,22 @@ def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[N
             con.execute(f"CREATE TEMP VIEW {table} AS {_select(con, table, source)}")
         con.execute("CREATE TEMP TABLE dropped (sample_id VARCHAR, reason VARCHAR, value DOUBLE)")
         con.execute("CREATE TEMP VIEW remaining AS SELECT * FROM draft ANTI JOIN dropped USING (sample_id)")
+        for name in sql_names("macros"):
+            con.execute(read_sql("macros", name))
         yield
     finally:
         for name in names:
             con.execute(f"DROP {'TABLE' if name == 'dropped' else 'VIEW'} IF EXISTS temp.{name}")
 
 
-def _select(con: DuckDBPyConnection, table: str, source: Source) -> str:
+def _select(con: DuckDBPyConnection, name: str, source: Source) -> str:
     """Write the query that reads a source; ValueError for an empty source or an artefact that is not registered."""
+    table = "question" if name == "benchmark" else name
     columns = ", ".join(f'"{name}"' for name in schema_of(table).names)
     files = [str(part) for part in source if isinstance(part, Path)]
     fingerprints = [part for part in source if isinstance(part, str)]
     parts = [f"SELECT {columns} FROM read_parquet({_listed(files)})"] if files else []
-    if fingerprints:
+    if fingerprints or name == "benchmark":
         database = con.execute("SELECT current_database()").fetchall()[0][0]
         known = con.execute(f'SELECT fingerprint FROM "{database}".main.artefact').fetchall()
         if unknown := sorted(set(fingerprints) - {name for (name,) in known}):

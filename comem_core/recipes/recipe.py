@@ -83,12 +83,28 @@ class SynthesisRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterRecipe:
-    """What decides which drafts survive; names are those of the parameters in `warehouse/filters/*.sql`."""
+    """What decides which drafts survive; names are those of the parameters in `warehouse/filters/*.sql`.
 
-    min_metric_score: float = 1.0
+    None or False switches off the filters that use it.
+    """
+
+    min_metric_score: float | None = 1.0
     max_without_score: float | None = None
-    max_answer_words: int = 12
-    max_per_answer: int = 60
+    max_answer_words: int | None = 12
+    min_question_words: int | None = None
+    max_question_words: int | None = None
+    must_be_grounded: bool = True
+    must_be_consistent: bool = True
+    must_be_in_language: bool = False
+    # Both or none: the share of words in common, and the bits of 128 in which the pictures differ.
+    near_duplicate_similarity: float | None = None
+    near_duplicate_bits: int | None = None
+    # Against the benchmarks: bits of a picture's 128; words of a run, and the share of a question's runs.
+    contaminated_bits: int | None = None
+    contaminated_ngram: int | None = None
+    contaminated_share: float | None = None
+    max_per_answer: int | None = 60
+    max_per_item: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,19 @@ from small_rows import CONDITIONS, draft, items, predict, questions, retrieve, s
 
 from warehouse.connection import open_warehouse
 from warehouse.content import content_sha256, file_sha256
-from warehouse.filtering import kept_samples, run_filters
+from warehouse.filtering import filter_parameters, kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
 from warehouse.schemas import check_rows
 
-PARAMETERS = {"min_metric_score": 0.5, "max_without_score": 1.0, "max_answer_words": 6, "max_per_answer": 4}
+OFF: dict[str, object] = {key: None for used in filter_parameters().values() for key in used}
+PARAMETERS = OFF | {
+    "min_metric_score": 0.5,
+    "max_without_score": 1.0,
+    "max_answer_words": 6,
+    "max_per_answer": 4,
+    "must_be_grounded": True,
+    "must_be_consistent": True,
+}
 RUN_ID = "run-2026-11-23-a"
 
 
@@ -85,6 +93,7 @@ def add(
     """Write an artefact made from the stages named `role=stage …`, register it, and note it in the run."""
     inputs = {role: world.fingerprints[made] for role, made in (pair.split("=") for pair in roles.split())}
     record, folder = write_artefact(world, stage, tables, inputs, files)
+    record["recipe"] = PARAMETERS if stage == "filter" else record["recipe"]
     action, reason = world.actions.get(stage, ("made", "nothing in the store has this fingerprint"))
     with open_warehouse(world.database) as con:
         register_artefact(con, record, table=next(iter(tables), None), folder=folder)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from duckdb import DuckDBPyConnection
-from small_world import PARAMETERS, SmallWorld
+from small_world import OFF, PARAMETERS, SmallWorld
 
 from warehouse.filtering import FILTERS, filter_parameters, funnel, kept_samples, reason_meanings, run_filters
 from warehouse.schemas import blank_row, check_rows, schema_of
 from warehouse.sql import sql_names
 
-OFF = {"min_metric_score": None, "max_without_score": None, "max_answer_words": None, "max_per_answer": None}
+ON = {"max_answer_words": 4, "must_be_grounded": True, "must_be_consistent": True, "must_be_in_language": True}
 
 
 def draft(number: int, **changes: object) -> dict:
@@ -27,20 +28,27 @@ def verdict(number: int, **changes: object) -> dict:
     return blank_row("verdict") | {"sample_id": f"s{number:02d}"} | good | changes
 
 
-def question(number: int) -> dict:
+def question(number: int, **changes: object) -> dict:
     row = blank_row("question")
-    return row | {"question_id": f"q{number}", "question": f"Question {number}?", "attribute": "capital"}
+    return row | {"question_id": f"q{number}", "question": f"Question {number}?", "attribute": "capital"} | changes
 
 
 def drops_of(
-    folder: Path, drafts: list[dict], verdicts: list[dict], *, questions: int = 20, **parameters: object
+    folder: Path,
+    drafts: list[dict],
+    verdicts: list[dict],
+    *,
+    questions: Sequence[dict] = (),
+    benchmark: Sequence[dict] = (),
+    **parameters: object,
 ) -> list[tuple]:
     """Write the rows as Parquet files and filter them, without a warehouse."""
-    tables = {"draft": drafts, "verdict": verdicts, "question": [question(number) for number in range(questions)]}
-    for table, rows in tables.items():
-        pq.write_table(check_rows(table, rows), folder / f"{table}.parquet")
-    paths = {f"{table}s": [folder / f"{table}.parquet"] for table in tables}
-    found = run_filters(parameters=OFF | {"max_answer_words": 4} | parameters, **paths)
+    asked = [*questions] or [question(number) for number in range(20)]
+    tables = {"draft": drafts, "verdict": verdicts, "question": asked, "benchmark": [*benchmark]}
+    for name, rows in tables.items():
+        pq.write_table(check_rows("question" if name == "benchmark" else name, rows), folder / f"{name}.parquet")
+    paths = {f"{name}s": [folder / f"{name}.parquet"] for name in tables if name != "benchmark" or benchmark}
+    found = run_filters(parameters=OFF | ON | parameters, **paths)
     return [tuple(row.values()) for row in found.to_pylist()]
 
 
@@ -56,12 +64,26 @@ def drops_of(
         ({}, {"metric_score": None}, []),
         ({}, {"grounded": False}, [("s01", "ungrounded", 0.0)]),
         ({}, {"without_score": 1.0}, [("s01", "not_needed", 1.0)]),
+        ({"error": "no answer in 60 s"}, {}, [("s01", "failed", None)]),
+        ({}, {"consistent": False}, [("s01", "inconsistent", 0.0)]),
+        ({"language": "en"}, {"language_found": "fr"}, [("s01", "wrong_language", None)]),
+        ({"language": "en"}, {"language_found": None}, []),
+        ({"question": "Why?"}, {}, [("s01", "question_length", 1.0)]),
+        ({"question": "Where is it in all of the world?"}, {}, [("s01", "question_length", 8.0)]),
+        ({"question": "这个国家使用什么货币"}, {}, []),
+        ({"answer": "这个国家使用什么货币"}, {}, [("s01", "empty_or_long", 5.0)]),
         ({"answer": ""}, {"metric_score": 0.0}, [("s01", "empty_or_long", 0.0), ("s01", "wrong", 0.0)]),
     ],
 )
 def test_each_filter_says_why_and_by_what_value(tmp_path: Path, changes: dict, judged: dict, expected: list) -> None:
     found = drops_of(
-        tmp_path, [draft(1, **changes)], [verdict(1, **judged)], min_metric_score=0.5, max_without_score=1.0
+        tmp_path,
+        [draft(1, **changes)],
+        [verdict(1, **judged)],
+        min_metric_score=0.5,
+        max_without_score=1.0,
+        min_question_words=2,
+        max_question_words=7,
     )
     assert found == expected
 
@@ -93,6 +115,80 @@ def test_an_over_represented_answer_keeps_the_allowed_number_the_same_each_time(
     assert [reason for _, reason, _ in first] == ["over_represented"] * 5
     assert sorted(value for *_, value in first) == [4.0, 5.0, 6.0, 7.0, 8.0]
     assert drops_of(tmp_path, drafts[::-1], verdicts, max_per_answer=3) == first
+
+
+def test_what_is_off_drops_nothing(tmp_path: Path) -> None:
+    bad = verdict(1, grounded=False, consistent=False, language_found="fr")
+    off = {"must_be_grounded": False, "must_be_consistent": None, "must_be_in_language": False}
+    assert drops_of(tmp_path, [draft(1, language="en")], [bad], **off) == []
+
+
+def near_drops(folder: Path, changes: Sequence[dict], pictures: Sequence[tuple | None], **parameters: object) -> list:
+    """Filter drafts s00, s01, … whose questions have these picture hashes, for near duplicates only."""
+    hashes = [dict(zip(("image_hash", "image_chroma"), picture or (None, None), strict=True)) for picture in pictures]
+    drafts = [draft(number, **change) for number, change in enumerate(changes)]
+    verdicts = [verdict(number) for number in range(len(changes))]
+    questions = [question(number, **found) for number, found in enumerate(hashes)]
+    wanted: dict = {"near_duplicate_similarity": 0.6, "near_duplicate_bits": 3} | parameters
+    return drops_of(folder, drafts, verdicts, questions=questions, **wanted)
+
+
+def test_near_the_same_question_about_near_the_same_picture_is_dropped(tmp_path: Path) -> None:
+    asked = [{"question": text} for text in ("What is the capital?", "What is the old capital", "Who lives there")]
+    same = (-1, 5)
+    assert near_drops(tmp_path, asked, [same, same, same]) == [("s01", "near_duplicate", 0.8)]
+    assert near_drops(tmp_path, asked, [same, (-1 ^ 0b11, 4), same]) == [("s01", "near_duplicate", 0.8)]
+    assert near_drops(tmp_path, asked, [same, (-1 ^ 0b111, 4), same]) == []
+    assert near_drops(tmp_path, asked, [same, same, same], near_duplicate_similarity=0.81) == []
+    assert near_drops(tmp_path, asked, [same, same, same], near_duplicate_bits=None) == []
+
+
+def test_a_dropped_draft_makes_no_near_duplicate_and_characters_stand_for_words(tmp_path: Path) -> None:
+    asked: list[dict] = [{"question": f"这个国家使用什么货币{end}"} for end in ("", "？", "呢", "")]
+    asked[0] |= {"truncated": True}
+    found = near_drops(tmp_path, asked, [(1, 1)] * 4)
+    assert found == [("s00", "truncated", 3.0), ("s02", "near_duplicate", 10 / 11), ("s03", "near_duplicate", 1.0)]
+
+
+def test_without_a_picture_the_item_says_what_a_question_is_about(tmp_path: Path) -> None:
+    asked = [{"question": "Where is it?", "image_id": None, "item_ids": items} for items in (["a"], ["b"], ["a", "b"])]
+    found = near_drops(tmp_path, [*asked, asked[0] | {"item_ids": None}], [None] * 4)
+    assert found == [("s02", "near_duplicate", 1.0)]
+
+
+def test_a_picture_of_a_benchmark_contaminates_what_shows_nearly_the_same(tmp_path: Path) -> None:
+    hashes = [{"image_hash": 7, "image_chroma": -9}, {"image_hash": 7 ^ 0b11, "image_chroma": -9 ^ 1}, {}]
+    questions = [question(number, **found) for number, found in enumerate(hashes)]
+    drafts = [draft(0), draft(1), draft(2, image_id="seen")]
+    options = {"questions": questions, "contaminated_bits": 3}
+    benchmark = [question(50, **hashes[0]), question(50, image_id="seen")]
+    verdicts = [verdict(number) for number in range(3)]
+    assert drops_of(tmp_path, drafts, verdicts, benchmark=benchmark, **options) == [
+        ("s00", "contaminated_image", 0.0),
+        ("s01", "contaminated_image", 3.0),
+        ("s02", "contaminated_image", 0.0),
+    ]
+    assert drops_of(tmp_path, drafts, verdicts, **options) == []
+
+
+def test_a_question_of_a_benchmark_contaminates_what_says_much_of_it(tmp_path: Path) -> None:
+    asked = ["In which YEAR was this bridge built, please?", "Who built it?", "这座桥是哪一年建成的", "In which year?"]
+    drafts = [draft(number, question=text) for number, text in enumerate(asked)]
+    benchmark = [question(9, question=text) for text in ("In which year was this bridge built", "这座桥是哪一年修的")]
+    verdicts = [verdict(number) for number in range(4)]
+    options = {"contaminated_ngram": 4, "contaminated_share": 0.5}
+    assert drops_of(tmp_path, drafts, verdicts, benchmark=benchmark, **options) == [
+        ("s00", "contaminated_question", 0.8),
+        ("s02", "contaminated_question", 4 / 7),
+    ]
+
+
+def test_an_over_represented_item_keeps_the_allowed_number(tmp_path: Path) -> None:
+    questions = [question(number, gold_item_id="gold" if number < 3 else None) for number in range(6)]
+    drafts = [draft(number, item_ids=["gold" if number == 3 else "other"]) for number in range(5)]
+    found = drops_of(tmp_path, drafts, [verdict(number) for number in range(5)], questions=questions, max_per_item=2)
+    assert {reason for _, reason, _ in found} == {"over_represented_source"}
+    assert sorted(value for *_, value in found) == [3.0, 4.0] and "s04" not in {name for name, *_ in found}
 
 
 def test_missing_and_unused_parameters_are_errors(tmp_path: Path) -> None:

@@ -3,4 +3,4 @@
 SELECT sample_id, 'ungrounded' AS reason, 0::DOUBLE AS value
 FROM draft
 JOIN verdict USING (sample_id)
-WHERE NOT grounded
+WHERE $must_be_grounded AND NOT grounded

@@ -1,0 +1,58 @@
+"""Other thresholds give another funnel, without a row being written; the ledger adds up what samples cost."""
+
+from __future__ import annotations
+
+import pytest
+from duckdb import DuckDBPyConnection
+from small_world import RUN_ID, SmallWorld
+
+from warehouse.__main__ import main
+from warehouse.filtering import funnel
+from warehouse.refiltering import filtered_artefacts, funnel_with
+from warehouse.sql import rows
+
+
+def test_the_same_thresholds_give_the_same_funnel(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    (artefact,) = filtered_artefacts(con, RUN_ID)
+    assert artefact == world.fingerprints["filter"]
+    before = funnel(con, world.fingerprints["synthesise"], artefact)
+    assert funnel_with(con, artefact, {}) == before
+    assert funnel(con, world.fingerprints["synthesise"], artefact) == before
+
+
+def test_another_threshold_changes_what_would_be_kept(con: DuckDBPyConnection, world: SmallWorld) -> None:
+    artefact = world.fingerprints["filter"]
+    strict, loose = (
+        funnel_with(con, artefact, change) for change in ({"max_per_answer": 1}, {"max_without_score": None})
+    )
+    assert strict.kept < funnel_with(con, artefact, {}).kept < loose.kept
+    assert all(found.drafts == found.kept + sum(line.first for line in found.reasons) for found in (strict, loose))
+    with pytest.raises(ValueError, match="no filter uses max_words"):
+        funnel_with(con, artefact, {"max_words": 3})
+
+
+def test_the_ledger_adds_up(con: DuckDBPyConnection) -> None:
+    *parts, whole = rows(con, "ledger", {"run_id": RUN_ID})
+    assert {(row["mode"], row["language"]) for row in parts} == {("answer", "en"), ("answer", "ar")}
+    assert (whole["mode"], whole["language"]) == (None, None)
+    for name in ("num_drafts", "num_failed", "num_kept", "prompt_tokens", "answer_tokens"):
+        assert whole[name] == sum(row[name] for row in parts)
+    [(drafts, kept)] = con.execute("SELECT (SELECT count(*) FROM draft), (SELECT count(*) FROM sample)").fetchall()
+    assert (whole["num_drafts"], whole["num_kept"], whole["num_failed"]) == (drafts, kept, 0)
+    assert whole["tokens_a_sample"] == pytest.approx((612 + 4) * drafts / kept)
+
+
+def test_the_command_line_filters_again_and_shows_the_ledger(
+    world: SmallWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = ["--database", str(world.database)]
+    assert main(["filter", "--set", "max_answer_words=1", *database]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "max_answer_words = 1; nothing is written" in first
+    counts = {line.split()[0]: int(line.split()[1]) for line in lines if line.strip().split()[0] not in ("first",)}
+    assert counts.pop("drafts") == sum(counts.values())
+    assert counts["empty_or_long"] > 0
+    assert main(["filter", "--set", "max_words=1", *database]) == 2
+    assert "no filter uses max_words" in capsys.readouterr().err
+    assert main(["ledger", *database]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["all", "all", "49"]

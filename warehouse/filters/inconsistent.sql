@@ -1,0 +1,6 @@
+-- Answered twice with the same items, the model gave two different answers.
+-- Value: always 0.
+SELECT sample_id, 'inconsistent' AS reason, 0::DOUBLE AS value
+FROM draft
+JOIN verdict USING (sample_id)
+WHERE $must_be_consistent AND NOT consistent

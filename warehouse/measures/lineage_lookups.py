@@ -1,0 +1,135 @@
+"""How long it takes to ask a large warehouse where a row comes from and where it went.
+
+Owns the warehouse that is asked (of the rows of million_rows) and which ids; the answers come from warehouse.lineage.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from duckdb import DuckDBPyConnection
+
+from warehouse.connection import open_warehouse
+from warehouse.content import file_sha256
+from warehouse.filtering import kept_samples, run_filters
+from warehouse.lineage import downward, kind_of, trace_draft, trace_item, trace_prediction, upward
+from warehouse.measures.million_rows import Rows, all_filters, make_rows
+from warehouse.records import register_artefact
+
+NUM_ASKED = 20
+LIMIT = 20  # rows of each kind, as the command line prints
+MADE_FROM = {
+    "knowledge": (),
+    "questions": ("knowledge",),
+    "retrieval": ("knowledge", "questions"),
+    "drafts": ("knowledge", "questions", "retrieval"),
+    "verdicts": ("drafts", "questions"),
+    "samples": ("drafts", "verdicts", "questions"),
+    "encoder": ("samples", "knowledge"),
+    "bank": ("encoder", "knowledge"),
+    "benchmark": (),
+    "predictions": ("bank", "encoder", "benchmark"),
+}
+
+
+def make_warehouse(folder: Path, num_drafts: int) -> tuple[Path, float]:
+    """Make a warehouse of one large run below `folder`; return its file and the seconds that its loading took."""
+    rows = make_rows(folder, num_drafts, traced=True)
+    drops = run_filters(**rows.sources(), parameters=all_filters(num_drafts))
+    kept = kept_samples(drafts=rows.shards["draft"], drops=drops)
+    shards = _stages(rows, _written(folder / "sample.parquet", kept), _written(folder / "drop.parquet", drops))
+    database, seconds = folder / "warehouse.duckdb", 0.0
+    for stage, inputs in MADE_FROM.items():
+        record = _record(stage, inputs, shards.get(stage, {}))
+        started = time.perf_counter()
+        with open_warehouse(database) as con:
+            register_artefact(con, record, table=None, folder=folder)
+        seconds += time.perf_counter() - started
+    return database, seconds
+
+
+def lookup_milliseconds(database: Path) -> dict[str, float]:
+    """Return the median time of a lookup (milliseconds) by kind; each is asked of ids spread over the warehouse."""
+    asked: dict[str, tuple[Callable[..., object], str]] = {
+        "draft": (trace_draft, "SELECT sample_id FROM draft"),
+        "item": (trace_item, "SELECT item_id FROM knowledge_item"),
+        "prediction": (trace_prediction, "SELECT prediction_id FROM prediction"),
+        "kind": (_kind_only, "SELECT sample_id FROM draft"),
+        "artefact up": (_without_limit(upward), "SELECT 'predictions'"),
+        "artefact down": (_without_limit(downward), "SELECT 'knowledge'"),
+    }
+    with open_warehouse(database, read_only=True) as con:
+        return {kind: _median(con, lookup, ids) for kind, (lookup, ids) in asked.items()}
+
+
+def _median(con: DuckDBPyConnection, lookup: Callable[..., object], ids: str) -> float:
+    chosen = con.execute(f"SELECT * FROM ({ids}) AS ids (id) ORDER BY md5(id) LIMIT {NUM_ASKED}").fetchall()
+    times = []
+    for (identifier,) in chosen:
+        started = time.perf_counter()
+        lookup(con, identifier, limit=LIMIT)
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def _kind_only(con: DuckDBPyConnection, identifier: str, *, limit: int) -> str:
+    return kind_of(con, identifier)
+
+
+def _without_limit(walk: Callable[..., object]) -> Callable[..., object]:
+    return lambda con, identifier, limit: walk(con, identifier)
+
+
+def _written(path: Path, table: pa.Table) -> Path:
+    pq.write_table(table, path)
+    return path
+
+
+def _stages(rows: Rows, sample: Path, drop: Path) -> dict[str, dict[str, Sequence[Path]]]:
+    """Say which shards each stage has, by the table that takes them."""
+    held = rows.shards
+    return {
+        "knowledge": {"knowledge_item": held["item"]},
+        "questions": {"question": held["question"]},
+        "retrieval": {"retrieval": held["retrieval"]},
+        "drafts": {"draft": held["draft"]},
+        "verdicts": {"verdict": held["verdict"]},
+        "samples": {"sample": [sample], "drop": [drop]},
+        "bank": {"bank_entry": held["bank_entry"]},
+        "benchmark": {"question": held["benchmark"]},
+        "predictions": {"prediction": held["prediction"]},
+    }
+
+
+def _record(stage: str, inputs: Sequence[str], shards: Mapping[str, Sequence[Path]]) -> dict:
+    listed = [
+        {
+            "file": path.name,
+            "sha256": file_sha256(path),
+            "bytes": path.stat().st_size,
+            "rows": pq.read_metadata(path).num_rows,
+            "table": table,
+        }
+        for table, paths in shards.items()
+        for path in paths
+    ]
+    return {
+        "fingerprint": stage,
+        "stage": stage,
+        "version": "1",
+        "recipe": {},
+        "inputs": {name.removesuffix("s"): name for name in inputs},
+        "num_rows": sum(shard["rows"] for shard in listed),
+        "num_bytes": sum(shard["bytes"] for shard in listed),
+        "shards": listed,
+        "content_sha256": stage,
+        "seconds": None,
+        "measured": {},
+        "commit": None,
+        "created": None,
+    }

@@ -1,0 +1,17 @@
+-- A verdict on each draft of `plan` but 4 %.
+SELECT
+    '' AS artefact,
+    identifier('sample', number) AS sample_id,
+    'infoseek' AS judge,
+    (chance(number, 'wrong') >= 0.04)::DOUBLE AS metric_score,
+    'I do not know' AS answer_without_items,
+    (chance(number, 'needed') < 0.04)::DOUBLE AS without_score,
+    chance(number, 'grounded') >= 0.04 AS grounded,
+    answer AS second_answer,
+    chance(number, 'consistent') >= 0.04 AS consistent,
+    if(chance(number, 'language') < 0.04, 'tr', language) AS language_found,
+    900 AS prompt_tokens,
+    8 AS answer_tokens,
+    0.5 AS seconds
+FROM plan
+WHERE chance(number, 'unjudged') >= 0.04

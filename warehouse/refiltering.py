@@ -1,0 +1,51 @@
+"""Say what other thresholds would keep: a run's drafts filtered again, with nothing generated and nothing written.
+
+Owns how a filtering is found in the warehouse and repeated. Filters and funnel are those of warehouse.filtering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.filtering import Funnel, funnel, run_filters
+from warehouse.records import find_artefact
+from warehouse.sql import rows
+
+_INSTEAD = "filtered again"
+
+
+def filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
+    """Return the artefacts of a run that hold samples and drops; ValueError when it has none."""
+    found = rows(con, "run_tables", {"run_id": run_id})
+    drops = [row["fingerprint"] for row in found if row["holds"] == "drop"]
+    if not drops:
+        raise ValueError(f"the run {run_id} has no filtered drafts")
+    return drops
+
+
+def funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, object]) -> Funnel:
+    """Filter the drafts that `artefact` was filtered from once more, with `changes` to its parameters, and count.
+
+    Reads the rows in the warehouse. ValueError for a parameter that no filter has, or that the artefact's recipe
+    does not have (an older version made it) and `changes` does not give.
+    """
+    record = find_artefact(con, artefact)
+    if record is None:
+        raise ValueError(f"no artefact {artefact} is registered")
+    inputs: Mapping[str, str] = record["inputs"]
+    sources = {name: _in_role(inputs, name) for name in ("drafts", "verdicts", "questions", "benchmarks")}
+    drops = run_filters(con, **sources, parameters=(record["recipe"] or {}) | dict(changes))
+    con.register("drops_instead", drops)
+    try:
+        con.execute(f"CREATE TEMP VIEW drop AS SELECT '{_INSTEAD}' AS artefact, * FROM drops_instead")
+        return funnel(con, sources["drafts"], _INSTEAD)
+    finally:
+        con.execute("DROP VIEW IF EXISTS temp.drop")
+        con.unregister("drops_instead")
+
+
+def _in_role(inputs: Mapping[str, str], name: str) -> Sequence[str]:
+    """Return the inputs in a role: `drafts`, or `benchmark 1`, `benchmark 2` and so on."""
+    return [fingerprint for role, fingerprint in inputs.items() if role.startswith(name.removesuffix("s"))]
