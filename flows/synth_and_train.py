@@ -32,7 +32,7 @@ def synth_and_train(
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
     """
-    with open_run("synth-and-train", recipe_named(recipe, limit=limit, seed=seed)) as run:
+    with open_run("synth-and-train", recipe_named(recipe, limit=limit, seed=seed), needs_generator=True) as run:
         start_encoder = find_start(run, start)
         knowledge = ingest_knowledge(run)
         index = build_index(run, knowledge)

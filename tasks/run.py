@@ -12,6 +12,7 @@ from comem_core.knowledge.items import content_id
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
+from tasks.served import served_model
 from tasks.store import Reference
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
@@ -33,14 +34,17 @@ class Run(RunRef):
 
 
 @contextlib.contextmanager
-def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True) -> Iterator[Run]:
+def open_run(flow: str, recipe: Recipe, *, needs_backbone: bool = True, needs_generator: bool = False) -> Iterator[Run]:
     """Check what the run needs, record that it runs, start Ray; at the end record how it went and stop Ray.
 
     Raises:
-        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed).
+        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
+            recipe's data are written by a served model whose address is not given.
     """
     context = Context.from_environment()
     context.check()
+    if needs_generator:
+        served_model(recipe.synthesis, context)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(run_id=run_id, recipe_name=recipe.name, context=context, recipe=recipe, backbone=backbone)
