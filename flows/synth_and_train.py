@@ -40,7 +40,7 @@ def synth_and_train(
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
     """
     whole = recipe_named(recipe, limit=limit, seed=seed)
-    with open_run("synth-and-train", whole, plan=plan, max_hours=max_hours) as run:
+    with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
         knowledge = ingest_knowledge(run)
         index = build_index(run, knowledge)

@@ -6,7 +6,7 @@ Nothing of it ever enters a fingerprint: the same recipe on a laptop and on a cl
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,14 @@ class Context:
     """Samples that one forward pass takes on one device."""
     rows_per_shard: int = 64
     """Rows that a worker finishes before it writes them down; a continued artefact keeps what it began with."""
+    served_url: str | None = None
+    """Where a served model answers, up to `/v1`; needed by recipes that name one."""
+    served_key: str | None = field(default=None, repr=False)
+    """What it asks for as a key; a server of one's own often asks for none."""
+    served_concurrency: int = 8
+    """Requests that one worker has under way at a time."""
+    served_timeout_seconds: float = 120.0
+    """How long one request may take before it is tried again."""
     lock_wait_seconds: float = 6 * 3600
     """How long a run waits for another run that makes the same artefact."""
     min_free_disk_mb: int = 500
@@ -52,10 +60,10 @@ class Context:
         settings: dict[str, object] = {"root": root, "store": root / "store", "warehouse": root / "warehouse.duckdb"}
         settings["ray_address"] = environ.get("RAY_ADDRESS") or None
         settings["num_actors"] = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
-        for field in fields(cls):
-            text = environ.get(f"COMEM_{field.name.upper()}")
-            if text and field.name not in ("root", "ray_address"):
-                settings[field.name] = _read(field.name, text)
+        for each in fields(cls):
+            text = environ.get(f"COMEM_{each.name.upper()}")
+            if text and each.name not in ("root", "ray_address"):
+                settings[each.name] = _read(each.name, text)
         context = cls(**settings)  # pyright: ignore[reportArgumentType]
         if context.device == "cuda" and "COMEM_GPUS_PER_ACTOR" not in environ:
             raise ValueError(
@@ -78,7 +86,7 @@ class Context:
             raise ValueError("this run cannot start:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
     def _count_faults(self) -> list[str]:
-        positive = ("num_actors", "train_workers", "batch_size", "rows_per_shard")
+        positive = ("num_actors", "train_workers", "batch_size", "rows_per_shard", "served_concurrency")
         faults = [
             f"COMEM_{name.upper()} is {getattr(self, name)}; expected 1 or more"
             for name in positive
@@ -121,12 +129,12 @@ class RunRef:
 
 
 def _read(name: str, text: str) -> object:
-    kind = {"store": Path, "warehouse": Path, "device": str}.get(name)
+    kind = {"store": Path, "warehouse": Path, "device": str, "served_url": str, "served_key": str}.get(name)
     if kind is Path:
         return Path(text).absolute()
     if kind is str:
         return text
-    default = next(field.default for field in fields(Context) if field.name == name)
+    default = next(each.default for each in fields(Context) if each.name == name)
     number = float if isinstance(default, float) or name in ("cpus_per_actor", "gpus_per_actor") else int
     try:
         return number(text)

@@ -1,4 +1,4 @@
-"""What workers hold: the reader, and the encoder on it. Loaded once a worker, when its first shard comes."""
+"""What workers hold: the reader, what writes the data, and the encoder. Loaded once a worker, at its first shard."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,9 @@ from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes.recipe import BackboneRecipe
+from comem_core.synthesis.generator import Generator
 from tasks.run import Run
+from tasks.served import served_model, served_name
 from tasks.store import Reference
 
 
@@ -17,6 +19,22 @@ from tasks.store import Reference
 def reader(run: Run) -> Backbone:
     """The run's backbone, as this worker's only model."""
     return load_for(run.recipe.backbone, device=run.context.device)
+
+
+def generator(run: Run) -> Generator:
+    """What writes questions and drafts: the backbone itself, or the served model that the recipe names."""
+    return served_model(run.recipe.synthesis, run.context) or reader(run)
+
+
+def generator_name(run: Run) -> str:
+    """The name that drafts are recorded with."""
+    recipe = run.recipe
+    return recipe.backbone.name if served_name(recipe.synthesis) is None else recipe.synthesis.generator
+
+
+def inputs_of_generator(run: Run) -> dict[str, Reference]:
+    """What generated rows are made from besides their prompts: the backbone, unless a served model writes them."""
+    return {} if served_name(run.recipe.synthesis) else {"backbone": run.backbone}
 
 
 @lru_cache(maxsize=1)

@@ -1,24 +1,44 @@
-"""Questions: the benchmark's training split, what the VLM asks itself, and the benchmark's own."""
+"""Questions: seeds with gold answers, what the VLM asks itself, and the benchmark's own."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial as bind
 from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.knowledge.items import KnowledgeItem, content_id
-from comem_core.synthesis.generation import ask_about
+from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.recipes.recipe import SynthesisRecipe
+from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
-from tasks.models import reader
+from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
+from tasks.ledger import measure_cost
+from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
-from tasks.rows import question_table, read_items
-from tasks.run import Run
+from tasks.rows import question_table, read_columns, read_items
+from tasks.run import ASKED_BY, Run
+from tasks.served import check_served
 from tasks.shards import Work, make_shards
-from tasks.stage import run_stage, stage_task
+from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
+from warehouse.schemas import check_rows
+
+# What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
+FAULTY = "faulty.jsonl"
+WRITTEN_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
+    + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
+    + [("truncated", pa.bool_()), ("seconds", pa.float64())]
+)
+# What a picture counts beside the characters of a prompt when prompts are ordered by length.
+CHARACTERS_OF_A_PICTURE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +52,29 @@ class Collecting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posing:
-    """Which seeds, how many items the VLM asks about, and in which words it is told to."""
+class Asking:
+    """About how many items, in how many kinds, beside which seeds and which benchmark; who is asked, in which words."""
 
+    num_items: int
+    num_kinds: int | None
+    seeds: tuple[str, ...]
+    num_seeds: tuple[int, ...]
     benchmark: str
     revision: str
-    num_seed_questions: int
-    num_asked_items: int
+    generator: str
     prompts_sha256: str
     max_new_tokens: int
+    temperature: float
+    seed: int
     visual_tokens: VisualTokens | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posing:
+    """Which seeds, by what their sources hold; what the VLM asked is an input."""
+
+    seeds: tuple[str, ...]
+    num_seeds: tuple[int, ...]
 
 
 @stage_task(name="collect-benchmark")
@@ -65,63 +98,156 @@ def collect_benchmark(run: Run) -> Reference:
 
 @stage_task(name="pose-questions")
 def pose_questions(run: Run, knowledge: Reference) -> Reference:
-    """Take seed questions from the benchmark's training split, and let the VLM ask about items that none is about.
+    """Take seed questions, evenly from the recipe's sources, and let the VLM ask about items that none is about.
 
     What the benchmark asks for is left out: its entities, and its facts about known entities.
     """
+    seeds = Seeds.of(run.recipe.synthesis)
+    asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
+    part = Posing(seeds=seeds.content(), num_seeds=seeds.shares)
+
+    def make(artefact: Partial) -> None:
+        if not sum(seeds.shares) and not (asked and asked.num_rows):
+            raise ValueError(
+                "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
+            )
+        artefact.write_shard("part-seeds", question_table(seeds.questions()))
+        if faults := seeds.faults():
+            artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
+            counts = Counter(str(fault["reason"]) for fault in faults)
+            artefact.measure("faulty_seeds", counts)
+            stage_logger().warning("%d rows gave no seed question: %s", len(faults), dict(counts))
+        if asked:
+            _questions_of(artefact, asked, read_items(knowledge))
+
+    inputs = {"knowledge": knowledge} | ({"asked": asked} if asked else {})
+    expected = sum(seeds.shares) + (asked.num_rows if asked else 0)
+    return run_stage(run, "questions", part, inputs, make, table="question", version="2", expects=expected)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seed questions of a recipe: its sources, and how many each gives."""
+
+    sources: tuple[SeedSource, ...]
+    shares: tuple[int, ...]
+
+    @classmethod
+    def of(cls, recipe: SynthesisRecipe) -> "Seeds":
+        sources = tuple(source_named(spec) for spec in recipe.seeds)
+        counts = [source.count(recipe.num_seed_questions) for source in sources]
+        return cls(sources, tuple(share_of_each(counts, recipe.num_seed_questions)))
+
+    def content(self) -> tuple[str, ...]:
+        return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
+
+    def questions(self) -> list[Question]:
+        pairs = zip(self.sources, self.shares, strict=True)
+        return [question for source, num in pairs for question in source.questions(num)]
+
+    def faults(self) -> list[dict[str, object]]:
+        return [asdict(fault) for source in self.sources for fault in source.faults()]
+
+
+def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
+    """Pairs of (item, kind): items with a picture and without a seed, in an order that a hash decides, and of the kinds
+    that there are in the item's language as many as the recipe says."""
     recipe = run.recipe.synthesis
-    assert recipe.seeds is not None
-    benchmark = benchmark_named(recipe.seeds)
-    part = Posing(
+    prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
+    held_out, held_out_facts = benchmark.held_out()
+    rows = read_columns(knowledge, "item_id", "image_id", "language", "entity_id")
+    free = [
+        row
+        for row in rows
+        if row["image_id"] is not None and row["item_id"] not in asked_about and row["entity_id"] not in held_out
+    ]
+    chosen = sorted(free, key=lambda row: content_id("asked", row["item_id"]))[: recipe.num_asked_items]
+    return [
+        (row["item_id"], kind)
+        for row in chosen
+        for kind in _kinds(prompts.kinds(row["language"]), row["item_id"], recipe.num_kinds)
+        if (row["entity_id"], kind) not in held_out_facts
+    ]
+
+
+def _kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequence[str]:
+    return kinds if num is None else sorted(kinds, key=lambda kind: content_id("kind", item_id, kind))[:num]
+
+
+def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
+    """Let the VLM write about items: what it wrote, one row a request, in an artefact of its own."""
+    recipe, benchmark = run.recipe.synthesis, benchmark_named(run.recipe.evaluation.benchmark)
+    part = Asking(
+        num_items=recipe.num_asked_items,
+        num_kinds=recipe.num_kinds,
+        seeds=seeds.content(),
+        num_seeds=seeds.shares,
         benchmark=benchmark.name,
         revision=benchmark.revision(),
-        num_seed_questions=recipe.num_seed_questions,
-        num_asked_items=recipe.num_asked_items,
+        generator=recipe.generator,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
+        temperature=recipe.ask_temperature,
+        seed=recipe.seed,
         visual_tokens=run.recipe.training.encoder.item_visual_tokens,
     )
 
     def make(artefact: Partial) -> None:
-        seeds = list(islice(benchmark.seeds(), recipe.num_seed_questions))
-        artefact.write_shard("part-seeds", question_table(seeds))
-        units = _requests(run, knowledge, asked_about={seed.gold_item_id for seed in seeds})
-        make_shards("pose-questions", run.context, artefact, units, bind(_asker, run, knowledge))
+        requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.questions()})
+        if not requests:
+            artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
+            return
+        check_served(recipe, run.context)
+        lengths = {row["item_id"]: len(row["text"]) for row in read_columns(knowledge, "item_id", "text")}
+        make_shards(
+            "ask-questions",
+            run.context,
+            artefact,
+            requests,
+            bind(_asker, run, knowledge),
+            length=lambda request: lengths[request[0]],
+            until=run.until(ASKED_BY),
+        )
+        measure_cost(artefact)
 
-    inputs = {"backbone": run.backbone, "knowledge": knowledge}
-    return run_stage(run, "questions", part, inputs, make, table="question", version="1")
-
-
-def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
-    """Pairs of (item, kind): items without a seed, in an order that a hash decides, in every kind there is."""
-    recipe = run.recipe.synthesis
-    prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
-    held_out, held_out_facts = benchmark.held_out()
-    free = [
-        item
-        for item in read_items(knowledge).values()
-        if item.item_id not in asked_about and item.entity_id not in held_out
-    ]
-    chosen = sorted(free, key=lambda item: content_id("asked", item.item_id))[: recipe.num_asked_items]
-    return [
-        (item.item_id, kind)
-        for item in chosen
-        for kind in prompts.kinds(item.language)
-        if (item.entity_id, kind) not in held_out_facts
-    ]
+    inputs = inputs_of_generator(run) | {"knowledge": knowledge}
+    expected = recipe.num_asked_items * (recipe.num_kinds or 1)
+    return run_stage(run, "asked", part, inputs, make, version="1", expects=expected)
 
 
 def _asker(run: Run, knowledge: Reference) -> Work:
-    backbone, items = reader(run), read_items(knowledge)
+    writer, items = generator(run), read_items(knowledge)
     recipe = run.recipe.synthesis
     options = {
         "max_new_tokens": recipe.max_new_tokens,
+        "decoding": Decoding(temperature=recipe.ask_temperature, seed=recipe.seed),
         "visual_tokens": run.recipe.training.encoder.item_visual_tokens,
     }
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
         requests: list[tuple[KnowledgeItem, str]] = [(items[item_id], kind) for item_id, kind in batch]
-        asked = ask_about(backbone, requests, prompt_set(recipe.prompts), **options) if requests else []
-        return question_table(asked)
+        written = ask_about(writer, requests, prompt_set(recipe.prompts), **options)
+        return pa.Table.from_pylist([asdict(each) for each in written], schema=WRITTEN_SCHEMA)
 
     return work
+
+
+def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, KnowledgeItem]) -> None:
+    """Write the questions among what was written, shard by shard, and list the rest."""
+    faulty: list[Written] = []
+    for path in sorted(Path(asked.uri).glob("part-*.parquet")):
+        written = [Written(**row) for row in pq.read_table(path).to_pylist()]
+        faulty += [each for each in written if each.error]
+        artefact.write_shard(
+            path.stem, question_table(each.as_question(items[each.item_id]) for each in written if not each.error)
+        )
+    with artefact.open_file(FAULTY) as file:
+        file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in faulty), encoding="utf-8")
+    artefact.measure("asked_in_vain", Counter(each.error for each in faulty))
+
+
+def read_faulty(questions: Reference) -> list[Written]:
+    """What the VLM wrote and is no question."""
+    path = Path(questions.uri) / FAULTY
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Written(**json.loads(line)) for line in lines]

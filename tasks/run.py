@@ -18,6 +18,7 @@ from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
+from tasks.served import served_model
 from tasks.store import Reference
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
@@ -26,6 +27,9 @@ from warehouse.records import finish_run, record_run
 # What every worker that holds a model needs; importing it takes seconds, so it starts with the run.
 MODEL_MODULES = ("tasks.models",)
 
+
+# Of the time allowed: when asking ends, and when drafting does; the rest is for judging.
+ASKED_BY, DRAFTED_BY = 0.3, 0.65
 
 NO_BACKBONE = Reference(stage="backbone", fingerprint="", uri="", num_rows=0)
 
@@ -53,6 +57,7 @@ def open_run(
     recipe: Recipe,
     *,
     needs_backbone: bool = True,
+    needs_generator: bool = False,
     plan: bool = False,
     max_hours: float | None = None,
 ) -> Iterator[Run]:
@@ -61,10 +66,13 @@ def open_run(
     With `plan` the stages of the block make nothing, and what each would do is shown at the end.
 
     Raises:
-        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed).
+        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
+            recipe's data are written by a served model whose address is not given.
     """
     context = Context.from_environment()
     context.check()
+    if needs_generator:
+        served_model(recipe.synthesis, context)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(

@@ -220,6 +220,7 @@ class Store:
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
         final = self.path(record["stage"], record["fingerprint"])
         record = {**record, "shards": shards, "uri": str(final)}
+        # Its own rows, not those that a shard lists for another table, such as faults.
         record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
         record["num_bytes"] = sum(shard["bytes"] for shard in shards)
         record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()

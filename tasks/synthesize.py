@@ -8,18 +8,22 @@ from typing import Any
 import pyarrow as pa
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.knowledge.items import Question
-from comem_core.synthesis.generation import Asked, answers_again, draft_answers
+from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
 from comem_core.synthesis.judging import judge
-from comem_core.synthesis.prompts import prompt_set
-from tasks.models import reader
+from comem_core.synthesis.prompts import MAX_CHARACTERS, prompt_set
+from tasks.ledger import measure_cost
+from tasks.models import generator, generator_name, inputs_of_generator
 from tasks.partial import Partial
-from tasks.rows import read_items, read_questions, read_rows
-from tasks.run import Run
+from tasks.questions import CHARACTERS_OF_A_PICTURE, read_faulty
+from tasks.rows import read_columns, read_items, read_questions, read_rows
+from tasks.run import DRAFTED_BY, Run
+from tasks.served import check_served
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import blank_row, check_rows
+
+QUESTION = ("question_id", "question")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,7 @@ class Drafting:
     """What decides a draft besides its question and items."""
 
     k: int
+    generator: str
     prompts_sha256: str
     max_new_tokens: int
     visual_tokens: VisualTokens | None
@@ -58,11 +63,24 @@ class Posed:
             for question in read_questions(self.questions)
         }
 
+    def lengths(self, *, k: int) -> dict[str, int]:
+        """About how long each question's prompt is, in characters, by question id; reads no picture."""
+        items = {
+            row["item_id"]: min(len(row["text"]), MAX_CHARACTERS) + CHARACTERS_OF_A_PICTURE * bool(row["image_id"])
+            for row in read_columns(self.knowledge, "item_id", "text", "image_id")
+        }
+        asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
+        return {
+            row["question_id"]: asked[row["question_id"]] + sum(items[item_id] for item_id in row["item_ids"][:k])
+            for row in read_columns(self.retrieved, "question_id", "item_ids")
+        }
+
 
 def _drafting(run: Run) -> Drafting:
     recipe = run.recipe.synthesis
     return Drafting(
         k=recipe.k,
+        generator=recipe.generator,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         visual_tokens=run.recipe.training.encoder.query_visual_tokens,
@@ -76,21 +94,34 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
-        units = [question.question_id for question in read_questions(questions)]
-        make_shards("synthesize-qa", run.context, artefact, units, bind(_drafter, run, posed))
+        check_served(run.recipe.synthesis, run.context)
+        units = [row["question_id"] for row in read_columns(questions, "question_id")]
+        length = posed.lengths(k=run.recipe.synthesis.k).__getitem__
+        _write_faulty(run, artefact, knowledge, questions)
+        work, until = bind(_drafter, run, posed), run.until(DRAFTED_BY)
+        make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
+        measure_cost(artefact)
 
-    inputs = {"backbone": run.backbone} | posed.inputs
-    return run_stage(
-        run, "drafts", _drafting(run), inputs, make, table="draft", version="1", expects=questions.num_rows
-    )
+    inputs, expected = inputs_of_generator(run) | posed.inputs, questions.num_rows
+    return run_stage(run, "drafts", _drafting(run), inputs, make, table="draft", version="2", expects=expected)
+
+
+def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: Reference) -> None:
+    """Add what the VLM wrote in place of questions as drafts with an error: each request is in the funnel once."""
+    faulty = read_faulty(questions)
+    if not faulty:
+        return
+    items, name, seed = read_items(knowledge), generator_name(run), run.recipe.synthesis.seed
+    rows = [faulty_draft(written, items[written.item_id], seed=seed, model=name) for written in faulty]
+    artefact.write_shard("part-faulty", check_rows("draft", rows))
 
 
 def _drafter(run: Run, posed: Posed) -> Work:
-    backbone, asked, options = reader(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[str]) -> pa.Table:
         chosen = [asked[question_id] for question_id in batch]
-        rows = draft_answers(backbone, chosen, **options, seed=run.recipe.synthesis.seed) if chosen else []
+        rows = draft_answers(writer, chosen, **options, seed=run.recipe.synthesis.seed) if chosen else []
         return check_rows("draft", rows)
 
     return work
@@ -104,30 +135,45 @@ def judge_qa(
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
-        units = [(row["sample_id"], row["question_id"], row["answer"]) for row in read_rows(drafts)]
-        make_shards("judge-qa", run.context, artefact, units, bind(_judge, run, posed))
+        check_served(run.recipe.synthesis, run.context)
+        rows = read_columns(drafts, "sample_id", "question_id", "answer", "error")
+        units = [(row["sample_id"], row["question_id"], row["answer"]) for row in rows if row["error"] is None]
+        lengths = posed.lengths(k=run.recipe.synthesis.k)
+        work = bind(_judge, run, posed)
+        until = run.until(1.0)
+        make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
+        measure_cost(artefact)
 
-    inputs = {"backbone": run.backbone, "drafts": drafts} | posed.inputs
-    return run_stage(
-        run, "verdicts", _drafting(run), inputs, make, table="verdict", version="1", expects=drafts.num_rows
-    )
+    inputs, expected = inputs_of_generator(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
+    return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="2", expects=expected)
 
 
 def _judge(run: Run, posed: Posed) -> Work:
-    backbone, asked, options = reader(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
         chosen = [asked[question_id] for _, question_id, _ in batch]
-        again = answers_again(backbone, chosen, **options) if chosen else []
-        rows: list[dict[str, Any]] = []
-        for (sample_id, _, answer), each, (without, second) in zip(batch, chosen, again, strict=True):
-            question: Question = each.question
-            texts = [item.text for item in each.items]
-            verdict = judge(answer, question, item_texts=texts, answer_without_items=without, second_answer=second)
-            rows.append(blank_row("verdict") | {"sample_id": sample_id} | verdict)
+        again = answers_again(writer, chosen, **options) if chosen else []
+        rows = [
+            _verdict(sample_id, answer, each, other)
+            for (sample_id, _, answer), each, other in zip(batch, chosen, again, strict=True)
+            if other.error is None  # without an answer to compare with there is no verdict: the draft stays unjudged
+        ]
         return check_rows("verdict", rows)
 
     return work
+
+
+def _verdict(sample_id: str, answer: str, asked: Asked, again: Again) -> dict[str, Any]:
+    verdict = judge(
+        answer,
+        asked.question,
+        item_texts=[item.text for item in asked.items],
+        answer_without_items=again.without,
+        second_answer=again.second,
+    )
+    cost = {name: getattr(again, name) for name in ("prompt_tokens", "answer_tokens", "seconds")}
+    return blank_row("verdict") | {"sample_id": sample_id} | verdict | cost
 
 
 def _options(run: Run) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def predict(
     rows = []
     for asking, conversation, generated in zip(askings, conversations, answers, strict=True):
         question = asking.question
-        answer = extract_answer(generated.text)
+        answer = extract_answer(generated.text, method=prompts.extract)
         scored = benchmark_named(question.benchmark or "").score(answer, question)
         rows.append(
             {

@@ -63,14 +63,19 @@ class SynthesisRecipe:
     """Which questions become drafts: `num_seed_questions` seeds, and for items that no seed is about, `num_asked_items`
     of them, questions that the VLM asks itself, one a kind.
 
-    `seeds` is a benchmark's training split, by name, or a file of seed questions (`synthesis.seeds`), or None.
+    `seeds` are benchmarks' training splits, by name, or files of seed questions with their pictures
+    (`synthesis.seeds`); several give the same number each, and none means that all questions are asked.
     `generator` is `backbone`, the reader itself, or `served:<model>`, a model behind an OpenAI-compatible address.
     """
 
-    seeds: str | None = "countries-vqa"
+    seeds: tuple[str, ...] = ("countries-vqa",)
     generator: str = "backbone"
     num_seed_questions: int = 2000
     num_asked_items: int = 60
+    # How many kinds of question are asked about one item, chosen by a hash; None: each that the prompt set has.
+    num_kinds: int | None = None
+    # 0 asks the likeliest question; above it, questions are drawn, each with a seed of its own.
+    ask_temperature: float = 0.0
     # How many of the retrieved items stand in a draft's prompt, and may be trained on.
     k: int = 3
     prompts: str = "short"

@@ -6,11 +6,11 @@ Pure functions of texts; no model runs here. The columns of `verdict` are return
 import unicodedata
 from collections.abc import Sequence
 
-from comem_core.evaluation.metrics import Normalisation, normalise_answer, numbers_in, score_answer
+from comem_core.evaluation.metrics import Normalisation, normalise_answer, numbers_in
+from comem_core.evaluation.official import metric_of
 from comem_core.knowledge.items import Question
 
-BY_METRIC = "infoseek"
-BY_CONSISTENCY = "consistency"
+BY_CONSISTENCY, BY_PROPOSED_ANSWER = "consistency", "proposed_answer"
 
 _WRITTEN_WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
@@ -23,29 +23,38 @@ def judge(
     answer_without_items: str,
     second_answer: str | None = None,
 ) -> dict[str, str | float | bool | None]:
-    """Judge an extracted answer; the result has the columns of `verdict` but `sample_id`.
+    """Judge an extracted answer; the result has the columns of `verdict` that are about texts.
 
-    - `judge`: which rule gave the scores: `infoseek` for a seed question (it has gold answers), `consistency` for one
-      that the VLM asked itself (it has none).
-    - `metric_score`: seed: the official metric, 1.0 or 0.0. Asked: 1.0 when `second_answer`, drawn again with the same
-      items, says the same.
+    - `judge`: which rule gave the scores. For a seed question the name of its benchmark's metric; for one that the VLM
+      asked itself `proposed_answer` where it wrote an answer with it, else `consistency`.
+    - `metric_score`: seed: the official metric, from 0.0 to 1.0. Asked: 1.0 when the answer is the proposed one, or,
+      without one, when `second_answer`, given with the same items in another order, says the same.
+    - `consistent`: asked: whether `second_answer` says the same. Seed: None.
     - `answer_without_items`: what the VLM answers when it is shown no item.
-    - `without_score`: the same score for that answer: 1.0 means that the items were not needed.
+    - `without_score`: the same score for that answer (asked: whether it agrees with the answer): 1.0 means that the
+      items were not needed.
     - `grounded`: the answer stands in the text of one of the items.
 
-    Raises ValueError for an asked question without a second answer.
+    Raises ValueError for an asked question without a second answer, or a seed question of an unknown benchmark.
     """
+    consistent = None
     if question.origin == "seed":
-        metric_score = score_answer(answer, question).correct
-        without_score = score_answer(answer_without_items, question).correct
+        metric = metric_of(question.benchmark)
+        name = metric.name
+        metric_score = metric.score(answer, question).correct
+        without_score = metric.score(answer_without_items, question).correct
     elif second_answer is None:
         raise ValueError(f"question {question.question_id!r} was asked by the model; judging it needs a second answer")
     else:
-        metric_score = float(agrees(answer, second_answer))
+        name = BY_PROPOSED_ANSWER if question.answers else BY_CONSISTENCY
+        consistent = agrees(answer, second_answer)
+        right = any(agrees(answer, proposed) for proposed in question.answers) if question.answers else consistent
+        metric_score = float(right)
         without_score = float(agrees(answer, answer_without_items))
     return {
-        "judge": BY_METRIC if question.origin == "seed" else BY_CONSISTENCY,
+        "judge": name,
         "metric_score": metric_score,
+        "consistent": consistent,
         "answer_without_items": answer_without_items,
         "without_score": without_score,
         "grounded": is_grounded(answer, item_texts, question_type=question.question_type),

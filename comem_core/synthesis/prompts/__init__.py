@@ -11,20 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from comem_core.backbone.conversation import Conversation, Turn
+from comem_core.evaluation.answers import ExtractionMethod
 from comem_core.knowledge.items import KnowledgeItem, content_id
 
 # Reference code: every turn's text is cut at 5000 characters.
 MAX_CHARACTERS = 5000
+
+NEEDED = ("system", "remark", "item", "question", "ask")
+OPTIONAL = (
+    "examples", "asks", "extract", "default_language", "ask_system", "ask_frame", "markers", "ask_examples",
+)  # fmt: skip
 
 Text = TypeVar("Text")
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """One set of prompts, by language, with a hash that names exactly these words."""
+    """One set of prompts, by language, with a hash that names exactly these words.
+
+    `default_language` names the texts that serve languages without their own; without it such a language is an error.
+    """
 
     name: str
     sha256: str
@@ -36,8 +45,21 @@ class PromptSet:
     # Worked examples by language, each with `item`, `question` and `answer`; they stand before everything but the
     # system turn, without pictures, and without their items where the question itself has none.
     examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    # What the VLM writes when it is asked about an item: a question, or a question with its answer.
+    asks: Literal["question", "pair"] = "question"
+    # How the short answer is found in what the VLM writes about a question.
+    extract: ExtractionMethod = "first_line"
+    default_language: str | None = None
+    # The system turn for asking, where it is another one; the words around what is asked for, `{ask}`; what stands
+    # before the `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`, `answer`).
+    ask_system: str | None = None
+    ask_frame: Mapping[str, str] = field(default_factory=dict)
+    markers: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
     def _in(self, texts: Mapping[str, Text], language: str) -> Text:
+        if language not in texts and self.default_language is not None:
+            return texts[self.default_language]
         if language not in texts:
             raise ValueError(
                 f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}"
@@ -93,9 +115,25 @@ class PromptSet:
             turns += [Turn("user", (asked,)), Turn("assistant", (example["answer"],))]
         return turns
 
+    def ask_conversation(self, item: KnowledgeItem, kind: str) -> Conversation:
+        """What makes the VLM ask a question of one kind about an item."""
+        turns = [Turn("system", (self.ask_system or self.system,))]
+        for example in self.ask_examples.get(item.language, ()):
+            before = self._in(self.markers, item.language)
+            pair = f"{before['question'][0]}: {example['question']}\n{before['answer'][0]}: {example['answer']}"
+            text = self._in(self.item, item.language).replace("{text}", example["item"])
+            turns += [Turn("user", (text,)), self.ask_turn(example["kind"], item.language), Turn("assistant", (pair,))]
+        return [*turns, self.item_turn(item), self.ask_turn(kind, item.language)]
+
     def ask_turn(self, kind: str, language: str) -> Turn:
         """An instruction to ask a question of one kind, to stand behind an item."""
-        return Turn("user", (self._in(self.ask, language)[kind],))
+        wanted = self._in(self.ask, language)[kind]
+        frame = self._in(self.ask_frame, language) if self.ask_frame else "{ask}"
+        return Turn("user", (frame.replace("{ask}", wanted),))
+
+    def pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
+        """What stands before the `question` and before the `answer` of a written pair."""
+        return self._in(self.markers, language)
 
     def kinds(self, language: str) -> tuple[str, ...]:
         """The kinds of question that can be asked for in a language."""
@@ -119,9 +157,8 @@ def prompt_set(name: str) -> PromptSet:
         raise ValueError(f"unknown prompt set {name!r}; expected one of {', '.join(known)}")
     raw = (folder / f"{name}.json").read_bytes()
     data = json.loads(raw)
-    fields = {key: data[key] for key in ("system", "remark", "item", "question", "ask")}
-    examples = data.get("examples", {})
-    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), examples=examples, **fields)
+    fields = {key: data[key] for key in NEEDED} | {key: data[key] for key in OPTIONAL if key in data}
+    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
 
 
 def prompt_hash(conversation: Conversation) -> str:

@@ -12,6 +12,7 @@ from comem_core.evaluation.conditions import CONDITIONS
 from comem_core.recipes import RECIPES, recipe_named
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from comem_core.synthesis.prompts import prompt_set
+from comem_core.synthesis.seeds import source_named
 from comem_core.training.pretraining import PretrainingRecipe
 
 
@@ -63,8 +64,8 @@ def test_what_a_recipe_names_exists(name: str):
     benchmark = benchmark_named(recipe.evaluation.benchmark)
     assert recipe.evaluation.part in benchmark.parts
     assert set(recipe.evaluation.conditions) <= set(CONDITIONS)
-    assert recipe.synthesis.seeds is not None
-    benchmark_named(recipe.synthesis.seeds)
+    for seeds in recipe.synthesis.seeds:
+        source_named(seeds)
     for prompts in (recipe.synthesis.prompts, recipe.evaluation.prompts, recipe.training.encoder.prompts):
         prompt_set(prompts)
 

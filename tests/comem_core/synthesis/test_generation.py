@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from comem_core.backbone.conversation import Generated
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.synthesis.generation import Asked, answers_again, ask_about, draft_answers
+from comem_core.synthesis.generation import Again, Asked, answers_again, ask_about, draft_answers
 from comem_core.synthesis.prompts import prompt_hash, prompt_set
 
 PROMPTS = prompt_set("short")
@@ -71,20 +72,24 @@ def test_a_question_is_asked_about_each_item_in_its_language_and_about_its_pictu
 ):
     requests = [(items[0], "capital"), (items[0], "area"), (items[1], "name")]
     written = ask_about(backbone, requests, PROMPTS, max_new_tokens=6)
-    for question, (item, kind) in zip(written, requests, strict=True):
+    asked = [each.as_question(item) for each, (item, _) in zip(written, requests, strict=True)]
+    for each, question, (item, kind) in zip(written, asked, requests, strict=True):
         assert (question.image, question.language, question.entity_id) == (item.image, item.language, item.entity_id)
         assert (question.attribute, question.gold_item_id, question.origin) == (kind, item.item_id, "asked")
         assert question.answers == ()
         conversation = [PROMPTS.system_turn(), PROMPTS.item_turn(item), PROMPTS.ask_turn(kind, item.language)]
         [generated] = backbone.answer([conversation], max_new_tokens=6)
-        assert question.question == extract_answer(generated.text)
-    assert len({question.question_id for question in written}) == 3
+        assert question.question == each.question == extract_answer(generated.text)
+        assert (each.raw, each.error, each.answer) == (generated.text, None, "")
+        assert (each.prompt_tokens, each.answer_tokens) == (generated.prompt_tokens, generated.answer_tokens)
+    assert len({question.question_id for question in asked}) == 3
     [again] = ask_about(backbone, requests[:1], PROMPTS, max_new_tokens=6)
-    assert again == written[0]
+    assert again.as_question(items[0]) == asked[0]
 
 
 def test_a_draft_of_an_asked_question_says_so(backbone: QwenVL, items: tuple[KnowledgeItem, ...]):
-    [question] = ask_about(backbone, [(items[0], "capital")], PROMPTS, max_new_tokens=3)
+    [written] = ask_about(backbone, [(items[0], "capital")], PROMPTS, max_new_tokens=3)
+    question = written.as_question(items[0])
     [row] = draft_answers(
         backbone, [Asked(question=question, items=items[:1], scores=(1.0,))], PROMPTS, max_new_tokens=2, seed=0
     )
@@ -99,15 +104,22 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
         for place, each in enumerate(asked)
     ]
 
-    def answered(question: Question, items: tuple[KnowledgeItem, ...]) -> str:
+    def answered(question: Question, items: tuple[KnowledgeItem, ...]) -> Generated:
         conversation = PROMPTS.conversation(question.question, question.image, question.language, items=items)
-        return extract_answer(backbone.answer([conversation], max_new_tokens=5)[0].text)
+        return backbone.answer([conversation], max_new_tokens=5)[0]
 
-    pairs = answers_again(backbone, mixed, PROMPTS, max_new_tokens=5)
-    for (without, second), each in zip(pairs, mixed, strict=True):
-        assert without == answered(each.question, ())
-        by_itself = each.question.origin == "asked"
-        assert second == (answered(each.question, each.items[::-1]) if by_itself else None)
+    for again, each in zip(answers_again(backbone, mixed, PROMPTS, max_new_tokens=5), mixed, strict=True):
+        orders = [(), each.items[::-1]] if each.question.origin == "asked" else [()]
+        expected = [answered(each.question, items) for items in orders]
+        assert again == Again(
+            without=extract_answer(expected[0].text),
+            second=extract_answer(expected[1].text) if len(expected) > 1 else None,
+            prompt_tokens=sum(answer.prompt_tokens for answer in expected),
+            answer_tokens=sum(answer.answer_tokens for answer in expected),
+            seconds=again.seconds,
+            error=None,
+        )
+        assert again.seconds > 0
     for part in (mixed[::2], mixed[1::2]):
         assert len(answers_again(backbone, part, PROMPTS, max_new_tokens=1)) == len(part)
 

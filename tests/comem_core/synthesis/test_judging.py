@@ -22,6 +22,7 @@ def test_a_seed_question_is_judged_by_its_gold_answers():
     assert verdict == {
         "judge": "infoseek",
         "metric_score": 1.0,
+        "consistent": None,
         "answer_without_items": "Giza",
         "without_score": 0.0,
         "grounded": True,

@@ -134,5 +134,5 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("name", ["long", "", "../short", "short.json"])
 def test_an_unknown_set_is_refused_with_the_known_ones(name: str):
-    with pytest.raises(ValueError, match=f"unknown prompt set '{name}'; expected one of short"):
+    with pytest.raises(ValueError, match=f"unknown prompt set '{name}'; expected one of reason, short"):
         prompt_set(name)

@@ -1,0 +1,109 @@
+"""The two official metrics for free-form answers beside InfoSeek's: VQA accuracy (OK-VQA), and Encyclopedic-VQA's.
+
+Written from the descriptions of GT-Vision-Lab/VQA (Antol et al. 2015) and google-research/encyclopedic_vqa (Mensink et
+al. 2023).
+
+- VQA accuracy compares an answer with ten people's: for each person min(1, matches among the other nine / 3), averaged.
+  Official code leaves texts as they are where all ten people agree to the letter; here they are always processed.
+- Encyclopedic-VQA accepts an exact match after processing, or for a list an overlap (IoU) of at least 0.5. What does
+  not match exactly is officially given to BEM, a model that is not reachable offline: it accepts more, never less.
+"""
+
+import re
+import string
+from collections.abc import Sequence
+
+from comem_core.evaluation.metrics import GoldAnswers, Scored
+
+ALTERNATIVES, LIST = "|", "&&"
+LIST_QUESTION = "list"
+
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
+_VQA_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_PERIOD, _COMMA = re.compile(r"\.(?!\d)"), re.compile(r"\d,\d")
+# A word written without one of its apostrophes, or all, becomes one of these again. (Official ones that begin with "I"
+# never meet a word, which is in lower case by then.)
+_CONTRACTED = """
+ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
+how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
+oughtn't shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've
+someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've
+they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd where's
+where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll
+y'all'd've you'd you'd've you'll you're you've
+"""
+
+
+def _spellings(word: str) -> set[str]:
+    """The ways to write a contraction with one of its apostrophes, or all of them, left out."""
+    places = [place for place, sign in enumerate(word) if sign == "'"]
+    return {word.replace("'", "")} | {word[:place] + word[place + 1 :] for place in places}
+
+
+_CONTRACTIONS = {spelling: word for word in _CONTRACTED.split() for spelling in _spellings(word)}
+_ENCYCLOPEDIC_SIGNS = set(string.punctuation + "‘’´`_")
+_ENCYCLOPEDIC_WORDS = _DIGITS | {"entailment": "yes", "true": "yes", "contradiction": "no", "false": "no"}
+_PREFIX = re.compile(r"\b(the answer is|a|an|the)\b")
+
+
+def vqa_processed(text: str) -> str:
+    """Bring an answer into the form in which VQA accuracy compares: punctuation, numbers as digits, no articles."""
+    text = " ".join(text.split())
+    sparse = bool(_COMMA.search(text))
+    processed = text
+    for sign in _VQA_PUNCTUATION:
+        glued = sparse or f"{sign} " in text or f" {sign}" in text
+        processed = processed.replace(sign, "" if glued else " ")
+    words = (_DIGITS.get(word, word) for word in _PERIOD.sub("", processed).lower().split())
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
+
+
+def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
+    """Score an answer against the answers of (ten) people, from 0 to 1.
+
+    Raises ValueError where there are fewer than two people: each one is left out in turn.
+    """
+    if len(people) < 2:
+        raise ValueError(f"VQA accuracy compares with the answers of ten people; found {len(people)}")
+    matches = [vqa_processed(each) == vqa_processed(answer) for each in people]
+    return sum(min(1.0, (sum(matches) - match) / 3) for match in matches) / len(people)
+
+
+def score_vqa(answer: str, gold: GoldAnswers) -> Scored:
+    """Score an answer by VQA accuracy; the gold answers are people's, one each, in no order."""
+    return Scored(vqa_accuracy(answer, gold.answers), unparsable=not vqa_processed(answer))
+
+
+def encyclopedic_processed(text: str) -> str:
+    """Bring an answer into the form in which Encyclopedic-VQA compares.
+
+    Its table of contractions is left out: it is one to one, so that it changes no comparison.
+    """
+    plain = "".join(sign for sign in " ".join(text.lower().split()) if sign not in _ENCYCLOPEDIC_SIGNS)
+    return " ".join(_ENCYCLOPEDIC_WORDS.get(word, word) for word in _PREFIX.sub(" ", plain).split())
+
+
+def score_encyclopedic(answer: str, gold: GoldAnswers) -> Scored:
+    """Score an answer by exact match with an alternative; for a `list` question alternatives are lists (`a&&b`).
+
+    Raises ValueError for a question without gold answers.
+    """
+    if not gold.answers:
+        raise ValueError("a question of Encyclopedic-VQA has no gold answer, so no answer to it can be scored")
+    if gold.question_type == LIST_QUESTION:
+        right = any(_lists_overlap(answer, each) for each in gold.answers)
+    else:
+        normal = encyclopedic_processed(answer)
+        right = bool(normal) and any(normal == encyclopedic_processed(each) for each in gold.answers)
+    return Scored(float(right), unparsable=not encyclopedic_processed(answer))
+
+
+def _lists_overlap(answer: str, gold: str) -> bool:
+    wanted = _entries(gold.split(LIST))
+    given = _entries(answer.replace(" and ", ",").replace(" & ", ",").split(","))
+    return bool(wanted) and len(wanted & given) / len(wanted | given) >= 0.5
+
+
+def _entries(parts: Sequence[str]) -> set[str]:
+    return {processed for part in parts if (processed := encyclopedic_processed(part))}

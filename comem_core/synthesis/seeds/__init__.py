@@ -1,0 +1,97 @@
+"""Seed questions: a benchmark's training split by name, or annotation files with a folder or archive of pictures.
+
+A file is named `format:annotations:pictures`, such as `infoseek:train.jsonl:images.tar`; where a format has two
+annotation files, a comma parts them. One module a format says how its rows become questions. Which questions are taken
+is decided by hash, among those whose picture is there; what a source is named by is their content, never a path.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.benchmarks.registry import BENCHMARKS
+from comem_core.knowledge.items import Question
+from comem_core.synthesis.seeds.encyclopedic_vqa import encyclopedic_vqa_rows
+from comem_core.synthesis.seeds.files import BadSeed, SeedFile, SeedRow
+from comem_core.synthesis.seeds.infoseek import infoseek_rows
+from comem_core.synthesis.seeds.okvqa import okvqa_rows
+
+FORMATS: Mapping[str, tuple[int, Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]]]] = {
+    "infoseek": (1, infoseek_rows),
+    "encyclopedic-vqa": (1, encyclopedic_vqa_rows),
+    "okvqa": (2, okvqa_rows),
+}
+
+
+class SeedSource(Protocol):
+    """Seed questions in an order of their own, any beginning of which is a fair sample."""
+
+    def count(self, limit: int) -> int:
+        """Say how many questions there are, but at most `limit`."""
+        ...
+
+    def content(self, num: int) -> str:
+        """Name the first `num` questions by what they hold."""
+        ...
+
+    def questions(self, num: int) -> Iterator[Question]:
+        """Yield the first `num` questions, without those whose picture turns out to be broken."""
+        ...
+
+    def faults(self) -> list[BadSeed]:
+        """List the rows that gave no question so far."""
+        ...
+
+
+class BenchmarkSeeds:
+    """The training split of a benchmark that is known by name."""
+
+    def __init__(self, benchmark: Benchmark):
+        self.benchmark = benchmark
+
+    def count(self, limit: int) -> int:
+        return sum(1 for _ in islice(self.benchmark.seeds(), limit))
+
+    def content(self, num: int) -> str:
+        return f"{self.benchmark.name}@{self.benchmark.revision()}"
+
+    def questions(self, num: int) -> Iterator[Question]:
+        yield from islice(self.benchmark.seeds(), num)
+
+    def faults(self) -> list[BadSeed]:
+        return []
+
+
+def source_named(spec: str) -> SeedSource:
+    """Find the seed questions that a recipe names.
+
+    Raises ValueError for an unknown name or format, and for a file or folder that is not there.
+    """
+    if spec in BENCHMARKS:
+        return BenchmarkSeeds(BENCHMARKS[spec])
+    form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
+    if form not in FORMATS or not pictures:
+        raise ValueError(
+            f"seeds {spec!r}: expected a benchmark ({', '.join(BENCHMARKS)}), or format:annotations:pictures with a "
+            f"format of {', '.join(FORMATS)}"
+        )
+    num_files, rows = FORMATS[form]
+    files = [Path(name) for name in annotations.split(",")]
+    if len(files) != num_files:
+        raise ValueError(f"seeds {spec!r}: {form} has {num_files} annotation file(s); found {len(files)}")
+    for path in (*files, Path(pictures)):
+        if not path.exists():
+            raise ValueError(f"seeds {spec!r}: {path} is not there")
+    return SeedFile(form, files, Path(pictures), rows)
+
+
+def share_of_each(counts: Sequence[int], total: int) -> list[int]:
+    """Share `total` questions out evenly over sources; what a small source lacks goes to the others, in order."""
+    shares = [0] * len(counts)
+    while (left := total - sum(shares)) and (open_places := [p for p, n in enumerate(counts) if shares[p] < n]):
+        each = max(1, left // len(open_places))
+        for place in open_places[:left]:
+            shares[place] += min(each, counts[place] - shares[place])
+    return shares

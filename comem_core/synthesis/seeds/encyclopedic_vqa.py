@@ -1,0 +1,63 @@
+"""Encyclopedic-VQA's annotations (Mensink et al. 2023): a CSV with a question a row.
+
+`answer` parts alternatives with `|`, and the entries of a list with `&&`. `dataset_image_ids` parts with `|` the ids of
+pictures that show the entity: iNaturalist's (files named by the id in its `images` list) and Google Landmarks'.
+Rows of another split than training are left out, and so are two-hop questions: one picture's item cannot answer them.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from comem_core.evaluation.official import ENCYCLOPEDIC_VQA
+from comem_core.evaluation.vqa_accuracy import ALTERNATIVES, LIST, LIST_QUESTION, encyclopedic_processed
+from comem_core.knowledge.items import Question, content_id
+from comem_core.synthesis.seeds.files import BadSeed, SeedRow
+
+COLUMNS = {"question", "answer", "question_type", "dataset_name", "dataset_image_ids"}
+SPLIT, TWO_HOP, MULTI_ANSWER = "encyclopedic_vqa_split", "2_hop", "multi_answer"
+
+
+def encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
+    """Yield the training rows of one CSV file. Raises ValueError where a column is missing."""
+    [path] = files
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream)
+        if missing := COLUMNS - set(rows.fieldnames or ()):
+            raise ValueError(f"{path.name} has no column {', '.join(sorted(missing))}; it has {rows.fieldnames}")
+        for number, row in enumerate(rows, start=2):
+            if row.get(SPLIT) not in (None, "", "train") or row["question_type"] == TWO_HOP:
+                continue
+            try:
+                yield SeedRow(
+                    question=_question(row),
+                    image_ids=tuple(each for each in row["dataset_image_ids"].split("|") if each),
+                    file=path.name,
+                    row=number,
+                    folder=row["dataset_name"],
+                )
+            except (AttributeError, ValueError) as error:  # a short row has None where text should be
+                yield BadSeed(path.name, number, "bad_row", f"{type(error).__name__}: {error}")
+
+
+def _question(row: Mapping[str, str]) -> Question:
+    answers = tuple(dict.fromkeys(each for each in row["answer"].split(ALTERNATIVES) if _says_something(each)))
+    if not answers or not row["question"].strip():
+        raise ValueError("no question or no answer")
+    name = content_id(row["question"], row["dataset_name"], row["dataset_image_ids"], row["answer"])
+    return Question(
+        question_id=f"{ENCYCLOPEDIC_VQA}/{name}",
+        question=row["question"].strip(),
+        image=b"",
+        language="en",
+        answers=answers,
+        question_type=LIST_QUESTION if row["question_type"] == MULTI_ANSWER else "string",
+        benchmark=ENCYCLOPEDIC_VQA,
+        split="train",
+        attribute=row["question_type"],
+        entity_id=row.get("wikipedia_url") or row.get("wikipedia_title") or None,
+    )
+
+
+def _says_something(answer: str) -> bool:
+    return any(encyclopedic_processed(part) for part in answer.split(LIST))

@@ -1,0 +1,109 @@
+"""Seed questions of a file: which rows are taken, their pictures, and what was wrong with the others.
+
+Knows no format: a row has said what it asks, what is right, and by which ids its picture may be known.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from comem_core.backbone.images import decode
+from comem_core.knowledge.items import Question, content_id
+from comem_core.synthesis.seeds.pictures import Pictures, open_pictures
+
+
+@dataclass(frozen=True)
+class BadSeed:
+    """A row that gave no question: file name, row (from 1), the reason as a word, the detail as a sentence."""
+
+    file: str
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRow:
+    """A question whose picture is yet to be found: under the first of `image_ids` that is there.
+
+    `folder` is a part of the picture's path that tells it from others of the same name, if there are such.
+    """
+
+    question: Question
+    image_ids: tuple[str, ...]
+    file: str
+    row: int
+    folder: str | None = None
+
+
+class SeedFile:
+    """Rows of annotation files with a folder or archive of pictures."""
+
+    def __init__(
+        self,
+        form: str,
+        files: Sequence[Path],
+        pictures: Path,
+        read: Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]],
+    ):
+        self.form, self.files, self.read = form, files, read
+        self.pictures: Pictures = open_pictures(pictures)
+        self._faults: dict[BadSeed, None] = {}
+
+    @cached_property
+    def found(self) -> list[tuple[SeedRow, str]]:
+        """The rows whose picture is there, with its name, in the order of a hash of their ids.
+
+        Raises ValueError that shows the first reasons where there is none.
+        """
+        found, missing = [], {}
+        for row in self.read(self.files):
+            if isinstance(row, BadSeed):
+                self._faults[row] = None
+            elif (name := self._picture_of(row)) is None:
+                missing.setdefault(row.image_ids, []).append(row)
+            else:
+                found.append((row, name))
+        for image_ids, rows in missing.items():
+            self._miss(image_ids, rows)
+        if not found:
+            reasons = Counter(fault.reason for fault in self._faults)
+            shown = "; ".join(f"{fault.file} row {fault.row}: {fault.detail}" for fault in list(self._faults)[:3])
+            counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no rows"
+            raise ValueError(f"no seed question of {self.form} has its picture ({counted}). {shown}")
+        return sorted(found, key=lambda pair: content_id("seed", self.form, pair[0].question.question_id))
+
+    def count(self, limit: int) -> int:
+        return min(limit, len(self.found))
+
+    def content(self, num: int) -> str:
+        digest = hashlib.sha256()
+        for row, name in self.found[:num]:
+            digest.update(repr(row.question).encode())
+            digest.update(hashlib.sha256(self.pictures.read(name)).digest())
+        return f"{self.form}@{digest.hexdigest()[:16]}"
+
+    def questions(self, num: int) -> Iterator[Question]:
+        for row, name in self.found[:num]:
+            image = self.pictures.read(name)
+            try:
+                decode(image)
+            except ValueError as error:
+                self._faults[BadSeed(row.file, row.row, "unreadable_image", f"{Path(name).name}: {error}")] = None
+                continue
+            yield replace(row.question, image=image)
+
+    def faults(self) -> list[BadSeed]:
+        return list(self._faults)
+
+    def _picture_of(self, row: SeedRow) -> str | None:
+        names = (self.pictures.find(image_id, folder=row.folder) for image_id in row.image_ids)
+        return next((name for name in names if name is not None), None)
+
+    def _miss(self, image_ids: tuple[str, ...], rows: Sequence[SeedRow]) -> None:
+        named = " or ".join(image_ids[:3]) or "without an id"
+        detail = f"no picture {named}; {len(rows)} question(s) ask about it"
+        self._faults[BadSeed(rows[0].file, rows[0].row, "missing_image", detail)] = None
