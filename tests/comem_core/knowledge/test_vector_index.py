@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.knowledge.retrieval import ImageIndex, recall_at_k
+from comem_core.knowledge.index.vector_index import VectorIndex
+from comem_core.knowledge.retrieval import recall_at_k
 
 AXES = np.eye(3, dtype=np.float32)
 
 
-def index_of(embeddings: np.ndarray, languages: list[str] | None = None) -> ImageIndex:
+def index_of(embeddings: np.ndarray, languages: list[str] | None = None) -> VectorIndex:
     item_ids = [f"item{row:03}" for row in range(len(embeddings))]
-    return ImageIndex(embeddings, item_ids=item_ids, languages=languages or ["en"] * len(embeddings), embedder="test")
+    return VectorIndex(embeddings, item_ids=item_ids, languages=languages or ["en"] * len(embeddings), embedder="test")
 
 
 def test_the_nearest_item_comes_first_with_its_cosine():
@@ -63,10 +64,10 @@ def test_neither_batch_nor_order_of_items_changes_what_is_found():
     embeddings = generator.normal(size=(500, 16)).astype(np.float32)
     embeddings[250:] = embeddings[:250]  # each image twice
     item_ids, languages = [f"{row:03}" for row in range(500)], ["en"] * 500
-    index = ImageIndex(embeddings, item_ids=item_ids, languages=languages)
+    index = VectorIndex(embeddings, item_ids=item_ids, languages=languages)
     together = index.search(embeddings[:64], k=7)
     one_by_one = [index.search(embeddings[row : row + 1], k=7)[0] for row in range(64)]
-    backwards = ImageIndex(embeddings[::-1].copy(), item_ids=item_ids[::-1], languages=languages)
+    backwards = VectorIndex(embeddings[::-1].copy(), item_ids=item_ids[::-1], languages=languages)
     assert together == one_by_one == backwards.search(embeddings[:64], k=7)
     assert [hits.item_ids[:2] for hits in together] == [(f"{row:03}", f"{row + 250:03}") for row in range(64)]
 
@@ -111,22 +112,22 @@ def test_no_queries_find_nothing():
 def test_a_saved_index_finds_the_same(tmp_path: Path):
     index = index_of(np.random.default_rng(2).normal(size=(40, 8)).astype(np.float32), ["en", "ar"] * 20)
     index.save(tmp_path)
-    loaded = ImageIndex.load(tmp_path)
+    loaded = VectorIndex.load(tmp_path)
     queries = np.random.default_rng(3).normal(size=(5, 8)).astype(np.float32)
     assert loaded.search(queries, k=5) == index.search(queries, k=5)
     assert (loaded.embedder, loaded.width, len(loaded)) == ("test", 8, 40)
 
 
 def test_files_that_are_missing_or_do_not_belong_together_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"index\.faiss is missing; build the index again"):
-        ImageIndex.load(tmp_path)
+    with pytest.raises(ValueError, match=r"vectors\.npy is missing; build the index again"):
+        VectorIndex.load(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     index_of(AXES).save(tmp_path)
     index_of(AXES[:2]).save(other)
-    (tmp_path / "items.parquet").write_bytes((other / "items.parquet").read_bytes())
+    (tmp_path / "item_ids.npy").write_bytes((other / "item_ids.npy").read_bytes())
     with pytest.raises(ValueError, match=r"3 embeddings, .* 2 items"):
-        ImageIndex.load(tmp_path)
+        VectorIndex.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,9 @@ def test_embeddings_that_cannot_be_searched_are_named(embeddings: np.ndarray, me
 
 def test_ids_and_queries_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="'b' is given more than once"):
-        ImageIndex(AXES, item_ids=["a", "b", "b"], languages=["en"] * 3)
+        VectorIndex(AXES, item_ids=["a", "b", "b"], languages=["en"] * 3)
     with pytest.raises(ValueError, match="found 2 ids, 3 languages and 3 embeddings"):
-        ImageIndex(AXES, item_ids=["a", "b"], languages=["en"] * 3)
+        VectorIndex(AXES, item_ids=["a", "b"], languages=["en"] * 3)
     index = index_of(AXES)
     with pytest.raises(ValueError, match="width 3; the queries have 2"):
         index.search(np.ones((1, 2), np.float32), k=1)
