@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comem_core.knowledge.index.vector_index import VectorIndex
-from comem_core.knowledge.retrieval import recall_at_k
 
 AXES = np.eye(3, dtype=np.float32)
 
@@ -158,11 +157,3 @@ def test_ids_and_queries_that_do_not_fit_are_named():
         index.search(AXES, k=0)
     with pytest.raises(ValueError, match="found 1 for 3 queries"):
         index.search(AXES, k=1, languages=["en"])
-
-
-def test_recall_counts_gold_items_among_the_first_k():
-    retrieved = [["a", "b"], ["c", "d"], ["e"]]
-    assert recall_at_k(retrieved, ["a", "d", "x"], k=1) == pytest.approx(1 / 3)
-    assert recall_at_k(retrieved, ["a", "d", "x"], k=2) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="one gold item a query; found 1 for 3"):
-        recall_at_k(retrieved, ["a"], k=1)
