@@ -1,118 +1,178 @@
-"""Retrieval: an index over the items' pictures, and for each question the k nearest in rank order."""
+"""Retrieval: indexes over the items' pictures and texts, and for each question the k nearest items in rank order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial as bind
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.knowledge.retrieval import ImageIndex
-from tasks.models import reader
+from comem_core.knowledge.embedders.registry import BACKBONE, kind_of
+from comem_core.knowledge.index.approximate import Facts
+from comem_core.knowledge.index.shown import Shown
+from comem_core.knowledge.index.vector_index import VectorIndex
+from comem_core.knowledge.items import Question
+from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
+from tasks.embed import IMAGE, TEXT, embedder_of, embedder_references, sides_of
+from tasks.index import Described, merge_shards, vector_table
+from tasks.on_ray import on_ray
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
 from tasks.shards import Work, make_shards
-from tasks.stage import run_stage, stage_task
+from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
-INDEX = "index"
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """Whose embedding of a picture, and how large a picture it sees."""
+    """Whose embeddings of what, and from how many items on candidates are found without comparing all.
 
-    embedder: str
-    grid: tuple[int, int]
+    Grid and visual tokens are what the backbone's vision tower sees a picture as; None for other embedders.
+    """
+
+    embedders: dict[str, str]
+    grid: tuple[int, int] | None
     visual_tokens: VisualTokens | None
+    exact_up_to: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Searching:
-    """How many items, and among which."""
+    """How many items, by what, and among which."""
 
+    by: Literal["image", "text", "both"]
+    text_weight: float | None
     k: int
     same_language: bool
-    visual_tokens: VisualTokens | None
+    exclude_own_image: bool
 
 
 @stage_task(name="build-index")
 def build_index(run: Run, knowledge: Reference) -> Reference:
-    """Embed every different picture once, and index the items by them."""
+    """Embed every different picture, or every text, or both once, and index the items by them."""
+    recipe, sides = run.recipe.retrieval, sides_of(run.recipe.retrieval)
+    own = sides.get(IMAGE) == BACKBONE
     part = Embedding(
-        embedder=run.recipe.retrieval.embedder,
-        grid=run.recipe.retrieval.grid,
-        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
+        embedders={side: kind_of(name) for side, name in sides.items()},
+        grid=recipe.grid if own else None,
+        visual_tokens=run.recipe.training.encoder.item_visual_tokens if own else None,
+        exact_up_to=recipe.exact_up_to,
     )
-    if part.embedder != "backbone":
-        raise ValueError(f"unknown embedder {part.embedder!r}; expected 'backbone' (the reader's own vision tower)")
+    inputs = embedder_references(run) | {"knowledge": knowledge}
 
     def make(artefact: Partial) -> None:
-        items = read_items(knowledge)
-        pictures = sorted({item.image_id: item_id for item_id, item in items.items()}.items())
-        make_shards("build-index", run.context, artefact, pictures, bind(_item_embedder, run, knowledge))
-        shards = sorted(artefact.folder.glob("part-*.parquet"))
-        rows = [row for path in shards for row in pq.read_table(path).to_pylist()]
-        found = {row["image_id"]: np.frombuffer(row["embedding"], dtype="<f4") for row in rows}
-        index = ImageIndex(
-            np.stack([found[item.image_id] for item in items.values()]),
-            item_ids=list(items),
-            languages=[item.language for item in items.values()],
-            embedder=run.backbone.fingerprint,
-        )
-        with artefact.open_folder(INDEX) as folder:
-            index.save(folder)
+        described = Described.read(knowledge)
+        if IMAGE in sides:
+            units = described.pictures()
+            make_shards("build-index", run.context, artefact, units, bind(_image_work, run, knowledge), prefix=IMAGE)
+        if TEXT in sides:
+            make_texts = bind(_text_work, run, knowledge)
+            texts = described.texts(knowledge)
+            make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_length)
+        facts = {side: _merge(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
+        for side, found in facts.items():
+            artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
+        if recalls := [found.recall_at_10 for found in facts.values() if found]:
+            artefact.measure("recall_at_10", min(recalls))
+        with artefact.open_folder(PICTURES) as folder:
+            described.shown().save(folder)
 
-    return run_stage(run, "index", part, {"backbone": run.backbone, "knowledge": knowledge}, make, version="1")
+    return run_stage(run, "index", part, inputs, make, version="2")
 
 
-def _item_embedder(run: Run, knowledge: Reference) -> Work:
-    backbone, items = reader(run), read_items(knowledge)
-    options = _picture_options(run)
+def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
+    """Make the index of one side out of its shards: here where that is quick, else on a worker."""
+    exact_up_to = run.recipe.retrieval.exact_up_to
+    arguments = (artefact, knowledge, side, exact_up_to)
+    if num_items <= exact_up_to:
+        return merge_shards(*arguments)
+    return on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
+
+
+def _image_work(run: Run, knowledge: Reference) -> Work:
+    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
-        found_ND = backbone.pooled_images([items[item_id].picture for _, item_id in batch], **options)
-        raw = [row.tobytes() for row in found_ND.numpy().astype("<f4")]
-        return pa.table({"image_id": [image_id for image_id, _ in batch], "embedding": pa.array(raw, pa.binary())})
+        found_NE = embedder.embed_images([items[item_id].picture for _, item_id in batch]) if batch else None
+        return vector_table([image_id for image_id, _ in batch], found_NE)
 
     return work
 
 
+def _text_work(run: Run, knowledge: Reference) -> Work:
+    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[TEXT]), read_items(knowledge)
+
+    def work(batch: Sequence[tuple[str, int]]) -> pa.Table:
+        texts = [items[item_id].text for item_id, _ in batch]
+        return vector_table([item_id for item_id, _ in batch], embedder.embed_texts(texts, as_query=False))
+
+    return work
+
+
+def _length(unit: tuple[str, int]) -> int:
+    return unit[1]
+
+
 @stage_task(name="retrieve")
 def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
-    """Find the k items whose pictures are nearest to each question's picture."""
+    """Find the k items that are nearest to each question, by its picture, its words, or both."""
     recipe = run.recipe.retrieval
     part = Searching(
+        by=recipe.by,
+        text_weight=recipe.text_weight if recipe.by == "both" else None,
         k=recipe.k,
         same_language=recipe.same_language,
-        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
+        exclude_own_image=recipe.exclude_own_image,
     )
 
     def make(artefact: Partial) -> None:
         units = list(range(questions.num_rows))
         make_shards("retrieve", run.context, artefact, units, bind(_searcher, run, index, questions))
+        shards = [pq.read_table(path, columns=["item_ids"]) for path in sorted(artefact.folder.glob("part-*.parquet"))]
+        found = pa.concat_tables(shards)["item_ids"].to_pylist()
+        if without := sum(not item_ids for item_ids in found):
+            why = ": no item is in their language" if recipe.same_language else ""
+            stage_logger().warning("%d of %d questions got no item%s", without, len(found), why)
 
-    inputs = {"backbone": run.backbone, "index": index, "questions": questions}
-    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="1")
+    inputs = embedder_references(run) | {"index": index, "questions": questions}
+    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="2")
 
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
-    backbone, found, asked = reader(run), ImageIndex.load(Path(index.uri) / INDEX), read_questions(questions)
-    recipe, options = run.recipe.retrieval, _picture_options(run)
+    recipe, sides = run.recipe.retrieval, sides_of(run.recipe.retrieval)
+    embedders = {side: embedder_of(run, name) for side, name in sides.items()}
+    indexes = {side: VectorIndex.load(Path(index.uri) / side) for side in sides}
+    shown, asked = Shown.open(Path(index.uri) / PICTURES), read_questions(questions)
+
+    def queries(side: str, chosen: Sequence[Question]) -> Side:
+        if side == IMAGE:
+            return Side(indexes[side], embedders[side].embed_images([question.image for question in chosen]))
+        return Side(
+            indexes[side], embedders[side].embed_texts([question.question for question in chosen], as_query=True)
+        )
 
     def work(batch: Sequence[int]) -> pa.Table:
-        if not batch:
-            return check_rows("retrieval", [])
         chosen = [asked[place] for place in batch]
-        queries_QD = backbone.pooled_images([question.image for question in chosen], **options).numpy()
-        languages = [question.language for question in chosen] if recipe.same_language else None
-        hits = found.search(queries_QD, k=recipe.k, languages=languages)
+        if not chosen:
+            return check_rows("retrieval", [])
+        among = Restriction(
+            languages=[question.language for question in chosen] if recipe.same_language else None,
+            excluded=[shown.by(question.image_id) for question in chosen] if recipe.exclude_own_image else None,
+        )
+        found = {side: queries(side, chosen) for side in sides}
+        if recipe.by == "both":
+            hits = find_items_by_both(
+                found[IMAGE], found[TEXT], text_weight=recipe.text_weight, k=recipe.k, among=among
+            )
+        else:
+            hits = find_items(found[recipe.by], k=recipe.k, among=among)
         rows = [
             {"question_id": question.question_id, "item_ids": list(hit.item_ids), "scores": list(hit.scores)}
             for question, hit in zip(chosen, hits, strict=True)
@@ -120,7 +180,3 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
         return check_rows("retrieval", rows)
 
     return work
-
-
-def _picture_options(run: Run) -> dict[str, Any]:
-    return {"visual_tokens": run.recipe.training.encoder.item_visual_tokens, "grid": run.recipe.retrieval.grid}

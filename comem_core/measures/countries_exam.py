@@ -18,8 +18,8 @@ from comem_core.backbone.interface import Backbone
 from comem_core.evaluation.conditions import ItemChooser, Shown
 from comem_core.evaluation.metrics import matches_any
 from comem_core.evaluation.runner import Asking, predict
+from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.knowledge.retrieval import ImageIndex
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.worlds.countries.world import (
@@ -180,7 +180,7 @@ def _retrieve(
 ) -> Mapping[str, Sequence[str]]:
     pictures = {item.image_id: item.picture for item in items.values()}
     found_ND = dict(zip(pictures, _embed(backbone, list(pictures.values())), strict=True))
-    index = ImageIndex(
+    index = VectorIndex(
         np.stack([found_ND[item.image_id] for item in items.values()]),
         item_ids=list(items),
         languages=[item.language for item in items.values()],

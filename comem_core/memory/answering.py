@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import Question
-from comem_core.knowledge.retrieval import Hits
 from comem_core.memory.bank import Bank
 
 Thing = TypeVar("Thing")

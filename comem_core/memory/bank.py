@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from comem_core.knowledge.retrieval import Hits, ImageIndex
+from comem_core.knowledge.index.vector_index import Hits, VectorIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Bank:
     grid: tuple[int, int] | None = None
     memories: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Picture] = field(default_factory=dict)
-    _index: ImageIndex | None = field(default=None)
+    _index: VectorIndex | None = field(default=None)
 
     def __repr__(self) -> str:
         searched = "not searched" if self.grid is None else f"pictures in a grid {self.grid}"
@@ -131,17 +131,17 @@ class Bank:
             raise KeyError(f"{len(missing)} of {len(item_ids)} items are not in this bank, first {missing[0]}")
 
     def search(self, queries_QE: np.ndarray, *, k: int, languages: Sequence[str] | None = None) -> list[Hits]:
-        """Find the k items whose pictures are nearest to each query, best first (see `ImageIndex.search`).
+        """Find the k items whose pictures are nearest to each query, best first (see `VectorIndex.search`).
 
         Raises:
-            ValueError: the bank cannot be searched or is empty, or as `ImageIndex.search`.
+            ValueError: the bank cannot be searched or is empty, or as `VectorIndex.search`.
         """
         if self.grid is None:
             raise ValueError("this bank holds no pictures to search; say which items to show with item_ids=...")
         if self._index is None:
             if not self.pictures:
                 raise ValueError("this bank is empty: there is nothing to search")
-            self._index = ImageIndex(
+            self._index = VectorIndex(
                 np.stack([picture.embedding_E for picture in self.pictures.values()]),
                 item_ids=list(self.pictures),
                 languages=[picture.language for picture in self.pictures.values()],

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from comem_core.backbone.images import VisualTokens, decode
 from comem_core.backbone.interface import Backbone
+from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.knowledge.retrieval import Hits
 from comem_core.memory.answering import batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from comem_core.backbone.conversation import Conversation, Generated, without_pictures
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.text import TextModel
+from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.knowledge.retrieval import Hits
 from comem_core.memory.answering import Answering
 from comem_core.memory.bank import Bank
 from comem_core.memory.checkpoint import (

@@ -1,162 +1,92 @@
-"""Exact image search: against a plain sort over all items, with ties, languages and exclusions."""
-
-from pathlib import Path
+"""Items for questions by picture, by words and by both: against a plain sum over all items."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from comem_core.knowledge.retrieval import ImageIndex, recall_at_k
+from comem_core.knowledge.index.vector_index import VectorIndex
+from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both, recall_at_k
 
-AXES = np.eye(3, dtype=np.float32)
-
-
-def index_of(embeddings: np.ndarray, languages: list[str] | None = None) -> ImageIndex:
-    item_ids = [f"item{row:03}" for row in range(len(embeddings))]
-    return ImageIndex(embeddings, item_ids=item_ids, languages=languages or ["en"] * len(embeddings), embedder="test")
+NUM = 40
+IDS = [f"{row:02}" for row in range(NUM)]
+LANGUAGES = ["en", "ar"] * (NUM // 2)
+PICTURED = [row for row in range(NUM) if row % 5]  # every fifth item is text alone
+ANY = Restriction()
 
 
-def test_the_nearest_item_comes_first_with_its_cosine():
-    index = index_of(AXES * np.float32(7))  # the length of an embedding does not count
-    [hits] = index.search(np.array([[3, 4, 0]], np.float32), k=3)
-    assert hits.item_ids == ("item001", "item000", "item002")
-    assert hits.scores == (0.8, 0.6, 0.0)  # the 3-4-5 triangle
-    assert hits.ranks == (0, 1, 2)
+@pytest.fixture(scope="module")
+def vectors() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    made = {"image": random.standard_normal((NUM + 6, 8)), "text": random.standard_normal((NUM + 6, 5))}
+    return {
+        name: (all_NE / np.linalg.norm(all_NE, axis=1, keepdims=True)).astype(np.float32)
+        for name, all_NE in made.items()
+    }
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    num_items=st.integers(1, 60),
-    num_images=st.integers(1, 8),
-    k=st.integers(1, 12),
-    num_excluded=st.integers(0, 5),
-)
-def test_search_equals_a_plain_sort_over_all_items(
-    seed: int, num_items: int, num_images: int, k: int, num_excluded: int
-):
-    """Few different images for many items, so that ties are everywhere, also across the k-th place."""
-    generator = np.random.default_rng(seed)
-    images = generator.normal(size=(num_images, 5)).astype(np.float32)
-    images /= np.linalg.norm(images, axis=1, keepdims=True)
-    shown = generator.integers(num_images, size=num_items)
-    languages = [str(language) for language in generator.choice(["ar", "en", "zh"], size=num_items)]
-    index = index_of(images[shown], languages)
-    queries = generator.integers(num_items, size=4)
-    query_languages = [languages[row] for row in queries]
-    excluded = [{f"item{row:03}" for row in generator.integers(num_items, size=num_excluded)} for _ in queries]
-    found = index.search(images[shown[queries]], k=k, languages=query_languages, excluded=excluded)
-    cosines = np.round(images.astype(np.float64) @ images.astype(np.float64).T, 5)
-    for row, hits, language, left_out in zip(queries, found, query_languages, excluded, strict=True):
-        expected = sorted(
-            (-cosines[shown[row], shown[item]], f"item{item:03}")
-            for item in range(num_items)
-            if languages[item] == language and f"item{item:03}" not in left_out
-        )[:k]
-        assert hits.item_ids == tuple(item_id for _, item_id in expected)
-        assert hits.scores == pytest.approx([-cosine for cosine, _ in expected], abs=2e-5)
+@pytest.fixture(scope="module")
+def image(vectors: dict[str, np.ndarray]) -> Side:
+    index = VectorIndex(
+        vectors["image"][PICTURED],
+        item_ids=[IDS[row] for row in PICTURED],
+        languages=[LANGUAGES[row] for row in PICTURED],
+    )
+    return Side(index, vectors["image"][NUM:])
 
 
-def test_neither_batch_nor_order_of_items_changes_what_is_found():
-    generator = np.random.default_rng(1)
-    embeddings = generator.normal(size=(500, 16)).astype(np.float32)
-    embeddings[250:] = embeddings[:250]  # each image twice
-    item_ids, languages = [f"{row:03}" for row in range(500)], ["en"] * 500
-    index = ImageIndex(embeddings, item_ids=item_ids, languages=languages)
-    together = index.search(embeddings[:64], k=7)
-    one_by_one = [index.search(embeddings[row : row + 1], k=7)[0] for row in range(64)]
-    backwards = ImageIndex(embeddings[::-1].copy(), item_ids=item_ids[::-1], languages=languages)
-    assert together == one_by_one == backwards.search(embeddings[:64], k=7)
-    assert [hits.item_ids[:2] for hits in together] == [(f"{row:03}", f"{row + 250:03}") for row in range(64)]
+@pytest.fixture(scope="module")
+def text(vectors: dict[str, np.ndarray]) -> Side:
+    return Side(VectorIndex(vectors["text"][:NUM], item_ids=IDS, languages=LANGUAGES), vectors["text"][NUM:])
 
 
-def test_a_thousand_ties_are_cut_by_item_id():
-    index = index_of(np.ones((1000, 4), np.float32))
-    [hits] = index.search(np.ones((1, 4), np.float32), k=3)
-    assert hits.item_ids == ("item000", "item001", "item002")
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_both_together_are_the_weighted_sum_over_all_items(
+    vectors: dict[str, np.ndarray], image: Side, text: Side, weight: float
+) -> None:
+    found = find_items_by_both(image, text, text_weight=weight, k=5, among=ANY)
+    by_image, by_text = (vectors[name][NUM:] @ vectors[name][:NUM].T for name in ("image", "text"))
+    by_image[:, ::5] = 0  # no picture, no share of it
+    sums = (1 - weight) * by_image + weight * by_text
+    for row, hits in enumerate(found):
+        best = np.argsort(-sums[row])[:5]
+        assert hits.item_ids == tuple(IDS[place] for place in best)
+        assert hits.scores == pytest.approx(sums[row][best], abs=1e-5)
 
 
-def test_scores_that_differ_by_float_noise_are_ties_however_many_there_are():
-    """Items 50 to 99 score 0.5 exactly, items 0 to 49 less by 2e-7, which is below what a score says."""
-    cosines = np.array([0.5 - 2e-7] * 50 + [0.5] * 50)
-    index = index_of(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1).astype(np.float32))
-    [hits] = index.search(np.array([[1, 0]], np.float32), k=3)
-    assert hits.item_ids == ("item000", "item001", "item002")
-    assert hits.scores == (0.5, 0.5, 0.5)
+def test_an_item_of_text_alone_is_found_by_its_text(image: Side, text: Side, vectors: dict[str, np.ndarray]) -> None:
+    asked = Side(text.index, vectors["text"][[5]])
+    [hits] = find_items_by_both(Side(image.index, image.queries_QE[:1]), asked, text_weight=0.5, k=40, among=ANY)
+    assert dict(zip(hits.item_ids, hits.scores, strict=True))["05"] == 0.5
 
 
-def test_each_query_can_keep_to_its_language():
-    index = index_of(np.repeat(AXES, 2, axis=0), ["ar", "zh"] * 3)
-    hits = index.search(AXES[:2], k=2, languages=["zh", "ar"])
-    assert [each.item_ids[0] for each in hits] == ["item001", "item002"]
-    assert all(len(each.item_ids) == 2 for each in hits)
-    with pytest.raises(ValueError, match=r"no item in language 'ru'; the index holds ar, zh"):
-        index.search(AXES[:1], k=1, languages=["ru"])
+def test_rules_hold_on_both_sides(image: Side, text: Side) -> None:
+    languages = ["en", "ar"] * 3
+    excluded = [{"02", "03"}] * 6
+    among = Restriction(languages=languages, excluded=excluded)
+    for found in (
+        find_items(image, k=40, among=among),
+        find_items(text, k=40, among=among),
+        find_items_by_both(image, text, text_weight=0.5, k=40, among=among),
+    ):
+        for language, hits in zip(languages, found, strict=True):
+            allowed = {IDS[row] for row in range(NUM) if LANGUAGES[row] == language} - excluded[0]
+            assert hits.item_ids and allowed.issuperset(hits.item_ids)
 
 
-def test_excluded_items_make_room_for_the_next():
-    index = index_of(AXES)
-    [hits] = index.search(np.array([[3, 2, 1]], np.float32), k=2, excluded=[{"item000"}])
-    assert hits.item_ids == ("item001", "item002")
-    [nothing] = index.search(AXES[:1], k=2, excluded=[{"item000", "item001", "item002"}])
-    assert (nothing.item_ids, nothing.scores) == ((), ())
+def test_a_question_in_a_language_that_no_item_has_gets_none_and_others_get_theirs(image: Side, text: Side) -> None:
+    among = Restriction(languages=["en", "sw", "ar", "sw", "en", "ar"])
+    for found in (
+        find_items(image, k=3, among=among),
+        find_items_by_both(image, text, text_weight=0.5, k=3, among=among),
+    ):
+        assert [len(hits.item_ids) for hits in found] == [3, 0, 3, 0, 3, 3]
+    assert [len(hits.item_ids) for hits in find_items(image, k=3, among=ANY)] == [3] * 6
+    alone = Restriction(languages=["sw"] * 6)
+    assert [hits.item_ids for hits in find_items(image, k=3, among=alone)] == [()] * 6
 
 
-def test_no_queries_find_nothing():
-    assert index_of(AXES).search(np.zeros((0, 3), np.float32), k=1, languages=[]) == []
-    assert index_of(AXES).search(np.zeros((0, 3), np.float32), k=1) == []
-
-
-def test_a_saved_index_finds_the_same(tmp_path: Path):
-    index = index_of(np.random.default_rng(2).normal(size=(40, 8)).astype(np.float32), ["en", "ar"] * 20)
-    index.save(tmp_path)
-    loaded = ImageIndex.load(tmp_path)
-    queries = np.random.default_rng(3).normal(size=(5, 8)).astype(np.float32)
-    assert loaded.search(queries, k=5) == index.search(queries, k=5)
-    assert (loaded.embedder, loaded.width, len(loaded)) == ("test", 8, 40)
-
-
-def test_files_that_are_missing_or_do_not_belong_together_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"index\.faiss is missing; build the index again"):
-        ImageIndex.load(tmp_path)
-    other = tmp_path / "other"
-    other.mkdir()
-    index_of(AXES).save(tmp_path)
-    index_of(AXES[:2]).save(other)
-    (tmp_path / "items.parquet").write_bytes((other / "items.parquet").read_bytes())
-    with pytest.raises(ValueError, match=r"3 embeddings, .* 2 items"):
-        ImageIndex.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("embeddings", "message"),
-    [
-        (np.eye(2), "float32 array; found float64"),
-        (np.ones(3, np.float32), r"\(number, width\); found \(3,\)"),
-        (np.array([[1, 0], [np.nan, 1]], np.float32), "row 1 holds NaN"),
-        (np.array([[1, 0], [np.inf, 1]], np.float32), "row 1 holds NaN or infinity"),
-        (np.array([[0, 0], [0, 1]], np.float32), "row 0 is all zeros"),
-        (np.ones((0, 2), np.float32), "at least one item"),
-    ],
-)
-def test_embeddings_that_cannot_be_searched_are_named(embeddings: np.ndarray, message: str):
-    with pytest.raises(ValueError, match=message):
-        index_of(embeddings)
-
-
-def test_ids_and_queries_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="'b' is given more than once"):
-        ImageIndex(AXES, item_ids=["a", "b", "b"], languages=["en"] * 3)
-    with pytest.raises(ValueError, match="found 2 ids, 3 languages and 3 embeddings"):
-        ImageIndex(AXES, item_ids=["a", "b"], languages=["en"] * 3)
-    index = index_of(AXES)
-    with pytest.raises(ValueError, match="width 3; the queries have 2"):
-        index.search(np.ones((1, 2), np.float32), k=1)
-    with pytest.raises(ValueError, match="at least 1; found 0"):
-        index.search(AXES, k=0)
-    with pytest.raises(ValueError, match="found 1 for 3 queries"):
-        index.search(AXES, k=1, languages=["en"])
+def test_a_weight_that_is_no_share_is_refused(image: Side, text: Side) -> None:
+    with pytest.raises(ValueError, match=r"text_weight is 1.5; expected a share from 0"):
+        find_items_by_both(image, text, text_weight=1.5, k=3, among=ANY)
 
 
 def test_recall_counts_gold_items_among_the_first_k():

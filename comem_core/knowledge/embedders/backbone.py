@@ -1,0 +1,26 @@
+"""The reader's own vision tower as an embedder of pictures. Reads no texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.backbone.interface import Backbone
+from comem_core.knowledge.embedders.interface import Embedder
+
+
+class BackboneEmbedder(Embedder):
+    """A picture's visual tokens, averaged in the cells of a grid (see `Backbone.pooled_images`)."""
+
+    name = "backbone"
+
+    def __init__(self, backbone: Backbone, *, grid: tuple[int, int], visual_tokens: VisualTokens | None) -> None:
+        self.backbone, self.grid, self.visual_tokens = backbone, grid, visual_tokens
+
+    @property
+    def width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.grid[0] * self.grid[1] * self.backbone.width
+
+    def embed_images(self, images: Sequence[bytes]) -> np.ndarray:
+        found_NE = self.backbone.pooled_images(images, visual_tokens=self.visual_tokens, grid=self.grid)
+        return found_NE.float().cpu().numpy()

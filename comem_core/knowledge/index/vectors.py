@@ -1,0 +1,180 @@
+"""Vectors of items on disk or in memory: normalised rows, sorted by language and item_id, each found by its id.
+
+Knows arrays, ids and files; nothing of how candidates are found. What is read from disk is mapped into memory, so that
+opening costs nothing and a search reads the rows that it needs.
+
+Shapes: N items, Q queries, E width of an embedding, F rows that were found.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.json"
+SCORE_DECIMALS = 6
+"""Scores are cosines rounded to this; equal scores rank by item_id, so neither batch nor thread changes a rank."""
+BLOCK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Rows of one index. Each language is one range of rows; in it, rows stand in the order of their item_id."""
+
+    vectors_NE: np.ndarray  # float32 or float16
+    item_ids_N: np.ndarray  # UTF-8 bytes of one length
+    ranges: Mapping[str, tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.item_ids_N)
+
+    @property
+    def width(self) -> int:
+        return self.vectors_NE.shape[1]
+
+    def id_of(self, row: int) -> str:
+        return self.item_ids_N[row].decode()
+
+    def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Return the row of each item, -1 where it is not here: int64 (len(item_ids),)."""
+        encoded = [item_id.encode() for item_id in item_ids]
+        length = self.item_ids_N.dtype.itemsize
+        # Of the stored type, or each look-up would make a copy of all ids; longer ones are of no item.
+        wanted = np.array(encoded, dtype=self.item_ids_N.dtype)
+        fits = np.array([len(each) <= length for each in encoded], dtype=bool)
+        rows = np.full(len(wanted), -1, dtype=np.int64)
+        for first, end in self.ranges.values():
+            ids = self.item_ids_N[first:end]
+            places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+            there = fits & (ids[places] == wanted)
+            rows[there] = first + places[there]
+        return rows
+
+    def scores(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
+        """Return the rounded cosines of some rows and one normalised query: float64 (F,).
+
+        Each row is scored by itself, so that equal pictures get equal scores.
+        """
+        rows_FE = np.asarray(self.vectors_NE[rows_F], dtype=np.float64)
+        return np.round((rows_FE * query_E.astype(np.float64)).sum(1), SCORE_DECIMALS) + 0.0
+
+    def compare_all(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
+        """Return the rows of first..end with the highest inner products, best first: int64 (Q, num).
+
+        Every row is compared, in float32.
+        """
+        num = min(num, end - first)
+        scores_QF = np.zeros((len(queries_QE), 0), np.float32)
+        rows_QF = np.zeros((len(queries_QE), 0), np.int64)
+        for start, block_BE in self.blocks(first, end):
+            more_scores, more_rows = faiss.knn(
+                queries_QE, block_BE, min(num, len(block_BE)), metric=faiss.METRIC_INNER_PRODUCT
+            )
+            scores_QF = np.concatenate([scores_QF, more_scores], axis=1)
+            rows_QF = np.concatenate([rows_QF, more_rows + start], axis=1)
+            best_QF = np.argsort(-scores_QF, axis=1, kind="stable")[:, :num]
+            scores_QF, rows_QF = (np.take_along_axis(each, best_QF, axis=1) for each in (scores_QF, rows_QF))
+        return rows_QF
+
+    def blocks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, rows as float32) of first..end, block by block."""
+        end = len(self) if end is None else end
+        for start in range(first, end, BLOCK_ROWS):
+            yield start, np.ascontiguousarray(self.vectors_NE[start : min(start + BLOCK_ROWS, end)], dtype=np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the rows into an existing folder."""
+        np.save(folder / VECTORS_FILE, self.vectors_NE)
+        np.save(folder / IDS_FILE, self.item_ids_N)
+        (folder / RANGES_FILE).write_text(json.dumps(self.ranges), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> "Vectors":
+        """Map what `save` or `VectorWriter` wrote. Raises ValueError for a file that is missing or of another index."""
+        for file in (VECTORS_FILE, IDS_FILE, RANGES_FILE):
+            if not (folder / file).is_file():
+                raise ValueError(f"{folder} holds no index: {file} is missing; build the index again")
+        vectors_NE = np.load(folder / VECTORS_FILE, mmap_mode="r")
+        item_ids_N = np.load(folder / IDS_FILE, mmap_mode="r")
+        ranges = json.loads((folder / RANGES_FILE).read_text(encoding="utf-8"))
+        if len(vectors_NE) != len(item_ids_N):
+            raise ValueError(
+                f"{folder}: {VECTORS_FILE} holds {len(vectors_NE)} embeddings, {IDS_FILE} {len(item_ids_N)} items; "
+                "they are not of one index, build it again"
+            )
+        return cls(vectors_NE, item_ids_N, {language: (first, end) for language, (first, end) in ranges.items()})
+
+
+class VectorWriter:
+    """Fills the files of `Vectors` in any order, a batch at a time, so that they need not fit into memory."""
+
+    def __init__(self, folder: Path, *, item_ids: Sequence[str], languages: Sequence[str], width: int, dtype: str):
+        """Lay out the rows. Raises ValueError as `sorted_rows`."""
+        self.folder = folder
+        order_N, ids_N, self._ranges = sorted_rows(item_ids, languages)
+        self._row_of_N = np.empty_like(order_N)
+        self._row_of_N[order_N] = np.arange(len(order_N))
+        self._ids_N, self._filled_N = ids_N, np.zeros(len(ids_N), dtype=bool)
+        self._vectors_NE = np.lib.format.open_memmap(
+            folder / VECTORS_FILE, mode="w+", dtype=dtype, shape=(len(ids_N), width)
+        )
+
+    def put(self, places: np.ndarray, embeddings: np.ndarray) -> None:
+        """Store embeddings of the items at these places of the `item_ids` given. Raises ValueError as `normalised`."""
+        if embeddings.ndim == 2 and embeddings.shape[1] != self._vectors_NE.shape[1]:
+            raise ValueError(
+                f"the embeddings have the width {embeddings.shape[1]}; the index was laid out for "
+                f"{self._vectors_NE.shape[1]}"
+            )
+        rows = self._row_of_N[places]
+        self._vectors_NE[rows] = normalised(embeddings, name="item embeddings")
+        self._filled_N[rows] = True
+
+    def finish(self) -> Vectors:
+        """Complete the files. Raises ValueError that names an item without embedding."""
+        if not self._filled_N.all():
+            missing = self._ids_N[~self._filled_N]
+            raise ValueError(f"{len(missing)} items have no embedding, first {missing[0].decode()}; embed them too")
+        self._vectors_NE.flush()
+        np.save(self.folder / IDS_FILE, self._ids_N)
+        (self.folder / RANGES_FILE).write_text(json.dumps(self._ranges), encoding="utf-8")
+        return Vectors.open(self.folder)
+
+
+def sorted_rows(
+    item_ids: Sequence[str], languages: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[int, int]]]:
+    """Return the order of items by language and id, their ids in that order, and each language's range of rows.
+
+    Raises:
+        ValueError: no items, or an item_id given twice.
+    """
+    if len(item_ids) == 0:
+        raise ValueError("an index needs at least one item; found none")
+    ids_N = np.array([item_id.encode() for item_id in item_ids], dtype=np.bytes_)
+    languages_N = np.array([language.encode() for language in languages], dtype=np.bytes_)
+    alone_N = np.sort(ids_N)
+    if len(twice := alone_N[1:][alone_N[1:] == alone_N[:-1]]):
+        raise ValueError(f"item_id {twice[0].decode()!r} is given more than once; an item has one embedding")
+    order_N = np.lexsort((ids_N, languages_N))
+    names, starts = np.unique(languages_N[order_N], return_index=True)
+    ends = [*starts[1:], len(ids_N)]
+    ranges = {name.decode(): (int(start), int(end)) for name, start, end in zip(names, starts, ends, strict=True)}
+    return order_N, ids_N[order_N], ranges
+
+
+def normalised(embeddings: np.ndarray, *, name: str) -> np.ndarray:
+    """Return embeddings (N, E) scaled to length 1. Raises ValueError that says which row is not a direction."""
+    if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
+        found = getattr(embeddings, "dtype", type(embeddings).__name__)
+        raise ValueError(f"{name} are a float32 array; found {found}")
+    if embeddings.ndim != 2 or embeddings.shape[1] == 0:
+        raise ValueError(f"{name} have the shape (number, width); found {embeddings.shape}")
+    lengths_N = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    for row in np.flatnonzero(~np.isfinite(lengths_N) | (lengths_N == 0)):
+        what = "is all zeros" if lengths_N[row] == 0 else "holds NaN or infinity"
+        raise ValueError(f"{name}: row {row} {what}; embed its image again, or drop the item")
+    return (embeddings / lengths_N[:, None]).astype(np.float32)

@@ -1,0 +1,102 @@
+"""What an index of many vectors costs and finds: recall, speed against comparing all, seconds and bytes to build.
+
+The vectors are made: about fifty to a cluster, with cosines of 0.8 to its random centre and 0.64 to each other. Queries
+are more draws of the same clusters, which the index does not hold.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from comem_core.knowledge.index.approximate import K, recall_of
+from comem_core.knowledge.index.vector_index import EXACT_UP_TO, VectorIndex
+from comem_core.knowledge.index.vectors import VectorWriter
+
+PER_CLUSTER, NOISE = 50, 0.75
+BATCH_ROWS = 50_000
+
+
+def measure_index(num_vectors: int, width: int, num_queries: int, seed: int) -> dict[str, float]:
+    """Build an index of made vectors in a temporary folder, search it, and compare it with comparing all.
+
+    Both searches get the same queries in one batch; comparing all is FAISS's, on float32 in memory, by the same number
+    of threads. Times of making vectors are not counted.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writing, building = _build(folder, num_vectors, width, seed=seed)
+        index = VectorIndex.load(folder)
+        queries_QE = _queries(num_vectors, width, num_queries, seed=seed)
+        nearest_QK, exact_seconds = _compare_all(index, queries_QE)
+        seconds, rows_QF = _search(index, queries_QE)
+        assert index.approximate is not None or num_vectors <= EXACT_UP_TO
+        return {
+            "index_recall_at_10": recall_of(index.vectors, queries_QE, rows_QF, nearest_QK),
+            "index_speedup_vs_exact": exact_seconds / seconds,
+            "index_queries_per_s": num_queries / seconds,
+            "exact_queries_per_s": num_queries / exact_seconds,
+            "index_write_seconds": writing,
+            "index_build_seconds": building,
+            "index_bytes": float(sum(path.stat().st_size for path in folder.iterdir())),
+        }
+
+
+def _build(folder: Path, num_vectors: int, width: int, *, seed: int) -> tuple[float, float]:
+    """Write the vectors, then build what searches them; returns the seconds of each."""
+    item_ids = [f"{number:08x}" for number in range(num_vectors)]
+    writing, started = 0.0, time.perf_counter()
+    dtype = "float16" if num_vectors > EXACT_UP_TO else "float32"
+    writer = VectorWriter(folder, item_ids=item_ids, languages=["en"] * num_vectors, width=width, dtype=dtype)
+    writing += time.perf_counter() - started
+    start = 0
+    for vectors_BE in _draws(num_vectors, num_vectors, width, seed=seed):
+        started = time.perf_counter()
+        writer.put(np.arange(start, start + len(vectors_BE)), vectors_BE)
+        writing += time.perf_counter() - started
+        start += len(vectors_BE)
+    started = time.perf_counter()
+    VectorIndex.finish(writer)
+    return writing, time.perf_counter() - started
+
+
+def _draws(num: int, num_vectors: int, width: int, *, seed: int, stream: int = 0) -> Iterator[np.ndarray]:
+    """Yield vectors of the clusters that `num_vectors` vectors have, batch by batch."""
+    num_clusters = max(1, num_vectors // PER_CLUSTER)
+    centres_CE = np.random.default_rng([seed, 0]).standard_normal((num_clusters, width), dtype=np.float32)
+    centres_CE /= np.linalg.norm(centres_CE, axis=1, keepdims=True)
+    random = np.random.default_rng([seed, 1, stream])
+    for start in range(0, num, BATCH_ROWS):
+        size = min(BATCH_ROWS, num - start)
+        noise_BE = random.standard_normal((size, width), dtype=np.float32) * np.float32(NOISE / np.sqrt(width))
+        yield centres_CE[random.integers(num_clusters, size=size)] + noise_BE
+
+
+def _queries(num_vectors: int, width: int, num_queries: int, *, seed: int) -> np.ndarray:
+    vectors_QE = np.concatenate(list(_draws(num_queries, num_vectors, width, seed=seed, stream=1)))
+    return vectors_QE / np.linalg.norm(vectors_QE, axis=1, keepdims=True)
+
+
+def _compare_all(index: VectorIndex, queries_QE: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the K nearest rows and the seconds of comparing alone, without the reading of vectors from disk."""
+    seconds = 0.0
+    for _, block_BE in index.vectors.blocks():
+        started = time.perf_counter()
+        faiss.knn(queries_QE, block_BE, K, metric=faiss.METRIC_INNER_PRODUCT)
+        seconds += time.perf_counter() - started
+    return index.vectors.compare_all(queries_QE, 0, len(index), num=K), seconds
+
+
+def _search(index: VectorIndex, queries_QE: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the seconds of a whole search, ranking included, and the rows that it found (-1: fewer)."""
+    index.search(queries_QE[:1], k=K)  # maps the files
+    started = time.perf_counter()
+    hits = index.search(queries_QE, k=K)
+    seconds = time.perf_counter() - started
+    rows_QK = np.full((len(hits), K), -1, dtype=np.int64)
+    for row, hit in enumerate(hits):
+        rows_QK[row, : len(hit.item_ids)] = index.vectors.rows_of(hit.item_ids)
+    return seconds, rows_QK

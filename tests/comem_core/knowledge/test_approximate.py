@@ -1,0 +1,144 @@
+"""Candidates from a graph or from coded lists, ranked as if every item had been compared."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comem_core.knowledge.index.approximate import GRAPH_UP_TO, perturbed
+from comem_core.knowledge.index.shown import Shown
+from comem_core.knowledge.index.vector_index import VectorIndex
+from comem_core.knowledge.index.vectors import VectorWriter
+
+NUM, WIDTH = 3000, 30  # a width that no code of eight numbers divides
+KINDS = {"hnsw": GRAPH_UP_TO, "ivf_pq": 0}
+LANGUAGES = ["en"] * 2400 + ["ar"] * 550 + ["zh"] * 50
+ITEM_IDS = [f"{row * 7919 % NUM:04}" for row in range(NUM)]  # in no order
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> np.ndarray:
+    """Sixty clusters, and the last hundred items show pictures that the first hundred show too."""
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((60, WIDTH))
+    made = centres[random.integers(60, size=NUM)] + 0.5 * random.standard_normal((NUM, WIDTH))
+    made[-100:] = made[:100]
+    return made.astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def index(request: pytest.FixtureRequest, embeddings: np.ndarray, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp(request.param)
+    made = write(folder, embeddings, kind=request.param)
+    assert made.approximate is not None and made.approximate.facts.kind == request.param
+    return VectorIndex.load(folder)
+
+
+def write(folder: Path, embeddings: np.ndarray, *, kind: str, dtype: str = "float32") -> VectorIndex:
+    writer = VectorWriter(folder, item_ids=ITEM_IDS, languages=LANGUAGES, width=WIDTH, dtype=dtype)
+    for start in range(0, NUM, 700):
+        places = np.arange(start, min(start + 700, NUM))
+        writer.put(places, embeddings[places])
+    return VectorIndex.finish(writer, exact_up_to=100, graph_up_to=KINDS[kind])
+
+
+@pytest.fixture(scope="module")
+def exact(embeddings: np.ndarray) -> VectorIndex:
+    return VectorIndex(embeddings, item_ids=ITEM_IDS, languages=LANGUAGES)
+
+
+def share_found(index: VectorIndex, exact: VectorIndex, queries: np.ndarray, **options) -> float:
+    found = index.search(queries, k=10, **options)
+    expected = exact.search(queries, k=10, **options)
+    return float(np.mean([len({*a.item_ids} & {*b.item_ids}) / 10 for a, b in zip(found, expected, strict=True)]))
+
+
+def test_most_of_the_nearest_are_found_and_the_recall_was_measured(
+    index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray
+):
+    queries = perturbed(embeddings[::30], seed=9)
+    assert share_found(index, exact, queries) > 0.95
+    assert index.approximate is not None
+    assert 0.95 < index.approximate.facts.recall_at_10 <= 1
+
+
+def test_scores_are_those_of_comparing_all_and_ties_rank_by_id(
+    index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray
+):
+    """A query that is a picture which two items show: both score 1 and the smaller id comes first."""
+    found = index.search(embeddings[:20], k=2)
+    assert found == exact.search(embeddings[:20], k=2)
+    for row, hits in enumerate(found):
+        assert hits.item_ids == tuple(sorted([ITEM_IDS[row], ITEM_IDS[NUM - 100 + row]]))
+        assert hits.scores == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("language", ["en", "ar", "zh"])
+def test_a_language_is_searched_alone_however_few_its_items(
+    index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray, language: str
+):
+    queries = perturbed(embeddings[::60], seed=3)
+    found = index.search(queries, k=10, languages=[language] * len(queries))
+    of_language = {item_id for item_id, spoken in zip(ITEM_IDS, LANGUAGES, strict=True) if spoken == language}
+    assert all(len(hits.item_ids) == 10 and of_language.issuperset(hits.item_ids) for hits in found)
+    assert share_found(index, exact, queries, languages=[language] * len(queries)) > 0.95
+
+
+def test_excluded_items_make_room_even_when_they_are_all_that_a_first_look_finds(
+    index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray
+):
+    [near] = exact.search(embeddings[:1], k=400)
+    excluded = [set(near.item_ids)]
+    [found] = index.search(embeddings[:1], k=10, excluded=excluded)
+    assert len(found.item_ids) == 10
+    assert not excluded[0] & {*found.item_ids}
+    everything = [set(ITEM_IDS) - {"0007"}]
+    assert index.search(embeddings[:1], k=10, excluded=everything)[0].item_ids == ("0007",)
+
+
+def test_the_same_vectors_give_the_same_index_and_a_batch_changes_nothing(
+    index: VectorIndex, embeddings: np.ndarray, tmp_path: Path
+):
+    assert index.approximate is not None
+    again = write(tmp_path, embeddings, kind=index.approximate.facts.kind)
+    queries = perturbed(embeddings[:40], seed=1)
+    together = index.search(queries, k=5)
+    assert together == [index.search(queries[row : row + 1], k=5)[0] for row in range(40)]
+    assert together == again.search(queries, k=5)
+
+
+def test_vectors_of_half_the_size_find_the_same(exact: VectorIndex, embeddings: np.ndarray, tmp_path: Path):
+    write(tmp_path, embeddings, kind="ivf_pq", dtype="float16")
+    half = VectorIndex.load(tmp_path)
+    assert half.vectors.vectors_NE.dtype == np.float16
+    queries = perturbed(embeddings[::30], seed=9)
+    assert share_found(half, exact, queries) > 0.95
+    for a, b in zip(half.search(queries, k=3), exact.search(queries, k=3), strict=True):
+        assert a.scores == pytest.approx(b.scores, abs=5e-4)
+
+
+def test_an_opened_index_lies_on_disk(index: VectorIndex):
+    assert isinstance(index.vectors.vectors_NE, np.memmap)
+    assert isinstance(index.vectors.item_ids_N, np.memmap)
+
+
+def test_an_item_without_embedding_is_named(embeddings: np.ndarray, tmp_path: Path):
+    writer = VectorWriter(tmp_path, item_ids=["a", "b"], languages=["en", "en"], width=WIDTH, dtype="float32")
+    writer.put(np.array([0]), embeddings[:1])
+    with pytest.raises(ValueError, match="1 items have no embedding, first b"):
+        writer.finish()
+    with pytest.raises(ValueError, match="width 2; the index was laid out for 30"):
+        writer.put(np.array([1]), np.ones((1, 2), np.float32))
+
+
+def test_rows_are_found_by_id_also_among_ids_of_other_lengths(exact: VectorIndex):
+    rows = exact.vectors.rows_of(["0007", "00071", "", "2999", "zz"])
+    assert [exact.vectors.id_of(int(row)) if row >= 0 else None for row in rows] == ["0007", None, None, "2999", None]
+
+
+def test_the_items_that_show_a_picture_are_found(tmp_path: Path):
+    Shown.of(["p2", "p1", "p2"], ["b", "c", "a"]).save(tmp_path)
+    shown = Shown.open(tmp_path)
+    assert shown.by("p2") == {"a", "b"}
+    assert shown.by("p1") == {"c"}
+    assert shown.by("p") == shown.by("p22") == shown.by("zzz") == frozenset()
