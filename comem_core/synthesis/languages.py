@@ -76,6 +76,15 @@ def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Ide
     return Identified(_written(best[group]), certainty)
 
 
+def language_found(text: str, declared: str | None) -> str:
+    """Identify the language of a text, written as `declared` where the two codes mean the same.
+
+    So a query needs no table of codes: what differs from the declared language, and is not `und`, contradicts it.
+    """
+    found = identify_language(text).language
+    return declared if declared is not None and found != UNKNOWN and same_language(found, declared) else found
+
+
 def same_language(first: str | None, second: str | None) -> bool:
     """Say whether two codes mean one language, whatever the region or script; `und` and None contradict nothing."""
     if first is None or second is None:

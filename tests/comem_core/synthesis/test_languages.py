@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.synthesis.languages import UNKNOWN, Identified, identify_language, primary_code, same_language
+from comem_core.synthesis.languages import (
+    UNKNOWN,
+    Identified,
+    identify_language,
+    language_found,
+    primary_code,
+    same_language,
+)
 from comem_core.worlds.countries.world import LANGUAGES, templates
 
 SENTENCES = {
@@ -40,6 +47,13 @@ def test_egyptian_arabic_is_arabic_and_filipino_is_tagalog() -> None:
     for first, second in [("arz", egyptian.language), ("fil", "tl"), ("pt-BR", "pt"), ("zh_Hant", "zh"), ("EN", "en")]:
         assert same_language(first, second) and same_language(second, first)
     assert not same_language("bg", "ru") and not same_language("pt", "es") and not same_language("ja", "zh")
+
+
+def test_a_language_is_written_as_it_was_declared_where_both_codes_mean_it() -> None:
+    assert language_found(SENTENCES["ar"], "arz") == "arz"
+    assert language_found(SENTENCES["fil"], "tl") == "tl" and language_found(SENTENCES["pt"], "pt-BR") == "pt-BR"
+    assert language_found(SENTENCES["ru"], "bg") == "ru" and language_found(SENTENCES["ru"], None) == "ru"
+    assert language_found("Paris", "fr") == UNKNOWN
 
 
 @pytest.mark.parametrize("text", ["", "1984", "Paris", "Côte d’Ivoire", "42 km²", "東京", "???", "ABC-1234 / 5678-90"])
