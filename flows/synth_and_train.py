@@ -12,10 +12,12 @@ from tasks.questions import collect_benchmark, pose_questions
 from tasks.report import write_report
 from tasks.retrieve import build_index, retrieve
 from tasks.run import open_run
+from tasks.samples import SampleSet
 from tasks.score import answer_benchmark, score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
 from tasks.train import find_start, train_encoder
+from tasks.translate import translate_qa
 
 RecipeName = Literal["tiny_cpu"]
 
@@ -43,7 +45,14 @@ def synth_and_train(
         verdicts = judge_qa(run, knowledge, questions, retrieved, drafts)
         kept = filter_qa(run, questions, drafts, verdicts)
 
-        encoder = train_encoder(run, knowledge, questions, drafts, kept, start_encoder)
+        translated = translate_qa(run, questions, drafts, kept)
+        kept_translated = filter_qa(run, translated, translated, translated)
+
+        samples = [
+            SampleSet(questions=questions, drafts=drafts, kept=kept),
+            SampleSet(questions=translated, drafts=translated, kept=kept_translated),
+        ]
+        encoder = train_encoder(run, knowledge, samples, start_encoder)
         bank = encode_memory(run, knowledge, encoder)
 
         benchmark = collect_benchmark(run)

@@ -1,9 +1,9 @@
 """Filtering: SQL over drafts and verdicts. Nothing is deleted; a draft is dropped with a reason, or it is a sample."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 from tasks.partial import Partial
+from tasks.rows import shards_of
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
@@ -17,11 +17,11 @@ def filter_qa(run: Run, questions: Reference, drafts: Reference, verdicts: Refer
     """Drop drafts by the recipe's thresholds and keep the rest as samples."""
 
     def make(artefact: Partial) -> None:
-        source = _shards(drafts)
+        source = shards_of(drafts, "draft")
         drops = run_filters(
             drafts=source,
-            verdicts=_shards(verdicts),
-            questions=_shards(questions),
+            verdicts=shards_of(verdicts, "verdict"),
+            questions=shards_of(questions, "question"),
             parameters=asdict(run.recipe.filters),
         )
         kept = kept_samples(drafts=source, drops=drops)
@@ -31,7 +31,3 @@ def filter_qa(run: Run, questions: Reference, drafts: Reference, verdicts: Refer
 
     inputs = {"questions": questions, "drafts": drafts, "verdicts": verdicts}
     return run_stage(run, "samples", run.recipe.filters, inputs, make, table="sample", version="1")
-
-
-def _shards(reference: Reference) -> list[Path]:
-    return sorted(Path(reference.uri).glob("part-*.parquet"))

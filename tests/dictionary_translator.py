@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.knowledge.items import Question
@@ -11,6 +10,7 @@ from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, load_countr
 
 NAMES = {"English": "en", "Spanish": "es", "Russian": "ru", "Chinese": "zh", "Arabic": "ar"}
 Fault = Callable[[dict], str]
+Meaning = tuple[str, str, int]
 
 
 @dataclass
@@ -20,6 +20,9 @@ class DictionaryTranslator:
     name: str = "dictionary"
     faults: dict[str, Fault] = field(default_factory=dict)
     num_asked: int = 0
+
+    def __post_init__(self) -> None:
+        self._questions, self._answers = questions_by_languages(), answers_by_language()
 
     def answer(
         self, conversations: Sequence[Conversation], *, max_new_tokens: int, **options: object
@@ -47,35 +50,36 @@ class DictionaryTranslator:
         source, _, target = words.partition(" into ")
         return source, target
 
-    def _name(self, text: str, meanings: set[tuple[str, str, int]], language: str) -> str:
+    def _name(self, text: str, meanings: set[Meaning], language: str) -> str:
         countries = {country.country_id: country for country in load_countries()}
         named = [
             value_of(countries[entity], attribute, language)[place] for entity, attribute, place in sorted(meanings)
         ]
         return named[0] if named else text
 
-    @cached_property
-    def _questions(self) -> dict[tuple[str, str], dict[str, str]]:
-        return {
-            (source, target): {
-                wording: templates()[target]["question"][attribute][place]
-                for attribute in ATTRIBUTES
-                for place, wording in enumerate(templates()[source]["question"][attribute])
-            }
-            for source in LANGUAGES
-            for target in LANGUAGES
-        }
 
-    @cached_property
-    def _answers(self) -> dict[str, dict[str, set[tuple[str, str, int]]]]:
-        """What each name means, by language: (country, attribute, place among its values)."""
-        meanings: dict[str, dict[str, set[tuple[str, str, int]]]] = {language: {} for language in LANGUAGES}
-        for country in load_countries():
-            for language in LANGUAGES:
-                for attribute in ATTRIBUTES:
-                    for place, name in enumerate(value_of(country, attribute, language)):
-                        meanings[language].setdefault(name, set()).add((country.country_id, attribute, place))
-        return meanings
+def questions_by_languages() -> dict[tuple[str, str], dict[str, str]]:
+    """Each wording of a question with its wording in another language, by both languages."""
+    return {
+        (source, target): {
+            wording: templates()[target]["question"][attribute][place]
+            for attribute in ATTRIBUTES
+            for place, wording in enumerate(templates()[source]["question"][attribute])
+        }
+        for source in LANGUAGES
+        for target in LANGUAGES
+    }
+
+
+def answers_by_language() -> dict[str, dict[str, set[Meaning]]]:
+    """What each name means, by language: (country, attribute, place among its values)."""
+    meanings: dict[str, dict[str, set[Meaning]]] = {language: {} for language in LANGUAGES}
+    for country in load_countries():
+        for language in LANGUAGES:
+            for attribute in ATTRIBUTES:
+                for place, name in enumerate(value_of(country, attribute, language)):
+                    meanings[language].setdefault(name, set()).add((country.country_id, attribute, place))
+    return meanings
 
 
 def rows_of(question: Question, answer: str) -> tuple[dict, dict]:

@@ -25,6 +25,7 @@ FILTERS = (
     "truncated",
     "empty_or_long",
     "wrong",
+    "mistranslated",
     "ungrounded",
     "not_needed",
     "duplicate",

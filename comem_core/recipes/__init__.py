@@ -17,8 +17,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 
 
 def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
-    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, training steps and
-    benchmark questions.
+    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, translated samples,
+    training steps and benchmark questions.
 
     Raises:
         ValueError: an unknown name (the known ones are listed), or a limit below 1.
@@ -39,6 +39,7 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recip
             synthesis,
             num_seed_questions=min(limit, synthesis.num_seed_questions),
             num_asked_items=min(limit // 8, synthesis.num_asked_items),
+            num_translated=min(limit // 8, synthesis.num_translated),
         ),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),

@@ -79,6 +79,8 @@ class SynthesisRecipe:
     # How many kept samples are translated, each into every one of these languages (paper: 200 into nine).
     num_translated: int = 0
     languages: tuple[str, ...] = ()
+    translation_prompts: str = "plain"
+    max_translated_tokens: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class FilterRecipe:
     max_without_score: float | None = None
     max_answer_words: int = 12
     max_per_answer: int = 60
+    # Of a translation: the overlap of words with the original, after the way there and back (0 to 1).
+    min_round_trip: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,13 @@ from warehouse.filtering import kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
 from warehouse.schemas import check_rows
 
-PARAMETERS = {"min_metric_score": 0.5, "max_without_score": 1.0, "max_answer_words": 6, "max_per_answer": 4}
+PARAMETERS = {
+    "min_metric_score": 0.5,
+    "max_without_score": 1.0,
+    "max_answer_words": 6,
+    "max_per_answer": 4,
+    "min_round_trip": 0.5,
+}
 RUN_ID = "run-2026-11-23-a"
 
 

@@ -13,7 +13,13 @@ from warehouse.filtering import FILTERS, filter_parameters, funnel, kept_samples
 from warehouse.schemas import blank_row, check_rows, schema_of
 from warehouse.sql import sql_names
 
-OFF = {"min_metric_score": None, "max_without_score": None, "max_answer_words": None, "max_per_answer": None}
+OFF = {
+    "min_metric_score": None,
+    "max_without_score": None,
+    "max_answer_words": None,
+    "max_per_answer": None,
+    "min_round_trip": None,
+}
 
 
 def draft(number: int, **changes: object) -> dict:
