@@ -4,25 +4,37 @@ from typing import Literal
 
 from prefect import flow
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import recipe_named, with_knowledge
 from tasks.encode import encode_memory
 from tasks.filter import filter_qa
+from tasks.hold_out import hold_out
 from tasks.ingest import ingest_knowledge
 from tasks.questions import collect_benchmark, pose_questions
 from tasks.report import write_report
 from tasks.retrieve import build_index, retrieve
 from tasks.run import open_run
+from tasks.samples import SampleSet
 from tasks.score import answer_benchmark, score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
 from tasks.train import find_start, train_encoder
+from tasks.translate import translate_qa
 
-RecipeName = Literal["tiny_cpu"]
+RecipeName = Literal["tiny_cpu", "smol_cpu", "comem_qwen25_vl_7b", "comem_qwen2_vl_7b"]
 
 
 @flow(name="synth-and-train")
 def synth_and_train(
     recipe: RecipeName = "tiny_cpu",
+    knowledge: str | None = None,
+    seeds: list[str] | None = None,
+    ask_about: int | None = None,
+    language: str | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+    images: Literal["needed", "optional"] | None = None,
+    allow_urls: bool = False,
+    generator: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     start: str | None = None,
@@ -33,29 +45,49 @@ def synth_and_train(
 
     Args:
         recipe: what decides the result; a name from `comem_core.recipes`.
+        knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md). The VLM asks
+            about its items, and a tenth of what is kept is set aside and asked as its benchmark.
+        seeds: sources of seed questions with gold answers, such as `infoseek:/path/train.jsonl:/path/images`.
+        ask_about: about how many items the VLM asks questions of its own.
+        language: of rows that do not say it; without it, it is identified.
+        source: of rows that do not say it; without it, the file is named.
+        licence: of rows that do not say it.
+        images: whether a text without a picture is an item (`optional`) or a bad row (`needed`).
+        allow_urls: whether pictures may be fetched from http and https addresses in the corpus.
+        generator: what writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL.
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
         max_hours: what asking, drafting and judging may take; what is made by then is used, and a later run goes on.
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
     """
-    whole = recipe_named(recipe, limit=limit, seed=seed)
+    reading = {"language": language, "source": source, "licence": licence, "images": images, "allow_urls": allow_urls}
+    writing = {"seeds": seeds, "num_asked_items": ask_about, "generator": generator}
+    whole = with_knowledge(recipe_named(recipe, limit=limit, seed=seed), knowledge, reading=reading, writing=writing)
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
-        knowledge = ingest_knowledge(run)
-        index = build_index(run, knowledge)
-
-        questions = pose_questions(run, knowledge)
-        retrieved = retrieve(run, index, questions)
-        drafts = synthesize_qa(run, knowledge, questions, retrieved)
-        verdicts = judge_qa(run, knowledge, questions, retrieved, drafts)
-        kept = filter_qa(run, questions, drafts, verdicts)
-
-        encoder = train_encoder(run, knowledge, questions, drafts, kept, start_encoder)
-        bank = encode_memory(run, knowledge, encoder)
-
+        items = ingest_knowledge(run)
+        index = build_index(run, items)
         benchmark = collect_benchmark(run)
-        shown = retrieve(run, index, benchmark)
-        predictions = answer_benchmark(run, knowledge, encoder, bank, benchmark, shown)
-        scores = score_predictions(run, benchmark, predictions)
-        return write_report(run, knowledge, benchmark, scores)
+
+        questions = pose_questions(run, items)
+        retrieved = retrieve(run, index, questions)
+        drafts = synthesize_qa(run, items, questions, retrieved)
+        verdicts = judge_qa(run, items, questions, retrieved, drafts)
+        kept = filter_qa(run, questions, drafts, verdicts, [benchmark])
+
+        translated = translate_qa(run, questions, drafts, kept)
+        kept_translated = filter_qa(run, translated, translated, translated, [benchmark])
+
+        samples = [
+            SampleSet(questions=questions, drafts=drafts, kept=kept),
+            SampleSet(questions=translated, drafts=translated, kept=kept_translated),
+        ]
+        encoder = train_encoder(run, items, samples, start_encoder)
+        bank = encode_memory(run, items, encoder)
+
+        asked = hold_out(run, benchmark, questions, drafts, kept)
+        shown = retrieve(run, index, asked)
+        predictions = answer_benchmark(run, items, encoder, bank, asked, shown)
+        scores = score_predictions(run, asked, predictions)
+        return write_report(run, items, asked, scores)

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from tasks.partial import Partial
+from tasks.rows import shards_of
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.filtering import kept_samples, run_filters
 
 SAMPLES, DROPS = "part-00000", "drops"
+HELD_OUT = "held_out"
 
 
 @stage_task(name="filter-qa")
@@ -23,12 +26,12 @@ def filter_qa(
     """
 
     def make(artefact: Partial) -> None:
-        source = _shards(drafts)
+        source = shards_of(drafts, "draft")
         drops = run_filters(
             drafts=source,
-            verdicts=_shards(verdicts),
-            questions=_shards(questions),
-            benchmarks=[shard for benchmark in benchmarks for shard in _shards(benchmark)],
+            verdicts=shards_of(verdicts, "verdict"),
+            questions=shards_of(questions, "question"),
+            benchmarks=[shard for benchmark in benchmarks for shard in shards_of(benchmark)],
             parameters=asdict(run.recipe.filters),
         )
         kept = kept_samples(drafts=source, drops=drops)
@@ -41,5 +44,7 @@ def filter_qa(
     return run_stage(run, "samples", run.recipe.filters, inputs, make, table="sample", version="2")
 
 
-def _shards(reference: Reference) -> list[Path]:
-    return sorted(Path(reference.uri).glob("part-*.parquet"))
+def dropped_for(kept: Reference, reason: str) -> set[str]:
+    """Return the ids of the drafts that a reason dropped."""
+    table = pq.read_table(kept.folder / f"{DROPS}.parquet", columns=["sample_id", "reason"])
+    return {row["sample_id"] for row in table.to_pylist() if row["reason"] == reason}

@@ -37,10 +37,8 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
 
 def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:
     """The questions whose drafts were set aside, with those answers as gold, in order of sample id."""
-    chosen, asked = (
-        dropped_for(kept, HELD_OUT),
-        {question.question_id: question for question in read_questions(questions)},
-    )
+    chosen = dropped_for(kept, HELD_OUT)
+    asked = {question.question_id: question for question in read_questions(questions)}
     for row in sorted(read_rows(drafts), key=lambda row: row["sample_id"]):
         if row["sample_id"] in chosen:
             yield replace(

@@ -49,13 +49,13 @@ def read_questions(reference: Reference) -> list[Question]:
     """Read the questions of an artefact in the order in which they were written."""
     return [
         Question(answers=tuple(row["answers"]), **{name: row[name] for name in QUESTION_COLUMNS})
-        for row in read_rows(reference)
+        for row in read_rows(reference, "question")
     ]
 
 
-def read_rows(reference: Reference) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an artefact's `part-*.parquet` shards, in order of shard names."""
-    for path in sorted(Path(reference.uri).glob("part-*.parquet")):
+def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the rows of an artefact's shards, in order of shard names; `table` where it holds rows of several."""
+    for path in shards_of(reference, table):
         yield from pq.read_table(path).to_pylist()
 
 
@@ -63,3 +63,10 @@ def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
     """As `read_rows`, with these columns alone: ids and texts without pictures fit into memory where rows do not."""
     for path in sorted(Path(reference.uri).glob("part-*.parquet")):
         yield from pq.read_table(path, columns=list(names)).to_pylist()
+
+
+def shards_of(reference: Reference, table: str = "") -> list[Path]:
+    """List the shards of a table: `questions-*.parquet` for `question` where an artefact has such, else `part-*`."""
+    folder = Path(reference.uri)
+    named = sorted(folder.glob(f"{table}s-*.parquet")) if table else []
+    return named or sorted(folder.glob("part-*.parquet"))

@@ -10,6 +10,7 @@ import pyarrow as pa
 from comem_core.backbone.images import VisualTokens
 from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
 from comem_core.synthesis.judging import judge
+from comem_core.synthesis.languages import language_found
 from comem_core.synthesis.prompts import MAX_CHARACTERS, prompt_set
 from tasks.ledger import measure_cost
 from tasks.models import generator, generator_name, inputs_of_generator
@@ -173,7 +174,8 @@ def _verdict(sample_id: str, answer: str, asked: Asked, again: Again) -> dict[st
         second_answer=again.second,
     )
     cost = {name: getattr(again, name) for name in ("prompt_tokens", "answer_tokens", "seconds")}
-    return blank_row("verdict") | {"sample_id": sample_id} | verdict | cost
+    found = language_found(asked.question.question, asked.question.language)
+    return blank_row("verdict") | {"sample_id": sample_id, "language_found": found} | verdict | cost
 
 
 def _options(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, encoder_folder, r
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import recipe_from
 from comem_core.training.loop import StepReport, Training
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+from comem_core.training.memory import AnswerFromMemory, TrainingRecipe
 from tasks.models import load_for
 from tasks.on_ray import release_workers
 from tasks.partial import Partial
-from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
+from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
 from warehouse.schemas import check_rows
@@ -44,48 +44,13 @@ SHOW_EVERY_SECONDS = 5.0
 SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """What an encoder is trained on, by reference: the kept samples and where their parts lie."""
-
-    knowledge: Reference
-    questions: Reference
-    drafts: Reference
-    kept: Reference
-
-    def read(self) -> list[TrainingSample]:
-        """The kept drafts with pictures and items, in order of sample id."""
-        items = read_items(self.knowledge)
-        questions = {question.question_id: question for question in read_questions(self.questions)}
-        kept = {row["sample_id"] for row in read_rows(self.kept)}
-        return [
-            TrainingSample(
-                sample_id=row["sample_id"],
-                question=row["question"],
-                image=questions[row["question_id"]].image,
-                language=row["language"],
-                answer=row["answer"],
-                items=tuple(items[item_id] for item_id in row["item_ids"]),
-                about=_place_of(questions[row["question_id"]].gold_item_id, row["item_ids"]),
-            )
-            for row in sorted(read_rows(self.drafts), key=lambda row: row["sample_id"])
-            if row["sample_id"] in kept
-        ]
-
-
-def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:
-    return None if item_id is None or item_id not in item_ids else list(item_ids).index(item_id)
-
-
 @stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
-def train_encoder(
-    run: Run, knowledge: Reference, questions: Reference, drafts: Reference, kept: Reference, start: Reference | None
-) -> Reference:
-    """Train the memory encoder on the kept samples, from another encoder's weights or from random ones."""
-    samples = Samples(knowledge=knowledge, questions=questions, drafts=drafts, kept=kept)
+def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], start: Reference | None) -> Reference:
+    """Train the memory encoder on the kept samples of every set, from another encoder's weights or from random ones."""
+    samples = Samples(knowledge=knowledge, sets=tuple(sets))
 
     def make(artefact: Partial) -> None:
-        if not any(read_rows(kept)):
+        if not samples.num_kept:
             raise ValueError(
                 "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
             )
@@ -97,7 +62,7 @@ def train_encoder(
         shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished encoder is all that is kept
         (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
-    inputs, steps = {"backbone": run.backbone} | vars(samples), run.recipe.training.optimizer.num_steps
+    inputs, steps = {"backbone": run.backbone} | samples.inputs, run.recipe.training.optimizer.num_steps
     if start:
         inputs["start"] = start
     return run_stage(

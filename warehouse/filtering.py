@@ -30,6 +30,7 @@ FILTERS = (
     "question_length",
     "wrong_language",
     "wrong",
+    "mistranslated",
     "inconsistent",
     "ungrounded",
     "not_needed",
@@ -39,6 +40,7 @@ FILTERS = (
     "near_duplicate",
     "over_represented",
     "over_represented_source",
+    "held_out",
 )
 MEMORY_LIMIT = "2GB"  # of a filtering in memory; above it DuckDB spills to a temporary directory
 

@@ -1,6 +1,6 @@
 """Recipes by name: a run is a function that returns a whole recipe."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,12 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 
 # Of a user's own items, so many are never trained on and asked about afterwards.
 HELD_OUT_SHARE = 0.1
+NUM_ASKED_ITEMS = 100
 
 
 def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
-    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, training steps and
-    benchmark questions.
+    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, translated samples,
+    training steps and benchmark questions.
 
     Raises:
         ValueError: an unknown name (the known ones are listed), or a limit below 1.
@@ -44,24 +45,41 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recip
             synthesis,
             num_seed_questions=min(limit, synthesis.num_seed_questions),
             num_asked_items=min(limit // 8, synthesis.num_asked_items),
+            num_translated=min(limit // 8, synthesis.num_translated),
         ),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
     )
 
 
-def with_knowledge(recipe: Recipe, corpus: str, *, seeds: Sequence[str] = (), **reading: Any) -> Recipe:
-    """Return the recipe on another corpus: the VLM asks about its items, and a part of them is kept for scoring.
+def with_knowledge(
+    recipe: Recipe,
+    corpus: str | None,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    writing: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Return the recipe with some of its knowledge and synthesis said otherwise; what is None stays the recipe's.
 
-    `seeds` are sources of seed questions (`synthesis.seeds`); `reading` are fields of KnowledgeRecipe.
+    On another `corpus` the VLM asks about its items, only what it cannot answer without them is kept, and a part of that
+    is the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
     """
-    given = {name: value for name, value in reading.items() if value is not None}
+    reading, writing = ({name: value for name, value in (given or {}).items() if value} for given in (reading, writing))
+    if "seeds" in writing:
+        writing["seeds"] = tuple(writing["seeds"])
+    if corpus is not None:
+        reading["corpus"] = corpus
+        asked = {} if "seeds" in writing else {"num_asked_items": recipe.synthesis.num_asked_items or NUM_ASKED_ITEMS}
+        writing = {"seeds": (), **asked} | writing
+        recipe = replace(
+            recipe,
+            filters=replace(recipe.filters, held_out_share=HELD_OUT_SHARE, max_without_score=1.0),
+            evaluation=replace(recipe.evaluation, benchmark=OWN),
+        )
     return replace(
         recipe,
-        knowledge=replace(recipe.knowledge, corpus=corpus, **given),
-        synthesis=replace(recipe.synthesis, seeds=tuple(seeds)),
-        filters=replace(recipe.filters, held_out_share=HELD_OUT_SHARE, max_without_score=1.0),
-        evaluation=replace(recipe.evaluation, benchmark=OWN),
+        knowledge=replace(recipe.knowledge, **reading),
+        synthesis=replace(recipe.synthesis, **writing),
     )
 
 

@@ -9,6 +9,7 @@ from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
 
 NUM_SAMPLES, BATCH_SIZE = 15_600, 16
+LANGUAGES = ("bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
 
 
 def comem_qwen25_vl_7b() -> Recipe:
@@ -31,7 +32,7 @@ def _comem(name: str, backbone: str) -> Recipe:
         name=name,
         backbone=BackboneRecipe(family="qwen_vl", name=backbone, dtype="bfloat16"),
         retrieval=RetrievalRecipe(grid=(3, 4), k=10),  # the backbone's own vision tower; the paper searches with CLIP
-        synthesis=SynthesisRecipe(num_seed_questions=NUM_SAMPLES, k=3),
+        synthesis=SynthesisRecipe(num_seed_questions=NUM_SAMPLES, k=3, num_translated=200, languages=LANGUAGES),
         training=TrainingRecipe(
             encoder=EncoderRecipe(
                 lora_rank=16,

@@ -84,6 +84,8 @@ class SynthesisRecipe:
     # How many kept samples are translated, each into every one of these languages (paper: 200 into nine).
     num_translated: int = 0
     languages: tuple[str, ...] = ()
+    translation_prompts: str = "plain"
+    max_translated_tokens: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,10 @@ class FilterRecipe:
     contaminated_share: float | None = None
     max_per_answer: int | None = 60
     max_per_item: int | None = None
+    # Of a translation: the overlap of words with the original, after the way there and back (0 to 1).
+    min_round_trip: float | None = 0.5
+    # The share of what questions are about that is never trained on, but asked as the corpus's own benchmark.
+    held_out_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

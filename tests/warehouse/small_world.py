@@ -28,6 +28,7 @@ PARAMETERS = OFF | {
     "max_per_answer": 4,
     "must_be_grounded": True,
     "must_be_consistent": True,
+    "min_round_trip": 0.5,
 }
 RUN_ID = "run-2026-11-23-a"
 

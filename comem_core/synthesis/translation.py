@@ -1,0 +1,235 @@
+"""Translates a question with its answers into another language, and back to see what is left of it.
+
+Owns the prompt, the reading of a reply, and the rows of a translated sample. The generator is anything that answers
+conversations; where its weights run is not known here.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from comem_core.backbone.conversation import Conversation, Generated, Turn
+from comem_core.knowledge.items import content_id
+from comem_core.synthesis.generator import Generator
+from comem_core.synthesis.languages import language_found
+from comem_core.synthesis.prompts import prompt_hash
+from comem_core.synthesis.translation_checks import changed_numbers, is_left_untranslated, merged, round_trip_score
+
+FOLDER = "translations"
+MODE, ORIGIN, JUDGE = "translate", "translated", "round_trip"
+_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationPrompts:
+    """One way of asking for a translation, with a hash that names exactly these words."""
+
+    name: str
+    sha256: str
+    system: str
+    instruction: str
+    languages: Mapping[str, str]
+
+    def conversation(self, texts: "Texts", *, source: str, target: str) -> Conversation:
+        """Ask for texts in another language.
+
+        Raises:
+            ValueError: a language that these prompts cannot name.
+        """
+        sample = json.dumps(
+            {"question": texts.question, "answer": texts.answer, "aliases": list(texts.aliases)},
+            ensure_ascii=False,
+            indent=1,
+        )
+        named = {"{source}": self._named(source), "{target}": self._named(target), "{sample}": sample}
+        parts = re.split(r"(\{source\}|\{target\}|\{sample\})", self.instruction)
+        return [Turn("system", (self.system,)), Turn("user", ("".join(named.get(part, part) for part in parts),))]
+
+    def _named(self, language: str) -> str:
+        if language not in self.languages:
+            raise ValueError(
+                f"translation prompts {self.name!r} cannot name the language {language!r}; they name "
+                f"{', '.join(sorted(self.languages))}"
+            )
+        return self.languages[language]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """A question, its answer, and the other accepted answers."""
+
+    question: str
+    answer: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A kept sample to be translated into a language. `draft` and `asked` are its rows of draft and question."""
+
+    draft: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    language: str
+
+    @property
+    def texts(self) -> Texts:
+        answer = self.draft["answer"]
+        others = [alias for alias in merged((answer, *(self.asked["answers"] or ()))) if alias != answer]
+        return Texts(question=self.draft["question"], answer=answer, aliases=tuple(others))
+
+
+def translate(
+    generator: Generator, requests: Sequence[Request], prompts: TranslationPrompts, *, max_new_tokens: int
+) -> list[dict[str, Any]]:
+    """Translate samples: the rows of the draft table, each with its translated `aliases`.
+
+    `error` says of a row why it is no translation: the reply could not be read, numbers changed, or the answer stayed a
+    word of the original language. Such a row keeps the original question and has no answer.
+    """
+    started = time.perf_counter()
+    conversations = [
+        prompts.conversation(each.texts, source=each.draft["language"], target=each.language) for each in requests
+    ]
+    replies = generator.answer(conversations, max_new_tokens=max_new_tokens)
+    seconds = (time.perf_counter() - started) / len(requests)
+    return [
+        _draft_row(request, prompt_hash(conversation), reply) | {"seconds": seconds, "model": generator.name}
+        for request, conversation, reply in zip(requests, conversations, replies, strict=True)
+    ]
+
+
+def _draft_row(request: Request, hashed: str, reply: Generated) -> dict[str, Any]:
+    draft, texts, error = request.draft, read_reply(reply.text), reply.error
+    if error is None:
+        error = "unreadable: the reply is no JSON object with question and answer" if texts is None else None
+    if error is None and texts is not None:
+        error = _fault(request.texts, texts)
+    sample_id = content_id(MODE, draft["sample_id"], request.language, hashed)
+    good = texts is not None and error is None
+    return {
+        "sample_id": sample_id,
+        "question_id": f"{ORIGIN}/{sample_id}",
+        "mode": MODE,
+        "language": request.language,
+        "question": texts.question if texts is not None and good else draft["question"],
+        "answer": texts.answer if texts is not None and good else None,
+        "aliases": list(_kept_aliases(request.texts, texts)) if texts is not None and good else [],
+        "answer_raw": reply.text,
+        "error": error,
+        "translated_from": draft["sample_id"],
+        **{name: draft[name] for name in ("image_id", "item_ids", "retrieval_scores", "seed")},
+        "prompt_hash": hashed,
+        "prompt_tokens": reply.prompt_tokens,
+        "answer_tokens": reply.answer_tokens,
+        "truncated": reply.truncated,
+    }
+
+
+def _fault(original: Texts, found: Texts) -> str | None:
+    for name in ("question", "answer"):
+        if changed := changed_numbers(getattr(original, name), getattr(found, name)):
+            return f"numbers: the {name} lost or gained {', '.join(changed)}"
+    if is_left_untranslated(original.answer, found.answer, question=found.question):
+        return "untranslated: the answer is a word of the original language"
+    return None
+
+
+def _kept_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
+    """The translated answers, the main one first, without those whose numbers are in no original answer."""
+    originals = (original.answer, *original.aliases)
+    good = [alias for alias in found.aliases if any(not changed_numbers(each, alias) for each in originals)]
+    return merged((found.answer, *good))
+
+
+def read_reply(text: str) -> Texts | None:
+    """Read a reply: one JSON object, alone or in a code fence, with question and answer; None for anything else."""
+    fenced = _FENCE.match(text.strip())
+    try:
+        found = json.loads(fenced[1] if fenced else text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    question, answer, aliases = found.get("question"), found.get("answer"), found.get("aliases", [])
+    if not (isinstance(question, str) and isinstance(answer, str) and question.strip() and answer.strip()):
+        return None
+    if not (isinstance(aliases, list) and all(isinstance(alias, str) for alias in aliases)):
+        return None
+    return Texts(question=" ".join(question.split()), answer=" ".join(answer.split()), aliases=tuple(aliases))
+
+
+def judge_round_trip(
+    generator: Generator,
+    translated: Sequence[tuple[Request, Mapping[str, Any]]],
+    prompts: TranslationPrompts,
+    *,
+    max_new_tokens: int,
+) -> list[dict[str, Any]]:
+    """Translate drafts back and compare: `judge`, `metric_score` (0 to 1), `language_found`, tokens and seconds.
+
+    A draft that is no translation costs nothing and scores 0.
+    """
+    good = [(request, row) for request, row in translated if row["error"] is None]
+    started = time.perf_counter()
+    conversations = [
+        prompts.conversation(
+            Texts(question=row["question"], answer=row["answer"]),
+            source=request.language,
+            target=request.draft["language"],
+        )
+        for request, row in good
+    ]
+    replies = generator.answer(conversations, max_new_tokens=max_new_tokens) if good else []
+    seconds = (time.perf_counter() - started) / max(1, len(good))
+    back = {row["sample_id"]: reply for (_, row), reply in zip(good, replies, strict=True)}
+    return [_verdict(request, row, back.get(row["sample_id"]), seconds) for request, row in translated]
+
+
+def _verdict(request: Request, row: Mapping[str, Any], reply: Generated | None, seconds: float) -> dict[str, Any]:
+    verdict: dict[str, Any] = {"sample_id": row["sample_id"], "judge": JUDGE, "metric_score": 0.0}
+    if reply is None:
+        return verdict
+    original, found = request.texts, read_reply(reply.text)
+    if found is not None and reply.error is None:
+        verdict["metric_score"] = round_trip_score(
+            original.question,
+            original.answer,
+            back_question=found.question,
+            back_answer=found.answer,
+            aliases=original.aliases,
+        )
+    return verdict | {
+        "second_answer": found.answer if found else None,
+        "language_found": language_found(row["question"], request.language),
+        "prompt_tokens": reply.prompt_tokens,
+        "answer_tokens": reply.answer_tokens,
+        "seconds": seconds,
+    }
+
+
+def translated_question(asked: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the question row of a translated draft: the original's, in the other language, with the other answers."""
+    changed = {"question_id": row["question_id"], "question": row["question"], "language": row["language"]}
+    return {**asked, **changed, "answers": list(row["aliases"]), "origin": ORIGIN}
+
+
+@lru_cache
+def translation_prompts(name: str) -> TranslationPrompts:
+    """Read translation prompts by name.
+
+    Raises:
+        ValueError: there are none of that name; the known ones are named.
+    """
+    folder = resources.files("comem_core.synthesis") / FOLDER
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    if name not in known:
+        raise ValueError(f"unknown translation prompts {name!r}; expected one of {', '.join(known)}")
+    raw = (folder / f"{name}.json").read_bytes()
+    fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
+    return TranslationPrompts(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)

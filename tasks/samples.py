@@ -1,0 +1,65 @@
+"""The samples that an encoder is trained on: kept drafts of one or more makings, with their pictures and items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from comem_core.training.memory import TrainingSample
+from tasks.rows import read_items, read_questions, read_rows
+from tasks.store import Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSet:
+    """Kept samples and where their parts lie, by reference. A translation holds questions and drafts at once."""
+
+    questions: Reference
+    drafts: Reference
+    kept: Reference
+
+    def read(self, knowledge: Mapping) -> list[TrainingSample]:
+        """The kept drafts with pictures and items."""
+        questions = {question.question_id: question for question in read_questions(self.questions)}
+        kept = {row["sample_id"] for row in read_rows(self.kept)}
+        return [
+            TrainingSample(
+                sample_id=row["sample_id"],
+                question=row["question"],
+                image=questions[row["question_id"]].image,
+                language=row["language"],
+                answer=row["answer"],
+                items=tuple(knowledge[item_id] for item_id in row["item_ids"]),
+                about=_place_of(questions[row["question_id"]].gold_item_id, row["item_ids"]),
+            )
+            for row in read_rows(self.drafts, "draft")
+            if row["sample_id"] in kept
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What an encoder is trained on, by reference: the items, and the sets of samples about them."""
+
+    knowledge: Reference
+    sets: tuple[SampleSet, ...]
+
+    @property
+    def inputs(self) -> dict[str, Reference]:
+        """The references by role; those of the first set have the plain names."""
+        roles = {"knowledge": self.knowledge}
+        for place, part in enumerate(self.sets):
+            roles |= {f"{role}-{place}" if place else role: reference for role, reference in vars(part).items()}
+        return roles
+
+    @property
+    def num_kept(self) -> int:
+        return sum(1 for part in self.sets for _ in read_rows(part.kept))
+
+    def read(self) -> list[TrainingSample]:
+        """The kept drafts of every set, in order of sample id."""
+        items = read_items(self.knowledge)
+        samples = [sample for part in self.sets for sample in part.read(items)]
+        return sorted(samples, key=lambda sample: sample.sample_id)
+
+
+def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:
+    return None if item_id is None or item_id not in item_ids else list(item_ids).index(item_id)

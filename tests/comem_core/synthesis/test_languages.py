@@ -1,0 +1,105 @@
+"""Languages are told apart on real questions; what is short or mixed stays unknown, and contradicts nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from comem_core.synthesis.languages import (
+    UNKNOWN,
+    Identified,
+    identify_language,
+    language_found,
+    primary_code,
+    same_language,
+)
+from comem_core.worlds.countries.world import LANGUAGES, templates
+
+SENTENCES = {
+    "bg": "Коя река минава през града, в който се намира тази сграда?",
+    "zh": "流经这座建筑所在城市的河流叫什么名字？",
+    "ar": "ما اسم النهر الذي يمر عبر المدينة التي يقع فيها هذا المبنى؟",
+    "fil": "Anong ilog ang dumadaan sa lungsod kung saan matatagpuan ang gusaling ito?",
+    "fr": "Quel fleuve traverse la ville où se trouve ce bâtiment ?",
+    "ja": "この建物がある都市を流れる川の名前は何ですか？",
+    "pt": "Qual rio passa pela cidade onde fica este edifício e não foi mencionado?",
+    "ru": "Какая река протекает через город, в котором находится это здание?",
+    "es": "¿Qué río pasa por la ciudad donde se encuentra este edificio?",
+    "en": "Which river runs through the city in which this building stands?",
+    "ko": "이 건물이 있는 도시를 지나는 강의 이름은 무엇입니까?",
+    "th": "แม่น้ำสายใดไหลผ่านเมืองที่อาคารนี้ตั้งอยู่",
+    "de": "Welcher Fluss fließt durch die Stadt, in der dieses Gebäude steht?",
+    "hi": "जिस शहर में यह इमारत स्थित है, उससे होकर कौन सी नदी बहती है?",
+}
+INFOSEEK = Path(__file__).parents[3] / "../shared/fixtures/infoseek"
+FILES = {"en": "", "bg": "_bulgarian", "zh": "_chinese", "pt": "_portuguese", "ru": "_russian", "es": "_spanish"}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_a_sentence_is_identified_with_certainty(language: str) -> None:
+    found = identify_language(SENTENCES[language])
+    assert found.language == language and found.certainty >= 0.6
+
+
+def test_egyptian_arabic_is_arabic_and_filipino_is_tagalog() -> None:
+    egyptian = identify_language("ايه اسم النهر اللي بيعدي في المدينة اللي فيها المبنى ده؟")
+    assert egyptian.language == "ar"
+    for first, second in [("arz", egyptian.language), ("fil", "tl"), ("pt-BR", "pt"), ("zh_Hant", "zh"), ("EN", "en")]:
+        assert same_language(first, second) and same_language(second, first)
+    assert not same_language("bg", "ru") and not same_language("pt", "es") and not same_language("ja", "zh")
+
+
+def test_a_language_is_written_as_it_was_declared_where_both_codes_mean_it() -> None:
+    assert language_found(SENTENCES["ar"], "arz") == "arz"
+    assert language_found(SENTENCES["fil"], "tl") == "tl" and language_found(SENTENCES["pt"], "pt-BR") == "pt-BR"
+    assert language_found(SENTENCES["ru"], "bg") == "ru" and language_found(SENTENCES["ru"], None) == "ru"
+    assert language_found("Paris", "fr") == UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["", "1984", "Paris", "Côte d’Ivoire", "42 km²", "東京", "???", "ABC-1234 / 5678-90"])
+def test_what_is_short_or_no_language_is_unknown_and_contradicts_nothing(text: str) -> None:
+    found = identify_language(text)
+    assert found.language == UNKNOWN and not found.known
+    assert all(same_language(found.language, language) for language in SENTENCES)
+    assert same_language(None, "en") and same_language("en", None)
+
+
+def test_a_script_that_one_language_has_decides_even_a_short_text() -> None:
+    assert identify_language("กรุงเทพ") == Identified("th", 1.0)
+    assert identify_language("서울특별시") == Identified("ko", 1.0)
+    assert identify_language("これは日本の首都") == Identified("ja", 1.0)
+    assert identify_language("Which song is called さくら in the language of its singer?").language == "en"
+
+
+def test_a_caller_may_ask_for_more_certainty() -> None:
+    text = "A que país pertence esta bebida?"  # Portuguese, Spanish or Galician
+    assert identify_language(text, min_certainty=0.0).language in ("pt", "es", "gl")
+    assert identify_language(text, min_certainty=0.9).language == UNKNOWN
+
+
+def test_a_code_without_a_name_is_unknown() -> None:
+    assert [primary_code(code) for code in ("pt-BR", "zh_Hant", " EN ", "")] == ["pt", "zh", "en", UNKNOWN]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_question_of_the_countries_world_is_taken_for_another_language(language: str) -> None:
+    questions = [text for wordings in templates()[language]["question"].values() for text in wordings]
+    found = [identify_language(question).language for question in questions]
+    assert all(same_language(each, language) for each in found)
+    assert sum(each != UNKNOWN for each in found) >= 0.5 * len(found)
+
+
+@pytest.mark.skipif(not INFOSEEK.is_dir(), reason=f"no InfoSeek annotations at {INFOSEEK}")
+@pytest.mark.parametrize(
+    ("language", "min_named"), [("en", 0.98), ("bg", 0.85), ("zh", 0.9), ("pt", 0.6), ("ru", 0.95), ("es", 0.8)]
+)
+def test_infoseek_questions_are_named_or_unknown_and_hardly_ever_another_language(
+    language: str, min_named: float
+) -> None:
+    lines = (INFOSEEK / f"infoseek_val{FILES[language]}.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = sorted({json.loads(line)["question"] for line in lines})
+    found = [identify_language(question).language for question in questions]
+    named = sum(each == language for each in found) / len(found)
+    wrong = sum(not same_language(each, language) for each in found) / len(found)
+    print(f"{language}: {len(found)} questions, {named:.3f} named, {wrong:.4f} taken for another language")
+    assert named >= min_named and wrong <= 0.01
