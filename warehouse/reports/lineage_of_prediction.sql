@@ -9,7 +9,7 @@ upward (fingerprint) AS (
     UNION
     SELECT input_fingerprint FROM artefact_input JOIN upward USING (fingerprint)
 ),
-shown AS (
+shown AS MATERIALIZED (
     SELECT DISTINCT question_id, unnest(item_ids) AS item_id, generate_subscripts(item_ids, 1) AS place FROM picked
 ),
 retrieved AS (
@@ -18,22 +18,41 @@ retrieved AS (
     SEMI JOIN picked USING (question_id)
     WHERE artefact IN (FROM upward)
 ),
-shown_ids AS MATERIALIZED (
-    SELECT coalesce(list(DISTINCT item_id), []) AS item_ids FROM shown
+used_sample AS (
+    SELECT sample_id, artefact FROM sample WHERE artefact IN (FROM upward)
+),
+sharing AS MATERIALIZED (
+    SELECT sample_id, used_sample.artefact, num_shared
+    FROM used_sample
+    JOIN (
+        SELECT sample_id, count(DISTINCT item_id) AS num_shared
+        FROM draft_item
+        SEMI JOIN shown USING (item_id)
+        WHERE artefact IN (FROM upward)
+        GROUP BY sample_id
+    ) AS sharing_draft USING (sample_id)
 ),
 used_draft AS MATERIALIZED (
-    SELECT
-        sample_id,
-        draft.artefact,
-        sample.artefact AS sample_artefact,
-        len(list_intersect(draft.item_ids, shown_ids.item_ids)) AS num_shared,
-        count(*) OVER () AS total
-    FROM draft
-    JOIN sample USING (sample_id)
-    CROSS JOIN shown_ids
-    WHERE draft.artefact IN (FROM upward) AND sample.artefact IN (FROM upward)
+    SELECT sample_id, artefact AS sample_artefact, num_shared
+    FROM (
+        FROM sharing
+        UNION ALL
+        (
+            SELECT sample_id, artefact, 0
+            FROM used_sample
+            ANTI JOIN sharing USING (sample_id, artefact)
+            ORDER BY sample_id
+            LIMIT (SELECT greatest(coalesce($limit, 1000000000000000) - count(*), 0) FROM sharing)
+        )
+    )
     ORDER BY num_shared DESC, sample_id
     LIMIT (SELECT coalesce($limit, 1000000000000000))
+),
+used_draft_rows AS MATERIALIZED (
+    SELECT sample_id, artefact, num_shared, question, answer
+    FROM draft
+    JOIN used_draft USING (sample_id)
+    WHERE artefact IN (FROM upward)
 ),
 lines AS (
     SELECT 1 AS step, 'prediction' AS kind, prediction_id AS id, artefact, k::BIGINT AS place, correct AS value,
@@ -46,7 +65,9 @@ lines AS (
     UNION ALL
     SELECT 3, 'item', item_id, knowledge_item.artefact, place, retrieved.value, coalesce(title, text)
     FROM shown
-    LEFT JOIN (FROM knowledge_item WHERE artefact IN (FROM upward)) AS knowledge_item USING (item_id)
+    LEFT JOIN (
+        FROM knowledge_item SEMI JOIN shown USING (item_id) WHERE artefact IN (FROM upward)
+    ) AS knowledge_item USING (item_id)
     LEFT JOIN retrieved USING (question_id, item_id)
     UNION ALL
     SELECT DISTINCT if(role = 'bank', 4, 5), role, input_fingerprint, input_fingerprint, NULL::BIGINT, NULL::DOUBLE, NULL
@@ -56,9 +77,8 @@ lines AS (
     SELECT 6, 'sample', sample_id, sample_artefact, num_shared, NULL, 'shares ' || num_shared || ' of the items shown'
     FROM used_draft
     UNION ALL
-    SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, draft.question || ' → ' || coalesce(draft.answer, '')
-    FROM used_draft
-    JOIN draft USING (sample_id, artefact)
+    SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, question || ' → ' || coalesce(answer, '')
+    FROM used_draft_rows
 )
 SELECT
     kind,
@@ -67,7 +87,7 @@ SELECT
     place,
     value,
     detail,
-    if(step >= 6, (SELECT max(total) FROM used_draft), count(*) OVER (PARTITION BY kind)) AS total
+    if(step >= 6, (SELECT count(*) FROM used_sample), count(*) OVER (PARTITION BY kind)) AS total
 FROM lines
 QUALIFY row_number() OVER (PARTITION BY kind ORDER BY if(step >= 6, -place, place), id)
     <= coalesce($limit, 1000000000000000)
