@@ -47,3 +47,11 @@ INSERT INTO prediction_item
 SELECT artefact, unnest(item_ids) AS item_id, prediction_id, generate_subscripts(item_ids, 1)
 FROM prediction
 ORDER BY item_id;
+
+-- One id, or a few, are found in a millisecond: the loader keeps the rows of an artefact in order, and these tables, in
+-- which lineage looks up many ids at once, have an index. Tables of items have none: there may be tens of millions.
+CREATE INDEX draft_by_sample ON draft (sample_id);
+CREATE INDEX verdict_by_sample ON verdict (sample_id);
+CREATE INDEX drop_by_sample ON drop (sample_id);
+CREATE INDEX sample_by_sample ON sample (sample_id);
+CREATE INDEX prediction_by_prediction ON prediction (prediction_id);

@@ -1,11 +1,15 @@
 -- Everything that used the knowledge item $id: the drafts it was shown for, their drops and samples, the encoders trained
 -- on those samples, the banks that hold its memory, and the predictions it was shown for.
 -- At most $limit rows a kind (NULL: all); `total` is how many there are. `place` is the item's rank, or its row in the bank.
+-- DuckDB looks the ids of a materialised semi join by one column up in an index; a join by two columns reads every row.
 WITH RECURSIVE used_draft AS MATERIALIZED (
     SELECT sample_id, artefact, min(place) AS place FROM draft_item WHERE item_id = $id GROUP BY ALL
 ),
 first_draft AS MATERIALIZED (
-    SELECT * FROM used_draft ORDER BY sample_id, artefact LIMIT (SELECT coalesce($limit, 1000000000000000))
+    SELECT * FROM used_draft ORDER BY sample_id, artefact LIMIT coalesce($limit, 1000000000000000)
+),
+first_draft_row AS MATERIALIZED (
+    SELECT sample_id, artefact, question, answer, retrieval_scores FROM draft SEMI JOIN first_draft USING (sample_id)
 ),
 used_sample AS MATERIALIZED (
     SELECT sample_id, artefact FROM sample SEMI JOIN used_draft USING (sample_id)
@@ -14,7 +18,12 @@ used_prediction AS MATERIALIZED (
     SELECT prediction_id, artefact, min(place) AS place FROM prediction_item WHERE item_id = $id GROUP BY ALL
 ),
 first_prediction AS MATERIALIZED (
-    SELECT * FROM used_prediction ORDER BY prediction_id, artefact LIMIT (SELECT coalesce($limit, 1000000000000000))
+    SELECT * FROM used_prediction ORDER BY prediction_id, artefact LIMIT coalesce($limit, 1000000000000000)
+),
+first_prediction_row AS MATERIALIZED (
+    SELECT prediction_id, artefact, condition, answer, correct
+    FROM prediction
+    SEMI JOIN first_prediction USING (prediction_id)
 ),
 downward (fingerprint) AS (
     SELECT DISTINCT artefact FROM used_sample
@@ -30,7 +39,7 @@ lines AS (
     UNION ALL
     SELECT 2, 'draft', sample_id, artefact, place, retrieval_scores[place], question || ' → ' || coalesce(answer, ''),
         (SELECT count(*) FROM used_draft)
-    FROM draft
+    FROM first_draft_row
     JOIN first_draft USING (sample_id, artefact)
     UNION ALL
     SELECT 3, 'drop', sample_id, artefact, NULL, value, reason, NULL
@@ -49,7 +58,7 @@ lines AS (
     UNION ALL
     SELECT 7, 'prediction', prediction_id, artefact, place, correct,
         condition || ': ' || coalesce(answer, '(no answer)'), (SELECT count(*) FROM used_prediction)
-    FROM prediction
+    FROM first_prediction_row
     JOIN first_prediction USING (prediction_id, artefact)
 )
 SELECT kind, id, artefact, place, value, detail, coalesce(total, count(*) OVER (PARTITION BY kind)) AS total

@@ -18,41 +18,29 @@ retrieved AS (
     SEMI JOIN picked USING (question_id)
     WHERE artefact IN (FROM upward)
 ),
-used_sample AS (
-    SELECT sample_id, artefact FROM sample WHERE artefact IN (FROM upward)
+sharing_draft AS MATERIALIZED (
+    SELECT sample_id, count(DISTINCT item_id) AS num_shared
+    FROM (FROM draft_item SEMI JOIN shown USING (item_id))
+    WHERE artefact IN (FROM upward)
+    GROUP BY sample_id
 ),
-sharing AS MATERIALIZED (
-    SELECT sample_id, used_sample.artefact, num_shared
-    FROM used_sample
-    JOIN (
-        SELECT sample_id, count(DISTINCT item_id) AS num_shared
-        FROM draft_item
-        SEMI JOIN shown USING (item_id)
-        WHERE artefact IN (FROM upward)
-        GROUP BY sample_id
-    ) AS sharing_draft USING (sample_id)
+sharing_sample AS MATERIALIZED (
+    FROM sample SEMI JOIN sharing_draft USING (sample_id)
+),
+-- The first samples as they were loaded, in case that fewer than $limit share an item.
+first_sample AS MATERIALIZED (
+    FROM sample WHERE artefact IN (FROM upward) LIMIT coalesce($limit, 1000000000000000)
 ),
 used_draft AS MATERIALIZED (
-    SELECT sample_id, artefact AS sample_artefact, num_shared
-    FROM (
-        FROM sharing
-        UNION ALL
-        (
-            SELECT sample_id, artefact, 0
-            FROM used_sample
-            ANTI JOIN sharing USING (sample_id, artefact)
-            ORDER BY sample_id
-            LIMIT (SELECT greatest(coalesce($limit, 1000000000000000) - count(*), 0) FROM sharing)
-        )
-    )
-    ORDER BY num_shared DESC, sample_id
-    LIMIT (SELECT coalesce($limit, 1000000000000000))
-),
-used_draft_rows AS MATERIALIZED (
-    SELECT sample_id, artefact, num_shared, question, answer
-    FROM draft
-    JOIN used_draft USING (sample_id)
+    SELECT sample_id, artefact AS sample_artefact, coalesce(num_shared, 0) AS num_shared
+    FROM (FROM sharing_sample UNION FROM first_sample)
+    LEFT JOIN sharing_draft USING (sample_id)
     WHERE artefact IN (FROM upward)
+    ORDER BY num_shared DESC, sample_id
+    LIMIT coalesce($limit, 1000000000000000)
+),
+used_draft_row AS MATERIALIZED (
+    SELECT sample_id, artefact, question, answer FROM draft SEMI JOIN used_draft USING (sample_id)
 ),
 lines AS (
     SELECT 1 AS step, 'prediction' AS kind, prediction_id AS id, artefact, k::BIGINT AS place, correct AS value,
@@ -78,7 +66,9 @@ lines AS (
     FROM used_draft
     UNION ALL
     SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, question || ' → ' || coalesce(answer, '')
-    FROM used_draft_rows
+    FROM used_draft_row
+    JOIN used_draft USING (sample_id)
+    WHERE artefact IN (FROM upward)
 )
 SELECT
     kind,
@@ -87,7 +77,7 @@ SELECT
     place,
     value,
     detail,
-    if(step >= 6, (SELECT count(*) FROM used_sample), count(*) OVER (PARTITION BY kind)) AS total
+    if(step >= 6, (SELECT count(*) FROM sample WHERE artefact IN (FROM upward)), count(*) OVER (PARTITION BY kind)) AS total
 FROM lines
 QUALIFY row_number() OVER (PARTITION BY kind ORDER BY if(step >= 6, -place, place), id)
     <= coalesce($limit, 1000000000000000)
