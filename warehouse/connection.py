@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MEMORY_LIMIT = "1GB"  # above it DuckDB spills to disk: the warehouse shares the machine with the models
+NUM_IDS_LOOKED_UP = 2000  # a join with up to so many ids asks the index for them; DuckDB's own limit is 50
 _POLL_SECONDS = 0.05
 # DuckDB has no exception class of its own for a lock held elsewhere; these are the words of its two messages.
 _BUSY = ("Could not set lock on file", "with a different configuration")
@@ -163,7 +164,11 @@ def _connected(
             con = duckdb.connect(
                 str(database),
                 read_only=read_only,
-                config={"memory_limit": memory_limit, "temp_directory": f"{database}.tmp"},
+                config={
+                    "memory_limit": memory_limit,
+                    "temp_directory": f"{database}.tmp",
+                    "dynamic_or_filter_threshold": NUM_IDS_LOOKED_UP,
+                },
             )
             break
         except (duckdb.IOException, duckdb.ConnectionException) as error:

@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.connection import transaction
 from warehouse.content import file_sha256
-from warehouse.schemas import ARTEFACT_COLUMN, row_tables, schema_of
+from warehouse.schemas import ARTEFACT_COLUMN, ITEM_LINKS, row_tables, schema_of
 
 _ARTEFACT_KEYS = [
     "fingerprint",
@@ -34,6 +34,20 @@ _ARTEFACT_KEYS = [
     "created",
 ]
 _STAGE_KEYS = ["stage", "fingerprint", "action", "reason", "seconds"]
+# The rows of an artefact are loaded in order of the column that lineage asks for: DuckDB notes the smallest and largest
+# value of every few thousand rows, so one id is found in a millisecond among millions, without an index to keep.
+_ORDER = {
+    "knowledge_item": "item_id",
+    "question": "question_id",
+    "retrieval": "question_id",
+    "draft": "sample_id",
+    "verdict": "sample_id",
+    "drop": "sample_id",
+    "sample": "sample_id",
+    "training_step": "step",
+    "bank_entry": "item_id",
+    "prediction": "prediction_id",
+}
 _RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
 
 
@@ -62,8 +76,7 @@ def register_artefact(
     with transaction(con):
         if not equal:
             _forget_rows(con, fingerprint)
-            for shard in record["shards"]:
-                _load_shard(con, fingerprint, shard, table, folder)
+            _load_rows(con, record, table, folder)
         _upsert_artefact(con, record, uri)
     return record["num_rows"]
 
@@ -156,7 +169,7 @@ def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
 
 def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
     """Take out the rows and inputs of an artefact that is registered again, in the caller's transaction."""
-    for table in row_tables():
+    for table in (*row_tables(), *ITEM_LINKS.values()):
         con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])
     con.execute("DELETE FROM artefact_input WHERE fingerprint = ?", [fingerprint])
 
@@ -174,23 +187,49 @@ def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None
         con.execute("INSERT OR IGNORE INTO artefact_input VALUES (?, ?, ?)", [record["fingerprint"], role, fingerprint])
 
 
-def _load_shard(con: DuckDBPyConnection, fingerprint: str, shard: Mapping, table: str | None, folder: Path) -> int:
-    """Insert the rows of one Parquet shard, the columns that its table has; return how many. Other files have none."""
-    target = shard.get("table", table)
-    if target is None or not shard["file"].endswith(".parquet"):
-        return 0
-    path = folder / shard["file"]
-    columns = schema_of(target).names
-    if missing := [name for name in columns if name not in pq.read_schema(path).names]:
+def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, folder: Path) -> None:
+    """Insert the rows of the Parquet shards, table by table, the columns that a table has; other files have none."""
+    shards: dict[str, list[Mapping]] = {}
+    for shard in record["shards"]:
+        target = shard.get("table", table)
+        if target is not None and shard["file"].endswith(".parquet"):
+            _check_shard(record["fingerprint"], shard, target, folder)
+            shards.setdefault(target, []).append(shard)
+    for target, listed in shards.items():
+        columns = ", ".join(f'"{name}"' for name in schema_of(target).names)
+        order = f"ORDER BY {_ORDER[target]}" if target in _ORDER else ""
+        con.execute(
+            f"INSERT INTO {target} ({ARTEFACT_COLUMN}, {columns}) SELECT ?, {columns} FROM read_parquet(?) {order}",
+            [record["fingerprint"], [str(folder / shard["file"]) for shard in listed]],
+        )
+        if target in ITEM_LINKS:
+            _link_items(con, record["fingerprint"], target)
+
+
+def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) -> None:
+    """Refuse a shard that lacks a column of its table, or has another number of rows than its record says."""
+    found = pq.read_metadata(folder / shard["file"])
+    if missing := [name for name in schema_of(target).names if name not in found.schema.to_arrow_schema().names]:
         raise ValueError(f"shard {shard['file']} of {fingerprint} lacks {', '.join(missing)}, columns of {target}")
-    listed = ", ".join(f'"{name}"' for name in columns)
-    inserted = con.execute(
-        f"INSERT INTO {target} ({ARTEFACT_COLUMN}, {listed}) SELECT ?, {listed} FROM read_parquet(?)",
-        [fingerprint, str(path)],
-    ).fetchall()[0][0]
-    if inserted != shard["rows"]:
-        raise ValueError(f"shard {shard['file']} of {fingerprint} has {inserted} rows; its record says {shard['rows']}")
-    return inserted
+    if found.num_rows != shard["rows"]:
+        raise ValueError(
+            f"shard {shard['file']} of {fingerprint} has {found.num_rows} rows; its record says {shard['rows']}"
+        )
+
+
+def _link_items(con: DuckDBPyConnection, fingerprint: str, table: str) -> None:
+    """Note which rows of an artefact were shown which item."""
+    links, key = ITEM_LINKS[table], _ORDER[table]
+    con.execute(
+        f"""
+        INSERT INTO {links} ({ARTEFACT_COLUMN}, item_id, {key}, place)
+        SELECT {ARTEFACT_COLUMN}, unnest(item_ids) AS item_id, {key}, generate_subscripts(item_ids, 1)
+        FROM {table}
+        WHERE {ARTEFACT_COLUMN} = ?
+        ORDER BY item_id
+        """,
+        [fingerprint],
+    )
 
 
 def _json(value: object) -> str | None:

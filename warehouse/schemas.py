@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 from warehouse.connection import apply_migrations
 
 ARTEFACT_COLUMN = "artefact"  # filled by the loader; the tables that begin with it hold the rows of shards
+ITEM_LINKS = {"draft": "draft_item", "prediction": "prediction_item"}  # but for these, which the loader derives
 
 
 @cache
@@ -27,7 +28,7 @@ def _tables() -> dict[str, tuple[pa.Schema, frozenset[str]]]:
             "SELECT table_name FROM duckdb_columns() WHERE NOT internal AND column_name = ? ORDER BY table_name",
             [ARTEFACT_COLUMN],
         ).fetchall()
-        return {name: _describe(con, name) for (name,) in names}
+        return {name: _describe(con, name) for (name,) in names if name not in ITEM_LINKS.values()}
 
 
 def _describe(con: DuckDBPyConnection, table: str) -> tuple[pa.Schema, frozenset[str]]:

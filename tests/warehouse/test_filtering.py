@@ -174,12 +174,14 @@ def test_a_picture_of_a_benchmark_contaminates_what_shows_nearly_the_same(tmp_pa
 def test_a_question_of_a_benchmark_contaminates_what_says_much_of_it(tmp_path: Path) -> None:
     asked = ["In which YEAR was this bridge built, please?", "Who built it?", "这座桥是哪一年建成的", "In which year?"]
     drafts = [draft(number, question=text) for number, text in enumerate(asked)]
-    benchmark = [question(9, question=text) for text in ("In which year was this bridge built", "这座桥是哪一年修的")]
+    benchmark = [
+        question(9, question=text) for text in ("In which year was this bridge built", "请问这座桥是哪一年建成呢")
+    ]
     verdicts = [verdict(number) for number in range(4)]
     options = {"contaminated_ngram": 4, "contaminated_share": 0.5}
     assert drops_of(tmp_path, drafts, verdicts, benchmark=benchmark, **options) == [
         ("s00", "contaminated_question", 0.8),
-        ("s02", "contaminated_question", 4 / 7),
+        ("s02", "contaminated_question", 2 / 3),
     ]
 
 

@@ -16,6 +16,7 @@ from small_world import RUN_ID, SmallWorld, start, write_artefact
 from warehouse.connection import open_warehouse
 from warehouse.content import content_sha256, file_sha256
 from warehouse.records import find_artefact, finish_run, record_run, record_stage, register_artefact
+from warehouse.schemas import blank_row
 from warehouse.sql import rows
 from warehouse.verification import verify_artefacts
 
@@ -153,3 +154,38 @@ def test_a_run_can_go_on_after_it_ended_and_a_stage_can_be_told_again(writer: Du
         record_stage(writer, RUN_ID, stage)
     with pytest.raises(ValueError, match="no run 'other'"):
         finish_run(writer, "other", status="completed")
+
+
+def many_drafts(numbers: range, answer: str) -> list[dict]:
+    rows = [blank_row("draft") | {"sample_id": f"{number * 7919 % 10007:05d}"} for number in numbers]
+    return [row | {"question": "Where?", "answer": answer, "item_ids": [f"i{answer}", "all"]} for row in rows]
+
+
+def looked_up(database: Path, sample_ids: list[str]) -> list[tuple]:
+    """Find drafts one by one, as the index does, and all at once, as a scan does; they agree."""
+    with open_warehouse(database, read_only=True) as con:
+        query = "SELECT sample_id, answer FROM draft WHERE sample_id = ?"
+        by_index = [row for name in sample_ids for row in con.execute(query, [name]).fetchall()]
+        scanned = con.execute("SELECT sample_id, answer FROM draft ORDER BY sample_id || ''").fetchall()
+    assert sorted(by_index) == [row for row in scanned if row[0] in set(sample_ids)]
+    return by_index
+
+
+def test_drafts_that_are_replaced_are_found_by_what_they_are_now(fresh: SmallWorld) -> None:
+    old, folder = write_artefact(fresh, "drafts", {"draft": many_drafts(range(3000), "old")}, {})
+    names = sorted(row["sample_id"] for row in many_drafts(range(4000), ""))
+    with open_warehouse(fresh.database) as con:
+        register_artefact(con, old, table="draft", folder=folder)
+    assert {answer for _, answer in looked_up(fresh.database, names)} == {"old"}
+    shutil.rmtree(folder)
+    new, folder = write_artefact(fresh, "drafts", {"draft": many_drafts(range(1000, 4000), "new")}, {})
+    wrong = new | {"shards": [new["shards"][0], new["shards"][1] | {"rows": 7}]}
+    with open_warehouse(fresh.database) as con, pytest.raises(ValueError, match="its record says 7"):
+        register_artefact(con, wrong, table="draft", folder=folder, replace=True)
+    assert {answer for _, answer in looked_up(fresh.database, names)} == {"old"}
+    with open_warehouse(fresh.database) as con:
+        register_artefact(con, new, table="draft", folder=folder, replace=True)
+        links = con.execute("SELECT item_id, count(*) FROM draft_item GROUP BY ALL ORDER BY ALL").fetchall()
+    assert links == [("all", 3000), ("inew", 3000)]
+    found = looked_up(fresh.database, names)
+    assert len(found) == 3000 and {answer for _, answer in found} == {"new"}

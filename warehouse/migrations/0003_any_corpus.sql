@@ -25,3 +25,33 @@ ALTER TABLE verdict ADD COLUMN seconds DOUBLE;
 
 -- What a stage measured of its own result, by name: the recall of an index, the tokens of a synthesis.
 ALTER TABLE artefact ADD COLUMN measured JSON;
+
+-- Which drafts and predictions were shown an item, and at which place (from 1), so that an item's use is found without
+-- reading every list of items. The loader fills these with the rows of `draft` and `prediction`.
+CREATE TABLE draft_item (
+    artefact VARCHAR NOT NULL,
+    item_id VARCHAR NOT NULL,
+    sample_id VARCHAR NOT NULL,
+    place INTEGER NOT NULL
+);
+
+CREATE TABLE prediction_item (
+    artefact VARCHAR NOT NULL,
+    item_id VARCHAR NOT NULL,
+    prediction_id VARCHAR NOT NULL,
+    place INTEGER NOT NULL
+);
+INSERT INTO draft_item
+SELECT artefact, unnest(item_ids) AS item_id, sample_id, generate_subscripts(item_ids, 1) FROM draft ORDER BY item_id;
+INSERT INTO prediction_item
+SELECT artefact, unnest(item_ids) AS item_id, prediction_id, generate_subscripts(item_ids, 1)
+FROM prediction
+ORDER BY item_id;
+
+-- One id, or a few, are found in a millisecond: the loader keeps the rows of an artefact in order, and these tables, in
+-- which lineage looks up many ids at once, have an index. Tables of items have none: there may be tens of millions.
+CREATE INDEX draft_by_sample ON draft (sample_id);
+CREATE INDEX verdict_by_sample ON verdict (sample_id);
+CREATE INDEX drop_by_sample ON drop (sample_id);
+CREATE INDEX sample_by_sample ON sample (sample_id);
+CREATE INDEX prediction_by_prediction ON prediction (prediction_id);

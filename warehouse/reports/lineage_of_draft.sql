@@ -3,7 +3,7 @@
 WITH RECURSIVE picked AS (
     SELECT * FROM draft WHERE sample_id = $id
 ),
-shown AS (
+shown AS MATERIALIZED (
     SELECT
         unnest(item_ids) AS item_id,
         generate_subscripts(item_ids, 1) AS place,
@@ -23,7 +23,7 @@ lines AS (
     UNION ALL
     SELECT 2, 'item', item_id, knowledge_item.artefact, place, value, coalesce(title, text)
     FROM (SELECT DISTINCT * FROM shown) AS shown
-    LEFT JOIN knowledge_item USING (item_id)
+    LEFT JOIN (FROM knowledge_item SEMI JOIN shown USING (item_id)) AS knowledge_item USING (item_id)
     UNION ALL
     SELECT 3, 'verdict', sample_id, artefact, NULL, metric_score,
         coalesce(judge, 'judge') || ': score ' || coalesce(metric_score::VARCHAR, '(none)')

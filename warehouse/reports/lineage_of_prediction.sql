@@ -9,7 +9,7 @@ upward (fingerprint) AS (
     UNION
     SELECT input_fingerprint FROM artefact_input JOIN upward USING (fingerprint)
 ),
-shown AS (
+shown AS MATERIALIZED (
     SELECT DISTINCT question_id, unnest(item_ids) AS item_id, generate_subscripts(item_ids, 1) AS place FROM picked
 ),
 retrieved AS (
@@ -18,22 +18,29 @@ retrieved AS (
     SEMI JOIN picked USING (question_id)
     WHERE artefact IN (FROM upward)
 ),
-shown_ids AS MATERIALIZED (
-    SELECT coalesce(list(DISTINCT item_id), []) AS item_ids FROM shown
+sharing_draft AS MATERIALIZED (
+    SELECT sample_id, count(DISTINCT item_id) AS num_shared
+    FROM (FROM draft_item SEMI JOIN shown USING (item_id))
+    WHERE artefact IN (FROM upward)
+    GROUP BY sample_id
+),
+sharing_sample AS MATERIALIZED (
+    FROM sample SEMI JOIN sharing_draft USING (sample_id)
+),
+-- The first samples as they were loaded, in case that fewer than $limit share an item.
+first_sample AS MATERIALIZED (
+    FROM sample WHERE artefact IN (FROM upward) LIMIT coalesce($limit, 1000000000000000)
 ),
 used_draft AS MATERIALIZED (
-    SELECT
-        sample_id,
-        draft.artefact,
-        sample.artefact AS sample_artefact,
-        len(list_intersect(draft.item_ids, shown_ids.item_ids)) AS num_shared,
-        count(*) OVER () AS total
-    FROM draft
-    JOIN sample USING (sample_id)
-    CROSS JOIN shown_ids
-    WHERE draft.artefact IN (FROM upward) AND sample.artefact IN (FROM upward)
+    SELECT sample_id, artefact AS sample_artefact, coalesce(num_shared, 0) AS num_shared
+    FROM (FROM sharing_sample UNION FROM first_sample)
+    LEFT JOIN sharing_draft USING (sample_id)
+    WHERE artefact IN (FROM upward)
     ORDER BY num_shared DESC, sample_id
-    LIMIT (SELECT coalesce($limit, 1000000000000000))
+    LIMIT coalesce($limit, 1000000000000000)
+),
+used_draft_row AS MATERIALIZED (
+    SELECT sample_id, artefact, question, answer FROM draft SEMI JOIN used_draft USING (sample_id)
 ),
 lines AS (
     SELECT 1 AS step, 'prediction' AS kind, prediction_id AS id, artefact, k::BIGINT AS place, correct AS value,
@@ -46,7 +53,9 @@ lines AS (
     UNION ALL
     SELECT 3, 'item', item_id, knowledge_item.artefact, place, retrieved.value, coalesce(title, text)
     FROM shown
-    LEFT JOIN (FROM knowledge_item WHERE artefact IN (FROM upward)) AS knowledge_item USING (item_id)
+    LEFT JOIN (
+        FROM knowledge_item SEMI JOIN shown USING (item_id) WHERE artefact IN (FROM upward)
+    ) AS knowledge_item USING (item_id)
     LEFT JOIN retrieved USING (question_id, item_id)
     UNION ALL
     SELECT DISTINCT if(role = 'bank', 4, 5), role, input_fingerprint, input_fingerprint, NULL::BIGINT, NULL::DOUBLE, NULL
@@ -56,9 +65,10 @@ lines AS (
     SELECT 6, 'sample', sample_id, sample_artefact, num_shared, NULL, 'shares ' || num_shared || ' of the items shown'
     FROM used_draft
     UNION ALL
-    SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, draft.question || ' → ' || coalesce(draft.answer, '')
-    FROM used_draft
-    JOIN draft USING (sample_id, artefact)
+    SELECT 7, 'draft', sample_id, artefact, num_shared, NULL, question || ' → ' || coalesce(answer, '')
+    FROM used_draft_row
+    JOIN used_draft USING (sample_id)
+    WHERE artefact IN (FROM upward)
 )
 SELECT
     kind,
@@ -67,7 +77,7 @@ SELECT
     place,
     value,
     detail,
-    if(step >= 6, (SELECT max(total) FROM used_draft), count(*) OVER (PARTITION BY kind)) AS total
+    if(step >= 6, (SELECT count(*) FROM sample WHERE artefact IN (FROM upward)), count(*) OVER (PARTITION BY kind)) AS total
 FROM lines
 QUALIFY row_number() OVER (PARTITION BY kind ORDER BY if(step >= 6, -place, place), id)
     <= coalesce($limit, 1000000000000000)
