@@ -1,60 +1,90 @@
-"""Knowledge in: reads a corpus, keeps the good rows as items, and lists the bad ones with file, row and reason."""
+"""Knowledge in: reads a corpus in pieces, keeps the good rows as items, and lists the bad ones with file, row, reason.
 
-from collections import Counter
-from dataclasses import asdict, dataclass
-from pathlib import Path
+Pieces are spread over the workers; a small corpus is read here, as that takes less time than to ask a worker. Killed at
+any point, it goes on with the pieces that are missing, and the rows are those of an unbroken run, in the same order.
+"""
+
+from dataclasses import dataclass
+from functools import partial as bind
+from pathlib import PurePosixPath
 
 from comem_core.evaluation.benchmarks.countries_vqa import revision as countries_revision
-from comem_core.knowledge.corpora import BUILT_IN, BadRow, read_corpus
-from comem_core.knowledge.items import KnowledgeItem, content_id
+from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, Reading, open_corpus
+from comem_core.recipes.recipe import KnowledgeRecipe
+from tasks.item_shards import PieceWriter, finish, part_name, take_out_duplicates
+from tasks.on_ray import map_shards
 from tasks.partial import Partial
-from tasks.rows import item_table
 from tasks.run import Run
-from tasks.stage import run_stage, stage_logger, stage_task
+from tasks.stage import report_progress, run_stage, stage_logger, stage_task
 from tasks.store import Reference
-from warehouse.schemas import check_rows
+from tasks.workers import Workers
+
+SHARDS_OF_A_PIECE = 16  # a row of a corpus is less work than a sample: pieces are longer than other stages' shards
+FEW_PIECES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ingesting:
-    """A corpus by name and content, so that an edited folder is read again."""
+    """A corpus by name and content, so that an edited folder is read again; and how its rows are read."""
 
     corpus: str
     content: str
+    reading: Reading
+    near_duplicate_bits: int | None
 
 
 @stage_task(name="ingest-knowledge")
 def ingest_knowledge(run: Run) -> Reference:
     """Read the recipe's corpus into items; bad rows are counted and kept beside them."""
-    corpus = run.recipe.knowledge.corpus
+    recipe = run.recipe.knowledge
+    reading = reading_of(recipe)
+    corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
-        items: dict[str, KnowledgeItem] = {}
-        bad: list[BadRow] = []
-        for row in read_corpus(corpus):
-            if isinstance(row, BadRow):
-                bad.append(row)
-            else:
-                items[row.item_id] = row
-        size, ordered = run.context.rows_per_shard * 16, list(items.values())
-        for start in range(0, len(ordered), size):
-            artefact.write_shard(f"part-{start // size:05d}", item_table(ordered[start : start + size]))
-        if bad:
-            rows = [asdict(row) for row in bad]
-            artefact.write_shard("dropped-rows", check_rows("dropped_row", rows), rows_of="dropped_row")
-            reasons = Counter(row.reason for row in bad)
-            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-            stage_logger().warning("%d bad rows were left out: %s", len(bad), counts)
+        size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
+        _read(run, artefact, reading, list(corpus.pieces(size)))
+        take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
+        if bad := finish(artefact, recipe.corpus):
+            counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
+            stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
+        artefact.measure("bad_rows", dict(bad))
 
-    part = Ingesting(corpus=Path(corpus).name, content=_content(corpus))
-    return run_stage(run, "knowledge", part, {}, make, table="knowledge_item", version="1")
+    part = Ingesting(
+        corpus=PurePosixPath(recipe.corpus).name,
+        content=_content(corpus),
+        reading=reading,
+        near_duplicate_bits=recipe.near_duplicate_bits,
+    )
+    return run_stage(run, "knowledge", part, {}, make, table="knowledge_item", version="2")
 
 
-def _content(corpus: str) -> str:
+def reading_of(recipe: KnowledgeRecipe) -> Reading:
+    """How the recipe reads rows."""
+    return Reading(
+        language=recipe.language,
+        source=recipe.source,
+        licence=recipe.licence,
+        images=recipe.images,
+        allow_urls=recipe.allow_urls,
+        max_side=recipe.max_side,
+        max_pixels=recipe.max_pixels,
+        columns=recipe.columns,
+    )
+
+
+def _read(run: Run, artefact: Partial, reading: Reading, pieces: list[Piece]) -> None:
+    """Write the shards of the pieces that are missing."""
+    done, corpus = artefact.finished(), run.recipe.knowledge.corpus
+    missing = {part_name(each): (each, piece) for each, piece in enumerate(pieces) if part_name(each) not in done}
+    make_writer = bind(PieceWriter, corpus, reading, artefact)
+    if len(missing) <= FEW_PIECES:
+        writer = make_writer()
+        for numbered in missing.values():
+            writer(numbered)
+    else:
+        map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+
+
+def _content(corpus: Corpus) -> str:
     """Name what a corpus holds: the revision of a built-in one, else names, sizes and times of its files."""
-    if corpus in BUILT_IN:
-        return countries_revision()
-    path = Path(corpus)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(str(file.relative_to(path)), file.stat()) for file in files if file.is_file()]
-    return content_id(*(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
+    return countries_revision() if corpus.name in BUILT_IN else corpus.content()

@@ -33,12 +33,16 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
     """Write the page of this run, and say where it is."""
 
     def make(artefact: Partial) -> None:
-        pictures = {question.image_id: question.image for question in read_questions(benchmark)}
-        pictures |= {item.image_id: item.image for item in read_items(knowledge).values()}
+        asked = {question.image_id: question.image for question in read_questions(benchmark)}
+        stored = read_items(knowledge).pictures()
+
+        def picture(image_id: str) -> bytes | None:
+            return asked.get(image_id) or stored.get(image_id)
+
         with open_warehouse(run.context.warehouse) as con:
             finish_run(con, run.run_id, status="completed")  # the page is the last thing: it tells of a finished run
         with open_warehouse(run.context.warehouse, read_only=True) as con:
-            page = render_page(con, run.run_id, images=pictures.get, machine=describe_machine())
+            page = render_page(con, run.run_id, images=picture, machine=describe_machine())
             events = openlineage_lines(con, run.run_id)
             _show_plots(collect(con, run.run_id))
         for name, text in ((PAGE, page), (EVENTS, events)):

@@ -1,18 +1,23 @@
 """Knowledge items and questions as rows of shards, and back. Columns are the warehouse's; the picture is an extra."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.knowledge.corpora import FoundItem
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.pictures import picture_hashes
 from tasks.store import Reference
-from warehouse.schemas import blank_row, check_rows
+from tasks.stored_items import ITEM_COLUMNS, StoredItems
+from warehouse.schemas import blank_row, check_rows, schema_of
 
-PICTURE = {"image": pa.binary()}
-ITEM_COLUMNS = ("text", "language", "source", "licence", "entity_id", "title", "image")
+PICTURE: Mapping[str, pa.DataType] = {"image": pa.binary()}
+ITEM_SCHEMA = schema_of("knowledge_item", extra=PICTURE)
+HASHES = ("image_hash", "image_chroma")
 QUESTION_COLUMNS = (
     "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "benchmark", "split",
     "attribute", "entity_id", "gold_item_id", "origin",
@@ -20,12 +25,13 @@ QUESTION_COLUMNS = (
 
 
 def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
-    rows = [
-        blank_row("knowledge_item")
-        | {"item_id": item.item_id, "image_id": item.image_id}
-        | {name: getattr(item, name) for name in ITEM_COLUMNS}
-        for item in items
-    ]
+    """Items that were read from nowhere."""
+    return check_rows("knowledge_item", [_item_row(item, _hashes(item.image)) for item in items], extra=PICTURE)
+
+
+def found_item_table(found: Sequence[FoundItem]) -> pa.Table:
+    """Items with the place in the corpus where each was read."""
+    rows = [_item_row(each.item, each.hashes) | {"file": each.file, "row": each.row} for each in found]
     return check_rows("knowledge_item", rows, extra=PICTURE)
 
 
@@ -33,16 +39,16 @@ def question_table(questions: Iterable[Question]) -> pa.Table:
     rows = [
         blank_row("question")
         | {"image_id": question.image_id, "answers": list(question.answers)}
+        | dict(zip(HASHES, _hashes(question.image) or (None, None), strict=True))
         | {name: getattr(question, name) for name in QUESTION_COLUMNS}
         for question in questions
     ]
     return check_rows("question", rows, extra=PICTURE)
 
 
-def read_items(reference: Reference) -> dict[str, KnowledgeItem]:
-    """Read the items of an artefact by their id."""
-    items = (KnowledgeItem(**{name: row[name] for name in ITEM_COLUMNS}) for row in read_rows(reference))
-    return {item.item_id: item for item in items}
+def read_items(reference: Reference) -> StoredItems:
+    """The items of an artefact by their id; their texts and pictures are read when they are asked for."""
+    return StoredItems(reference.folder)
 
 
 def read_questions(reference: Reference) -> list[Question]:
@@ -70,3 +76,15 @@ def shards_of(reference: Reference, table: str = "") -> list[Path]:
     folder = Path(reference.uri)
     named = sorted(folder.glob(f"{table}s-*.parquet")) if table else []
     return named or sorted(folder.glob("part-*.parquet"))
+def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, Any]:
+    return (
+        blank_row("knowledge_item")
+        | {"item_id": item.item_id, "image_id": item.image_id}
+        | dict(zip(HASHES, hashes or (None, None), strict=True))
+        | {name: getattr(item, name) for name in ITEM_COLUMNS}
+    )
+
+
+@lru_cache(maxsize=512)
+def _hashes(image: bytes | None) -> tuple[int, int] | None:
+    return None if image is None else picture_hashes(image)

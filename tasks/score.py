@@ -96,7 +96,7 @@ def _units(recipe: EvaluationRecipe, exam: Exam) -> list[_Unit]:
     questions = read_questions(exam.questions)
     shown = Shown(
         retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
-        entity_of={item_id: item.entity_id for item_id, item in read_items(exam.knowledge).items()},
+        entity_of=read_items(exam.knowledge).entities(),
     )
     chooser = ItemChooser(questions, shown)
     return [

@@ -32,6 +32,11 @@ class KnowledgeRecipe:
     allow_urls: bool = False
     # Pictures that differ in at most so many of 128 bits are the same to the eye; None: only equal ones are.
     near_duplicate_bits: int | None = None
+    # Larger pictures are made smaller (pixels of the longer side); those of too many pixels are not decoded.
+    max_side: int = 1024
+    max_pixels: int = 50_000_000
+    # Columns that are called otherwise than `corpora.columns` knows: pairs such as ("text", "beschreibung").
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

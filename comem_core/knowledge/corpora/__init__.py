@@ -1,0 +1,164 @@
+"""Reads knowledge items from where they lie: folders, JSONL, CSV, TSV, Parquet, WIT, saved datasets, shipped corpora.
+
+A local path or any address that fsspec knows. Streams, and in pieces that many readers share: a row is held at a time.
+A bad row is yielded as `BadRow` with its reason and reading goes on; a corpus without any good row is an error. Knows
+nothing of models and of where items are kept afterwards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+from comem_core.knowledge.corpora import delimited, jsonl, parquet
+from comem_core.knowledge.corpora.built_in import BUILT_IN, BuiltIn
+from comem_core.knowledge.corpora.delimited import Delimited
+from comem_core.knowledge.corpora.files import Files, files_at
+from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder
+from comem_core.knowledge.corpora.hf_datasets import ArrowStream, arrow_files
+from comem_core.knowledge.corpora.jsonl import JsonLines
+from comem_core.knowledge.corpora.lines import PACKED, unpacked_name
+from comem_core.knowledge.corpora.making import ItemMaker
+from comem_core.knowledge.corpora.parquet import Parquet
+from comem_core.knowledge.corpora.rows import BadRow, FoundItem, Piece, RawRow, Reading
+from comem_core.knowledge.downloads import Downloads
+from comem_core.knowledge.items import KnowledgeItem
+
+__all__ = ["BUILT_IN", "BadRow", "Corpus", "FoundItem", "Piece", "Reading", "open_corpus", "read_corpus"]
+
+TEXT_TABLES = (*jsonl.ENDINGS, *delimited.ENDINGS)
+TABLES = (*TEXT_TABLES, *(ending + packed for ending in TEXT_TABLES for packed in PACKED), *parquet.ENDINGS)
+ROWS_OF_A_PIECE = 1024
+NUM_REASONS_SHOWN = 5
+
+
+class Form(Protocol):
+    """One form in which items lie: cut into pieces, and the rows of a piece. Small enough to be sent to a worker."""
+
+    def pieces(self, size: int) -> Iterator[Piece]: ...
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]: ...
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened corpus: where it lies, how its rows are read, and in which forms they are."""
+
+    name: str
+    files: Files | None
+    reading: Reading
+    forms: tuple[Form, ...]
+    downloads: Downloads | None
+
+    def pieces(self, size: int = ROWS_OF_A_PIECE) -> Iterator[Piece]:
+        """Cut the corpus into pieces of at most `size` rows, in the order of its rows."""
+        for place, form in enumerate(self.forms):
+            for piece in form.pieces(size):
+                yield replace(piece, form=place)
+
+    def read(self, piece: Piece) -> Iterator[FoundItem | BadRow]:
+        """Yield what each row of a piece gives. Equal items are not looked for: they may stand in two pieces."""
+        yield from self._maker.items(self.forms[piece.form].rows(piece))
+
+    def content(self) -> str:
+        """Name what the corpus holds, by names, sizes and times of its files (16 hex digits)."""
+        assert self.files is not None, "a shipped corpus is named by its revision"
+        return self.files.content()
+
+    @cached_property
+    def _maker(self) -> ItemMaker:
+        files = self.files or Files("/")
+        return ItemMaker(files=files, reading=self.reading, downloads=self.downloads)
+
+
+def open_corpus(corpus: str, *, reading: Reading | None = None, downloads: Downloads | None = None) -> Corpus:
+    """Open a corpus by what lies there: a shipped one by its name, a folder, or a file, by path or fsspec address.
+
+    - a folder of pictures with their texts beside them (`corpora.folder`);
+    - a table, or a folder of tables: `.jsonl`, `.csv`, `.tsv`, packed or not, `.parquet`, columns by the names of
+      `corpora.columns`, WIT's by its own (`corpora.wit`); pictures as bytes, paths relative to the table, or addresses;
+    - a dataset of Hugging Face as `save_to_disk` leaves it (`corpora.hf_datasets`).
+
+    `downloads` says how addresses are fetched, where the reading allows them. Raises ValueError at once for a corpus
+    that does not exist or is of another kind.
+    """
+    reading = reading or Reading()
+    fetching = (downloads or Downloads()) if reading.allow_urls else None
+    if corpus in BUILT_IN:
+        return Corpus(corpus, None, reading, (BuiltIn(corpus),), fetching)
+    files = files_at(corpus)
+    if files is None:
+        raise ValueError(f"corpus {corpus!r}: no such file or folder. {_expected()}")
+    forms = tuple(_forms(files, reading))
+    if not forms:
+        raise ValueError(f"corpus {corpus!r}: a file of another kind. {_expected()}")
+    return Corpus(corpus, files, reading, forms, fetching)
+
+
+def read_corpus(corpus: str, *, reading: Reading | None = None) -> Iterator[KnowledgeItem | BadRow]:
+    """Yield the items and bad rows of a corpus in order; the second of two equal items is a bad row.
+
+    Raises ValueError at once for a corpus that `open_corpus` refuses, and at the end for one without a good row.
+    """
+    return _distinct(open_corpus(corpus, reading=reading))
+
+
+def no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
+    """The error of a corpus that gave no item, with the first reasons."""
+    shown = "".join(f"\n  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in first[:NUM_REASONS_SHOWN])
+    follows = ", first:" if shown else "."
+    return ValueError(f"corpus {corpus!r} holds no usable item; {num_bad} bad rows{follows}{shown}")
+
+
+def _distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
+    places: dict[str, str] = {}
+    bad: list[BadRow] = []
+    num_bad = 0
+    for row in (row for piece in corpus.pieces() for row in corpus.read(piece)):
+        if isinstance(row, FoundItem) and row.item.item_id in places:
+            detail = f"the same image, text and language as {places[row.item.item_id]}"
+            row = BadRow(row.file, row.row, "duplicate_id", detail)
+        if isinstance(row, BadRow):
+            num_bad += 1
+            bad = [*bad, row] if len(bad) < NUM_REASONS_SHOWN else bad
+            yield row
+        else:
+            places[row.item.item_id] = f"{row.file} row {row.row}"
+            yield row.item
+    if not places:
+        raise no_good_row(corpus.name, num_bad, bad)
+
+
+def _forms(files: Files, reading: Reading) -> Iterator[Form]:
+    """Find the forms in which items lie: the only file's, a saved dataset's, or the tables' and pairs' of a folder."""
+    if files.only is not None:
+        if (form := _table(files, files.only, reading)) is not None:
+            yield form
+        elif files.only.lower().endswith(TEXT_ENDINGS) and reading.images == "optional":
+            yield Folder(files, strict=True, texts_alone=True)
+        return
+    if (streams := arrow_files(files)) is not None:
+        yield from (ArrowStream(files, name, reading.columns) for name in streams)
+        return
+    tables = [entry.name for entry in files.entries() if entry.name.lower().endswith(TABLES)]
+    yield Folder(files, strict=not tables, texts_alone=reading.images == "optional")
+    for name in tables:
+        form = _table(files, name, reading)
+        assert form is not None
+        yield form
+
+
+def _table(files: Files, name: str, reading: Reading) -> Form | None:
+    plain = unpacked_name(name)
+    if plain.endswith(jsonl.ENDINGS):
+        return JsonLines(files, name)
+    if plain.endswith(delimited.ENDINGS):
+        return Delimited(files, name)
+    return Parquet(files, name, reading.columns) if name.lower().endswith(parquet.ENDINGS) else None
+
+
+def _expected() -> str:
+    return (
+        f"A corpus is a built-in one ({', '.join(BUILT_IN)}), a folder of images with .txt files beside them, a folder "
+        f"that datasets' `save_to_disk` wrote, or a table or a folder of tables ({', '.join(TABLES)})"
+    )

@@ -1,0 +1,24 @@
+"""Corpora that are shipped: items that are ready, by name."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from comem_core.knowledge.corpora.parquet import row_pieces
+from comem_core.knowledge.corpora.rows import Piece, RawRow
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.worlds.countries import world as countries
+
+BUILT_IN: dict[str, Callable[[], Sequence[KnowledgeItem]]] = {"countries": countries.knowledge_items}
+
+
+class BuiltIn:
+    """One shipped corpus."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        yield from row_pieces(self.name, len(BUILT_IN[self.name]()), size)
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        for number, item in enumerate(BUILT_IN[self.name]()[piece.start : piece.stop], start=piece.row):
+            yield RawRow(self.name, number, item)

@@ -1,0 +1,71 @@
+"""What columns are called: the names in use for each of ours, in one place. Knows nothing of files.
+
+Upper case, spaces and hyphens do not matter. Where a file has several names for one column, the first in this order
+that holds a value is taken, so that a picture that was fetched already wins over its address.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "image": (
+        "image", "image_bytes", "bytes", "jpg", "png", "img", "picture", "photo", "image_path", "img_path",
+        "image_file", "file_name", "filename", "filepath", "file_path", "path", "image_url", "img_url", "url",
+    ),
+    "text": (
+        "text", "caption", "description", "content", "contents", "passage", "body", "article", "sentence",
+        "alt_text", "txt",
+    ),
+    "language": ("language", "lang", "language_code", "locale"),
+    "source": ("source", "page_url", "source_url", "origin", "provenance", "dataset"),
+    "licence": ("licence", "license", "licence_name", "license_name", "rights"),
+    "title": ("title", "page_title", "wikipedia_title", "heading", "name"),
+    "entity_id": ("entity_id", "entity", "wikidata_id", "wikidata", "qid"),
+}  # fmt: skip
+PICTURE_STRUCT = frozenset({"bytes", "path"})  # how `datasets` keeps a picture
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a cell holds nothing: null, not a number, blank text, or a picture struct without content."""
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, Mapping):
+        return not any(value.values())
+    return value is None or value == b"" or (isinstance(value, float) and math.isnan(value))
+
+
+def known_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+    """Give a row's values under our names. A column that is there but empty is None; one that is not there is absent.
+
+    Raises ValueError where `columns` names a column that no row can have: ours must be known.
+    """
+    places = _places(tuple(row), columns)
+    return {
+        name: next((value for place in found if not is_missing(value := row[place])), None)
+        for name, found in places.items()
+    }
+
+
+def needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> list[str]:
+    """Name the columns of a file that are read at all, so that a table's others are not."""
+    wanted = {place for found in _places(tuple(names), columns).values() for place in found}
+    return [name for name in names if name in wanted]
+
+
+@lru_cache(maxsize=1024)
+def _places(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
+    chosen = dict(columns)
+    if unknown := sorted(chosen.keys() - NAMES.keys()):
+        raise ValueError(f"columns name {', '.join(unknown)}; expected some of {', '.join(NAMES)}")
+    called: dict[str, list[str]] = {}
+    for name in names:
+        called.setdefault(name.strip().lower().replace(" ", "_").replace("-", "_"), []).append(name)
+    found: dict[str, tuple[str, ...]] = {}
+    for ours, theirs in NAMES.items():
+        own = [chosen[ours]] if chosen.get(ours) in names else []
+        places = own or [each for name in theirs for each in called.get(name, ())]
+        if places:
+            found[ours] = tuple(places)
+    return found

@@ -1,0 +1,78 @@
+"""CSV and TSV with a header line: cells may be quoted and then hold line breaks. Rows are numbered without the header.
+
+The same parser that reads the rows finds where they end, so a piece never begins inside a quoted cell.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator
+
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.lines import Lines, unpacked_name
+from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+ENDINGS = tuple(DELIMITERS)
+MAX_CELL = 16_000_000  # characters; an opening quote that is never closed would take the rest of the file
+
+
+class Delimited:
+    """One CSV or TSV file, packed or not, by its ending."""
+
+    def __init__(self, files: Files, name: str):
+        self.files, self.name, self.lines = files, name, Lines(files, name)
+        self.delimiter = next(mark for ending, mark in DELIMITERS.items() if unpacked_name(name).endswith(ending))
+        self._header: list[str] | None = None
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns.
+
+        Raises ValueError for a file without any.
+        """
+        if self._header is None:
+            self._header = next(self._cells(self.lines, 0), None)
+        if not isinstance(self._header, list) or not self._header:
+            raise ValueError(f"{self.name} begins with no header; expected a line with the names of the columns")
+        return self._header
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the file into pieces of `size` rows."""
+        lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
+        rows, row, number = self._cells(lines, 0), 1, 0
+        next(rows, None)
+        start = lines.place
+        for number, _ in enumerate(rows, start=1):
+            if number - row + 1 == size:
+                yield Piece(file=self.name, start=start, stop=lines.place, row=row)
+                start, row = lines.place, number + 1
+        if row <= number:
+            yield Piece(file=self.name, start=start, stop=lines.place, row=row)
+        lines.close()
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        header = self.header
+        for number, cells in enumerate(self._cells(self.lines, piece.start, piece.stop), start=piece.row):
+            if not cells:
+                continue  # an empty line
+            if isinstance(cells, Refused):
+                yield RawRow(self.name, number, cells)
+            elif len(cells) != len(header):
+                found = f"{len(cells)} cells where the header has {len(header)}"
+                yield RawRow(self.name, number, Refused("wrong_schema", found))
+            else:
+                yield RawRow(self.name, number, dict(zip(header, cells, strict=True)))
+
+    def _cells(self, lines: Lines, start: int, stop: int | None = None) -> Iterator:
+        """Yield the cells of each row, or why a row has none; bytes that are not UTF-8 are kept to be found later."""
+        csv.field_size_limit(min(MAX_CELL, sys.maxsize))
+        encoding = "utf-8-sig" if start == 0 else "utf-8"
+        texts = (line.decode(encoding, "surrogateescape") for line in lines.read(start, stop))
+        reader = csv.reader(texts, delimiter=self.delimiter)
+        while True:
+            try:
+                yield next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Refused("wrong_schema", f"not a row of cells: {error}")

@@ -1,0 +1,152 @@
+"""Files of a corpus, wherever they lie: a local path, or any address that fsspec knows. Names are relative to it.
+
+Knows nothing of what is in them.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+from fsspec.compression import compr
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.utils import infer_compression
+
+# What names a file's state where a filesystem says it; the first that is there.
+STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """A file: its name in the corpus, its size in bytes, and what changes with its content."""
+
+    name: str
+    size: int
+    stamp: str
+
+
+@dataclass(frozen=True)
+class Files:
+    """A folder of files, or one file in it (then `only` is its name). Made by `files_at`; workers get a copy."""
+
+    address: str
+    only: str | None = None
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        filesystem, root = _open(self.address)
+        return filesystem, root.rstrip("/")
+
+    def path(self, name: str) -> str:
+        """Where a file lies, in the words of its filesystem; a name that starts at the root is one already."""
+        root = self._place[1]
+        return name if name.startswith("/") or not root else f"{root}/{name}"
+
+    def open(self, name: str, *, compression: str | None = None) -> IO[bytes]:
+        """Open a file for reading. `compression` "infer" unpacks by the name's ending. Raises OSError."""
+        filesystem = self._place[0]
+        if isinstance(filesystem, MemoryFileSystem):  # it gives all its readers the same file, with one place in it
+            content = BytesIO(filesystem.cat_file(self.path(name)))
+            kind = infer_compression(name) if compression == "infer" else compression
+            unpackers: Any = compr
+            return unpackers[kind](content, mode="rb")
+        return filesystem.open(self.path(name), "rb", compression=compression)
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """Read a file, but at most one byte more than `limit`. Raises OSError."""
+        with self.open(name) as stream:
+            return stream.read(limit + 1)
+
+    def local(self, name: str) -> Path | None:
+        """The path of a file on this machine; None where it is elsewhere."""
+        return Path(self.path(name)) if isinstance(self._place[0], LocalFileSystem) else None
+
+    def exists(self, name: str) -> bool:
+        return self._place[0].isfile(self.path(name))
+
+    def folders(self) -> Iterator[list[Entry]]:
+        """Yield the files of each folder, sorted, a folder before those inside it. Hidden ones are left out."""
+        filesystem, root = self._place
+        if self.only is not None:
+            yield [_entry(self.only, filesystem.info(self.path(self.only)))]
+        elif isinstance(filesystem, LocalFileSystem):
+            yield from _local_folders(root, "")
+        else:
+            yield from _remote_folders(filesystem, root)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all files of `folders`."""
+        for folder in self.folders():
+            yield from folder
+
+    def content(self) -> str:
+        """Name what there is by names, sizes and times (16 hex digits); the files themselves are not read."""
+        digest = sha256()
+        for entry in self.entries():
+            digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:16]
+
+
+def files_at(corpus: str) -> Files | None:
+    """Find what lies at a path or address: a folder, or one file; None for nothing.
+
+    Raises ValueError for an address of a kind that fsspec does not know, or lacks a package for.
+    """
+    filesystem, path = _open(corpus)
+    if filesystem.isdir(path):
+        return Files(corpus)
+    if not filesystem.isfile(path):
+        return None
+    head, _, name = path.rstrip("/").rpartition("/")
+    if "://" not in corpus:
+        return Files(head or "/", only=name)
+    inner, chained, outer = corpus.partition("::")
+    protocol, _, rest = inner.partition("://")
+    return Files(f"{protocol}://{rest.rstrip('/').rpartition('/')[0]}{chained}{outer}", only=name)
+
+
+def _open(address: str) -> tuple[Any, str]:
+    if "://" not in address:
+        return LocalFileSystem(), os.path.abspath(address)
+    try:
+        return url_to_fs(address)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"corpus {address!r} cannot be opened: {error}") from error
+
+
+def _entry(name: str, info: dict[str, Any]) -> Entry:
+    stamp = next((info[key] for key in STAMPS if info.get(key) is not None), "")
+    return Entry(name, int(info.get("size") or 0), str(stamp))
+
+
+def _local_folders(root: str, below: str) -> Iterator[list[Entry]]:
+    """As the remote one, without a dictionary for each file; links to folders are not followed, they may be circles."""
+    files, folders = [], []
+    with os.scandir(os.path.join(root, below)) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{below}{entry.name}/")
+            elif entry.is_file():
+                state = entry.stat()
+                files.append(Entry(f"{below}{entry.name}", state.st_size, str(state.st_mtime_ns)))
+    yield sorted(files)
+    for folder in sorted(folders):
+        yield from _local_folders(root, folder)
+
+
+def _remote_folders(filesystem: Any, root: str) -> Iterator[list[Entry]]:
+    for folder, folders, files in filesystem.walk(root, detail=True):
+        shown = {name: folders[name] for name in sorted(folders) if not name.startswith(".")}
+        folders.clear()  # what it holds, in its order, is where `walk` goes next
+        folders.update(shown)
+        below = folder.strip("/").removeprefix(root.strip("/")).strip("/")
+        prefix = f"{below}/" if below else ""
+        yield sorted(_entry(prefix + name, info) for name, info in files.items() if not name.startswith("."))

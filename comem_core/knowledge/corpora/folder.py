@@ -1,0 +1,122 @@
+"""A folder of pictures with their texts beside them, at any depth, in the order of names.
+
+The text of `a.png` is in `a.txt` or `a.md`; in `a.de.txt` for one language of several, each an item of its own; or in
+`a.json`, with what else is known of it (language, source, licence, title, entity_id). `a.png.txt` goes too. Beside a
+text a picture may be named with any ending or none: its content decides. What is neither is not looked at.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from comem_core.knowledge.corpora.columns import known_fields
+from comem_core.knowledge.corpora.files import Entry, Files
+from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
+from comem_core.knowledge.corpora.sidecars import read_fields, read_text
+from comem_core.knowledge.pictures import looks_like_picture
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+TEXT_ENDINGS = (".txt", ".md")
+FIELDS_ENDING = ".json"
+LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and one of its texts, by the names of their files; either may be missing."""
+
+    image: str | None
+    text: str | None = None
+    language: str | None = None
+    fields: str | None = None
+
+
+class Folder:
+    """The pictures and texts of a folder. `strict` says whether a picture without a text is a bad row, or the file of a
+    row in a table beside it; `texts_alone` whether a text without a picture is a row."""
+
+    def __init__(self, files: Files, *, strict: bool, texts_alone: bool):
+        self.files, self.strict, self.texts_alone = files, strict, texts_alone
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the listing into pieces of `size` pairs."""
+        waiting: list[Pair] = []
+        row = 1
+        for pairs in map(self._pairs, self.files.folders()):
+            waiting += pairs
+            while len(waiting) >= size:
+                yield Piece(row=row, entries=tuple(waiting[:size]))
+                row, waiting = row + size, waiting[size:]
+        if waiting:
+            yield Piece(row=row, entries=tuple(waiting))
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        for number, pair in enumerate(piece.entries, start=piece.row):
+            try:
+                fields = self._fields(pair)
+            except Refused as refused:
+                fields = refused
+            yield RawRow(pair.image or pair.text or "", number, fields)
+
+    def _fields(self, pair: Pair) -> Mapping[str, object]:
+        if pair.image is None and not self.texts_alone:
+            assert pair.text is not None
+            stem = pair.text.rpartition("/")[2].rpartition(".")[0]
+            raise Refused("missing_image", f"no image named {stem} ({', '.join(IMAGE_ENDINGS)}) beside the text")
+        fields = known_fields(read_fields(self.files, pair.fields)) if pair.fields else {}
+        if pair.text is not None:
+            fields |= {"text": read_text(self.files, pair.text)}
+        if not fields.get("text"):
+            beside = f"{(pair.image or '').rpartition('/')[2].rpartition('.')[0]}.txt"
+            raise Refused("missing_text", "the text is empty" if pair.text else f"no {beside} beside the image")
+        picture = {"image": pair.image.rpartition("/")[2] if pair.image else None}
+        return fields | picture | ({"language": pair.language} if pair.language else {})
+
+    def _pairs(self, entries: Sequence[Entry]) -> list[Pair]:
+        """Bring together what belongs together in one folder: pictures in order, then texts that have none."""
+        texts = {entry.name for entry in entries if entry.name.lower().endswith(TEXT_ENDINGS)}
+        fields = {_stem(entry.name): entry.name for entry in entries if entry.name.lower().endswith(FIELDS_ENDING)}
+        beside = _by_stem(texts)
+        others = [entry.name for entry in entries if entry.name not in texts and entry.name not in fields.values()]
+        named = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
+        taken = {stem for name in named for stem in (_stem(name), name)}
+        named += [name for name in others if self._is_odd_picture(name, {*beside, *fields} - taken)]
+        pairs, used, pictured = [], set(), {*named, *map(_stem, named)}
+        for name in sorted(named):
+            found = {each for stem in (_stem(name), name) for each in beside.get(stem, ())}
+            own = sorted((each for each in found if each[1] is None or _stem(each[0]) not in pictured), key=str)
+            described = fields.get(_stem(name)) or fields.get(name)
+            used |= {text for text, _ in own}
+            if own:
+                pairs += [Pair(name, text, language, described) for text, language in own]
+            elif described or self.strict:
+                pairs.append(Pair(name, fields=described))
+        return pairs + [Pair(None, text) for text in sorted(texts - used) if self._is_row(text)]
+
+    def _is_odd_picture(self, name: str, stems: set[str]) -> bool:
+        """Tell whether a file without a picture's ending, beside a text that has no other picture, is one."""
+        if name.lower().endswith(IMAGE_ENDINGS) or not {_stem(name), name} & stems:
+            return False
+        try:
+            return looks_like_picture(self.files.read(name, limit=15))
+        except OSError:
+            return False
+
+    def _is_row(self, text: str) -> bool:
+        """Tell whether a text that stands alone is a row; a page such as README.md is one only where texts may."""
+        return self.texts_alone or (self.strict and not text.lower().endswith(".md"))
+
+
+def _stem(name: str) -> str:
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.rpartition('.')[0] or last}"
+
+
+def _by_stem(texts: set[str]) -> dict[str, list[tuple[str, str | None]]]:
+    """The texts (name, language or None) that may belong to a picture of a stem."""
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for name in sorted(texts):
+        found.setdefault(_stem(name), []).append((name, None))
+        if match := LANGUAGE.fullmatch(_stem(name)):
+            found.setdefault(match[1], []).append((name, match[2]))
+    return found

@@ -1,0 +1,76 @@
+"""Datasets of Hugging Face as `save_to_disk` leaves them: Arrow streams that `state.json` names, read with pyarrow.
+
+A folder with `dataset_dict.json` holds several, one a split; all of them are read, in the order it names.
+"""
+
+import json
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.parquet import read_columns, row_pieces
+from comem_core.knowledge.corpora.rows import Piece, RawRow
+
+STATE, SPLITS = "state.json", "dataset_dict.json"
+LIMIT = 10_000_000  # bytes of a description
+
+
+def arrow_files(files: Files) -> list[str] | None:
+    """Name the Arrow files of a saved dataset in order; None where no dataset was saved.
+
+    Raises ValueError for a description that is no such one.
+    """
+    if files.exists(SPLITS):
+        folders = [f"{split}/" for split in _described(files, SPLITS)["splits"]]
+    elif files.exists(STATE):
+        folders = [""]
+    else:
+        return None
+    return [
+        f"{folder}{part['filename']}" for folder in folders for part in _described(files, folder + STATE)["_data_files"]
+    ]
+
+
+def _described(files: Files, name: str) -> dict:
+    try:
+        described = json.loads(files.read(name, limit=LIMIT))
+        assert described["splits" if name == SPLITS else "_data_files"] is not None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{name} does not describe a dataset that `save_to_disk` wrote: {error!r}") from error
+    return described
+
+
+class ArrowStream:
+    """One Arrow stream of a saved dataset."""
+
+    def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
+        self.files, self.name, self.columns = files, name, columns
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the stream into pieces of `size` rows; of a local file only the descriptions of batches are read."""
+        with self._opened() as stream:
+            num_rows = sum(len(batch) for batch in stream)
+        yield from row_pieces(self.name, num_rows, size)
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        first = 0
+        with self._opened() as stream:
+            names = read_columns(stream.schema, self.columns)
+            for batch in stream:
+                begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
+                if begin < end:
+                    chosen = batch.select(names).slice(begin - first, end - begin)
+                    for place in range(len(chosen)):  # one at a time: a batch may hold a thousand pictures
+                        yield RawRow(self.name, begin + place + 1, chosen.slice(place, 1).to_pylist()[0])
+                first += len(batch)
+                if first >= piece.stop:
+                    return
+
+    def _opened(self) -> pa.ipc.RecordBatchStreamReader:
+        local = self.files.local(self.name)
+        try:
+            source = pa.memory_map(str(local)) if local is not None else self.files.open(self.name)
+            return pa.ipc.open_stream(source)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{self.name} is no Arrow stream, or only a part of one: {error}") from error

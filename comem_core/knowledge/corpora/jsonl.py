@@ -1,0 +1,46 @@
+"""JSON Lines: an object a line, its fields by any name that `corpora.columns` knows. A row's number is its line's."""
+
+import json
+from collections.abc import Iterator
+
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.lines import MAX_ROW_BYTES, Lines
+from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
+
+ENDINGS = (".jsonl", ".ndjson")
+
+
+class JsonLines:
+    """One file of JSON Lines, packed or not."""
+
+    def __init__(self, files: Files, name: str):
+        self.files, self.name, self.lines = files, name, Lines(files, name)
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the file into pieces of `size` lines."""
+        lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
+        start, row, number = 0, 1, 0
+        for number, _ in enumerate(lines.read(0), start=1):
+            if number - row + 1 == size:
+                yield Piece(file=self.name, start=start, stop=lines.place, row=row)
+                start, row = lines.place, number + 1
+        if row <= number:
+            yield Piece(file=self.name, start=start, stop=lines.place, row=row)
+        lines.close()
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        for number, line in enumerate(self.lines.read(piece.start, piece.stop), start=piece.row):
+            if line.strip():
+                yield RawRow(self.name, number, _fields(line))
+
+
+def _fields(line: bytes) -> dict | Refused:
+    if len(line) == MAX_ROW_BYTES:
+        return Refused("row_too_large", f"a line of more than {MAX_ROW_BYTES} bytes")
+    try:
+        fields = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        return Refused("wrong_schema", f"not a line of JSON: {error}")
+    if not isinstance(fields, dict):
+        return Refused("wrong_schema", f"expected an object with image and text; found {type(fields).__name__}")
+    return fields

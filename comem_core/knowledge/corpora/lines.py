@@ -1,0 +1,77 @@
+"""Text files by the byte: pieces are byte ranges between rows, so that many readers share one large file.
+
+A packed file (`.gz` and what else fsspec unpacks) is counted by its unpacked bytes; it can only be read forward, so a
+reader keeps it open and goes on from where it is. Knows nothing of what a row means.
+"""
+
+import lzma
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from comem_core.knowledge.corpora.files import Files
+
+PACKED = (".gz", ".bz2", ".xz")
+MAX_ROW_BYTES = 64_000_000  # a longer row is not read into memory
+
+
+def unpacked_name(name: str) -> str:
+    """The name of a file in lower case, without the ending that says how it is packed."""
+    lower = name.lower()
+    return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
+
+
+class Lines:
+    """The lines of one file from any byte on. A copy in another process opens the file anew."""
+
+    def __init__(self, files: Files, name: str):
+        self.files, self.name = files, name
+        self._stream: IO[bytes] | None = None
+        self._place = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_stream": None, "_place": 0}
+
+    def read(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the lines from byte `start` up to `stop`, ends of line included. A line that is too long is yielded as
+        its first `MAX_ROW_BYTES` bytes, and its rest is passed over.
+
+        `place` then tells where the next line begins. Raises ValueError for a packed file that is damaged.
+        """
+        stream = self._at(start)
+        while stop is None or self._place < stop:
+            line = self._next(stream)
+            if not line:
+                return
+            rest = line
+            while len(rest) == MAX_ROW_BYTES and not rest.endswith(b"\n"):
+                rest = self._next(stream)
+            yield line
+
+    @property
+    def place(self) -> int:
+        return self._place
+
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream, self._place = None, 0
+
+    def _next(self, stream: IO[bytes]) -> bytes:
+        try:
+            line = stream.readline(MAX_ROW_BYTES)
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(f"{self.name} is damaged or cut off at byte {self._place}: {error}") from error
+        self._place += len(line)
+        return line
+
+    def _at(self, start: int) -> IO[bytes]:
+        if self._stream is None or start < self._place:
+            self.close()
+            self._stream = self.files.open(self.name, compression="infer")
+        assert self._stream is not None
+        if start != self._place:
+            self._stream.seek(start)
+            self._place = start
+        return self._stream

@@ -1,0 +1,199 @@
+"""From a row as it stands to an item: fields under our names, the picture fetched and checked, gaps filled.
+
+Whatever is wrong with a row becomes a bad row with its reason. Knows nothing of formats.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, is_missing, known_fields
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, Reading, Refused
+from comem_core.knowledge.corpora.wit import is_wit, wit_fields
+from comem_core.knowledge.downloads import Downloads, Fetched
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.language import identify_language
+from comem_core.knowledge.pictures import MAX_BYTES, PictureRefused, Prepared, picture_hashes, prepare_picture
+
+STRIPPED = ("text", "language", "source", "licence")
+TEXTS = (*STRIPPED, "title", "entity_id")
+UNKNOWN_LICENCE = "unknown"
+MAX_TEXT_CHARACTERS = 1_000_000
+ADDRESSES = ("http://", "https://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemMaker:
+    """Makes the items of one corpus. `downloads` fetches addresses; None where they are not allowed."""
+
+    files: Files
+    reading: Reading
+    downloads: Downloads | None = None
+
+    def items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
+        """Make an item of every row, in the order of rows whatever the order of downloads."""
+        if self.downloads is None:
+            for raw in rows:
+                yield self._made(raw, self._fields(raw), None)
+            return
+        for (raw, fields), fetched in self.downloads.in_order(((raw, self._fields(raw)) for raw in rows), _address_of):
+            yield self._made(raw, fields, fetched)
+
+    def _fields(self, raw: RawRow) -> Mapping[str, Any] | KnowledgeItem | Refused:
+        if not isinstance(raw.fields, Mapping):
+            return raw.fields
+        if is_wit(tuple(raw.fields)) and not self.reading.columns:
+            return self._with_downloaded(raw, wit_fields(raw.fields))
+        fields = known_fields(raw.fields, self.reading.columns)
+        if is_missing(fields.get("image")):
+            structs = (value for value in raw.fields.values() if isinstance(value, Mapping) and not is_missing(value))
+            if picture := next((value for value in structs if value.keys() >= PICTURE_STRUCT), None):
+                fields["image"] = picture
+        return fields
+
+    def _with_downloaded(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any]:
+        """Take the picture that lies beside the table already, if the row has only an address."""
+        names = fields.pop("downloaded")
+        if _is_address(fields["image"]):
+            beside = (name for name in names if self.files.exists(_beside(raw.file, name)))
+            fields["image"] = next(beside, fields["image"])
+        return fields
+
+    def _made(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
+        file = raw.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        try:
+            if isinstance(fields, Refused):
+                raise fields
+            if isinstance(fields, KnowledgeItem):
+                hashes = None if fields.image is None else _hashes(fields.image)
+                return FoundItem(file, raw.row, fields, hashes)
+            found = [name for name in raw.fields if name] if isinstance(raw.fields, Mapping) else []
+            words = self._words(fields, file, found)
+            picture = self._picture(raw, fields, fetched, found)
+        except Refused as refused:
+            return BadRow(file, raw.row, refused.reason, _printable(refused.detail))
+        item = KnowledgeItem(image=None if picture is None else picture.image, **words)
+        return FoundItem(file, raw.row, item, None if picture is None else picture.hashes)
+
+    def _words(self, fields: Mapping[str, Any], file: str, found: list[str]) -> dict[str, Any]:
+        """The row's texts, gaps filled."""
+        words: dict[str, Any] = {name: None if is_missing(each := fields.get(name)) else each for name in TEXTS}
+        if isinstance(words["entity_id"], int):
+            words["entity_id"] = str(words["entity_id"])
+        if wrong := [f"{name} is {type(value).__name__}" for name, value in words.items() if not _is_text(value)]:
+            raise Refused("wrong_schema", f"expected texts; {', '.join(wrong)}")
+        if broken := [name for name, value in words.items() if value and not value.isascii() and not _is_whole(value)]:
+            raise Refused("wrong_schema", f"{', '.join(broken)} is not valid UTF-8 text")
+        needed = ("image", "text") if self.reading.images == "needed" else ("text",)
+        if absent := [name for name in needed if name not in fields]:
+            raise Refused("wrong_schema", f"missing {', '.join(absent)}; found the fields {', '.join(sorted(found))}")
+        if words["text"] is None:
+            raise Refused("missing_text", "the text is empty")
+        if len(words["text"]) > MAX_TEXT_CHARACTERS:
+            raise Refused("text_too_long", f"{len(words['text'])} characters; at most {MAX_TEXT_CHARACTERS} are kept")
+        words |= {name: value.strip() for name in STRIPPED if (value := words[name])}
+        words["language"] = words["language"] or self.reading.language or identify_language(str(words["text"]))
+        words["source"] = words["source"] or self.reading.source or file
+        words["licence"] = words["licence"] or self.reading.licence or UNKNOWN_LICENCE
+        return words
+
+    def _picture(
+        self, raw: RawRow, fields: Mapping[str, Any], fetched: Fetched | None, found: list[str]
+    ) -> Prepared | None:
+        image = fields.get("image")
+        if isinstance(image, Mapping):
+            image = image.get("bytes") or image.get("path")
+        optional = self.reading.images == "optional"
+        if is_missing(image) or (optional and self.downloads is None and _is_address(image)):
+            if optional:
+                return None
+            raise Refused("missing_image", "the row names no image")
+        content = self._content(raw, image, fetched)
+        try:
+            return prepare_picture(content, max_side=self.reading.max_side, max_pixels=self.reading.max_pixels)
+        except PictureRefused as refused:
+            raise Refused(refused.reason, refused.detail) from refused
+
+    def _content(self, raw: RawRow, image: Any, fetched: Fetched | None) -> bytes:
+        """The bytes of a picture that is given itself, by address, or by the name of a file. Raises Refused."""
+        if isinstance(image, bytes | bytearray | memoryview):
+            return bytes(image)
+        if not isinstance(image, str):
+            raise Refused("wrong_schema", f"expected the image as a path, an address or bytes; it is {_kind(image)}")
+        if image.startswith("data:"):
+            return _inline(image)
+        if _is_address(image):
+            if fetched is None:
+                raise Refused("missing_image", f"{image} is an address, and addresses are not allowed (allow_urls)")
+            if fetched.content is None:
+                raise Refused(fetched.reason, f"{image}: {fetched.detail}")
+            return fetched.content
+        if "://" in image:
+            raise Refused("address_refused", f"{image}: only http and https are fetched")
+        return self._file(_beside(raw.file, image.strip()), image)
+
+    def _file(self, name: str, shown: str) -> bytes:
+        try:
+            content = self.files.read(name, limit=MAX_BYTES)
+        except PermissionError as error:
+            raise Refused("unreadable_image", f"{shown} may not be read") from error
+        except (OSError, ValueError) as error:
+            raise Refused("missing_image", f"no image at {shown}") from error
+        if len(content) > MAX_BYTES:
+            raise Refused("image_too_large", f"{shown} has more than {MAX_BYTES} bytes")
+        return content
+
+
+_hashes = lru_cache(maxsize=16)(picture_hashes)  # the items of one picture in several languages stand together
+
+
+def _address_of(row: tuple[RawRow, Any]) -> str | None:
+    image = row[1].get("image") if isinstance(row[1], Mapping) else None
+    if isinstance(image, Mapping) and not image.get("bytes"):
+        image = image.get("path")
+    return image if isinstance(image, str) and _is_address(image) else None
+
+
+def _is_address(image: Any) -> bool:
+    return isinstance(image, str) and image.lower().startswith(ADDRESSES)
+
+
+def _beside(file: str, name: str) -> str:
+    """The name in the corpus of a file that a row names from where the row stands."""
+    folder = file.rpartition("/")[0]
+    return name if name.startswith("/") or not folder else f"{folder}/{name}"
+
+
+def _inline(image: str) -> bytes:
+    head, _, content = image.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise binascii.Error("it is not in base64")
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise Refused("unreadable_image", f"an address that holds its content, but {error}") from error
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_whole(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8; half a character, or bytes that were none, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _printable(detail: str) -> str:
+    return detail.encode("utf-8", "replace").decode()[:500]

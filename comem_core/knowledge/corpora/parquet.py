@@ -1,0 +1,99 @@
+"""Parquet: pieces are ranges of rows; a reader goes on from where it is, so that one large row group is read once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, needed_columns
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.rows import Piece, RawRow
+from comem_core.knowledge.corpora.wit import COLUMNS, is_wit
+
+ENDINGS = (".parquet", ".pq")
+BATCH_ROWS = 64
+BUFFER_BYTES = 1_000_000
+
+
+class Parquet:
+    """One Parquet file."""
+
+    def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
+        self.files, self.name, self.columns = files, name, columns
+        self._forget()
+
+    def _forget(self) -> None:
+        self._file: pq.ParquetFile | None = None
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._next = 0  # the first row that `_batches` has still to give
+        self._held: tuple[int, pa.RecordBatch] | None = None  # the batch that came last, by its first row
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the file into pieces of `size` rows."""
+        yield from row_pieces(self.name, self._opened().metadata.num_rows, size)
+
+    def rows(self, piece: Piece) -> Iterator[RawRow]:
+        for first, batch in self._from(piece.start):
+            begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
+            if begin < end:
+                for number, fields in enumerate(batch.slice(begin - first, end - begin).to_pylist(), start=begin + 1):
+                    yield RawRow(self.name, number, fields)
+            if first + len(batch) >= piece.stop:
+                return
+
+    def _from(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield batches with their first rows, from `start` or a little before it. Goes on from the last one where it
+        can: only a row group that begins further on, or rows that have passed, make it seek."""
+        file, group, first = self._opened(), 0, 0
+        while group < file.num_row_groups and first + file.metadata.row_group(group).num_rows <= start:
+            first += file.metadata.row_group(group).num_rows
+            group += 1
+        begin = self._held[0] if self._held else None
+        if begin is None or begin > start or first > self._next:
+            groups = list(range(group, file.num_row_groups))
+            read = read_columns(file.schema_arrow, self.columns)
+            self._batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=read) if groups else iter(())
+            self._next, self._held = first, None
+        if self._held is not None and start < self._next:
+            yield self._held
+        for batch in self._batches:
+            self._held = (self._next, batch)
+            self._next += len(batch)
+            yield self._held
+
+    def _opened(self) -> pq.ParquetFile:
+        if self._file is None:
+            local = self.files.local(self.name)
+            source: Any = str(local) if local is not None else self.files.open(self.name)
+            try:
+                self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise ValueError(f"{self.name} is no Parquet file, or only a part of one: {error}") from error
+        return self._file
+
+
+def row_pieces(name: str, num_rows: int, size: int) -> Iterator[Piece]:
+    """Cut a table into pieces of `size` rows."""
+    for start in range(0, num_rows, size):
+        yield Piece(file=name, start=start, stop=min(start + size, num_rows), row=start + 1)
+
+
+def read_columns(schema: pa.Schema, columns: tuple[tuple[str, str], ...]) -> list[str]:
+    """Name the columns of a table that become fields; a struct of bytes and path is a picture, whatever its name."""
+    if is_wit(schema.names) and not columns:
+        return [name for name in schema.names if name in COLUMNS]
+    pictures = [field.name for field in schema if is_picture(field.type)]
+    return [name for name in schema.names if name in {*needed_columns(schema.names, columns), *pictures}]
+
+
+def is_picture(kind: pa.DataType) -> bool:
+    """Tell whether a column is a picture as `datasets` keeps one."""
+    return pa.types.is_struct(kind) and {field.name for field in kind.fields} >= PICTURE_STRUCT

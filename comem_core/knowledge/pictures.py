@@ -1,0 +1,142 @@
+"""Pictures as they come in: checked, upright, RGB, within a cap; and how alike two of them are to the eye.
+
+Knows nothing of files, corpora or models. What a file is called says nothing here: its content decides.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from comem_core.backbone.images import to_rgb
+
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+# A picture in one of these keeps its bytes where nothing needs to be done. MPO is a JPEG of several shots, as many
+# phones write it; Pillow opens one as JPEG.
+KEPT_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+MAX_BYTES = 100_000_000  # a larger file is not read into memory
+
+CHROMA_CELLS = (4, 4)
+CHROMA_STEP = 16  # of 255: as far from grey a cell must be to count as tinted
+
+_EXIF_ORIENTATION = 0x0112
+_BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, MemoryError)
+
+
+class PictureRefused(ValueError):
+    """Bytes that give no picture: `reason` is one word for counting."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture that is fit to be kept: its bytes, and its two hashes (see `picture_hashes`)."""
+
+    image: bytes
+    hashes: tuple[int, int]
+
+
+def looks_like_picture(beginning: bytes) -> bool:
+    """Tell from the first 16 bytes of a file whether it claims to be a picture of a kind that is read."""
+    return beginning.startswith(BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP")
+
+
+def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
+    """Return a picture upright, in RGB and within `max_side` pixels; the very same bytes if it already is.
+
+    The number of pixels is read before any is decoded, as a small file can unpack to gigabytes. Of a moving picture the
+    first frame is kept. Raises PictureRefused for bytes that are not a whole picture, or one of too many pixels.
+    """
+    if len(raw) > MAX_BYTES:
+        raise PictureRefused("image_too_large", f"{len(raw)} bytes; at most {MAX_BYTES} are read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large sizes (max_pixels decides) and of odd metadata
+            with Image.open(io.BytesIO(raw), formats=READ_FORMATS) as image:
+                return _fitted(image, raw, max_side=max_side, max_pixels=max_pixels)
+    except Image.DecompressionBombError as error:
+        raise PictureRefused("image_too_large", str(error)) from error
+    except PictureRefused:
+        raise
+    except _BROKEN as error:
+        raise _unreadable(raw, error) from error
+
+
+def _fitted(image: Image.Image, raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
+    if image.width * image.height > max_pixels:
+        size = f"{image.width} x {image.height}"
+        raise PictureRefused("image_too_large", f"{size} pixels; at most {max_pixels} are decoded")
+    still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+    image.load()
+    upright = image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+    fits = max(image.size) <= max_side
+    if image.format in KEPT_FORMATS and image.mode == "RGB" and upright and fits and still:
+        return Prepared(raw, _hashes_of(image))
+    picture = to_rgb(ImageOps.exif_transpose(_in_8_bits(image)))
+    if not fits:
+        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    if image.format in ("JPEG", "MPO"):
+        picture.save(written, format="JPEG", quality=95)
+        return Prepared(written.getvalue(), picture_hashes(written.getvalue()))  # of what is kept, loss included
+    picture.save(written, format="PNG")  # without loss, as WebP may be
+    return Prepared(written.getvalue(), _hashes_of(picture))
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Bring deep grey pictures to 8 bits by their range; Pillow would cut them off at 255, which leaves them white."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        return image
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    low, high = (0.0, 65535.0) if image.mode != "F" else (values.min(), values.max())
+    if image.mode == "I" and values.max() <= 255:
+        high = 255.0
+    scaled = (values - low) / max(high - low, 1e-9)
+    shallow = Image.fromarray((scaled.clip(0, 1) * 255).round().astype(np.uint8))
+    shallow.info = {key: value for key, value in image.info.items() if key == "exif"}
+    return shallow
+
+
+def picture_hashes(image: bytes) -> tuple[int, int]:
+    """Hash a picture by what the eye sees: (`image_hash`, of brightness; `image_chroma`, of colour), 64 bits each.
+
+    Both are signed, as a BIGINT is. The first is ImageHash's perceptual hash; the second has two bits for each of Cb
+    and Cr in each of 16 cells (tinted one way, neither, or the other), so that a red and a blue variant of one layout
+    differ. Raises PictureRefused for bytes that are no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            picture.load()
+            return _hashes_of(to_rgb(picture))
+    except _BROKEN as error:
+        raise _unreadable(image, error) from error
+
+
+def _unreadable(raw: bytes, error: Exception) -> PictureRefused:
+    """Say what is wrong, the same way every time: Pillow names an unknown kind by a place in memory."""
+    kind = isinstance(error, UnidentifiedImageError)
+    detail = f"expected {', '.join(READ_FORMATS)}" if kind else str(error)
+    return PictureRefused("unreadable_image", f"{len(raw)} bytes that are no whole picture: {detail}")
+
+
+def bits_apart(a: tuple[int, int], b: tuple[int, int]) -> int:
+    """Count in how many of 128 bits two pictures' hashes differ; 0 is equal to the eye."""
+    return sum(((x ^ y) & 0xFFFF_FFFF_FFFF_FFFF).bit_count() for x, y in zip(a, b, strict=True))
+
+
+def _hashes_of(picture: Image.Image) -> tuple[int, int]:
+    brightness = imagehash.phash(picture).hash
+    _, blue, red = picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX).split()
+    tints = np.stack([np.asarray(blue, dtype=np.int16), np.asarray(red, dtype=np.int16)]) - 128
+    return _as_signed(brightness), _as_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
+
+
+def _as_signed(bits: np.ndarray) -> int:
+    return int.from_bytes(np.packbits(bits.ravel()).tobytes(), "big", signed=True)

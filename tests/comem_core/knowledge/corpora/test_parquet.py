@@ -1,0 +1,52 @@
+"""Parquet files: pictures as bytes, structs and paths; missing values; large row groups."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from comem_core.knowledge.corpora import FoundItem, Reading, open_corpus
+
+
+def test_pictures_are_bytes_structs_or_paths(tmp_path: Path, picture, split):
+    (tmp_path / "flag.png").write_bytes(picture("green"))
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    structs = [{"bytes": picture("red"), "path": "x.png"}, {"bytes": None, "path": "flag.png"}, None]
+    table = pa.table({"photo_of_it": pa.array(structs, kind), "text": ["one", "two", "three"], "entity_id": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "structs.parquet")
+    items, bad = split(tmp_path / "structs.parquet")
+    assert [(item.image, item.entity_id) for item in items] == [(picture("red"), "1"), (picture("green"), "2")]
+    assert [(row.row, row.reason) for row in bad] == [(3, "wrong_schema")]
+    pq.write_table(pa.table({"image_bytes": [picture("red")], "caption": ["one"]}), tmp_path / "bytes.parquet")
+    assert [item.image for item in split(tmp_path / "bytes.parquet")[0]] == [picture("red")]
+
+
+def test_a_missing_value_never_becomes_a_word(tmp_path: Path, split):
+    table = pa.table(
+        {"text": ["one", None, "three"], "title": pa.array([float("nan")] * 3), "licence": [None, "", "l"]}
+    )
+    pq.write_table(table, tmp_path / "items.parquet")
+    items, bad = split(tmp_path / "items.parquet", images="optional", language="en")
+    assert [(item.text, item.title, item.licence) for item in items] == [("one", None, "unknown"), ("three", None, "l")]
+    assert [(row.row, row.reason) for row in bad] == [(2, "missing_text")]
+
+
+@pytest.mark.parametrize(("group", "size"), [(1000, 7), (50, 64), (64, 200), (13, 1)])
+def test_pieces_may_begin_anywhere_in_a_row_group(tmp_path: Path, group: int, size: int):
+    pq.write_table(pa.table({"text": [f"row {n}" for n in range(300)]}), tmp_path / "a.parquet", row_group_size=group)
+    corpus = open_corpus(str(tmp_path / "a.parquet"), reading=Reading(images="optional", language="en"))
+    pieces = list(corpus.pieces(size))
+    for order in (pieces, pieces[::-1], pieces[1::2] + pieces[::2]):
+        found = [row for piece in order for row in corpus.read(piece)]
+        rows = sorted((row.row, row.item.text) for row in found if isinstance(row, FoundItem))
+        assert rows == [(n + 1, f"row {n}") for n in range(300)]
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path, split):
+    written = io.BytesIO()
+    pq.write_table(pa.table({"text": ["one"]}), written)
+    (tmp_path / "items.parquet").write_bytes(written.getvalue()[:-9])
+    with pytest.raises(ValueError, match=r"items\.parquet is no Parquet file, or only a part of one"):
+        split(tmp_path / "items.parquet")
