@@ -1,4 +1,4 @@
-"""The command line of the warehouse: lineage, verify, funnel, report, openlineage, migrate.
+"""The command line of the warehouse: lineage, verify, funnel, card, report, openlineage, migrate.
 
 Reads only, but for `migrate`. Owns the wording of the terminal; the answers come from the package's functions.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.cards import render_card, sources_of_run
 from warehouse.connection import open_warehouse
 from warehouse.filtering import FILTERS, funnel
 from warehouse.lineage import Edge, Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
@@ -62,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     counted.set_defaults(run=_funnel)
     events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
     events.set_defaults(run=_openlineage)
+
+    card = commands.add_parser("card", parents=[of_run], help="print the data card of a run's training set")
+    card.add_argument("--name", help="what the set is called (default: the run's recipe)")
+    card.set_defaults(run=_card)
 
     report = commands.add_parser(
         "report",
@@ -144,6 +149,15 @@ def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     return 0
 
 
+def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    run_id = _run_id(con, options)
+    facts = rows(con, "run_facts", {"run_id": run_id})
+    if not facts:
+        raise ValueError(f"the warehouse has no run {run_id!r}")
+    print(render_card(con, sources_of_run(con, run_id), name=options.name or facts[0]["recipe_name"]), end="")
+    return 0
+
+
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     needed = parameters_of(read_sql("reports", options.name))
     values: dict[str, object] = {"limit": 20, "reasons": list(FILTERS)}
@@ -155,6 +169,8 @@ def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
             values[name] = value
     if "run_id" in needed:
         values["run_id"] = _run_id(con, options)
+    if options.name.startswith("card_") and not needed <= values.keys():
+        values = sources_of_run(con, _run_id(con, options)).parameters() | values
     print(heading(read_sql("reports", options.name)))
     for row in rows(con, options.name, values):
         print(json.dumps(row, ensure_ascii=False, default=str))
