@@ -5,6 +5,7 @@ from typing import Literal
 from prefect import flow
 
 from comem_core.recipes import recipe_named, with_knowledge
+from tasks.card import JudgedSet, write_card
 from tasks.encode import encode_memory
 from tasks.filter import filter_qa
 from tasks.hold_out import hold_out
@@ -13,7 +14,6 @@ from tasks.questions import collect_benchmark, pose_questions
 from tasks.report import write_report
 from tasks.retrieve import build_index, retrieve
 from tasks.run import open_run
-from tasks.samples import SampleSet
 from tasks.score import answer_benchmark, score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
@@ -80,9 +80,10 @@ def synth_and_train(
         kept_translated = filter_qa(run, translated, translated, translated, [benchmark])
 
         samples = [
-            SampleSet(questions=questions, drafts=drafts, kept=kept),
-            SampleSet(questions=translated, drafts=translated, kept=kept_translated),
+            JudgedSet(questions=questions, drafts=drafts, verdicts=verdicts, kept=kept),
+            JudgedSet(questions=translated, drafts=translated, verdicts=translated, kept=kept_translated),
         ]
+        write_card(run, items, samples)
         encoder = train_encoder(run, items, samples, start_encoder)
         bank = encode_memory(run, items, encoder)
 

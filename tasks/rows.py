@@ -76,6 +76,8 @@ def shards_of(reference: Reference, table: str = "") -> list[Path]:
     folder = Path(reference.uri)
     named = sorted(folder.glob(f"{table}s-*.parquet")) if table else []
     return named or sorted(folder.glob("part-*.parquet"))
+
+
 def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, Any]:
     return (
         blank_row("knowledge_item")

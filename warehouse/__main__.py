@@ -1,4 +1,4 @@
-"""The command line of the warehouse: lineage, verify, funnel, filter, ledger, report, openlineage, migrate.
+"""The command line of the warehouse: lineage, verify, funnel, filter, ledger, card, diff, report, openlineage, migrate.
 
 Reads only, but for `migrate`. Owns the wording of the terminal; the answers come from the package's functions.
 """
@@ -14,10 +14,14 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.cards import render_card, sources_of_run
+from warehouse.comparison import compare_folders
 from warehouse.connection import open_warehouse
+from warehouse.content import UNSTABLE_COLUMNS
 from warehouse.filtering import FILTERS, Funnel, filter_parameters, funnel
 from warehouse.lineage import Edge, Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
 from warehouse.openlineage import openlineage_lines
+from warehouse.records import find_artefact
 from warehouse.refiltering import filtered_artefacts, funnel_with
 from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names
 from warehouse.verification import verify_artefacts
@@ -73,6 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     costs.set_defaults(run=_ledger)
     events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
     events.set_defaults(run=_openlineage)
+
+    card = commands.add_parser("card", parents=[of_run], help="print the data card of a run's training set")
+    card.add_argument("--name", help="what the set is called (default: the run's recipe)")
+    card.set_defaults(run=_card)
+
+    compared = commands.add_parser("diff", parents=[shared], help="say which rows of two makings of an artefact differ")
+    compared.add_argument("left", help="fingerprint of an artefact, or its folder")
+    compared.add_argument("right", help="the same, of the other making")
+    compared.add_argument("--ignore", action="append", default=list(UNSTABLE_COLUMNS), help="a column that may differ")
+    compared.add_argument("--limit", type=int, default=20, help="rows to print of each table (default: 20)")
+    compared.set_defaults(run=_diff)
 
     report = commands.add_parser(
         "report",
@@ -193,11 +208,44 @@ def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     return 0
 
 
+def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    run_id = _run_id(con, options)
+    facts = rows(con, "run_facts", {"run_id": run_id})
+    if not facts:
+        raise ValueError(f"the warehouse has no run {run_id!r}")
+    print(render_card(con, sources_of_run(con, run_id), name=options.name or facts[0]["recipe_name"]), end="")
+    return 0
+
+
+def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    left, right = (_folder_of(con, name) for name in (options.left, options.right))
+    found = compare_folders(left, right, ignore=options.ignore)
+    for comparison in found:
+        print(comparison)
+        for row in comparison.differences[: options.limit]:
+            print(f"  {' '.join(map(str, row.key))}  {row.kind}  {', '.join(row.columns)}".rstrip())
+        if (more := len(comparison.differences) - options.limit) > 0:
+            print(f"  and {more} more")
+    return 1 if any(comparison.differences for comparison in found) else 0
+
+
+def _folder_of(con: DuckDBPyConnection, name: str) -> Path:
+    """Find an artefact's folder by its fingerprint; a folder is itself."""
+    if Path(name).is_dir():
+        return Path(name)
+    record = find_artefact(con, name)
+    if record is None:
+        raise ValueError(f"{name!r} is neither the fingerprint of an artefact in the warehouse nor a folder")
+    return Path(record["uri"])
+
+
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     needed = parameters_of(read_sql("reports", options.name))
     values = {"limit": 20, "reasons": list(FILTERS)} | _values(options)
     if "run_id" in needed:
         values["run_id"] = _run_id(con, options)
+    if options.name.startswith("card_") and not needed <= values.keys():
+        values = sources_of_run(con, _run_id(con, options)).parameters() | values
     print(heading(read_sql("reports", options.name)))
     for row in rows(con, options.name, values):
         print(json.dumps(row, ensure_ascii=False, default=str))

@@ -61,8 +61,8 @@ def with_knowledge(
 ) -> Recipe:
     """Return the recipe with some of its knowledge and synthesis said otherwise; what is None stays the recipe's.
 
-    On another `corpus` the VLM asks about its items, only what it cannot answer without them is kept, and a part of that
-    is the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
+    On another `corpus` the VLM asks about its items, only what it cannot answer without them is kept, and a part of
+    that is the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
     """
     reading, writing = ({name: value for name, value in (given or {}).items() if value} for given in (reading, writing))
     if "seeds" in writing:

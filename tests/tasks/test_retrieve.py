@@ -1,4 +1,4 @@
-"""Indexes and retrieval as stages: on real flags with the shipped reader, and on texts where an embedder is installed."""
+"""Indexes and retrieval as stages: on flags with the shipped reader, and on texts where an embedder is there."""
 
 import importlib.util
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, load_backbone
+from comem_core.knowledge.corpora.rows import Reading
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.recipes import recipe_named
@@ -49,7 +50,8 @@ def artefact_of(run: Run, stage: str, rows: Sequence[Any]) -> Reference:
             table = item_table(part) if is_items else question_table(part)
             artefact.write_shard(f"part-{start // 40:05d}", table)
 
-    part = Ingesting(corpus=stage, content=content_id(*(row.item_id if is_items else row.question_id for row in rows)))
+    content = content_id(*(row.item_id if is_items else row.question_id for row in rows))
+    part = Ingesting(corpus=stage, content=content, reading=Reading(), near_duplicate_bits=None)
     return run_stage(run, stage, part, {}, make, table="knowledge_item" if is_items else "question", version="1")
 
 

@@ -1,0 +1,74 @@
+"""The data card: a folder that one can copy away and train on, with the card that says what is in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from tasks.partial import Partial
+from tasks.rows import shards_of
+from tasks.run import Run
+from tasks.samples import SampleSet
+from tasks.stage import run_stage, stage_logger, stage_task
+from tasks.store import Reference
+from warehouse.cards import CardSources, render_card
+from warehouse.connection import open_warehouse
+from warehouse.training_files import training_tables
+
+CARD, TRAIN = "README.md", "train"
+ROWS_PER_FILE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedSet(SampleSet):
+    """Kept samples with the verdicts that they were kept by."""
+
+    verdicts: Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """What a card is called; what it says is decided by its inputs."""
+
+    name: str
+    rows_per_file: int = ROWS_PER_FILE
+
+
+@stage_task(name="write-card")
+def write_card(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> Reference:
+    """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them."""
+    part = Describing(name=run.recipe_name)
+
+    def make(artefact: Partial) -> None:
+        tables = training_tables(
+            drafts=_shards(sets, "drafts", "draft"),
+            questions=_shards(sets, "questions", "question"),
+            items=shards_of(knowledge),
+            kept=_shards(sets, "kept", "sample"),
+            rows_per_table=part.rows_per_file,
+        )
+        num_rows = 0
+        for place, table in enumerate(tables):
+            num_rows += artefact.write_shard(f"{TRAIN}-{place:05d}", table)
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            text = render_card(con, _sources(knowledge, sets), name=part.name, files=f"{TRAIN}-*.parquet")
+        with artefact.open_file(CARD) as path:
+            path.write_text(text, encoding="utf-8")
+        stage_logger().info("training set: %d samples", num_rows)
+
+    inputs = {"knowledge": knowledge}
+    for place, each in enumerate(sets):
+        inputs |= {f"{role}-{place}" if place else role: reference for role, reference in vars(each).items()}
+    return run_stage(run, "training-set", part, inputs, make, version="1")
+
+
+def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:
+    return list(chain.from_iterable(shards_of(getattr(each, role), table) for each in sets))
+
+
+def _sources(knowledge: Reference, sets: Sequence[JudgedSet]) -> CardSources:
+    by_role = {
+        role: tuple(getattr(each, role).fingerprint for each in sets)
+        for role in ("questions", "drafts", "verdicts", "kept")
+    }
+    return CardSources(knowledge=(knowledge.fingerprint,), **by_role)

@@ -1,0 +1,170 @@
+"""The data card of a training set: Markdown from measured numbers, each with the query that gives it.
+
+Owns which query stands behind which part of the card. Knows nothing of the files that the set is written to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
+from warehouse.sql import heading, read_sql, rows, with_values
+
+TEMPLATES = Path(__file__).parent / "templates"
+NUM_EXAMPLES, NUM_KINDS, LONGEST_TEXT = 10, 40, 240
+QUERIES = ("totals", "languages", "kinds", "sources", "models", "ledger", "examples", "artefacts")
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+# Fields of stages' recipes that name words a model was given, whatever stage they belong to.
+WORDS = "prompts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardSources:
+    """The artefacts a card is about, by fingerprint. `kept` are those that hold drops and samples."""
+
+    knowledge: tuple[str, ...]
+    questions: tuple[str, ...]
+    drafts: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    def parameters(self) -> dict[str, object]:
+        """What the card's queries are run with."""
+        lists: dict[str, object] = {name: list(values) for name, values in asdict(self).items()}
+        artefacts = [fingerprint for values in asdict(self).values() for fingerprint in values]
+        return lists | {"artefacts": sorted(set(artefacts)), "drops": lists["kept"], "reasons": list(FILTERS)}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says: the rows of each query by its name, and the funnel."""
+
+    found: dict[str, list[dict[str, Any]]]
+    funnel: Funnel
+    parameters: dict[str, object]
+
+    @property
+    def total(self) -> dict[str, Any]:
+        return self.found["totals"][0]
+
+
+def sources_of_run(con: DuckDBPyConnection, run_id: str) -> CardSources:
+    """Find what a run's card is about; ValueError for a run without kept samples."""
+    found: dict[str, list[str]] = {name: [] for name in CardSources.__dataclass_fields__}
+    for row in rows(con, "card_tables", {"run_id": run_id}):
+        found[row["holds"]].append(row["fingerprint"])
+    if not found["drafts"] or not found["kept"]:
+        raise ValueError(f"the run {run_id} has no filtered drafts, so there is no training set to describe")
+    return CardSources(**{name: tuple(values) for name, values in found.items()})
+
+
+def collect_card(con: DuckDBPyConnection, sources: CardSources) -> Card:
+    """Run the queries behind a card."""
+    values = sources.parameters()
+    limits = {"examples": NUM_EXAMPLES, "kinds": NUM_KINDS}
+    found = {name: rows(con, f"card_{name}", values | {"limit": limits.get(name, NUM_EXAMPLES)}) for name in QUERIES}
+    return Card(found, funnel(con, list(sources.drafts), list(sources.kept)), values)
+
+
+def render_card(con: DuckDBPyConnection, sources: CardSources, *, name: str, files: str = "train-*.parquet") -> str:
+    """Write the card of a training set as Markdown with YAML front matter.
+
+    `name` is what the set is called; `files` says where its rows lie, beside the card.
+    """
+    card = collect_card(con, sources)
+    filtering = [_plain(row["recipe"]) for row in card.found["artefacts"] if row["fingerprint"] in sources.kept]
+    parameters = filtering[0] if filtering else {}
+    names = [*(f"card_{query}" for query in QUERIES), "funnel"]
+    template = _environment().get_template("card.md.j2")
+    text = template.render(
+        name=name,
+        files=files,
+        card=card,
+        front=_front_matter(card, name=name, files=files),
+        meanings=reason_meanings(parameters),
+        parameters=parameters,
+        contamination=_contamination(card, parameters, sources.kept),
+        words=_words(card.found["artefacts"]),
+        queries=[(each, heading(read_sql("reports", each)), _query(each, card.parameters)) for each in names],
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _query(name: str, parameters: dict[str, object]) -> str:
+    limit = {"card_examples": NUM_EXAMPLES, "card_kinds": NUM_KINDS}.get(name, NUM_EXAMPLES)
+    return with_values(read_sql("reports", name), parameters | {"limit": limit}).strip()
+
+
+def _front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:
+    """What a hub reads of a card. Values are written as JSON, which is YAML."""
+    samples = card.total["samples"]
+    licences = sorted({row["licence"] for row in card.found["sources"]})
+    return {
+        "pretty_name": name,
+        "language": sorted(row["language"] for row in card.found["languages"] if row["language"]),
+        "license": "other",
+        "license_name": "; ".join(licences) or "unknown",
+        "task_categories": ["visual-question-answering"],
+        "size_categories": [next((words for limit, words in SIZES if samples < limit), "n>1M")],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
+    }
+
+
+def _contamination(card: Card, parameters: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:
+    """Which filters compare drafts with benchmarks, against which artefacts, and how many drafts they dropped."""
+    checks = {key: value for key, value in parameters.items() if key.startswith("contaminated") and value is not None}
+    against = [
+        pair
+        for row in card.found["artefacts"]
+        if row["fingerprint"] in kept
+        for pair in row["inputs"] or ()
+        if pair.startswith("benchmark")
+    ]
+    dropped = {line.reason: line.total for line in card.funnel.reasons if line.reason.startswith("contaminated")}
+    return {"checks": checks, "against": sorted(set(against)), "dropped": dropped}
+
+
+def _words(artefacts: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """The hashes of prompt files in the recipes of the stages."""
+    return [
+        {"stage": row["stage"], "field": field, "hash": str(value)}
+        for row in artefacts
+        for field, value in _plain(row["recipe"]).items()
+        if WORDS in field and value
+    ]
+
+
+def _plain(recipe: str | None) -> dict[str, Any]:
+    found = json.loads(recipe) if recipe else {}
+    return found if isinstance(found, dict) else {}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"cell": _cell, "yaml": lambda value: json.dumps(value, ensure_ascii=False)}
+    return environment
+
+
+def _cell(value: object) -> str:
+    """Write a value into a table's cell: no line break, no bar, numbers short, long texts cut."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = " ".join(str(value).split())
+    text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT].rstrip() + " …"
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

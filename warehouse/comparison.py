@@ -1,0 +1,198 @@
+"""Two makings of the same artefact, row by row: which rows differ, in which columns, and which are on one side alone.
+
+Reads Parquet shards. Owns what names a row in each table. Knows nothing of how an artefact was made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+from duckdb import DuckDBPyConnection
+
+from warehouse.content import UNSTABLE_COLUMNS, file_sha256
+from warehouse.schemas import row_tables, schema_of
+from warehouse.sql import literal
+
+RECORD = "record.json"
+ROWS_OF = b"comem.rows_of"
+KEYS = {
+    "knowledge_item": ("item_id",),
+    "dropped_row": ("file", "row", "reason"),
+    "question": ("question_id",),
+    "retrieval": ("question_id",),
+    "draft": ("sample_id",),
+    "verdict": ("sample_id",),
+    "drop": ("sample_id", "reason"),
+    "sample": ("sample_id",),
+    "training_step": ("step",),
+    "bank_entry": ("item_id",),
+    "prediction": ("prediction_id",),
+    "score": ("benchmark", "condition", "k", "split", "metric"),
+}
+LEFT, RIGHT, BOTH = "left only", "right only", "differs"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row that is not the same on both sides; `columns` are those that differ, where both have the row."""
+
+    key: tuple[object, ...]
+    kind: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing the rows of one table gave."""
+
+    table: str
+    num_left: int
+    num_right: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def num_equal(self) -> int:
+        return self.num_left - sum(each.kind != RIGHT for each in self.differences)
+
+    def columns(self) -> dict[str, int]:
+        """How many rows differ in each column, most first."""
+        return dict(Counter(name for each in self.differences for name in each.columns).most_common())
+
+    def __str__(self) -> str:
+        kinds = Counter(each.kind for each in self.differences)
+        said = ", ".join(f"{kinds[kind]} {kind}" for kind in (BOTH, LEFT, RIGHT) if kinds[kind])
+        columns = ", ".join(f"{name} in {count}" for name, count in self.columns().items())
+        said = said + (f" ({columns})" if columns else "")
+        return f"{self.table}: {self.num_left} and {self.num_right} rows, {self.num_equal} equal" + (
+            f", {said}" if said else ""
+        )
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One artefact made again: not `known` where it was not there before; `files` beside the shards that differ."""
+
+    stage: str
+    fingerprint: str
+    known: bool
+    tables: tuple[Comparison, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        return self.known and not self.files and not any(table.differences for table in self.tables)
+
+
+def differing_rows(
+    table: str, left: Sequence[Path], right: Sequence[Path], *, ignore: Collection[str] = UNSTABLE_COLUMNS
+) -> Comparison:
+    """Compare the rows of `table` in two sets of shards, paired by what names a row (KEYS), in any order.
+
+    `ignore` are columns that may differ, by default what changes with the machine. A column that one side lacks differs
+    in every row that has a value there.
+    """
+    with duckdb.connect() as con:
+        columns = [name for name in _open(con, left, right) if name not in ignore and name not in KEYS[table]]
+        keys = ", ".join(f'"{name}"' for name in KEYS[table])
+        content = ", ".join(f'"{name}"' for name in (*KEYS[table], *columns))
+        for side in ("left_rows", "right_rows"):
+            twin = f"row_number() OVER (PARTITION BY {keys} ORDER BY hash({content})) AS twin"
+            con.execute(f"CREATE TEMP VIEW numbered_{side} AS SELECT *, {twin} FROM {side}")
+        counts = [con.execute(f"SELECT count(*) FROM {side}").fetchall()[0][0] for side in ("left_rows", "right_rows")]
+        found = con.execute(_query(KEYS[table], columns)).fetchall()
+    size = len(KEYS[table])
+    rows = (Difference(tuple(row[:size]), row[size], tuple(row[size + 1])) for row in found)
+    return Comparison(table, counts[0], counts[1], tuple(rows))
+
+
+def compare_folders(left: Path, right: Path, *, ignore: Collection[str] = UNSTABLE_COLUMNS) -> list[Comparison]:
+    """Compare two artefacts' folders, table by table; ValueError where one holds no rows of a table of the other."""
+    sides = [_by_table(left), _by_table(right)]
+    for here, there, folder in ((*sides, right), (*sides[::-1], left)):
+        if lost := sorted(here.keys() - there.keys()):
+            raise ValueError(f"{folder} has no rows of {', '.join(lost)}; the other side has. Are they of one stage?")
+    return [differing_rows(table, sides[0][table], sides[1][table], ignore=ignore) for table in sorted(sides[0])]
+
+
+def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
+    """Compare every complete artefact of the store `right` with its namesake in `left`, stage by stage."""
+    for record in sorted(right.glob(f"*/*/{RECORD}")):
+        folder = record.parent
+        stage, fingerprint = folder.parts[-2:]
+        known = left / stage / fingerprint
+        if not (known / RECORD).is_file():
+            yield Rebuilt(stage, fingerprint, known=False)
+            continue
+        tables = compare_folders(known, folder) if any(folder.glob("*.parquet")) else []
+        yield Rebuilt(stage, fingerprint, known=True, tables=tuple(tables), files=tuple(_other_files(known, folder)))
+
+
+def _other_files(left: Path, right: Path) -> list[str]:
+    """Name the files, other than shards and the record, that differ or are on one side alone."""
+    names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
+    plain = [name for name in sorted(names) if name != RECORD and not name.endswith(".parquet")]
+    return [name for name in plain if _hash_of(left / name) != _hash_of(right / name)]
+
+
+def _hash_of(path: Path) -> str | None:
+    return file_sha256(path) if path.is_file() else None
+
+
+def _by_table(folder: Path) -> dict[str, list[Path]]:
+    """The shards of a folder by the table that they hold; those of none, such as a training set's, are left out."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        if table := _table_of(path):
+            found.setdefault(table, []).append(path)
+    if not found:
+        raise ValueError(f"{folder} holds no shard with rows of a table; expected the folder of an artefact")
+    return found
+
+
+def _table_of(path: Path) -> str | None:
+    schema = pq.read_schema(path)
+    if said := (schema.metadata or {}).get(ROWS_OF):
+        return said.decode()
+    fitting = [table for table in row_tables() if set(schema_of(table).names) <= set(schema.names)]
+    return max(fitting, key=lambda table: len(schema_of(table).names), default=None)
+
+
+def _open(con: DuckDBPyConnection, left: Sequence[Path], right: Sequence[Path]) -> list[str]:
+    """Open both sides with the same columns, a missing one as nulls; return the columns."""
+    described = {}
+    for side, paths in (("left", left), ("right", right)):
+        listed = literal([str(path) for path in paths])
+        con.execute(f"CREATE TEMP VIEW {side}_shards AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
+        described[side] = [row[0] for row in con.execute(f"DESCRIBE {side}_shards").fetchall()]
+    columns = list(dict.fromkeys(described["left"] + described["right"]))
+    for side, has in described.items():
+        listed = ", ".join(f'"{name}"' if name in has else f'NULL AS "{name}"' for name in columns)
+        con.execute(f"CREATE TEMP VIEW {side}_rows AS SELECT {listed} FROM {side}_shards")
+    return columns
+
+
+def _query(keys: Sequence[str], columns: Sequence[str]) -> str:
+    """Pair the rows by their keys, twins in the order of their content, and keep the pairs that differ."""
+    same = " AND ".join(f'l."{name}" IS NOT DISTINCT FROM r."{name}"' for name in (*keys, "twin"))
+    named = ", ".join(f'coalesce(l."{name}", r."{name}") AS "{name}"' for name in keys)
+    changed = ", ".join(f'CASE WHEN l."{name}" IS DISTINCT FROM r."{name}" THEN \'{name}\' END' for name in columns)
+    ordered = ", ".join(f'"{name}"' for name in keys)
+    return f"""
+        SELECT {", ".join(f'"{name}"' for name in keys)}, kind, columns
+        FROM (
+            SELECT
+                {named},
+                CASE WHEN r.twin IS NULL THEN '{LEFT}' WHEN l.twin IS NULL THEN '{RIGHT}' ELSE '{BOTH}' END AS kind,
+                CASE WHEN l.twin IS NULL OR r.twin IS NULL THEN []::VARCHAR[]
+                    ELSE list_filter([{changed or "NULL::VARCHAR"}], lambda name: name IS NOT NULL) END AS columns
+            FROM numbered_left_rows AS l
+            FULL JOIN numbered_right_rows AS r ON {same}
+        )
+        WHERE kind <> '{BOTH}' OR len(columns) > 0
+        ORDER BY {ordered}, kind
+    """

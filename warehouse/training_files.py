@@ -1,0 +1,61 @@
+"""Kept samples as a training set that stands alone: one row a sample, with pictures, items, ranks and scores.
+
+Reads Parquet shards and yields Arrow tables of bounded size. Knows nothing of where they are written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from warehouse.sql import literal, read_sql
+
+MEMORY_LIMIT = "1GB"
+
+
+def training_tables(
+    *,
+    drafts: Sequence[Path],
+    questions: Sequence[Path],
+    items: Sequence[Path],
+    kept: Sequence[Path],
+    rows_per_table: int = 4096,
+) -> Iterator[pa.Table]:
+    """Yield the kept samples, whole, in order of sample_id, at most `rows_per_table` at a time; at least one table.
+
+    Each table reads the items anew, so that only one table's pictures are in memory: fewer rows cost more time. Shards
+    of questions and items carry their pictures in the column `image`.
+
+    Raises:
+        ValueError: a kept sample without draft, question or item.
+    """
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as con,
+    ):
+        for name, paths in (("draft", drafts), ("question", questions), ("knowledge_item", items), ("sample", kept)):
+            listed = literal([str(path) for path in paths])
+            con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
+        ids = [name for (name,) in con.execute("SELECT DISTINCT sample_id FROM sample ORDER BY sample_id").fetchall()]
+        for start in range(0, max(1, len(ids)), rows_per_table):
+            yield _whole(con, ids[start : start + rows_per_table])
+
+
+def _whole(con: DuckDBPyConnection, sample_ids: list[str]) -> pa.Table:
+    table = con.sql(read_sql("exports", "training_rows"), params={"sample_ids": sample_ids}).to_arrow_table()
+    if lost := sorted(set(sample_ids) - set(table["sample_id"].to_pylist())):
+        raise ValueError(f"kept samples without a draft: {', '.join(lost[:3])} ({len(lost)} in all)")
+    for row in table.select(["sample_id", "question_id", "image", "item_ids", "item_texts"]).to_pylist():
+        if row["image"] is None:
+            raise ValueError(
+                f"sample {row['sample_id']}: question {row['question_id']} is not there, or has no picture"
+            )
+        for item_id, text in zip(row["item_ids"] or (), row["item_texts"] or (), strict=True):
+            if text is None:
+                raise ValueError(f"sample {row['sample_id']}: item {item_id} is not among the items")
+    return table
