@@ -60,7 +60,9 @@ class Parquet:
         if begin is None or begin > start or first > self._next:
             groups = list(range(group, file.num_row_groups))
             read = read_columns(file.schema_arrow, self.columns)
-            self._batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=read) if groups else iter(())
+            # Without threads and read-ahead it decodes as it goes, and does not hold a row group whole, however large.
+            batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=read, use_threads=False)
+            self._batches = batches if groups else iter(())
             self._next, self._held = first, None
         if self._held is not None and start < self._next:
             yield self._held
@@ -74,7 +76,7 @@ class Parquet:
             local = self.files.local(self.name)
             source: Any = str(local) if local is not None else self.files.open(self.name)
             try:
-                self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES)
+                self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
             except (pa.ArrowInvalid, OSError) as error:
                 raise ValueError(f"{self.name} is no Parquet file, or only a part of one: {error}") from error
         return self._file

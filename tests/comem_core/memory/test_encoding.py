@@ -27,6 +27,18 @@ def test_any_iterable_becomes_a_bank_of_the_items_memories(encoder: MemoryEncode
         torch.testing.assert_close(bank.of([item.item_id]), alone_MD, rtol=1e-4, atol=1e-4)
 
 
+def test_items_of_text_alone_are_encoded_beside_those_with_pictures(encoder: MemoryEncoder, items: Items):
+    mixed = [replace(item, image=None) if place % 2 else item for place, item in enumerate(items)]
+    alone = [replace(item, image=None) for item in items]
+    for batch in (mixed, alone):
+        memory_BMD = encoder.encode_batch(batch)
+        for item, memory_MD in zip(batch, memory_BMD, strict=True):
+            torch.testing.assert_close(memory_MD, encoder.encode_batch([item])[0], rtol=1e-4, atol=1e-4)
+    assert list(encoder.encode(mixed, grid=None).memories) == [item.item_id for item in mixed]
+    with pytest.raises(ValueError, match="is text alone; a picture is needed"):
+        encoder.encode(alone)  # a bank that is searched by pictures
+
+
 def test_items_are_taken_one_batch_at_a_time(encoder: MemoryEncoder, items: Items):
     bank, taken = encoder.new_bank(), 0
 
