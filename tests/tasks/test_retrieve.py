@@ -1,4 +1,4 @@
-"""Indexes and retrieval as stages: on real flags with the shipped reader, and on texts where an embedder is installed."""
+"""Indexes and retrieval as stages: real flags with the shipped reader, and texts where an embedder is installed."""
 
 import importlib.util
 import json
