@@ -1,4 +1,4 @@
-"""Indexes and retrieval as stages: on flags with the shipped reader, and on texts where an embedder is there."""
+"""Indexes and retrieval as stages: real flags with the shipped reader, and texts where an embedder is installed."""
 
 import importlib.util
 import json

@@ -22,7 +22,7 @@ from comem_core.knowledge.index.vectors import Vectors
 INDEX_FILE, FACTS_FILE = "approximate.faiss", "approximate.json"
 GRAPH_UP_TO = 200_000
 """Beyond, a graph of 512 numbers an item takes over a minute to build on one core, and 0.65 GB for a million items."""
-CANDIDATES = 128
+FEWEST_CANDIDATES, MOST_CANDIDATES, LEAST_EFFORT = 128, 1024, 16
 K, TARGET_RECALL = 10, 0.98
 NUM_PROBES, NOISE = 256, 0.5
 GRAPH_LINKS, GRAPH_EFFORT = 16, 40
@@ -35,12 +35,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an approximate index is, and how good: `recall_at_10` against comparing all, at this `effort`."""
+    """What an approximate index is, and how good: `recall_at_10` against comparing all, at this effort.
+
+    `effort` is the links that a search keeps open (HNSW) or the lists that it reads (IVF-PQ); of what it sees, the best
+    `candidates` are scored again.
+    """
 
     kind: Literal["hnsw", "ivf_pq"]
-    effort: int
     width: int
-    recall_at_10: float
+    effort: int = LEAST_EFFORT
+    candidates: int = FEWEST_CANDIDATES
+    recall_at_10: float = 0.0
 
 
 class Approximate:
@@ -53,8 +58,8 @@ class Approximate:
     def build(cls, vectors: Vectors, *, graph_up_to: int = GRAPH_UP_TO, seed: int = 0) -> "Approximate":
         """Build the kind that suits the number of items, and choose its effort.
 
-        The effort doubles until recall@10 of perturbed items reaches 0.98 or the whole index is looked at; the recall
-        that is kept was measured with others.
+        Effort or candidates double, whichever helps more, until recall@10 of perturbed items reaches 0.98 or neither
+        helps; the recall that is kept was measured with others.
         """
         width = -(-vectors.width // CODED_WIDTH) * CODED_WIDTH
         kind = "hnsw" if len(vectors) <= graph_up_to else "ivf_pq"
@@ -63,7 +68,7 @@ class Approximate:
         with _threads(1 if kind == "hnsw" else None):  # which links a graph gets depends on the order of arrival
             for _, block_BE in vectors.blocks():
                 index.add(_padded(block_BE, width))
-        made = cls(index, Facts(kind=kind, effort=16, width=width, recall_at_10=0.0))
+        made = cls(index, Facts(kind=kind, width=width))
         made.facts = made._with_measured_effort(vectors, seed=seed)
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
@@ -99,18 +104,26 @@ class Approximate:
     def _with_measured_effort(self, vectors: Vectors, *, seed: int) -> Facts:
         queries_QE = perturbed(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
         nearest_QK = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
-        limit = self._index.nlist if self.facts.kind == "ivf_pq" else len(vectors)
-        chosen = slice(0, len(queries_QE) // 2)
-        kept = slice(len(queries_QE) // 2, None)
-        while self._recall(vectors, queries_QE[chosen], nearest_QK[chosen]) < TARGET_RECALL:
-            if self.facts.effort >= limit:
-                break
-            self.facts = replace(self.facts, effort=self.facts.effort * 2)
-        return replace(self.facts, recall_at_10=self._recall(vectors, queries_QE[kept], nearest_QK[kept]))
+        half = len(queries_QE) // 2
 
-    def _recall(self, vectors: Vectors, queries_QE: np.ndarray, nearest_QK: np.ndarray) -> float:
-        rows_QF = self.candidates(queries_QE, 0, len(vectors), num=min(CANDIDATES, len(vectors)))
-        return recall_of(vectors, queries_QE, rows_QF, nearest_QK)
+        def recall(facts: Facts, part: slice) -> float:
+            num = min(facts.candidates, len(vectors))
+            rows_QF = Approximate(self._index, facts).candidates(queries_QE[part], 0, len(vectors), num=num)
+            return recall_of(vectors, queries_QE[part], rows_QF, nearest_QK[part])
+
+        best, facts = recall(self.facts, slice(half)), self.facts
+        while best < TARGET_RECALL and (harder := self._harder(facts)):
+            found, number = max((recall(each, slice(half)), number) for number, each in enumerate(harder))
+            if found <= best:
+                break
+            best, facts = found, harder[number]
+        return replace(facts, recall_at_10=recall(facts, slice(half, None)))
+
+    def _harder(self, facts: Facts) -> list[Facts]:
+        limit = self._index.nlist if facts.kind == "ivf_pq" else self._index.ntotal
+        more_effort = [replace(facts, effort=facts.effort * 2)] if facts.effort < limit else []
+        more = facts.candidates < MOST_CANDIDATES
+        return more_effort + ([replace(facts, candidates=facts.candidates * 2)] if more else [])
 
 
 def recall_of(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray, nearest_QK: np.ndarray) -> float:

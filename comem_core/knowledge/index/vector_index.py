@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from comem_core.knowledge.index.approximate import CANDIDATES, GRAPH_UP_TO, Approximate
+from comem_core.knowledge.index.approximate import GRAPH_UP_TO, Approximate
 from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalised, sorted_rows
 
 EXACT_UP_TO = 50_000
+SECOND_LOOK = 1024
+"""Rows that are fetched at least where the first look leaves open whether another item ties with the k-th."""
 NAME_FILE = "index.json"
 
 
@@ -170,14 +172,15 @@ class VectorIndex:
                 margin = 2 * 10.0**-SCORE_DECIMALS
                 if every or (len(hits.scores) == k and hits.scores[-1] > worst + margin):
                     found[row] = hits
-            num = min(end - first, max(num, CANDIDATES) * 4)
+            num = min(end - first, max(num * 4, SECOND_LOOK))
         return [found[row] for row in range(len(queries_QE))]
 
     def _candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
         """Return rows and whether they are all of the range. Where a range is small, every row is compared."""
         if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
             return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
-        return self.approximate.candidates(queries_QE, first, end, num=max(num, CANDIDATES)), False
+        num = max(num, self.approximate.facts.candidates)
+        return self.approximate.candidates(queries_QE, first, end, num=num), False
 
     def _ranked(
         self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int
