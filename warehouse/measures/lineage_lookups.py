@@ -18,7 +18,7 @@ from warehouse.connection import open_warehouse
 from warehouse.content import file_sha256
 from warehouse.filtering import kept_samples, run_filters
 from warehouse.lineage import downward, kind_of, trace_draft, trace_item, trace_prediction, upward
-from warehouse.measures.million_rows import Rows, all_filters, make_rows
+from warehouse.measures.million_rows import Rows, all_filters
 from warehouse.records import register_artefact
 
 NUM_ASKED = 20
@@ -37,9 +37,8 @@ MADE_FROM = {
 }
 
 
-def make_warehouse(folder: Path, num_drafts: int) -> tuple[Path, float]:
-    """Make a warehouse of one large run below `folder`; return its file and the seconds that its loading took."""
-    rows = make_rows(folder, num_drafts, traced=True)
+def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, float]:
+    """Load one large run, whose shards are in `folder`, into a warehouse; return its file and the seconds it took."""
     drops = run_filters(**rows.sources(), parameters=all_filters(num_drafts))
     kept = kept_samples(drafts=rows.shards["draft"], drops=drops)
     shards = _stages(rows, _written(folder / "sample.parquet", kept), _written(folder / "drop.parquet", drops))

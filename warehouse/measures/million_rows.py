@@ -81,6 +81,11 @@ def make_rows(folder: Path, num_drafts: int, *, traced: bool = False) -> Rows:
     return Rows(shards)
 
 
+def rows_in(folder: Path) -> Rows:
+    """Find the rows that `make_rows` wrote into `folder`."""
+    return Rows({name: sorted(folder.glob(f"{name}-*.parquet")) for name in FILTERED | TRACED})
+
+
 def _write(con: DuckDBPyConnection, name: str, table: str, values: dict[str, int], path: Path) -> None:
     """Write one shard, with every column of its table."""
     _run(con, name, f"INSERT INTO {table} BY NAME ", values)
