@@ -160,15 +160,16 @@ def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_ha
     assert "language of the text" in str(reason.ask_turn("place", "ko").content[0])
 
 
-def test_pairs_are_asked_for_with_worked_examples_between_system_turn_and_item():
+def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_turn_and_item():
     pairs = prompt_set("smol_pairs")
     turns = pairs.ask_conversation(ITEM, "place")
     assert turns[0] == Turn("system", (pairs.ask_system or "",))
     assert turns[-2:] == [pairs.item_turn(ITEM), pairs.ask_turn("place", "en")]
     examples = turns[1:-2]
-    assert len(examples) == 3 * len(pairs.ask_examples["en"])
+    of_the_kind = [example for example in pairs.ask_examples["en"] if example["kind"] == "place"]
+    assert len(examples) == 3 * len(of_the_kind) == 9
     assert [turn.role for turn in examples[:3]] == ["user", "user", "assistant"]
-    for example, written in zip(pairs.ask_examples["en"], examples[2::3], strict=True):
+    for example, written in zip(of_the_kind, examples[2::3], strict=True):
         assert example["answer"] in example["item"]
         assert written.content == (f"Question: {example['question']}\nAnswer: {example['answer']}",)
 
