@@ -1,7 +1,10 @@
 """What all tests share: no network, one thread, and, when first asked for, one Prefect server and one small Ray."""
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +69,20 @@ def small_ray(tmp_path_factory: pytest.TempPathFactory, make_context: Callable[.
     root = tmp_path_factory.mktemp("ray")
     with ray_session(make_context(root, num_actors=4)):
         yield
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of a server process that serves the shipped tiny model (see serving.py)."""
+    script, environment = (
+        Path(__file__).with_name("serving.py"),
+        os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())["url"]
+    process.terminate()
+    process.wait()
 
 
 @pytest.fixture

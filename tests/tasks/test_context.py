@@ -51,3 +51,10 @@ def test_a_gpu_asked_for_where_there_is_none_is_an_error(tmp_path: Path) -> None
 
 def test_a_good_context_passes(tmp_path: Path, make_context) -> None:
     make_context(tmp_path).check()
+
+
+def test_the_key_of_a_served_model_is_read_and_never_shown() -> None:
+    environ = {"COMEM_SERVED_URL": "http://there/v1", "COMEM_SERVED_KEY": "sesame", "COMEM_SERVED_CONCURRENCY": "3"}
+    context = Context.from_environment(environ)
+    assert (context.served_url, context.served_key, context.served_concurrency) == ("http://there/v1", "sesame", 3)
+    assert "sesame" not in repr(context)

@@ -51,7 +51,8 @@ class PromptSet:
     extract: ExtractionMethod = "first_line"
     default_language: str | None = None
     # The system turn for asking, where it is another one; the words around what is asked for, `{ask}`; what stands
-    # before the `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`, `answer`).
+    # before the `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`,
+    # `answer`), of which those of the kind that is asked for are shown.
     ask_system: str | None = None
     ask_frame: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -119,6 +120,8 @@ class PromptSet:
         """What makes the VLM ask a question of one kind about an item."""
         turns = [Turn("system", (self.ask_system or self.system,))]
         for example in self.ask_examples.get(item.language, ()):
+            if example["kind"] != kind:
+                continue
             before = self._in(self.markers, item.language)
             pair = f"{before['question'][0]}: {example['question']}\n{before['answer'][0]}: {example['answer']}"
             text = self._in(self.item, item.language).replace("{text}", example["item"])

@@ -111,3 +111,28 @@ def test_every_word_of_a_text_is_grounded_in_it(words: list[str], data: st.DataO
     word = data.draw(st.sampled_from(words))
     assert is_grounded(word, [" ".join(words)])
     assert not is_grounded(word + "\u0436" * 40, [" ".join(words)])
+
+
+def test_a_question_with_a_proposed_answer_is_right_by_it_and_consistent_by_the_second_answer():
+    pair = replace(ASKED, answers=("Cairo",))
+    right = judge("Cairo", pair, item_texts=[TEXT], answer_without_items="Giza", second_answer="Giza")
+    assert (right["judge"], right["metric_score"], right["consistent"]) == ("proposed_answer", 1.0, False)
+    wrong = judge("Giza", pair, item_texts=[TEXT], answer_without_items="Giza", second_answer="Giza")
+    assert (wrong["metric_score"], wrong["consistent"], wrong["without_score"]) == (0.0, True, 1.0)
+
+
+def test_a_seed_question_is_judged_by_the_metric_of_its_benchmark():
+    people = ("cairo",) * 2 + ("giza",) * 8
+    okvqa = replace(SEED, benchmark="okvqa", answers=people)
+    verdict = judge("The Cairo", okvqa, item_texts=[TEXT], answer_without_items="giza")
+    assert (verdict["judge"], verdict["without_score"]) == ("vqa_accuracy", 1.0)
+    assert verdict["metric_score"] == pytest.approx((2 * 1 / 3 + 8 * 2 / 3) / 10)
+    listed = replace(SEED, benchmark="encyclopedic-vqa", question_type="list", answers=("Cairo&&Giza&&Luxor",))
+    verdict = judge("Luxor and Cairo", listed, item_texts=[TEXT], answer_without_items="Cairo")
+    assert (verdict["judge"], verdict["metric_score"], verdict["without_score"]) == (
+        "encyclopedic_exact_match",
+        1.0,
+        0.0,
+    )
+    with pytest.raises(ValueError, match="no official metric is known for questions of 'mine'; known are"):
+        judge("Cairo", replace(SEED, benchmark="mine"), item_texts=[TEXT], answer_without_items="")

@@ -136,3 +136,47 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
 def test_an_unknown_set_is_refused_with_the_known_ones(name: str):
     with pytest.raises(ValueError, match=f"unknown prompt set '{name}'; expected one of reason, short"):
         prompt_set(name)
+
+
+PAPER_LANGUAGES = ("en", "bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
+
+
+def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_has_words_for_all_others():
+    reason = prompt_set("reason")
+    assert (reason.asks, reason.extract, reason.default_language) == ("pair", "boxed", "other")
+    kinds = reason.kinds("en")
+    assert len(kinds) == 8
+    for language in (*PAPER_LANGUAGES, "de", "ar"):
+        assert language in reason.item and reason.kinds(language) == kinds
+        instruction = str(reason.question_turn("?", b"photo", language).content[1])
+        assert "\\boxed{}" in instruction
+        turns = reason.ask_conversation(replace(ITEM, language=language), "number")
+        markers = reason.pair_markers(language)
+        asked = str(turns[-1].content[0])
+        assert f"\n{markers['question'][0]}" in asked and f"\n{markers['answer'][0]}" in asked
+        assert "{" not in asked
+    assert len({reason.ask_frame[language] for language in reason.ask_frame}) == 13
+    assert reason.ask_turn("place", "ko") == reason.ask_turn("place", "other") != reason.ask_turn("place", "en")
+    assert "language of the text" in str(reason.ask_turn("place", "ko").content[0])
+
+
+def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_turn_and_item():
+    pairs = prompt_set("smol_pairs")
+    turns = pairs.ask_conversation(ITEM, "place")
+    assert turns[0] == Turn("system", (pairs.ask_system or "",))
+    assert turns[-2:] == [pairs.item_turn(ITEM), pairs.ask_turn("place", "en")]
+    examples = turns[1:-2]
+    of_the_kind = [example for example in pairs.ask_examples["en"] if example["kind"] == "place"]
+    assert len(examples) == 3 * len(of_the_kind) == 9
+    assert [turn.role for turn in examples[:3]] == ["user", "user", "assistant"]
+    for example, written in zip(of_the_kind, examples[2::3], strict=True):
+        assert example["answer"] in example["item"]
+        assert written.content == (f"Question: {example['question']}\nAnswer: {example['answer']}",)
+
+
+def test_asking_in_the_sets_without_pairs_is_an_item_and_an_instruction():
+    assert PROMPTS.ask_conversation(ITEM, "area") == [
+        PROMPTS.system_turn(),
+        PROMPTS.item_turn(ITEM),
+        Turn("user", ("Ask about the area.",)),
+    ]

@@ -1,0 +1,212 @@
+"""Seed questions of the paper's three training sets, in their real formats, with pictures in a folder or an archive."""
+
+import csv
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from comem_core.evaluation.official import metric_of
+from comem_core.knowledge.items import Question
+from comem_core.synthesis.seeds import share_of_each, source_named
+
+INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
+IDS = ("oven_1", "oven_2", "oven_3", "oven_4")
+
+
+def picture(shade: int, kind: str = "JPEG") -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade, 20, 60)).save(encoded, kind)
+    return encoded.getvalue()
+
+
+def in_folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def in_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path.with_suffix(".zip")
+
+
+def in_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path.with_suffix(".tar"), "w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path.with_suffix(".tar")
+
+
+@pytest.fixture
+def annotations(tmp_path: Path) -> Path:
+    """Three InfoSeek rows of the three kinds, one whose picture is missing, and two broken ones."""
+    rows = [
+        {"data_id": "a", "image_id": "oven_1", "question": "Capital?", "answer": ["Rome"],
+         "answer_eval": ["Rome", "Roma"]},
+        {"data_id": "b", "image_id": "oven_2", "question": "Length?", "answer": ["10"],
+         "answer_eval": [{"wikidata": 10.0, "range": [9.0, 11.0]}]},
+        {"data_id": "c", "image_id": "oven_3", "question": "Year?", "answer": ["1999"],
+         "answer_eval": ["1999", "2000"]},
+        {"data_id": "d", "image_id": "oven_9", "question": "Gone?", "answer": ["x"], "answer_eval": ["x"]},
+        {"data_id": "e", "image_id": "oven_1", "answer": ["x"]},
+    ]  # fmt: skip
+    path = tmp_path / "infoseek_train.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n{broken\n")
+    return path
+
+
+@pytest.mark.parametrize("pack", [in_folder, in_zip, in_tar])
+def test_infoseek_rows_find_their_pictures_wherever_they_lie(
+    tmp_path: Path, annotations: Path, pack: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    files = {"00/oven_1.JPEG": picture(1), "01/deep/oven_2.png": picture(2, "PNG"), "oven_3.webp": picture(3, "WEBP")}
+    source = source_named(f"infoseek:{annotations}:{pack(tmp_path / 'pictures', files)}")
+    found = {question.question_id: question for question in source.questions(source.count(10))}
+    assert sorted(found) == ["infoseek/a", "infoseek/b", "infoseek/c"]
+    assert (found["infoseek/a"].answers, found["infoseek/a"].question_type) == (("Rome", "Roma"), "string")
+    assert (found["infoseek/b"].answer_low, found["infoseek/b"].answer_high) == (9.0, 11.0)
+    assert found["infoseek/b"].question_type == "numerical" and found["infoseek/c"].question_type == "time"
+    assert found["infoseek/a"].image == files["00/oven_1.JPEG"]
+    assert sorted((fault.row, fault.reason) for fault in source.faults()) == [
+        (4, "missing_image"), (5, "bad_row"), (6, "bad_row"),
+    ]  # fmt: skip
+
+
+def test_what_is_taken_is_decided_by_hash_and_named_by_content_and_not_by_place(
+    tmp_path: Path, annotations: Path
+) -> None:
+    files = {f"{name}.jpg": picture(shade) for shade, name in enumerate(IDS)}
+    here, there = in_folder(tmp_path / "here", files), in_tar(tmp_path / "there", files)
+    first, second = (source_named(f"infoseek:{annotations}:{path}") for path in (here, there))
+    assert list(first.questions(2)) == list(second.questions(2)) == list(first.questions(3))[:2]
+    assert first.content(2) == second.content(2) != first.content(3)
+    changed = in_folder(tmp_path / "changed", files | {"oven_1.jpg": picture(99)})
+    assert source_named(f"infoseek:{annotations}:{changed}").content(3) != first.content(3)
+
+
+def test_a_broken_picture_is_a_fault_and_no_picture_at_all_an_error(tmp_path: Path, annotations: Path) -> None:
+    files = {"oven_1.jpg": b"no picture", "oven_2.jpg": picture(2)}
+    source = source_named(f"infoseek:{annotations}:{in_folder(tmp_path / 'some', files)}")
+    assert [question.question_id for question in source.questions(5)] == ["infoseek/b"]
+    assert "unreadable_image" in {fault.reason for fault in source.faults()}
+    none = source_named(f"infoseek:{annotations}:{in_folder(tmp_path / 'none', {'other.jpg': picture(1)})}")
+    with pytest.raises(ValueError, match=r"no seed question of infoseek has its picture \(.*4 missing_image"):
+        none.count(5)
+
+
+def test_encyclopedic_vqa_rows_have_alternatives_lists_and_any_of_several_pictures(tmp_path: Path) -> None:
+    columns = ("question", "answer", "question_type", "dataset_name", "dataset_image_ids", "encyclopedic_vqa_split",
+               "wikipedia_url", "wikipedia_title", "question_original")  # fmt: skip
+    rows = [
+        ("Bird?", "grey heron|Ardea cinerea", "templated", "inaturalist", "7|8", "train", "wiki/H", "H", "Bird"),
+        ("Lakes?", "Como&&Garda|Como&&Garda&&Iseo", "multi_answer", "landmarks", "8", "train", "wiki/L", "L", "Lakes"),
+        ("Which river, then?", "Po", "2_hop", "landmarks", "8", "train", "", "", ""),
+        ("Test?", "x", "templated", "landmarks", "8", "test", "", "", ""),
+        ("Empty?", "|", "templated", "landmarks", "8", "train", "", "", ""),
+    ]
+    path = tmp_path / "train.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+    files = {"inaturalist/train/8.jpg": picture(1), "landmarks/8.jpg": picture(2)}
+    source = source_named(f"encyclopedic-vqa:{path}:{in_folder(tmp_path / 'pictures', files)}")
+    found = {question.question: question for question in source.questions(9)}
+    assert sorted(found) == ["Bird?", "Lakes?"]
+    assert found["Bird?"].answers == ("grey heron", "Ardea cinerea")
+    assert found["Bird?"].image == files["inaturalist/train/8.jpg"]
+    assert found["Lakes?"].image == files["landmarks/8.jpg"]
+    assert right("Garda and Como", found["Lakes?"]) and not right("Como, Malta, Peru", found["Lakes?"])
+    assert [fault.reason for fault in source.faults()] == ["bad_row"]
+
+
+def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco(tmp_path: Path) -> None:
+    asked = [
+        {"image_id": 42, "question_id": 1, "question": "Sport?"},
+        {"image_id": 42, "question_id": 2, "question": "?"},
+    ]
+    ten = [{"answer": "surf", "raw_answer": "surfing", "answer_id": number} for number in range(10)]
+    (tmp_path / "questions.json").write_text(json.dumps({"questions": asked}))
+    (tmp_path / "answers.json").write_text(
+        json.dumps({"annotations": [{"question_id": 1, "question_type": "four", "answers": ten}]})
+    )
+    pictures = in_folder(tmp_path / "train2014", {"COCO_train2014_000000000042.jpg": picture(1)})
+    spec = f"okvqa:{tmp_path / 'questions.json'},{tmp_path / 'answers.json'}:{pictures}"
+    source = source_named(spec)
+    [question] = source.questions(5)
+    assert (question.answers, question.benchmark, question.attribute) == (("surf",) * 10, "okvqa", "four")
+    assert right("Surf", question)
+    assert [(fault.row, fault.reason) for fault in source.faults()] == [(2, "bad_row")]
+    swapped = f"okvqa:{tmp_path / 'answers.json'},{tmp_path / 'questions.json'}:{pictures}"
+    with pytest.raises(ValueError, match="has no list `questions`"):
+        source_named(swapped).count(5)
+
+
+def right(answer: str, question: Question) -> bool:
+    return metric_of(question.benchmark).score(answer, question).correct == 1.0
+
+
+@pytest.mark.skipif(not INFOSEEK.is_file(), reason=f"no InfoSeek annotations at {INFOSEEK}")
+def test_real_infoseek_annotations_are_right_by_their_own_answers(tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in INFOSEEK.open(encoding="utf-8")]
+    files = {f"{row['image_id']}.jpg": picture(1) for row in rows[::40]}
+    source = source_named(f"infoseek:{INFOSEEK}:{in_folder(tmp_path / 'pictures', files)}")
+    taken = list(source.questions(200))
+    assert 100 < len(taken) <= 200
+    for question in taken:
+        gold = str(question.answer_low) if question.question_type == "numerical" else question.answers[0]
+        assert right(gold, question)
+    missing = {row["image_id"] for row in rows} - {name.removesuffix(".jpg") for name in files}
+    assert len(source.faults()) == len(missing)
+
+
+def test_a_benchmark_is_a_source_by_its_name() -> None:
+    source = source_named("countries-vqa")
+    assert source.count(7) == 7 == len(list(source.questions(7)))
+    assert source.content(7).startswith("countries-vqa@") and source.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("countries", "expected a benchmark"),
+        ("infoseek:only.jsonl", "format:annotations:pictures"),
+        ("webqa:a:b", "a format of infoseek, encyclopedic-vqa, okvqa"),
+        ("okvqa:a.json:b", r"okvqa has 2 annotation file\(s\); found 1"),
+        ("infoseek:/nowhere/a.jsonl:/nowhere", "/nowhere/a.jsonl is not there"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_what_was_expected(spec: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        source_named(spec)
+
+
+def test_a_compressed_tar_is_refused_with_what_to_do(tmp_path: Path, annotations: Path) -> None:
+    with tarfile.open(tmp_path / "pictures.tar.gz", "w:gz") as archive:
+        archive.add(annotations)
+    with pytest.raises(ValueError, match="uncompress it, or unpack it"):
+        source_named(f"infoseek:{annotations}:{tmp_path / 'pictures.tar.gz'}")
+
+
+@pytest.mark.parametrize(
+    ("counts", "total", "shares"),
+    [
+        ([10, 10, 10], 9, [3, 3, 3]),
+        ([10, 10, 10], 10, [4, 3, 3]),
+        ([1, 10, 10], 9, [1, 4, 4]),
+        ([2, 3], 9, [2, 3]),
+        ([], 9, []),
+        ([0, 4], 3, [0, 3]),
+    ],
+)
+def test_sources_give_the_same_number_each_as_far_as_they_can(counts: list[int], total: int, shares: list[int]) -> None:
+    assert share_of_each(counts, total) == shares

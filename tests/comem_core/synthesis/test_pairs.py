@@ -1,0 +1,74 @@
+"""What counts as a written pair, worked by hand, in several languages and with the habits of models."""
+
+import pytest
+
+from comem_core.synthesis.pairs import ANSWER_IN_QUESTION, UNPARSABLE, Pair, parse_pair
+from comem_core.synthesis.prompts import prompt_set
+
+ENGLISH = {"question": ["Question"], "answer": ["Answer"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Question: How long is this bridge?\nAnswer: 212 m",
+        "question: How long is this bridge?\nanswer: 212 m\n",
+        "Sure!\n\n**Question:** How long is this bridge?\n\n**Answer:** 212 m\n\nI hope that helps.",
+        "1. Question: How long is\n   this bridge?\n2. Answer: 212 m",
+        "Question: How long is this bridge?\nAnswer:\n212 m\nQuestion: Where is it?\nAnswer: Rome",
+        "Question：How long is this bridge?\nAnswer：212 m",
+    ],
+)
+def test_a_pair_is_found_in_what_models_write(text: str) -> None:
+    assert parse_pair(text, markers=ENGLISH) == Pair(question="How long is this bridge?", answer="212 m")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "How long is this bridge? 212 m",
+        "Question: How long is this bridge?",
+        "Question: How long is this bridge?\nAnswer:",
+        "Question: How long is this bridge?\nAnswer: -",
+        "Question: ?\nAnswer: 212 m",
+        "Answer: 212 m\nQuestion: How long is this bridge?",
+        "Question: How long is this bridge?\nAnswer:\nQuestion: Where is it?",
+        "Unanswered question: long? The answer: 212",
+    ],
+)
+def test_anything_else_is_unparsable(text: str) -> None:
+    assert parse_pair(text, markers=ENGLISH) == UNPARSABLE
+
+
+def test_of_a_truncated_text_the_answer_must_have_ended() -> None:
+    text = "Question: Where is this?\nAnswer: Rio de"
+    assert parse_pair(text, markers=ENGLISH, truncated=True) == UNPARSABLE
+    assert parse_pair(f"{text} Janeiro\nQuest", markers=ENGLISH, truncated=True) == Pair(
+        question="Where is this?", answer="Rio de Janeiro"
+    )
+
+
+def test_a_question_that_gives_its_answer_away_is_no_pair() -> None:
+    text = "Question: In which country is the Kenya Bridge?\nAnswer: kenya"
+    assert parse_pair(text, markers=ENGLISH) == ANSWER_IN_QUESTION
+    assert isinstance(parse_pair(text.replace("Kenya Bridge", "Kenyan Bridge"), markers=ENGLISH), Pair)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "question", "answer"),
+    [
+        ("de", "Frage: Wie lang ist dies?\nAntwort: 212 m", "Wie lang ist dies?", "212 m"),
+        ("fr", "Question : Où est ceci ?\nRéponse : Rome", "Où est ceci ?", "Rome"),
+        ("zh", "问题：这座桥有多长？\n答案：212米", "这座桥有多长？", "212米"),
+        ("ja", "質問：これはどこにありますか。\n答え：ローマ", "これはどこにありますか。", "ローマ"),
+        ("arz", "السؤال: ده فين؟\nالإجابة: روما", "ده فين؟", "روما"),
+        ("ru", "**Вопрос:** Где это?\n**Ответ:** Рим", "Где это?", "Рим"),
+        ("bg", "Question: Къде е това?\nAnswer: Рим", "Къде е това?", "Рим"),
+        ("ko", "Question: 이것은 어디에 있습니까?\nAnswer: 로마", "이것은 어디에 있습니까?", "로마"),
+    ],
+)
+def test_markers_are_those_of_the_language_or_english(language: str, text: str, question: str, answer: str) -> None:
+    markers = prompt_set("reason").pair_markers(language)
+    assert parse_pair(text, markers=markers) == Pair(question=question, answer=answer)
