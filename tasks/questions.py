@@ -211,7 +211,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         measure_cost(artefact)
 
     inputs = inputs_of_generator(run) | {"knowledge": knowledge}
-    expected = recipe.num_asked_items * (recipe.num_kinds or 1)
+    expected = recipe.num_asked_items * (recipe.num_kinds or prompt_set(recipe.prompts).num_kinds)
     return run_stage(run, "asked", part, inputs, make, version="1", expects=expected)
 
 

@@ -138,6 +138,11 @@ class PromptSet:
         """What stands before the `question` and before the `answer` of a written pair."""
         return self._in(self.markers, language)
 
+    @property
+    def num_kinds(self) -> int:
+        """The most kinds that there are in any language."""
+        return max(len(kinds) for kinds in self.ask.values())
+
     def kinds(self, language: str) -> tuple[str, ...]:
         """The kinds of question that can be asked for in a language."""
         return tuple(self._in(self.ask, language))

@@ -1,0 +1,1 @@
+"""Measures of stages at sizes that no laptop corpus has."""

@@ -1,0 +1,128 @@
+"""How fast rows become items, and how much memory that takes: the stage on made rows, in a process of its own.
+
+`python -m tasks.measures.ingesting text 1000000` prints seconds and peak memory as JSON. Text rows have no picture; in
+the other kind each has a small PNG of its own. The peak is the largest sum of this process and its workers.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from comem_core.recipes import recipe_named, with_knowledge
+from tasks.context import Context
+from tasks.ingest import ingest_knowledge
+from tasks.on_ray import ray_session
+from tasks.run import NO_BACKBONE, Run
+
+KINDS = ("text", "pictures")
+ROWS_PER_GROUP = 10_000
+SIDE = 16  # pixels of a made picture
+
+
+def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
+    """Return `seconds`, `rows_per_s` and `peak_memory_gb` of ingesting made rows, from a process of its own."""
+    said = subprocess.run(
+        [sys.executable, "-m", "tasks.measures.ingesting", kind, str(num_rows)], capture_output=True, text=True
+    )
+    if said.returncode:
+        raise ValueError(f"ingesting {num_rows} rows of {kind} failed: {said.stderr.strip()[-2000:]}")
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+def make_corpus(path: Path, kind: str, num_rows: int) -> None:
+    """Write a Parquet file of `num_rows` different rows, a row group at a time."""
+    fields = [("text", pa.string()), ("title", pa.string())] + ([("image", pa.binary())] if kind == "pictures" else [])
+    with pq.ParquetWriter(path, pa.schema(fields)) as writer:
+        for start in range(0, num_rows, ROWS_PER_GROUP):
+            numbers = range(start, min(start + ROWS_PER_GROUP, num_rows))
+            columns: dict[str, list] = {
+                "text": [_text(number) for number in numbers],
+                "title": [f"Village {number}" for number in numbers],
+            }
+            if kind == "pictures":
+                columns["image"] = [_picture(number) for number in numbers]
+            writer.write_table(pa.table(columns, schema=pa.schema(fields)))
+
+
+def _text(number: int) -> str:
+    return (
+        f"Village {number} lies {number % 977} kilometres north of the river and has {number % 7919} inhabitants. "
+        f"Its market was first held in {1200 + number % 800}, and its church is {20 + number % 80} metres high."
+    )
+
+
+def _picture(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, format="PNG")
+    return written.getvalue()
+
+
+@contextmanager
+def _peak_noted(every_seconds: float = 0.5) -> Iterator[list[float]]:
+    """Follow what this process and its workers hold of memory that they share with nobody; bytes."""
+    peak, ended = [0.0], threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(every_seconds):
+            held = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                try:
+                    held += process.memory_full_info().uss
+                except psutil.Error:
+                    continue  # it has ended meanwhile
+            peak[0] = max(peak[0], held)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        follower.join()
+
+
+def ingest_once(kind: str, num_rows: int) -> dict[str, float]:
+    """Make the rows, ingest them on two workers, and measure the second of the two."""
+    with tempfile.TemporaryDirectory(prefix="comem-ingest-") as name:
+        root = Path(name)
+        make_corpus(root / "rows.parquet", kind, num_rows)
+        context = replace(Context.from_environment(), root=root, store=root / "store", num_actors=2)
+        context = replace(context, warehouse=root / "warehouse.duckdb")
+        images = "optional" if kind == "text" else "needed"
+        recipe = with_knowledge(recipe_named("tiny_cpu"), str(root / "rows.parquet"), reading={"images": images})
+        run = Run(run_id="measured", recipe_name=recipe.name, context=context, recipe=recipe, backbone=NO_BACKBONE)
+        with ray_session(context), _peak_noted() as peak:
+            started = time.perf_counter()
+            made = ingest_knowledge.fn(run)
+            seconds = time.perf_counter() - started
+        assert made.num_rows == num_rows, f"{made.num_rows} items of {num_rows} rows"
+        return {"seconds": seconds, "rows_per_s": num_rows / seconds, "peak_memory_gb": peak[0] / 1e9}
+
+
+def main() -> None:
+    """Ingest once and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("num_rows", type=int)
+    given = parser.parse_args()
+    print(json.dumps(ingest_once(given.kind, given.num_rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`make bench-scale`: ingestion, index, filters and lineage at a million, written to docs/results/scale.json.
+
+`--only ingest`, `index` or `filters` measures these rows anew and keeps the others.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+
+import faiss
+
+from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.scale_index import measure_index
+from comem_core.measures.tables import refresh_tables
+from tasks.measures.ingesting import measure_ingest
+from warehouse.measures import filters
+
+TOPIC, COMMAND = "scale", "make bench-scale"
+MILLION, WIDTH, NUM_QUERIES = 1_000_000, 512, 200
+UNITS = {
+    "_per_s": "rows/s",
+    "_gb": "GB",
+    "_seconds": "s",
+    "_ms": "ms",
+    "_ratio": "pandas / SQL",
+    "_vs_exact": "exact / index",
+    "_bytes": "bytes",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write `docs/results/scale.json`."""
+    parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=main.__doc__)
+    parser.add_argument("--only", choices=PARTS, help="measure these rows and keep the others as they are")
+    parser.add_argument("--num", type=int, default=MILLION, help="rows, vectors and drafts (default: a million)")
+    given = parser.parse_args(arguments)
+    for name, measure in PARTS.items():
+        if given.only in (None, name):
+            rows = [_row(measured, value, given.num) for measured, value in measure(given.num).items()]
+            for row in rows:
+                print(f"{row.measure:>36}  {row.value:g} {row.unit}", flush=True)
+            for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
+                print(f"written: {path}", flush=True)
+
+
+def _ingest(num: int) -> dict[str, float]:
+    text, pictures = measure_ingest("text", num), measure_ingest("pictures", num)
+    tenth = measure_ingest("pictures", num // 10)
+    return {
+        "ingest_text_rows_per_s": text["rows_per_s"],
+        "ingest_text_peak_memory_gb": text["peak_memory_gb"],
+        "ingest_picture_rows_per_s": pictures["rows_per_s"],
+        "ingest_peak_memory_gb": pictures["peak_memory_gb"],
+        "ingest_tenth_peak_memory_gb": tenth["peak_memory_gb"],
+    }
+
+
+def _index(num: int) -> dict[str, float]:
+    faiss.omp_set_num_threads(1)
+    return measure_index(num, WIDTH, NUM_QUERIES, 0)
+
+
+def _filters(num: int) -> dict[str, float]:
+    return {name.replace(" of ", "_of_"): value for name, value in filters.measure(num).items()}
+
+
+PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {"filters": _filters, "index": _index, "ingest": _ingest}
+
+
+def _row(measure: str, value: float, num: int) -> Measured:
+    unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_of_" in measure), "")
+    return Measured(
+        measure=measure,
+        recipe="made rows",
+        value=float(f"{value:.4g}"),
+        unit=unit or "share",
+        n=num,
+        command=COMMAND if num == MILLION else f'{COMMAND} ARGS="--num {num}"',
+        machine=describe_machine(),
+    )
+
+
+if __name__ == "__main__":
+    main()
