@@ -21,6 +21,9 @@ def test_the_deployments_that_the_readme_names_are_there() -> None:
     names = {f"{_flow(each).name}/{each['name']}" for each in DEPLOYMENTS}
     assert names == {
         "synth-and-train/tiny-cpu",
+        "synth-and-train/smol-cpu",
+        "synth-and-train/comem-qwen25-vl-7b",
+        "synth-and-train/comem-qwen2-vl-7b",
         "re-evaluate/weekly",
         "rebuild-memory/tiny-cpu",
         "pretrain-base/tiny-cpu",

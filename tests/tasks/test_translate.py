@@ -13,7 +13,7 @@ import pytest
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import knowledge_items, seed_questions
 from tasks.context import Context
-from tasks.filter import filter_qa
+from tasks.filter import dropped_for, filter_qa
 from tasks.rows import item_table, question_table, read_questions, read_rows, shards_of
 from tasks.run import NO_BACKBONE, Run
 from tasks.samples import Samples, SampleSet
@@ -140,7 +140,9 @@ def test_translations_that_fail_are_rows_with_a_reason_and_none_is_kept(
     made = translated(run_of(context), making, lambda run: DictionaryTranslator(faults=silent))
     errors = [row["error"] for row in read_rows(made, "draft")]
     assert len(errors) >= 10 and all(error.startswith("unreadable") for error in errors)
-    assert filtered(run_of(context), made).num_rows == len(errors) * 2  # drops alone: empty, and mistranslated
+    kept = filtered(run_of(context), made)
+    assert kept.num_rows == 0
+    assert set(errors) and len(dropped_for(kept, "failed")) == len(errors)
     assert list(read_rows(filtered(run_of(context), made))) == []
 
 

@@ -1,5 +1,6 @@
--- Set aside for scoring: of what questions are about, a hash picks a share of $held_out_share, and one thing at least, that
--- is never trained on but asked as the corpus's own benchmark. Only drafts that no earlier filter dropped are taken.
+-- Set aside for scoring: of what questions are about, a hash picks a share of $held_out_share (but five things at least, or
+-- half of all) that is never trained on, and asked as the corpus's own benchmark. Only drafts that no earlier filter
+-- dropped are taken.
 -- Value: the place that the hash gives, from 0 to 1.
 WITH placed AS (
     SELECT
@@ -9,10 +10,13 @@ WITH placed AS (
     FROM remaining
     JOIN question USING (question_id)
 ),
-ends AS (
-    SELECT min(place) AS first, max(place) AS last FROM placed
+ranked AS (
+    SELECT
+        *,
+        dense_rank() OVER (ORDER BY place) AS position,
+        (SELECT count(DISTINCT place) FROM placed) AS num_things
+    FROM placed
 )
 SELECT sample_id, 'held_out' AS reason, place AS value
-FROM placed
-CROSS JOIN ends
-WHERE place < $held_out_share OR (place = first AND first < last)
+FROM ranked
+WHERE place < $held_out_share OR position <= least(5, num_things // 2)

@@ -4,4 +4,4 @@
 SELECT sample_id, 'wrong_language' AS reason, NULL::DOUBLE AS value
 FROM draft
 JOIN verdict USING (sample_id)
-WHERE $must_be_in_language AND language_found <> language
+WHERE $must_be_in_language AND language_found NOT IN (language, 'und')

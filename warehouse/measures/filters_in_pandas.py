@@ -83,7 +83,7 @@ def _question_length(frames: _Frames) -> _Found:
 
 def _wrong_language(frames: _Frames) -> _Found:
     found = frames.drafts["language_found"]
-    return found.notna() & (found != frames.drafts["language"]), np.nan
+    return found.notna() & (found != frames.drafts["language"]) & (found != "und"), np.nan
 
 
 def _contaminated_image(frames: _Frames) -> _Found:

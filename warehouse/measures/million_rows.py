@@ -35,7 +35,10 @@ class Rows:
 
 
 def all_filters(num_drafts: int) -> dict[str, object]:
-    """Return parameters that switch every filter on; the limits of what is over-represented grow with the rows."""
+    """Return parameters that switch the filters on; the limits of what is over-represented grow with the rows.
+
+    Two stay off: there are no translations among the rows, and nothing is set aside for scoring.
+    """
     return {
         "min_metric_score": 1.0,
         "max_without_score": 1.0,
@@ -52,6 +55,8 @@ def all_filters(num_drafts: int) -> dict[str, object]:
         "contaminated_share": 0.9,
         "max_per_answer": max(2, num_drafts // 2500),
         "max_per_item": max(12, num_drafts // 2500),
+        "min_round_trip": None,
+        "held_out_share": None,
     }
 
 

@@ -22,5 +22,5 @@ def test_sql_and_pandas_agree_on_every_filter(tmp_path: Path) -> None:
     in_pandas = filter_in_pandas(**rows.sources(), parameters=all_filters(NUM_DRAFTS))
     pd.testing.assert_frame_equal(by_sql, in_pandas.astype({"value": float}))
     counts = by_sql["reason"].value_counts()
-    assert set(counts.index) == set(FILTERS)
+    assert set(counts.index) == set(FILTERS) - {"mistranslated", "held_out"}
     assert counts["duplicate"] > 100 and counts["near_duplicate"] > 50
