@@ -10,10 +10,10 @@ from comem_core.worlds.countries.world import knowledge_items
 
 NUM_ITEMS = 60
 FAULTS = {
-    "copy.en.txt": "duplicate_id",
+    "copy.png": "duplicate_id",
     "broken.png": "unreadable_image",
     "huge.png": "image_too_large",
-    "latin.txt": "wrong_schema",
+    "latin.png": "wrong_schema",
     "alone.txt": "missing_image",
     "silent.png": "missing_text",
 }
