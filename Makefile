@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan record serve stop status smol test test-slow test-gpu check bench bench-scale embedders countries format clean
+.PHONY: help demo plan rebuild record serve stop status smol test test-slow test-gpu check bench bench-scale embedders countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -22,6 +22,10 @@ demo: $(INSTALLED) ## run the main job once from nothing, show the scores, and e
 
 plan: $(INSTALLED) ## show what synth-and-train would do, reuse and cost (ARGS="-p knowledge=/path/to/folder")
 	@$(PYTHON) -m flows.local plan $(ARGS)
+
+rebuild: $(INSTALLED) ## make the last result again from nothing in .comem/rebuilt, and say which rows differ (ARGS as the run's -p)
+	@COMEM_STORE=.comem/rebuilt/store COMEM_WAREHOUSE=.comem/rebuilt/warehouse.duckdb $(PYTHON) -m flows.local demo $(ARGS)
+	@$(PYTHON) -m warehouse diff --database .comem/warehouse.duckdb .comem/store .comem/rebuilt/store
 
 record: $(INSTALLED) ## write what the last demo measured to docs/results and into the README
 	@$(PYTHON) -m flows.local record

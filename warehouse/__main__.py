@@ -15,7 +15,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from warehouse.cards import render_card, sources_of_run
-from warehouse.comparison import compare_folders
+from warehouse.comparison import RECORD, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
 from warehouse.content import UNSTABLE_COLUMNS
 from warehouse.filtering import FILTERS, Funnel, filter_parameters, funnel
@@ -219,6 +219,8 @@ def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     left, right = (_folder_of(con, name) for name in (options.left, options.right))
+    if all(any(folder.glob(f"*/*/{RECORD}")) for folder in (left, right)):
+        return _diff_of_stores(left, right)
     found = compare_folders(left, right, ignore=options.ignore)
     for comparison in found:
         print(comparison)
@@ -227,6 +229,16 @@ def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
         if (more := len(comparison.differences) - options.limit) > 0:
             print(f"  and {more} more")
     return 1 if any(comparison.differences for comparison in found) else 0
+
+
+def _diff_of_stores(left: Path, right: Path) -> int:
+    """Say of each artefact of the second store whether it is the same in the first; 1 where one is not."""
+    rebuilt = list(compare_stores(left, right))
+    for each in rebuilt:
+        rows_differing = sum(len(table.differences) for table in each.tables)
+        verdict = "the same" if each.same else f"{rows_differing} rows and {len(each.files)} other files differ"
+        print(f"{each.stage} {each.fingerprint}: {verdict if each.known else 'not there before'}")
+    return 0 if all(each.same for each in rebuilt) else 1
 
 
 def _folder_of(con: DuckDBPyConnection, name: str) -> Path:

@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if name == "demo":
             command.add_argument("--deployment", default="synth-and-train/tiny-cpu", help="default: %(default)s")
             command.add_argument("--keep", action="store_true", help="leave server and worker up at the end")
-        if name == "plan":
+        if name in ("plan", "demo"):
             command.add_argument(
                 "-p", "--param", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
                 help="a parameter of the flow, as for `prefect deployment run`",

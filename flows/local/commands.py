@@ -54,11 +54,12 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     """Run a deployment once from nothing, follow it, show what it came to, and end what was started."""
     context = Context.from_environment()
     context.check()
+    parameters = dict(_parameter(each) for each in arguments.parameters)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
         with service.up(layout, voice.say, keep=arguments.keep) as note:
-            return _demo_run(layout, note, voice, arguments.deployment)
+            return _demo_run(layout, note, voice, arguments.deployment, parameters)
     except KeyboardInterrupt:
         voice.end_clock()
         if not _stop_was_clean(layout):
@@ -74,9 +75,9 @@ def _stop_was_clean(layout: Layout) -> bool:
     return not marked(layout) if note is None else bool(note.keep or note.users)
 
 
-def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str) -> int:
+def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
     with SyncPrefectClient(note.api_url) as client:
-        run = find_or_create(client, deployment, voice.say)
+        run = find_or_create(client, deployment, voice.say, parameters)
     voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
     try:
         meter = Meter(layout)
@@ -103,7 +104,9 @@ def _tell(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
     return 0
 
 
-def find_or_create(client: SyncPrefectClient, deployment: str, say: Callable[[str], None]) -> FlowRun:
+def find_or_create(
+    client: SyncPrefectClient, deployment: str, say: Callable[[str], None], parameters: dict[str, Any] | None = None
+) -> FlowRun:
     """Return the demo's run that is still under way, or start one. Raises ValueError for an unknown deployment."""
     try:
         found = client.read_deployment_by_name(deployment)
@@ -115,7 +118,7 @@ def find_or_create(client: SyncPrefectClient, deployment: str, say: Callable[[st
         if TAG in run.tags and run.deployment_id == found.id:
             say(f"the run {run.name} is still under way: it is followed")
             return run
-    run = client.create_flow_run_from_deployment(found.id, tags=[TAG])
+    run = client.create_flow_run_from_deployment(found.id, tags=[TAG], parameters=parameters)
     say(f"started {deployment}: flow run {run.name}")
     return run
 

@@ -60,7 +60,7 @@ def _index(num: int) -> dict[str, float]:
 
 
 def _filters(num: int) -> dict[str, float]:
-    return {name.replace(" of ", "_of_"): value for name, value in filters.measure(num).items()}
+    return {name.replace(" ", "_"): value for name, value in filters.measure(num).items()}
 
 
 PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {"filters": _filters, "index": _index, "ingest": _ingest}

@@ -1,0 +1,58 @@
+"""A run that is killed with kill -9 ten times, at moments that chance decides, ends with an unbroken one's rows."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from prefect.settings import get_current_settings
+
+from warehouse.comparison import compare_stores
+
+NUM_KILLS = 10
+STORY = """
+import sys
+from flows.synth_and_train import synth_and_train
+synth_and_train(knowledge=sys.argv[1], licence="ODbL-1.0", ask_about=12, limit=8)
+"""
+
+
+def _start(root: Path, corpus: Path) -> subprocess.Popen:
+    root.mkdir(exist_ok=True)
+    place = {"COMEM_ROOT": str(root), "COMEM_ROWS_PER_SHARD": "16", "COMEM_BATCH_SIZE": "4"}
+    api = {"PREFECT_API_URL": str(get_current_settings().api.url)}
+    with (root / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", STORY, str(corpus)],
+            env=os.environ | place | api,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_change_no_row(tmp_path: Path, own_folder: Path, prefect_server: None) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    started = time.monotonic()
+    assert _start(unbroken, own_folder).wait() == 0
+    seconds, chance = time.monotonic() - started, random.Random(0)
+
+    for _ in range(NUM_KILLS):
+        process = _start(broken, own_folder)
+        time.sleep(chance.uniform(0.1, 0.8) * seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert _start(broken, own_folder).wait() == 0, (broken / "log.txt").read_text()[-2000:]
+
+    compared = [
+        each
+        for each in compare_stores(unbroken / ".comem" / "store", broken / ".comem" / "store")
+        if each.stage not in ("report", "training-set")  # they tell of their own run
+    ]
+    assert len(compared) >= 14
+    assert [(each.stage, each.fingerprint) for each in compared if not each.same] == []
