@@ -6,7 +6,7 @@ from typing import Any
 
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import Recipe
+from comem_core.recipes.recipe import Recipe, SynthesisRecipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 
@@ -19,7 +19,6 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 
 # Of a user's own items, so many are never trained on and asked about afterwards.
 HELD_OUT_SHARE = 0.1
-NUM_ASKED_ITEMS = 100
 
 
 def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
@@ -41,14 +40,19 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recip
     steps = min(limit, training.optimizer.num_steps)
     return replace(
         recipe,
-        synthesis=replace(
-            synthesis,
-            num_seed_questions=min(limit, synthesis.num_seed_questions),
-            num_asked_items=min(limit // 8, synthesis.num_asked_items),
-            num_translated=min(limit // 8, synthesis.num_translated),
-        ),
+        synthesis=_limited(synthesis, limit),
+        own_synthesis=recipe.own_synthesis and _limited(recipe.own_synthesis, limit),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
+    )
+
+
+def _limited(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
+    return replace(
+        synthesis,
+        num_seed_questions=min(limit, synthesis.num_seed_questions),
+        num_asked_items=min(limit // 8, synthesis.num_asked_items),
+        num_translated=min(limit // 8, synthesis.num_translated),
     )
 
 
@@ -69,10 +73,10 @@ def with_knowledge(
         writing["seeds"] = tuple(writing["seeds"])
     if corpus is not None:
         reading["corpus"] = corpus
-        asked = {} if "seeds" in writing else {"num_asked_items": recipe.synthesis.num_asked_items or NUM_ASKED_ITEMS}
-        writing = {"seeds": (), **asked} | writing
+        writing = {"seeds": ()} | writing
         recipe = replace(
             recipe,
+            synthesis=recipe.own_synthesis or recipe.synthesis,
             filters=replace(recipe.filters, held_out_share=HELD_OUT_SHARE, max_without_score=1.0),
             evaluation=replace(recipe.evaluation, benchmark=OWN),
         )

@@ -33,6 +33,15 @@ def _comem(name: str, backbone: str) -> Recipe:
         backbone=BackboneRecipe(family="qwen_vl", name=backbone, dtype="bfloat16"),
         retrieval=RetrievalRecipe(grid=(3, 4), k=10),  # the backbone's own vision tower; the paper searches with CLIP
         synthesis=SynthesisRecipe(num_seed_questions=NUM_SAMPLES, k=3, num_translated=200, languages=LANGUAGES),
+        own_synthesis=SynthesisRecipe(
+            num_seed_questions=NUM_SAMPLES,
+            num_asked_items=NUM_SAMPLES // 8,  # in eight kinds of question
+            k=3,
+            prompts="reason",
+            max_new_tokens=512,
+            num_translated=200,
+            languages=LANGUAGES,
+        ),
         training=TrainingRecipe(
             encoder=EncoderRecipe(
                 lora_rank=16,

@@ -145,6 +145,8 @@ class Recipe:
     knowledge: KnowledgeRecipe = field(default_factory=KnowledgeRecipe)
     retrieval: RetrievalRecipe = field(default_factory=RetrievalRecipe)
     synthesis: SynthesisRecipe = field(default_factory=SynthesisRecipe)
+    # In the place of `synthesis` on a corpus of one's own, where the VLM asks everything itself; None: the same.
+    own_synthesis: SynthesisRecipe | None = None
     filters: FilterRecipe = field(default_factory=FilterRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)

@@ -19,6 +19,7 @@ def smol_cpu() -> Recipe:
         synthesis=SynthesisRecipe(
             num_seed_questions=240, num_asked_items=0, k=1, prompts="smol_shots", max_new_tokens=12
         ),
+        own_synthesis=SynthesisRecipe(num_asked_items=60, k=1, prompts="smol_pairs", max_new_tokens=40),
         training=TrainingRecipe(
             encoder=NamingRecipe().encoder,
             optimizer=OptimizerRecipe(num_steps=40, batch_size=6, learning_rate=3e-4, gradient_clip=1.0),

@@ -9,7 +9,7 @@ import pytest
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import CONDITIONS
-from comem_core.recipes import RECIPES, recipe_named
+from comem_core.recipes import RECIPES, recipe_named, with_knowledge
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import source_named
@@ -150,3 +150,24 @@ def test_the_defaults_are_the_papers():
     assert (encoder.num_vectors, encoder.num_rounds, encoder.num_heads) == (8, 8, 16)
     assert recipe.retrieval.k == recipe.training.items_per_sample == 3
     assert recipe.training.optimizer.batch_size == 16
+
+
+def test_on_another_corpus_the_vlm_asks_and_a_part_of_what_is_kept_is_the_benchmark():
+    recipe = with_knowledge(recipe_named("comem_qwen25_vl_7b"), "docs", reading={"licence": "MIT", "language": None})
+    assert (recipe.knowledge.corpus, recipe.knowledge.licence, recipe.knowledge.language) == ("docs", "MIT", None)
+    assert (recipe.synthesis.seeds, recipe.synthesis.prompts) == ((), "reason")
+    assert recipe.filters.held_out_share == 0.1 and recipe.filters.max_without_score == 1.0
+    assert recipe.evaluation.benchmark == "own"
+
+
+def test_without_another_corpus_only_what_is_said_changes():
+    recipe = recipe_named("tiny_cpu")
+    assert with_knowledge(recipe, None, reading={"allow_urls": False}, writing={"seeds": None}) == recipe
+    asked = with_knowledge(recipe, None, writing={"num_asked_items": 7})
+    assert asked.synthesis == replace(recipe.synthesis, num_asked_items=7)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_limit_caps_what_is_asked_about_another_corpus_too(name: str):
+    limited = with_knowledge(recipe_named(name, limit=16), "docs")
+    assert limited.synthesis.num_asked_items <= 2
