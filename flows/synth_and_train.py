@@ -38,6 +38,7 @@ def synth_and_train(
     limit: int | None = None,
     seed: int = 0,
     start: str | None = None,
+    max_samples: int | None = None,
     max_hours: float | None = None,
     plan: bool = False,
 ) -> Reference:
@@ -58,11 +59,12 @@ def synth_and_train(
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
+        max_samples: at most so many questions are drafted, seeds first.
         max_hours: what asking, drafting and judging may take; what is made by then is used, and a later run goes on.
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
     """
     reading = {"language": language, "source": source, "licence": licence, "images": images, "allow_urls": allow_urls}
-    writing = {"seeds": seeds, "num_asked_items": ask_about, "generator": generator}
+    writing = {"seeds": seeds, "num_asked_items": ask_about, "max_samples": max_samples, "generator": generator}
     whole = with_knowledge(recipe_named(recipe, limit=limit, seed=seed), knowledge, reading=reading, writing=writing)
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)

@@ -57,6 +57,7 @@ class Asking:
 
     num_items: int
     num_kinds: int | None
+    max_samples: int | None
     seeds: tuple[str, ...]
     num_seeds: tuple[int, ...]
     benchmark: str
@@ -135,8 +136,11 @@ class Seeds:
     @classmethod
     def of(cls, recipe: SynthesisRecipe) -> "Seeds":
         sources = tuple(source_named(spec) for spec in recipe.seeds)
-        counts = [source.count(recipe.num_seed_questions) for source in sources]
-        return cls(sources, tuple(share_of_each(counts, recipe.num_seed_questions)))
+        wanted = recipe.num_seed_questions
+        if recipe.max_samples is not None:
+            wanted = min(wanted, recipe.max_samples)
+        counts = [source.count(wanted) for source in sources]
+        return cls(sources, tuple(share_of_each(counts, wanted)))
 
     def content(self) -> tuple[str, ...]:
         return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
@@ -179,6 +183,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     recipe, benchmark = run.recipe.synthesis, benchmark_named(run.recipe.evaluation.benchmark)
     part = Asking(
         num_items=recipe.num_asked_items,
+        max_samples=recipe.max_samples,
         num_kinds=recipe.num_kinds,
         seeds=seeds.content(),
         num_seeds=seeds.shares,
@@ -194,6 +199,8 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
 
     def make(artefact: Partial) -> None:
         requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.questions()})
+        if recipe.max_samples is not None:
+            requests = requests[: max(0, recipe.max_samples - sum(seeds.shares))]
         if not requests:
             artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
             return
@@ -212,6 +219,8 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
 
     inputs = inputs_of_generator(run) | {"knowledge": knowledge}
     expected = recipe.num_asked_items * (recipe.num_kinds or prompt_set(recipe.prompts).num_kinds)
+    if recipe.max_samples is not None:
+        expected = min(expected, max(0, recipe.max_samples - sum(seeds.shares)))
     return run_stage(run, "asked", part, inputs, make, version="1", expects=expected)
 
 

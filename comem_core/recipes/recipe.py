@@ -77,6 +77,8 @@ class SynthesisRecipe:
     generator: str = "backbone"
     num_seed_questions: int = 2000
     num_asked_items: int = 60
+    # At most so many questions become drafts, seeds first; None: all of them.
+    max_samples: int | None = None
     # How many kinds of question are asked about one item, chosen by a hash; None: each that the prompt set has.
     num_kinds: int | None = None
     # 0 asks the likeliest question; above it, questions are drawn, each with a seed of its own.
