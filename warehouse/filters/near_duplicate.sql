@@ -4,7 +4,7 @@
 -- that no earlier filter dropped are compared.
 -- Value: the share of words that the first such draft has in common with this one.
 -- Nothing is missed: pieces of the pictures' hashes find every near pair, and two sets of words differ in at least as many
--- words as their signatures (one of 64 bits a word) differ in bits.
+-- words as their signatures (one of 63 bits a word) differ in bits.
 WITH drafts AS MATERIALIZED (
     SELECT
         remaining.sample_id,
@@ -34,7 +34,7 @@ texts AS MATERIALIZED (
         question,
         list_distinct(list_transform(terms_of(question), lambda term: hash(term))) AS terms,
         len(terms) AS num_terms,
-        list_bit_or(list_transform(terms, lambda term: 1::UBIGINT << (term % 64))) AS signature
+        list_bit_or(list_transform(terms, lambda term: 1::BIGINT << (term % 63)::BIGINT)) AS signature
     FROM (SELECT DISTINCT question FROM drafts)
 ),
 numbered AS MATERIALIZED (
@@ -68,7 +68,8 @@ near_subjects AS MATERIALIZED (
     WHERE one.subject <> two.subject
         AND bits_between(one.image_hash, one.image_chroma, two.image_hash, two.image_chroma) <= $near_duplicate_bits
 ),
-candidates AS (
+-- Materialised, so that words are compared only where the signatures allow it: the optimiser would do both in the join.
+candidates AS MATERIALIZED (
     SELECT one.cell AS cell, two.cell AS other, one.text AS text, two.text AS other_text
     FROM cells AS one
     JOIN near_subjects USING (subject)
