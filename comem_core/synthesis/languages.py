@@ -65,6 +65,11 @@ def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Ide
         return by_script
     if sum(count * SIGNS_PER_LETTER.get(script, 1) for script, count in scripts.items()) < MIN_LETTERS:
         return Identified(UNKNOWN, 0.0)
+    code, certainty = _identifier().classify(text)
+    if certainty >= max(min_certainty, 0.5) and code != "zxx":
+        return Identified(
+            _written(code), certainty
+        )  # no sum of others can be larger, and ranking takes ten times as long
     shares: Counter[str] = Counter()
     best: dict[str, str] = {}
     for code, share in _identifier().rank(text):
