@@ -128,15 +128,31 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
         if not (known / RECORD).is_file():
             yield Rebuilt(stage, fingerprint, known=False)
             continue
-        tables = compare_folders(known, folder) if any(folder.glob("*.parquet")) else []
+        holds_rows = any(_table_of(path) for path in folder.glob("*.parquet"))
+        tables = compare_folders(known, folder) if holds_rows else []
         yield Rebuilt(stage, fingerprint, known=True, tables=tuple(tables), files=tuple(_other_files(known, folder)))
 
 
 def _other_files(left: Path, right: Path) -> list[str]:
-    """Name the files, other than shards and the record, that differ or are on one side alone."""
+    """Name the files, other than the record and shards of a table, that differ or are on one side alone."""
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
-    plain = [name for name in sorted(names) if name != RECORD and not name.endswith(".parquet")]
-    return [name for name in plain if _hash_of(left / name) != _hash_of(right / name)]
+    others = [
+        name for name in sorted(names - {RECORD}) if not _is_of_table(left / name) or not (right / name).is_file()
+    ]
+    return [name for name in others if not _is_of_table(right / name) and not _alike(left / name, right / name)]
+
+
+def _is_of_table(path: Path) -> bool:
+    return path.suffix == ".parquet" and path.is_file() and _table_of(path) is not None
+
+
+def _alike(left: Path, right: Path) -> bool:
+    """Say whether two files are the same; Parquet files by their rows, without the columns that no two runs share."""
+    if left.suffix != ".parquet" or not left.is_file() or not right.is_file():
+        return _hash_of(left) == _hash_of(right)
+    first, second = (pq.read_table(path) for path in (left, right))
+    stable = [name for name in first.column_names if name not in UNSTABLE_COLUMNS]
+    return first.column_names == second.column_names and first.select(stable).equals(second.select(stable))
 
 
 def _hash_of(path: Path) -> str | None:
