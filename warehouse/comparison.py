@@ -136,10 +136,8 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
 def _other_files(left: Path, right: Path) -> list[str]:
     """Name the files, other than the record and shards of a table, that differ or are on one side alone."""
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
-    others = [
-        name for name in sorted(names - {RECORD}) if not _is_of_table(left / name) or not (right / name).is_file()
-    ]
-    return [name for name in others if not _is_of_table(right / name) and not _alike(left / name, right / name)]
+    others = [name for name in sorted(names - {RECORD}) if not any(_is_of_table(side / name) for side in (left, right))]
+    return [name for name in others if not _alike(left / name, right / name)]
 
 
 def _is_of_table(path: Path) -> bool:

@@ -35,16 +35,24 @@ def _start(root: Path, corpus: Path) -> subprocess.Popen:
         )
 
 
+def _wait_for_new_files(process: subprocess.Popen, store: Path, count: int) -> None:
+    """Wait until the run has written so many shards and batches more than were there."""
+    before = set(store.rglob("*.parquet"))
+    while len(set(store.rglob("*.parquet")) - before) < count and process.poll() is None:
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_ten_kills_at_random_change_no_row(tmp_path: Path, own_folder: Path, prefect_server: None) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    started = time.monotonic()
     assert _start(unbroken, own_folder).wait() == 0
-    seconds, chance = time.monotonic() - started, random.Random(0)
 
+    chance = random.Random(0)
     for _ in range(NUM_KILLS):
         process = _start(broken, own_folder)
-        time.sleep(chance.uniform(0.1, 0.8) * seconds)
+        _wait_for_new_files(process, broken / ".comem" / "store", chance.randint(1, 8))
+        time.sleep(chance.uniform(0, 0.5))
+        assert process.poll() is None, "the run ended before it was killed"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert _start(broken, own_folder).wait() == 0, (broken / "log.txt").read_text()[-2000:]
