@@ -37,9 +37,15 @@ def _start(root: Path, corpus: Path) -> subprocess.Popen:
 
 def _wait_for_new_files(process: subprocess.Popen, store: Path, count: int) -> None:
     """Wait until the run has written so many shards and batches more than were there."""
-    before = set(store.rglob("*.parquet"))
-    while len(set(store.rglob("*.parquet")) - before) < count and process.poll() is None:
+    before = _files_in(store)
+    while len(_files_in(store) - before) < count and process.poll() is None:
         time.sleep(0.02)
+
+
+def _files_in(store: Path) -> set[str]:
+    """The shards and batches of a store that another process writes; a folder may go while it is listed."""
+    walked = os.walk(store)  # which passes over what it cannot list
+    return {f"{folder}/{name}" for folder, _, names in walked for name in names if name.endswith(".parquet")}
 
 
 @pytest.mark.slow
