@@ -1,4 +1,11 @@
-"""What a stage that generates has cost: tokens, seconds and failures, summed over its shards and noted as measured."""
+"""What stages that generate have cost: rows, tokens, seconds and failures, summed over shards that say so.
+
+Knows Parquet; nothing of Prefect, Ray or the warehouse.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -8,15 +15,39 @@ from tasks.partial import Partial
 SUMMED = ("prompt_tokens", "answer_tokens", "seconds")
 
 
-def measure_cost(artefact: Partial) -> None:
-    """Note the sums over all finished `part-*` shards; `seconds` are those of workers, added up."""
-    sums = dict.fromkeys((*SUMMED, "rows", "failed"), 0.0)
-    for path in sorted(artefact.folder.glob("part-*.parquet")):
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Sums over rows; `seconds` are those of workers, added up; `failed` rows have an error and no answer."""
+
+    prompt_tokens: int
+    answer_tokens: int
+    seconds: float
+    rows: int
+    failed: int
+
+
+def costs_in(paths: Iterable[Path]) -> Costs | None:
+    """Sum what the rows of shards say of themselves; None where there are none, or where they do not count it all."""
+    sums, rows, failed = dict.fromkeys(SUMMED, 0.0), 0, 0
+    for path in sorted(paths):
         columns = pq.read_schema(path).names
+        if not set(SUMMED) <= set(columns):
+            return None
         table = pq.read_table(path, columns=[name for name in (*SUMMED, "error") if name in columns])
-        sums["rows"] += table.num_rows
-        sums["failed"] += table.num_rows - table["error"].null_count if "error" in table.column_names else 0
+        rows += table.num_rows
+        failed += table.num_rows - table["error"].null_count if "error" in table.column_names else 0
         for name in SUMMED:
             sums[name] += pc.sum(table[name]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
-    for name, value in sums.items():
-        artefact.measure(name, round(value, 3) if name == "seconds" else int(value))
+    if not rows:
+        return None
+    prompt, answer, seconds = (sums[name] for name in SUMMED)
+    return Costs(
+        prompt_tokens=int(prompt), answer_tokens=int(answer), seconds=round(seconds, 3), rows=rows, failed=failed
+    )
+
+
+def measure_cost(artefact: Partial) -> None:
+    """Note the costs of all finished `part-*` shards as measured."""
+    if costs := costs_in(artefact.folder.glob("part-*.parquet")):
+        for name, value in asdict(costs).items():
+            artefact.measure(name, value)

@@ -5,7 +5,8 @@ Estimates come from what is measured: the shards of an interrupted run, or earli
 Knows the store; nothing of Prefect, Ray or the warehouse.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from tasks.ledger import Costs, costs_in
 from tasks.partial import BATCHES
 from tasks.store import Record, Reference, Store
 
 GIGABYTE = 1e9
-TOKENS = ("prompt_tokens", "answer_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,19 +168,31 @@ def done_rows(store: Store, stage: str, fingerprint: str) -> int:
 
 
 def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int) -> Rates | None:
-    """What a row costs: measured on this artefact's finished shards, else on the latest one that is like it."""
+    """What a row costs: measured on the latest artefact that is like this one, else on this one's finished shards."""
     earlier = [record for record in store.records(stage) if record["num_rows"] and _alike(record, inputs)]
     if earlier:
         record = earlier[-1]
         rows = record["num_rows"]
+        costs = costs_in(store.path(stage, record["fingerprint"]).glob("part-*.parquet"))
         return Rates(
             source=f"the {rows} rows of {record['fingerprint']}",
             seconds=record["seconds"] / rows,
             bytes=record["num_bytes"] / rows,
-            tokens=tokens_of([store.path(stage, record["fingerprint"])]),
+            tokens=_tokens(costs) if costs else None,
         )
-    folder = store.partial_folder(stage, fingerprint)
-    return _rates_of_partial(_finished(folder), workers)
+    paths = _finished(store.partial_folder(stage, fingerprint))
+    if (costs := costs_in(paths)) is None:
+        return None
+    return Rates(
+        source=f"the first {costs.rows} rows",
+        seconds=costs.seconds / costs.rows / workers,
+        bytes=sum(path.stat().st_size for path in paths) / costs.rows,
+        tokens=_tokens(costs),
+    )
+
+
+def _tokens(costs: Costs) -> float:
+    return (costs.prompt_tokens + costs.answer_tokens) / costs.rows
 
 
 def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
@@ -189,40 +202,6 @@ def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
 
 def _finished(partial_folder: Path) -> list[Path]:
     return [*partial_folder.glob("part-*.parquet"), *(partial_folder / BATCHES).glob("*/[0-9]*.parquet")]
-
-
-def _rates_of_partial(paths: Sequence[Path], workers: int) -> Rates | None:
-    """Sum what finished rows say of themselves; stages whose rows do not say how long they took give nothing."""
-    rows = seconds = size = 0.0
-    for path in paths:
-        table = pq.read_table(path, columns=_known(path, ("seconds",)))
-        if "seconds" not in table.column_names:
-            return None
-        rows, size = rows + table.num_rows, size + path.stat().st_size
-        seconds += sum(value or 0.0 for value in table["seconds"].to_pylist())
-    if not rows:
-        return None
-    tokens = tokens_of([path.parent for path in paths])
-    source = f"the first {rows:.0f} rows"
-    return Rates(source=source, seconds=seconds / rows / workers, bytes=size / rows, tokens=tokens)
-
-
-def tokens_of(folders: Sequence[Path]) -> float | None:
-    """Return the tokens of a row, prompt and answer together, over a few shards; None where rows do not count them."""
-    paths = sorted({path for folder in folders for path in folder.glob("*.parquet")})[:8]
-    rows, tokens = 0, 0
-    for path in paths:
-        names = _known(path, TOKENS)
-        if len(names) < len(TOKENS):
-            continue
-        table = pq.read_table(path, columns=names)
-        rows += table.num_rows
-        tokens += sum(value or 0 for name in names for value in table[name].to_pylist())
-    return tokens / rows if rows else None
-
-
-def _known(path: Path, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in pq.read_schema(path).names]
 
 
 def why_made(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: list[Record]) -> str:
@@ -239,15 +218,20 @@ def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str
     if earlier["version"] != version:
         found.append(f"version changed from {earlier['version']} to {version}")
     for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
-        for name in sorted(old.keys() | new.keys()):
-            before, now = _plain(old.get(name)), _plain(new.get(name))
+        flat_old, flat_new = _flat(old), _flat(new)
+        for name in sorted(flat_old.keys() | flat_new.keys()):
+            before, now = flat_old.get(name), flat_new.get(name)
             if before != now:
                 found.append(f"{kind} `{name}` changed from {before} to {now}")
     return found
 
 
-def _plain(value: Any) -> Any:
-    """Turn tuples into lists, as JSON does, so that a recipe compares with a record."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+def _flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Name the plain values of a recipe by their path, each as JSON has it, where a tuple is a list."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{under}{name}.")
+        else:
+            flat[f"{under}{name}"] = json.loads(json.dumps(value))
+    return flat

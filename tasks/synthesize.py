@@ -1,6 +1,6 @@
 """Synthesis: the VLM answers questions with their items in its prompt; then every draft is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from typing import Any
@@ -51,18 +51,21 @@ class Posed:
     def inputs(self) -> dict[str, Reference]:
         return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
 
-    def read(self, *, k: int) -> dict[str, Asked]:
-        """The questions with their first k items and scores, by question id."""
+    def read(self, *, k: int) -> Callable[[str], Asked]:
+        """Return what gives a question by its id, with its first k items and scores; items are read when asked for."""
         items = read_items(self.knowledge)
         found = {row["question_id"]: row for row in read_rows(self.retrieved)}
-        return {
-            question.question_id: Asked(
-                question=question,
-                items=tuple(items[item_id] for item_id in found[question.question_id]["item_ids"][:k]),
-                scores=tuple(found[question.question_id]["scores"][:k]),
+        questions = {question.question_id: question for question in read_questions(self.questions)}
+
+        def asked(question_id: str) -> Asked:
+            row = found[question_id]
+            return Asked(
+                question=questions[question_id],
+                items=tuple(items[item_id] for item_id in row["item_ids"][:k]),
+                scores=tuple(row["scores"][:k]),
             )
-            for question in read_questions(self.questions)
-        }
+
+        return asked
 
     def lengths(self, *, k: int) -> dict[str, int]:
         """About how long each question's prompt is, in characters, by question id; reads no picture."""
@@ -121,7 +124,7 @@ def _drafter(run: Run, posed: Posed) -> Work:
     writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[str]) -> pa.Table:
-        chosen = [asked[question_id] for question_id in batch]
+        chosen = [asked(question_id) for question_id in batch]
         rows = draft_answers(writer, chosen, **options, seed=run.recipe.synthesis.seed) if chosen else []
         return check_rows("draft", rows)
 
@@ -153,7 +156,7 @@ def _judge(run: Run, posed: Posed) -> Work:
     writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
-        chosen = [asked[question_id] for _, question_id, _ in batch]
+        chosen = [asked(question_id) for _, question_id, _ in batch]
         again = answers_again(writer, chosen, **options) if chosen else []
         rows = [
             _verdict(sample_id, answer, each, other)
