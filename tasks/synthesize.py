@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from comem_core.backbone.images import VisualTokens
+from comem_core.knowledge.languages import language_found
 from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
 from comem_core.synthesis.judging import judge
-from comem_core.synthesis.languages import language_found
 from comem_core.synthesis.prompts import MAX_CHARACTERS, prompt_set
 from tasks.ledger import measure_cost
 from tasks.models import generator, generator_name, inputs_of_generator

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import content_id
+from comem_core.knowledge.languages import same_language
 from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.languages import same_language
 from comem_core.synthesis.translation import (
     Request,
     judge_round_trip,

@@ -1,14 +1,12 @@
 """Backbones by name: one that ships with the project, a local folder, or a model of the hub; and their identity."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+from comem_core.backbone.hub import hub_folder, identity_of
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen3_vl import Qwen3VL
 from comem_core.backbone.qwen_vl import QwenVL
@@ -44,13 +42,7 @@ def backbone_folder(name: str) -> Path:
     shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
     if name.count("/") != 1:
         raise ValueError(f"no backbone {name!r}: not shipped ({shipped}), no folder with a config.json, no hub name")
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(IDENTITY_FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ValueError(
-            f"backbone {name!r} is neither shipped ({shipped}) nor in the local cache, and the hub was not reached: "
-            f"{str(error).splitlines()[0]}. Give a local folder instead"
-        ) from error
+    return hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({shipped})")
 
 
 def load_backbone(
@@ -84,9 +76,5 @@ def family_of(folder: Path) -> str:
 
 def backbone_fingerprint(folder: Path) -> str:
     """Name a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
-    digest = hashlib.sha256()
-    paths = sorted(path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
-    for path in paths:
-        with path.open("rb") as stream:
-            digest.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
+    paths = (path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
+    return identity_of(sorted(paths))

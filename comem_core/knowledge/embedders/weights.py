@@ -1,14 +1,11 @@
-"""Where an embedder's weights are: in an installed package, in a folder, in the hub's cache; and their identity."""
+"""Where an embedder's weights are: in an installed package, in a folder, in the hub's cache."""
 
-import hashlib
 import importlib
 import importlib.util
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from comem_core.backbone.hub import hub_folder
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "1_Pooling/config.json")
 
@@ -30,24 +27,9 @@ def model_folder(where: str) -> Path:
         return Path(where)
     if where.count("/") != 1:
         raise ValueError(f"no model {where!r}: no folder with a config.json, and no hub name (owner/name)")
-    try:
-        return Path(snapshot_download(where, allow_patterns=list(MODEL_FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ValueError(
-            f"model {where!r} is neither a folder nor in the local cache, and the hub was not reached: "
-            f"{str(error).splitlines()[0]}. Give a local folder instead"
-        ) from error
+    return hub_folder(where, MODEL_FILES, missing=f"model {where!r} is neither a folder")
 
 
 def model_files(folder: Path) -> list[Path]:
     """List the files of a model's folder that decide what it computes."""
     return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
-
-
-def identity_of(files: Iterable[Path]) -> str:
-    """Name weights by the names and bytes of their files (16 hex digits)."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            digest.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.synthesis.languages import (
+from comem_core.knowledge.languages import (
     UNKNOWN,
     Identified,
     identify_language,

@@ -1,0 +1,32 @@
+"""Folders of models from the hub's cache, and names of weights by their bytes. Knows no family and no model."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+
+def hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
+    """Find the files of a hub name (owner/name) in the cache, or download them where the hub is reachable.
+
+    Raises:
+        ValueError: neither is there; `missing` begins the message and says where else was looked.
+    """
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"{missing} nor in the local cache, and the hub was not reached: {str(error).splitlines()[0]}. Give a "
+            "local folder instead"
+        ) from error
+
+
+def identity_of(files: Iterable[Path]) -> str:
+    """Name weights by the names and bytes of their files, in the order given (16 hex digits)."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
