@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan:
+class _Making:
     """What a stage was asked for, and under which name its result is to be found."""
 
     stage: str
@@ -85,7 +85,7 @@ def run_stage(
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name = fingerprint(recipe_part, made_from, stage=stage, version=version)
-    plan = _Plan(
+    making = _Making(
         stage=stage,
         version=version,
         recipe=asdict(recipe_part),  # pyright: ignore[reportArgumentType]
@@ -94,7 +94,7 @@ def run_stage(
     )
     store, started = Store.of(run.context), time.monotonic()
     if (whole := being_planned()) is not None:
-        reason = why_made(plan.recipe, plan.inputs, version, store.records(stage))
+        reason = why_made(making.recipe, making.inputs, version, store.records(stage))
         workers = run.context.num_actors
         return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
     with store.lock(stage, name) as waited:
@@ -106,23 +106,23 @@ def run_stage(
             waiting = ", made by another run while this one waited" if waited else ""
             reason = f"same recipe, same inputs, {len(record['shards'])} shards verified{waiting}"
         else:
-            with _failure_recorded(run, plan):
-                action, reason, record = _make(store, plan, make, table=table, damage=damage)
-                plan = replace(plan, fingerprint=record["fingerprint"])
-    _log(action, plan, reason)
+            with _failure_recorded(run, making):
+                action, reason, record = _make(store, making, make, table=table, damage=damage)
+                making = replace(making, fingerprint=record["fingerprint"])
+    _log(action, making, reason)
     with open_warehouse(run.context.warehouse) as con:
         register_artefact(con, record, table=table, folder=record["uri"], replace=True)  # the store is what runs use
-        record_stage(con, run.run_id, plan.outcome(action, reason, time.monotonic() - started))
-    _show(action, plan, reason, record)
-    return Reference(stage=stage, fingerprint=plan.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
+        record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))
+    _show(action, making, reason, record)
+    return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
 
 
 def _make(
-    store: Store, plan: _Plan, make: Callable[[Partial], None], *, table: str | None, damage: dict[str, str] | None
+    store: Store, making: _Making, make: Callable[[Partial], None], *, table: str | None, damage: dict[str, str] | None
 ) -> tuple[str, str, Record]:
     """Make or continue an artefact; returns what was done, why, and its record."""
     started = time.monotonic()
-    partial = store.begin(plan.stage, plan.fingerprint)
+    partial = store.begin(making.stage, making.fingerprint)
     before, begun = partial.finished(), len(partial.begun())
     if damage:
         action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
@@ -130,24 +130,24 @@ def _make(
     elif before or begun:
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
-        action, reason = "made", why_made(plan.recipe, plan.inputs, plan.version, store.records(plan.stage))
-    stage_logger().info("%s %s: begins (%s)", plan.stage, plan.fingerprint, reason)
+        action, reason = "made", why_made(making.recipe, making.inputs, making.version, store.records(making.stage))
+    stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
     try:
         make(partial)
     except BudgetSpent:
-        plan, partial, reason = _cut_off(store, plan, partial)
-        if known := store.find(plan.stage, plan.fingerprint):
+        making, partial, reason = _cut_off(store, making, partial)
+        if known := store.find(making.stage, making.fingerprint):
             return "reused", reason, known
-    _check(partial, plan.stage, table)
-    if action == "continued" and "finished" not in plan.recipe:
+    _check(partial, making.stage, table)
+    if action == "continued" and "finished" not in making.recipe:
         batches = f", and {begun} batches of others" if begun else ""
         reason = f"{len(before)} of {len(partial.finished())} shards were there{batches}"
     draft: Record = {
-        "fingerprint": plan.fingerprint,
-        "stage": plan.stage,
-        "version": plan.version,
-        "recipe": plan.recipe,
-        "inputs": plan.inputs,
+        "fingerprint": making.fingerprint,
+        "stage": making.stage,
+        "version": making.version,
+        "recipe": making.recipe,
+        "inputs": making.inputs,
         "uri": "",
         "num_rows": 0,
         "num_bytes": 0,
@@ -161,29 +161,29 @@ def _make(
     return action, reason, store.finish(partial, draft)
 
 
-def _cut_off(store: Store, plan: _Plan, partial: Partial) -> tuple[_Plan, Partial, str]:
+def _cut_off(store: Store, making: _Making, partial: Partial) -> tuple[_Making, Partial, str]:
     """Turn what was finished in time into an artefact of its own, named by how far it came; the rest can go on later.
 
     Raises ValueError when nothing was finished.
     """
     done = sorted([*partial.finished(), *partial.begun()])
     if not done:
-        raise ValueError(f"{plan.stage}: the time allowed was over before one batch was finished; allow more")
-    finished = hashlib.sha256("\n".join([plan.fingerprint, *done]).encode()).hexdigest()[:16]
-    smaller = replace(plan, recipe=plan.recipe | {"finished": finished}, fingerprint=finished)
-    reason = f"the time allowed was over; the rest goes on in a run that allows more [{plan.fingerprint}]"
-    if store.find(plan.stage, smaller.fingerprint):
+        raise ValueError(f"{making.stage}: the time allowed was over before one batch was finished; allow more")
+    finished = hashlib.sha256("\n".join([making.fingerprint, *done]).encode()).hexdigest()[:16]
+    smaller = replace(making, recipe=making.recipe | {"finished": finished}, fingerprint=finished)
+    reason = f"the time allowed was over; the rest goes on in a run that allows more [{making.fingerprint}]"
+    if store.find(making.stage, smaller.fingerprint):
         return smaller, partial, reason
-    return smaller, store.begin_with(partial, plan.stage, smaller.fingerprint), reason
+    return smaller, store.begin_with(partial, making.stage, smaller.fingerprint), reason
 
 
 @contextlib.contextmanager
-def _failure_recorded(run: RunRef, plan: _Plan) -> Iterator[None]:
+def _failure_recorded(run: RunRef, making: _Making) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
     except Exception as error:
-        failed = plan.outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
+        failed = making.outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
         with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # the first error counts
             record_stage(con, run.run_id, failed)
         raise
@@ -239,19 +239,19 @@ def stage_logger() -> Any:
     return get_run_logger() if under_prefect() else logging.getLogger("comem.stage")
 
 
-def _log(action: str, plan: _Plan, reason: str) -> None:
+def _log(action: str, making: _Making, reason: str) -> None:
     again = " " if action == "made" and reason.startswith("again: ") else ": "
-    verb = f"{action} {plan.stage} {plan.fingerprint}" if action == "reused" else action
-    where = "" if action == "reused" else f" [{plan.stage} {plan.fingerprint}]"
+    verb = f"{action} {making.stage} {making.fingerprint}" if action == "reused" else action
+    where = "" if action == "reused" else f" [{making.stage} {making.fingerprint}]"
     stage_logger().info("%s%s%s%s", verb, again, reason, where)
 
 
-def _show(action: str, plan: _Plan, reason: str, record: Record) -> None:
+def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
     if not under_prefect():
         return
-    row = {"action": action, "why": reason, "fingerprint": plan.fingerprint, "rows": record["num_rows"]}
+    row = {"action": action, "why": reason, "fingerprint": making.fingerprint, "rows": record["num_rows"]}
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
-    row |= {f"input {role}": name for role, name in plan.inputs.items()}
-    key = f"stage-{plan.stage}".replace("_", "-").lower()
-    create_table_artifact([row], key=key, description=f"{plan.stage}: {action}, {reason}")
+    row |= {f"input {role}": name for role, name in making.inputs.items()}
+    key = f"stage-{making.stage}".replace("_", "-").lower()
+    create_table_artifact([row], key=key, description=f"{making.stage}: {action}, {reason}")
