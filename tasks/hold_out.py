@@ -32,7 +32,7 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
         stage_logger().info("%d questions about the corpus are set aside for scoring", len(found))
 
     inputs = {"questions": questions, "drafts": drafts, "kept": kept}
-    return run_stage(run, "benchmark", HoldingOut(), inputs, make, table="question", version="1")
+    return run_stage(run, "benchmark", HoldingOut(), inputs, make, table="question", version="2")
 
 
 def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:
@@ -41,6 +41,12 @@ def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Itera
     asked = {question.question_id: question for question in read_questions(questions)}
     for row in sorted(read_rows(drafts), key=lambda row: row["sample_id"]):
         if row["sample_id"] in chosen:
+            question = asked[row["question_id"]]
             yield replace(
-                asked[row["question_id"]], answers=(row["answer"],), benchmark=NAME, split=SPLIT, question_type="string"
+                question,
+                question_id=f"{NAME}/{question.question_id}",  # as a benchmark's it has gold answers: another question
+                answers=(row["answer"],),
+                benchmark=NAME,
+                split=SPLIT,
+                question_type="string",
             )

@@ -46,6 +46,8 @@ def test_what_is_set_aside_is_asked_and_never_trained_on(place: Path) -> None:
     assert held and not held & {each for (each,) in _rows(place, "SELECT sample_id FROM sample")}
     asked = _rows(place, "SELECT benchmark, split, count(DISTINCT question_id) FROM prediction GROUP BY ALL")
     assert asked == [(NAME, SPLIT, min(len(held), 8))]
+    gold = "SELECT DISTINCT len(answers) FROM question SEMI JOIN prediction USING (question_id)"
+    assert _rows(place, gold) == [(1,)]  # the page tells the right answer: no other question has the same id
     both = """
         WITH about AS (SELECT sample_id, gold_item_id FROM draft JOIN question USING (question_id))
         SELECT count(*) FROM about
