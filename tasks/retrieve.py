@@ -142,7 +142,8 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
             stage_logger().warning("%d of %d questions got no item%s", without, len(found), why)
 
     inputs = embedder_references(run) | {"index": index, "questions": questions}
-    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="2")
+    expected = questions.num_rows
+    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="2", expects=expected)
 
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
