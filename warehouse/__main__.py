@@ -15,7 +15,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from warehouse.cards import render_card, sources_of_run
-from warehouse.comparison import RECORD, compare_folders, compare_stores
+from warehouse.comparison import RECORD, STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
 from warehouse.content import UNSTABLE_COLUMNS
 from warehouse.filtering import FILTERS, Funnel, filter_parameters, funnel
@@ -233,7 +233,7 @@ def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 def _diff_of_stores(left: Path, right: Path) -> int:
     """Say of each artefact of the second store whether it is the same in the first; 1 where one is not."""
-    rebuilt = list(compare_stores(left, right))
+    rebuilt = [each for each in compare_stores(left, right) if each.stage not in STAGES_OF_A_RUN]
     for each in rebuilt:
         rows_differing = sum(len(table.differences) for table in each.tables)
         verdict = "the same" if each.same else f"{rows_differing} rows and {len(each.files)} other files differ"

@@ -19,7 +19,7 @@ from warehouse.schemas import row_tables, schema_of
 from warehouse.sql import literal
 
 RECORD = "record.json"
-# What tells of its own run, and so is never the same twice: a report, and a card with its seconds.
+# What tells of its own run is never the same twice: a report, which is named by it, and a card with its seconds.
 STAGES_OF_A_RUN = frozenset({"report"})
 FILES_OF_A_RUN = frozenset({RECORD, "README.md"})
 ROWS_OF = b"comem.rows_of"
@@ -125,13 +125,11 @@ def compare_folders(left: Path, right: Path, *, ignore: Collection[str] = UNSTAB
 def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
     """Compare every complete artefact of the store `right` with its namesake in `left`, stage by stage.
 
-    What tells of its own run is left out.
+    Files that tell of their own run are left out.
     """
     for record in sorted(right.glob(f"*/*/{RECORD}")):
         folder = record.parent
         stage, fingerprint = folder.parts[-2:]
-        if stage in STAGES_OF_A_RUN:
-            continue
         known = left / stage / fingerprint
         if not (known / RECORD).is_file():
             yield Rebuilt(stage, fingerprint, known=False)
@@ -144,9 +142,8 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
 def _other_files(left: Path, right: Path) -> list[str]:
     """Name the files that differ or are on one side alone, but shards of a table and what tells of its own run."""
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
-    others = [
-        name for name in sorted(names - FILES_OF_A_RUN) if not any(_is_of_table(side / name) for side in (left, right))
-    ]
+    shared = sorted(names - FILES_OF_A_RUN)
+    others = [name for name in shared if not any(_is_of_table(side / name) for side in (left, right))]
     return [name for name in others if not _alike(left / name, right / name)]
 
 

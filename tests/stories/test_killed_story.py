@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import get_current_settings
 
-from warehouse.comparison import compare_stores
+from warehouse.comparison import STAGES_OF_A_RUN, compare_stores
 
 NUM_KILLS = 10
 STORY = """
@@ -63,6 +63,7 @@ def test_ten_kills_at_random_change_no_row(tmp_path: Path, own_folder: Path, pre
         process.wait()
     assert _start(broken, own_folder).wait() == 0, (broken / "log.txt").read_text()[-2000:]
 
-    compared = list(compare_stores(unbroken / ".comem" / "store", broken / ".comem" / "store"))
+    stores = (root / ".comem" / "store" for root in (unbroken, broken))
+    compared = [each for each in compare_stores(*stores) if each.stage not in STAGES_OF_A_RUN]
     assert len(compared) >= 15
     assert [(each.stage, each.fingerprint) for each in compared if not each.same] == []
