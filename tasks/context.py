@@ -24,6 +24,8 @@ class Context:
     """Folder of artefacts."""
     warehouse: Path
     """The DuckDB file."""
+    benchmarks: Path
+    """Folder of the benchmarks' files as released, a folder a benchmark."""
     ray_address: str | None = None
     """A cluster to join; None starts a local Ray for the run."""
     num_actors: int = 1
@@ -58,6 +60,7 @@ class Context:
         environ = os.environ if environ is None else environ
         root = Path(environ.get("COMEM_ROOT") or Path.cwd()).absolute() / ".comem"
         settings: dict[str, object] = {"root": root, "store": root / "store", "warehouse": root / "warehouse.duckdb"}
+        settings["benchmarks"] = root / "benchmarks"
         settings["ray_address"] = environ.get("RAY_ADDRESS") or None
         settings["num_actors"] = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
         for each in fields(cls):
@@ -129,7 +132,14 @@ class RunRef:
 
 
 def _read(name: str, text: str) -> object:
-    kind = {"store": Path, "warehouse": Path, "device": str, "served_url": str, "served_key": str}.get(name)
+    kind = {
+        "store": Path,
+        "warehouse": Path,
+        "benchmarks": Path,
+        "device": str,
+        "served_url": str,
+        "served_key": str,
+    }.get(name)
     if kind is Path:
         return Path(text).absolute()
     if kind is str:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial as bind
 from itertools import islice
@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
+from comem_core.evaluation.benchmarks import Missing
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
+from tasks.benchmarks import benchmark_folder
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
@@ -83,18 +85,47 @@ def collect_benchmark(run: Run) -> Reference:
     """Take the benchmark's questions."""
     recipe = run.recipe.evaluation
     benchmark = benchmark_named(recipe.benchmark)
+    folder = benchmark_folder(benchmark, run.context)
     part = Collecting(
         benchmark=benchmark.name,
-        revision=benchmark.revision(),
+        revision=benchmark.revision(recipe.part, folder),
         part=recipe.part,
         num_questions=recipe.num_questions,
     )
 
     def make(artefact: Partial) -> None:
-        questions = islice(benchmark.load(recipe.part), recipe.num_questions)
+        missing: list[Missing] = []
+        questions = islice(_askable(benchmark.read(recipe.part, folder), missing), recipe.num_questions)
         artefact.write_shard("part-00000", question_table(questions))
+        if missing:
+            _list_missing(artefact, benchmark.name, missing)
 
     return run_stage(run, "benchmark", part, {}, make, table="question", version="1")
+
+
+def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
+    """Yield the questions, and put what is missing into the list."""
+    for each in read:
+        if isinstance(each, Question):
+            yield each
+        else:
+            missing.append(each)
+
+
+def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
+    """List the questions that cannot be asked; they are counted in every score's coverage.
+
+    Raises ValueError, with the first reasons, where no question is left.
+    """
+    counts = Counter(each.reason for each in missing)
+    if not pq.read_metadata(artefact.folder / "part-00000.parquet").num_rows:
+        shown = "; ".join(f"{each.question_id}: {each.detail}" for each in missing[:3])
+        raise ValueError(f"no question of {benchmark} can be asked ({dict(counts)}). {shown}")
+    artefact.write_shard(
+        "missing", check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
+    )
+    artefact.measure("missing_questions", counts)
+    stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))
 
 
 @stage_task(name="pose-questions")
@@ -188,7 +219,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         seeds=seeds.content(),
         num_seeds=seeds.shares,
         benchmark=benchmark.name,
-        revision=benchmark.revision(),
+        revision=benchmark.revision(run.recipe.evaluation.part, benchmark_folder(benchmark, run.context)),
         generator=recipe.generator,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,

@@ -19,8 +19,8 @@ PICTURE: Mapping[str, pa.DataType] = {"image": pa.binary()}
 ITEM_SCHEMA = schema_of("knowledge_item", extra=PICTURE)
 HASHES = ("image_hash", "image_chroma")
 QUESTION_COLUMNS = (
-    "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "benchmark", "split",
-    "attribute", "entity_id", "gold_item_id", "origin",
+    "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "right_option",
+    "benchmark", "split", "attribute", "entity_id", "gold_item_id", "origin",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def found_item_table(found: Sequence[FoundItem]) -> pa.Table:
 def question_table(questions: Iterable[Question]) -> pa.Table:
     rows = [
         blank_row("question")
-        | {"image_id": question.image_id, "answers": list(question.answers)}
+        | {"image_id": question.image_id, "answers": list(question.answers), "options": list(question.options)}
         | dict(zip(HASHES, _hashes(question.image) or (None, None), strict=True))
         | {name: getattr(question, name) for name in QUESTION_COLUMNS}
         for question in questions
@@ -54,7 +54,11 @@ def read_items(reference: Reference) -> StoredItems:
 def read_questions(reference: Reference) -> list[Question]:
     """Read the questions of an artefact in the order in which they were written."""
     return [
-        Question(answers=tuple(row["answers"]), **{name: row[name] for name in QUESTION_COLUMNS})
+        Question(
+            answers=tuple(row["answers"]),
+            options=tuple(row["options"] or ()),
+            **{name: row[name] for name in QUESTION_COLUMNS},
+        )
         for row in read_rows(reference, "question")
     ]
 

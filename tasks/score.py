@@ -13,7 +13,8 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import ItemChooser, Shown, condition_named
 from comem_core.evaluation.runner import Asking, predict
-from comem_core.evaluation.scores import score_rows
+from comem_core.evaluation.scores import Scoring as HowScored
+from comem_core.evaluation.scores import mark_rows, score_rows
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes.recipe import EvaluationRecipe
@@ -125,7 +126,13 @@ def _examiner(run: Run, exam: Exam) -> Work:
                     memory=_memory(unit, encoder, bank, k=recipe.k),
                 )
             )
-        rows = predict(encoder, askings, prompt_set(recipe.prompts), max_new_tokens=recipe.max_new_tokens)
+        rows = predict(
+            encoder,
+            askings,
+            prompt_set(recipe.prompts),
+            benchmark=benchmark_named(recipe.benchmark),
+            max_new_tokens=recipe.max_new_tokens,
+        )
         return check_rows("prediction", rows)
 
     return work
@@ -142,12 +149,19 @@ def _memory(unit: _Unit, encoder: MemoryEncoder, bank: Bank, *, k: int) -> torch
 def score_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
     """Aggregate predictions into scores with 95 % intervals, and show them in the Prefect UI."""
     recipe = run.recipe.evaluation
-    cluster_by = benchmark_named(recipe.benchmark).cluster_by
+    benchmark = benchmark_named(recipe.benchmark)
 
     def make(artefact: Partial) -> None:
         answered = list(read_rows(predictions))
         asked = [{name: value for name, value in row.items() if name != "image"} for row in read_rows(questions)]
-        rows = score_rows(answered, asked, by=("language", "attribute"), cluster_by=cluster_by)
+        how = HowScored(
+            metrics=benchmark.metrics(None),
+            total=benchmark.total,
+            cluster_by=benchmark.cluster_by,
+            by=benchmark.slices,
+        )
+        marks = mark_rows(answered, asked, how.metrics)
+        rows = score_rows(answered, asked, marks, how)
         artefact.write_shard("part-00000", check_rows("score", [_as_shares(row) for row in rows]))
 
     part = Scoring(benchmark=recipe.benchmark, conditions=recipe.conditions)

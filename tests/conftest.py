@@ -43,6 +43,7 @@ def make_context() -> Callable[..., Context]:
             root=root,
             store=root / "store",
             warehouse=root / "warehouse.duckdb",
+            benchmarks=root / "benchmarks",
             num_actors=2,
             min_free_disk_mb=10,
             min_free_memory_mb=10,

@@ -1,30 +1,21 @@
-"""Which official metric scores the questions of which benchmark, its training questions included."""
+"""Which official metric scores the seed questions of which benchmark."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from comem_core.evaluation.metrics import GoldAnswers, Scored, score_answer
-from comem_core.evaluation.vqa_accuracy import score_encyclopedic, score_vqa
+from comem_core.evaluation.metrics import Metric
+from comem_core.evaluation.metrics.encyclopedic import ENCYCLOPEDIC
+from comem_core.evaluation.metrics.infoseek import INFOSEEK as INFOSEEK_METRIC
+from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 
 INFOSEEK, ENCYCLOPEDIC_VQA, OKVQA = "infoseek", "encyclopedic-vqa", "okvqa"
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric by the name that verdicts tell, and how it scores an answer."""
-
-    name: str
-    score: Callable[[str, GoldAnswers], Scored]
-
-
-_INFOSEEK = Metric("infoseek", score_answer)
 # A question that names no benchmark has gold answers of InfoSeek's kind.
 METRICS: Mapping[str | None, Metric] = {
-    None: _INFOSEEK,
-    INFOSEEK: _INFOSEEK,
-    "countries-vqa": _INFOSEEK,
-    ENCYCLOPEDIC_VQA: Metric("encyclopedic_exact_match", score_encyclopedic),
-    OKVQA: Metric("vqa_accuracy", score_vqa),
+    None: INFOSEEK_METRIC,
+    INFOSEEK: INFOSEEK_METRIC,
+    "countries-vqa": INFOSEEK_METRIC,
+    ENCYCLOPEDIC_VQA: ENCYCLOPEDIC,
+    OKVQA: VQA_ACCURACY,
 }
 
 

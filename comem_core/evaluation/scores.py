@@ -1,80 +1,102 @@
-"""From predictions to the rows of the score table: values, intervals and counts, in percent.
+"""From predictions to marks, and from marks to the rows of the score table: values, intervals and counts, in percent.
 
 Reads rows (mappings) with the columns of `prediction` and `question`; knows nothing of where the rows are kept.
-A row's `split` is a split of the benchmark, or `all` for the harmonic mean over its splits. A slice on request is
-written behind it: `unseen_entity/language=fr`, `all/attribute=capital`.
+A row's `split` is a split of the benchmark, a group of splits, or `all` for the whole. A slice is written behind it:
+`unseen_entity/language=fr`, `all/attribute=capital`, `all/clean=yes`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from comem_core.evaluation.metrics import final_score, is_unparsable, split_score
-from comem_core.evaluation.statistics import Resampling, holm, paired_difference, score_interval
+from comem_core.evaluation.metrics import Gold, Metric
+from comem_core.evaluation.metrics.totals import Total
+from comem_core.evaluation.statistics import Resampling, score_interval
 
 Row = Mapping[str, Any]
+Unanswered = Literal["left_out", "wrong"]
 
 ALL = "all"
-METRIC = "infoseek"
-"""Mean of the official metric for a split, harmonic mean over splits for `all`; percent, rounded to 2 decimals."""
-COUNTED = ("truncated", "unparsable")
-"""Shares of answers (percent) that were cut off at the token limit, or held nothing to score; no interval."""
+COUNTED = ("coverage", "truncated", "unparsable")
+"""Shares in percent, without interval: of the questions that were answered, of answers that were cut off at the token
+limit, and of those that held nothing to score by the first metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How the predictions of one benchmark are scored. The first metric is the official one.
+
+    `unanswered` says what becomes of questions without a prediction: they are left out, or scored as wrong.
+    """
+
+    metrics: tuple[Metric, ...]
+    total: Total
+    cluster_by: str = "image_id"
+    by: tuple[str, ...] = ()
+    unanswered: Unanswered = "left_out"
+    resampling: Resampling | None = None
+
+
+def gold_of(question: Row) -> Gold:
+    """The gold answers in a row of the question table."""
+    return Gold(
+        question_type=question["question_type"],
+        answers=tuple(question["answers"] or ()),
+        answer_low=question["answer_low"],
+        answer_high=question["answer_high"],
+        options=tuple(question["options"] or ()),
+        right_option=question["right_option"],
+        entity_id=question["entity_id"],
+    )
+
+
+def mark_rows(predictions: Iterable[Row], questions: Iterable[Row], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Return a row a prediction and metric: `prediction_id, metric, value` (0.0 to 1.0), `unparsable`.
+
+    Raises ValueError for a prediction of an unknown question.
+    """
+    gold = {question["question_id"]: gold_of(question) for question in questions}
+    rows = []
+    for prediction in predictions:
+        if prediction["question_id"] not in gold:
+            raise ValueError(
+                f"a prediction answers {prediction['question_id']!r}, which is not among {len(gold)} questions"
+            )
+        for metric in metrics:
+            text = prediction["answer_raw"] if metric.reads == "raw" else prediction["answer"]
+            scored = metric.score(text or "", gold[prediction["question_id"]])
+            mark = {"prediction_id": prediction["prediction_id"], "metric": metric.name}
+            rows.append(mark | {"value": scored.correct, "unparsable": scored.unparsable})
+    return rows
 
 
 def score_rows(
-    predictions: Iterable[Row],
-    questions: Iterable[Row],
-    *,
-    by: Sequence[str] = (),
-    cluster_by: str = "image_id",
-    resampling: Resampling | None = None,
+    predictions: Iterable[Row], questions: Iterable[Row], marks: Iterable[Row], scoring: Scoring
 ) -> list[dict[str, Any]]:
-    """Return the score rows of every benchmark, condition and k, sorted; `by` adds slices (`language`, `attribute`).
+    """Return the score rows of every condition and k of one benchmark, sorted.
 
-    Predictions need `benchmark, question_id, condition, k, answer, correct, prompt_tokens, truncated` (their split is
-    the question's); questions need `question_id, split, question_type`, the `cluster_by` column and those of `by`.
-    `all` is there only with two splits or more. Raises ValueError for a prediction of an unknown question, two
-    predictions of one question, or none at all.
+    Predictions need `prediction_id, benchmark, question_id, condition, k, prompt_tokens, truncated`; questions need
+    `question_id, split`, the columns by which is clustered and sliced; marks are those of `mark_rows`. Parts are the
+    splits, the groups of splits, and `all` where there is more than one split. A value of `by` that is None makes no
+    slice. Raises ValueError for two predictions of one question under one condition, or none at all.
     """
-    groups = _grouped(predictions, questions)
+    asked = list(questions)
+    marks_of = marks_by_prediction(marks)
     rows = []
-    for (benchmark, condition, k), answered in sorted(groups.items()):
+    for (benchmark, condition, k), answered in sorted(grouped(predictions, asked).items()):
         named = {"benchmark": benchmark, "condition": condition, "k": k}
-        for split, part in _parts(answered, by).items():
-            rows += [named | row for row in _rows_of(split, part, cluster_by=cluster_by, resampling=resampling)]
+        for split, part in parts_of(asked, scoring.total, scoring.by).items():
+            in_part = [answered[question["question_id"]] for question in part if question["question_id"] in answered]
+            if in_part and not _is_whole_of_one_split(split, in_part, scoring):
+                rows += [named | row for row in _rows_of(split, part, in_part, marks_of, scoring)]
     return rows
 
 
-def compare_conditions(
-    predictions: Iterable[Row],
-    questions: Iterable[Row],
-    pairs: Sequence[tuple[str, str]],
-    *,
-    cluster_by: str = "image_id",
-    resampling: Resampling | None = None,
-) -> list[dict[str, Any]]:
-    """Compare pairs of conditions on the questions that both answered, by split and over all.
+def grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple[str, str, int], dict[str, Row]]:
+    """Join predictions to their questions: (benchmark, condition, k) -> question_id -> joined row.
 
-    A row has `benchmark, first, second, split, difference, low, high` (percentage points, first minus second),
-    `p_value, p_adjusted` (Holm over the pairs of one benchmark and split), `word` (is the first better, worse or tied)
-    and `n`. Raises ValueError when a condition has several k (give one), is missing, or shares no question.
+    Raises ValueError for a prediction of an unknown question, two of one question, or none at all.
     """
-    groups = _grouped(predictions, questions)
-    benchmarks = sorted({benchmark for benchmark, _, _ in groups})
-    rows = []
-    for benchmark in benchmarks:
-        by_condition = _one_k_each(groups, benchmark)
-        families: dict[str, list[dict[str, Any]]] = {}
-        for first, second in pairs:
-            compared = _compare(by_condition, first, second, cluster_by=cluster_by, resampling=resampling)
-            for row in compared:
-                families.setdefault(row["split"], []).append({"benchmark": benchmark} | row)
-        rows += [row for family in families.values() for row in _with_words(family)]
-    return rows
-
-
-def _grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple[str, str, int], dict[str, Row]]:
-    """Join predictions to their questions: (benchmark, condition, k) -> question_id -> joined row."""
     question_of = {question["question_id"]: question for question in questions}
     groups: dict[tuple[str, str, int], dict[str, Row]] = {}
     for prediction in predictions:
@@ -91,122 +113,90 @@ def _grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple
     return groups
 
 
-def _parts(answered: Mapping[str, Row], by: Sequence[str]) -> dict[str, list[Row]]:
-    """Cut the answers into splits, all of them, and the same for every value of each column in `by`."""
-    rows = [answered[question_id] for question_id in sorted(answered)]
-    parts = _by_split(rows, suffix="")
+def marks_by_prediction(marks: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    """Index marks: prediction_id -> metric -> row."""
+    indexed: dict[str, dict[str, Row]] = {}
+    for mark in marks:
+        indexed.setdefault(mark["prediction_id"], {})[mark["metric"]] = mark
+    return indexed
+
+
+def parts_of(questions: Sequence[Row], total: Total, by: Sequence[str]) -> dict[str, list[Row]]:
+    """Cut questions into splits, groups of splits and all of them, and the same for every value of each column."""
+    rows = sorted(questions, key=lambda row: row["question_id"])
+    parts = _by_split(rows, total, suffix="")
     for column in by:
-        values = sorted({row[column] for row in rows if row[column] is not None})
-        for value in values:
-            parts |= _by_split([row for row in rows if row[column] == value], suffix=f"/{column}={value}")
+        by_value: dict[str, list[Row]] = {}
+        for row in rows:
+            if row[column] is not None:
+                by_value.setdefault(row[column], []).append(row)
+        for value in sorted(by_value):
+            parts |= _by_split(by_value[value], total, suffix=f"/{column}={value}")
     return parts
 
 
-def _by_split(rows: Sequence[Row], *, suffix: str) -> dict[str, list[Row]]:
-    splits = sorted({row["split"] for row in rows})
-    parts = {split + suffix: [row for row in rows if row["split"] == split] for split in splits}
-    return parts | ({ALL + suffix: list(rows)} if len(splits) > 1 else {})
+def _by_split(rows: Sequence[Row], total: Total, *, suffix: str) -> dict[str, list[Row]]:
+    splits = sorted({row["split"] or ALL for row in rows})
+    names: dict[str, Callable[[str], bool]] = {split: split.__eq__ for split in splits}
+    names |= {group: total.groups[group].__contains__ for group in total.groups}
+    parts = {name + suffix: [row for row in rows if is_in(row["split"] or ALL)] for name, is_in in names.items()}
+    whole = {ALL + suffix: list(rows)} if len(splits) > 1 else {}
+    return {name: part for name, part in parts.items() if part} | whole
+
+
+def _is_whole_of_one_split(part: str, answered: Sequence[Row], scoring: Scoring) -> bool:
+    """Say whether a part calls itself all, but only one split was answered: that would be no total."""
+    if part.split("/")[0] != ALL or scoring.unanswered == "wrong":
+        return False
+    return len({row["split"] for row in answered}) == 1
 
 
 def _rows_of(
-    split: str, part: Sequence[Row], *, cluster_by: str, resampling: Resampling | None
+    split: str,
+    part: Sequence[Row],
+    answered: Sequence[Row],
+    marks_of: Mapping[str, Mapping[str, Row]],
+    scoring: Scoring,
 ) -> list[dict[str, Any]]:
-    correct, splits = [row["correct"] for row in part], [row["split"] for row in part]
-    clusters = [_cluster(row, cluster_by) for row in part]
-    interval = score_interval(correct, clusters, splits=splits, resampling=resampling)
-    by_split = {name: [row["correct"] for row in part if row["split"] == name] for name in sorted(set(splits))}
+    counted = part if scoring.unanswered == "wrong" else answered
+    answer_of = {row["question_id"]: row["prediction_id"] for row in answered}
+    splits = [row["split"] or ALL for row in counted]
+    clusters = [cluster_of(row, scoring.cluster_by) for row in counted]
     shared = {
         "split": split,
-        "n": len(part),
-        "prompt_tokens_mean": sum(row["prompt_tokens"] for row in part) / len(part),
+        "n": len(counted),
+        "prompt_tokens_mean": sum(row["prompt_tokens"] for row in answered) / len(answered),
     }
-    value = final_score(by_split) if len(by_split) > 1 else split_score(correct)
-    rows = [shared | {"metric": METRIC, "value": value, "low": _percent(interval.low), "high": _percent(interval.high)}]
-    counts = Counter(
-        truncated=sum(bool(row["truncated"]) for row in part),
-        unparsable=sum(is_unparsable(row["answer"] or "", row["question_type"]) for row in part),
-    )
-    for metric in COUNTED:
-        rows.append(shared | {"metric": metric, "value": counts[metric] / len(part) * 100, "low": None, "high": None})
-    return rows
-
-
-def _one_k_each(groups: Mapping[tuple[str, str, int], dict[str, Row]], benchmark: str) -> dict[str, dict[str, Row]]:
-    by_condition: dict[str, dict[str, Row]] = {}
-    for (name, condition, k), answered in sorted(groups.items()):
-        if name != benchmark:
-            continue
-        if condition in by_condition:
-            raise ValueError(f"condition {condition!r} was run with several k, {k} among them; compare one k at a time")
-        by_condition[condition] = answered
-    return by_condition
-
-
-def _compare(
-    by_condition: Mapping[str, dict[str, Row]],
-    first: str,
-    second: str,
-    *,
-    cluster_by: str,
-    resampling: Resampling | None,
-) -> list[dict[str, Any]]:
-    for condition in (first, second):
-        if condition not in by_condition:
-            raise ValueError(f"no prediction under condition {condition!r}; there are {', '.join(by_condition)}")
-    common = {key: row for key, row in by_condition[first].items() if key in by_condition[second]}
-    if not common:
-        raise ValueError(f"conditions {first!r} and {second!r} answered no question in common")
-    return [
-        _difference_row(split, part, by_condition[second], cluster_by=cluster_by, resampling=resampling)
-        | {"first": first, "second": second}
-        for split, part in _parts(common, ()).items()
+    rows = []
+    for metric in scoring.metrics:
+        values = [
+            marks_of[answer_of[row["question_id"]]][metric.name]["value"] if row["question_id"] in answer_of else 0.0
+            for row in counted
+        ]
+        by_split: dict[str, list[float]] = {}
+        for name, value in zip(splits, values, strict=True):
+            by_split.setdefault(name, []).append(value)
+        interval = score_interval(values, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
+        bounds = {"low": percent(interval.low), "high": percent(interval.high)}
+        rows.append(shared | {"metric": metric.name, "value": scoring.total.percent(by_split, metric)} | bounds)
+    first = scoring.metrics[0].name
+    counts = {
+        "coverage": len(answered) / len(part),
+        "truncated": sum(bool(row["truncated"]) for row in answered) / len(answered),
+        "unparsable": sum(marks_of[row["prediction_id"]][first]["unparsable"] for row in answered) / len(answered),
+    }
+    return rows + [
+        shared | {"metric": name, "value": counts[name] * 100, "low": None, "high": None} for name in COUNTED
     ]
 
 
-def _difference_row(
-    split: str,
-    part: Sequence[Row],
-    other: Mapping[str, Row],
-    *,
-    cluster_by: str,
-    resampling: Resampling | None,
-) -> dict[str, Any]:
-    difference = paired_difference(
-        [row["correct"] for row in part],
-        [other[row["question_id"]]["correct"] for row in part],
-        [_cluster(row, cluster_by) for row in part],
-        splits=[row["split"] for row in part],
-        resampling=resampling,
-    )
-    return {"split": split, "difference": difference}
-
-
-def _with_words(family: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    adjusted = holm([row["difference"].p_value for row in family])
-    rows = []
-    for row, p_adjusted in zip(family, adjusted, strict=True):
-        difference = row["difference"]
-        rows.append(
-            row
-            | {
-                "difference": round(difference.value * 100, 2),
-                "low": _percent(difference.low),
-                "high": _percent(difference.high),
-                "p_value": difference.p_value,
-                "p_adjusted": p_adjusted,
-                "word": difference.word(p_adjusted=p_adjusted),
-                "n": difference.n,
-            }
-        )
-    return rows
-
-
-def _cluster(row: Row, cluster_by: str) -> str:
+def cluster_of(row: Row, cluster_by: str) -> str:
     """Return the cluster of a question; one whose cluster is unknown (null) stands alone."""
     if row[cluster_by] is None:
         return f"question {row['question_id']}"
     return str(row[cluster_by])
 
 
-def _percent(fraction: float | None) -> float | None:
-    return None if fraction is None else round(fraction * 100, 2)
+def percent(share: float | None) -> float | None:
+    """A share of 1 in percent, rounded to 2 decimals."""
+    return None if share is None else round(share * 100, 2)

@@ -12,13 +12,14 @@ from typing import Literal
 
 import numpy as np
 from scipy.stats import beta
+from statsmodels.stats.multitest import multipletests
 
-from comem_core.evaluation.metrics import ZERO_PERCENT
+from comem_core.evaluation.metrics.totals import HARMONIC, Total
 
 Word = Literal["better", "worse", "tied"]
 
-_ZERO_FRACTION = ZERO_PERCENT / 100
-_CHUNK = 500
+# So many resamples are drawn at a time, fewer where there are many clusters: at most so many numbers.
+_CHUNK, _NUMBERS = 500, 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +67,19 @@ def score_interval(
     clusters: Sequence[str],
     *,
     splits: Sequence[str] | None = None,
+    total: Total = HARMONIC,
     resampling: Resampling | None = None,
 ) -> Interval:
-    """Return the mean of `correct`, or with several splits the harmonic mean of the split means, with its interval.
+    """Return the mean of `correct`, or with several splits what `total` makes of the split means, with its interval.
 
     Percentile bootstrap over clusters, drawn separately among those that occur in the same splits. Where every answer
     of a split is right (or every one wrong) resampling cannot vary it: there the exact binomial bound on its number of
     clusters takes the place, so that 0 of 20 never reads as "certainly zero".
     """
     resampling = resampling or Resampling()
-    table = _Clusters(clusters, splits, num_values=len(correct))
+    table = _Clusters(clusters, splits, total, num_values=len(correct))
     sums_CS = table.sums(correct)
-    value = float(_combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
+    value = float(table.combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
     low, high = None, None
     if table.can_be_resampled:
         means_RS = np.concatenate([w_RC @ sums_CS / (w_RC @ table.counts_CS) for w_RC in table.draws(resampling)])
@@ -91,46 +93,43 @@ def paired_difference(
     clusters: Sequence[str],
     *,
     splits: Sequence[str] | None = None,
+    total: Total = HARMONIC,
     resampling: Resampling | None = None,
 ) -> Difference:
     """Compare two conditions on the same questions: row i of `first` and of `second` answer the same question.
 
-    The interval is the cluster bootstrap of the difference (of means, or of harmonic means over splits). The p-value
-    comes from swapping the two conditions within whole clusters at random, which needs no normal distribution.
+    The interval is the cluster bootstrap of the difference (of means, or of what `total` makes of those of splits). The
+    p-value comes from swapping the two conditions within whole clusters at random, which needs no normal distribution.
     """
     if len(first) != len(second):
         raise ValueError(f"paired answers come in equal numbers; found {len(first)} and {len(second)}")
     resampling = resampling or Resampling()
-    table = _Clusters(clusters, splits, num_values=len(first))
+    table = _Clusters(clusters, splits, total, num_values=len(first))
+    combine = table.combine
     first_CS, second_CS, counts_CS = table.sums(first), table.sums(second), table.counts_CS
-    value = float(_combine(first_CS.sum(0) / counts_CS.sum(0)) - _combine(second_CS.sum(0) / counts_CS.sum(0)))
+    value = float(combine(first_CS.sum(0) / counts_CS.sum(0)) - combine(second_CS.sum(0) / counts_CS.sum(0)))
     low, high = None, None
     if table.can_be_resampled:
         drawn_R = np.concatenate(
             [
-                _combine(w_RC @ first_CS / (w_RC @ counts_CS)) - _combine(w_RC @ second_CS / (w_RC @ counts_CS))
+                combine(w_RC @ first_CS / (w_RC @ counts_CS)) - combine(w_RC @ second_CS / (w_RC @ counts_CS))
                 for w_RC in table.draws(resampling)
             ]
         )
         low, high = _percentiles(drawn_R, resampling.confidence)
-    p_value = _swap_p_value(first_CS, second_CS, counts_CS=counts_CS, resampling=resampling)
+    p_value = _swap_p_value(first_CS, second_CS, table=table, resampling=resampling)
     return Difference(value=value, low=low, high=high, p_value=p_value, n=len(first), num_clusters=len(counts_CS))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
+    return np.asarray(multipletests(p_values, method="holm")[1]).tolist() if len(p_values) else []
 
 
 class _Clusters:
     """Questions counted by cluster and split, and the strata of clusters that occur in the same splits."""
 
-    def __init__(self, clusters: Sequence[str], splits: Sequence[str] | None, *, num_values: int):
+    def __init__(self, clusters: Sequence[str], splits: Sequence[str] | None, total: Total, *, num_values: int):
         splits = ["all"] * num_values if splits is None else splits
         if not num_values == len(clusters) == len(splits):
             raise ValueError(
@@ -140,7 +139,8 @@ class _Clusters:
         if num_values == 0:
             raise ValueError("no answers: a score needs at least one")
         cluster_ids, cluster_N = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-        split_ids, split_N = np.unique(np.asarray(splits, dtype=str), return_inverse=True)
+        split_ids, split_N = np.unique(np.asarray(total.labels(splits), dtype=str), return_inverse=True)
+        self.combine = total.combiner(splits)
         self._shape = (len(cluster_ids), len(split_ids))
         self._cell_N = cluster_N * len(split_ids) + split_N
         self.counts_CS = self.sums(np.ones(num_values))
@@ -162,25 +162,24 @@ class _Clusters:
     def draws(self, resampling: Resampling) -> Iterator[np.ndarray]:
         """Yield how often each cluster is drawn, in chunks of resamples: (R, C)."""
         generator = np.random.default_rng(resampling.seed)
-        for start in range(0, resampling.num_resamples, _CHUNK):
-            num_draws = min(_CHUNK, resampling.num_resamples - start)
+        for num_draws in _chunks(resampling.num_resamples, self._shape[0]):
             weights_RC = np.zeros((num_draws, self._shape[0]))
             for members in self._strata:
                 weights_RC[:, members] = _draw_with_replacement(len(members), num_draws, generator)
             yield weights_RC
 
 
+def _chunks(num_draws: int, num_clusters: int) -> Iterator[int]:
+    """Part a number of resamples into those that are drawn together."""
+    size = max(1, min(_CHUNK, _NUMBERS // num_clusters))
+    for start in range(0, num_draws, size):
+        yield min(size, num_draws - start)
+
+
 def _draw_with_replacement(num_members: int, num_draws: int, generator: np.random.Generator) -> np.ndarray:
     drawn = generator.integers(num_members, size=(num_draws, num_members))
     cells = drawn + np.arange(num_draws)[:, None] * num_members
     return np.bincount(cells.ravel(), minlength=num_draws * num_members).reshape(num_draws, num_members)
-
-
-def _combine(means_S: np.ndarray) -> np.ndarray:
-    """Take the harmonic mean over the last axis; a single split is its own mean."""
-    if means_S.shape[-1] == 1:
-        return means_S[..., 0]
-    return means_S.shape[-1] / (1 / np.where(means_S == 0, _ZERO_FRACTION, means_S)).sum(-1)
 
 
 def _percentiles(drawn_R: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -195,13 +194,13 @@ def _bounds(
     mean_S = sums_CS.sum(0) / table.counts_CS.sum(0)
     constant_S = (mean_S == 0) | (mean_S == 1)
     if not constant_S.any():
-        return _percentiles(_combine(means_RS), resampling.confidence)
+        return _percentiles(table.combine(means_RS), resampling.confidence)
     ends = [_percentiles(means_RS[:, split], resampling.confidence) for split in range(len(mean_S))]
     for split in np.flatnonzero(constant_S):
         num_clusters = int((table.counts_CS[:, split] > 0).sum())
         ends[split] = _exact_binomial(int(mean_S[split]) * num_clusters, num_clusters, resampling.confidence)
     low_S, high_S = np.array(ends).T
-    return float(_combine(low_S)), float(_combine(high_S))
+    return float(table.combine(low_S)), float(table.combine(high_S))
 
 
 def _exact_binomial(num_right: int, num: int, confidence: float) -> tuple[float, float]:
@@ -212,21 +211,18 @@ def _exact_binomial(num_right: int, num: int, confidence: float) -> tuple[float,
     return low, high
 
 
-def _swap_p_value(
-    first_CS: np.ndarray, second_CS: np.ndarray, *, counts_CS: np.ndarray, resampling: Resampling
-) -> float:
+def _swap_p_value(first_CS: np.ndarray, second_CS: np.ndarray, *, table: _Clusters, resampling: Resampling) -> float:
     """Return how often a difference at least as large appears when conditions are swapped within random clusters."""
-    middle_S, half_CS, count_S = (first_CS + second_CS).sum(0) / 2, (first_CS - second_CS) / 2, counts_CS.sum(0)
-    observed = abs(_difference(half_CS.sum(0), middle_S, count_S))
+    middle_S, half_CS = (first_CS + second_CS).sum(0) / 2, (first_CS - second_CS) / 2
+    count_S = table.counts_CS.sum(0)
+
+    def difference(half_S: np.ndarray) -> np.ndarray:
+        return table.combine((middle_S + half_S) / count_S) - table.combine((middle_S - half_S) / count_S)
+
+    observed = abs(difference(half_CS.sum(0)))
     generator = np.random.default_rng(resampling.seed + 1)
     num_as_large = 0
-    for start in range(0, resampling.num_swaps, _CHUNK):
-        shape = (min(_CHUNK, resampling.num_swaps - start), len(half_CS))
-        signs_RC = generator.integers(2, size=shape) * 2.0 - 1.0
-        swapped_R = _difference(signs_RC @ half_CS, middle_S, count_S)
-        num_as_large += int((np.abs(swapped_R) >= observed - 1e-12).sum())
+    for num_swaps in _chunks(resampling.num_swaps, len(half_CS)):
+        signs_RC = generator.integers(2, size=(num_swaps, len(half_CS))) * 2.0 - 1.0
+        num_as_large += int((np.abs(difference(signs_RC @ half_CS)) >= observed - 1e-12).sum())
     return (num_as_large + 1) / (resampling.num_swaps + 1)
-
-
-def _difference(half_S: np.ndarray, middle_S: np.ndarray, count_S: np.ndarray) -> np.ndarray:
-    return _combine((middle_S + half_S) / count_S) - _combine((middle_S - half_S) / count_S)

@@ -53,6 +53,7 @@ class Question:
     """One question about one image, with its gold answers.
 
     `answer_low`/`answer_high` bound a right number and are set for `question_type == "numerical"` only.
+    `options` are those of a multiple choice and `right_option` the place of the right one, counted from 0.
     `origin` is `seed` (from a benchmark's training split) or `asked` (by the VLM itself).
     """
 
@@ -64,6 +65,8 @@ class Question:
     question_type: str = "string"
     answer_low: float | None = None
     answer_high: float | None = None
+    options: tuple[str, ...] = ()
+    right_option: int | None = None
     benchmark: str | None = None
     split: str | None = None
     attribute: str | None = None

@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from comem_core.backbone.interface import Backbone
+from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import ItemChooser, Shown
-from comem_core.evaluation.metrics import matches_any
+from comem_core.evaluation.metrics.infoseek import matches_any
 from comem_core.evaluation.runner import Asking, predict
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question
@@ -35,6 +36,8 @@ GRID = (3, 4)
 DEEPEST = 20
 NUM_FOREIGN = 300
 ItemsOf = Callable[[Question], Sequence[str]]
+
+COUNTRIES = benchmark_named("countries-vqa")
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ class Exam:
                 )
                 for question in asked
             ]
-            for question, row in zip(asked, predict(encoder, askings, prompts, max_new_tokens=16), strict=True):
+            rows = predict(encoder, askings, prompts, benchmark=COUNTRIES, max_new_tokens=16)
+            for question, row in zip(asked, rows, strict=True):
                 right[question.question_id] = matches_any(row["answer"], question.answers)
                 tokens.append(row["prompt_tokens"])
         return Answers(np.array([float(right[q.question_id]) for q in self.questions]), float(np.mean(tokens)))

@@ -6,7 +6,7 @@ Pure functions of texts; no model runs here. The columns of `verdict` are return
 import unicodedata
 from collections.abc import Sequence
 
-from comem_core.evaluation.metrics import Normalisation, normalise_answer, numbers_in
+from comem_core.evaluation.metrics.infoseek import Normalisation, normalise_answer, numbers_in
 from comem_core.evaluation.official import metric_of
 from comem_core.knowledge.items import Question
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comem_core.evaluation.metrics import normalise_answer
+from comem_core.evaluation.metrics.infoseek import normalise_answer
 from comem_core.synthesis.judging import is_grounded
 
 UNPARSABLE = "unparsable"

@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from comem_core.evaluation.metrics import matches_any, normalise_answer
+from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
 
 # Digits with signs between them that group or divide: 1,234.5; 1 234,5; 1'234; ١٬٢٣٤٫٥ (as ASCII by then).
 _NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f\u2009]\d+)*")

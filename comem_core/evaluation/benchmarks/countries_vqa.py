@@ -8,9 +8,11 @@ Splits and metric are InfoSeek's: `unseen_entity` asks about countries that no t
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.metrics import normalise_answer, score_answer
+from comem_core.evaluation.metrics.infoseek import INFOSEEK, normalise_answer
+from comem_core.evaluation.metrics.totals import HARMONIC
 from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
 
@@ -18,7 +20,7 @@ DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
 
 
 @cache
-def revision() -> str:
+def revision(part: str, folder: Path | None) -> str:
     """Name the shipped data by a hash of its files (16 hex digits)."""
     digest = hashlib.sha256()
     for name in DATA_FILES:
@@ -26,7 +28,7 @@ def revision() -> str:
     return digest.hexdigest()[:16]
 
 
-def load(part: str) -> Iterator[Question]:
+def read(part: str, folder: Path | None) -> Iterator[Question]:
     """Yield the questions of a part ("dev" or "test"). Raises ValueError for any other."""
     if part not in world.PARTS:
         raise ValueError(f"{world.BENCHMARK} has no part {part!r}; allowed are {', '.join(world.PARTS)}")
@@ -50,16 +52,16 @@ def held_out() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     return unseen_entity, pairs
 
 
-COUNTRIES_VQA = Benchmark(
+BENCHMARK = Benchmark(
     name=world.BENCHMARK,
     source=world.ITEM_SOURCE,
     licence=world.ITEM_LICENCE,
     parts=world.PARTS,
-    splits=("unseen_question", "unseen_entity"),
-    cluster_by="entity_id",  # up to three drawings show one country, and its one item answers for all of them
+    read=read,
     revision=revision,
-    load=load,
-    score=score_answer,
+    metrics=lambda folder: (INFOSEEK,),
+    total=HARMONIC,
+    cluster_by="entity_id",  # up to three drawings show one country, and its one item answers for all of them
     seeds=seeds,
     held_out=held_out,
 )

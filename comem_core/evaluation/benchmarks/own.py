@@ -5,30 +5,18 @@ without them. So a score says how much of what the VLM reads in the text it stil
 often it is right about the world.
 """
 
-from collections.abc import Iterator
-
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.metrics import score_answer
-from comem_core.knowledge.items import Question
+from comem_core.evaluation.metrics.infoseek import INFOSEEK
 
 NAME, SPLIT = "own", "held_out"
 
-
-def _load(part: str) -> Iterator[Question]:
-    """Yield nothing: a run sets the questions aside itself (`FilterRecipe.held_out_share`)."""
-    yield from ()
-
-
-OWN = Benchmark(
+BENCHMARK = Benchmark(
     name=NAME,
     source="the run's own corpus",
     licence="that of the corpus",
     parts=("test",),
-    splits=(SPLIT,),
+    read=lambda part, folder: iter(()),  # a run sets the questions aside itself (`FilterRecipe.held_out_share`)
+    revision=lambda part, folder: "1",
+    metrics=lambda folder: (INFOSEEK,),
     cluster_by="gold_item_id",  # questions about one item share its text
-    revision=lambda: "1",
-    load=_load,
-    score=score_answer,
-    seeds=lambda: _load("train"),
-    held_out=lambda: (frozenset(), frozenset()),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.benchmarks.registry import BENCHMARKS
+from comem_core.evaluation.benchmarks.registry import all_benchmarks
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds.encyclopedic_vqa import encyclopedic_vqa_rows
 from comem_core.synthesis.seeds.files import BadSeed, SeedFile, SeedRow
@@ -55,7 +55,7 @@ class BenchmarkSeeds:
         return sum(1 for _ in islice(self.benchmark.seeds(), limit))
 
     def content(self, num: int) -> str:
-        return f"{self.benchmark.name}@{self.benchmark.revision()}"
+        return f"{self.benchmark.name}@{self.benchmark.revision('train', None)}"
 
     def questions(self, num: int) -> Iterator[Question]:
         yield from islice(self.benchmark.seeds(), num)
@@ -69,12 +69,13 @@ def source_named(spec: str) -> SeedSource:
 
     Raises ValueError for an unknown name or format, and for a file or folder that is not there.
     """
-    if spec in BENCHMARKS:
-        return BenchmarkSeeds(BENCHMARKS[spec])
+    trained_on = {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
+    if spec in trained_on:
+        return BenchmarkSeeds(trained_on[spec])
     form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
     if form not in FORMATS or not pictures:
         raise ValueError(
-            f"seeds {spec!r}: expected a benchmark ({', '.join(BENCHMARKS)}), or format:annotations:pictures with a "
+            f"seeds {spec!r}: expected a benchmark ({', '.join(trained_on)}), or format:annotations:pictures with a "
             f"format of {', '.join(FORMATS)}"
         )
     num_files, rows = FORMATS[form]

@@ -9,8 +9,8 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from comem_core.evaluation.metrics.encyclopedic import ALTERNATIVES, LIST, LIST_QUESTION, encyclopedic_processed
 from comem_core.evaluation.official import ENCYCLOPEDIC_VQA
-from comem_core.evaluation.vqa_accuracy import ALTERNATIVES, LIST, LIST_QUESTION, encyclopedic_processed
 from comem_core.knowledge.items import Question, content_id
 from comem_core.synthesis.seeds.files import BadSeed, SeedRow
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.metrics import Gold, final_score, score_answer
+from comem_core.evaluation.metrics import Gold
+from comem_core.evaluation.metrics.infoseek import INFOSEEK, score_answer
+from comem_core.evaluation.metrics.totals import HARMONIC
 
 FOLDER = Path(__file__).parents[3] / "../shared/fixtures/infoseek"
 SUFFIXES = ("", "_bulgarian", "_chinese", "_portuguese", "_russian", "_spanish")
@@ -33,7 +35,7 @@ def final_score_of(rows: list[dict], answers: list[str]) -> float:
     for row, answer in zip(rows, answers, strict=True):
         splits.setdefault(row["data_split"], []).append(score_answer(answer, gold_of(row)).correct)
     assert sorted(splits) == ["val_unseen_entity", "val_unseen_question"]
-    return final_score(splits)
+    return HARMONIC.percent(splits, INFOSEEK)
 
 
 def gold_answer(row: dict) -> str:

@@ -13,6 +13,8 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.synthesis.prompts import prompt_hash, prompt_set
 
 PROMPTS = prompt_set("short")
+BENCHMARK = benchmark_named("countries-vqa")
+OFFICIAL = BENCHMARK.metrics(None)[0]
 COLUMNS = {
     "prediction_id", "benchmark", "question_id", "split", "condition", "k", "item_ids", "answer_raw", "answer",
     "correct", "prompt_hash", "prompt_tokens", "memory_vectors", "answer_tokens", "truncated", "seconds",
@@ -49,7 +51,7 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
     encoder: MemoryEncoder, askings: dict[str, Asking]
 ):
-    rows = predict(encoder, list(askings.values()), PROMPTS, max_new_tokens=5)
+    rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=5)
     for row, asking in zip(rows, askings.values(), strict=True):
         question = asking.question
         assert set(row) == COLUMNS
@@ -58,7 +60,7 @@ def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
         assert row["item_ids"] == list(asking.item_ids)
         assert row["memory_vectors"] == len(asking.memory)
         assert row["answer"] == extract_answer(row["answer_raw"])
-        assert row["correct"] == benchmark_named("countries-vqa").score(row["answer"], question).correct
+        assert row["correct"] == OFFICIAL.score(row["answer"], question).correct
         conversation = PROMPTS.conversation(
             question.question, question.image, question.language, items=asking.prompt_items
         )
@@ -69,7 +71,7 @@ def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
 
 
 def test_memory_costs_no_prompt_tokens_and_text_does(encoder: MemoryEncoder, askings: dict[str, Asking]):
-    rows = predict(encoder, list(askings.values()), PROMPTS, max_new_tokens=2)
+    rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=2)
     tokens = {row["condition"]: row["prompt_tokens"] for row in rows}
     vectors = {row["condition"]: row["memory_vectors"] for row in rows}
     assert tokens["none"] == tokens["memory"] == tokens["empty"] < tokens["text"] - 20
@@ -77,18 +79,21 @@ def test_memory_costs_no_prompt_tokens_and_text_does(encoder: MemoryEncoder, ask
 
 
 def test_every_condition_is_seen_by_the_reader(encoder: MemoryEncoder, askings: dict[str, Asking]):
-    rows = predict(encoder, list(askings.values()), PROMPTS, max_new_tokens=6)
+    rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=6)
     assert len({row["answer_raw"] for row in rows}) == 4
 
 
 def test_a_prediction_does_not_depend_on_its_batch(encoder: MemoryEncoder, askings: dict[str, Asking]):
-    together = timeless(predict(encoder, list(askings.values()), PROMPTS, max_new_tokens=5))
-    alone = [timeless(predict(encoder, [asking], PROMPTS, max_new_tokens=5))[0] for asking in askings.values()]
+    together = timeless(predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=5))
+    alone = [
+        timeless(predict(encoder, [asking], PROMPTS, benchmark=BENCHMARK, max_new_tokens=5))[0]
+        for asking in askings.values()
+    ]
     assert together == alone
 
 
 def test_conditions_without_memory_are_answered_by_the_plain_reader(encoder: MemoryEncoder, askings: dict[str, Asking]):
-    [row] = predict(encoder, [askings["text"]], PROMPTS, max_new_tokens=5)
+    [row] = predict(encoder, [askings["text"]], PROMPTS, benchmark=BENCHMARK, max_new_tokens=5)
     question = askings["text"].question
     conversation = PROMPTS.conversation(
         question.question, question.image, question.language, items=askings["text"].prompt_items
@@ -97,6 +102,5 @@ def test_conditions_without_memory_are_answered_by_the_plain_reader(encoder: Mem
 
 
 def test_a_right_answer_counts_and_a_wrong_one_does_not(questions: tuple[Question, ...]):
-    score = benchmark_named("countries-vqa").score
-    assert score(questions[0].answers[0], questions[0]).correct == 1.0
-    assert score("nothing of the kind", questions[0]).correct == 0.0
+    assert OFFICIAL.score(questions[0].answers[0], questions[0]).correct == 1.0
+    assert OFFICIAL.score("nothing of the kind", questions[0]).correct == 0.0

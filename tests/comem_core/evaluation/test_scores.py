@@ -4,7 +4,10 @@ import random
 
 import pytest
 
-from comem_core.evaluation.scores import compare_conditions, score_rows
+from comem_core.evaluation.metrics import Metric, Scored
+from comem_core.evaluation.metrics.infoseek import INFOSEEK
+from comem_core.evaluation.metrics.totals import HARMONIC, Total
+from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
 
 QUESTIONS = [
     {
@@ -14,6 +17,8 @@ QUESTIONS = [
         "language": "en" if number % 2 else "ar",
         "attribute": "capital",
         "image_id": f"flag {number // 2}",
+        "answers": ["Cairo"],
+        **dict.fromkeys(("answer_low", "answer_high", "options", "right_option", "entity_id")),
     }
     for number in range(12)
 ]
@@ -27,8 +32,9 @@ def prediction(condition: str, number: int, *, k: int = 3) -> dict:
         "split": QUESTIONS[number]["split"],
         "condition": condition,
         "k": k if condition == "memory" else 0,
-        "answer": "" if number == 11 else "Cairo",
-        "correct": float(number in RIGHT[condition]),
+        "prediction_id": f"{condition} {k} {number}",
+        "answer": "Cairo" if number in RIGHT[condition] else "" if number == 11 else "Tunis",
+        "answer_raw": "",
         "prompt_tokens": 10 + number,
         "truncated": number == 10,
     }
@@ -37,13 +43,18 @@ def prediction(condition: str, number: int, *, k: int = 3) -> dict:
 PREDICTIONS = [prediction(condition, number) for condition in RIGHT for number in range(12)]
 
 
+def score(predictions: list[dict] = PREDICTIONS, **how) -> list[dict]:
+    scoring = Scoring(**{"metrics": (INFOSEEK,), "total": HARMONIC} | how)
+    return score_rows(predictions, QUESTIONS, mark_rows(predictions, QUESTIONS, scoring.metrics), scoring)
+
+
 def rows_by_key(rows: list[dict]) -> dict[tuple, dict]:
     return {(row["condition"], row["split"], row["metric"]): row for row in rows}
 
 
 def test_scores_by_condition_and_split_are_those_worked_by_hand():
-    rows = rows_by_key(score_rows(PREDICTIONS, QUESTIONS))
-    assert len(rows) == 2 * 3 * 3
+    rows = rows_by_key(score())
+    assert len(rows) == 2 * 3 * 4
     assert rows["memory", "unseen_entity", "infoseek"]["value"] == 50.0
     assert rows["none", "unseen_question", "infoseek"]["value"] == 12.5
     assert rows["none", "all", "infoseek"]["value"] == 0.0  # harmonic, and one split is zero
@@ -55,11 +66,11 @@ def test_scores_by_condition_and_split_are_those_worked_by_hand():
 
 def test_rows_have_the_columns_of_the_score_table():
     expected = {"benchmark", "condition", "k", "split", "metric", "value", "low", "high", "n", "prompt_tokens_mean"}
-    assert all(set(row) == expected for row in score_rows(PREDICTIONS, QUESTIONS, by=["language"]))
+    assert all(set(row) == expected for row in score(by=("language",)))
 
 
 def test_truncated_and_unparsable_answers_are_counted():
-    rows = rows_by_key(score_rows(PREDICTIONS, QUESTIONS))
+    rows = rows_by_key(score())
     for metric in ("truncated", "unparsable"):
         assert rows["memory", "unseen_question", metric]["value"] == 12.5  # 1 of 8
         assert rows["memory", "unseen_entity", metric]["value"] == 0
@@ -67,7 +78,7 @@ def test_truncated_and_unparsable_answers_are_counted():
 
 
 def test_slices_are_made_on_request():
-    rows = rows_by_key(score_rows(PREDICTIONS, QUESTIONS, by=["language", "attribute"]))
+    rows = rows_by_key(score(by=("language", "attribute")))
     assert rows["none", "unseen_question/language=ar", "infoseek"]["value"] == 25.0  # of 4, 6, 8, 10: only 4
     assert rows["none", "unseen_question/language=en", "infoseek"]["value"] == 0.0
     assert rows["memory", "all/language=en", "infoseek"]["n"] == 6
@@ -75,58 +86,52 @@ def test_slices_are_made_on_request():
 
 
 def test_one_split_alone_has_no_final_score():
-    rows = score_rows(PREDICTIONS[:4], QUESTIONS)
+    rows = score(PREDICTIONS[:4])
     assert {row["split"] for row in rows} == {"unseen_entity"}
 
 
 def test_the_order_of_predictions_changes_no_row():
     shuffled = PREDICTIONS.copy()
     random.Random(5).shuffle(shuffled)
-    assert score_rows(shuffled, QUESTIONS) == score_rows(PREDICTIONS, QUESTIONS)
+    assert score(shuffled) == score()
 
 
 def test_two_k_of_one_condition_are_two_groups():
-    more = [prediction("memory", number, k=5) for number in range(12)]
-    rows = score_rows([*PREDICTIONS, *more], QUESTIONS)
+    rows = score([*PREDICTIONS, *(prediction("memory", number, k=5) for number in range(12))])
     assert {(row["condition"], row["k"]) for row in rows} == {("none", 0), ("memory", 3), ("memory", 5)}
-    with pytest.raises(ValueError, match="several k"):
-        compare_conditions([*PREDICTIONS, *more], QUESTIONS, [("memory", "none")])
 
 
-def test_conditions_are_compared_on_the_same_questions():
-    rows = compare_conditions(PREDICTIONS, QUESTIONS, [("memory", "none"), ("none", "memory")])
-    by_key = {(row["first"], row["split"]): row for row in rows}
-    entity = by_key["memory", "unseen_entity"]
-    assert (entity["difference"], entity["n"]) == (50.0, 4)
-    assert entity["word"] == "tied"  # two flags cannot show a difference
-    assert by_key["none", "unseen_entity"]["difference"] == -50.0
-    assert entity["p_adjusted"] == pytest.approx(min(1, 2 * entity["p_value"]), abs=0.02)
+def test_unanswered_questions_are_left_out_or_wrong_as_named_and_coverage_tells():
+    answered = [each for each in PREDICTIONS if each["question_id"] not in ("q04", "q05")]
+    left_out, wrong = (rows_by_key(score(answered, unanswered=how)) for how in ("left_out", "wrong"))
+    assert left_out["memory", "unseen_question", "infoseek"]["value"] == 33.33  # 2 of 6
+    assert wrong["memory", "unseen_question", "infoseek"]["value"] == 25.0  # 2 of 8
+    assert (left_out["memory", "all", "infoseek"]["n"], wrong["memory", "all", "infoseek"]["n"]) == (10, 12)
+    assert left_out["memory", "unseen_question", "coverage"]["value"] == 75.0
+    assert wrong["memory", "unseen_entity", "coverage"]["value"] == 100.0
 
 
-def test_a_clear_difference_is_called_better():
-    questions = [QUESTIONS[0] | {"question_id": f"q{number:02}", "image_id": str(number)} for number in range(40)]
-    predictions = [
-        PREDICTIONS[0] | {"question_id": f"q{number:02}", "condition": condition, "correct": right}
-        for condition, right in (("memory", 1.0), ("none", 0.0))
-        for number in range(40)
-    ]
-    rows = compare_conditions(predictions, questions, [("memory", "none"), ("none", "none")])
-    assert [row["word"] for row in rows] == ["better", "tied"]
+def test_every_metric_has_rows_of_its_own():
+    always = Metric(name="always", score=lambda answer, gold: Scored(1.0, unparsable=False))
+    rows = rows_by_key(score(metrics=(INFOSEEK, always)))
+    assert rows["none", "all", "always"]["value"] == 100.0
+    assert rows["none", "unseen_question", "infoseek"]["value"] == 12.5
 
 
-def test_only_common_questions_are_compared():
-    rows = compare_conditions(PREDICTIONS[:4] + PREDICTIONS[14:], QUESTIONS, [("memory", "none")])
-    assert [(row["split"], row["n"]) for row in rows] == [("unseen_entity", 2)]
+def test_groups_of_splits_have_scores_and_the_whole_is_made_of_them():
+    """Of all 12 memory answers 6 are right, of none's 1: in a total of questions, splits carry weight by size."""
+    by_question = rows_by_key(score(total=Total()))
+    assert by_question["memory", "all", "infoseek"]["value"] == 50.0
+    assert by_question["none", "all", "infoseek"]["value"] == 8.33  # 1 of 12
+    mean = rows_by_key(score(total=Total(across="mean", groups={"entity": ("unseen_entity",)})))
+    assert mean["none", "all", "infoseek"]["value"] == 6.25  # (0 + 12.5) / 2
+    assert mean["none", "entity", "infoseek"]["n"] == 4
 
 
 def test_predictions_that_cannot_be_scored_are_named():
     with pytest.raises(ValueError, match="answers 'q99'"):
-        score_rows([PREDICTIONS[0] | {"question_id": "q99"}], QUESTIONS)
+        score([PREDICTIONS[0] | {"question_id": "q99"}])
     with pytest.raises(ValueError, match="two predictions of question 'q00'"):
-        score_rows([PREDICTIONS[0], PREDICTIONS[0]], QUESTIONS)
+        score([PREDICTIONS[0], PREDICTIONS[0]])
     with pytest.raises(ValueError, match="no predictions"):
-        score_rows([], QUESTIONS)
-    with pytest.raises(ValueError, match="condition 'oracle'; there are memory, none"):
-        compare_conditions(PREDICTIONS, QUESTIONS, [("oracle", "none")])
-    with pytest.raises(ValueError, match="no question in common"):
-        compare_conditions(PREDICTIONS[:2] + PREDICTIONS[20:], QUESTIONS, [("memory", "none")])
+        score([])

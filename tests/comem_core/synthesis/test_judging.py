@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.evaluation.metrics import normalise_answer
+from comem_core.evaluation.metrics.infoseek import normalise_answer
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.judging import agrees, is_grounded, judge
 

@@ -1,4 +1,4 @@
-"""InfoSeek's metric, worked by hand from the rules in comem_core/evaluation/metrics.py.
+"""InfoSeek's metric, worked by hand from the rules in comem_core/evaluation/metrics/infoseek.py.
 
 Accepted ranges are those of real rows of infoseek_val.jsonl: the bridge of 237 m (213.3 to 260.7) and the gestation of
 61 to 63 days.
@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.evaluation.metrics import (
-    Gold,
-    final_score,
-    harmonic_mean,
+from comem_core.evaluation.metrics import Gold, percent_of
+from comem_core.evaluation.metrics.infoseek import (
+    INFOSEEK,
     interval_overlap,
     is_unparsable,
     matches_any,
@@ -19,8 +18,8 @@ from comem_core.evaluation.metrics import (
     numbers_in,
     parse_number,
     score_answer,
-    split_score,
 )
+from comem_core.evaluation.metrics.totals import HARMONIC, harmonic_mean
 
 BRIDGE = Gold(question_type="numerical", answer_low=213.3, answer_high=260.7)
 GESTATION = Gold(question_type="numerical", answer_low=61.0, answer_high=63.0)
@@ -202,16 +201,16 @@ def test_an_unknown_normalisation_names_the_allowed_ones():
 
 
 def test_scores_are_rounded_percents_and_their_harmonic_mean():
-    assert split_score([1, 0, 0]) == 33.33
+    assert percent_of([1, 0, 0]) == 33.33
     assert harmonic_mean([20, 30]) == pytest.approx(24)  # 2 / (1/20 + 1/30)
-    assert final_score({"q": [1, 0, 0], "e": [1, 1, 0]}) == 44.44  # of 33.33 and 66.67
-    assert final_score({"q": [0], "e": [1]}) == 0.0  # a zero counts as 1e-12 percent
-    assert final_score({"q": [1], "e": [1]}) == 100.0
+    assert HARMONIC.percent({"q": [1, 0, 0], "e": [1, 1, 0]}, INFOSEEK) == 44.44  # of 33.33 and 66.67
+    assert HARMONIC.percent({"q": [0], "e": [1]}, INFOSEEK) == 0.0  # a zero counts as 1e-12 percent
+    assert HARMONIC.percent({"q": [1], "e": [1]}, INFOSEEK) == 100.0
 
 
 def test_the_final_score_is_that_of_the_rounded_split_scores():
     """Official: split scores are rounded first. 1/8 = 12.5 and 1/1500 = 0.07 (not 0.0667) give 0.14, not 0.13."""
-    assert final_score({"q": [1] + [0] * 7, "e": [1] + [0] * 1499}) == 0.14
+    assert HARMONIC.percent({"q": [1] + [0] * 7, "e": [1] + [0] * 1499}, INFOSEEK) == 0.14
 
 
 @settings(deadline=None)
@@ -219,11 +218,11 @@ def test_the_final_score_is_that_of_the_rounded_split_scores():
 def test_the_order_of_answers_does_not_change_a_score(correct: list[float], random):
     shuffled = correct.copy()
     random.shuffle(shuffled)
-    assert split_score(correct) == split_score(shuffled)
+    assert percent_of(correct) == percent_of(shuffled)
 
 
 def test_a_split_without_answers_has_no_score():
     with pytest.raises(ValueError, match="no score"):
-        split_score([])
-    with pytest.raises(ValueError, match="at least one split"):
-        final_score({})
+        percent_of([])
+    with pytest.raises(ValueError, match="no split has marks"):
+        HARMONIC.percent({}, INFOSEEK)

@@ -3,13 +3,8 @@
 import pytest
 
 from comem_core.evaluation.metrics import Gold
-from comem_core.evaluation.vqa_accuracy import (
-    encyclopedic_processed,
-    score_encyclopedic,
-    score_vqa,
-    vqa_accuracy,
-    vqa_processed,
-)
+from comem_core.evaluation.metrics.encyclopedic import encyclopedic_processed, score_encyclopedic
+from comem_core.evaluation.metrics.vqa import score_vqa, vqa_accuracy, vqa_processed
 
 
 @pytest.mark.parametrize(

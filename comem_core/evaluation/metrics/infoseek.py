@@ -1,4 +1,4 @@
-"""InfoSeek's official metric: is one answer right, what is the score of a split, what is the final score.
+"""InfoSeek's official metric: is one answer right. The final score is the harmonic mean of its splits' (`totals`).
 
 Written from the description of edchengg/infoseek_eval (Chen et al. 2023, arXiv 2302.11713) and equal to it, its quirks
 included, under `normalisation="official"`:
@@ -18,16 +18,14 @@ quirks. Letters and marks of every script stay in both.
 import re
 import string
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 
 Normalisation = Literal["official", "unicode"]
 QuestionType = Literal["string", "numerical", "time"]
 NumberOrRange = float | tuple[float, float]
-
-ZERO_PERCENT = 1e-12
-"""What the official harmonic mean puts in the place of a score of 0 percent."""
 
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
@@ -46,37 +44,6 @@ _SAME_SIGN = str.maketrans(
     }
     | dict.fromkeys(_DIRECTION_MARKS)
 )
-
-
-class GoldAnswers(Protocol):
-    """What scoring needs of a question; `comem_core.knowledge.items.Question` has it."""
-
-    @property
-    def question_type(self) -> str: ...
-    @property
-    def answers(self) -> tuple[str, ...]: ...
-    @property
-    def answer_low(self) -> float | None: ...
-    @property
-    def answer_high(self) -> float | None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gold:
-    """Gold answers on their own. `answer_low` and `answer_high` are set for numerical questions only."""
-
-    question_type: str = "string"
-    answers: tuple[str, ...] = ()
-    answer_low: float | None = None
-    answer_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What the metric says of one answer: `correct` is 1.0 or 0.0; `unparsable` means there was no answer in it."""
-
-    correct: float
-    unparsable: bool
 
 
 def normalise_answer(text: str, *, normalisation: Normalisation = "official") -> str:
@@ -156,25 +123,6 @@ def is_unparsable(answer: str, question_type: str, *, normalisation: Normalisati
     return not normalise_answer(answer, normalisation=normalisation)
 
 
-def split_score(correct: Sequence[float]) -> float:
-    """Return the mean over all questions of a split, in percent, rounded to 2 decimals."""
-    if not len(correct):
-        raise ValueError("a split without any scored answer has no score; leave it out or score its questions first")
-    return round(sum(correct) / len(correct) * 100, 2)
-
-
-def final_score(splits: Mapping[str, Sequence[float]]) -> float:
-    """Return the harmonic mean of the split scores in percent; the split scores are rounded first, as officially."""
-    return round(harmonic_mean([split_score(correct) for correct in splits.values()]), 2)
-
-
-def harmonic_mean(percents: Sequence[float]) -> float:
-    """Return the harmonic mean; a zero counts as `ZERO_PERCENT`, so that one zero makes the mean (almost) zero."""
-    if not len(percents):
-        raise ValueError("the harmonic mean of no scores does not exist; give the score of at least one split")
-    return len(percents) / sum(1 / (percent or ZERO_PERCENT) for percent in percents)
-
-
 def _is_unicode(normalisation: str) -> bool:
     if normalisation not in get_args(Normalisation):
         allowed = ", ".join(get_args(Normalisation))
@@ -215,3 +163,6 @@ def _check_gold(gold: GoldAnswers) -> None:
     elif gold.answer_low is None or gold.answer_high is None or not gold.answer_low <= gold.answer_high:
         found = f"answer_low={gold.answer_low}, answer_high={gold.answer_high}"
         raise ValueError(f"a numerical question needs answer_low <= answer_high; found {found}")
+
+
+INFOSEEK = Metric(name="infoseek", score=score_answer)

@@ -1,25 +1,17 @@
-"""The two official metrics for free-form answers beside InfoSeek's: VQA accuracy (OK-VQA), and Encyclopedic-VQA's.
+"""VQA accuracy, the official metric of OK-VQA: an answer against those of ten people.
 
-Written from the descriptions of GT-Vision-Lab/VQA (Antol et al. 2015) and google-research/encyclopedic_vqa (Mensink et
-al. 2023).
-
-- VQA accuracy compares an answer with ten people's: for each person min(1, matches among the other nine / 3), averaged.
-  Official code leaves texts as they are where all ten people agree to the letter; here they are always processed.
-- Encyclopedic-VQA accepts an exact match after processing, or for a list an overlap (IoU) of at least 0.5. What does
-  not match exactly is officially given to BEM, a model that is not reachable offline: it accepts more, never less.
+Written from the description of GT-Vision-Lab/VQA (Antol et al. 2015): for each person min(1, matches among the other
+nine / 3), averaged. Official code leaves texts as they are where all ten people agree to the letter; here they are
+always processed.
 """
 
 import re
-import string
 from collections.abc import Sequence
 
-from comem_core.evaluation.metrics import GoldAnswers, Scored
-
-ALTERNATIVES, LIST = "|", "&&"
-LIST_QUESTION = "list"
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
+DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _VQA_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD, _COMMA = re.compile(r"\.(?!\d)"), re.compile(r"\d,\d")
 # A word written without one of its apostrophes, or all, becomes one of these again. (Official ones that begin with "I"
@@ -42,9 +34,6 @@ def _spellings(word: str) -> set[str]:
 
 
 _CONTRACTIONS = {spelling: word for word in _CONTRACTED.split() for spelling in _spellings(word)}
-_ENCYCLOPEDIC_SIGNS = set(string.punctuation + "‘’´`_")
-_ENCYCLOPEDIC_WORDS = _DIGITS | {"entailment": "yes", "true": "yes", "contradiction": "no", "false": "no"}
-_PREFIX = re.compile(r"\b(the answer is|a|an|the)\b")
 
 
 def vqa_processed(text: str) -> str:
@@ -55,7 +44,7 @@ def vqa_processed(text: str) -> str:
     for sign in _VQA_PUNCTUATION:
         glued = sparse or f"{sign} " in text or f" {sign}" in text
         processed = processed.replace(sign, "" if glued else " ")
-    words = (_DIGITS.get(word, word) for word in _PERIOD.sub("", processed).lower().split())
+    words = (DIGITS.get(word, word) for word in _PERIOD.sub("", processed).lower().split())
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
@@ -75,35 +64,4 @@ def score_vqa(answer: str, gold: GoldAnswers) -> Scored:
     return Scored(vqa_accuracy(answer, gold.answers), unparsable=not vqa_processed(answer))
 
 
-def encyclopedic_processed(text: str) -> str:
-    """Bring an answer into the form in which Encyclopedic-VQA compares.
-
-    Its table of contractions is left out: it is one to one, so that it changes no comparison.
-    """
-    plain = "".join(sign for sign in " ".join(text.lower().split()) if sign not in _ENCYCLOPEDIC_SIGNS)
-    return " ".join(_ENCYCLOPEDIC_WORDS.get(word, word) for word in _PREFIX.sub(" ", plain).split())
-
-
-def score_encyclopedic(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by exact match with an alternative; for a `list` question alternatives are lists (`a&&b`).
-
-    Raises ValueError for a question without gold answers.
-    """
-    if not gold.answers:
-        raise ValueError("a question of Encyclopedic-VQA has no gold answer, so no answer to it can be scored")
-    if gold.question_type == LIST_QUESTION:
-        right = any(_lists_overlap(answer, each) for each in gold.answers)
-    else:
-        normal = encyclopedic_processed(answer)
-        right = bool(normal) and any(normal == encyclopedic_processed(each) for each in gold.answers)
-    return Scored(float(right), unparsable=not encyclopedic_processed(answer))
-
-
-def _lists_overlap(answer: str, gold: str) -> bool:
-    wanted = _entries(gold.split(LIST))
-    given = _entries(answer.replace(" and ", ",").replace(" & ", ",").split(","))
-    return bool(wanted) and len(wanted & given) / len(wanted | given) >= 0.5
-
-
-def _entries(parts: Sequence[str]) -> set[str]:
-    return {processed for part in parts if (processed := encyclopedic_processed(part))}
+VQA_ACCURACY = Metric(name="vqa_accuracy", score=score_vqa)

@@ -1,0 +1,74 @@
+"""Metrics: one file each. What every metric needs of a question, and what it says of an answer.
+
+A metric scores one answer at a time (`Metric.score`) and turns the marks of a split into percent (`Metric.percent`).
+How splits become one number is the benchmark's `totals.Total`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class GoldAnswers(Protocol):
+    """What scoring needs of a question; `comem_core.knowledge.items.Question` has it."""
+
+    @property
+    def question_type(self) -> str: ...
+    @property
+    def answers(self) -> tuple[str, ...]: ...
+    @property
+    def answer_low(self) -> float | None: ...
+    @property
+    def answer_high(self) -> float | None: ...
+    @property
+    def options(self) -> tuple[str, ...]: ...
+    @property
+    def right_option(self) -> int | None: ...
+    @property
+    def entity_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gold:
+    """Gold answers on their own. `answer_low` and `answer_high` are set for numerical questions only, `options` and
+    `right_option` (counted from 0) for multiple choice, `entity_id` where the answer is an entity of Wikidata."""
+
+    question_type: str = "string"
+    answers: tuple[str, ...] = ()
+    answer_low: float | None = None
+    answer_high: float | None = None
+    options: tuple[str, ...] = ()
+    right_option: int | None = None
+    entity_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a metric says of one answer: `correct` from 0.0 to 1.0; `unparsable` means there was no answer in it."""
+
+    correct: float
+    unparsable: bool
+
+
+def percent_of(marks: Sequence[float]) -> float:
+    """Return the mean of the marks of a split, in percent, rounded to 2 decimals.
+
+    Raises ValueError for no marks: such a split has no score.
+    """
+    if not len(marks):
+        raise ValueError("a split without any scored answer has no score; leave it out or score its questions first")
+    return round(sum(marks) / len(marks) * 100, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric by the name that score rows and verdicts tell.
+
+    `reads` says what it is given: the short `answer` that extraction found, or the `raw` text that the model wrote, for
+    a metric whose own rules find the answer.
+    """
+
+    name: str
+    score: Callable[[str, GoldAnswers], Scored]
+    percent: Callable[[Sequence[float]], float] = percent_of
+    reads: Literal["answer", "raw"] = "answer"
