@@ -26,7 +26,7 @@ def main(root: Path, run_id: str) -> None:
         partial.write_shard("part-00000", pa.table({"sample_id": ["a"]}, schema=schema_of("sample")))
 
     context = Context(
-        root=root, store=root / "store", warehouse=root / "w.duckdb", benchmarks=root, min_free_disk_mb=10
+        root=root, store=root / "store", warehouse=root / "warehouse.duckdb", benchmarks=root, min_free_disk_mb=10
     )
     run = RunRef(run_id=run_id, recipe_name="test", context=context)
     run_stage(run, "filter", OneRecipe(), {}, make, table="sample", version="1")
