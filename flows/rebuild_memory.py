@@ -7,10 +7,10 @@ from prefect import flow
 from comem_core.recipes import recipe_named
 from flows.synth_and_train import RecipeName
 from tasks.encode import encode_memory
+from tasks.encoders import latest_encoder
 from tasks.ingest import ingest_knowledge
 from tasks.run import open_run
 from tasks.store import Reference
-from tasks.train import latest_encoder
 
 
 @flow(name="rebuild-memory")

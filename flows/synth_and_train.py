@@ -5,6 +5,7 @@ from typing import Literal
 from prefect import flow
 
 from comem_core.recipes import recipe_named, with_knowledge
+from tasks.answer import Exam, answer_benchmark
 from tasks.card import JudgedSet, write_card
 from tasks.encode import encode_memory
 from tasks.filter import filter_qa
@@ -14,7 +15,7 @@ from tasks.questions import collect_benchmark, pose_questions
 from tasks.report import write_report
 from tasks.retrieve import build_index, retrieve
 from tasks.run import open_run
-from tasks.score import answer_benchmark, score_predictions
+from tasks.score import score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
 from tasks.train import find_start, train_encoder
@@ -91,6 +92,7 @@ def synth_and_train(
 
         asked = hold_out(run, benchmark, questions, drafts, kept)
         shown = retrieve(run, index, asked)
-        predictions = answer_benchmark(run, items, encoder, bank, asked, shown)
+        exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown)
+        predictions = answer_benchmark(run, exam)
         scores = score_predictions(run, asked, predictions)
         return write_report(run, items, asked, scores)

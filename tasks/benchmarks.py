@@ -3,7 +3,20 @@
 from pathlib import Path
 
 from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.context import Context
+
+
+def part_of(recipe: EvaluationRecipe) -> str:
+    """Name the part of the benchmark that is asked: the recipe's, or the benchmark's last one.
+
+    Raises ValueError for a part that the benchmark does not have.
+    """
+    parts = benchmark_named(recipe.benchmark).parts
+    if recipe.part is not None and recipe.part not in parts:
+        raise ValueError(f"{recipe.benchmark} has no part {recipe.part!r}; it has {', '.join(parts)}")
+    return recipe.part or parts[-1]
 
 
 def benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 MEGABYTE = 1024**2
+FRACTIONS = ("cpus_per_actor", "gpus_per_actor", "answer_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Context:
     """Requests that one worker has under way at a time."""
     served_timeout_seconds: float = 120.0
     """How long one request may take before it is tried again."""
+    answer_seconds: float | None = None
+    """How long one batch of answers may take; then it is cut off and its answers are told as timed out."""
     lock_wait_seconds: float = 6 * 3600
     """How long a run waits for another run that makes the same artefact."""
     min_free_disk_mb: int = 500
@@ -145,7 +148,7 @@ def _read(name: str, text: str) -> object:
     if kind is str:
         return text
     default = next(each.default for each in fields(Context) if each.name == name)
-    number = float if isinstance(default, float) or name in ("cpus_per_actor", "gpus_per_actor") else int
+    number = float if isinstance(default, float) or name in FRACTIONS else int
     try:
         return number(text)
     except ValueError:

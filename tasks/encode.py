@@ -1,5 +1,6 @@
 """Encoding: every knowledge item becomes memory, once; the bank holds them by item id."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
@@ -41,21 +42,37 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
 
     part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
-    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="1", expects=knowledge.num_rows)
+    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="2", expects=knowledge.num_rows)
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
     trained, items = encoder_of(run, encoder), read_items(knowledge)
 
     def work(batch: Sequence[tuple[int, str]]) -> pa.Table:
+        started = time.perf_counter()
         memory_BMD = trained.encode_batch([items[item_id] for _, item_id in batch])
+        seconds = (time.perf_counter() - started) / max(1, len(batch))
         rows = [
-            {"item_id": item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}
+            {
+                "item_id": item_id,
+                "row": row,
+                "seconds": seconds,
+                "memory": to_bytes(memory_MD),
+                "num_vectors": len(memory_MD),
+            }
             for (row, item_id), memory_MD in zip(batch, memory_BMD, strict=True)
         ]
         return check_rows("bank_entry", rows, extra=MEMORY)
 
     return work
+
+
+def encode_seconds(reference: Reference) -> dict[str, float]:
+    """What encoding each item of a bank took, its share of a batch."""
+    tables = [
+        pq.read_table(path, columns=["item_id", "seconds"]) for path in Path(reference.uri).glob("part-*.parquet")
+    ]
+    return {row["item_id"]: row["seconds"] for table in tables for row in table.to_pylist()}
 
 
 def read_bank(reference: Reference, *, encoder: Reference) -> Bank:

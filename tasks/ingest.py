@@ -87,4 +87,4 @@ def _read(run: Run, artefact: Partial, reading: Reading, pieces: list[Piece]) ->
 
 def _content(corpus: Corpus) -> str:
     """Name what a corpus holds: the revision of a built-in one, else names, sizes and times of its files."""
-    return countries_revision() if corpus.name in BUILT_IN else corpus.content()
+    return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.content()

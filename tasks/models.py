@@ -37,10 +37,15 @@ def inputs_of_generator(run: Run) -> dict[str, Reference]:
     return {} if served_name(run.recipe.synthesis) else {"backbone": run.backbone}
 
 
-@lru_cache(maxsize=1)
 def encoder_of(run: Run, encoder: Reference) -> MemoryEncoder:
     """A trained encoder on the run's backbone. The backbone is loaded anew: a LoRA changes its modules for good."""
-    return MemoryEncoder.load(Path(encoder.uri), load_for(run.recipe.backbone, device=run.context.device))
+    return _encoder_at(encoder.uri, run.recipe.backbone, run.context.device)
+
+
+@lru_cache(maxsize=1)
+def _encoder_at(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
+    """As this worker's only encoder, whichever benchmark it answers."""
+    return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
 
 
 def load_for(recipe: BackboneRecipe, *, device: str) -> Backbone:

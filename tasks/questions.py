@@ -20,7 +20,7 @@ from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
-from tasks.benchmarks import benchmark_folder
+from tasks.benchmarks import benchmark_folder, part_of
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
@@ -85,17 +85,17 @@ def collect_benchmark(run: Run) -> Reference:
     """Take the benchmark's questions."""
     recipe = run.recipe.evaluation
     benchmark = benchmark_named(recipe.benchmark)
-    folder = benchmark_folder(benchmark, run.context)
+    folder, asked_part = benchmark_folder(benchmark, run.context), part_of(run.recipe.evaluation)
     part = Collecting(
         benchmark=benchmark.name,
-        revision=benchmark.revision(recipe.part, folder),
-        part=recipe.part,
+        revision=benchmark.revision(asked_part, folder),
+        part=asked_part,
         num_questions=recipe.num_questions,
     )
 
     def make(artefact: Partial) -> None:
         missing: list[Missing] = []
-        questions = islice(_askable(benchmark.read(recipe.part, folder), missing), recipe.num_questions)
+        questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
         artefact.write_shard("part-00000", question_table(questions))
         if missing:
             _list_missing(artefact, benchmark.name, missing)
@@ -219,7 +219,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         seeds=seeds.content(),
         num_seeds=seeds.shares,
         benchmark=benchmark.name,
-        revision=benchmark.revision(run.recipe.evaluation.part, benchmark_folder(benchmark, run.context)),
+        revision=benchmark.revision(part_of(run.recipe.evaluation), benchmark_folder(benchmark, run.context)),
         generator=recipe.generator,
         prompts_sha256=prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,

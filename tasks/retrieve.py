@@ -1,5 +1,6 @@
 """Retrieval: indexes over the items' pictures and texts, and for each question the k nearest items in rank order."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial as bind
@@ -143,7 +144,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
     inputs = embedder_references(run) | {"index": index, "questions": questions}
     expected = questions.num_rows
-    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="2", expects=expected)
+    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="3", expects=expected)
 
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
@@ -160,6 +161,7 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
         )
 
     def work(batch: Sequence[int]) -> pa.Table:
+        started = time.perf_counter()
         chosen = [asked[place] for place in batch]
         if not chosen:
             return check_rows("retrieval", [])
@@ -174,8 +176,10 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
             )
         else:
             hits = find_items(found[recipe.by], k=recipe.k, among=among)
+        seconds = (time.perf_counter() - started) / len(chosen)
         rows = [
             {"question_id": question.question_id, "item_ids": list(hit.item_ids), "scores": list(hit.scores)}
+            | {"seconds": seconds}
             for question, hit in zip(chosen, hits, strict=True)
         ]
         return check_rows("retrieval", rows)

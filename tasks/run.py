@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
 from prefect.artifacts import create_table_artifact
@@ -14,7 +14,8 @@ from rich.table import Table
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.knowledge.items import content_id
-from comem_core.recipes.recipe import BackboneRecipe, Recipe
+from comem_core.memory.encoding import EncoderRecipe
+from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, KnowledgeRecipe, Recipe
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
@@ -45,6 +46,30 @@ class Run(RunRef):
     backbone: Reference
     started: float = 0.0
     max_hours: float | None = None
+
+    def with_recipe(
+        self,
+        *,
+        knowledge: KnowledgeRecipe | None = None,
+        encoder: EncoderRecipe | None = None,
+        evaluation: EvaluationRecipe | None = None,
+    ) -> "Run":
+        """Return the run with parts of its recipe in the place of its own."""
+        recipe = self.recipe
+        changed = replace(
+            recipe,
+            knowledge=knowledge or recipe.knowledge,
+            training=replace(recipe.training, encoder=encoder or recipe.training.encoder),
+            evaluation=evaluation or recipe.evaluation,
+        )
+        return replace(self, recipe=changed)
+
+    def foreign_knowledge(self) -> "Run | None":
+        """Return the run with the corpus that the condition `foreign` shows; None where that is not asked."""
+        asked = self.recipe.evaluation
+        if asked.foreign is None or "foreign" not in asked.conditions:
+            return None
+        return self.with_recipe(knowledge=replace(self.recipe.knowledge, corpus=asked.foreign))
 
     def until(self, share: float) -> float | None:
         """When a share of the allowed time is over; None where all time is allowed."""

@@ -22,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 
 from tasks.context import RunRef
+from tasks.libraries import libraries
 from tasks.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.plan import being_planned, why_made
 from tasks.store import Record, Reference, Store, fingerprint
@@ -155,6 +156,7 @@ def _make(
         "content_sha256": "",
         "seconds": time.monotonic() - started,
         "measured": {},
+        "libraries": libraries(),
         "commit": code_commit(),
         "created": datetime.now(UTC).isoformat(),
     }

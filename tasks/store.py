@@ -49,6 +49,7 @@ class Record(TypedDict):
     content_sha256: str
     seconds: float
     measured: dict[str, Any]
+    libraries: NotRequired[dict[str, str]]
     commit: str | None
     created: str
 

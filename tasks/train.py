@@ -33,7 +33,7 @@ from tasks.partial import Partial
 from tasks.run import Run
 from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_logger, stage_task
-from tasks.store import Reference, Store
+from tasks.store import Reference
 from warehouse.schemas import check_rows
 
 STEPS = "part-00000"
@@ -67,28 +67,6 @@ def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], sta
         inputs["start"] = start
     return run_stage(
         run, "encoder", run.recipe.training, inputs, make, table="training_step", version="2", expects=steps
-    )
-
-
-@stage_task(name="latest-encoder", retries=0)
-def latest_encoder(run: Run) -> Reference:
-    """Find the newest encoder that was trained for the run's backbone.
-
-    Raises:
-        ValueError: there is none yet.
-    """
-    for record in reversed(Store.of(run.context).records("encoder")):
-        if record["inputs"]["backbone"] == run.backbone.fingerprint:
-            stage_logger().info("latest encoder: %s, made %s", record["fingerprint"], record["created"])
-            return Reference(
-                stage="encoder",
-                fingerprint=record["fingerprint"],
-                uri=record["uri"],
-                num_rows=record["num_rows"],
-            )
-    raise ValueError(
-        f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
-        f"run `prefect deployment run synth-and-train/{run.recipe_name.replace('_', '-')}` first"
     )
 
 

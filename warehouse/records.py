@@ -47,6 +47,7 @@ _ORDER = {
     "training_step": "step",
     "bank_entry": "item_id",
     "prediction": "prediction_id",
+    "mark": "prediction_id",
 }
 _RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
 
@@ -112,6 +113,7 @@ def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
     record["recipe"] = None if record["recipe"] is None else json.loads(record["recipe"])
     record["shards"] = json.loads(record["shards"])
     record["measured"] = json.loads(record["measured"] or "{}")
+    record["libraries"] = json.loads(record["libraries"] or "{}")
     return record
 
 
@@ -176,9 +178,9 @@ def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
 
 def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None:
     """Insert the artefact's own row and its inputs, or bring them up to date."""
-    plain = {key: _json(record[key]) for key in ("recipe", "shards", "measured")}
+    plain = {key: _json(record.get(key)) for key in ("recipe", "shards", "measured", "libraries")}
     values = dict(record) | plain | {"uri": uri}
-    columns = [key for key in (*_ARTEFACT_KEYS, "uri") if key != "inputs"]
+    columns = [key for key in (*_ARTEFACT_KEYS, "libraries", "uri") if key != "inputs"]
     con.execute(
         f"INSERT OR REPLACE INTO artefact ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})",
         [values[column] for column in columns],

@@ -1,7 +1,7 @@
 """Conversations as plain values: turns of text and encoded images, before any model has seen them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ def without_pictures(conversation: Conversation) -> Conversation:
 class Generated:
     """One generated answer with its length. `prompt_tokens` counts image tokens, but not memory vectors.
 
-    `error` says why there is no answer, where a served model gave none; the text is empty then.
+    `error` says why there is no answer, where a served model gave none; the text is empty then. `timed_out` means that
+    the time allowed was over before the answer was. Seconds are an answer's share of its batch: `prefill` until the
+    first token was there, `decode` from then on.
     """
 
     text: str
@@ -34,3 +36,6 @@ class Generated:
     answer_tokens: int
     truncated: bool
     error: str | None = None
+    timed_out: bool = False
+    prefill_seconds: float = field(default=0.0, compare=False)
+    decode_seconds: float = field(default=0.0, compare=False)

@@ -4,6 +4,7 @@ Shapes: B rows, L tokens so far, V vocabulary.
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,20 @@ class RowNoise(LogitsProcessor):
             [torch.empty(scores.shape[-1]).exponential_(generator=generator) for generator in self.generators]
         )
         return scores - waits_BV.log().to(scores)
+
+
+class FirstToken(LogitsProcessor):
+    """Notes when the first token's logits are there (`time.perf_counter()`), and changes none of them."""
+
+    def __init__(self) -> None:
+        self.seen: float | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.seen is None:
+            if scores.is_cuda:
+                torch.cuda.synchronize()
+            self.seen = time.perf_counter()
+        return scores
 
 
 def _hash(*numbers: int) -> int:

@@ -8,6 +8,7 @@ P places of pictures in a batch, in reading order; J early layers that take feat
 """
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
-from transformers import PreTrainedModel
+from transformers import LogitsProcessorList, PreTrainedModel
 
 from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.markup import Markup
 
@@ -128,17 +129,22 @@ class Reader(ABC):
         max_new_tokens: int,
         decoding: Decoding = GREEDY,
         row_seeds: Sequence[int] | None = None,
+        first_token: FirstToken | None = None,
+        max_seconds: float | None = None,
     ) -> list[tuple[str, int, bool]]:
         """Answers through transformers' `generate`: (text, number of tokens, truncated) for each row.
 
-        `row_seeds` decide what is drawn in each row; without them all rows draw with the decoding's own seed.
+        `row_seeds` decide what is drawn in each row; without them all rows draw with the decoding's own seed. After
+        `max_seconds` no further token is begun; `first_token` notes when the first one was there.
         """
+        processors = decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL))
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
         ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
             **self.inputs(embedded),
             max_new_tokens=max_new_tokens,
             do_sample=False,  # drawing is done by the processors, row by row
-            logits_processor=decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL)),
+            logits_processor=LogitsProcessorList([*processors, *([first_token] if first_token else [])]),
+            max_time=max_seconds,
             repetition_penalty=decoding.repetition_penalty,  # a model folder may bring another one
             eos_token_id=self.markup.end,
             pad_token_id=self.tokenizer.pad_token_id,
@@ -151,13 +157,39 @@ class Reader(ABC):
         return answers
 
     def generated(
-        self, embedded: Embedded, tokens: Tokens, *, max_new_tokens: int, decoding: Decoding = GREEDY
+        self,
+        embedded: Embedded,
+        tokens: Tokens,
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+        started: float | None = None,
+        max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Generate from `embedded` and count the prompt tokens of `tokens` (memory vectors are not prompt tokens)."""
-        row_seeds = decoding.row_seeds(tokens.ids_BL, tokens.mask_BL)
-        answers = self.generate(embedded, max_new_tokens=max_new_tokens, decoding=decoding, row_seeds=row_seeds)
+        """Generate from `embedded` and count the prompt tokens of `tokens` (memory vectors are not prompt tokens).
+
+        Prefill counts from `started` (`time.perf_counter()`), or from now.
+        """
+        started, first_token = started or time.perf_counter(), FirstToken()
+        answers = self.generate(
+            embedded,
+            max_new_tokens=max_new_tokens,
+            decoding=decoding,
+            row_seeds=decoding.row_seeds(tokens.ids_BL, tokens.mask_BL),
+            first_token=first_token,
+            max_seconds=max_seconds,
+        )
+        seen, ended = first_token.seen or started, time.perf_counter()
         return [
-            Generated(text=text, prompt_tokens=int(prompt), answer_tokens=length, truncated=truncated)
+            Generated(
+                text=text,
+                prompt_tokens=int(prompt),
+                answer_tokens=length,
+                truncated=truncated,
+                timed_out=truncated and length < max_new_tokens,
+                prefill_seconds=(seen - started) / len(answers),
+                decode_seconds=(ended - seen) / len(answers),
+            )
             for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
         ]
 

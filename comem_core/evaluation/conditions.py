@@ -27,6 +27,11 @@ class Condition:
     choice: Choice
     learned_nothing: bool = False
 
+    @property
+    def shows_k(self) -> bool:
+        """Whether what is shown depends on the number of items asked for."""
+        return self.learned_nothing or self.choice not in ("none", "gold")
+
 
 CONDITIONS: Mapping[str, Condition] = {
     condition.name: condition

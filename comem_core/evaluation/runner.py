@@ -11,10 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from comem_core.evaluation.answers import extract_answer
+from comem_core.backbone.conversation import Conversation
+from comem_core.evaluation.answers import ExtractionMethod, extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.metrics import Metric
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
-from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.answering import Answering
 from comem_core.synthesis.prompts import PromptSet, prompt_hash
 
 
@@ -31,54 +33,65 @@ class Asking:
 
 
 def predict(
-    encoder: MemoryEncoder,
+    encoder: Answering,
     askings: Sequence[Asking],
     prompts: PromptSet,
     *,
     benchmark: Benchmark,
     folder: Path | None = None,
     max_new_tokens: int,
+    max_seconds: float | None = None,
 ) -> list[dict[str, Any]]:
     """Answer one batch of questions of a benchmark, whose files are in `folder`.
 
-    `seconds` of a row is the batch's time divided by its size."""
+    `seconds` of a row is the batch's time divided by its size. After `max_seconds` no further token is begun.
+    """
     started = time.perf_counter()
-    conversations = [
-        prompts.conversation(
-            benchmark.wording.of(asking.question),
-            asking.question.image,
-            asking.question.language,
-            items=asking.prompt_items,
-        )
-        for asking in askings
-    ]
+    conversations = [conversation_of(asking, prompts, benchmark) for asking in askings]
     memories = [asking.memory for asking in askings]
-    answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens)
+    answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, max_seconds=max_seconds)
     seconds = (time.perf_counter() - started) / len(askings)
     official = benchmark.metrics(folder)[0]
-    rows = []
-    for asking, conversation, generated in zip(askings, conversations, answers, strict=True):
-        question = asking.question
-        answer = extract_answer(generated.text, method=prompts.extract)
-        read = generated.text if official.reads == "raw" else answer
-        rows.append(
-            {
-                "prediction_id": content_id(question.question_id, asking.condition, str(asking.k)),
-                "benchmark": question.benchmark,
-                "question_id": question.question_id,
-                "split": question.split,
-                "condition": asking.condition,
-                "k": asking.k,
-                "item_ids": list(asking.item_ids),
-                "answer_raw": generated.text,
-                "answer": answer,
-                "correct": official.score(read, question).correct,
-                "prompt_hash": prompt_hash(conversation),
-                "prompt_tokens": generated.prompt_tokens,
-                "memory_vectors": len(asking.memory),
-                "answer_tokens": generated.answer_tokens,
-                "truncated": generated.truncated,
-                "seconds": seconds,
-            }
-        )
-    return rows
+    return [
+        named_row(asking.question, asking.condition, asking.k)
+        | marked_row(generated.text, asking.question, official, extract=prompts.extract)
+        | {
+            "item_ids": list(asking.item_ids),
+            "prompt_hash": prompt_hash(conversation),
+            "prompt_tokens": generated.prompt_tokens,
+            "memory_vectors": len(asking.memory),
+            "answer_tokens": generated.answer_tokens,
+            "truncated": generated.truncated,
+            "timed_out": generated.timed_out,
+            "seconds": seconds,
+            "prefill_seconds": generated.prefill_seconds,
+            "decode_seconds": generated.decode_seconds,
+        }
+        for asking, conversation, generated in zip(askings, conversations, answers, strict=True)
+    ]
+
+
+def conversation_of(asking: Asking, prompts: PromptSet, benchmark: Benchmark) -> Conversation:
+    """What the reader is asked, in the benchmark's words and the prompt set's frame."""
+    question = asking.question
+    words = benchmark.wording.of(question)
+    return prompts.conversation(words, question.image, question.language, items=asking.prompt_items)
+
+
+def named_row(question: Question, condition: str, k: int) -> dict[str, Any]:
+    """The columns that say which question was asked how."""
+    return {
+        "prediction_id": content_id(question.question_id, condition, str(k)),
+        "benchmark": question.benchmark,
+        "question_id": question.question_id,
+        "split": question.split,
+        "condition": condition,
+        "k": k,
+    }
+
+
+def marked_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
+    """The columns that come of what the model wrote: the short answer in it, and whether that is right."""
+    answer = extract_answer(text, method=extract)
+    scored = official.score(text if official.reads == "raw" else answer, question)
+    return {"answer_raw": text, "answer": answer, "correct": scored.correct}

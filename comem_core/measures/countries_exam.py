@@ -3,7 +3,6 @@
 Shapes: Q questions, K items of a question, M vectors of an item, D width.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,11 +29,10 @@ from comem_core.worlds.countries.world import (
     load_countries,
     value_of,
 )
-from comem_core.worlds.imaginary.countries import draw_country
+from comem_core.worlds.imaginary.countries import imaginary_items
 
 GRID = (3, 4)
 DEEPEST = 20
-NUM_FOREIGN = 300
 ItemsOf = Callable[[Question], Sequence[str]]
 
 COUNTRIES = benchmark_named("countries-vqa")
@@ -67,7 +65,13 @@ class Exam:
         """Retrieve for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
         questions = benchmark_questions(part)[:num_questions]
         items = {item.item_id: item for item in knowledge_items()}
-        return cls(backbone, questions, items, _retrieve(backbone, questions, items), _imaginary_items())
+        return cls(
+            backbone,
+            questions,
+            items,
+            _retrieve(backbone, questions, items),
+            {item.item_id: item for item in imaginary_items()},
+        )
 
     def with_gold(self, question: Question, k: int) -> list[str]:
         """The k items retrieved, in rank order; where the gold item is not among them it takes the last place."""
@@ -200,13 +204,3 @@ def _embed(backbone: Backbone, images: Sequence[bytes], *, batch_size: int = 64)
         for start in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)
-
-
-def _imaginary_items() -> dict[str, KnowledgeItem]:
-    """Items of another corpus, for the control `foreign`: imaginary countries, in the languages in turn."""
-    items = {}
-    for number in range(NUM_FOREIGN):
-        random = Random(int(hashlib.sha256(f"foreign-{number}".encode()).hexdigest()[:8], 16))
-        item = draw_country(random, ("en", "es", "ru", "zh", "ar")[number % 5], num_facts=7).item(random)
-        items[item.item_id] = item
-    return items

@@ -58,8 +58,12 @@ class Answering(ABC):
         *,
         max_new_tokens: int,
         decoding: Decoding = GREEDY,
+        max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Answer one batch of conversations, each with its memory (vectors of the encoder's width) in front of it."""
+        """Answer one batch of conversations, each with its memory (vectors of the encoder's width) in front of it.
+
+        After `max_seconds` no further token is begun.
+        """
 
     def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
         """What stands in front of each question, given the memories (K·M, D) of its items."""

@@ -8,6 +8,7 @@ Shapes: B items or questions, M vectors of an item, K items of a question, D wid
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -190,14 +191,23 @@ class MemoryEncoder(ItemEncoder, Answering):
         *,
         max_new_tokens: int,
         decoding: Decoding = GREEDY,
+        max_seconds: float | None = None,
     ) -> list[Generated]:
         """Answer one batch of conversations through the frozen reader, each with its memory (K·M, D) in front of it."""
+        started = time.perf_counter()
         with self.inference(), self.backbone.adapter(False):
             tokens = self.backbone.tokenize(
                 conversations, generation=True, visual_tokens=self.recipe.query_visual_tokens
             )
             embedded = inject(self.backbone.embed(tokens), memories)
-            return self.backbone.generated(embedded, tokens, max_new_tokens=max_new_tokens, decoding=decoding)
+            return self.backbone.generated(
+                embedded,
+                tokens,
+                max_new_tokens=max_new_tokens,
+                decoding=decoding,
+                started=started,
+                max_seconds=max_seconds,
+            )
 
 
 def new_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:

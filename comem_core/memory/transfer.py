@@ -10,6 +10,7 @@ training after another part of the prompt than at inference, and the answer is r
 Shapes: B questions, K items, M vectors of an item, D width of the encoder, R width of the reader, V vocabulary.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,12 +131,21 @@ class TextTransfer(Answering):
         *,
         max_new_tokens: int,
         decoding: Decoding = GREEDY,
+        max_seconds: float | None = None,
     ) -> list[Generated]:
         """Answer one batch of conversations without pictures, each with its vectors (K·M, D) in front of it."""
+        started = time.perf_counter()
         with torch.inference_mode():
             tokens = self.reader.tokenize(conversations, generation=True)
             embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
-            return self.reader.generated(embedded, tokens, max_new_tokens=max_new_tokens, decoding=decoding)
+            return self.reader.generated(
+                embedded,
+                tokens,
+                max_new_tokens=max_new_tokens,
+                decoding=decoding,
+                started=started,
+                max_seconds=max_seconds,
+            )
 
     def save(self, folder: str | Path) -> TransferDescription:
         """Write the projection (if there is one), and which encoder and reader it belongs to.

@@ -1,14 +1,18 @@
 """Recipes by name: a run is a function that returns a whole recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from comem_core.evaluation.benchmarks.own import NAME as OWN
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import Recipe, SynthesisRecipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
+from comem_core.synthesis.prompts import prompt_set
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "tiny_cpu": tiny_cpu,
@@ -85,6 +89,49 @@ def with_knowledge(
         knowledge=replace(recipe.knowledge, **reading),
         synthesis=replace(recipe.synthesis, **writing),
     )
+
+
+def with_evaluation(
+    recipe: Recipe,
+    benchmark: str,
+    *,
+    conditions: Sequence[str] | None = None,
+    k: Sequence[int] | None = None,
+    unanswered: Unanswered | None = None,
+    knowledge: str | None = None,
+    foreign: str | None = None,
+    prompts: str | None = None,
+) -> Recipe:
+    """Return the recipe with another benchmark, other conditions, numbers of items or corpora; what is None stays.
+
+    Raises:
+        ValueError: an unknown benchmark or condition (the known ones are named), a number of items below 1, or the
+            condition `foreign` without a corpus to show.
+    """
+    asked = recipe.evaluation
+    benchmark_named(benchmark)
+    if prompts is not None:
+        prompt_set(prompts)
+    for name in conditions or ():
+        condition_named(name)
+    if k is not None and (not k or min(k) < 1):
+        raise ValueError(f"k is {list(k)}; expected numbers of items, each at least 1")
+    if "foreign" in (conditions or ()) and not (foreign or asked.foreign):
+        raise ValueError("the condition foreign shows items of another corpus: name one (foreign=...)")
+    asked = replace(
+        asked,
+        benchmark=benchmark,
+        part=asked.part if benchmark == asked.benchmark else None,
+        conditions=tuple(conditions or asked.conditions),
+        k=k[0] if k else asked.k,
+        more_k=tuple(k[1:]) if k else asked.more_k,
+        unanswered=unanswered or asked.unanswered,
+        foreign=foreign or asked.foreign,
+        prompts=prompts or asked.prompts,
+    )
+    retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k))
+    corpus = replace(recipe.knowledge, corpus=knowledge or recipe.knowledge.corpus)
+    return replace(recipe, evaluation=asked, retrieval=retrieval, knowledge=corpus)
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:

@@ -127,15 +127,28 @@ class FilterRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe:
-    """Which benchmark is asked, of how many questions, under which conditions, with how many items."""
+    """Which benchmark is asked, of how many questions, under which conditions, with how many items.
+
+    `part` None is the benchmark's last one. `k` items are shown, and each number of `more_k` besides, where a condition
+    shows a number of items. The condition `foreign` shows items of the corpus `foreign`. `unanswered` says what becomes
+    of questions without an answer: they are left out of a score, or wrong.
+    """
 
     benchmark: str = "countries-vqa"
-    part: str = "test"
+    part: str | None = None
     num_questions: int | None = None
     conditions: tuple[str, ...] = ("none", "text", "memory", "shuffled", "empty")
     k: int = 3
+    more_k: tuple[int, ...] = ()
+    foreign: str | None = None
     prompts: str = "short"
     max_new_tokens: int = 24
+    unanswered: Literal["left_out", "wrong"] = "left_out"
+
+    @property
+    def all_k(self) -> tuple[int, ...]:
+        """Every number of items that is shown, `k` first."""
+        return (self.k, *(k for k in self.more_k if k != self.k))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,5 +25,5 @@ def tiny_cpu() -> Recipe:
                 gradient_clip=1.0,
             ),
         ),
-        evaluation=EvaluationRecipe(num_questions=400, max_new_tokens=16),
+        evaluation=EvaluationRecipe(num_questions=400, max_new_tokens=16, foreign="imaginary-countries"),
     )

@@ -35,7 +35,7 @@ def render_page(
     """
     data = collect(con, run_id)
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             data=data,
@@ -58,7 +58,7 @@ def render_page(
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return the templates with everything escaped and every missing name an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -74,6 +74,7 @@ def _environment() -> Environment:
         "size": wording.size,
         "moment": wording.moment,
         "direction": wording.direction,
+        "points": wording.points,
         "svg": Markup,  # only for what plots.py drew
     }
     environment.globals |= {

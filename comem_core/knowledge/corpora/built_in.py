@@ -6,8 +6,12 @@ from comem_core.knowledge.corpora.parquet import row_pieces
 from comem_core.knowledge.corpora.rows import Piece, RawRow
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries import world as countries
+from comem_core.worlds.imaginary.countries import imaginary_items
 
-BUILT_IN: dict[str, Callable[[], Sequence[KnowledgeItem]]] = {"countries": countries.knowledge_items}
+BUILT_IN: dict[str, Callable[[], Sequence[KnowledgeItem]]] = {
+    "countries": countries.knowledge_items,
+    "imaginary-countries": imaginary_items,
+}
 
 
 class BuiltIn:

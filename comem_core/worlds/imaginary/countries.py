@@ -4,6 +4,7 @@ The words are real, who they belong to is not: a name, a capital, a currency are
 real country can be learnt here. Every draw is a function of its seed.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from comem_core.worlds.countries.world import ATTRIBUTES, closed_vocabulary, ite
 from comem_core.worlds.imaginary.borrowed import BorrowedFlag, borrow_flag
 from comem_core.worlds.imaginary.flags import DrawnFlag, draw_design, encode_png
 
+NUM_ITEMS, LANGUAGES = 300, ("en", "es", "ru", "zh", "ar")
 SOURCE, LICENCE = "imaginary countries (procedural)", "Apache-2.0"
 
 
@@ -48,6 +50,16 @@ def draw_country(random: Random, language: str, *, num_facts: int, borrowed_shar
     facts = _draw_facts(random, language, random.sample(attributes, k=min(num_facts, len(attributes))))
     borrowed = borrowed_share and random.random() < borrowed_share
     return ImaginaryCountry(language, borrow_flag(random) if borrowed else DrawnFlag(draw_design(random)), facts)
+
+
+@cache
+def imaginary_items() -> tuple[KnowledgeItem, ...]:
+    """A corpus that says nothing about the real world, in the languages in turn: what the control `foreign` shows."""
+    items = []
+    for number in range(NUM_ITEMS):
+        random = Random(int(hashlib.sha256(f"foreign-{number}".encode()).hexdigest()[:8], 16))
+        items.append(draw_country(random, LANGUAGES[number % len(LANGUAGES)], num_facts=7).item(random))
+    return tuple(items)
 
 
 def draw_rival(random: Random, country: ImaginaryCountry, *, lookalike: bool = False) -> ImaginaryCountry:

@@ -17,7 +17,8 @@ BENCHMARK = benchmark_named("countries-vqa")
 OFFICIAL = BENCHMARK.metrics(None)[0]
 COLUMNS = {
     "prediction_id", "benchmark", "question_id", "split", "condition", "k", "item_ids", "answer_raw", "answer",
-    "correct", "prompt_hash", "prompt_tokens", "memory_vectors", "answer_tokens", "truncated", "seconds",
+    "correct", "timed_out", "prefill_seconds",
+    "decode_seconds", "prompt_hash", "prompt_tokens", "memory_vectors", "answer_tokens", "truncated", "seconds",
 }  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def askings(
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
 
 
 def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
@@ -66,7 +67,7 @@ def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
         )
         assert row["prompt_hash"] == prompt_hash(conversation)
         assert 1 <= row["answer_tokens"] <= 5
-        assert row["seconds"] > 0
+        assert 0 < row["prefill_seconds"] + row["decode_seconds"] <= row["seconds"]
     assert len({row["prediction_id"] for row in rows}) == 4
 
 

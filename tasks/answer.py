@@ -1,0 +1,260 @@
+"""Answering: every benchmark question under every condition, one prediction each; none that was answered before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial as bind
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.conditions import CONDITIONS, Condition, ItemChooser, Shown, condition_named
+from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
+from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.memory.bank import Bank
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.recipes.recipe import EvaluationRecipe
+from comem_core.synthesis.prompts import prompt_set
+from tasks.benchmarks import benchmark_folder
+from tasks.encode import encode_seconds, read_bank
+from tasks.libraries import libraries
+from tasks.models import encoder_of
+from tasks.partial import Partial
+from tasks.rows import read_items, read_questions, read_rows
+from tasks.run import Run
+from tasks.shards import Work, make_shards
+from tasks.stage import run_stage, stage_logger, stage_task
+from tasks.store import Reference, Store
+from warehouse.schemas import check_rows
+
+STAGE, REUSED = "predictions", "part-answered-before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """What decides an answer besides question, items and encoder. The libraries' releases are among it: a score that
+    they move is a change to be seen."""
+
+    benchmark: str
+    conditions: tuple[str, ...]
+    k: tuple[int, ...]
+    prompts_sha256: str
+    max_new_tokens: int
+    visual_tokens: VisualTokens | None
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them."""
+
+    knowledge: Reference
+    encoder: Reference
+    bank: Reference
+    questions: Reference
+    retrieved: Reference
+    foreign: Reference | None = None
+    foreign_bank: Reference | None = None
+
+    def inputs(self) -> dict[str, Reference]:
+        return {role: reference for role, reference in vars(self).items() if reference is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unit:
+    """One question under one condition, with the ids of the items it is shown, and what names its answer."""
+
+    place: int
+    condition: str
+    k: int
+    item_ids: tuple[str, ...]
+    key: str
+
+
+@stage_task(name="answer-benchmark")
+def answer_benchmark(run: Run, exam: Exam) -> Reference:
+    """Ask the reader every question under every condition of the recipe, unless it has answered before."""
+    recipe = run.recipe.evaluation
+    part = Answering(
+        benchmark=recipe.benchmark,
+        conditions=recipe.conditions,
+        k=recipe.all_k,
+        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        max_new_tokens=recipe.max_new_tokens,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
+        libraries=libraries(),
+    )
+
+    def make(artefact: Partial) -> None:
+        questions = read_questions(exam.questions)
+        units = list(_units(run, part, exam, questions))
+        answered = _answered_before(run, artefact, units, questions)
+        missing = [unit for unit in units if unit.key not in answered]
+        stage_logger().info("%d of %d answers are there from earlier evaluations", len(answered), len(units))
+        if missing:
+            make_shards("answer-benchmark", run.context, artefact, missing, bind(_examiner, run, exam))
+
+    inputs = {"backbone": run.backbone} | exam.inputs()
+    asked = questions_asked(recipe, exam.questions.num_rows)
+    return run_stage(run, STAGE, part, inputs, make, table="prediction", version="2", expects=asked)
+
+
+def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
+    """How many answers there will be: conditions that show no number of items are asked once."""
+    return num_questions * sum(len(_all_k(condition_named(name), recipe)) for name in recipe.conditions)
+
+
+def _all_k(condition: Condition, recipe: EvaluationRecipe) -> tuple[int, ...]:
+    return recipe.all_k if condition.shows_k else recipe.all_k[:1]
+
+
+def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question]) -> Iterator[_Unit]:
+    """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
+
+    A question without a gold item is not asked under a condition that shows it.
+    """
+    recipe, benchmark = run.recipe.evaluation, benchmark_named(part.benchmark)
+    shown = Shown(
+        retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
+        entity_of=read_items(exam.knowledge).entities(),
+        foreign=list(read_items(exam.foreign)) if exam.foreign else (),
+    )
+    chooser = ItemChooser(questions, shown)
+    wordings = [benchmark.wording.of(question) for question in questions]
+    for condition in map(condition_named, recipe.conditions):
+        for k in _all_k(condition, recipe):
+            for place, question in enumerate(questions):
+                if condition.choice == "gold" and question.gold_item_id is None:
+                    continue
+                item_ids = chooser.items_for(condition.name, question.question_id, k=k)
+                unit = _Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
+                yield replace(unit, key=_answer_key(run, part, exam.encoder, unit, question, wordings[place]))
+
+
+def _answer_key(run: Run, part: Answering, encoder: Reference, unit: _Unit, question: Question, words: str) -> str:
+    """Hash all that decides an answer: what is asked, of whom, and what it is shown, items by their content."""
+    condition = condition_named(unit.condition)
+    by_encoder = (encoder.fingerprint, prompt_set(run.recipe.training.encoder.prompts).sha256)
+    vectors = str(unit.k) if condition.learned_nothing else ""
+    return content_id(
+        run.backbone.fingerprint,
+        *(by_encoder if condition.place == "memory" else ("", "")),
+        condition.place,
+        vectors,
+        *(words, question.image_id, question.language, part.prompts_sha256),
+        *(str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items()))),
+        *unit.item_ids,
+    )
+
+
+def _answered_before(run: Run, artefact: Partial, units: Sequence[_Unit], questions: Sequence[Question]) -> set[str]:
+    """Write down the answers that earlier evaluations have, under the names of this one; returns their keys.
+
+    What is found is decided once: an evaluation that goes on asks what it would have asked.
+    """
+    shard = artefact.folder / f"{REUSED}.parquet"
+    if not shard.exists():
+        benchmark = benchmark_named(run.recipe.evaluation.benchmark)
+        official = benchmark.metrics(benchmark_folder(benchmark, run.context))[0]
+        extract = prompt_set(run.recipe.evaluation.prompts).extract
+        earlier = _earlier_answers(Store.of(run.context), run.backbone, {unit.key for unit in units})
+        rows = [
+            earlier[unit.key]
+            | named_row(question, unit.condition, unit.k)
+            | marked_row(earlier[unit.key]["answer_raw"], question, official, extract=extract)
+            | {"item_ids": list(unit.item_ids)}
+            for unit in units
+            if unit.key in earlier
+            for question in [questions[unit.place]]
+        ]
+        artefact.write_shard(REUSED, check_rows("prediction", rows))
+        artefact.measure("answered_before", len(rows))
+    return set(pq.read_table(shard, columns=["answer_key"])["answer_key"].to_pylist())
+
+
+def _earlier_answers(store: Store, backbone: Reference, keys: set[str]) -> dict[str, dict[str, Any]]:
+    """Find answers by their key in the predictions that this reader has given; timed-out ones are asked for again."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in store.records(STAGE):
+        if record["inputs"].get("backbone") != backbone.fingerprint or store.damage(record):
+            continue
+        for path in sorted(store.path(STAGE, record["fingerprint"]).glob("part-*.parquet")):
+            if keys and "answer_key" in pq.read_schema(path).names:
+                rows = pq.read_table(path, filters=[("answer_key", "in", keys)]).to_pylist()
+                found |= {row["answer_key"]: row for row in rows if not row["timed_out"]}
+    return found
+
+
+@dataclass(frozen=True)
+class _Banks:
+    """Memories of the corpus and, where they are asked for, of the foreign one, with what encoding each item took."""
+
+    banks: tuple[Bank, ...]
+    seconds: Mapping[str, float]
+
+    @classmethod
+    def of(cls, exam: Exam) -> "_Banks":
+        references = [bank for bank in (exam.bank, exam.foreign_bank) if bank is not None]
+        seconds: dict[str, float] = {}
+        for reference in references:
+            seconds |= encode_seconds(reference)
+        return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
+
+    def memory(self, unit: _Unit, encoder: MemoryEncoder) -> torch.Tensor:
+        condition = condition_named(unit.condition)
+        if condition.learned_nothing:
+            return encoder.empty_memory().repeat(unit.k, 1)
+        bank = self.banks[-1] if condition.choice == "foreign" else self.banks[0]
+        return bank.of(unit.item_ids if condition.place == "memory" else ())
+
+    def encode_seconds(self, unit: _Unit) -> float:
+        """What encoding the items of a unit took, when the bank was made."""
+        if CONDITIONS[unit.condition].place != "memory":
+            return 0.0
+        return sum(self.seconds.get(item_id, 0.0) for item_id in unit.item_ids)
+
+
+def _examiner(run: Run, exam: Exam) -> Work:
+    encoder, banks = encoder_of(run, exam.encoder), _Banks.of(exam)
+    items, questions = read_items(exam.knowledge), read_questions(exam.questions)
+    found_in = {row["question_id"]: row["seconds"] for row in read_rows(exam.retrieved)}
+    recipe = run.recipe.evaluation
+    benchmark, prompts = benchmark_named(recipe.benchmark), prompt_set(recipe.prompts)
+    folder = benchmark_folder(benchmark, run.context)
+
+    def asking(unit: _Unit) -> Asking:
+        in_prompt = condition_named(unit.condition).place == "prompt"
+        prompt_items: tuple[KnowledgeItem, ...] = tuple(items[each] for each in unit.item_ids) if in_prompt else ()
+        return Asking(
+            question=questions[unit.place],
+            condition=unit.condition,
+            k=unit.k,
+            prompt_items=prompt_items,
+            item_ids=unit.item_ids,
+            memory=banks.memory(unit, encoder),
+        )
+
+    def work(batch: Sequence[_Unit]) -> pa.Table:
+        rows = predict(
+            encoder,
+            [asking(unit) for unit in batch],
+            prompts,
+            benchmark=benchmark,
+            folder=folder,
+            max_new_tokens=recipe.max_new_tokens,
+            max_seconds=run.context.answer_seconds,
+        )
+        added = [
+            {
+                "answer_key": unit.key,
+                "retrieve_seconds": found_in.get(row["question_id"]) if unit.item_ids else 0.0,
+                "encode_seconds": banks.encode_seconds(unit),
+            }
+            for unit, row in zip(batch, rows, strict=True)
+        ]
+        return check_rows("prediction", [row | more for row, more in zip(rows, added, strict=True)])
+
+    return work

@@ -1,0 +1,154 @@
+"""What differs between two makings of a thing: which of the things it was made of, and how, down to the first cause.
+
+A thing differs by a *cause* of its own (its version, its recipe, a library) or because an input differs.
+Causes are told apart from consequences: an encoder that was trained on other samples follows from what changed those.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.records import find_artefact
+
+# What a reader calls the stage in which a cause lies, and some of the recipe's fields.
+SUBJECTS = {
+    "predictions": "asking",
+    "scores": "scoring",
+    "encoder": "encoder",
+    "bank": "bank",
+    "index": "index",
+    "retrieval": "retrieval",
+    "benchmark": "benchmark data",
+    "knowledge": "knowledge",
+    "backbone": "reader",
+}
+# How much was asked, not how: what both evaluations asked is compared, and these say what else one of them asked.
+EXTENT = {
+    ("predictions", "conditions"),
+    ("predictions", "k"),
+    ("scores", "conditions"),
+    ("benchmark", "num_questions"),
+    ("retrieval", "k"),
+}
+INPUTS = {"questions": "benchmark", "retrieved": "retrieval"}
+FIELDS = {"prompts_sha256": "prompt", "revision": "data revision"}
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """One cause: what changed (`prompt`, `library torch`, `encoder`), in which stage's making, from what to what.
+
+    `extent` means that only how much was asked has changed, which moves no answer that both have.
+    """
+
+    subject: str
+    stage: str
+    before: str
+    now: str
+    extent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.stage}): {self.before} -> {self.now}"
+
+
+def changes_between(con: DuckDBPyConnection, before: str, now: str) -> list[Change]:
+    """List the causes for which two artefacts differ, none where they are the same one.
+
+    Raises ValueError for an artefact that is not in the warehouse.
+    """
+    for fingerprint in (before, now):
+        if find_artefact(con, fingerprint) is None:
+            raise ValueError(f"the warehouse has no artefact {fingerprint!r}")
+    return sorted(set(_causes(con, "", before, now, seen=set())))
+
+
+def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
+    """Name the direct inputs in which two artefacts differ, as a reader calls them."""
+    old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
+    if old is None or new is None:
+        return []
+    differing = _differing(old["inputs"], new["inputs"])
+    return sorted(SUBJECTS.get(INPUTS.get(role, role), role) for role, _, _ in differing)
+
+
+def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[tuple[str, str, str]]:
+    """List the fields in which the recipes of two runs differ: path, value before, value now."""
+    query = "SELECT recipe FROM run WHERE run_id = ?"
+    found = [con.execute(query, [run_id]).fetchone() for run_id in (before, now)]
+    old, new = (_flat(json.loads(row[0])) if row and row[0] else {} for row in found)
+    return list(_differing(old, new))
+
+
+def _causes(
+    con: DuckDBPyConnection, role: str, before: str, now: str, *, seen: set[tuple[str, str]]
+) -> Iterator[Change]:
+    if before == now or (before, now) in seen:
+        return
+    seen.add((before, now))
+    old, new = find_artefact(con, before), find_artefact(con, now)
+    if old is None or new is None or old["stage"] != new["stage"]:
+        yield Change(SUBJECTS.get(role, role), role, before, now)
+        return
+    own = list(_own(old, new))
+    yield from own
+    further = [
+        cause
+        for name in sorted(old["inputs"].keys() | new["inputs"].keys())
+        for cause in _input_causes(con, name, old["inputs"].get(name), new["inputs"].get(name), seen=seen)
+    ]
+    yield from further
+
+
+def _input_causes(
+    con: DuckDBPyConnection, role: str, before: str | None, now: str | None, *, seen: set[tuple[str, str]]
+) -> Iterator[Change]:
+    if before is None or now is None:
+        yield Change(SUBJECTS.get(role, role), role, before or "none", now or "none", extent=True)
+    else:
+        yield from _causes(con, role, before, now, seen=seen)
+
+
+def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield what differs in how the two were made, apart from what they were made of."""
+    stage = new["stage"]
+    if old["version"] != new["version"]:
+        yield Change(
+            f"how {SUBJECTS.get(stage, stage)} works", stage, f"version {old['version']}", f"version {new['version']}"
+        )
+    for library, before, now in _differing(old["libraries"] or {}, new["libraries"] or {}):
+        yield Change(f"library {library}", stage, before, now)
+    recipes = [
+        {name: each for name, each in (record["recipe"] or {}).items() if name != "libraries"} for record in (old, new)
+    ]
+    for name, before, now in _differing(_flat(recipes[0]), _flat(recipes[1])):
+        subject = FIELDS.get(name.split(".")[-1], f"{SUBJECTS.get(stage, stage)}: {name}")
+        yield Change(subject, stage, before, now, extent=(stage, name) in EXTENT)
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            yield name, _short(old.get(name)), _short(new.get(name))
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        return text[:12]
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{under}{name}.")
+        else:
+            flat[f"{under}{name}"] = value
+    return flat

@@ -1,0 +1,46 @@
+"""Evaluations: which artefacts one is, and which one went before it. Owns the table evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.connection import transaction
+
+KEYS = ("run_id", "recipe_name", "encoder_name", "benchmark", "encoder", "questions", "predictions", "scores")
+
+
+def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str]) -> None:
+    """Note an evaluation, with `KEYS`; said again, it replaces what was said. Raises ValueError for a missing key."""
+    if missing := [key for key in KEYS if key not in evaluation]:
+        raise ValueError(f"an evaluation lacks {', '.join(missing)}; it has {', '.join(evaluation)}")
+    with transaction(con):
+        columns = ", ".join(KEYS)
+        con.execute(
+            f"INSERT OR REPLACE INTO evaluation ({columns}, made) VALUES ({', '.join('?' * len(KEYS))}, ?)",
+            [*(evaluation[key] for key in KEYS), datetime.now(UTC)],
+        )
+
+
+def evaluations_of(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+    """List the evaluations of a run in the order in which they were made."""
+    return _rows(con, "run_id = ?", [run_id])
+
+
+def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str]) -> dict[str, Any] | None:
+    """Find the last evaluation of another run that asked the same benchmark of the encoder by the same name."""
+    found = _rows(
+        con,
+        "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ?",
+        [evaluation[key] for key in ("recipe_name", "encoder_name", "benchmark", "run_id")],
+    )
+    return found[-1] if found else None
+
+
+def _rows(con: DuckDBPyConnection, condition: str, values: list[str]) -> list[dict[str, Any]]:
+    cursor = con.execute(f"SELECT * FROM evaluation WHERE {condition} ORDER BY made, benchmark", values)
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

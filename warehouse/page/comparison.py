@@ -1,0 +1,70 @@
+"""Render the page that compares two evaluations: how far apart they are, why, and which answers changed.
+
+Owns how the collected data is arranged for its template. Statistics are done before; pictures come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from warehouse.changes import Change
+from warehouse.page.pictures import Pictures
+from warehouse.page.render import environment
+from warehouse.page.wording import condition_order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Two evaluations of one benchmark, rows of the table evaluation; `differences` has rows of the table difference.
+
+    `changes` are causes, `inputs` what the answers were made of and differs, `fields` the recipes' differing fields;
+    `answers` are rows of the report changed_answers.
+    """
+
+    benchmark: str
+    before: dict
+    now: dict
+    differences: Sequence[dict]
+    changes: Sequence[Change]
+    inputs: Sequence[str]
+    fields: Sequence[tuple[str, str, str]]
+    answers: Sequence[dict]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: what got better or worse overall, or that nothing did."""
+        whole = [row for row in self.differences if row["split"] == whole_of(self.differences)]
+        moved = [row for row in whole if row["word"] != "tied"]
+        if not whole:
+            return "Nothing can be compared: the two asked no condition in common."
+        if not moved:
+            return f"Tied: under none of {len(whole)} conditions is there a difference beyond chance."
+        return " ".join(
+            f"{row['first']} is {row['word']} by {abs(100 * row['value']):.1f} points ({row['n']} questions)."
+            for row in moved
+        )
+
+
+def whole_of(differences: Sequence[dict]) -> str | None:
+    """Name the split that speaks for the benchmark: all, or the only one that there is."""
+    splits = {row["split"] for row in differences if "/" not in row["split"]}
+    if "all" in splits:
+        return "all"
+    return next(iter(splits)) if len(splits) == 1 else None
+
+
+def render_comparison(compared: Compared, *, images: Callable[[str], bytes | None]) -> str:
+    """Return the comparison as one HTML file; `images` returns the bytes of an image_id, or None."""
+    rows = [row for row in compared.differences if "/" not in row["split"]]
+    rows.sort(key=lambda row: (condition_order(row["first"]), row["k"] or 0, row["split"] != "all", row["split"]))
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            compared=compared,
+            differences=rows,
+            pictures=Pictures(images),
+            total=compared.answers[0]["total"] if compared.answers else 0,
+        )
+    )
