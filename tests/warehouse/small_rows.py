@@ -118,7 +118,8 @@ def retrieve(rows: Sequence[Mapping], chance: random.Random) -> list[dict]:
     for row in rows:
         others = chance.sample([item for item in pool if item != row["gold_item_id"]], 2)
         ranked = [row["gold_item_id"], *others] if chance.random() < 0.8 else [*others, row["gold_item_id"]]
-        found.append({"question_id": row["question_id"], "item_ids": ranked, "scores": [0.91, 0.74, 0.52]})
+        shown = {"question_id": row["question_id"], "item_ids": ranked, "scores": [0.91, 0.74, 0.52]}
+        found.append(shown | {"seconds": 0.01})
     return found
 
 
@@ -161,7 +162,7 @@ def predict(row: Mapping, found: Mapping, condition: str, chance: random.Random)
     wrong = "<script>alert(1)</script>" if condition == "empty" else chance.choice(["Oslo", "a flag", "crown & co"])
     with_items = condition in ("text", "memory", "shuffled")
     answer = row["answers"][0] if right else wrong
-    return {
+    return blank_row("prediction") | {
         "prediction_id": short_hash("prediction", row["question_id"], condition),
         "benchmark": "countries-vqa",
         "question_id": row["question_id"],

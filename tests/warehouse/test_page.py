@@ -20,6 +20,7 @@ from warehouse.page.headline import headline
 from warehouse.page.pictures import data_uri
 from warehouse.page.wording import duration, number, percent, points, size
 from warehouse.records import finish_run
+from warehouse.schemas import blank_row
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -136,7 +137,8 @@ def test_an_unknown_run_is_refused_with_the_known_ones(con: DuckDBPyConnection) 
 
 def test_a_question_whose_items_are_not_registered_is_still_shown(tmp_path: Path) -> None:
     world = start(tmp_path)
-    row = {"prediction_id": "p", "benchmark": "b", "question_id": "gone", "split": None, "condition": "text", "k": 1}
+    row = blank_row("prediction")
+    row |= {"prediction_id": "p", "benchmark": "b", "question_id": "gone", "split": None, "condition": "text", "k": 1}
     row |= {"item_ids": ["lost"], "answer_raw": "", "answer": None, "correct": None, "prompt_hash": None}
     row |= {"prompt_tokens": 1, "memory_vectors": 0, "answer_tokens": 0, "truncated": True, "seconds": 0.1}
     add(world, "score", {"prediction": [row]})

@@ -7,11 +7,12 @@ import pytest
 
 from warehouse.schemas import check_rows, row_tables, schema_of
 
-GOOD = {"question_id": "q", "item_ids": ["a", "b"], "scores": [0.5, 0.25]}
+GOOD = {"question_id": "q", "item_ids": ["a", "b"], "scores": [0.5, 0.25], "seconds": 0.1}
 
 
 def test_a_schema_is_that_of_the_table_without_the_artefact() -> None:
     expected = {"question_id": pa.string(), "item_ids": pa.list_(pa.string()), "scores": pa.list_(pa.float64())}
+    expected |= {"seconds": pa.float64()}
     assert schema_of("retrieval") == pa.schema(expected.items())
     assert {"knowledge_item", "draft", "drop", "prediction", "score"} <= set(row_tables())
     assert "artefact" not in row_tables() and "run" not in row_tables()
@@ -37,7 +38,7 @@ def test_rows_become_a_table_with_the_schema() -> None:
     [
         ({"scores": None}, "row 1 of retrieval has no scores"),
         ({"scores": ["high"]}, "row 1 of retrieval: scores is list<item: double>, got"),
-        ({"rank": 1}, "row 1 of retrieval has unknown rank; columns: question_id, item_ids, scores"),
+        ({"rank": 1}, "row 1 of retrieval has unknown rank; columns: question_id, item_ids, scores, seconds"),
     ],
 )
 def test_a_bad_row_is_named_with_its_key(change: dict, message: str) -> None:
@@ -46,5 +47,5 @@ def test_a_bad_row_is_named_with_its_key(change: dict, message: str) -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(ValueError, match="row 1 of retrieval lacks item_ids, scores"):
+    with pytest.raises(ValueError, match="row 1 of retrieval lacks item_ids, scores, seconds"):
         check_rows("retrieval", [GOOD, {"question_id": "q"}])
