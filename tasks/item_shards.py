@@ -29,6 +29,7 @@ BYTES_OF_A_GROUP = 16_000_000
 DUPLICATES, DROPPED = "duplicates", "dropped-rows"
 DROPPED_SCHEMA = schema_of("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
+DESCRIBED_AT_ONCE = 4096
 PLACE = ["file", "row"]
 NUM_REASONS = 5
 
@@ -87,10 +88,12 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
     if DROPPED not in artefact.finished():
         if DUPLICATES not in artefact.finished():
             found = _find_duplicates(parts, near_duplicate_bits)
-            artefact.write_shard(DUPLICATES, _described(parts, found), rows_of="dropped_row")
-        again = pq.read_table(artefact.folder / f"{DUPLICATES}.parquet")
-        for number in np.unique(again["part"].to_numpy()):
-            _rewrite(artefact, parts[number], again.filter(pc.field("part") == int(number)))
+            with _parquet(artefact, DUPLICATES, DUPLICATE_SCHEMA) as writer:
+                for table in _described(parts, found):
+                    writer.write_table(table)
+        again = artefact.folder / f"{DUPLICATES}.parquet"
+        for number in np.unique(pq.read_table(again, columns=["part"])["part"].to_numpy()):
+            _rewrite(artefact, parts[number], _of_part(again, int(number)))
         _write_dropped(artefact, len(parts), again)
     for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
         path.unlink(missing_ok=True)
@@ -102,13 +105,14 @@ def finish(artefact: Partial, corpus: str) -> Counter[str]:
     Raises ValueError, with the first reasons, where no part holds an item.
     """
     path = artefact.folder / f"{DROPPED}.parquet"
-    dropped = pq.read_table(path)
     if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
+        dropped = pq.read_table(path)
         first = [BadRow(**row) for row in dropped.slice(0, NUM_REASONS).to_pylist()]
         raise no_good_row(corpus, dropped.num_rows, first)
-    if not dropped.num_rows:
+    counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
+    if not counts:
         path.unlink()
-    return Counter(dropped["reason"].to_pylist())
+    return Counter({each["values"]: each["counts"] for each in counts})
 
 
 def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> Duplicates:
@@ -137,24 +141,58 @@ def _words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return words, np.stack(hashes, axis=1), np.asarray(table["image_hash"].is_valid()).astype(bool)
 
 
-def _described(parts: Sequence[Path], found: Duplicates) -> pa.Table:
-    """The duplicates as rows of `dropped_row`, with the part they are in: where each stood, and what it repeats."""
-    ends = np.cumsum([pq.read_metadata(path).num_rows for path in parts])
-    needed = np.unique(np.concatenate([found.again, found.of])).astype(np.int64)
-    part_of = np.searchsorted(ends, needed, side="right")
-    places: dict[int, tuple[str, int, int]] = {}
-    for number in np.unique(part_of):
-        inside, table = needed[part_of == number], pq.read_table(parts[number], columns=PLACE)
-        chosen = table.take(inside - (ends[number] - table.num_rows))
-        rows = zip(chosen["file"].to_pylist(), chosen["row"].to_pylist(), strict=True)
-        places |= {place: (file, row, int(number)) for place, (file, row) in zip(inside.tolist(), rows, strict=True)}
-    described = []
-    for again, of, near in zip(*(column.tolist() for column in found), strict=True):
-        (file, row, part), (first_file, first_row, _) = places[again], places[of]
-        what = "the same text and language, and nearly the same image," if near else "the same image, text and language"
-        reason, detail = "near_duplicate" if near else "duplicate_id", f"{what} as {first_file} row {first_row}"
-        described.append({"file": file, "row": row, "reason": reason, "detail": detail, "part": part})
-    return pa.Table.from_pylist(described, schema=DUPLICATE_SCHEMA)
+def _described(parts: Sequence[Path], found: Duplicates) -> Iterator[pa.Table]:
+    """The duplicates as rows of `dropped_row`, with the part they are in: where each stood, and what it repeats.
+
+    A few thousand at a time: where they stood is looked up for all at once, and held as numbers.
+    """
+    places = _Places.of(parts, np.unique(np.concatenate([found.again, found.of])).astype(np.int64))
+    for start in range(0, len(found.again), DESCRIBED_AT_ONCE):
+        described = []
+        for again, of, near in zip(*(each[start : start + DESCRIBED_AT_ONCE].tolist() for each in found), strict=True):
+            (file, row, part), (first_file, first_row, _) = places[again], places[of]
+            same = (
+                "the same text and language, and nearly the same image,"
+                if near
+                else "the same image, text and language"
+            )
+            reason, detail = "near_duplicate" if near else "duplicate_id", f"{same} as {first_file} row {first_row}"
+            described.append({"file": file, "row": row, "reason": reason, "detail": detail, "part": part})
+        yield pa.Table.from_pylist(described, schema=DUPLICATE_SCHEMA)
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where some items of a corpus stood: `place_P` in the corpus (ascending), and of each its part, file and row."""
+
+    place_P: np.ndarray
+    part_P: np.ndarray
+    file_P: np.ndarray
+    row_P: np.ndarray
+    files: list[str]
+
+    @classmethod
+    def of(cls, parts: Sequence[Path], place_P: np.ndarray) -> "_Places":
+        ends = np.cumsum([pq.read_metadata(path).num_rows for path in parts])
+        part_P = np.searchsorted(ends, place_P, side="right").astype(np.int32)
+        found = cls(place_P, part_P, np.zeros(len(place_P), np.int32), np.zeros(len(place_P), np.int64), [])
+        numbers: dict[str, int] = {}
+        for part in np.unique(part_P):
+            of_part, table = np.flatnonzero(part_P == part), pq.read_table(parts[part], columns=PLACE)
+            chosen = table.take(place_P[of_part] - (ends[part] - table.num_rows))
+            found.row_P[of_part] = chosen["row"].to_numpy()
+            found.file_P[of_part] = [numbers.setdefault(name, len(numbers)) for name in chosen["file"].to_pylist()]
+        found.files.extend(numbers)
+        return found
+
+    def __getitem__(self, place: int) -> tuple[str, int, int]:
+        """The file, the row and the part of the item at this place in the corpus."""
+        at = np.searchsorted(self.place_P, place)
+        return self.files[self.file_P[at]], int(self.row_P[at]), int(self.part_P[at])
+
+
+def _of_part(duplicates: Path, number: int) -> pa.Table:
+    return pq.read_table(duplicates, filters=pc.field("part") == number)
 
 
 def _rewrite(artefact: Partial, path: Path, again: pa.Table) -> None:
@@ -178,13 +216,13 @@ def _places(table: pa.Table) -> set[tuple[str, int]]:
     return set(_placed(table))
 
 
-def _write_dropped(artefact: Partial, num_parts: int, again: pa.Table) -> None:
+def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
     """Bring the bad rows of all pieces together with the duplicates, each where it stood in the corpus."""
     with _parquet(artefact, DROPPED, DROPPED_SCHEMA) as writer:
         for number in range(num_parts):
             path = artefact.folder / f"{_dropped_name(number)}.parquet"
             bad = [pq.read_table(path)] if path.exists() else []
-            twice = again.filter(pc.field("part") == int(number)).select(DROPPED_SCHEMA.names)
+            twice = _of_part(again, number).select(DROPPED_SCHEMA.names)
             if bad or twice.num_rows:
                 tables = [table.replace_schema_metadata(DROPPED_SCHEMA.metadata) for table in (*bad, twice)]
                 writer.write_table(pa.concat_tables(tables).sort_by("row"))

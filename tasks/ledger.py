@@ -46,8 +46,12 @@ def costs_in(paths: Iterable[Path]) -> Costs | None:
     )
 
 
-def measure_cost(artefact: Partial) -> None:
-    """Note the costs of all finished `part-*` shards as measured."""
-    if costs := costs_in(artefact.folder.glob("part-*.parquet")):
-        for name, value in asdict(costs).items():
-            artefact.measure(name, value)
+def measure_cost(artefact: Partial, rows: str = "part", *others: str) -> None:
+    """Note the costs of all finished shards as measured: rows and failures of those with the first prefix, tokens and
+    seconds of the others too, such as the verdicts that stand beside the drafts they are about."""
+    costs = {prefix: costs_in(artefact.folder.glob(f"{prefix}-*.parquet")) for prefix in (rows, *others)}
+    if (own := costs[rows]) is None:
+        return
+    for name, value in asdict(own).items():
+        beside = sum(getattr(each, name) for prefix, each in costs.items() if each and prefix != rows)
+        artefact.measure(name, value + beside if name in SUMMED else value)

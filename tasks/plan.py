@@ -173,12 +173,11 @@ def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, st
     if earlier:
         record = earlier[-1]
         rows = record["num_rows"]
-        costs = costs_in(store.path(stage, record["fingerprint"]).glob("part-*.parquet"))
         return Rates(
             source=f"the {rows} rows of {record['fingerprint']}",
             seconds=record["seconds"] / rows,
             bytes=record["num_bytes"] / rows,
-            tokens=_tokens(costs) if costs else None,
+            tokens=_measured_tokens(store, record),
         )
     paths = _finished(store.partial_folder(stage, fingerprint))
     if (costs := costs_in(paths)) is None:
@@ -189,6 +188,15 @@ def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, st
         bytes=sum(path.stat().st_size for path in paths) / costs.rows,
         tokens=_tokens(costs),
     )
+
+
+def _measured_tokens(store: Store, record: Record) -> float | None:
+    """Tokens of a row, as they were measured, or else as its rows say; None where they do not."""
+    measured = record["measured"]
+    if "prompt_tokens" in measured:
+        return (measured["prompt_tokens"] + measured["answer_tokens"]) / record["num_rows"]
+    costs = costs_in(store.path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
+    return _tokens(costs) if costs else None
 
 
 def _tokens(costs: Costs) -> float:

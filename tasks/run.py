@@ -15,7 +15,8 @@ from rich.table import Table
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.knowledge.items import content_id
 from comem_core.memory.encoding import EncoderRecipe
-from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, KnowledgeRecipe, Recipe
+from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, KnowledgeRecipe, Recipe, SynthesisRecipe
+from comem_core.synthesis.translation import check_languages, translation_prompts
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
@@ -92,12 +93,13 @@ def open_run(
 
     Raises:
         ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
-            recipe's data are written by a served model whose address is not given.
+            recipe's data are written by a served model whose address is not given, or are to be translated into a
+            language that is not known.
     """
     context = Context.from_environment()
     context.check()
     if needs_generator:
-        served_model(recipe.synthesis, context)
+        _check_writing(recipe.synthesis, context)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(
@@ -129,6 +131,13 @@ def open_run(
     finally:
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
+
+
+def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
+    """Find what would stop the stages that write data, though they come long after others."""
+    served_model(recipe, context)
+    prompts = translation_prompts(recipe.translation_prompts)
+    check_languages(prompts, recipe.languages, num_translated=recipe.num_translated)
 
 
 def _show_plan(plan: Plan) -> None:

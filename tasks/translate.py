@@ -19,10 +19,12 @@ from comem_core.synthesis.translation import (
     translated_question,
     translation_prompts,
 )
+from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import ROWS_OF, Partial
 from tasks.rows import PICTURE, read_rows, shards_of
 from tasks.run import Run
+from tasks.served import check_served
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
@@ -45,29 +47,12 @@ class Translating:
     max_new_tokens: int
 
 
-def check_translation(recipe: SynthesisRecipe) -> None:
-    """Find what would stop a translation before anything is made.
-
-    Raises:
-        ValueError: a language that the prompts cannot name, or a number of samples that would go into no language.
-    """
-    prompts = translation_prompts(recipe.translation_prompts)
-    if unknown := [language for language in recipe.languages if language not in prompts.languages]:
-        raise ValueError(
-            f"the recipe translates into {', '.join(unknown)}, which the prompts {prompts.name!r} cannot name; they "
-            f"name {', '.join(sorted(prompts.languages))}"
-        )
-    if recipe.num_translated and not recipe.languages:
-        raise ValueError(f"the recipe translates {recipe.num_translated} samples into no language; name some languages")
-
-
 @stage_task(name="translate-qa")
 def translate_qa(
     run: Run, questions: Reference, drafts: Reference, kept: Reference, translator: Opened = generator
 ) -> Reference:
     """Translate kept samples: drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
     recipe = run.recipe.synthesis
-    check_translation(recipe)
     part = Translating(
         generator=recipe.generator,
         prompts_sha256=translation_prompts(recipe.translation_prompts).sha256,
@@ -79,8 +64,10 @@ def translate_qa(
     def make(artefact: Partial) -> None:
         requests, pictures = _requests(recipe, questions, drafts, kept)
         if requests:
+            check_served(recipe, run.context)
             _translate(run, artefact, requests, translator)
             _judge(run, artefact, requests, translator)
+            measure_cost(artefact, DRAFTS, VERDICTS)
         else:
             artefact.write_shard(f"{DRAFTS}-00000", check_rows("draft", [], extra=ALIASES))
             artefact.write_shard(f"{VERDICTS}-00000", check_rows("verdict", []), rows_of="verdict")

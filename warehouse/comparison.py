@@ -36,6 +36,9 @@ KEYS = {
     "bank_entry": ("item_id",),
     "prediction": ("prediction_id",),
     "score": ("benchmark", "condition", "k", "split", "metric"),
+    "mark": ("prediction_id", "metric"),
+    "difference": ("benchmark", "metric", "first", "second", "k", "split"),
+    "missing_question": ("question_id", "reason", "row"),
 }
 LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 

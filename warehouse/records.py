@@ -7,10 +7,12 @@ function is one transaction. Knows nothing of how an artefact was made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
@@ -49,6 +51,9 @@ _ORDER = {
     "prediction": "prediction_id",
     "mark": "prediction_id",
 }
+# What DuckDB may hold while it loads rows, for a start: enough to put millions of short rows in order.
+_LOADING_MEMORY = "128 MiB"
+_OUT_OF_MEMORY = (duckdb.OutOfMemoryException, duckdb.TransactionException)  # the second where it happens at the commit
 _RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
 
 
@@ -74,12 +79,40 @@ def register_artefact(
         )
     if known and equal and known["shards"] == list(record["shards"]) and known["uri"] == uri:
         return known["num_rows"]
-    with transaction(con):
-        if not equal:
-            _forget_rows(con, fingerprint)
-            _load_rows(con, record, table, folder)
-        _upsert_artefact(con, record, uri)
+
+    def load(in_order: bool) -> None:
+        with transaction(con):
+            if not equal:
+                _forget_rows(con, fingerprint)
+                _load_rows(con, record, table, folder, in_order=in_order)
+            _upsert_artefact(con, record, uri)
+
+    _with_little_memory(con, load)
     return record["num_rows"]
+
+
+def _with_little_memory(con: DuckDBPyConnection, load: Callable[[bool], None]) -> None:
+    """Load rows in order within little memory; where that is too little within all that is allowed, else in any order.
+
+    DuckDB sorts some hundred thousand rows at a time in memory, however long they are. The order of rows is for quick
+    look-ups only, and so many long rows are few enough to be looked through.
+    """
+    [(allowed,)] = con.execute("SELECT current_setting('memory_limit')").fetchall()
+    try:
+        for limit in sorted({_LOADING_MEMORY, allowed}, key=_num_bytes):
+            if _num_bytes(limit) <= _num_bytes(allowed):
+                with suppress(*_OUT_OF_MEMORY):
+                    con.execute(f"SET memory_limit = '{limit}'")
+                    return load(True)
+        load(False)
+    finally:
+        con.execute(f"SET memory_limit = '{allowed}'")
+
+
+def _num_bytes(size: str) -> float:
+    """Read a size as DuckDB writes it, such as `953.6 MiB`."""
+    number, unit = size.split()
+    return float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit)
 
 
 def verify_shards(record: Mapping, folder: str | Path) -> None:
@@ -189,7 +222,7 @@ def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None
         con.execute("INSERT OR IGNORE INTO artefact_input VALUES (?, ?, ?)", [record["fingerprint"], role, fingerprint])
 
 
-def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, folder: Path) -> None:
+def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, folder: Path, *, in_order: bool) -> None:
     """Insert the rows of the Parquet shards, table by table, the columns that a table has; other files have none."""
     shards: dict[str, list[Mapping]] = {}
     for shard in record["shards"]:
@@ -199,7 +232,7 @@ def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, fold
             shards.setdefault(target, []).append(shard)
     for target, listed in shards.items():
         columns = ", ".join(f'"{name}"' for name in schema_of(target).names)
-        order = f"ORDER BY {_ORDER[target]}" if target in _ORDER else ""
+        order = f"ORDER BY {_ORDER[target]}" if target in _ORDER and in_order else ""
         con.execute(
             f"INSERT INTO {target} ({ARTEFACT_COLUMN}, {columns}) SELECT ?, {columns} FROM read_parquet(?) {order}",
             [record["fingerprint"], [str(folder / shard["file"]) for shard in listed]],
@@ -210,13 +243,13 @@ def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, fold
 
 def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) -> None:
     """Refuse a shard that lacks a column of its table, or has another number of rows than its record says."""
-    found = pq.read_metadata(folder / shard["file"])
-    if missing := [name for name in schema_of(target).names if name not in found.schema.to_arrow_schema().names]:
+    path = folder / shard["file"]
+    # Not the metadata's own schema: the two hold each other, and with them megabytes that Python does not count.
+    names, num_rows = pq.read_schema(path).names, pq.read_metadata(path).num_rows
+    if missing := [name for name in schema_of(target).names if name not in names]:
         raise ValueError(f"shard {shard['file']} of {fingerprint} lacks {', '.join(missing)}, columns of {target}")
-    if found.num_rows != shard["rows"]:
-        raise ValueError(
-            f"shard {shard['file']} of {fingerprint} has {found.num_rows} rows; its record says {shard['rows']}"
-        )
+    if num_rows != shard["rows"]:
+        raise ValueError(f"shard {shard['file']} of {fingerprint} has {num_rows} rows; its record says {shard['rows']}")
 
 
 def _link_items(con: DuckDBPyConnection, fingerprint: str, table: str) -> None:

@@ -25,10 +25,11 @@ class Duplicates(NamedTuple):
 
 def equal_items(ids_N: np.ndarray) -> Duplicates:
     """Find items whose id (a 64-bit integer) came before."""
-    _, first, inverse = np.unique(ids_N, return_index=True, return_inverse=True)
-    first_of_N = first[inverse]
-    again = np.flatnonzero(first_of_N != np.arange(len(ids_N)))
-    return Duplicates(again, first_of_N[again], np.zeros(len(again), dtype=bool))
+    order_N = np.argsort(ids_N, kind="stable")
+    same_N, begins, ends = _runs(ids_N[order_N])
+    again, of = order_N[1:][same_N], np.repeat(order_N[begins], ends - begins - 1)
+    in_order = np.argsort(again, kind="stable")
+    return Duplicates(again[in_order], of[in_order], np.zeros(len(again), dtype=bool))
 
 
 def near_items(words_N: np.ndarray, hashes_N2: np.ndarray, places_N: np.ndarray, *, max_bits: int) -> Duplicates:
@@ -38,12 +39,23 @@ def near_items(words_N: np.ndarray, hashes_N2: np.ndarray, places_N: np.ndarray,
     (`knowledge.pictures`), `places_N` the items' places in the corpus, ascending.
     """
     found: list[tuple[int, int]] = []
-    order = np.argsort(words_N, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(words_N[order])) + 1):
-        if len(group) > 1:
-            found += [(group[item], group[first]) for item, first in _near_in_group(hashes_N2[group], max_bits)]
+    order_N = np.argsort(words_N, kind="stable")
+    _, begins, ends = _runs(words_N[order_N])
+    for begin, end in zip(begins, ends, strict=True):
+        group = order_N[begin:end]
+        found += [(group[item], group[first]) for item, first in _near_in_group(hashes_N2[group], max_bits)]
     pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
     return Duplicates(places_N[pairs[:, 0]], places_N[pairs[:, 1]], np.ones(len(pairs), dtype=bool))
+
+
+def _runs(sorted_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say of each value but the first whether it is the one before it, and where such runs of equal ones begin and end.
+
+    A value that stands alone is in none, so that a corpus of millions costs little where hardly any stands twice.
+    """
+    same_N = sorted_N[1:] == sorted_N[:-1]
+    begins, ends = np.flatnonzero(np.diff(same_N, prepend=False, append=False)).reshape(-1, 2).T
+    return same_N, begins, ends + 1
 
 
 def _near_in_group(hashes_N2: np.ndarray, max_bits: int) -> list[tuple[int, int]]:

@@ -233,3 +233,18 @@ def translation_prompts(name: str) -> TranslationPrompts:
     raw = (folder / f"{name}.json").read_bytes()
     fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
     return TranslationPrompts(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+
+
+def check_languages(prompts: TranslationPrompts, languages: Sequence[str], *, num_translated: int) -> None:
+    """Find what would stop a translation before anything is made.
+
+    Raises:
+        ValueError: a language that the prompts cannot name, or a number of samples that would go into no language.
+    """
+    if unknown := [language for language in languages if language not in prompts.languages]:
+        raise ValueError(
+            f"the recipe translates into {', '.join(unknown)}, which the prompts {prompts.name!r} cannot name; they "
+            f"name {', '.join(sorted(prompts.languages))}"
+        )
+    if num_translated and not languages:
+        raise ValueError(f"the recipe translates {num_translated} samples into no language; name some languages")

@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from comem_core.recipes import recipe_named
+from comem_core.synthesis.translation import check_languages, translation_prompts
 from comem_core.worlds.countries.world import knowledge_items, seed_questions
 from tasks.context import Context
 from tasks.filter import dropped_for, filter_qa
 from tasks.rows import item_table, question_table, read_questions, read_rows, shards_of
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import NO_BACKBONE, Run, open_run
 from tasks.samples import Samples, SampleSet
-from tasks.store import Reference
-from tasks.translate import check_translation, translate_qa
+from tasks.store import Record, Reference, Store
+from tasks.translate import translate_qa
 from tests import dictionary_translator
 from tests.dictionary_translator import DictionaryTranslator, rows_of
 from warehouse.connection import open_warehouse
@@ -55,15 +56,27 @@ def stored(folder: Path, table: pa.Table) -> Reference:
     return Reference(stage=folder.name, fingerprint=folder.name, uri=str(folder), num_rows=table.num_rows)
 
 
-def run_of(context: Context, *, num_translated: int = 5, languages: Sequence[str] = LANGUAGES) -> Run:
+def run_of(
+    context: Context, *, num_translated: int = 5, languages: Sequence[str] = LANGUAGES, generator: str = "backbone"
+) -> Run:
     recipe = recipe_named("tiny_cpu")
-    synthesis = replace(recipe.synthesis, num_translated=num_translated, languages=tuple(languages))
-    recipe = replace(recipe, synthesis=synthesis)
+    changes: dict[str, Any] = {"num_translated": num_translated, "languages": tuple(languages), "generator": generator}
+    recipe = replace(recipe, synthesis=replace(recipe.synthesis, **changes))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
 
+def given(making: Mapping[str, Reference]) -> tuple[Reference, Reference, Reference]:
+    return making["questions"], making["drafts"], making["kept"]
+
+
 def translated(run: Run, making: Mapping[str, Reference], translator: Any) -> Reference:
-    return translate_qa.fn(run, making["questions"], making["drafts"], making["kept"], translator)
+    return translate_qa.fn(run, *given(making), translator)
+
+
+def record_of(context: Context, made: Reference) -> Record:
+    record = Store.of(context).find(made.stage, made.fingerprint)
+    assert record is not None
+    return record
 
 
 def filtered(run: Run, reference: Reference) -> Reference:
@@ -87,6 +100,11 @@ def test_translations_are_made_filtered_and_trained_on(
     verdicts = {row["sample_id"]: row for row in read_rows(made, "verdict")}
     questions = {question.question_id: question for question in read_questions(made)}
     assert set(verdicts) == {row["sample_id"] for row in drafts}
+    measured = record_of(run.context, made)["measured"]
+    assert (measured["rows"], measured["failed"]) == (len(drafts), 0)
+    for name in ("prompt_tokens", "answer_tokens"):
+        there, back = (sum(row[name] for row in rows) for rows in (drafts, verdicts.values()))
+        assert measured[name] == there + back and there and back
     assert set(questions) == {row["question_id"] for row in drafts}
 
     kept = filtered(run, made)
@@ -148,7 +166,7 @@ def test_translations_that_fail_are_rows_with_a_reason_and_none_is_kept(
 
 def test_no_translations_are_empty_and_need_no_worker(context: Context, making: dict[str, Reference]) -> None:
     run = run_of(context, num_translated=0, languages=())
-    made = translate_qa.fn(run, making["questions"], making["drafts"], making["kept"])
+    made = translate_qa.fn(run, *given(making))
     assert [list(read_rows(made, table)) for table in ("draft", "question", "verdict")] == [[], [], []]
     kept = filtered(run, made)
     assert kept.num_rows == 0
@@ -162,11 +180,42 @@ def test_no_translations_are_empty_and_need_no_worker(context: Context, making: 
     assert len(samples.read()) == 18
 
 
-def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made() -> None:
+@pytest.mark.parametrize("plan", [False, True])
+@pytest.mark.parametrize(
+    ("languages", "said"),
+    [
+        (("bg", "tlh"), "translates into tlh, which the prompts 'plain' cannot name; they name ar"),
+        ((), "translates 200 samples into no language"),
+    ],
+)
+def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, languages: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    recipe = recipe_named("tiny_cpu")
+    recipe = replace(recipe, synthesis=replace(recipe.synthesis, num_translated=200, languages=languages))
+    with pytest.raises(ValueError, match=said), open_run("test", recipe, needs_generator=True, plan=plan):
+        pytest.fail("the run has begun")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_papers_recipe_can_be_translated() -> None:
     synthesis = recipe_named("comem_qwen25_vl_7b").synthesis
-    check_translation(synthesis)
     assert synthesis.num_translated == 200 and len(synthesis.languages) == 9
-    with pytest.raises(ValueError, match="translates into tlh, which the prompts 'plain' cannot name; they name ar"):
-        check_translation(replace(synthesis, languages=("bg", "tlh")))
-    with pytest.raises(ValueError, match="translates 200 samples into no language"):
-        check_translation(replace(synthesis, languages=()))
+    prompts = translation_prompts(synthesis.translation_prompts)
+    check_languages(prompts, synthesis.languages, num_translated=synthesis.num_translated)
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_a_served_translator_is_asked_a_cheap_question_first_and_its_cost_is_noted(
+    context: Context, making: dict[str, Reference], server: str
+) -> None:
+    served = replace(context, served_url=f"{server}/v1", served_key="right-key")
+    with pytest.raises(ValueError, match="does not answer for the model 'large'"):
+        translate_qa.fn(run_of(served, generator="served:large"), *given(making))
+    assert not list((context.store / "translations").glob("*/.batches"))
+    made = translate_qa.fn(run_of(served, generator="served:tiny"), *given(making))
+    drafts = list(read_rows(made, "draft"))
+    measured = record_of(context, made)["measured"]
+    assert measured["rows"] == measured["failed"] == len(drafts) >= 10  # the tiny model cannot translate
+    assert measured["prompt_tokens"] == sum(row["prompt_tokens"] for row in drafts) > 0

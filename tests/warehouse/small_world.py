@@ -59,7 +59,7 @@ def write_artefact(
         cut = len(rows) // 2 if len(rows) > 10 else 0
         for number, part in enumerate([rows[:cut], rows[cut:]] if cut else [rows]):
             path = folder / f"{table}-{number:05d}.parquet"
-            pq.write_table(check_rows(table, part), path)
+            pq.write_table(check_rows(table, part), path, row_group_size=64)
             shards.append({"file": path.name, "rows": len(part), "table": table})
     for name, data in (files or {}).items():
         (folder / name).write_bytes(data)

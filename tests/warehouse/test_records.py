@@ -72,6 +72,28 @@ def test_a_flipped_byte_is_refused_with_the_shard_named(fresh: SmallWorld, write
     assert count(writer, "artefact") == count(writer, "knowledge_item") == 0
 
 
+def test_rows_are_loaded_in_order_of_their_id(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {})
+    register_artefact(writer, record, table="knowledge_item", folder=folder)
+    found = [item_id for (item_id,) in writer.execute("SELECT item_id FROM knowledge_item").fetchall()]
+    assert found == sorted(found) != [row["item_id"] for row in items()]
+
+
+@pytest.mark.slow
+def test_rows_too_long_to_be_put_in_order_are_loaded_all_the_same(fresh: SmallWorld) -> None:
+    long = [
+        items()[0] | {"item_id": f"{-number % 12000:016x}", "text": f"{number:06} " * 1500} for number in range(12000)
+    ]
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": long}, {})
+    with open_warehouse(fresh.database, memory_limit="140MB") as con:
+        allowed = con.execute("SELECT current_setting('memory_limit')").fetchall()
+        assert register_artefact(con, record, table="knowledge_item", folder=folder) == 12000
+        assert con.execute("SELECT count(DISTINCT text), min(length(text)) FROM knowledge_item").fetchall() == [
+            (12000, 10500)
+        ]
+        assert con.execute("SELECT current_setting('memory_limit')").fetchall() == allowed
+
+
 def test_an_artefact_that_fails_to_load_leaves_nothing(fresh: SmallWorld, writer: DuckDBPyConnection) -> None:
     record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
     record["shards"][1]["rows"] += 1

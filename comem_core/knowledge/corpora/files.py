@@ -22,7 +22,7 @@ from fsspec.utils import infer_compression
 STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Entry:
     """A file: its name in the corpus, its size in bytes, and what changes with its content."""
 
