@@ -56,9 +56,9 @@ RELEASE = Release(
     benchmark=NAME,
     files=(
         f"oven_query_val.jsonl and oven_entity_val.jsonl ({ADDRESS}/oven/oven_query_val.jsonl and so on), for the part "
-        f"val_3k oven_entity_val_3k.jsonl (https://github.com/WenyiWU0111/CoMEM). {IMAGES} To score: Wikipedia's titles "
-        f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and, in {WORD_PIECES}/, the tokenizer of {WORD_PIECES_HUB}, both "
-        "in the folder itself."
+        "val_3k oven_entity_val_3k.jsonl (https://github.com/WenyiWU0111/CoMEM). "
+        f"{IMAGES} To score, in the folder itself: Wikipedia's titles "
+        f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and {WORD_PIECES}/ with the tokenizer of {WORD_PIECES_HUB}."
     ),
     parts={
         "val": ALIKE | {"entity": needed("oven_entity_val.jsonl")},
