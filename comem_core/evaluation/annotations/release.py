@@ -56,8 +56,8 @@ class Release:
     """The files of a benchmark, and how they become questions.
 
     `parts` names for each part the files that it needs; `asked` is given the part and those that were found, each by
-    the name it has there (an optional one that is not there has none). `files` says in words what the folder must hold
-    and where that comes from.
+    the name it has there (an optional one that is not there has none). `files` says in words what the folder (FOLDER)
+    must hold and where that comes from.
     """
 
     benchmark: str
@@ -71,7 +71,7 @@ class Release:
         Raises ValueError for an unknown part, and for a folder without the files that the part needs.
         """
         files = self._files_in(folder)
-        return in_order(self.asked(part, self._found(part, files)), pictures_among(files))
+        return in_order(self.asked(part, self._found(part, files, folder)), pictures_among(files))
 
     def revision(self, part: str, folder: Path | None) -> str:
         """Name the content of the annotation files, and the pictures by name and size (16 hex digits).
@@ -80,7 +80,7 @@ class Release:
         """
         files = self._files_in(folder)
         digest = hashlib.sha256()
-        found = self._found(part, files)
+        found = self._found(part, files, folder)
         by_path = {file.path: file for file in files}
         for role in sorted(found):
             for path in found[role]:
@@ -97,10 +97,10 @@ class Release:
 
     def _files_in(self, folder: Path | None) -> list[File]:
         if folder is None or not folder.is_dir():
-            raise ValueError(f"{self.benchmark} needs a folder with its files; found {folder}. {self.files}")
+            raise ValueError(f"{self.benchmark} needs a folder with its files; found {folder}. {self._wanted(folder)}")
         return list(files_below(folder))
 
-    def _found(self, part: str, files: Sequence[File]) -> Found:
+    def _found(self, part: str, files: Sequence[File], folder: Path | None) -> Found:
         if part not in self.parts:
             raise ValueError(f"{self.benchmark} has no part {part!r}; allowed are {', '.join(self.parts)}")
         found = {role: _matching(each, files) for role, each in self.parts[part].items()}
@@ -109,8 +109,13 @@ class Release:
             wanted = "; ".join(" or ".join(each.patterns) for each in absent)
             there = [file.name for file in files if not is_picture(PurePosixPath(file.name))]
             shown = ", ".join(there[:SHOWN_FILES]) or "no file that is no picture"
-            raise ValueError(f"{self.benchmark}, part {part}: looked for {wanted}; found {shown}. {self.files}")
+            raise ValueError(
+                f"{self.benchmark}, part {part}: looked for {wanted}; found {shown}. {self._wanted(folder)}"
+            )
         return found
+
+    def _wanted(self, folder: Path | None) -> str:
+        return f"It should hold {self.files}".replace("FOLDER", str(folder or "FOLDER"))
 
 
 def files_below(folder: Path) -> Iterator[File]:

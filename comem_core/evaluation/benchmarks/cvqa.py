@@ -77,7 +77,7 @@ RELEASE = Release(
         "the Parquet files of the hub: hf download afaji/cvqa --repo-type dataset --revision 6a38d71 "
         "--local-dir FOLDER."
     ),
-    parts={part: {"questions": needed("test-*.parquet", "test/*.parquet")} for part in ("test", "test_comem")},
+    parts={part: {"questions": needed("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
     asked=asked,
 )
 

@@ -79,9 +79,8 @@ def types_in(found: Found, role: str = "types") -> dict[str, str] | None:
 
 def entities_in(found: Found, role: str = "entities") -> dict[str, str]:
     """Read the Wikidata ids of what the pictures show; none where the file is absent."""
-    return {
-        str(row.fields["data_id"]): row.fields["entity_id"] for row in _rows(found, role) if "data_id" in row.fields
-    }
+    rows = (row.fields for row in _rows(found, role))
+    return {str(row["data_id"]): row["entity_id"] for row in rows if row.keys() >= {"data_id", "entity_id"}}
 
 
 def asked(part: str, found: Found) -> Iterator[Asked | Missing]:

@@ -61,8 +61,8 @@ RELEASE = Release(
         f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and {WORD_PIECES}/ with the tokenizer of {WORD_PIECES_HUB}."
     ),
     parts={
-        "val": ALIKE | {"entity": needed("oven_entity_val.jsonl")},
         "val_3k": ALIKE | {"entity": needed("oven_entity_val_3k.jsonl")},
+        "val": ALIKE | {"entity": needed("oven_entity_val.jsonl")},
     },
     asked=asked,
 )

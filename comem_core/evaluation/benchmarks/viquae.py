@@ -57,7 +57,7 @@ RELEASE = Release(
     ),
     parts={
         part: {"questions": needed(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
-        for part in ("test", "validation")
+        for part in ("validation", "test")
     },
     asked=asked,
 )

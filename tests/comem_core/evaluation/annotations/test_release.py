@@ -38,7 +38,7 @@ def question_of(row: Row) -> Asked:
 
 RELEASE = Release(
     benchmark="things",
-    files="things.jsonl, from nowhere.",
+    files="things.jsonl, from nowhere, in FOLDER.",
     parts={"test": {"questions": needed("things.jsonl", "part/*.jsonl"), "more": needed("more.txt", optional=True)}},
     asked=asked,
 )
@@ -150,7 +150,8 @@ def test_what_is_not_there_is_said_with_where_it_comes_from(make: Callable[..., 
         RELEASE.read("train", folder)
     (folder / "deep/things.jsonl").rename(folder / "other.jsonl")
     said = (
-        r"things, part test: looked for things.jsonl or part/\*.jsonl; found other.jsonl\. things.jsonl, from nowhere"
+        r"things, part test: looked for things.jsonl or part/\*.jsonl; found other.jsonl\. "
+        rf"It should hold things.jsonl, from nowhere, in {folder}\."
     )
     for ask in (RELEASE.read, RELEASE.revision):
         with pytest.raises(ValueError, match=said):

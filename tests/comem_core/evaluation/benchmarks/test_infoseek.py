@@ -110,7 +110,10 @@ def test_official_types_and_entities_are_used_where_their_files_are(
     write.lines(
         tmp_path / "infoseek_val_qtype.jsonl", [{"data_id": name, "question_type": kind} for name, kind in kinds]
     )
-    write.lines(tmp_path / "infoseek_val_withkb.jsonl", [{"data_id": "a", "entity_id": "Q220", "entity_text": "Rome"}])
+    write.lines(
+        tmp_path / "infoseek_val_withkb.jsonl",
+        [{"data_id": "a", "entity_id": "Q220", "entity_text": "Rome"}, {"data_id": "b"}],
+    )
     write.pictures(tmp_path / "images", {"oven_1.jpg": picture(), "oven_2.png": picture(2, "PNG")})
     found = reading("infoseek", tmp_path, "val")
     assert {name: each.attribute for name, each in found.questions.items()} == {

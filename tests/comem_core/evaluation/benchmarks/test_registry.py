@@ -42,6 +42,23 @@ def test_every_benchmark_of_the_folder_is_found_and_says_what_it_needs() -> None
         assert (benchmark.files is None) == (name in ("countries-vqa", "own"))
 
 
+def test_the_guide_names_every_benchmark_its_parts_and_the_words_of_its_prompt() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    prompts = [row.split("|") for row in text[text.index("## How questions are put") :].splitlines() if "|" in row]
+    for name, benchmark in all_benchmarks().items():
+        assert f"| `{name}` |" in text
+        assert name == "own" or all(f"`{part}`" in text for part in benchmark.parts)
+        lines = {line.strip() for line in benchmark.wording.question["*"].splitlines()} - {"{question}", "{options}"}
+        if lines and name != "cvqa":  # whose words the guide describes, in five languages
+            [words] = [row[2] for row in prompts if row[1].strip() == f"`{name}`"]
+            assert [line for line in lines if f"`{line}`" not in words] == []
+
+
+def test_the_last_part_is_the_one_that_is_reported_on() -> None:
+    last = {name: benchmark.parts[-1] for name, benchmark in all_benchmarks().items()}
+    assert {"oven": "val", "viquae": "test", "cvqa": "test", "infoseek": "val"}.items() <= last.items()
+
+
 def test_the_file_of_the_docs_is_a_benchmark_that_another_package_can_offer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
