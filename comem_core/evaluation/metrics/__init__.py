@@ -42,6 +42,17 @@ class Gold:
     entity_id: str | None = None
 
 
+def right_option_of(gold: GoldAnswers) -> int:
+    """Return the place of the right option. Raises ValueError where it is not known, or not among the options."""
+    right = gold.right_option
+    if right is None or not 0 <= right < len(gold.options):
+        raise ValueError(
+            f"a multiple choice needs options and the place of the right one, from 0; found {len(gold.options)} "
+            f"options and right_option={right}; leave the question out, or score it by a metric of its answers"
+        )
+    return right
+
+
 @dataclass(frozen=True)
 class Scored:
     """What a metric says of one answer: `correct` from 0.0 to 1.0; `unparsable` means there was no answer in it."""
@@ -58,6 +69,16 @@ def percent_of(marks: Sequence[float]) -> float:
     if not len(marks):
         raise ValueError("a split without any scored answer has no score; leave it out or score its questions first")
     return round(sum(marks) / len(marks) * 100, 2)
+
+
+def percent_of_hundreds(marks: Sequence[float]) -> float:
+    """Return what `percent_of` does as those evaluators compute it that multiply before they divide.
+
+    Both differ in the last bit of a float, which can decide how a half is rounded. Raises ValueError for no marks.
+    """
+    if not len(marks):
+        return percent_of(marks)
+    return round(100 * float(sum(marks)) / len(marks), 2)
 
 
 @dataclass(frozen=True, kw_only=True)

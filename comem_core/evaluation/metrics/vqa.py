@@ -1,51 +1,66 @@
 """VQA accuracy, the official metric of OK-VQA: an answer against those of ten people.
 
-Written from the description of GT-Vision-Lab/VQA (Antol et al. 2015): for each person min(1, matches among the other
-nine / 3), averaged. Official code leaves texts as they are where all ten people agree to the letter; here they are
-always processed.
+Equal to GT-Vision-Lab/VQA (Antol et al. 2015), its quirks included. For each person min(1, matches among the other
+nine / 3), averaged. Where all people wrote the same text to the letter, nothing is processed: the answer has to be that
+text, in the same case. Elsewhere both sides are processed:
+
+- a sign of punctuation vanishes where it stands beside a space anywhere, or where the text has a comma between digits
+  ("1,000"); else it becomes a space. Periods vanish but before a digit, and only the first 32 of a text;
+- number words become digits, articles go, and contractions without their apostrophe get it back. With two apostrophes
+  exactly one may be missing ("couldntve" stays as it is), and "somebody'd" loses its own.
 """
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, percent_of_hundreds
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _VQA_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD, _COMMA = re.compile(r"\.(?!\d)"), re.compile(r"\d,\d")
-# A word written without one of its apostrophes, or all, becomes one of these again. (Official ones that begin with "I"
+# The official code hands `re.UNICODE` to `sub` in the place of a count.
+_NUM_PERIODS = int(re.UNICODE)
+# A word written with one of its apostrophes left out becomes one of these again. (Official ones that begin with "I"
 # never meet a word, which is in lower case by then.)
 _CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
-oughtn't shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've
-someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've
-they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd where's
-where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll
-y'all'd've you'd you'd've you'll you're you've
+oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd
+someone'd've someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's
+they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's
+where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've
+y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
 
 
-def _spellings(word: str) -> set[str]:
-    """The ways to write a contraction with one of its apostrophes, or all of them, left out."""
-    places = [place for place, sign in enumerate(word) if sign == "'"]
-    return {word.replace("'", "")} | {word[:place] + word[place + 1 :] for place in places}
+def _spellings(word: str) -> list[str]:
+    """The ways to write a contraction with one of its apostrophes left out."""
+    return [word[:place] + word[place + 1 :] for place, sign in enumerate(word) if sign == "'"]
 
 
 _CONTRACTIONS = {spelling: word for word in _CONTRACTED.split() for spelling in _spellings(word)}
+_CONTRACTIONS["somebody'd"] = "somebodyd"
 
 
+@lru_cache(maxsize=1 << 16)
 def vqa_processed(text: str) -> str:
     """Bring an answer into the form in which VQA accuracy compares: punctuation, numbers as digits, no articles."""
-    text = " ".join(text.split())
+    text = on_one_line(text)
     sparse = bool(_COMMA.search(text))
     processed = text
     for sign in _VQA_PUNCTUATION:
-        glued = sparse or f"{sign} " in text or f" {sign}" in text
-        processed = processed.replace(sign, "" if glued else " ")
-    words = (DIGITS.get(word, word) for word in _PERIOD.sub("", processed).lower().split())
+        if sign in text:
+            glued = sparse or f"{sign} " in text or f" {sign}" in text
+            processed = processed.replace(sign, "" if glued else " ")
+    words = (DIGITS.get(word, word) for word in _PERIOD.sub("", processed, count=_NUM_PERIODS).lower().split())
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
+
+
+def on_one_line(text: str) -> str:
+    """Put a space in the place of each line break and tab, and take away what is around the text."""
+    return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
@@ -55,7 +70,10 @@ def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
     """
     if len(people) < 2:
         raise ValueError(f"VQA accuracy compares with the answers of ten people; found {len(people)}")
-    matches = [vqa_processed(each) == vqa_processed(answer) for each in people]
+    given, wanted = on_one_line(answer), [on_one_line(each) for each in people]
+    if len(set(wanted)) > 1:
+        given, wanted = vqa_processed(given), [vqa_processed(each) for each in wanted]
+    matches = [each == given for each in wanted]
     return sum(min(1.0, (sum(matches) - match) / 3) for match in matches) / len(people)
 
 
@@ -64,4 +82,4 @@ def score_vqa(answer: str, gold: GoldAnswers) -> Scored:
     return Scored(vqa_accuracy(answer, gold.answers), unparsable=not vqa_processed(answer))
 
 
-VQA_ACCURACY = Metric(name="vqa_accuracy", score=score_vqa)
+VQA_ACCURACY = Metric(name="vqa_accuracy", score=score_vqa, percent=percent_of_hundreds)

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from comem_core.backbone.images import decode
+from comem_core.evaluation.annotations.pictures import Pictures, open_pictures
 from comem_core.knowledge.items import Question, content_id
-from comem_core.synthesis.seeds.pictures import Pictures, open_pictures
 
 
 @dataclass(frozen=True)

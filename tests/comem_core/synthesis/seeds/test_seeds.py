@@ -144,7 +144,7 @@ def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco
     source = source_named(spec)
     [question] = source.questions(5)
     assert (question.answers, question.benchmark, question.attribute) == (("surf",) * 10, "okvqa", "four")
-    assert right("Surf", question)
+    assert right("surf", question)  # where all ten agree, officially compared to the letter
     assert [(fault.row, fault.reason) for fault in source.faults()] == [(2, "bad_row")]
     swapped = f"okvqa:{tmp_path / 'answers.json'},{tmp_path / 'questions.json'}:{pictures}"
     with pytest.raises(ValueError, match="has no list `questions`"):

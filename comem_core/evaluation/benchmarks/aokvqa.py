@@ -1,0 +1,89 @@
+"""A-OKVQA (Schwenk et al. 2022), direct answers: COCO's pictures, world knowledge, ten answers of people each.
+
+Questions flagged `difficult_direct_answer` are no part of it: the official evaluator leaves them out of this setting,
+and so does this file. `aokvqa_mc` asks all of them, as multiple choice. On the hub the answers are one text that shows
+a list.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, json_entries, parquet_rows
+from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks.okvqa import coco_names
+from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER
+from comem_core.knowledge.items import Question
+
+NAME, SPLIT = "a-okvqa", "val"
+SOURCE = "https://huggingface.co/datasets/HuggingFaceM4/A-OKVQA"
+LICENCE = "MIT (the repository; the hub states none); pictures: COCO's terms"
+COLUMNS = (
+    "question_id", "question", "choices", "correct_choice_idx", "direct_answers", "difficult_direct_answer",
+)  # fmt: skip
+
+
+def rows_of(found: Found) -> Iterator[Row]:
+    """Yield the rows of the JSON list or the Parquet files."""
+    paths = found["questions"]
+    return json_entries(paths[0]) if paths[0].suffix == ".json" else parquet_rows(paths, COLUMNS, picture="image")
+
+
+def question_of(row: Row, **named: Any) -> Asked:
+    """Make a row a question; `named` are its gold answers, or whatever a setting has otherwise."""
+    fields = row.fields
+    question = Question(
+        question_id=said(fields["question_id"], what="question_id"),
+        question=said(fields["question"]),
+        image=b"",
+        language="en",
+        split=SPLIT,
+        **named,
+    )
+    if "image_id" in fields:
+        return Asked(question, row, coco_names(int(fields["image_id"]), "val2017")[1:])
+    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+
+
+def direct_answers_of(row: Row) -> Asked:
+    """Make a row a question with people's answers. Raises ValueError for a row that is none."""
+    given = row.fields["direct_answers"]
+    people = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
+    if not people:
+        raise Unaskable("no_gold", "no direct answers", split=SPLIT)
+    return question_of(row, benchmark=NAME, answers=people)
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    rows = (row for row in rows_of(found) if row.fields.get("difficult_direct_answer") is not True)
+    yield from asked_of(rows, direct_answers_of, id_field="question_id")
+
+
+FILES = (
+    "the Parquet files of the hub (hf download HuggingFaceM4/A-OKVQA --repo-type dataset --revision d1b0efa "
+    "--include 'data/validation-*' --local-dir FOLDER); or aokvqa_v1p0_val.json "
+    "(https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa/aokvqa_v1p0.tar.gz, unpacked), with the pictures of "
+    "http://images.cocodataset.org/zips/val2017.zip, zipped or not."
+)
+release = partial(
+    Release,
+    files=FILES,
+    parts={"val": {"questions": needed("aokvqa_v1p0_val.json", "validation-*.parquet", "validation/*.parquet")}},
+)
+RELEASE = release(benchmark=NAME, asked=asked)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source=SOURCE,
+    licence=LICENCE,
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (DIRECT_ANSWER,),
+    # Ours, as A-OKVQA prescribes none: its metric compares to the letter, and the answers of people are in lower case.
+    wording=Wording(question={ANY: "{question}\nAnswer the question using a single word or phrase, in lower case."}),
+    files=RELEASE.files,
+)

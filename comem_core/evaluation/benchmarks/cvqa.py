@@ -1,0 +1,105 @@
+"""CVQA (Romero et al. 2024, arXiv 2406.05967): pictures of 30 countries, asked about in their languages, four options.
+
+A row has `ID`, `Subset` ("('Chinese', 'China')"), `Question` and `Options` in its language, `Label` (the right option,
+from 0), `Category` (the attribute) and its `image`. Revisions of the hub whose labels are hidden have -1: then every
+question is missing, with the reason `no_label`. The subset is the split; the score is that of all questions.
+
+CoMEM's authors ask five of the subsets: that is the part `test_comem`. Their overall is the mean of these five scores.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, parquet_rows
+from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.metrics.choice import CVQA_CHOICE
+from comem_core.knowledge.items import Question
+
+NAME = "cvqa"
+COLUMNS = ("ID", "Subset", "Question", "Options", "Label", "Category")
+LANGUAGES = {
+    "Amharic": "am", "Bengali": "bn", "Breton": "br", "Bulgarian": "bg", "Chinese": "zh", "Egyptian Arabic": "arz",
+    "Filipino": "fil", "Hindi": "hi", "Igbo": "ig", "Indonesian": "id", "Irish": "ga", "Japanese": "ja",
+    "Javanese": "jv", "Kinyarwanda": "rw", "Korean": "ko", "Malay": "ms", "Marathi": "mr", "Minangkabau": "min",
+    "Mongolian": "mn", "Norwegian": "no", "Oromo": "om", "Portuguese": "pt", "Romanian": "ro", "Russian": "ru",
+    "Sinhala": "si", "Spanish": "es", "Sundanese": "su", "Swahili": "sw", "Tamil": "ta", "Telugu": "te", "Urdu": "ur",
+}  # fmt: skip
+COMEM_SUBSETS = ("Chinese/China", "Spanish/Spain", "Russian/Russia", "Bulgarian/Bulgaria", "Portuguese/Brazil")
+
+
+def question_of(row: Row) -> Asked:
+    """Make a row a question. Raises ValueError for a row that is none."""
+    fields, split = row.fields, subset_of(row)
+    options, right = tuple(str(each) for each in fields["Options"]), fields["Label"]
+    if right is None or not 0 <= int(right) < len(options):
+        raise Unaskable("no_label", f"the label is {right!r} of {len(options)} options", split=split)
+    question = Question(
+        question_id=said(fields["ID"], what="ID"),
+        question=said(fields["Question"]),
+        image=b"",
+        language=_language(split),
+        answers=(options[int(right)],),
+        options=options,
+        right_option=int(right),
+        benchmark=NAME,
+        split=split,
+        attribute=fields["Category"],
+    )
+    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+
+
+def subset_of(row: Row) -> str:
+    """Read "('Chinese', 'China')" as Chinese/China."""
+    language, country = ast.literal_eval(row.fields["Subset"])
+    return f"{language}/{country}"
+
+
+def _language(split: str) -> str:
+    name = split.split("/")[0].replace("_", " ")
+    if name not in LANGUAGES:
+        raise ValueError(f"a subset in {name!r}; known are {', '.join(LANGUAGES)}")
+    return LANGUAGES[name]
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    rows = asked_of(parquet_rows(found["questions"], COLUMNS, picture="image"), question_of, id_field="ID")
+    for each in rows:
+        split = each.split if isinstance(each, Missing) else each.question.split
+        if part == "test" or split is None or split in COMEM_SUBSETS:
+            yield each
+
+
+RELEASE = Release(
+    benchmark=NAME,
+    files=(
+        "the Parquet files of the hub: hf download afaji/cvqa --repo-type dataset --revision 6a38d71 "
+        "--local-dir FOLDER."
+    ),
+    parts={part: {"questions": needed("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
+    asked=asked,
+)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source="https://huggingface.co/datasets/afaji/cvqa",
+    licence="each row its own (column License); some pictures are for research only",
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (CVQA_CHOICE,),
+    # CVQA prescribes none. As CoMEM's authors do, a question is asked in its language, and for the option's number.
+    wording=Wording(
+        question={
+            "bg": "{question}\n{options}\nОтговори само с номера на верния вариант.",
+            "es": "{question}\n{options}\nResponde solo con el número de la opción correcta.",
+            "pt": "{question}\n{options}\nResponda apenas com o número da opção correta.",
+            "ru": "{question}\n{options}\nОтветь только номером правильного варианта.",
+            "zh": "{question}\n{options}\n请只回答正确选项的编号。",
+            ANY: "{question}\n{options}\nAnswer with the number of the right option only.",
+        },
+        labels=("1", "2", "3", "4"),
+    ),
+    files=RELEASE.files,
+)

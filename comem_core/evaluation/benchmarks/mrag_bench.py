@@ -1,0 +1,75 @@
+"""MRAG-Bench (Hu et al. 2024, arXiv 2410.08182): what helps to answer is another picture, not a text. Multiple choice.
+
+A row has `question`, `A` to `D`, `answer_choice` (the letter of the right one), `scenario` (nine of them: the
+attribute) and its `image`. The pictures that the benchmark itself offers to retrieve are not read: what a question is
+shown comes from the run's own knowledge.
+"""
+
+from collections.abc import Iterator
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, parquet_rows
+from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.metrics.choice import MRAG_CHOICE
+from comem_core.knowledge.items import Question
+
+NAME, SPLIT, LABELS = "mrag-bench", "test", ("A", "B", "C", "D")
+COLUMNS = ("id", "scenario", "question", *LABELS, "answer_choice")
+
+
+def question_of(row: Row) -> Asked:
+    """Make a row a question. Raises ValueError for a row that is none."""
+    fields = row.fields
+    options = tuple(said(fields[label], what=f"option {label}") for label in LABELS)
+    if fields["answer_choice"] not in LABELS:
+        raise Unaskable("no_gold", f"answer_choice {fields['answer_choice']!r}", split=SPLIT)
+    right = LABELS.index(fields["answer_choice"])
+    question = Question(
+        question_id=str(fields["id"]),
+        question=said(fields["question"]),
+        image=b"",
+        language="en",
+        answers=(options[right],),
+        options=options,
+        right_option=right,
+        benchmark=NAME,
+        split=SPLIT,
+        attribute=fields["scenario"],
+    )
+    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    yield from asked_of(parquet_rows(found["questions"], COLUMNS, picture="image"), question_of, id_field="id")
+
+
+RELEASE = Release(
+    benchmark=NAME,
+    files=(
+        "the Parquet files of the hub: hf download uclanlp/MRAG-Bench --repo-type dataset --revision 43620fd "
+        "--local-dir FOLDER."
+    ),
+    parts={"test": {"questions": needed("test-*.parquet", "test/*.parquet")}},
+    asked=asked,
+)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source="https://huggingface.co/datasets/uclanlp/MRAG-Bench",
+    licence="CC-BY-4.0",
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (MRAG_CHOICE,),
+    # The official prompt without retrieved pictures, to the letter; the placeholder of the picture stood before the
+    # first line break.
+    wording=Wording(
+        question={
+            ANY: "Answer with the option's letter from the given choices directly.\n{question}\n Choices:\n{options}"
+        },
+        labels=LABELS,
+        option="{label}: {text}",
+    ),
+    files=RELEASE.files,
+)

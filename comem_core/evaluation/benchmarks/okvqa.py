@@ -1,0 +1,106 @@
+"""OK-VQA (Marino et al. 2019): questions about COCO's pictures that need outside knowledge, ten answers each.
+
+As released: a JSON file of questions and one of annotations, with COCO's pictures of 2014; of an annotation's answers
+the processed one (`answer`) counts, as officially. On the hub: Parquet with pictures and answers. The kind of a
+question (`question_type`, from "one" to "ten" and "other") is its attribute.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, json_entries, parquet_rows
+from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
+from comem_core.knowledge.items import Question
+
+NAME, SPLIT, PEOPLE = "okvqa", "val", 10
+COLUMNS = ("question_id", "question", "answers", "question_type")
+
+
+def question_of(row: Row) -> Asked:
+    """Make a row a question; its `answers` are people's, as texts or as objects with an `answer`.
+
+    Raises ValueError for a row that is none.
+    """
+    fields = row.fields
+    people = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
+    if len(people) != PEOPLE:
+        raise Unaskable("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
+    question = Question(
+        question_id=str(fields["question_id"]),
+        question=said(fields["question"]),
+        image=b"",
+        language="en",
+        answers=people,
+        benchmark=NAME,
+        split=SPLIT,
+        attribute=fields.get("question_type"),
+    )
+    if "image_id" in fields:
+        return Asked(question, row, coco_names(int(fields["image_id"]), "val2014"))
+    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+
+
+def coco_names(image_id: int, year: str) -> tuple[str, ...]:
+    """The names under which a picture of COCO may lie: those of 2014 say their split, those of 2017 do not."""
+    return f"COCO_{year}_{image_id:012d}", f"{image_id:012d}", str(image_id)
+
+
+def joined_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[Row]:
+    """Yield the rows of questions with the answers and the kind that their annotations have."""
+    asked = list(questions)
+    annotated: Mapping[Any, Mapping[str, Any]] = {row.fields.get("question_id"): row.fields for row in annotations}
+    for row in asked:
+        fields = annotated.get(row.fields.get("question_id"), {})
+        more = {name: fields[name] for name in ("answers", "question_type") if name in fields}
+        yield Row(row.file, row.number, {**row.fields, **more}, fault=row.fault)
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    if all(path.suffix == ".json" for path in found["questions"]):
+        if not found["answers"]:
+            raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is not beside the questions. {RELEASE.files}")
+        rows = joined_rows(
+            json_entries(found["questions"][0], "questions"), json_entries(found["answers"][0], "annotations")
+        )
+    else:
+        rows = parquet_rows(found["questions"], COLUMNS, picture="image")
+    yield from asked_of(rows, question_of, id_field="question_id")
+
+
+RELEASE = Release(
+    benchmark=NAME,
+    files=(
+        "the Parquet files of the hub (hf download lmms-lab/OK-VQA --repo-type dataset --revision "
+        "c9f858961f4095a9aeef615057b0822cce967096 --local-dir FOLDER); or, unzipped from https://okvqa.allenai.org, "
+        "OpenEnded_mscoco_val2014_questions.json and mscoco_val2014_annotations.json, with the pictures of "
+        "http://images.cocodataset.org/zips/val2014.zip, zipped or not."
+    ),
+    parts={
+        "val": {
+            "questions": needed("OpenEnded_mscoco_val2014_questions.json", "val2014-*.parquet", "val2014/*.parquet"),
+            "answers": needed("mscoco_val2014_annotations.json", optional=True),
+        }
+    },
+    asked=asked,
+)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source="https://huggingface.co/datasets/lmms-lab/OK-VQA",
+    licence="the hub states none; pictures: COCO's terms",
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (VQA_ACCURACY,),
+    # lmms-eval's prompt for OK-VQA, to the letter.
+    wording=Wording(
+        question={
+            ANY: "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n"
+            "Answer the question using a single word or phrase."
+        }
+    ),
+    files=RELEASE.files,
+)

@@ -1,0 +1,80 @@
+"""OVEN (Hu et al. 2023, arXiv 2302.11154): which of six million entities of Wikipedia does this picture show?
+
+A row has `data_id`, `image_id`, `question`, `entity_id` (Wikidata), `entity_text` and `data_split`. Query questions ask
+about something in the picture, entity questions what it is of; each has entities that are seen in training and unseen
+ones. The score is the harmonic mean of the query and the entity score, each that of its seen and unseen split.
+
+CoMEM's authors ask all query questions and 3,000 of the entity questions: that is the part `val_3k`.
+"""
+
+from collections.abc import Iterator
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, json_lines
+from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks.infoseek import ADDRESS, IMAGES
+from comem_core.evaluation.metrics.oven import TITLES, WORD_PIECES, WORD_PIECES_HUB, oven_metric
+from comem_core.evaluation.metrics.totals import Total
+from comem_core.knowledge.items import Question
+
+NAME = "oven"
+GROUPS = {"query": ("query_seen", "query_unseen"), "entity": ("entity_seen", "entity_unseen")}
+SPLITS = {split.replace("_", "_val_"): split for splits in GROUPS.values() for split in splits}
+QUESTIONS = ("query", "entity")
+
+
+def question_of(row: Row) -> Asked:
+    """Make a row a question. Raises ValueError for a row that is none."""
+    fields = row.fields
+    if fields["data_split"] not in SPLITS:
+        raise ValueError(f"data_split {fields['data_split']!r}; expected one of {', '.join(SPLITS)}")
+    split = SPLITS[fields["data_split"]]
+    if not fields.get("entity_id") or not fields.get("entity_text"):
+        raise Unaskable("no_gold", "no entity_id or no entity_text", split=split)
+    question = Question(
+        question_id=str(fields["data_id"]),
+        question=said(fields["question"]),
+        image=b"",
+        language="en",
+        answers=(str(fields["entity_text"]),),
+        benchmark=NAME,
+        split=split,
+        entity_id=str(fields["entity_id"]),
+    )
+    return Asked(question, row, (str(fields["image_id"]),))
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    rows = (row for role in QUESTIONS for path in found[role] for row in json_lines(path))
+    yield from asked_of(rows, question_of, id_field="data_id")
+
+
+QUERY = needed("oven_query_val.jsonl")
+ALIKE = {"query": QUERY, "titles": needed(*TITLES, optional=True)}  # titles are no questions, but they decide a score
+RELEASE = Release(
+    benchmark=NAME,
+    files=(
+        f"oven_query_val.jsonl and oven_entity_val.jsonl ({ADDRESS}/oven/oven_query_val.jsonl and so on), for the part "
+        "val_3k oven_entity_val_3k.jsonl (https://github.com/WenyiWU0111/CoMEM). "
+        f"{IMAGES} To score, in the folder itself: Wikipedia's titles "
+        f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and {WORD_PIECES}/ with the tokenizer of {WORD_PIECES_HUB}."
+    ),
+    parts={
+        "val_3k": ALIKE | {"entity": needed("oven_entity_val_3k.jsonl")},
+        "val": ALIKE | {"entity": needed("oven_entity_val.jsonl")},
+    },
+    asked=asked,
+)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source="https://github.com/open-vision-language/oven",
+    licence="Apache-2.0",
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (oven_metric(folder),),
+    total=Total(within="harmonic", across="harmonic", groups=GROUPS),
+    files=RELEASE.files,
+)

@@ -1,0 +1,74 @@
+"""ViQuAE (Lerner et al. 2022): trivia questions about what a picture of Wikimedia Commons shows.
+
+A row has `id`, `input` (the question), `output` with `answer` (the accepted aliases) and `original_answer`, `image`
+(the picture's file name) and `wikidata_id`. Officially an answer counts by its best alias: exact match and token F1, as
+in SQuAD.
+"""
+
+from collections.abc import Iterator
+
+from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
+from comem_core.evaluation.annotations.release import Found, Release, needed
+from comem_core.evaluation.annotations.rows import Row, json_lines, parquet_rows
+from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
+from comem_core.knowledge.items import Question
+
+NAME = "viquae"
+COLUMNS = ("id", "input", "output", "wikidata_id")
+
+
+def question_of(row: Row, *, split: str) -> Asked:
+    """Make a row a question. Raises ValueError for a row that is none."""
+    fields, output = row.fields, row.fields["output"]
+    accepted = output.get("answer") or [output.get("original_answer")]
+    aliases = tuple(dict.fromkeys(str(each) for each in accepted if each is not None))
+    if not any(alias.strip() for alias in aliases):
+        raise Unaskable("no_gold", "no accepted answer", split=split)
+    question = Question(
+        question_id=said(fields["id"], what="id"),
+        question=said(fields["input"]),
+        image=b"",
+        language="en",
+        answers=aliases,
+        benchmark=NAME,
+        split=split,
+        entity_id=fields.get("wikidata_id"),
+    )
+    name = fields.get("picture", fields.get("image"))
+    return Asked(question, row, (str(name),) if name else ())
+
+
+def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+    paths = found["questions"]
+    if paths[0].suffix == ".parquet":
+        rows = parquet_rows(paths, COLUMNS, picture="image")
+    else:
+        rows = (row for path in paths for row in json_lines(path))
+    yield from asked_of(rows, lambda row: question_of(row, split=part), id_field="id")
+
+
+RELEASE = Release(
+    benchmark=NAME,
+    files=(
+        "test.jsonl, or validation.jsonl (hf download PaulLerner/viquae_dataset --repo-type dataset --revision "
+        "779bec48cd16da60a0f217c39cb6b57f16cbc06b --local-dir FOLDER), and the pictures (hf download "
+        "PaulLerner/viquae_images --repo-type dataset --local-dir FOLDER; then unpack images.tar.gz there)."
+    ),
+    parts={
+        part: {"questions": needed(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
+        for part in ("validation", "test")
+    },
+    asked=asked,
+)
+
+BENCHMARK = Benchmark(
+    name=NAME,
+    source="https://huggingface.co/datasets/PaulLerner/viquae_dataset",
+    licence="CC-BY-4.0 (annotations); pictures: each its own, of Wikimedia Commons",
+    parts=tuple(RELEASE.parts),
+    read=RELEASE.read,
+    revision=RELEASE.revision,
+    metrics=lambda folder: (EXACT_MATCH, TOKEN_F1),
+    files=RELEASE.files,
+)

@@ -1,0 +1,146 @@
+"""OVEN's official metric: the entity whose Wikipedia title BM25 finds first for an answer has to be the right one.
+
+Equal to edchengg/oven_eval (Hu et al. 2023): titles and answers are cut into the word pieces of bert-base-uncased, and
+ranked by `title_index`. An answer without any word piece is unparsable and wrong (officially it gets an arbitrary
+title). The index of the six million titles is built once, beside them, and mapped from then on.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from filelock import FileLock
+from tokenizers import Tokenizer
+from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
+
+from comem_core.backbone.hub import hub_folder
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
+from comem_core.evaluation.metrics.title_index import LAYOUT, TitleIndex, build_index
+
+TITLES = {
+    "wikipedia_6m.jsonl": ("content", "id"),
+    "Wiki6M_ver_1_0_title_only.jsonl": ("wikipedia_title", "wikidata_id"),
+}
+"""The files of titles as released, in the order in which they are looked for, and what a row calls title and entity."""
+
+WORD_PIECES, WORD_PIECES_HUB = "bert-base-uncased", "google-bert/bert-base-uncased"
+_INDEX_FOLDER = ".bm25"
+_CHUNK = 50_000
+
+
+@dataclass(frozen=True)
+class TitleFinder:
+    """The titles' index, and what cuts an answer into the tokens that it knows."""
+
+    index: TitleIndex
+    word_pieces: Tokenizer
+
+    def entity_of(self, answer: str) -> str | None:
+        """Return the entity of the title that BM25 finds first; None for an answer without any word piece."""
+        tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
+        return self.index.first(tokens) if tokens else None
+
+
+def oven_metric(folder: Path | None) -> Metric:
+    """Return OVEN's metric over the titles in a folder, which are read when the first answer is scored."""
+    return Metric(name="oven_entity", score=partial(score_entity, folder=folder))
+
+
+def score_entity(answer: str, gold: GoldAnswers, *, folder: Path | None) -> Scored:
+    """Score an answer by whether the title found first is that of the question's entity.
+
+    Raises ValueError where the titles, the word pieces or the question's entity are missing.
+    """
+    if gold.entity_id is None:
+        raise ValueError("a question of OVEN has no entity_id, so no answer to it can be scored; give its Wikidata id")
+    found = title_finder(folder).entity_of(answer)
+    return Scored(float(found == gold.entity_id), unparsable=found is None)
+
+
+def title_finder(folder: Path | None) -> TitleFinder:
+    """Open the titles of a folder, and build their index where there is none; each state of a file once a process.
+
+    Raises ValueError that says what to put where.
+    """
+    path = _title_file(folder)
+    state = path.stat()
+    return _finder(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _finder(path: Path, size: int, changed: int) -> TitleFinder:
+    word_pieces = _word_pieces(path.parent)
+    with path.open("rb") as titles:
+        digest = hashlib.file_digest(titles, "sha256")
+    digest.update(word_pieces.to_str().encode() + LAYOUT.encode())
+    made = path.parent / _INDEX_FOLDER / digest.hexdigest()[:16]
+    made.parent.mkdir(exist_ok=True)
+    with FileLock(f"{made}.lock"):  # of several workers one builds
+        if not made.is_dir():
+            partial_folder = made.with_suffix(".partial")
+            shutil.rmtree(partial_folder, ignore_errors=True)  # of a process that died
+            index = build_index(_tokenised(path, word_pieces), num_tokens=word_pieces.get_vocab_size())
+            index.save(partial_folder)
+            os.replace(partial_folder, made)
+    return TitleFinder(TitleIndex.load(made), word_pieces)
+
+
+def _title_file(folder: Path | None) -> Path:
+    names = " or ".join(TITLES)
+    if folder is None:
+        raise ValueError(f"OVEN is scored against Wikipedia's titles; give the folder that holds {names}")
+    for name in TITLES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(
+        f"no titles in {folder}; looked for {names}. OVEN's authors release the file with the annotations "
+        "(github.com/edchengg/oven_eval): put it there"
+    )
+
+
+def _word_pieces(folder: Path) -> Tokenizer:
+    """Load the tokenizer from the folder beside the titles, else from the hub or its cache. Nothing is cut off."""
+    beside = folder / WORD_PIECES
+    if not beside.is_dir():
+        missing = f"the word pieces of {WORD_PIECES} are neither in {beside} (tokenizer.json or vocab.txt)"
+        beside = hub_folder(WORD_PIECES_HUB, ("tokenizer.json", "vocab.txt"), missing=missing)
+    if (beside / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+    if (beside / "vocab.txt").is_file():
+        return Tokenizer.from_str(BertWordPieceTokenizer(str(beside / "vocab.txt"), lowercase=True).to_str())
+    raise ValueError(f"neither tokenizer.json nor vocab.txt in {beside}; put one of {WORD_PIECES_HUB} there")
+
+
+def _tokenised(path: Path, word_pieces: Tokenizer) -> Iterator[tuple[list[str], list[list[int]]]]:
+    for ids, titles in _chunks(path):
+        encoded = word_pieces.encode_batch_fast(titles, add_special_tokens=False)
+        yield ids, [each.ids for each in encoded]
+
+
+def _chunks(path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    title_key, id_key = TITLES[path.name]
+    ids: list[str] = []
+    titles: list[str] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                title, entity_id = row[title_key], row[id_key]
+            except (ValueError, TypeError, KeyError) as error:
+                wanted = f'{{"{title_key}": ..., "{id_key}": ...}}'
+                raise ValueError(f"{path}:{number} is no title: {line.strip()[:80]!r}; expected {wanted}") from error
+            titles.append(title)
+            ids.append(entity_id)
+            if len(ids) == _CHUNK:
+                yield ids, titles
+                ids, titles = [], []
+    if ids:
+        yield ids, titles

@@ -1,0 +1,48 @@
+"""SQuAD v1.1's official metrics, which ViQuAE uses: exact match and the overlap of words (F1), best over the answers.
+
+Equal to PaulLerner/ViQuAE's `meerqat.train.metrics.squad` (Lerner et al. 2022), which normalises as InfoSeek does:
+lower case, no ASCII punctuation, no English articles. Where both sides normalise to nothing, they match exactly and
+their F1 is 0, as officially. Percentages are officially not rounded; here they have 2 decimals.
+"""
+
+from collections import Counter
+from functools import lru_cache
+
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, percent_of_hundreds
+from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Return the harmonic mean of precision and recall of the normalised words, each counted as often as it stands."""
+    given, wanted = _words(answer), _words(reference)
+    num_same = sum((Counter(given) & Counter(wanted)).values())
+    if num_same == 0:
+        return 0.0
+    precision, recall = num_same / len(given), num_same / len(wanted)
+    return (2 * precision * recall) / (precision + recall)
+
+
+def score_exact_match(answer: str, gold: GoldAnswers) -> Scored:
+    """Score an answer by whether it equals one of the gold answers once both are normalised."""
+    _check(gold)
+    return Scored(float(matches_any(answer, gold.answers)), unparsable=not _words(answer))
+
+
+def score_token_f1(answer: str, gold: GoldAnswers) -> Scored:
+    """Score an answer by the overlap of its words with those of the gold answer that it is closest to."""
+    _check(gold)
+    return Scored(max(token_f1(answer, each) for each in gold.answers), unparsable=not _words(answer))
+
+
+@lru_cache(maxsize=1 << 16)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(normalise_answer(text).split())
+
+
+def _check(gold: GoldAnswers) -> None:
+    if not gold.answers:
+        raise ValueError("a question has no gold answer, so no answer to it can be scored by SQuAD's metrics")
+
+
+EXACT_MATCH = Metric(name="exact_match", score=score_exact_match, percent=percent_of_hundreds)
+TOKEN_F1 = Metric(name="token_f1", score=score_token_f1, percent=percent_of_hundreds)
