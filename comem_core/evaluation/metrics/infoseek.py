@@ -19,6 +19,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
@@ -27,7 +28,7 @@ Normalisation = Literal["official", "unicode"]
 QuestionType = Literal["string", "numerical", "time"]
 NumberOrRange = float | tuple[float, float]
 
-_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _NUMBER = re.compile(r"[-+]?[.]?\d+(?:,\d\d\d)*[.]?\d*(?:[eE][-+]?\d+)?")
 _DIRECTION_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
@@ -46,13 +47,18 @@ _SAME_SIGN = str.maketrans(
 )
 
 
+@lru_cache(maxsize=1 << 16)
 def normalise_answer(text: str, *, normalisation: Normalisation = "official") -> str:
     """Bring an answer or an alias into the form in which two of them are compared."""
     if _is_unicode(normalisation):
         text = _plain_characters(text)
         text = "".join(sign for sign in text if not unicodedata.category(sign).startswith("P"))
-    without_punctuation = text.lower().translate(_ASCII_PUNCTUATION)
-    return " ".join(_ARTICLE.sub(" ", without_punctuation).split())
+    return without_articles(text.lower().translate(ASCII_PUNCTUATION))
+
+
+def without_articles(text: str) -> str:
+    """Drop English articles, and put one space between the words that are left."""
+    return " ".join(_ARTICLE.sub(" ", text).split())
 
 
 def matches_any(answer: str, aliases: Sequence[str], *, normalisation: Normalisation = "official") -> bool:

@@ -1,0 +1,126 @@
+"""What CoMEM's authors count as right, benchmark by benchmark, with the defects of their scripts. Never a default.
+
+It serves one purpose: to compare with the numbers of their paper, which are not those of the benchmarks' own protocols.
+All read everything that the model wrote. Their `normalised` keeps only what stands behind the last "is", "the", "of"
+and "by", in that order and in the middle of words too: "Paris", "tennis" and "baby" become nothing, "body of water"
+becomes "water". Their `extracted` takes the first box up to its first closing brace, else what stands behind the last
+colon.
+
+Where their scripts ask gpt-4o-mini (MRAG-Bench) or stop with an error (an answer of no letter), the answer is
+unparsable and wrong here. Their OVEN script cuts the normalised answer at 50 characters before it looks for a title.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, right_option_of
+from comem_core.evaluation.metrics.infoseek import ASCII_PUNCTUATION, without_articles
+from comem_core.evaluation.metrics.infoseek import score_answer as official_infoseek
+from comem_core.evaluation.metrics.oven import score_entity
+
+NAME = "authors_compat"
+MAX_TITLE_CHARACTERS = 50
+
+_CUT_BEHIND = ("is", "the", "of", "by")
+_FIRST_BOX = re.compile(r"\\boxed\{(.*?)\}")
+_LETTERS = "ABCD"
+
+
+@lru_cache(maxsize=1 << 16)
+def normalised(text: str) -> str:
+    """Lower case, no ASCII punctuation, only what follows the last "is", "the", "of" and "by", no articles."""
+    kept = text.lower().translate(ASCII_PUNCTUATION)
+    for piece in _CUT_BEHIND:
+        kept = kept.rsplit(piece, maxsplit=1)[-1]
+    return without_articles(kept)
+
+
+def extracted(text: str) -> str:
+    """What stands in the first box (on one line, up to its first closing brace), else behind the last colon."""
+    box = _FIRST_BOX.search(text)
+    return box.group(1) if box else _behind_colon(text)
+
+
+def score_infoseek(response: str, gold: GoldAnswers) -> Scored:
+    """Score by type: a number is read outside of boxes, a time may contain the right one or be a part of it."""
+    cut = _behind_colon(response)
+    if gold.question_type == "numerical":
+        return official_infoseek(cut, gold)
+    _check(gold)
+    given = normalised(extracted(cut))
+    wanted = [normalised(extracted(alias)) for alias in gold.answers]
+    if gold.question_type == "time":
+        right = bool(given) and any(alias and (given in alias or alias in given) for alias in wanted)
+    else:
+        right = given in wanted  # also where both became nothing
+    return Scored(float(right), unparsable=not given)
+
+
+def score_any_match(response: str, gold: GoldAnswers, *, references: Callable[[Sequence[str]], list[str]]) -> Scored:
+    """Score by whether the normalised answer is one of the references as they are."""
+    _check(gold)
+    given = normalised(extracted(response))
+    return Scored(float(given in references(gold.answers)), unparsable=not given)
+
+
+def score_viquae(response: str, gold: GoldAnswers) -> Scored:
+    """As `score_any_match`, but that even a box is lost where a colon stands behind its beginning."""
+    return score_any_match(_behind_colon(response), gold, references=stripped)
+
+
+def score_oven(response: str, gold: GoldAnswers, *, folder: Path | None) -> Scored:
+    """Score by the title that is found for the first 50 characters of the normalised answer."""
+    return score_entity(normalised(extracted(response))[:MAX_TITLE_CHARACTERS], gold, folder=folder)
+
+
+def score_first_character(response: str, gold: GoldAnswers) -> Scored:
+    """Score by whether the first character is the right letter, even where it begins a word."""
+    right, first = _LETTERS[right_option_of(gold)], response.strip()[:1]
+    return Scored(float(first == right), unparsable=first not in tuple(_LETTERS))
+
+
+def score_option_number(response: str, gold: GoldAnswers) -> Scored:
+    """Score by whether the extracted text is the right option's number, from 1, with nothing around it."""
+    right, given = str(right_option_of(gold) + 1), extracted(response)
+    return Scored(float(given == right), unparsable=not given.strip())
+
+
+def stripped(answers: Sequence[str]) -> list[str]:
+    """The answers without the space around them, and without empty ones."""
+    return [each.strip() for each in answers if each.strip()]
+
+
+def split_at_apostrophes(answers: Sequence[str]) -> list[str]:
+    """The references of OK-VQA: the list of answers as Python prints it, without brackets, cut at every apostrophe."""
+    return stripped(str(list(answers)).replace("[", "").replace("]", "").split("'"))
+
+
+def authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | None:
+    """Return the authors' metric of a benchmark; None for one that they did not score.
+
+    `folder` holds the benchmark's files; OVEN needs it.
+    """
+    scores: dict[str, Callable[[str, GoldAnswers], Scored]] = {
+        "infoseek": score_infoseek,
+        "infoseek-multilingual": score_infoseek,
+        "oven": partial(score_oven, folder=folder),
+        "mrag-bench": score_first_character,
+        "okvqa": partial(score_any_match, references=split_at_apostrophes),
+        "a-okvqa": partial(score_any_match, references=stripped),
+        "viquae": score_viquae,
+        "cvqa": score_option_number,
+    }
+    if benchmark_name not in scores:
+        return None
+    return Metric(name=NAME, score=scores[benchmark_name], reads="raw")
+
+
+def _check(gold: GoldAnswers) -> None:
+    if not gold.answers:
+        raise ValueError("a question has no gold answer, so no answer to it can be scored as the authors do")
+
+
+def _behind_colon(text: str) -> str:
+    return text.rsplit(":", maxsplit=1)[-1]

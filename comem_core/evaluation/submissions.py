@@ -1,0 +1,132 @@
+"""Predictions in each benchmark's own format, so that its official evaluator can be run on them.
+
+Rows are predictions joined to their questions, of one condition: every row has the columns of `prediction` and
+`question`. Knows no file system: what comes back are names and texts of files.
+
+Which program reads what: `infoseek_eval.py` and `run_oven_eval.py` JSON lines of `data_id`; `vqaEval.py` a list of
+`question_id` (a number) and `answer`; `eval_predictions.py` of A-OKVQA answers by question id, each file on its own;
+`meerqat.train.metrics.squad` the two lists that it takes as arguments; `eval/score.py` of MRAG-Bench JSON lines with
+all that was written; CVQA's site rows `ID,Prediction`, a place from 0, or -1 where an answer names no option.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from comem_core.evaluation.metrics import right_option_of
+from comem_core.evaluation.metrics.choice import option_of_label
+from comem_core.evaluation.scores import gold_of
+
+Row = Mapping[str, Any]
+Files = dict[str, str]
+
+_LETTERS = "ABCDEFGH"
+
+
+def submission_lines(
+    benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str | None] | None = None
+) -> Files:
+    """Return the files (name -> text) that a benchmark's official evaluator reads, in the order of the rows.
+
+    `entity_of` finds the entity that an answer names; OVEN alone needs it (`metrics.oven.title_finder`). Raises
+    ValueError for a benchmark without an official evaluator, and for two answers to one question.
+    """
+    writers = {**_WRITERS, "oven": partial(_oven, entity_of=entity_of)}
+    if benchmark not in writers:
+        raise ValueError(f"no official evaluator is known for {benchmark!r}; known are {', '.join(sorted(writers))}")
+    listed = list(rows)
+    seen: set[str] = set()
+    for row in listed:
+        if row["question_id"] in seen:
+            raise ValueError(
+                f"two answers to question {row['question_id']!r}; give the rows of one condition and one k at a time"
+            )
+        seen.add(row["question_id"])
+    return writers[benchmark](listed)
+
+
+def _infoseek(rows: Sequence[Row]) -> Files:
+    """One file a language where the question ids begin with one (`bg/infoseek_val_00000070`)."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        language, _, data_id = row["question_id"].rpartition("/")
+        line = {"data_id": data_id, "prediction": row["answer"] or ""}
+        lines.setdefault(f"infoseek_predictions{'_' * bool(language)}{language}.jsonl", []).append(line)
+    return {name: _json_lines(each) for name, each in lines.items()}
+
+
+def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str | None] | None) -> Files:
+    """One file for each of `query` and `entity`, which the data_id tells (`oven_query_val_00000000`)."""
+    if entity_of is None:
+        raise ValueError("OVEN wants entities, not texts; give entity_of, such as title_finder(folder).entity_of")
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        data_id = row["question_id"]
+        part = next((part for part in ("query", "entity") if data_id.startswith(f"oven_{part}_")), None)
+        if part is None:
+            raise ValueError(f"{data_id!r} is no data_id of OVEN; they begin with oven_query_ or oven_entity_")
+        line = {"data_id": data_id, "pred_entity_id": entity_of(row["answer"] or "") or ""}
+        lines.setdefault(f"oven_{part}_predictions.jsonl", []).append(line)
+    return {name: _json_lines(each) for name, each in lines.items()}
+
+
+def _okvqa(rows: Sequence[Row]) -> Files:
+    results = [{"question_id": int(row["question_id"]), "answer": row["answer"] or ""} for row in rows]
+    return {"OpenEnded_mscoco_val2014_comem_results.json": _json(results)}
+
+
+def _aokvqa(rows: Sequence[Row], *, key: str) -> Files:
+    return {f"aokvqa_{key}_predictions.json": _json({row["question_id"]: {key: row["answer"] or ""} for row in rows})}
+
+
+def _viquae(rows: Sequence[Row]) -> Files:
+    lists = {
+        "predictions": [row["answer"] or "" for row in rows],
+        "references": [list(row["answers"]) for row in rows],
+    }
+    return {"viquae_predictions.json": _json(lists)}
+
+
+def _mrag_bench(rows: Sequence[Row]) -> Files:
+    lines = []
+    for row in rows:
+        right = right_option_of(gold_of(row))
+        line = {
+            "qs_id": row["question_id"],
+            "prompt": "\n".join([row["question"], " Choices:", *map("{}: {}".format, _LETTERS, row["options"])]),
+            "output": row["answer_raw"] or "",
+            "gt_answer": row["options"][right],
+            "gt_choice": _LETTERS[right],
+            "scenario": row["attribute"],
+        }
+        lines.append(line)
+    return {"mrag_bench_results.jsonl": _json_lines(lines)}
+
+
+def _cvqa(rows: Sequence[Row]) -> Files:
+    lines = ["ID,Prediction"]
+    for row in rows:
+        place = option_of_label(row["answer"] or "", len(row["options"]))
+        lines.append(f"{row['question_id']},{-1 if place is None else place}")
+    return {"cvqa_submission.csv": "\n".join(lines) + "\n"}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def _json_lines(lines: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+_WRITERS: Mapping[str, Callable[[Sequence[Row]], Files]] = {
+    "infoseek": _infoseek,
+    "infoseek-multilingual": _infoseek,
+    "okvqa": _okvqa,
+    "a-okvqa": partial(_aokvqa, key="direct_answer"),
+    "a-okvqa-mc": partial(_aokvqa, key="multiple_choice"),
+    "viquae": _viquae,
+    "mrag-bench": _mrag_bench,
+    "cvqa": _cvqa,
+}
