@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
+from comem_core.evaluation.authors_compat import authors_metric
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.comparison import Comparing, compare, with_words
@@ -55,6 +56,8 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
     def make(artefact: Partial) -> None:
         answered, asked = list(read_rows(predictions)), asked_questions(questions)
         metrics = benchmark.metrics(folder)
+        if compatible := authors_metric(benchmark.name, folder):
+            metrics = (*metrics, compatible)
         marks = mark_rows(answered, asked, metrics)
         scoring = Scoring(
             metrics=metrics,
