@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from comem_core.recipes import recipe_named, with_evaluation
 from flows.synth_and_train import RecipeName
 from tasks.answer import Exam, answer_benchmark
-from tasks.drift import settle
+from tasks.drift import report_evaluations, settle
 from tasks.encode import encode_memory
 from tasks.encoders import NamedEncoder, find_encoders, with_encoder
 from tasks.evaluations import Evaluation, compare_with_last
@@ -79,8 +79,9 @@ def re_evaluate(
         evaluations = [
             evaluate(asking[name], each, items, questions[name], shown[name]) for each in named for name in names
         ]
-        drifts = [compare_with_last(run, each) for each in evaluations]
-        return settle(run, evaluations, drifts, min_points=min_points)
+        compared = [compare_with_last(run, each) for each in evaluations]
+        report_evaluations(run, compared)
+        return settle(run, compared, min_points=min_points)
 
 
 def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Reference, shown: Reference) -> Evaluation:

@@ -1,47 +1,90 @@
-"""Drift: what an evaluation's end is called when a score moved, and the event that an automation can act on."""
+"""Drift: the end of a run that evaluates. Its page, what it is called when a score moved, and the event for that."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed
 
-from tasks.evaluations import Drift, Evaluation
+from comem_core.measures.results import describe_machine
+from tasks.evaluations import Since, pictures_of
+from tasks.partial import Partial
 from tasks.plan import being_planned
 from tasks.run import Run
-from tasks.stage import stage_logger, under_prefect
+from tasks.stage import run_stage, stage_logger, stage_task, under_prefect
+from tasks.store import Reference
+from warehouse.connection import open_warehouse
+from warehouse.page.evaluation import Evaluated, render_evaluation
 
 EVENT = "comem.evaluation.drifted"
 RESOURCE = "comem.evaluation"
 DRIFTED = "Drifted"
+PAGE = "evaluation.html"
 
 
-def settle(
-    run: Run, evaluations: Sequence[Evaluation], drifts: Sequence[Drift | None], *, min_points: float
-) -> State | None:
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """A page tells of one run, so each run has its own."""
+
+    run_id: str
+
+
+@stage_task(name="report-evaluations")
+def report_evaluations(run: Run, evaluations: Sequence[Since]) -> Reference:
+    """Write the page of all evaluations of a run, and say where it is."""
+
+    def make(artefact: Partial) -> None:
+        images = pictures_of([each.evaluation.questions.folder for each in evaluations])
+        told = [
+            Evaluated(
+                row=each.evaluation.row(run),
+                metric=each.metric,
+                since=each.compared,
+                page=each.page.as_uri() if each.page else None,
+                unchanged=each.unchanged,
+            )
+            for each in evaluations
+        ]
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            page = render_evaluation(con, run.run_id, told, images=images, machine=describe_machine())
+        with artefact.open_file(PAGE) as path:
+            path.write_text(page, encoding="utf-8")
+
+    inputs = {f"scores-{place}": each.evaluation.scores for place, each in enumerate(evaluations)}
+    report = run_stage(run, "evaluation-report", Reporting(run_id=run.run_id), inputs, make, version="1")
+    if being_planned() is None:
+        address = (report.folder / PAGE).as_uri()
+        stage_logger().info("evaluation page: %s", address)
+        if under_prefect():
+            create_link_artifact(address, key="evaluation-page", description="The page of this run (a local file)")
+    return report
+
+
+def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> State | None:
     """Return the run's final state: `Drifted` where a score moved by more than chance and at least `min_points`.
 
-    Each evaluation that moved raises an event, whose payload says by how much and why; a planned run has no state.
+    Each evaluation that moved raises an event, whose payload says by how much and why. A planned run has no state.
     """
     if being_planned() is not None:
         return None
-    moved = {id(drift): drift.moved(min_points=min_points) for drift in drifts if drift is not None}
-    found = [drift for drift in drifts if drift is not None and moved[id(drift)]]
-    for drift in found:
-        _raise_event(run, drift, moved[id(drift)])
-    _show(drifts)
-    if not found:
+    moved = [(each, rows) for each in evaluations if (rows := each.moved(min_points=min_points))]
+    for each, rows in moved:
+        _raise_event(run, each, rows)
+    _show(evaluations)
+    if not moved:
         return Completed(message=f"{len(evaluations)} evaluations, no drift")
-    said = "; ".join(_sentence(drift, moved[id(drift)]) for drift in found)
+    said = "; ".join(_sentence(each, rows) for each, rows in moved)
     stage_logger().warning("drift: %s", said)
     return Completed(name=DRIFTED, message=said[:1000])
 
 
-def _raise_event(run: Run, drift: Drift, moved: Sequence[dict[str, Any]]) -> None:
+def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> None:
     """Tell Prefect's server, where there is one; triggers match the event's name or its resource."""
-    evaluation = drift.evaluation
+    evaluation, compared = since.evaluation, since.compared
+    assert compared is not None and since.page is not None
     resource = {
         "prefect.resource.id": f"{RESOURCE}.{run.recipe_name}.{evaluation.benchmark}",
         "prefect.resource.name": f"{evaluation.name} on {evaluation.benchmark}",
@@ -50,46 +93,45 @@ def _raise_event(run: Run, drift: Drift, moved: Sequence[dict[str, Any]]) -> Non
     }
     payload = {
         "moved": [{name: row[name] for name in ("first", "k", "word", "value", "low", "high", "n")} for row in moved],
-        "changes": [str(change) for change in drift.causes],
-        "inputs": list(drift.inputs),
-        "page": drift.page.as_uri(),
+        "causes": [str(change) for change in compared.causes],
+        "inputs": list(compared.inputs),
+        "page": since.page.as_uri(),
     }
     emit_event(event=EVENT, resource=resource, payload=payload)
 
 
-def _sentence(drift: Drift, moved: Sequence[dict[str, Any]]) -> str:
-    evaluation = drift.evaluation
+def _sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:
     scores = ", ".join(f"{row['first']} k={row['k']} {row['word']} by {abs(100 * row['value']):.1f}" for row in moved)
-    why = ", ".join(dict.fromkeys(change.subject for change in drift.causes)) or "nothing that is known"
-    return f"{evaluation.name} on {evaluation.benchmark}: {scores} points; changed: {why}"
+    causes = since.compared.causes if since.compared else ()
+    why = ", ".join(dict.fromkeys(change.subject for change in causes)) or "nothing that is known"
+    return f"{since.evaluation.name} on {since.evaluation.benchmark}: {scores} points; changed: {why}"
 
 
-def _show(drifts: Sequence[Drift | None]) -> None:
+def _show(evaluations: Sequence[Since]) -> None:
     """Put what moved and why into the Prefect UI."""
     if not under_prefect():
         return
-    told = [drift for drift in drifts if drift is not None]
-    lines = [
-        {
-            "encoder": drift.evaluation.name,
-            "benchmark": drift.evaluation.benchmark,
-            "condition": row["first"],
-            "k": row["k"],
-            "split": row["split"],
-            "verdict": row["word"],
-            "points": round(100 * row["value"], 2),
-            "p (Holm)": round(row["p_adjusted"], 4),
-            "questions": row["n"],
-            "changed": row["changed"],
-            "needed to see it": row["needed"],
-        }
-        for drift in told
-        for row in drift.differences
-        if "/" not in row["split"]
-    ]
+    compared = [(each, each.compared) for each in evaluations if each.compared]
+    lines = [_line(each, row) for each, found in compared for row in found.differences if "/" not in row["split"]]
     if lines:
         create_table_artifact(lines, key="since-last-time", description="Now against the evaluation before")
-    for drift in told:
-        causes = "\n".join(f"- {change}" for change in drift.causes) or "- nothing: the same answers were scored"
-        text = f"{drift.evaluation.name} on {drift.evaluation.benchmark}\n\n{causes}\n\n[page]({drift.page.as_uri()})"
+    for each, found in compared:
+        causes = "\n".join(f"- {change}" for change in found.causes) or "- nothing that decides an answer"
+        text = f"{each.evaluation.name} on {each.evaluation.benchmark}\n\n{causes}"
         create_markdown_artifact(text, key="why", description="What changed since the evaluation before")
+
+
+def _line(since: Since, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "encoder": since.evaluation.name,
+        "benchmark": since.evaluation.benchmark,
+        "condition": row["first"],
+        "k": row["k"],
+        "split": row["split"],
+        "verdict": row["word"],
+        "points": round(100 * row["value"], 2),
+        "p (Holm)": round(row["p_adjusted"], 4),
+        "questions": row["n"],
+        "changed": row["changed"],
+        "needed to see it": row["needed"],
+    }

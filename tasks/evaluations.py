@@ -5,7 +5,7 @@ A series is one encoder by the name it was asked for (`latest`, a fingerprint, a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ import pyarrow.parquet as pq
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.comparison import Comparing, compare, with_words
 from comem_core.evaluation.scores import Row
+from tasks.benchmarks import benchmark_folder
+from tasks.context import Context
 from tasks.partial import Partial
 from tasks.plan import being_planned
-from tasks.rows import read_rows
+from tasks.rows import question_shards
 from tasks.run import Run
 from tasks.score import as_shares, asked_questions
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
-from warehouse.changes import Change, changed_inputs, changes_between, recipe_differences
+from warehouse.changes import changed_inputs, changes_between, recipe_differences
 from warehouse.connection import open_warehouse
-from warehouse.evaluations import evaluation_before, record_evaluation
+from warehouse.evaluations import evaluation_before, moment_of, record_evaluation
 from warehouse.page.comparison import Compared, render_comparison, whole_of
 from warehouse.records import find_artefact
 from warehouse.schemas import check_rows
@@ -53,26 +55,23 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drift:
-    """What became of an evaluation since the one before: rows of the table difference, and the reasons."""
+class Since:
+    """How an evaluation compares with the one before it. `compared` and `page` are None where there was none before,
+    or, with `unchanged`, where that one has the same answers and scores."""
 
     evaluation: Evaluation
-    differences: tuple[dict[str, Any], ...]
-    changes: tuple[Change, ...]
-    inputs: tuple[str, ...]
-    page: Path
-
-    @property
-    def causes(self) -> list[Change]:
-        """The changes that can move an answer."""
-        return [change for change in self.changes if not change.extent]
+    metric: str
+    compared: Compared | None = None
+    page: Path | None = None
+    unchanged: bool = False
 
     def moved(self, *, min_points: float) -> list[dict[str, Any]]:
         """The differences over the whole benchmark that chance does not explain, of at least so many points."""
-        whole = whole_of(self.differences)
+        rows = self.compared.differences if self.compared else ()
+        whole = whole_of(rows)
         return [
             row
-            for row in self.differences
+            for row in rows
             if row["split"] == whole and row["word"] != "tied" and abs(100 * row["value"]) >= min_points
         ]
 
@@ -88,19 +87,26 @@ class Comparison:
 
 
 @stage_task(name="compare-with-last")
-def compare_with_last(run: Run, evaluation: Evaluation) -> Drift | None:
-    """Record an evaluation and compare it with the one before it in its series; None where it is the first.
+def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
+    """Record an evaluation and compare it with the one before it in its series.
 
     The page and the reasons are an artefact; the differences are rows of the warehouse.
     """
+    benchmark = benchmark_named(evaluation.benchmark)
+    since = Since(evaluation=evaluation, metric=benchmark.metrics(benchmark_folder(benchmark, run.context))[0].name)
     if being_planned() is not None:
-        return None
+        return since
+    now = evaluation.row(run)
     with open_warehouse(run.context.warehouse) as con:
-        record_evaluation(con, evaluation.row(run))
-        before = evaluation_before(con, evaluation.row(run))
+        record_evaluation(con, now)
+        before = evaluation_before(con, now)
     if before is None:
         stage_logger().info("%s on %s: the first evaluation", evaluation.name, evaluation.benchmark)
-        return None
+        return since
+    if all(before[role] == now[role] for role in ("questions", "predictions", "scores")):
+        stage_logger().info("%s on %s: the same answers as the last time", evaluation.name, evaluation.benchmark)
+        return replace(since, unchanged=True)
+    compared = collect_comparison(run.context, before, now)
     part = Comparison(
         benchmark=evaluation.benchmark,
         name=Path(evaluation.name).name,
@@ -109,49 +115,59 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Drift | None:
     )
 
     def make(artefact: Partial) -> None:
-        _write(run, artefact, evaluation, before)
+        write_comparison(artefact, compared, evaluation.questions)
 
     inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
     made = run_stage(run, "comparison", part, inputs, make, table="difference", version="1")
-    drift = _read(evaluation, made)
-    _tell(drift)
-    return drift
+    since = replace(since, compared=compared, page=made.folder / PAGE)
+    _tell(since)
+    return since
 
 
-def _write(run: Run, artefact: Partial, evaluation: Evaluation, before: dict[str, Any]) -> None:
-    now = evaluation.row(run)
-    with open_warehouse(run.context.warehouse, read_only=True) as con:
-        earlier = {role: find_artefact(con, before[role]) for role in ("predictions", "scores")}
+def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
+    """Compare two evaluations of one benchmark, rows of the table evaluation.
+
+    Raises ValueError where they answered no question in common.
+    """
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        places = {}
+        for side in (before, now):
+            for role in ("questions", "predictions", "scores"):
+                record = find_artefact(con, side[role])
+                assert record is not None, side[role]
+                places[side[role]] = Path(record["uri"])
         changes = [
             change for role in ("predictions", "scores") for change in changes_between(con, before[role], now[role])
         ]
         inputs = changed_inputs(con, before["predictions"], now["predictions"])
-        fields = recipe_differences(con, before["run_id"], run.run_id)
+        fields = recipe_differences(con, before["run_id"], now["run_id"])
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
         answers = rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
-        made = con.execute("SELECT made FROM evaluation WHERE run_id = ? LIMIT 1", [run.run_id]).fetchone()
-    assert earlier["predictions"] and earlier["scores"] and made
-    _, old = official_marks(Path(earlier["predictions"]["uri"]), Path(earlier["scores"]["uri"]))
-    metric, new = official_marks(evaluation.predictions.folder, evaluation.scores.folder)
-    asked = asked_questions(evaluation.questions)
-    found = differences_of(new, old, asked, benchmark=evaluation.benchmark, metric=metric)
-    named = [row | {"before": before["predictions"]} for row in found]
-    compared = Compared(
-        benchmark=evaluation.benchmark,
-        before=before,
-        now=now | {"made": made[0]},
-        differences=named,
+        times = [moment_of(con, side) for side in (before, now)]
+    _, old = official_marks(places[before["predictions"]], places[before["scores"]])
+    metric, new = official_marks(places[now["predictions"]], places[now["scores"]])
+    asked = asked_questions(places[now["questions"]])
+    found = differences_of(new, old, asked, benchmark=now["benchmark"], metric=metric)
+    return Compared(
+        benchmark=now["benchmark"],
+        before=dict(before) | {"made": times[0]},
+        now=dict(now) | {"made": times[1]},
+        differences=[row | {"before": before["predictions"]} for row in found],
         changes=sorted(set(changes)),
         inputs=inputs,
         fields=fields,
         answers=answers,
     )
+
+
+def write_comparison(artefact: Partial, compared: Compared, questions: Reference) -> None:
+    """Write the page, the reasons as JSON, and the differences as rows."""
     with artefact.open_file(PAGE) as path:
-        path.write_text(render_comparison(compared, images=pictures_of(evaluation.questions)), encoding="utf-8")
-    reasons = {"changes": [asdict(change) for change in compared.changes], "inputs": inputs}
+        path.write_text(render_comparison(compared, images=pictures_of([questions.folder])), encoding="utf-8")
+    reasons = {"changes": [asdict(change) for change in compared.changes], "inputs": list(compared.inputs)}
     with artefact.open_file(REASONS) as path:
         path.write_text(json.dumps(reasons, ensure_ascii=False, indent=1), encoding="utf-8")
-    artefact.write_shard(DIFFERENCES, check_rows("difference", named))
+    artefact.write_shard(DIFFERENCES, check_rows("difference", compared.differences))
 
 
 Marks = Mapping[tuple[str, int], Mapping[str, float]]
@@ -190,28 +206,23 @@ def differences_of(
     return [as_shares(row) for row in with_words(family)]
 
 
-def pictures_of(questions: Reference) -> Callable[[str], bytes | None]:
-    """Return what finds a picture among those of the questions by its id."""
-    found = {row["image_id"]: row["image"] for row in read_rows(questions, "question")}
+def pictures_of(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
+    """Return what finds a picture among those of questions, in the folders of their artefacts, by its id."""
+    found: dict[str, bytes] = {}
+    for folder in questions:
+        for path in question_shards(folder):
+            found |= {
+                row["image_id"]: row["image"] for row in pq.read_table(path, columns=["image_id", "image"]).to_pylist()
+            }
     return found.get
 
 
-def _read(evaluation: Evaluation, made: Reference) -> Drift:
-    reasons = json.loads((made.folder / REASONS).read_text(encoding="utf-8"))
-    return Drift(
-        evaluation=evaluation,
-        differences=tuple(read_rows(made)),
-        changes=tuple(Change(**change) for change in reasons["changes"]),
-        inputs=tuple(reasons["inputs"]),
-        page=made.folder / PAGE,
-    )
-
-
-def _tell(drift: Drift) -> None:
+def _tell(since: Since) -> None:
     """Say in the log what moved by how much, how surely, on which questions, and why."""
-    evaluation, logger = drift.evaluation, stage_logger()
-    whole = whole_of(drift.differences)
-    for row in drift.differences:
+    evaluation, compared, logger = since.evaluation, since.compared, stage_logger()
+    assert compared is not None and since.page is not None
+    whole = whole_of(compared.differences)
+    for row in compared.differences:
         if row["split"] == whole:
             interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
             logger.info(
@@ -219,6 +230,6 @@ def _tell(drift: Drift) -> None:
                 *(evaluation.name, evaluation.benchmark, row["first"], row["k"], row["word"]),
                 *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
             )
-    for change in drift.causes:
+    for change in compared.causes:
         logger.info("changed since the last time: %s", change)
-    logger.info("comparison page: %s", drift.page.as_uri())
+    logger.info("comparison page: %s", since.page.as_uri())

@@ -77,7 +77,15 @@ def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
 
 def shards_of(reference: Reference, table: str = "") -> list[Path]:
     """List the shards of a table: `questions-*.parquet` for `question` where an artefact has such, else `part-*`."""
-    folder = Path(reference.uri)
+    return _shards_in(Path(reference.uri), table)
+
+
+def question_shards(folder: Path) -> list[Path]:
+    """List the shards with questions in the folder of an artefact."""
+    return _shards_in(folder, "question")
+
+
+def _shards_in(folder: Path, table: str) -> list[Path]:
     named = sorted(folder.glob(f"{table}s-*.parquet")) if table else []
     return named or sorted(folder.glob("part-*.parquet"))
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from prefect.artifacts import create_table_artifact
 
 from comem_core.evaluation.authors_compat import authors_metric
@@ -15,11 +17,11 @@ from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
 from tasks.benchmarks import benchmark_folder, part_of
 from tasks.partial import Partial
-from tasks.rows import read_rows
+from tasks.rows import question_shards, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
-from warehouse.schemas import check_rows
+from warehouse.schemas import check_rows, schema_of
 
 # What is asked of a set of conditions: is the first better than the second?
 PAIRS = (
@@ -54,7 +56,7 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
     )
 
     def make(artefact: Partial) -> None:
-        answered, asked = list(read_rows(predictions)), asked_questions(questions)
+        answered, asked = list(read_rows(predictions)), asked_questions(questions.folder)
         metrics = benchmark.metrics(folder)
         if compatible := authors_metric(benchmark.name, folder):
             metrics = (*metrics, compatible)
@@ -81,9 +83,10 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
     return scores
 
 
-def asked_questions(questions: Reference) -> list[dict[str, Any]]:
-    """The rows of a benchmark's questions without their pictures."""
-    return [{name: value for name, value in row.items() if name != "image"} for row in read_rows(questions, "question")]
+def asked_questions(questions: Path) -> list[dict[str, Any]]:
+    """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
+    names = schema_of("question").names
+    return [row for path in question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
 
 
 def _compared(

@@ -40,6 +40,15 @@ def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str]) ->
     return found[-1] if found else None
 
 
+def moment_of(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:
+    """Say when an evaluation was made. Raises ValueError for one that was not recorded."""
+    query = "SELECT made FROM evaluation WHERE run_id = ? AND encoder_name = ? AND benchmark = ?"
+    found = con.execute(query, [evaluation[key] for key in ("run_id", "encoder_name", "benchmark")]).fetchone()
+    if found is None:
+        raise ValueError(f"no evaluation of {evaluation['encoder_name']} was recorded in run {evaluation['run_id']}")
+    return found[0]
+
+
 def _rows(con: DuckDBPyConnection, condition: str, values: list[str]) -> list[dict[str, Any]]:
     cursor = con.execute(f"SELECT * FROM evaluation WHERE {condition} ORDER BY made, benchmark", values)
     names = [column[0] for column in cursor.description or []]

@@ -32,6 +32,11 @@ class Compared:
     answers: Sequence[dict]
 
     @property
+    def causes(self) -> list[Change]:
+        """The changes that can move an answer."""
+        return [change for change in self.changes if not change.extent]
+
+    @property
     def verdict(self) -> str:
         """One sentence: what got better or worse overall, or that nothing did."""
         whole = [row for row in self.differences if row["split"] == whole_of(self.differences)]

@@ -1,0 +1,110 @@
+"""Render the page of a run that evaluates: every encoder on every benchmark, by the official metric and beside it the
+CoMEM authors', which condition is better, and what moved since the last time.
+
+Owns how scores are arranged for its template. Knows nothing of statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from warehouse.page import wording
+from warehouse.page.comparison import Compared, whole_of
+from warehouse.page.pictures import Pictures
+from warehouse.page.render import environment
+from warehouse.sql import rows
+
+COUNTS = ("coverage", "truncated", "unparsable")
+AUTHORS = "authors_compat"
+NUM_PARTED = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A row of the table evaluation, the name of its official metric, and how it compares with the one before.
+
+    `since` is None for the first evaluation of its series; `unchanged` means that the answers are the same ones.
+    `page` is the address of the comparison's page.
+    """
+
+    row: Mapping[str, str]
+    metric: str
+    since: Compared | None = None
+    page: str | None = None
+    unchanged: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on what moved since the last time."""
+        if self.unchanged:
+            return "The same answers as the last time: nothing that decides one has changed."
+        return "The first evaluation of its series." if self.since is None else self.since.verdict
+
+
+def render_evaluation(
+    con: DuckDBPyConnection,
+    run_id: str,
+    evaluated: Sequence[Evaluated],
+    *,
+    images: Callable[[str], bytes | None],
+    machine: str | None = None,
+) -> str:
+    """Return the page as one HTML file; `images` returns the bytes of an image_id, or None."""
+    facts = rows(con, "run_facts", {"run_id": run_id})
+    return (
+        environment()
+        .get_template("evaluation.html.j2")
+        .render(
+            run=facts[0],
+            sections=[_section(con, each) for each in evaluated],
+            pictures=Pictures(images),
+            machine=machine,
+            counts=COUNTS,
+        )
+    )
+
+
+def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
+    row = evaluated.row
+    scores = rows(con, "evaluation_scores", {"scores": row["scores"]})
+    differences = rows(con, "evaluation_differences", {"scores": row["scores"]})
+    wanted = {name: row[name] for name in ("scores", "predictions", "questions")}
+    parted = rows(con, "metrics_part", wanted | {"official": evaluated.metric, "limit": NUM_PARTED})
+    whole = whole_of(differences)
+    return {
+        "evaluated": evaluated,
+        "row": row,
+        "metrics": [evaluated.metric, *sorted({each["metric"] for each in scores} - {evaluated.metric, *COUNTS})],
+        "lines": _lines([each for each in scores if "/" not in each["split"]]),
+        "slices": _lines([each for each in scores if "/" in each["split"] and each["metric"] == evaluated.metric]),
+        "differences": [each for each in differences if each["split"] == whole],
+        "parted": parted,
+        "num_parted": parted[0]["total"] if parted else 0,
+        "compatible": any(each["metric"] == AUTHORS for each in scores),
+        "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
+    }
+
+
+def _lines(scores: Sequence[dict]) -> list[dict]:
+    """One line a condition, k and split, with its scores by metric."""
+    lines: dict[tuple[str, int, str], dict[str, dict]] = {}
+    for score in scores:
+        lines.setdefault((score["condition"], score["k"] or 0, score["split"]), {})[score["metric"]] = score
+
+    def order(key: tuple[str, int, str]) -> tuple:
+        condition, k, split = key
+        return (wording.condition_order(condition), k, split != "all", split)
+
+    return [
+        {
+            "condition": key[0],
+            "k": key[1],
+            "split": key[2],
+            "by_metric": lines[key],
+            "any": next(iter(lines[key].values())),
+        }
+        for key in sorted(lines, key=order)
+    ]
