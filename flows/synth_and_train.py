@@ -8,6 +8,7 @@ from comem_core.recipes import recipe_named, with_knowledge
 from tasks.answer import Exam, answer_benchmark
 from tasks.card import JudgedSet, write_card
 from tasks.encode import encode_memory
+from tasks.evaluations import TRAINED, Evaluation, compare_with_last
 from tasks.filter import filter_qa
 from tasks.hold_out import hold_out
 from tasks.ingest import ingest_knowledge
@@ -95,4 +96,15 @@ def synth_and_train(
         exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown)
         predictions = answer_benchmark(run, exam)
         scores = score_predictions(run, asked, predictions)
+        compare_with_last(
+            run,
+            Evaluation(
+                name=TRAINED,
+                benchmark=run.recipe.evaluation.benchmark,
+                encoder=encoder,
+                questions=asked,
+                predictions=predictions,
+                scores=scores,
+            ),
+        )
         return write_report(run, items, asked, scores)

@@ -33,6 +33,8 @@ from warehouse.sql import rows
 
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
 NUM_ANSWERS = 60
+# The name of an encoder in the series of those that a run has just trained.
+TRAINED = "trained"
 
 
 @dataclass(frozen=True, kw_only=True)

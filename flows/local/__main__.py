@@ -1,4 +1,4 @@
-"""`python -m flows.local demo|record|serve|stop|status`: a Prefect of this project's own, on this machine."""
+"""`python -m flows.local demo|serve|schedule|compare|...`: a Prefect of this project's own, on this machine."""
 
 import argparse
 import os
@@ -14,6 +14,8 @@ COMMANDS = {
     "serve": "keep server, worker and deployments up in the background",
     "stop": "end what serve left up",
     "status": "say what is up",
+    "schedule": "switch the weekly re-evaluation on or off (it is off at first)",
+    "compare": "write a page on what differs between the evaluations of two runs",
 }
 
 
@@ -44,6 +46,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if name == "demo":
             command.add_argument("--deployment", default="synth-and-train/tiny-cpu", help="default: %(default)s")
             command.add_argument("--keep", action="store_true", help="leave server and worker up at the end")
+        if name == "schedule":
+            command.add_argument("switch", choices=("on", "off"))
+        if name == "compare":
+            command.add_argument("before", help="a run_id, as `python -m warehouse report recent_runs` lists them")
+            command.add_argument("now", help="another run_id")
+            command.add_argument("--output", default=".comem/comparisons", help="folder of the pages")
         if name in ("plan", "demo"):
             command.add_argument(
                 "-p", "--param", dest="parameters", metavar="NAME=VALUE", action="append", default=[],

@@ -14,12 +14,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, ParameterBindError, ParameterTypeError
 
 from flows.local import service
+from flows.local.comparing import compare_runs
 from flows.local.following import Voice, brief, cancel, follow
 from flows.local.layout import Layout, Note
 from flows.local.meter import GIGABYTE, Meter
 from flows.local.processes import StartError, marked
 from flows.local.recording import record as write_results
 from flows.local.results import describe_results
+from flows.local.schedules import SCHEDULED, switch
 from flows.synth_and_train import synth_and_train
 from tasks.context import Context
 
@@ -183,6 +185,25 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
             print(f"flow run {run.name}: {run.state_name}")
         scheduled = service.unfinished(client, StateType.SCHEDULED)
     print(f"scheduled flow runs: {len(scheduled)}")
+    return 0
+
+
+def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Switch the weekly re-evaluation on or off."""
+    note = layout.read_note()
+    if note is None:
+        raise ValueError("nothing is up, so there is no schedule to switch: `make serve` first")
+    with SyncPrefectClient(note.api_url) as client:
+        lines = switch(client, on=arguments.switch == "on")
+    print(f"{SCHEDULED} is {arguments.switch} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
+    return 0
+
+
+def compare(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Write the pages that compare two runs, and say where they are."""
+    folder = layout.root / arguments.output
+    for page, verdict in compare_runs(Context.from_environment(), arguments.before, arguments.now, folder):
+        print(f"{verdict}\n  {page.absolute().as_uri()}")
     return 0
 
 

@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling, Crashed
 
+from flows.local import schedules
 from flows.local.layout import DEFAULT_PORT, HOST, POOL, Layout, Note, Process
 from flows.local.processes import (
     StartError,
@@ -126,6 +127,8 @@ def start_worker(layout: Layout, note: Note, say: Say) -> None:
 def deploy(layout: Layout, note: Note, say: Say) -> None:
     """Register what prefect.yaml declares, with the parameters that the flows have now. Raises StartError."""
     say("deploying what prefect.yaml declares")
+    with SyncPrefectClient(note.api_url) as client:
+        was_on = schedules.is_on(client)
     log = layout.logs / "deploy.log"
     layout.logs.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
@@ -140,6 +143,9 @@ def deploy(layout: Layout, note: Note, say: Say) -> None:
         )
     if done.returncode:
         raise StartError(f"`prefect deploy --all` failed. The end of {log}:\n{tail(log, 40)}")
+    if was_on:  # prefect.yaml has it paused; whoever switched it on wants it on
+        with SyncPrefectClient(note.api_url) as client:
+            schedules.switch(client, on=True)
 
 
 def unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:

@@ -25,6 +25,7 @@ def test_the_deployments_that_the_readme_names_are_there() -> None:
         "synth-and-train/comem-qwen25-vl-7b",
         "synth-and-train/comem-qwen2-vl-7b",
         "re-evaluate/weekly",
+        "re-evaluate/backfill",
         "rebuild-memory/tiny-cpu",
         "pretrain-base/tiny-cpu",
     }
@@ -42,6 +43,6 @@ def test_an_unknown_recipe_is_refused_and_the_known_ones_are_named() -> None:
         flow.validate_parameters({"recipe": "enormous"})
 
 
-def test_the_weekly_evaluation_has_an_active_schedule() -> None:
+def test_the_weekly_evaluation_has_a_schedule_that_is_paused_until_it_is_switched_on() -> None:
     weekly = next(each for each in DEPLOYMENTS if each["name"] == "weekly")
-    assert [schedule["active"] for schedule in weekly["schedules"]] == [True]
+    assert [schedule["active"] for schedule in weekly["schedules"]] == [False]

@@ -37,18 +37,34 @@ class Compared:
         return [change for change in self.changes if not change.extent]
 
     @property
+    def has_moved(self) -> bool:
+        """Tell whether a condition is better or worse overall."""
+        return any(row["word"] != "tied" for row in self._whole())
+
+    def _whole(self) -> list[dict]:
+        whole = whole_of(self.differences)
+        return [row for row in self.differences if row["split"] == whole]
+
+    @property
     def verdict(self) -> str:
         """One sentence: what got better or worse overall, or that nothing did."""
-        whole = [row for row in self.differences if row["split"] == whole_of(self.differences)]
+        whole = self._whole()
         moved = [row for row in whole if row["word"] != "tied"]
         if not whole:
             return "Nothing can be compared: the two asked no condition in common."
         if not moved:
             return f"Tied: under none of {len(whole)} conditions is there a difference beyond chance."
-        return " ".join(
-            f"{row['first']} is {row['word']} by {abs(100 * row['value']):.1f} points ({row['n']} questions)."
-            for row in moved
-        )
+        said = [
+            f"{word}: {' and '.join(_moved(row) for row in moved if row['word'] == word)}"
+            for word in ("better", "worse")
+            if any(row["word"] == word for row in moved)
+        ]
+        return f"{'; '.join(said)} points, on {moved[0]['n']} questions.".capitalize()
+
+
+def _moved(row: dict) -> str:
+    k = f" (k = {row['k']})" if row["k"] else ""
+    return f"{row['first']}{k} by {abs(100 * row['value']):.1f}"
 
 
 def whole_of(differences: Sequence[dict]) -> str | None:

@@ -63,6 +63,7 @@ def render_evaluation(
             pictures=Pictures(images),
             machine=machine,
             counts=COUNTS,
+            num_moved=sum(each.since is not None and each.since.has_moved for each in evaluated),
         )
     )
 

@@ -1,0 +1,50 @@
+"""Two runs side by side: a page for each benchmark that both have scored, with what moved, why, and which answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.context import Context
+from tasks.evaluations import PAGE, collect_comparison, pictures_of
+from warehouse.connection import open_warehouse
+from warehouse.evaluations import evaluations_of
+from warehouse.page.comparison import render_comparison
+from warehouse.records import find_artefact
+
+
+def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[tuple[Path, str]]:
+    """Write the pages of two runs' comparison into `folder`; returns each page with its verdict.
+
+    Evaluations are paired by benchmark and by the name of the encoder, or by benchmark alone where a run has one
+    encoder. Raises ValueError for a run without evaluations, or two that scored no benchmark in common.
+    """
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        sides = [evaluations_of(con, run_id) for run_id in (before, now)]
+        for run_id, side in zip((before, now), sides, strict=True):
+            if not side:
+                known = [row[0] for row in con.execute("SELECT DISTINCT run_id FROM evaluation").fetchall()]
+                raise ValueError(f"the run {run_id!r} evaluated nothing; runs that did: {', '.join(known) or 'none'}")
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for old, new in _pairs(*sides):
+        compared = collect_comparison(context, old, new)
+        with open_warehouse(context.warehouse, read_only=True) as con:
+            record = find_artefact(con, new["questions"])
+        assert record is not None, new["questions"]
+        page = folder / f"{new['benchmark']}-{old['run_id'][:8]}-{new['run_id'][:8]}-{PAGE}"
+        page.write_text(render_comparison(compared, images=pictures_of([Path(record["uri"])])), encoding="utf-8")
+        pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
+    return pages
+
+
+def _pairs(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
+    alone = all(len({each["encoder_name"] for each in side}) == 1 for side in (before, now))
+    pairs = [
+        (old, new)
+        for new in now
+        for old in before
+        if old["benchmark"] == new["benchmark"] and (alone or old["encoder_name"] == new["encoder_name"])
+    ]
+    if not pairs:
+        raise ValueError("the two runs scored no benchmark in common with an encoder of the same name")
+    return pairs
