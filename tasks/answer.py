@@ -11,7 +11,7 @@ import torch
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import CONDITIONS, Condition, ItemChooser, Shown, condition_named
+from comem_core.evaluation.conditions import CONDITIONS, ItemChooser, Shown, condition_named
 from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.memory.bank import Bank
@@ -104,11 +104,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
 
 def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
     """How many answers there will be: conditions that show no number of items are asked once."""
-    return num_questions * sum(len(_all_k(condition_named(name), recipe)) for name in recipe.conditions)
-
-
-def _all_k(condition: Condition, recipe: EvaluationRecipe) -> tuple[int, ...]:
-    return recipe.all_k if condition.shows_k else recipe.all_k[:1]
+    return num_questions * sum(len(condition_named(name).numbers(recipe.all_k)) for name in recipe.conditions)
 
 
 def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question]) -> Iterator[_Unit]:
@@ -125,11 +121,11 @@ def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question])
     chooser = ItemChooser(questions, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
     for condition in map(condition_named, recipe.conditions):
-        for k in _all_k(condition, recipe):
+        for k in condition.numbers(recipe.all_k):
             for place, question in enumerate(questions):
                 if condition.choice == "gold" and question.gold_item_id is None:
                     continue
-                item_ids = chooser.items_for(condition.name, question.question_id, k=k)
+                item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
                 unit = _Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
                 yield replace(unit, key=_answer_key(run, part, exam.encoder, unit, question, wordings[place]))
 

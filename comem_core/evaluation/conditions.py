@@ -32,6 +32,10 @@ class Condition:
         """Whether what is shown depends on the number of items asked for."""
         return self.learned_nothing or self.choice not in ("none", "gold")
 
+    def numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
+        """The numbers of items at which it is asked: those given, but none or the gold one where that is all it shows."""
+        return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)
+
 
 CONDITIONS: Mapping[str, Condition] = {
     condition.name: condition

@@ -1,0 +1,161 @@
+"""Evaluations in a series on the shipped encoder: asked once, asked a little more, asked in other words."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+
+from flows.local.comparing import compare_runs
+from flows.re_evaluate import re_evaluate
+from tasks.context import Context
+from tasks.drift import DRIFTED, EVENT
+
+EVERY = ["none", "text", "memory", "oracle", "shuffled", "foreign", "empty"]
+ENCODER, FEW, MORE = "tiny-encoder", 6, 24
+
+
+@pytest.fixture(scope="module")
+def ends(
+    tmp_path_factory: pytest.TempPathFactory, prefect_server: None, small_ray: None
+) -> dict[str, tuple[Path, State]]:
+    """Four evaluations after each other, each with its folder and its final state."""
+    root = tmp_path_factory.mktemp("evaluations")
+    asked: dict[str, dict[str, Any]] = {
+        "first": {"limit": FEW, "conditions": EVERY, "k": [2, 3]},
+        "more": {"limit": MORE, "conditions": ["none", "memory"]},
+        "other words": {"limit": MORE, "conditions": ["none", "memory"], "prompts": "smol"},
+        "the same": {"limit": MORE, "conditions": ["none", "memory"], "prompts": "smol"},
+    }
+    found: dict[str, tuple[Path, State]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMEM_ROOT", str(root))
+        patch.setenv("COMEM_ROWS_PER_SHARD", "32")
+        for name, parameters in asked.items():
+            found[name] = (root / ".comem", re_evaluate(encoders=[ENCODER], return_state=True, **parameters))
+    return found
+
+
+def drift_events() -> list[dict[str, Any]]:
+    """The events of drift that Prefect's server has; they reach it a moment after they are raised."""
+    until = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while True:
+            answer = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [EVENT]}}})
+            events = answer.json()["events"]
+            if events or time.monotonic() > until:
+                return events
+            time.sleep(0.5)
+
+
+def rows(place: Path, sql: str) -> list[tuple]:
+    with duckdb.connect(str(place / "warehouse.duckdb"), read_only=True) as con:
+        return con.execute(sql).fetchall()
+
+
+def test_every_condition_is_asked_and_scored_at_every_number_of_items(ends) -> None:
+    place, state = ends["first"]
+    assert state.is_completed()
+    first = rows(place, "SELECT predictions FROM evaluation ORDER BY made LIMIT 1")[0][0]
+    found = rows(
+        place,
+        f"""SELECT condition, list(DISTINCT k ORDER BY k), count(*) FROM prediction
+            WHERE artefact = '{first}' GROUP BY 1 ORDER BY 1""",
+    )
+    expected = {name: ([2, 3], 2 * FEW) for name in EVERY} | {"none": ([0], FEW), "oracle": ([1], FEW)}
+    assert {condition: (ks, num) for condition, ks, num in found} == expected
+
+
+def test_controls_are_shown_what_they_should_be(ends) -> None:
+    place, _ = ends["first"]
+    foreign = rows(
+        place,
+        """SELECT count(*), count(DISTINCT item.source) FROM prediction
+           JOIN prediction_item USING (artefact, prediction_id) JOIN knowledge_item AS item USING (item_id)
+           WHERE condition = 'foreign' AND item.source LIKE 'imaginary%'""",
+    )[0]
+    assert foreign[0] > 0 and foreign[1] == 1
+    oracle = rows(
+        place,
+        """SELECT count(*) FROM prediction JOIN question USING (question_id)
+           WHERE condition = 'oracle' AND item_ids <> [gold_item_id]""",
+    )
+    assert oracle == [(0,)]
+
+
+def test_an_answer_says_what_it_took(ends) -> None:
+    place, _ = ends["first"]
+    found = dict(
+        rows(
+            place,
+            """SELECT condition, (min(prefill_seconds) > 0 AND min(decode_seconds) >= 0, min(encode_seconds) > 0,
+                                  min(retrieve_seconds) > 0)
+               FROM prediction GROUP BY 1""",
+        )
+    )
+    assert found["memory"] == (True, True, True)
+    assert found["text"] == (True, False, True)  # items as text are not encoded
+    assert found["none"] == (True, False, False)
+
+
+def test_what_was_answered_before_is_not_asked_again(ends) -> None:
+    place, state = ends["more"]
+    assert state.is_completed() and state.name != DRIFTED
+    records = [json.loads(path.read_text()) for path in (place / "store" / "predictions").glob("*/record.json")]
+    more = rows(place, "SELECT predictions FROM evaluation ORDER BY made LIMIT 1 OFFSET 1")[0][0]
+    [record] = [record for record in records if record["fingerprint"] == more]
+    assert (record["num_rows"], record["measured"]["answered_before"]) == (2 * MORE, 2 * FEW)
+    doubled = rows(
+        place,
+        """SELECT answer_key FROM (SELECT DISTINCT answer_key, seconds FROM prediction)
+           GROUP BY 1 HAVING count(*) > 1""",
+    )
+    assert doubled == []  # one answer, one time that it took
+
+
+def test_another_prompt_is_named_as_the_reason_and_the_run_is_called_drifted(ends) -> None:
+    _, state = ends["other words"]
+    assert state.is_completed() and state.name == DRIFTED
+    assert "memory k=3 worse" in (state.message or "") and (state.message or "").endswith("changed: prompt")
+    [event] = drift_events()  # the only one: no other evaluation moved
+    assert event["resource"]["prefect.resource.id"] == "comem.evaluation.tiny_cpu.countries-vqa"
+    assert event["payload"]["moved"][0]["word"] == "worse"
+    assert [cause.split(" (")[0] for cause in event["payload"]["causes"]] == ["prompt"]
+    page = Path(event["payload"]["page"].removeprefix("file://")).read_text(encoding="utf-8")
+    assert "Answers that changed" in page and "data:image" in page
+
+
+def test_the_same_again_asks_nothing_and_tells_no_drift(ends) -> None:
+    place, state = ends["the same"]
+    assert state.is_completed() and state.name != DRIFTED
+    last = rows(place, "SELECT run_id FROM run ORDER BY started DESC LIMIT 1")[0][0]
+    actions = dict(rows(place, f"SELECT stage, action FROM run_stage WHERE run_id = '{last}'"))
+    assert actions.pop("evaluation-report") == "made"
+    assert set(actions.values()) == {"reused"}
+
+
+def test_every_run_has_a_page_with_both_verdicts_and_scores(ends) -> None:
+    place, _ = ends["first"]
+    pages = [path.read_text(encoding="utf-8") for path in (place / "store").glob("evaluation-report/*/evaluation.html")]
+    assert len(pages) == 4
+    assert sum("first evaluation of its series" in page for page in pages) == 1
+    assert sum("The same answers as the last time" in page for page in pages) == 1
+    assert all("Which condition is better" in page and "countries-vqa" in page for page in pages)
+
+
+def test_any_two_runs_can_be_compared(ends, tmp_path: Path) -> None:
+    place, _ = ends["first"]
+    runs = [row[0] for row in rows(place, "SELECT run_id FROM evaluation ORDER BY made")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMEM_ROOT", str(place.parent))
+        context = Context.from_environment()
+    [(page, verdict)] = compare_runs(context, runs[1], runs[3], tmp_path)
+    assert "Worse: memory" in verdict
+    text = page.read_text(encoding="utf-8")
+    assert "evaluation.prompts" in text and "short" in text and "smol" in text
+    with pytest.raises(ValueError, match="'nothing' evaluated nothing; runs that did"):
+        compare_runs(context, runs[0], "nothing", tmp_path)
