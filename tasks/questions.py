@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial as bind
 from itertools import islice
@@ -19,6 +19,7 @@ from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
+from tasks.context import Context
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
@@ -32,6 +33,7 @@ from warehouse.schemas import check_rows
 
 # What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
 FAULTY = "faulty.jsonl"
+DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
     + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
@@ -103,7 +105,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
     What the benchmark asks for is left out: its entities, and its facts about known entities.
     """
-    seeds = Seeds.of(run.recipe.synthesis)
+    seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
     part = Posing(seeds=seeds.content(), num_seeds=seeds.shares)
 
@@ -134,8 +136,8 @@ class Seeds:
     shares: tuple[int, ...]
 
     @classmethod
-    def of(cls, recipe: SynthesisRecipe) -> "Seeds":
-        sources = tuple(source_named(spec) for spec in recipe.seeds)
+    def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
+        sources = tuple(source_named(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
         wanted = recipe.num_seed_questions
         if recipe.max_samples is not None:
             wanted = min(wanted, recipe.max_samples)
@@ -145,9 +147,9 @@ class Seeds:
     def content(self) -> tuple[str, ...]:
         return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
 
-    def questions(self) -> list[Question]:
-        pairs = zip(self.sources, self.shares, strict=True)
-        return [question for source, num in pairs for question in source.questions(num)]
+    def questions(self) -> Iterator[Question]:
+        for source, num in zip(self.sources, self.shares, strict=True):
+            yield from source.questions(num)
 
     def faults(self) -> list[dict[str, object]]:
         return [asdict(fault) for source in self.sources for fault in source.faults()]

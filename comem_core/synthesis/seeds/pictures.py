@@ -9,11 +9,15 @@ from pathlib import Path, PurePosixPath
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
-class Pictures:
-    """Names of pictures by their id, which is the file's name without its ending; and how one is read."""
+Stamp = tuple[int, int]  # of a file: its bytes, and when it was last written (ns since 1970)
 
-    def __init__(self, names: Iterable[str], read: Callable[[str], bytes]):
-        self.read = read
+
+class Pictures:
+    """Names of pictures by their id, which is the file's name without its ending; how one is read, and the stamp of the
+    file that it lies in."""
+
+    def __init__(self, names: Iterable[str], read: Callable[[str], bytes], stamp: Callable[[str], Stamp]):
+        self.read, self.stamp = read, stamp
         self._by_id: defaultdict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
             path = PurePosixPath(name)
@@ -35,12 +39,14 @@ def open_pictures(path: Path) -> Pictures:
     """Look at a folder or an archive. Raises ValueError for a file that is neither, or a tar compressed as a whole."""
     if path.is_dir():
         names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-        return Pictures(names, lambda name: (path / name).read_bytes())
+        return Pictures(names, lambda name: (path / name).read_bytes(), lambda name: _stamp(path / name))
+    of_archive = _stamp(path)
     if zipfile.is_zipfile(path):
         archive = zipfile.ZipFile(path)
-        return Pictures((each.filename for each in archive.infolist() if not each.is_dir()), archive.read)
+        members = (each.filename for each in archive.infolist() if not each.is_dir())
+        return Pictures(members, archive.read, lambda name: of_archive)
     try:
-        return _tar(tarfile.open(path, mode="r:"))
+        return _tar(tarfile.open(path, mode="r:"), of_archive)
     except tarfile.ReadError as error:
         raise ValueError(
             f"{path.name} is no folder, zip or plain tar. A tar that is compressed whole cannot be read picture by "
@@ -48,7 +54,12 @@ def open_pictures(path: Path) -> Pictures:
         ) from error
 
 
-def _tar(archive: tarfile.TarFile) -> Pictures:
+def _stamp(path: Path) -> Stamp:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _tar(archive: tarfile.TarFile, stamp: Stamp) -> Pictures:
     members = {member.name: member for member in archive if member.isfile()}
 
     def read(name: str) -> bytes:
@@ -56,4 +67,4 @@ def _tar(archive: tarfile.TarFile) -> Pictures:
         assert stream is not None  # only files are kept
         return stream.read()
 
-    return Pictures(members, read)
+    return Pictures(members, read, lambda name: stamp)
