@@ -11,7 +11,7 @@ import torch
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import CONDITIONS, ItemChooser, Shown, condition_named
+from comem_core.evaluation.conditions import CONDITIONS, AskedQuestion, ItemChooser, Shown, condition_named
 from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.memory.bank import Bank
@@ -28,6 +28,7 @@ from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
+from tasks.stored_questions import StoredQuestions
 from warehouse.schemas import check_rows
 
 STAGE, REUSED = "predictions", "part-answered-before"
@@ -107,7 +108,7 @@ def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
     return num_questions * sum(len(condition_named(name).numbers(recipe.all_k)) for name in recipe.conditions)
 
 
-def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question]) -> Iterator[_Unit]:
+def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) -> Iterator[_Unit]:
     """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
 
     A question without a gold item is not asked under a condition that shows it.
@@ -118,11 +119,12 @@ def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question])
         entity_of=read_items(exam.knowledge).entities(),
         foreign=list(read_items(exam.foreign)) if exam.foreign else (),
     )
-    chooser = ItemChooser(questions, shown)
+    asked = list(questions.without_pictures())
+    chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
     for condition in map(condition_named, recipe.conditions):
         for k in condition.numbers(recipe.all_k):
-            for place, question in enumerate(questions):
+            for place, question in enumerate(asked):
                 if condition.choice == "gold" and question.gold_item_id is None:
                     continue
                 item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
@@ -130,7 +132,7 @@ def _units(run: Run, part: Answering, exam: Exam, questions: Sequence[Question])
                 yield replace(unit, key=_answer_key(run, part, exam.encoder, unit, question, wordings[place]))
 
 
-def _answer_key(run: Run, part: Answering, encoder: Reference, unit: _Unit, question: Question, words: str) -> str:
+def _answer_key(run: Run, part: Answering, encoder: Reference, unit: _Unit, question: AskedQuestion, words: str) -> str:
     """Hash all that decides an answer: what is asked, of whom, and what it is shown, items by their content."""
     condition = condition_named(unit.condition)
     by_encoder = (encoder.fingerprint, prompt_set(run.recipe.training.encoder.prompts).sha256)

@@ -1,5 +1,6 @@
 """Questions: seeds with gold answers, what the VLM asks itself, and the benchmark's own."""
 
+import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +22,11 @@ from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
 from tasks.benchmarks import benchmark_folder, part_of
+from tasks.context import Context
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
-from tasks.rows import question_table, read_columns, read_items
+from tasks.rows import item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
 from tasks.shards import Work, make_shards
@@ -34,6 +36,7 @@ from warehouse.schemas import check_rows
 
 # What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
 FAULTY = "faulty.jsonl"
+DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
     + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
@@ -96,7 +99,7 @@ def collect_benchmark(run: Run) -> Reference:
     def make(artefact: Partial) -> None:
         missing: list[Missing] = []
         questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
-        artefact.write_shard("part-00000", question_table(questions))
+        write_questions(artefact, "part-00000", questions)
         if missing:
             _list_missing(artefact, benchmark.name, missing)
 
@@ -134,7 +137,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
     What the benchmark asks for is left out: its entities, and its facts about known entities.
     """
-    seeds = Seeds.of(run.recipe.synthesis)
+    seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
     part = Posing(seeds=seeds.content(), num_seeds=seeds.shares)
 
@@ -143,7 +146,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
             raise ValueError(
                 "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
             )
-        artefact.write_shard("part-seeds", question_table(seeds.questions()))
+        write_questions(artefact, "part-seeds", seeds.questions())
         if faults := seeds.faults():
             artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
             counts = Counter(str(fault["reason"]) for fault in faults)
@@ -165,8 +168,8 @@ class Seeds:
     shares: tuple[int, ...]
 
     @classmethod
-    def of(cls, recipe: SynthesisRecipe) -> "Seeds":
-        sources = tuple(source_named(spec) for spec in recipe.seeds)
+    def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
+        sources = tuple(source_named(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
         wanted = recipe.num_seed_questions
         if recipe.max_samples is not None:
             wanted = min(wanted, recipe.max_samples)
@@ -176,9 +179,9 @@ class Seeds:
     def content(self) -> tuple[str, ...]:
         return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
 
-    def questions(self) -> list[Question]:
-        pairs = zip(self.sources, self.shares, strict=True)
-        return [question for source, num in pairs for question in source.questions(num)]
+    def questions(self) -> Iterator[Question]:
+        for source, num in zip(self.sources, self.shares, strict=True):
+            yield from source.questions(num)
 
     def faults(self) -> list[dict[str, object]]:
         return [asdict(fault) for source in self.sources for fault in source.faults()]
@@ -191,12 +194,12 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
     held_out, held_out_facts = benchmark.held_out()
     rows = read_columns(knowledge, "item_id", "image_id", "language", "entity_id")
-    free = [
+    free = (
         row
         for row in rows
         if row["image_id"] is not None and row["item_id"] not in asked_about and row["entity_id"] not in held_out
-    ]
-    chosen = sorted(free, key=lambda row: content_id("asked", row["item_id"]))[: recipe.num_asked_items]
+    )
+    chosen = heapq.nsmallest(recipe.num_asked_items, free, key=lambda row: content_id("asked", row["item_id"]))
     return [
         (row["item_id"], kind)
         for row in chosen
@@ -236,14 +239,14 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
             artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
             return
         check_served(recipe, run.context)
-        lengths = {row["item_id"]: len(row["text"]) for row in read_columns(knowledge, "item_id", "text")}
+        lengths = item_lengths(read_items(knowledge))
         make_shards(
             "ask-questions",
             run.context,
             artefact,
             requests,
             bind(_asker, run, knowledge),
-            length=lambda request: lengths[request[0]],
+            length=lambda request: lengths(request[0]),
             until=run.until(ASKED_BY),
         )
         measure_cost(artefact)
@@ -278,8 +281,8 @@ def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, Knowl
     for path in sorted(Path(asked.uri).glob("part-*.parquet")):
         written = [Written(**row) for row in pq.read_table(path).to_pylist()]
         faulty += [each for each in written if each.error]
-        artefact.write_shard(
-            path.stem, question_table(each.as_question(items[each.item_id]) for each in written if not each.error)
+        write_questions(
+            artefact, path.stem, (each.as_question(items[each.item_id]) for each in written if not each.error)
         )
     with artefact.open_file(FAULTY) as file:
         file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in faulty), encoding="utf-8")

@@ -33,7 +33,7 @@ class Condition:
         return self.learned_nothing or self.choice not in ("none", "gold")
 
     def numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
-        """The numbers of items at which it is asked: those given, but none or the gold one where that is all it shows."""
+        """The numbers of items at which it is asked: those given, but 0 or 1 where no or one item is all it shows."""
         return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)
 
 

@@ -13,16 +13,17 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+Stamp = tuple[int, int]  # of a file: its bytes, and when it was last written (ns since 1970)
 ARCHIVES = {".zip", ".tar"}
 COMPRESSED_WHOLE = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 class Pictures:
-    """Names of pictures, with their sizes, by their id, which is the file's name without its ending; and how one is
-    read."""
+    """Names of pictures, with their sizes, by their id, which is the file's name without its ending; how one is read,
+    and the stamp of the file that it lies in."""
 
-    def __init__(self, sizes: Mapping[str, int], read: Callable[[str], bytes]):
-        self.read = read
+    def __init__(self, sizes: Mapping[str, int], read: Callable[[str], bytes], stamp: Callable[[str], Stamp]):
+        self.read, self.stamp = read, stamp
         self.sizes: dict[str, int] = {}
         self._by_name: defaultdict[str, list[str]] = defaultdict(list)
         self._by_id: defaultdict[str, list[str]] = defaultdict(list)
@@ -59,19 +60,24 @@ def open_pictures(path: Path) -> Pictures:
     """Look at a folder or an archive. Raises ValueError for a file that is neither, or a tar compressed as a whole."""
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
-        return Pictures(files, lambda name: (path / name).read_bytes())
+        return Pictures(files, lambda name: (path / name).read_bytes(), lambda name: _stamp(path / name))
+    return _archive(path, _stamp(path))
+
+
+def _stamp(path: Path) -> Stamp:
     state = path.stat()
-    return _archive(path, state.st_size, state.st_mtime_ns)
+    return state.st_size, state.st_mtime_ns
 
 
 @lru_cache(maxsize=32)
-def _archive(path: Path, size: int, changed: int) -> Pictures:
-    """Look at an archive once, as long as its size and time stay: to list a large tar takes a while."""
+def _archive(path: Path, stamp: Stamp) -> Pictures:
+    """Look at an archive once, as long as its stamp stays: to list a large tar takes a while."""
     if zipfile.is_zipfile(path):
         zipped = zipfile.ZipFile(path)
-        return Pictures({each.filename: each.file_size for each in zipped.infolist() if not each.is_dir()}, zipped.read)
+        sizes = {each.filename: each.file_size for each in zipped.infolist() if not each.is_dir()}
+        return Pictures(sizes, zipped.read, lambda name: stamp)
     try:
-        return _tar(tarfile.open(path, mode="r:"))
+        return _tar(tarfile.open(path, mode="r:"), stamp)
     except tarfile.ReadError as error:
         raise ValueError(
             f"{path.name} is no folder, zip or plain tar. A tar that is compressed whole cannot be read picture by "
@@ -79,7 +85,7 @@ def _archive(path: Path, size: int, changed: int) -> Pictures:
         ) from error
 
 
-def _tar(archive: tarfile.TarFile) -> Pictures:
+def _tar(archive: tarfile.TarFile, stamp: Stamp) -> Pictures:
     members = {member.name: member for member in archive if member.isfile()}
 
     def read(name: str) -> bytes:
@@ -87,7 +93,7 @@ def _tar(archive: tarfile.TarFile) -> Pictures:
         assert stream is not None  # only files are kept
         return stream.read()
 
-    return Pictures({name: member.size for name, member in members.items()}, read)
+    return Pictures({name: member.size for name, member in members.items()}, read, lambda name: stamp)
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,12 @@ def files_below(folder: Path) -> Iterator[File]:
 def pictures_among(files: Sequence[File]) -> PictureSources:
     """Look at the pictures that lie loose, then at those in archives, by the archives' names."""
     loose = {file.name: file for file in files if is_picture(PurePosixPath(file.name))}
-    sources = [Pictures({name: file.size for name, file in loose.items()}, lambda name: loose[name].path.read_bytes())]
+    sizes = {name: file.size for name, file in loose.items()}
+    sources = [
+        Pictures(
+            sizes, lambda name: loose[name].path.read_bytes(), lambda name: (loose[name].size, loose[name].changed)
+        )
+    ]
     unread = [file.name for file in files if file.name.lower().endswith(COMPRESSED_WHOLE)]
     for file in files:
         if PurePosixPath(file.name).suffix.lower() in ARCHIVES:

@@ -64,8 +64,8 @@ class BenchmarkSeeds:
         return []
 
 
-def source_named(spec: str) -> SeedSource:
-    """Find the seed questions that a recipe names.
+def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
+    """Find the seed questions that a recipe names; `kept` is a folder that keeps hashes of pictures from run to run.
 
     Raises ValueError for an unknown name or format, and for a file or folder that is not there.
     """
@@ -85,7 +85,7 @@ def source_named(spec: str) -> SeedSource:
     for path in (*files, Path(pictures)):
         if not path.exists():
             raise ValueError(f"seeds {spec!r}: {path} is not there")
-    return SeedFile(form, files, Path(pictures), rows)
+    return SeedFile(form, files, Path(pictures), rows, kept=kept)
 
 
 def share_of_each(counts: Sequence[int], total: int) -> list[int]:

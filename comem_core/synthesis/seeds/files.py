@@ -13,6 +13,7 @@ from pathlib import Path
 from comem_core.backbone.images import decode
 from comem_core.evaluation.annotations.pictures import Pictures, open_pictures
 from comem_core.knowledge.items import Question, content_id
+from comem_core.synthesis.seeds.digests import Digests
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,14 @@ class SeedFile:
         files: Sequence[Path],
         pictures: Path,
         read: Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]],
+        *,
+        kept: Path | None = None,
     ):
+        """`kept` is a folder for what need not be found out twice: hashes of pictures."""
         self.form, self.files, self.read = form, files, read
         self.pictures: Pictures = open_pictures(pictures)
+        name = content_id("pictures", str(pictures.absolute()))
+        self.digests = Digests(self.pictures, kept / f"{name}.json" if kept else None)
         self._faults: dict[BadSeed, None] = {}
 
     @cached_property
@@ -81,9 +87,10 @@ class SeedFile:
 
     def content(self, num: int) -> str:
         digest = hashlib.sha256()
-        for row, name in self.found[:num]:
+        found = self.found[:num]
+        for (row, _), picture in zip(found, self.digests.of(name for _, name in found), strict=True):
             digest.update(repr(row.question).encode())
-            digest.update(hashlib.sha256(self.pictures.read(name)).digest())
+            digest.update(bytes.fromhex(picture))
         return f"{self.form}@{digest.hexdigest()[:16]}"
 
     def questions(self, num: int) -> Iterator[Question]:

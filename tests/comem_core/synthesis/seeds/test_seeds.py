@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from PIL import Image
 from comem_core.evaluation.official import metric_of
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds import share_of_each, source_named
+from comem_core.synthesis.seeds.files import SeedFile
 
 INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
 IDS = ("oven_1", "oven_2", "oven_3", "oven_4")
@@ -93,6 +95,40 @@ def test_what_is_taken_is_decided_by_hash_and_named_by_content_and_not_by_place(
     assert first.content(2) == second.content(2) != first.content(3)
     changed = in_folder(tmp_path / "changed", files | {"oven_1.jpg": picture(99)})
     assert source_named(f"infoseek:{annotations}:{changed}").content(3) != first.content(3)
+
+
+@pytest.mark.parametrize("pack", [in_folder, in_zip, in_tar])
+def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
+    tmp_path: Path, annotations: Path, pack: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    files = {f"{name}.png": picture(shade, "BMP") for shade, name in enumerate(IDS)}  # all of one size
+    packed, kept = pack(tmp_path / "pictures", files), tmp_path / "kept"
+    past = 1_600_000_000_000_000_000
+
+    def written_at(when: int) -> None:
+        for path in packed.iterdir() if packed.is_dir() else [packed]:
+            os.utime(path, ns=(when, when))
+
+    def content_and_reads() -> tuple[str, int]:
+        source, reads = source_named(f"infoseek:{annotations}:{packed}", kept=kept), []
+        assert isinstance(source, SeedFile)
+        read = source.pictures.read
+        source.pictures.read = lambda name: reads.append(name) or read(name)
+        return source.content(3), len(reads)
+
+    written_at(past)
+    first, _ = content_and_reads()
+    assert content_and_reads() == (first, 0)
+    assert source_named(f"infoseek:{annotations}:{packed}").content(3) == first
+    pack(tmp_path / "pictures", files | {"oven_1.png": picture(99, "BMP")})
+    changed, _ = content_and_reads()
+    assert changed != first
+    assert content_and_reads() == (changed, 3)  # written just now: it may change again unseen
+    written_at(past + 1)
+    assert [content_and_reads() for _ in range(2)] == [(changed, 3), (changed, 0)]
+    if packed.is_dir():
+        os.utime(packed / "oven_1.png", ns=(past, past))
+        assert content_and_reads() == (changed, 1)
 
 
 def test_a_broken_picture_is_a_fault_and_no_picture_at_all_an_error(tmp_path: Path, annotations: Path) -> None:
