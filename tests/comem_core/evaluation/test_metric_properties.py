@@ -23,7 +23,7 @@ ANY_ALIAS = (INFOSEEK, EXACT_MATCH, TOKEN_F1, ENCYCLOPEDIC, AUTHORS["infoseek"],
 PEOPLE = (VQA_ACCURACY, DIRECT_ANSWER, AUTHORS["okvqa"])
 CHOICES = (MULTIPLE_CHOICE, MRAG_CHOICE, CVQA_CHOICE, AUTHORS["mrag-bench"], AUTHORS["cvqa"])
 
-# Letters and marks of several scripts, signs, spaces, and what a file may hold by mistake.
+# Letters and marks of Latin, Arabic, Hebrew, Devanagari, CJK and kana, signs, spaces, and what a file holds by mistake.
 ALPHABET = "aAzßéİıñ ابجאבגकखि東京かナ한국0123456789٣４.,:;-–'\"!?()[]{}\\/_ \u00a0\u200f\u0301\t\n\ufffd🦜"
 TEXTS = st.text(alphabet=ALPHABET, max_size=12) | st.sampled_from(["the", "Paris", "1,000", "\\boxed{2}", "is", "(A)"])
 ALIASES = st.lists(TEXTS, min_size=2, max_size=5).map(tuple)
