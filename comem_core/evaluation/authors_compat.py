@@ -18,7 +18,7 @@ from pathlib import Path
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, right_option_of
 from comem_core.evaluation.metrics.infoseek import ASCII_PUNCTUATION, without_articles
 from comem_core.evaluation.metrics.infoseek import score_answer as official_infoseek
-from comem_core.evaluation.metrics.oven import score_entity
+from comem_core.evaluation.metrics.oven import EntityScorer
 
 NAME = "authors_compat"
 MAX_TITLE_CHARACTERS = 50
@@ -70,9 +70,9 @@ def score_viquae(response: str, gold: GoldAnswers) -> Scored:
     return score_any_match(_behind_colon(response), gold, references=stripped)
 
 
-def score_oven(response: str, gold: GoldAnswers, *, folder: Path | None) -> Scored:
+def score_oven(response: str, gold: GoldAnswers, *, scorer: EntityScorer) -> Scored:
     """Score by the title that is found for the first 50 characters of the normalised answer."""
-    return score_entity(normalised(extracted(response))[:MAX_TITLE_CHARACTERS], gold, folder=folder)
+    return scorer(normalised(extracted(response))[:MAX_TITLE_CHARACTERS], gold)
 
 
 def score_first_character(response: str, gold: GoldAnswers) -> Scored:
@@ -105,7 +105,7 @@ def authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | 
     scores: dict[str, Callable[[str, GoldAnswers], Scored]] = {
         "infoseek": score_infoseek,
         "infoseek-multilingual": score_infoseek,
-        "oven": partial(score_oven, folder=folder),
+        "oven": partial(score_oven, scorer=EntityScorer(folder)),
         "mrag-bench": score_first_character,
         "okvqa": partial(score_any_match, references=split_at_apostrophes),
         "a-okvqa": partial(score_any_match, references=stripped),

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from comem_core.evaluation.metrics import Gold, Metric
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.evaluation.statistics import Resampling, score_interval
+from comem_core.evaluation.statistics import Resampling, score_intervals
 
 Row = Mapping[str, Any]
 Unanswered = Literal["left_out", "wrong"]
@@ -62,11 +64,17 @@ def mark_rows(predictions: Iterable[Row], questions: Iterable[Row], metrics: Seq
             raise ValueError(
                 f"a prediction answers {prediction['question_id']!r}, which is not among {len(gold)} questions"
             )
+        texts = {"raw": prediction["answer_raw"] or "", "answer": prediction["answer"] or ""}
         for metric in metrics:
-            text = prediction["answer_raw"] if metric.reads == "raw" else prediction["answer"]
-            scored = metric.score(text or "", gold[prediction["question_id"]])
-            mark = {"prediction_id": prediction["prediction_id"], "metric": metric.name}
-            rows.append(mark | {"value": scored.correct, "unparsable": scored.unparsable})
+            scored = metric.score(texts[metric.reads], gold[prediction["question_id"]])
+            rows.append(
+                {
+                    "prediction_id": prediction["prediction_id"],
+                    "metric": metric.name,
+                    "value": scored.correct,
+                    "unparsable": scored.unparsable,
+                }
+            )
     return rows
 
 
@@ -85,11 +93,33 @@ def score_rows(
     rows = []
     for (benchmark, condition, k), answered in sorted(grouped(predictions, asked).items()):
         named = {"benchmark": benchmark, "condition": condition, "k": k}
+        marked = _Marked.of(answered, marks_of, scoring.metrics)
         for split, part in parts_of(asked, scoring.total, scoring.by).items():
             in_part = [answered[question["question_id"]] for question in part if question["question_id"] in answered]
             if in_part and not _is_whole_of_one_split(split, in_part, scoring):
-                rows += [named | row for row in _rows_of(split, part, in_part, marks_of, scoring)]
+                rows += [named | row for row in _rows_of(split, part, in_part, marked, scoring)]
     return rows
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """The marks of one condition: of V metrics for Q answered questions, and a last column of zeros for the others."""
+
+    place_of: Mapping[str, int]
+    values_VQ: np.ndarray
+    unparsable_Q: np.ndarray
+
+    @classmethod
+    def of(
+        cls, answered: Mapping[str, Row], marks_of: Mapping[str, Mapping[str, Row]], metrics: Sequence[Metric]
+    ) -> "_Marked":
+        marks = [marks_of[row["prediction_id"]] for row in answered.values()]
+        values = [[*(each[metric.name]["value"] for each in marks), 0.0] for metric in metrics]
+        unparsable = np.array([bool(each[metrics[0].name]["unparsable"]) for each in marks])
+        return cls({question_id: place for place, question_id in enumerate(answered)}, np.array(values), unparsable)
+
+    def places(self, questions: Sequence[Row]) -> np.ndarray:
+        return np.array([self.place_of.get(question["question_id"], -1) for question in questions])
 
 
 def grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple[str, str, int], dict[str, Row]]:
@@ -155,11 +185,10 @@ def _rows_of(
     split: str,
     part: Sequence[Row],
     answered: Sequence[Row],
-    marks_of: Mapping[str, Mapping[str, Row]],
+    marked: _Marked,
     scoring: Scoring,
 ) -> list[dict[str, Any]]:
     counted = part if scoring.unanswered == "wrong" else answered
-    answer_of = {row["question_id"]: row["prediction_id"] for row in answered}
     splits = [row["split"] or ALL for row in counted]
     clusters = [cluster_of(row, scoring.cluster_by) for row in counted]
     shared = {
@@ -167,26 +196,22 @@ def _rows_of(
         "n": len(counted),
         "prompt_tokens_mean": sum(row["prompt_tokens"] for row in answered) / len(answered),
     }
+    values_VN = marked.values_VQ[:, marked.places(counted)]
+    split_N = np.array(splits)
+    places = {name: np.flatnonzero(split_N == name) for name in dict.fromkeys(splits)}
+    intervals = score_intervals(values_VN, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
     rows = []
-    for metric in scoring.metrics:
-        values = [
-            marks_of[answer_of[row["question_id"]]][metric.name]["value"] if row["question_id"] in answer_of else 0.0
-            for row in counted
-        ]
-        by_split: dict[str, list[float]] = {}
-        for name, value in zip(splits, values, strict=True):
-            by_split.setdefault(name, []).append(value)
-        interval = score_interval(values, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
+    for metric, values_N, interval in zip(scoring.metrics, values_VN, intervals, strict=True):
+        by_split = {name: values_N[chosen].tolist() for name, chosen in places.items()}
         bounds = {"low": percent(interval.low), "high": percent(interval.high)}
         rows.append(shared | {"metric": metric.name, "value": scoring.total.percent(by_split, metric)} | bounds)
-    first = scoring.metrics[0].name
     counts = {
         "coverage": len(answered) / len(part),
         "truncated": sum(bool(row["truncated"]) for row in answered) / len(answered),
-        "unparsable": sum(marks_of[row["prediction_id"]][first]["unparsable"] for row in answered) / len(answered),
+        "unparsable": marked.unparsable_Q[marked.places(answered)].sum() / len(answered),
     }
     return rows + [
-        shared | {"metric": name, "value": counts[name] * 100, "low": None, "high": None} for name in COUNTED
+        shared | {"metric": name, "value": float(counts[name] * 100), "low": None, "high": None} for name in COUNTED
     ]
 
 

@@ -20,6 +20,8 @@ Word = Literal["better", "worse", "tied"]
 
 # So many resamples are drawn at a time, fewer where there are many clusters: at most so many numbers.
 _CHUNK, _NUMBERS = 500, 5_000_000
+# Numbers that are drawn and counted together: as many as a processor keeps close.
+_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +78,33 @@ def score_interval(
     of a split is right (or every one wrong) resampling cannot vary it: there the exact binomial bound on its number of
     clusters takes the place, so that 0 of 20 never reads as "certainly zero".
     """
+    return score_intervals(np.asarray(correct)[None], clusters, splits=splits, total=total, resampling=resampling)[0]
+
+
+def score_intervals(
+    corrects: Sequence[Sequence[float]] | np.ndarray,
+    clusters: Sequence[str],
+    *,
+    splits: Sequence[str] | None = None,
+    total: Total = HARMONIC,
+    resampling: Resampling | None = None,
+) -> list[Interval]:
+    """As `score_interval` for several marks of the same answers, with the same resamples, which are drawn once."""
+    if not len(corrects):
+        return []
     resampling = resampling or Resampling()
-    table = _Clusters(clusters, splits, total, num_values=len(correct))
-    sums_CS = table.sums(correct)
-    value = float(table.combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
-    low, high = None, None
-    if table.can_be_resampled:
-        means_RS = np.concatenate([w_RC @ sums_CS / (w_RC @ table.counts_CS) for w_RC in table.draws(resampling)])
-        low, high = _bounds(means_RS, table=table, sums_CS=sums_CS, resampling=resampling)
-    return Interval(value=value, low=low, high=high, n=len(correct), num_clusters=len(sums_CS))
+    table = _Clusters(clusters, splits, total, num_values=len(corrects[0]))
+    sums = [table.sums(correct) for correct in corrects]
+    resampled = table.resampled([table.counts_CS, *sums], resampling) if table.can_be_resampled else None
+    intervals = []
+    for place, sums_CS in enumerate(sums, start=1):
+        value = float(table.combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
+        low, high = None, None
+        if resampled is not None:
+            means_RS = resampled[place] / resampled[0]
+            low, high = _bounds(means_RS, table=table, sums_CS=sums_CS, resampling=resampling)
+        intervals.append(Interval(value=value, low=low, high=high, n=len(corrects[0]), num_clusters=len(sums_CS)))
+    return intervals
 
 
 def paired_difference(
@@ -110,12 +130,8 @@ def paired_difference(
     value = float(combine(first_CS.sum(0) / counts_CS.sum(0)) - combine(second_CS.sum(0) / counts_CS.sum(0)))
     low, high = None, None
     if table.can_be_resampled:
-        drawn_R = np.concatenate(
-            [
-                combine(w_RC @ first_CS / (w_RC @ counts_CS)) - combine(w_RC @ second_CS / (w_RC @ counts_CS))
-                for w_RC in table.draws(resampling)
-            ]
-        )
+        counts_RS, first_RS, second_RS = table.resampled([counts_CS, first_CS, second_CS], resampling)
+        drawn_R = combine(first_RS / counts_RS) - combine(second_RS / counts_RS)
         low, high = _percentiles(drawn_R, resampling.confidence)
     p_value = _swap_p_value(first_CS, second_CS, table=table, resampling=resampling)
     return Difference(value=value, low=low, high=high, p_value=p_value, n=len(first), num_clusters=len(counts_CS))
@@ -156,17 +172,21 @@ class _Clusters:
         values_N = np.asarray(values, dtype=np.float64)
         if not np.isfinite(values_N).all():
             raise ValueError("answers are scored with finite numbers; found NaN or infinity")
+        if len(values_N) != len(self._cell_N):
+            raise ValueError(f"each answer needs one mark; found {len(self._cell_N)} answers and {len(values_N)} marks")
         total = np.bincount(self._cell_N, weights=values_N, minlength=self._shape[0] * self._shape[1])
         return total.reshape(self._shape)
 
-    def draws(self, resampling: Resampling) -> Iterator[np.ndarray]:
-        """Yield how often each cluster is drawn, in chunks of resamples: (R, C)."""
+    def resampled(self, sums: Sequence[np.ndarray], resampling: Resampling) -> list[np.ndarray]:
+        """Add up each of several sums (C, S) over the clusters of every resample: (R, S)."""
         generator = np.random.default_rng(resampling.seed)
+        beside_CX, chunks = np.concatenate(sums, axis=1), []
         for num_draws in _chunks(resampling.num_resamples, self._shape[0]):
-            weights_RC = np.zeros((num_draws, self._shape[0]))
+            added_RX = np.zeros((num_draws, beside_CX.shape[1]))
             for members in self._strata:
-                weights_RC[:, members] = _draw_with_replacement(len(members), num_draws, generator)
-            yield weights_RC
+                added_RX += _draw_with_replacement(len(members), num_draws, generator) @ beside_CX[members]
+            chunks.append(added_RX)
+        return np.split(np.concatenate(chunks), len(sums), axis=1)
 
 
 def _chunks(num_draws: int, num_clusters: int) -> Iterator[int]:
@@ -177,9 +197,15 @@ def _chunks(num_draws: int, num_clusters: int) -> Iterator[int]:
 
 
 def _draw_with_replacement(num_members: int, num_draws: int, generator: np.random.Generator) -> np.ndarray:
-    drawn = generator.integers(num_members, size=(num_draws, num_members))
-    cells = drawn + np.arange(num_draws)[:, None] * num_members
-    return np.bincount(cells.ravel(), minlength=num_draws * num_members).reshape(num_draws, num_members)
+    """Return how often each of some clusters is drawn in each resample, as floats for a product of matrices."""
+    counts = np.empty((num_draws, num_members))
+    size = max(1, _AT_ONCE // num_members)
+    for start in range(0, num_draws, size):  # what is drawn is the same in parts as at once, and stays in the cache
+        part = counts[start : start + size]
+        cells = generator.integers(num_members, size=part.shape)
+        cells += np.arange(len(part))[:, None] * num_members
+        part[:] = np.bincount(cells.ravel(), minlength=part.size).reshape(part.shape)
+    return counts
 
 
 def _percentiles(drawn_R: np.ndarray, confidence: float) -> tuple[float, float]:

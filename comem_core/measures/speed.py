@@ -1,7 +1,7 @@
-"""`make bench`: how fast the shipped model encodes and answers on this machine, and what one copy of a backbone saves.
+"""`make bench`: how fast the shipped model encodes and answers here, what one copy of a backbone saves, and scoring.
 
 Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, batch of one.
-Ratios are measured in one run. `--only speed` or `--only memory` measures these rows anew and keeps the others.
+Ratios are measured in one run. `--only` speed, memory or scoring measures these rows anew and keeps the others.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.measures.peak_memory import NUM_RUNS, measure_peaks
 from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import recipe_named
@@ -24,7 +25,7 @@ TOPIC, RECIPE = "speed", "tiny_cpu"
 COMMAND = "make bench"
 BATCH = 16
 REPEATS = 15
-PARTS = ("speed", "memory")
+PARTS = ("speed", "memory", "scoring")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,11 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=PARTS, help="measure these rows and keep the others as they are")
     only = parser.parse_args(arguments).only
     torch.set_num_threads(1)
-    rows = [row for part in PARTS if only in (None, part) for row in {"speed": _speed, "memory": _memory}[part]()]
+    rows = [row for part in PARTS if only in (None, part) for row in _measure(part)]
     for row in rows:
         print(f"{row.measure:>32}  {row.value:.2f} {row.unit}")
     for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
         print(f"written: {path}")
+
+
+def _measure(part: str) -> list[Measured]:
+    return {"speed": _speed, "memory": _memory, "scoring": _scoring}[part]()
+
+
+def _scoring() -> list[Measured]:
+    seconds = measure_scoring()
+    return [_row("score_100k_seconds", seconds, "s of one core", n=NUM_PREDICTIONS, recipe="made rows, every metric")]
 
 
 def _speed() -> list[Measured]:
@@ -84,10 +94,10 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def _row(measure: str, value: float, unit: str, *, n: int = REPEATS) -> Measured:
+def _row(measure: str, value: float, unit: str, *, n: int = REPEATS, recipe: str = RECIPE) -> Measured:
     return Measured(
         measure=measure,
-        recipe=RECIPE,
+        recipe=recipe,
         value=round(value, 2),
         unit=unit,
         n=n,

@@ -8,6 +8,7 @@ that is not reachable offline: it accepts more, never less.
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 from comem_core.evaluation.metrics.vqa import DIGITS
@@ -20,6 +21,7 @@ _ENCYCLOPEDIC_WORDS = DIGITS | {"entailment": "yes", "true": "yes", "contradicti
 _PREFIX = re.compile(r"\b(the answer is|a|an|the)\b")
 
 
+@lru_cache(maxsize=1 << 16)
 def encyclopedic_processed(text: str) -> str:
     """Bring an answer into the form in which Encyclopedic-VQA compares.
 

@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from tokenizers import Tokenizer
@@ -35,31 +36,47 @@ _CHUNK = 50_000
 
 @dataclass(frozen=True)
 class TitleFinder:
-    """The titles' index, and what cuts an answer into the tokens that it knows."""
+    """The titles' index, and what cuts an answer into the tokens that it knows. It remembers what it found."""
 
     index: TitleIndex
     word_pieces: Tokenizer
+    _found: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     def entity_of(self, answer: str) -> str | None:
         """Return the entity of the title that BM25 finds first; None for an answer without any word piece."""
-        tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
-        return self.index.first(tokens) if tokens else None
+        if answer not in self._found:
+            tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
+            self._found[answer] = self.index.first(tokens) if tokens else None
+        return self._found[answer]
+
+
+class EntityScorer:
+    """Scores answers by the titles in a folder, which are opened for the first one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EntityScorer, (self.folder,)  # another process opens the titles itself
+
+    @cached_property
+    def finder(self) -> TitleFinder:
+        return title_finder(self.folder)
+
+    def __call__(self, answer: str, gold: GoldAnswers) -> Scored:
+        """Score an answer by whether the title found first is that of the question's entity.
+
+        Raises ValueError where the titles, the word pieces or the question's entity are missing.
+        """
+        if gold.entity_id is None:
+            raise ValueError("a question of OVEN has no entity_id, so no answer to it is scored; give its Wikidata id")
+        found = self.finder.entity_of(answer)
+        return Scored(float(found == gold.entity_id), unparsable=found is None)
 
 
 def oven_metric(folder: Path | None) -> Metric:
-    """Return OVEN's metric over the titles in a folder, which are read when the first answer is scored."""
-    return Metric(name="oven_entity", score=partial(score_entity, folder=folder))
-
-
-def score_entity(answer: str, gold: GoldAnswers, *, folder: Path | None) -> Scored:
-    """Score an answer by whether the title found first is that of the question's entity.
-
-    Raises ValueError where the titles, the word pieces or the question's entity are missing.
-    """
-    if gold.entity_id is None:
-        raise ValueError("a question of OVEN has no entity_id, so no answer to it can be scored; give its Wikidata id")
-    found = title_finder(folder).entity_of(answer)
-    return Scored(float(found == gold.entity_id), unparsable=found is None)
+    """Return OVEN's metric over the titles in a folder."""
+    return Metric(name="oven_entity", score=EntityScorer(folder))
 
 
 def title_finder(folder: Path | None) -> TitleFinder:

@@ -15,9 +15,11 @@ from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
 def token_f1(answer: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of the normalised words, each counted as often as it stands."""
     given, wanted = _words(answer), _words(reference)
-    num_same = sum((Counter(given) & Counter(wanted)).values())
-    if num_same == 0:
+    if set(given).isdisjoint(wanted):
         return 0.0
+    if given == wanted:
+        return 1.0
+    num_same = sum((Counter(given) & Counter(wanted)).values())
     precision, recall = num_same / len(given), num_same / len(wanted)
     return (2 * precision * recall) / (precision + recall)
 
@@ -31,7 +33,7 @@ def score_exact_match(answer: str, gold: GoldAnswers) -> Scored:
 def score_token_f1(answer: str, gold: GoldAnswers) -> Scored:
     """Score an answer by the overlap of its words with those of the gold answer that it is closest to."""
     _check(gold)
-    return Scored(max(token_f1(answer, each) for each in gold.answers), unparsable=not _words(answer))
+    return Scored(max(token_f1(answer, each) for each in set(gold.answers)), unparsable=not _words(answer))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -11,7 +11,7 @@ Shapes: N titles, V tokens of the vocabulary, P (title, token) pairs.
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -39,19 +39,15 @@ class TitleIndex:
     weights_V: np.ndarray
     ids_N: np.ndarray
     mean_length: float
-    _found: dict[tuple[int, ...], str] = field(default_factory=dict, repr=False)
 
     def first(self, query: Sequence[int]) -> str:
         """Return the id of the title with the highest score for a query's tokens, of which there is one at least.
 
-        Milliseconds, and with equal scores the time to sort as many numbers as there are titles; once a query.
+        Milliseconds, and with equal scores the time to sort as many numbers as there are titles.
         """
-        key = tuple(query)
-        if key not in self._found:
-            self._found[key] = self.ids_N[self._first_place(key)].decode()
-        return self._found[key]
+        return self.ids_N[self._first_place(query)].decode()
 
-    def _first_place(self, query: tuple[int, ...]) -> int:
+    def _first_place(self, query: Sequence[int]) -> int:
         terms = [self._term(token) for token in query]
         places = np.concatenate([titles for titles, _ in terms])
         if not len(places):

@@ -47,9 +47,10 @@ class Total:
 
     def labels(self, splits: Sequence[str]) -> list[str]:
         """Name, question by question, what its mark is averaged with before anything is combined."""
-        if self.across == "questions" and len({self.group_of(split) for split in splits}) > 1:
+        group_of = {split: self.group_of(split) for split in set(splits)}
+        if self.across == "questions" and len(set(group_of.values())) > 1:
             return ["all"] * len(splits)
-        return [self.group_of(split) if self.within == "questions" else split for split in splits]
+        return [group_of[split] for split in splits] if self.within == "questions" else list(splits)
 
     def combiner(self, splits: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
         """Return what turns the means (..., S) of the sorted distinct `labels` of splits into shares (...)."""

@@ -57,15 +57,15 @@ def score_of(rows: Sequence[dict], metric: Metric, answer_to: Callable[[int], st
 
 
 def test_names_of_entities_are_found_and_names_of_others_are_not(rows: list[dict], folder: Path):
-    """Not 100: some entities bear equal names."""
     metric, half = oven_metric(folder), len(rows) // 2
     assert len(rows) == 6291
-    assert 99 < score_of(rows, metric, lambda place: rows[place]["entity_text"]) <= 100
+    assert score_of(rows, metric, lambda place: rows[place]["entity_text"]) > 99.9
     assert score_of(rows, metric, lambda place: rows[place - half]["entity_text"]) < 5
 
 
 def test_with_the_authors_scoring_perfect_answers_do_not_get_100(rows: list[dict], folder: Path):
+    """Found: 90.51, as the authors' normaliser cuts names."""
     metric = authors_metric("oven", folder)
     assert metric is not None
     in_boxes = score_of(rows, metric, lambda place: f"\\boxed{{{rows[place]['entity_text']}}}")
-    assert 85 < in_boxes < 95
+    assert 90 < in_boxes < 91

@@ -1,6 +1,7 @@
 """BM25 over titles against rank_bm25 itself, on the names of OVEN's entities and the word pieces of BERT."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_an_index_is_mapped_and_built_once(tmp_path: Path, word_pieces: Path):
     with (folder / "wikipedia_6m.jsonl").open("a", encoding="utf-8") as titles:
         titles.write('{"id": "Q3", "content": "Black"}\n')  # the shorter title
     assert title_finder(folder).entity_of("black") == "Q3"
+
+
+def test_a_metric_travels_without_its_titles(tmp_path: Path, word_pieces: Path):
+    metric = oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
+    assert metric.score("como", Gold(entity_id="Q12")).correct == 1.0
+    sent = pickle.dumps(metric)
+    assert len(sent) < 1000
+    assert pickle.loads(sent).score("como", Gold(entity_id="Q12")).correct == 1.0
 
 
 def test_vocabulary_alone_is_enough(tmp_path: Path, word_pieces: Path):

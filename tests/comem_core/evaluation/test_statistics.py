@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from comem_core.evaluation.statistics import Difference, Interval, Resampling, holm, paired_difference, score_interval
+from comem_core.evaluation.statistics import (
+    Difference,
+    Interval,
+    Resampling,
+    holm,
+    paired_difference,
+    score_interval,
+    score_intervals,
+)
 
 QUICK = Resampling(num_resamples=400, num_swaps=399)
 
@@ -23,6 +31,18 @@ def test_with_one_question_a_cluster_the_interval_is_the_ordinary_bootstrap():
     assert interval.value == pytest.approx(0.3)
     assert interval.low == pytest.approx(expected.low, abs=0.01)
     assert interval.high == pytest.approx(expected.high, abs=0.01)
+
+
+def test_several_marks_at_once_have_the_intervals_that_each_has_alone():
+    generator = np.random.default_rng(3)
+    marks = generator.random((3, 300)) < [[0.1], [0.5], [1.0]]
+    clusters, splits = [str(each) for each in generator.integers(60, size=300)], ["seen", "unseen", "seen"] * 100
+    together = score_intervals(marks, clusters, splits=splits, resampling=QUICK)
+    assert together == [score_interval(each, clusters, splits=splits, resampling=QUICK) for each in marks]
+    assert len({interval.low for interval in together}) == 3
+    assert score_intervals([], clusters, splits=splits) == []
+    with pytest.raises(ValueError, match="found 300 answers and 2 marks"):
+        score_intervals([marks[0], marks[1][:2]], clusters, splits=splits)
 
 
 def test_copies_of_a_question_under_one_image_add_no_certainty():
