@@ -14,11 +14,13 @@ from comem_core.evaluation.comparison import Comparing, compare, with_words
 from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
 from tasks.benchmarks import benchmark_folder, part_of
+from tasks.contamination import clean_column, measured_of
 from tasks.partial import Partial
 from tasks.rows import read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
+from warehouse.overlap import told
 from warehouse.schemas import check_rows
 
 # What is asked of a set of conditions: is the first better than the second?
@@ -27,6 +29,7 @@ PAIRS = (
     ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
 )  # fmt: skip
 SHARES = ("value", "low", "high")
+CLEAN = "clean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +44,11 @@ class Marking:
 
 
 @stage_task(name="score-predictions")
-def score_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
-    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions."""
+def score_predictions(run: Run, questions: Reference, predictions: Reference, contamination: Reference) -> Reference:
+    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions.
+
+    Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
+    """
     recipe = run.recipe.evaluation
     benchmark = benchmark_named(recipe.benchmark)
     folder = benchmark_folder(benchmark, run.context)
@@ -55,6 +61,8 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
     def make(artefact: Partial) -> None:
         answered, asked = list(read_rows(predictions)), asked_questions(questions)
+        clean = clean_column(run, contamination, (row["question_id"] for row in asked))
+        asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
         metrics = benchmark.metrics(folder)
         if compatible := authors_metric(benchmark.name, folder):
             metrics = (*metrics, compatible)
@@ -63,7 +71,7 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
             metrics=metrics,
             total=benchmark.total,
             cluster_by=benchmark.cluster_by,
-            by=benchmark.slices,
+            by=(*benchmark.slices, CLEAN) if {"yes", "no"} <= set(clean.values()) else benchmark.slices,
             unanswered=recipe.unanswered,
         )
         rows = [as_shares(row) for row in score_rows(answered, asked, marks, scoring)]
@@ -75,9 +83,9 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
         artefact.write_shard("differences", differences, rows_of="difference")
         artefact.write_shard("part-00000", check_rows("score", rows))
 
-    inputs = {"questions": questions, "predictions": predictions}
-    scores = run_stage(run, "scores", part, inputs, make, table="score", version="2")
-    _show_scores(scores, benchmark)
+    inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
+    scores = run_stage(run, "scores", part, inputs, make, table="score", version="3")
+    _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
@@ -117,13 +125,20 @@ def as_shares(row: Mapping[str, Any]) -> dict[str, Any]:
     return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
 
 
-def _show_scores(scores: Reference, benchmark: Benchmark) -> None:
+def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
+    """Put the scores into the Prefect UI, those of clean questions too, and how many were trained on."""
     if not under_prefect():
         return
-    rows = [row for row in read_rows(scores) if "/" not in row["split"] and row["metric"] != "coverage"]
+    rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
     lines = [_score_line(row) for row in rows if row["low"] is not None]
-    key = f"scores-{benchmark.name}"
-    create_table_artifact(lines, key=key, description=f"{benchmark.name}, percent, with 95 % intervals")
+    sentences = "; ".join(told(measured_of(run, contamination)))
+    description = f"{benchmark.name}, percent, with 95 % intervals. {sentences}"
+    create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
+
+
+def is_shown(split: str) -> bool:
+    """Tell whether a part is a split or the clean questions of one, and no slice by language or attribute."""
+    return "/" not in split or f"/{CLEAN}=" in split
 
 
 def _score_line(row: Mapping[str, Any]) -> dict[str, Any]:
