@@ -37,8 +37,8 @@ def _comem(name: str, backbone: str) -> Recipe:
     """k is 3 in data and training, 10 in evaluation. One epoch of the paper's 15.6 K samples, which it says is enough.
 
     The benchmark is countries-vqa until the paper's own are here: its data come with the project, so that the whole run
-    can be tried; its 4,690 seed questions are all taken, and 975 steps then are several epochs. Ours: seeds about pictures
-    that this benchmark, or one of AGAINST, asks about are dropped (docs/log.md says how many).
+    can be tried; its 4,690 seed questions are all taken, and 975 steps then are several epochs. Ours: seeds about
+    pictures that this benchmark, or one of AGAINST, asks about are dropped (docs/log.md says how many).
     """
     return Recipe(
         name=name,
