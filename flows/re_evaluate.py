@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from comem_core.recipes import recipe_named, with_evaluation
 from flows.synth_and_train import RecipeName
 from tasks.answer import Exam, answer_benchmark
+from tasks.contamination import find_contamination
 from tasks.drift import report_evaluations, settle
 from tasks.encode import encode_memory
 from tasks.encoders import NamedEncoder, find_encoders, with_encoder
@@ -103,7 +104,8 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
         foreign_bank=foreign_bank,
     )
     predictions = answer_benchmark(run, exam)
-    scores = score_predictions(run, questions, predictions)
+    contamination = find_contamination(run, questions, items, named.encoder)
+    scores = score_predictions(run, questions, predictions, contamination)
     return Evaluation(
         name=named.name,
         benchmark=run.recipe.evaluation.benchmark,

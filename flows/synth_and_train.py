@@ -5,8 +5,10 @@ from typing import Literal
 from prefect import flow
 
 from comem_core.recipes import recipe_named, with_knowledge
+from tasks.against import collect_against
 from tasks.answer import Exam, answer_benchmark
 from tasks.card import JudgedSet, write_card
+from tasks.contamination import find_contamination
 from tasks.encode import encode_memory
 from tasks.evaluations import TRAINED, Evaluation, compare_with_last
 from tasks.filter import filter_qa
@@ -73,21 +75,22 @@ def synth_and_train(
         items = ingest_knowledge(run)
         index = build_index(run, items)
         benchmark = collect_benchmark(run)
+        against = collect_against(run, benchmark)
 
         questions = pose_questions(run, items)
         retrieved = retrieve(run, index, questions)
         drafts = synthesize_qa(run, items, questions, retrieved)
         verdicts = judge_qa(run, items, questions, retrieved, drafts)
-        kept = filter_qa(run, questions, drafts, verdicts, [benchmark])
+        kept = filter_qa(run, questions, drafts, verdicts, against.benchmarks)
 
         translated = translate_qa(run, questions, drafts, kept)
-        kept_translated = filter_qa(run, translated, translated, translated, [benchmark])
+        kept_translated = filter_qa(run, translated, translated, translated, against.benchmarks)
 
         samples = [
             JudgedSet(questions=questions, drafts=drafts, verdicts=verdicts, kept=kept),
             JudgedSet(questions=translated, drafts=translated, verdicts=translated, kept=kept_translated),
         ]
-        write_card(run, items, samples)
+        write_card(run, items, samples, against.missing)
         encoder = train_encoder(run, items, samples, start_encoder)
         bank = encode_memory(run, items, encoder)
 
@@ -95,7 +98,8 @@ def synth_and_train(
         shown = retrieve(run, index, asked)
         exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown)
         predictions = answer_benchmark(run, exam)
-        scores = score_predictions(run, asked, predictions)
+        contamination = find_contamination(run, asked, items, encoder)
+        scores = score_predictions(run, asked, predictions, contamination)
         compare_with_last(
             run,
             Evaluation(

@@ -1,6 +1,6 @@
 """The data card: a folder that one can copy away and train on, with the card that says what is in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,16 +28,22 @@ class JudgedSet(SampleSet):
 
 @dataclass(frozen=True, kw_only=True)
 class Describing:
-    """What a card is called; what it says is decided by its inputs."""
+    """What a card is called, and with which benchmarks its drafts could not be compared; the rest its inputs decide."""
 
     name: str
+    not_compared: tuple[str, ...]
     rows_per_file: int = ROWS_PER_FILE
 
 
 @stage_task(name="write-card")
-def write_card(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> Reference:
-    """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them."""
-    part = Describing(name=run.recipe_name)
+def write_card(
+    run: Run, knowledge: Reference, sets: Sequence[JudgedSet], not_compared: Mapping[str, str] | None = None
+) -> Reference:
+    """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them.
+
+    `not_compared` names the benchmarks that drafts should have been compared with, but whose files were not at hand.
+    """
+    part = Describing(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
 
     def make(artefact: Partial) -> None:
         tables = training_tables(
@@ -51,7 +57,13 @@ def write_card(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> Ref
         for place, table in enumerate(tables):
             num_rows += artefact.write_shard(f"{TRAIN}-{place:05d}", table)
         with open_warehouse(run.context.warehouse, read_only=True) as con:
-            text = render_card(con, _sources(knowledge, sets), name=part.name, files=f"{TRAIN}-*.parquet")
+            text = render_card(
+                con,
+                _sources(knowledge, sets),
+                name=part.name,
+                files=f"{TRAIN}-*.parquet",
+                not_compared=part.not_compared,
+            )
         with artefact.open_file(CARD) as path:
             path.write_text(text, encoding="utf-8")
         stage_logger().info("training set: %d samples", num_rows)
@@ -59,7 +71,7 @@ def write_card(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> Ref
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):
         inputs |= {f"{role}-{place}" if place else role: reference for role, reference in vars(each).items()}
-    return run_stage(run, "training-set", part, inputs, make, version="1")
+    return run_stage(run, "training-set", part, inputs, make, version="2")
 
 
 def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """Filtering: SQL over drafts and verdicts. Nothing is deleted; a draft is dropped with a reason, or it is a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import pyarrow.parquet as pq
@@ -18,12 +18,17 @@ HELD_OUT = "held_out"
 
 @stage_task(name="filter-qa")
 def filter_qa(
-    run: Run, questions: Reference, drafts: Reference, verdicts: Reference, benchmarks: Sequence[Reference] = ()
+    run: Run,
+    questions: Reference,
+    drafts: Reference,
+    verdicts: Reference,
+    benchmarks: Mapping[str, Reference] | None = None,
 ) -> Reference:
     """Drop drafts by the recipe's thresholds and keep the rest as samples.
 
-    `benchmarks` hold the questions that the drafts are kept apart from; there may be none.
+    `benchmarks` hold, by their names, the questions that the drafts are kept apart from; there may be none.
     """
+    apart_from = benchmarks or {}
 
     def make(artefact: Partial) -> None:
         source = shards_of(drafts, "draft")
@@ -31,7 +36,7 @@ def filter_qa(
             drafts=source,
             verdicts=shards_of(verdicts, "verdict"),
             questions=shards_of(questions, "question"),
-            benchmarks=[shard for benchmark in benchmarks for shard in shards_of(benchmark)],
+            benchmarks=[shard for benchmark in apart_from.values() for shard in shards_of(benchmark)],
             parameters=asdict(run.recipe.filters),
         )
         kept = kept_samples(drafts=source, drops=drops)
@@ -40,8 +45,8 @@ def filter_qa(
         stage_logger().info("kept %d of %d drafts", kept.num_rows, drafts.num_rows)
 
     inputs = {"questions": questions, "drafts": drafts, "verdicts": verdicts}
-    inputs |= {f"benchmark {number}": benchmark for number, benchmark in enumerate(benchmarks, start=1)}
-    return run_stage(run, "samples", run.recipe.filters, inputs, make, table="sample", version="2")
+    inputs |= {f"benchmark {name}": benchmark for name, benchmark in apart_from.items()}
+    return run_stage(run, "samples", run.recipe.filters, inputs, make, table="sample", version="3")
 
 
 def dropped_for(kept: Reference, reason: str) -> set[str]:

@@ -36,6 +36,8 @@ from warehouse.schemas import check_rows
 
 # What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
 FAULTY = "faulty.jsonl"
+# The shard of the benchmark's questions that cannot be asked.
+MISSING = "missing"
 DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
@@ -125,7 +127,7 @@ def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing])
         shown = "; ".join(f"{each.question_id}: {each.detail}" for each in missing[:3])
         raise ValueError(f"no question of {benchmark} can be asked ({dict(counts)}). {shown}")
     artefact.write_shard(
-        "missing", check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
+        MISSING, check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
     )
     artefact.measure("missing_questions", counts)
     stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))

@@ -16,12 +16,15 @@ from comem_core.evaluation.comparison import Comparing, compare, with_words
 from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
 from tasks.benchmarks import benchmark_folder, part_of
+from tasks.contamination import clean_column, measured_of
 from tasks.partial import Partial
+from tasks.questions import MISSING
 from tasks.rows import question_shards, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
-from warehouse.schemas import check_rows, schema_of
+from warehouse.overlap import told
+from warehouse.schemas import blank_row, check_rows, schema_of
 
 # What is asked of a set of conditions: is the first better than the second?
 PAIRS = (
@@ -29,6 +32,7 @@ PAIRS = (
     ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
 )  # fmt: skip
 SHARES = ("value", "low", "high")
+CLEAN = "clean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,11 @@ class Marking:
 
 
 @stage_task(name="score-predictions")
-def score_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
-    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions."""
+def score_predictions(run: Run, questions: Reference, predictions: Reference, contamination: Reference) -> Reference:
+    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions.
+
+    Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
+    """
     recipe = run.recipe.evaluation
     benchmark = benchmark_named(recipe.benchmark)
     folder = benchmark_folder(benchmark, run.context)
@@ -57,6 +64,8 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
     def make(artefact: Partial) -> None:
         answered, asked = list(read_rows(predictions)), asked_questions(questions.folder)
+        clean = clean_column(run, contamination, (row["question_id"] for row in asked))
+        asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
         metrics = benchmark.metrics(folder)
         if compatible := authors_metric(benchmark.name, folder):
             metrics = (*metrics, compatible)
@@ -65,10 +74,11 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
             metrics=metrics,
             total=benchmark.total,
             cluster_by=benchmark.cluster_by,
-            by=benchmark.slices,
+            by=(*benchmark.slices, CLEAN) if {"yes", "no"} <= set(clean.values()) else benchmark.slices,
             unanswered=recipe.unanswered,
         )
-        rows = [as_shares(row) for row in score_rows(answered, asked, marks, scoring)]
+        every = [*asked, *_not_asked(questions.folder, asked)]
+        rows = [as_shares(row) for row in score_rows(answered, every, marks, scoring)]
         official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
         compared = _compared(answered, asked, official, benchmark)
         named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
@@ -77,9 +87,9 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference) ->
         artefact.write_shard("differences", differences, rows_of="difference")
         artefact.write_shard("part-00000", check_rows("score", rows))
 
-    inputs = {"questions": questions, "predictions": predictions}
-    scores = run_stage(run, "scores", part, inputs, make, table="score", version="2")
-    _show_scores(scores, benchmark)
+    inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
+    scores = run_stage(run, "scores", part, inputs, make, table="score", version="3")
+    _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
@@ -87,6 +97,21 @@ def asked_questions(questions: Path) -> list[dict[str, Any]]:
     """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
     names = schema_of("question").names
     return [row for path in question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
+
+
+def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
+    """The questions that could not be asked, as rows without an answer: they are in a score's coverage.
+
+    One whose split is not known is left to the list of what is missing, unless there is one split only.
+    """
+    path = questions / f"{MISSING}.parquet"
+    splits = {row["split"] for row in asked}
+    only = next(iter(splits)) if len(splits) == 1 else None
+    rows = pq.read_table(path).to_pylist() if path.exists() else []
+    blank = blank_row("question") | {CLEAN: None}
+    known = {row["question_id"] for row in asked}
+    found = {row["question_id"]: row["split"] or only for row in rows if row["question_id"] not in known}
+    return [blank | {"question_id": each, "split": split} for each, split in found.items() if split is not None]
 
 
 def _compared(
@@ -120,13 +145,20 @@ def as_shares(row: Mapping[str, Any]) -> dict[str, Any]:
     return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
 
 
-def _show_scores(scores: Reference, benchmark: Benchmark) -> None:
+def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
+    """Put the scores into the Prefect UI, those of clean questions too, and how many were trained on."""
     if not under_prefect():
         return
-    rows = [row for row in read_rows(scores) if "/" not in row["split"] and row["metric"] != "coverage"]
+    rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
     lines = [_score_line(row) for row in rows if row["low"] is not None]
-    key = f"scores-{benchmark.name}"
-    create_table_artifact(lines, key=key, description=f"{benchmark.name}, percent, with 95 % intervals")
+    sentences = "; ".join(told(measured_of(run, contamination)))
+    description = f"{benchmark.name}, percent, with 95 % intervals. {sentences}"
+    create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
+
+
+def is_shown(split: str) -> bool:
+    """Tell whether a part is a split or the clean questions of one, and no slice by language or attribute."""
+    return "/" not in split or f"/{CLEAN}=" in split
 
 
 def _score_line(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,6 +135,11 @@ class Store:
             return None
         return {"measured": {}, **record, "uri": str(path.parent)}
 
+    def find_anywhere(self, fingerprint: str) -> Record | None:
+        """Read the record of a complete artefact of whatever stage; None where there is none."""
+        stages = sorted(path.parent.parent.name for path in self.folder.glob(f"*/{fingerprint}/{RECORD}"))
+        return self.find(stages[0], fingerprint) if stages else None
+
     def records(self, stage: str) -> list[Record]:
         """List the records of a stage's complete artefacts, oldest first."""
         names = (path.parent.name for path in (self.folder / stage).glob(f"*/{RECORD}"))

@@ -75,10 +75,18 @@ def collect_card(con: DuckDBPyConnection, sources: CardSources) -> Card:
     return Card(found, funnel(con, list(sources.drafts), list(sources.kept)), values)
 
 
-def render_card(con: DuckDBPyConnection, sources: CardSources, *, name: str, files: str = "train-*.parquet") -> str:
+def render_card(
+    con: DuckDBPyConnection,
+    sources: CardSources,
+    *,
+    name: str,
+    files: str = "train-*.parquet",
+    not_compared: Sequence[str] = (),
+) -> str:
     """Write the card of a training set as Markdown with YAML front matter.
 
-    `name` is what the set is called; `files` says where its rows lie, beside the card.
+    `name` is what the set is called; `files` says where its rows lie, beside the card; `not_compared` are benchmarks
+    whose files were not there to compare drafts with.
     """
     card = collect_card(con, sources)
     filtering = [_plain(row["recipe"]) for row in card.found["artefacts"] if row["fingerprint"] in sources.kept]
@@ -92,7 +100,7 @@ def render_card(con: DuckDBPyConnection, sources: CardSources, *, name: str, fil
         front=_front_matter(card, name=name, files=files),
         meanings=reason_meanings(parameters),
         parameters=parameters,
-        contamination=_contamination(card, parameters, sources.kept),
+        contamination=_contamination(card, parameters, sources.kept) | {"not_compared": not_compared},
         words=_words(card.found["artefacts"]),
         queries=[(each, heading(read_sql("reports", each)), _query(each, card.parameters)) for each in names],
     )

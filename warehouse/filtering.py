@@ -7,18 +7,15 @@ drops. Runs in memory over Parquet files as well as over the rows of a warehouse
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from warehouse.connection import apply_migrations
 from warehouse.schemas import schema_of
-from warehouse.sql import heading, literal, parameters_of, read_sql, rows, sql_names, with_values
+from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
+from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names, with_values
 
 # The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The last
 # four compare drafts with each other and see only those that no earlier filter dropped: a bad draft crowds out no good.
@@ -42,9 +39,6 @@ FILTERS = (
     "over_represented_source",
     "held_out",
 )
-MEMORY_LIMIT = "2GB"  # of a filtering in memory; above it DuckDB spills to a temporary directory
-
-Source = Sequence[str | Path]  # fingerprints of registered artefacts (str) or Parquet files (Path)
 
 
 @dataclass(frozen=True)
@@ -137,16 +131,9 @@ def _is_off(values: Mapping[str, object]) -> bool:
     return any(value is None or value is False for value in values.values())
 
 
-@contextmanager
-def _somewhere(con: DuckDBPyConnection | None) -> Iterator[DuckDBPyConnection]:
-    """Yield `con`, or an empty warehouse in memory that spills to a temporary directory."""
-    if con is not None:
-        yield con
-        return
-    with TemporaryDirectory(prefix="comem-filter-") as folder, closing(duckdb.connect()) as memory:
-        memory.execute(f"SET memory_limit = {literal(MEMORY_LIMIT)}; SET temp_directory = {literal(folder)}")
-        apply_migrations(memory)
-        yield memory
+def _somewhere(con: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection]:
+    """Return `con`, or an empty warehouse in memory."""
+    return warehouse_in_memory() if con is None else nullcontext(con)
 
 
 def _check_parameters(parameters: Mapping[str, object]) -> None:
@@ -168,38 +155,16 @@ def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[N
     names = ["remaining", "dropped", *sources]
     try:
         for table, source in sources.items():
-            con.execute(f"CREATE TEMP VIEW {table} AS {_select(con, table, source)}")
+            given = "question" if table == "benchmark" else table
+            query = rows_query(con, given, source, may_be_empty=table == "benchmark")
+            con.execute(f"CREATE TEMP VIEW {table} AS {query}")
         con.execute("CREATE TEMP TABLE dropped (sample_id VARCHAR, reason VARCHAR, value DOUBLE)")
         con.execute("CREATE TEMP VIEW remaining AS SELECT * FROM draft ANTI JOIN dropped USING (sample_id)")
-        for name in sql_names("macros"):
-            con.execute(read_sql("macros", name))
+        define_macros(con)
         yield
     finally:
         for name in names:
             con.execute(f"DROP {'TABLE' if name == 'dropped' else 'VIEW'} IF EXISTS temp.{name}")
-
-
-def _select(con: DuckDBPyConnection, name: str, source: Source) -> str:
-    """Write the query that reads a source; ValueError for an empty source or an artefact that is not registered."""
-    table = "question" if name == "benchmark" else name
-    columns = ", ".join(f'"{name}"' for name in schema_of(table).names)
-    files = [str(part) for part in source if isinstance(part, Path)]
-    fingerprints = [part for part in source if isinstance(part, str)]
-    parts = [f"SELECT {columns} FROM read_parquet({_listed(files)})"] if files else []
-    if fingerprints or name == "benchmark":
-        database = con.execute("SELECT current_database()").fetchall()[0][0]
-        known = con.execute(f'SELECT fingerprint FROM "{database}".main.artefact').fetchall()
-        if unknown := sorted(set(fingerprints) - {name for (name,) in known}):
-            raise ValueError(f"no artefact {', '.join(unknown)} is registered to take the {table} rows from")
-        named = _listed(fingerprints)
-        parts.append(f'SELECT {columns} FROM "{database}".main.{table} WHERE list_contains({named}, artefact)')
-    if not parts:
-        raise ValueError(f"no artefact or file was given for the {table} rows")
-    return " UNION ALL ".join(parts)
-
-
-def _listed(values: Sequence[str]) -> str:
-    return "[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]"
 
 
 def _refuse_twice(con: DuckDBPyConnection, table: str, key: str) -> None:

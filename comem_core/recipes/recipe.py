@@ -113,16 +113,31 @@ class FilterRecipe:
     # Both or none: the share of words in common, and the bits of 128 in which the pictures differ.
     near_duplicate_similarity: float | None = None
     near_duplicate_bits: int | None = None
-    # Against the benchmarks: bits of a picture's 128; words of a run, and the share of a question's runs.
+    # Against the benchmarks: bits of a picture's 128; words of a run, and the share of a question's runs. Words that
+    # are asked about more than so many pictures are a template, which gives nothing away.
     contaminated_bits: int | None = None
     contaminated_ngram: int | None = None
     contaminated_share: float | None = None
+    contaminated_pictures: int | None = 2
     max_per_answer: int | None = 60
     max_per_item: int | None = None
     # Of a translation: the overlap of words with the original, after the way there and back (0 to 1).
     min_round_trip: float | None = 0.5
     # The share of what questions are about that is never trained on, but asked as the corpus's own benchmark.
     held_out_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminationRecipe:
+    """What counts as the same as a benchmark's question (docs/benchmarks.md): pictures that differ in at most
+    `near_bits` of 128 bits; questions that share `min_share` of their runs of `run_words` words. Words that are asked
+    about more than `max_pictures` pictures are a template.
+    """
+
+    near_bits: int = 6
+    run_words: int = 8
+    min_share: float = 0.5
+    max_pictures: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +159,7 @@ class EvaluationRecipe:
     prompts: str = "short"
     max_new_tokens: int = 24
     unanswered: Literal["left_out", "wrong"] = "left_out"
+    contamination: ContaminationRecipe = field(default_factory=ContaminationRecipe)
 
     @property
     def all_k(self) -> tuple[int, ...]:
@@ -163,5 +179,7 @@ class Recipe:
     # In the place of `synthesis` on a corpus of one's own, where the VLM asks everything itself; None: the same.
     own_synthesis: SynthesisRecipe | None = None
     filters: FilterRecipe = field(default_factory=FilterRecipe)
+    # Benchmarks beside its own that samples are kept apart from, each where its files are at hand.
+    against: tuple[str, ...] = ()
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)

@@ -178,11 +178,23 @@ def test_a_question_of_a_benchmark_contaminates_what_says_much_of_it(tmp_path: P
         question(9, question=text) for text in ("In which year was this bridge built", "请问这座桥是哪一年建成呢")
     ]
     verdicts = [verdict(number) for number in range(4)]
-    options = {"contaminated_ngram": 4, "contaminated_share": 0.5}
+    options = {"contaminated_ngram": 4, "contaminated_share": 0.5, "contaminated_pictures": 2}
     assert drops_of(tmp_path, drafts, verdicts, benchmark=benchmark, **options) == [
         ("s00", "contaminated_question", 0.8),
         ("s02", "contaminated_question", 2 / 3),
     ]
+
+
+def test_words_that_are_asked_about_many_pictures_contaminate_nothing(tmp_path: Path) -> None:
+    words = "Who made this aircraft?"
+    options = {"contaminated_ngram": 4, "contaminated_share": 0.5, "contaminated_pictures": 2}
+    drafts = [draft(number, question=words, image_id=f"i{number}") for number in range(3)]
+    asked = [question(number, question=words, image_id=f"b{number}") for number in range(3)]
+    verdicts = [verdict(number) for number in range(3)]
+    two = [("s00", "contaminated_question", 1.0), ("s01", "contaminated_question", 1.0)]
+    assert drops_of(tmp_path, drafts[:2], verdicts, benchmark=asked[:2], **options) == two
+    assert drops_of(tmp_path, drafts[:2], verdicts, benchmark=asked, **options) == []
+    assert drops_of(tmp_path, drafts, verdicts, benchmark=asked[:2], **options) == []
 
 
 def test_an_over_represented_item_keeps_the_allowed_number(tmp_path: Path) -> None:

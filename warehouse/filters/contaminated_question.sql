@@ -1,24 +1,43 @@
 -- Of the runs of $contaminated_ngram words in the question, $contaminated_share or more stand in questions of the
 -- benchmarks. A question with fewer words is one run. In scripts without spaces a run has as many characters as make up
--- that many words, two each in Chinese and Japanese, four in Thai.
+-- that many words, two each in Chinese and Japanese, four in Thai. A run that the benchmarks, or the drafts, ask about more
+-- than $contaminated_pictures pictures is a template and stands in none: without its picture it gives nothing away.
 -- Value: the share.
-WITH texts AS (
+WITH asked AS (
+    SELECT question, image_id, question_id AS id, false AS is_benchmark FROM draft
+    UNION ALL
+    SELECT question, image_id, question_id, true FROM benchmark
+),
+texts AS MATERIALIZED (
     SELECT
         question,
         terms_of(question) AS terms,
         $contaminated_ngram * greatest(1, round(len(terms) / num_words(question)))::BIGINT AS size,
-        bool_or(is_draft) AS is_draft,
-        bool_or(NOT is_draft) AS is_benchmark
-    FROM (SELECT question, true AS is_draft FROM draft UNION ALL SELECT question, false FROM benchmark)
+        bool_or(NOT is_benchmark) AS is_draft,
+        bool_or(is_benchmark) AS is_benchmark
+    FROM asked
     GROUP BY question
 ),
 runs AS MATERIALIZED (
     SELECT question, is_draft, is_benchmark, unnest(runs_of(terms, size)) AS run FROM texts
 ),
+shared AS MATERIALIZED (
+    SELECT run FROM runs GROUP BY run HAVING bool_or(is_draft) AND bool_or(is_benchmark)
+),
+templates AS (
+    SELECT DISTINCT run
+    FROM (
+        SELECT run
+        FROM (SELECT DISTINCT run, question FROM runs SEMI JOIN shared USING (run))
+        JOIN asked USING (question)
+        GROUP BY run, asked.is_benchmark
+        HAVING count(DISTINCT coalesce(image_id, id)) > $contaminated_pictures
+    )
+),
 shares AS (
-    SELECT question, avg((benchmark_runs.run IS NOT NULL)::INTEGER) AS share
+    SELECT question, avg((told.run IS NOT NULL)::INTEGER) AS share
     FROM (FROM runs WHERE is_draft) AS runs
-    LEFT JOIN (SELECT DISTINCT run FROM runs WHERE is_benchmark) AS benchmark_runs USING (run)
+    LEFT JOIN (FROM shared ANTI JOIN templates USING (run)) AS told USING (run)
     GROUP BY question
 )
 SELECT sample_id, 'contaminated_question' AS reason, share AS value

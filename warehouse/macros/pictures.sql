@@ -1,12 +1,13 @@
 -- Two pictures are as near as the number of bits in which their hashes (64 of brightness, 64 of colour) differ.
 CREATE OR REPLACE TEMP MACRO bits_between(image_hash, image_chroma, other_hash, other_chroma) AS
     bit_count(xor(image_hash, other_hash))::INTEGER + bit_count(xor(image_chroma, other_chroma))::INTEGER;
--- The 128 bits cut in `bits` + 1 pieces: of two pictures that differ in at most `bits` bits, one piece at least is equal.
+-- The 128 bits cut in `bits` + 1 pieces, each with its part of both hashes (many pictures share whole parts of their
+-- colour): of two pictures that differ in at most `bits` bits, one piece at least is equal.
+CREATE OR REPLACE TEMP MACRO bits_from(word, first, last) AS
+    substring(lpad(bin(word), 64, '0'), (1 + first)::BIGINT, (last - first)::BIGINT);
 CREATE OR REPLACE TEMP MACRO picture_pieces(image_hash, image_chroma, bits) AS list_transform(
     range(bits + 1),
-    lambda place: place || ':' || substring(
-        lpad(bin(image_hash), 64, '0') || lpad(bin(image_chroma), 64, '0'),
-        1 + place * 128 // (bits + 1),
-        (place + 1) * 128 // (bits + 1) - place * 128 // (bits + 1)
-    )
+    lambda place: place || ':'
+        || bits_from(image_hash, place * 64 // (bits + 1), (place + 1) * 64 // (bits + 1))
+        || bits_from(image_chroma, place * 64 // (bits + 1), (place + 1) * 64 // (bits + 1))
 );

@@ -96,11 +96,18 @@ def _contaminated_image(frames: _Frames) -> _Found:
 
 def _contaminated_question(frames: _Frames) -> _Found:
     size = frames.limits["contaminated_ngram"]
-    held_out = {run for question in frames.benchmark["question"].unique() for run in _runs(question, size)}
+    about: list[dict[str, set[str]]] = [{}, {}]
+    for asked, pictures in zip((frames.benchmark, frames.drafts), about, strict=True):
+        images = asked["image_id"].fillna(asked["question_id"])
+        for question, image in set(zip(asked["question"], images, strict=True)):
+            for run in _runs(question, size):
+                pictures.setdefault(run, set()).add(image)
+    limit = frames.limits["contaminated_pictures"]
+    told = {run for run, images in about[0].items() if len(images) <= limit and len(about[1].get(run, ())) <= limit}
     shares: dict[Any, float] = {}
     for question in frames.drafts["question"].unique():
         runs = _runs(question, size)
-        shares[question] = sum(run in held_out for run in runs) / len(runs)
+        shares[question] = sum(run in told for run in runs) / len(runs)
     share = frames.drafts["question"].map(shares.get)
     return (share >= frames.limits["contaminated_share"]) & (share > 0), share
 

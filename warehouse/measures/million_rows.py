@@ -53,6 +53,7 @@ def all_filters(num_drafts: int) -> dict[str, object]:
         "contaminated_bits": 6,
         "contaminated_ngram": 5,
         "contaminated_share": 0.9,
+        "contaminated_pictures": 50,  # twenty show the place that a question names
         "max_per_answer": max(2, num_drafts // 2500),
         "max_per_item": max(12, num_drafts // 2500),
         "min_round_trip": None,

@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
 from warehouse.lineage import Edge, upward
+from warehouse.overlap import told
 from warehouse.sql import heading, read_sql, rows, with_values
 
 NUM_GALLERY_QUESTIONS = 12
@@ -39,6 +40,8 @@ class RunData:
     meanings: dict[str, str]
     losses: list[dict]
     scores: list[dict]
+    clean_scores: list[dict]
+    contamination: list[str]
     differences: list[dict]
     gallery: list[dict]
     edges: list[Edge]
@@ -65,12 +68,20 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         meanings=reason_meanings(_plain_values(recipe)),
         losses=rows(con, "loss_curve", {"run_id": run_id}),
         scores=rows(con, "score_table", {"run_id": run_id}),
+        clean_scores=rows(con, "clean_scores", {"run_id": run_id}),
+        contamination=_contamination(con, run_id),
         differences=rows(con, "paired_difference", {"run_id": run_id}),
         gallery=_gallery(con, run_id),
         edges=edges,
         artefacts=_artefacts(con, stages, edges),
         queries=_queries(run_id, drafts, drops),
     )
+
+
+def _contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
+    """Say in sentences which questions the encoder was trained on, as far as that is known."""
+    counted = [json.loads(row["counts"]) for row in rows(con, "contamination", {"run_id": run_id})]
+    return [sentence for counts in counted for sentence in told(counts)]
 
 
 def _funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:
@@ -126,6 +137,8 @@ def _queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
     values |= {"drafts": drafts, "drops": drops}
     names = [
         "score_table",
+        "clean_scores",
+        "contamination",
         "paired_difference",
         "funnel",
         "stage_table",

@@ -1,0 +1,121 @@
+"""Find which questions of a benchmark are, in picture or in words, among training samples and knowledge items.
+
+Owns the order of the queries in warehouse/contamination, and how their counts are told. What is near is a parameter;
+what follows from it is not decided here. Runs in memory over Parquet files as well as over the rows of a warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from warehouse.schemas import schema_of
+from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
+from warehouse.sql import parameters_of, read_sql, sql_names
+
+FOLDER = "contamination"
+TRAINING, KNOWLEDGE = "training", "knowledge"
+COLUMNS = "image_id, image_hash, image_chroma"
+PICTURE_ASKED_ABOUT = "coalesce(asked.image_id, draft.image_id) AS image_id, asked.image_hash, asked.image_chroma"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Where one set of training samples lies: its drafts, the questions that they answer, and which were kept."""
+
+    drafts: Source
+    questions: Source
+    kept: Source
+
+
+def find_overlap(
+    con: DuckDBPyConnection | None = None,
+    /,
+    *,
+    questions: Source,
+    items: Source,
+    training: Sequence[TrainedOn],
+    parameters: Mapping[str, object],
+) -> pa.Table:
+    """Return the rows of the table contamination for the questions, sorted; `training` may be empty.
+
+    A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
+    be left out). ValueError names a parameter that is missing, or runs that are too short to be halved.
+    """
+    needed = {name for each in sql_names(FOLDER) for name in parameters_of(read_sql(FOLDER, each))} - {"source"}
+    if missing := sorted(needed - parameters.keys()):
+        raise ValueError(f"contamination needs the parameter {', '.join(missing)}; got {sorted(parameters)}")
+    if int(str(parameters["run_words"])) < 2:
+        raise ValueError(f"run_words is {parameters['run_words']}; expected runs of 2 words or more")
+    with warehouse_in_memory() if con is None else nullcontext(con) as there:
+        define_macros(there)
+        try:
+            there.execute(f"CREATE TEMP VIEW question AS {rows_query(there, 'question', questions)}")
+            there.execute("CREATE TEMP TABLE overlap AS SELECT * EXCLUDE (artefact) FROM contamination LIMIT 0")
+            _compare(there, TRAINING, [_samples(there, each) for each in training], parameters)
+            known = rows_query(there, "knowledge_item", items)
+            line = f"SELECT item_id AS other_id, text AS words, {COLUMNS} FROM ({known})"
+            _compare(there, KNOWLEDGE, [line], parameters)
+            found = there.sql("SELECT * FROM overlap ORDER BY question_id, source, kind")
+            return found.to_arrow_table().cast(schema_of("contamination"))
+        finally:
+            there.execute("DROP VIEW IF EXISTS temp.question; DROP TABLE IF EXISTS temp.overlap")
+
+
+def _samples(con: DuckDBPyConnection, given: TrainedOn) -> str:
+    """Write the query for the samples of a set: the kept drafts with the pictures that they ask about."""
+    drafts, kept = rows_query(con, "draft", given.drafts), rows_query(con, "sample", given.kept)
+    return f"""
+        SELECT sample_id AS other_id, draft.question AS words, {PICTURE_ASKED_ABOUT}
+        FROM ({drafts}) AS draft
+        SEMI JOIN ({kept}) AS kept USING (sample_id)
+        LEFT JOIN ({rows_query(con, "question", given.questions)}) AS asked USING (question_id)
+    """
+
+
+def _compare(con: DuckDBPyConnection, source: str, others: Iterable[str], parameters: Mapping[str, object]) -> None:
+    """Add the rows for one source, whose lines are what the queries `others` return."""
+    if not (query := " UNION ALL ".join(others)):
+        return
+    steps = {"near_picture": "near_pictures", "near_words": f"words_of_{source}"}
+    try:
+        con.execute(f"CREATE TEMP TABLE other AS {query}")
+        for table, name in steps.items():
+            _run(con, f"CREATE TEMP TABLE {table} AS", name, parameters)
+        _run(con, "INSERT INTO overlap", "rows", dict(parameters) | {"source": source})
+    finally:
+        for table in ("other", *steps):
+            con.execute(f"DROP TABLE IF EXISTS temp.{table}")
+
+
+def _run(con: DuckDBPyConnection, before: str, name: str, parameters: Mapping[str, object]) -> None:
+    text = read_sql(FOLDER, name)
+    con.execute(f"{before} {text}", {key: parameters[key] for key in parameters_of(text)})
+
+
+def told(counts: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what was counted: of the training samples, of what is not known, of the knowledge items."""
+    name, total, trained, known = (counts[key] for key in ("benchmark", "questions", TRAINING, KNOWLEDGE))
+    flagged, num_known = trained["flagged"], known["flagged"]
+    found = f"{name}: {flagged} of {total} questions are in the known training samples ({_kinds(trained)})"
+    if counts["unknown"]:
+        sentences = [found] if flagged else []
+        others = f"whether the other {total - flagged}" if flagged else f"{name}: whether any of {total} questions"
+        sentences += [f"{others} are in the training data is not known, so none is called clean"]
+        sentences += [f"{name}: {reason}" for reason in counts["unknown"]]
+    elif flagged:
+        sentences = [f"{found}; {total - flagged} are clean"]
+    else:
+        sentences = [f"{name}: all {total} questions are clean: none is in the training samples"]
+    shown = f" ({_kinds(known)})" if num_known else ""
+    return [*sentences, f"{name}: {num_known} of {total} questions are in the knowledge items{shown}"]
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    words = {"both": "picture and words", "image": "picture", "question": "words"}
+    return ", ".join(f"{words[kind]} {counts[kind]}" for kind in words if counts[kind])

@@ -1,0 +1,6 @@
+-- What was counted in the run $run_id of benchmark questions among the encoder's training samples and the knowledge items,
+-- and what of the training data is not known.
+SELECT fingerprint, json_extract(measured, '$.overlap') AS counts
+FROM artefact
+WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id) AND stage = 'contamination'
+ORDER BY json_extract_string(measured, '$.overlap.benchmark'), fingerprint

@@ -1,0 +1,58 @@
+"""Where the rows of a query in SQL come from: Parquet files, or artefacts of a warehouse; and somewhere to run it.
+
+Knows nothing of what is asked of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from warehouse.connection import apply_migrations
+from warehouse.schemas import schema_of
+from warehouse.sql import literal, read_sql, sql_names
+
+MEMORY_LIMIT = "2GB"  # of a query in memory; above it DuckDB spills to a temporary directory
+
+Source = Sequence[str | Path]  # fingerprints of registered artefacts (str) or Parquet files (Path)
+
+
+@contextmanager
+def warehouse_in_memory() -> Iterator[DuckDBPyConnection]:
+    """Yield an empty warehouse in memory that spills to a temporary directory."""
+    with TemporaryDirectory(prefix="comem-query-") as folder, closing(duckdb.connect()) as memory:
+        memory.execute(f"SET memory_limit = {literal(MEMORY_LIMIT)}; SET temp_directory = {literal(folder)}")
+        apply_migrations(memory)
+        yield memory
+
+
+def define_macros(con: DuckDBPyConnection) -> None:
+    """Define what queries ask of texts and pictures (warehouse/macros/*.sql), for this connection."""
+    for name in sql_names("macros"):
+        con.execute(read_sql("macros", name))
+
+
+def rows_query(con: DuckDBPyConnection, table: str, source: Source, *, may_be_empty: bool = False) -> str:
+    """Write the query that reads a table's rows from a source.
+
+    ValueError for an artefact that is not registered, and, unless it `may_be_empty`, for an empty source.
+    """
+    columns = ", ".join(f'"{name}"' for name in schema_of(table).names)
+    files = [str(part) for part in source if isinstance(part, Path)]
+    fingerprints = [part for part in source if isinstance(part, str)]
+    parts = [f"SELECT {columns} FROM read_parquet({literal(files)})"] if files else []
+    if fingerprints or may_be_empty:
+        database = con.execute("SELECT current_database()").fetchall()[0][0]
+        known = con.execute(f'SELECT fingerprint FROM "{database}".main.artefact').fetchall()
+        if unknown := sorted(set(fingerprints) - {name for (name,) in known}):
+            raise ValueError(f"no artefact {', '.join(unknown)} is registered to take the {table} rows from")
+        named = literal(fingerprints)
+        parts.append(f'SELECT {columns} FROM "{database}".main.{table} WHERE list_contains({named}, artefact)')
+    if not parts:
+        raise ValueError(f"no artefact or file was given for the {table} rows")
+    return " UNION ALL ".join(parts)
