@@ -39,6 +39,7 @@ KEYS = {
     "mark": ("prediction_id", "metric"),
     "difference": ("benchmark", "metric", "first", "second", "k", "split"),
     "missing_question": ("question_id", "reason", "row"),
+    "contamination": ("question_id", "source", "kind"),
 }
 LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 

@@ -182,12 +182,35 @@ def predict(row: Mapping, found: Mapping, condition: str, chance: random.Random)
     }
 
 
+def trained_on(rows: Sequence[Mapping]) -> list[str]:
+    """Two questions that the encoder was trained on, as it were."""
+    return sorted({row["question_id"] for row in rows})[:2]
+
+
+def overlap(rows: Sequence[Mapping]) -> tuple[list[dict], dict]:
+    """What contamination finds of these questions, and the counts that are measured of it."""
+    flagged = [
+        {"question_id": name, "source": "training", "kind": "image", "other_id": "zz-again", "value": 3.0}
+        for name in trained_on(rows)
+    ]
+    none = {"flagged": 0, "image": 0, "question": 0, "both": 0}
+    counts = {"benchmark": "countries-vqa", "questions": len(rows), "unknown": [], "knowledge": none}
+    return flagged, {"overlap": counts | {"training": none | {"flagged": len(flagged), "image": len(flagged)}}}
+
+
 def score(rows: Sequence[Mapping]) -> list[dict]:
-    """Mean and Wilson's interval by condition, for each split and over all of them."""
-    scores = []
+    """Mean and Wilson's interval by condition, for each split, over all of them, and over clean questions alone."""
+    scores, unclean = [], trained_on(rows)
     for condition in CONDITIONS:
-        for split in ("all", "unseen_question", "unseen_entity"):
-            picked = [row for row in rows if row["condition"] == condition and split in ("all", row["split"])]
+        for split in ("all", "unseen_question", "unseen_entity", "all/clean=no", "all/clean=yes"):
+            named, _, clean = split.partition("/clean=")
+            picked = [
+                row
+                for row in rows
+                if row["condition"] == condition
+                and named in ("all", row["split"])
+                and clean in ("", "no" if row["question_id"] in unclean else "yes")
+            ]
             n, value = len(picked), sum(row["correct"] for row in picked) / len(picked)
             spread = 1.96 * math.sqrt(value * (1 - value) / n + 1.96**2 / (4 * n * n))
             middle, whole = value + 1.96**2 / (2 * n), 1 + 1.96**2 / n

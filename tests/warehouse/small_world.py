@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from small_rows import CONDITIONS, draft, items, predict, questions, retrieve, score, short_hash, verdict
+from small_rows import CONDITIONS, draft, items, overlap, predict, questions, retrieve, score, short_hash, verdict
 
 from warehouse.connection import open_warehouse
 from warehouse.content import content_sha256, file_sha256
@@ -90,10 +90,12 @@ def add(
     tables: Mapping[str, Sequence[Mapping]],
     roles: str = "",
     files: Mapping[str, bytes] | None = None,
+    measured: Mapping[str, object] | None = None,
 ) -> str:
     """Write an artefact made from the stages named `role=stage …`, register it, and note it in the run."""
     inputs = {role: world.fingerprints[made] for role, made in (pair.split("=") for pair in roles.split())}
     record, folder = write_artefact(world, stage, tables, inputs, files)
+    record["measured"] = dict(measured or {})
     record["recipe"] = PARAMETERS if stage == "filter" else record["recipe"]
     action, reason = world.actions.get(stage, ("made", "nothing in the store has this fingerprint"))
     with open_warehouse(world.database) as con:
@@ -182,10 +184,18 @@ def make_scores(world: SmallWorld) -> None:
     add(world, "encode", {"bank_entry": entries}, "encoder=train items=ingest", files={"memory.bin": b"memory"})
     test = questions("test")
     add(world, "benchmark", {"question": test})
+    flagged, counts = overlap(test)
+    roles = "questions=benchmark knowledge=ingest encoder=train"
+    add(world, "contamination", {"contamination": flagged}, roles, measured=counts)
     found = retrieve(test, chance)
     add(world, "retrieve-test", {"retrieval": found}, "items=ingest questions=benchmark")
     rows = [
         predict(row, hit, condition, chance) for row, hit in zip(test, found, strict=True) for condition in CONDITIONS
     ]
     tables = {"prediction": rows, "score": score(rows)}
-    add(world, "score", tables, "bank=encode encoder=train questions=benchmark retrieval=retrieve-test")
+    add(
+        world,
+        "score",
+        tables,
+        "bank=encode encoder=train questions=benchmark retrieval=retrieve-test contamination=contamination",
+    )

@@ -32,7 +32,7 @@ def test_the_artefact_graph_is_walked_both_ways(con: DuckDBPyConnection, world: 
     above = {edge.input_fingerprint for edge in upward(con, names["train"])}
     assert above == {names[stage] for stage in ("ingest", "questions", "retrieve", "synthesise", "judge", "filter")}
     below = {edge.stage for edge in downward(con, names["judge"])}
-    assert below == {"filter", "train", "encode", "score"}
+    assert below == {"filter", "train", "encode", "contamination", "score"}
     assert upward(con, names["ingest"]) == downward(con, names["score"]) == []
 
 

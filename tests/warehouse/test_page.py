@@ -87,6 +87,12 @@ def test_every_condition_reason_stage_and_artefact_is_on_the_page(page: str, wor
         assert word in text
 
 
+def test_questions_that_were_trained_on_are_told_and_scored_apart(page: str) -> None:
+    text = " ".join(Reader(page).text.split())
+    assert "2 of 12 questions are in the known training samples (picture 2); 10 are clean" in text
+    assert "all, clean" in text and "all, trained on" in text
+
+
 def test_answers_and_recipes_are_escaped(page: str) -> None:
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "crown &amp; co" in page
