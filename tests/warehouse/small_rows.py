@@ -179,6 +179,10 @@ def predict(row: Mapping, found: Mapping, condition: str, chance: random.Random)
         "answer_tokens": 3,
         "truncated": False,
         "seconds": 0.2,
+        "retrieve_seconds": 0.01 if with_items else 0.0,
+        "encode_seconds": 0.03 if condition in ("memory", "shuffled") else 0.0,
+        "prefill_seconds": 0.1,
+        "decode_seconds": 0.05,
     }
 
 

@@ -1,0 +1,137 @@
+"""lmms-eval asks our model: reader, memory encoder and bank behind the interface of its models.
+
+lmms-eval itself loads it, by the entry point `comem` of the group `lmms_eval.models`; nothing else imports it, for the
+package is no dependency of this project. docs/other_programs.md says how it is installed and called.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts  # pyright: ignore[reportMissingImports]
+from lmms_eval.api.model import lmms  # pyright: ignore[reportMissingImports]
+from lmms_eval.models.registry_v2 import ModelManifest  # pyright: ignore[reportMissingImports]
+from PIL import Image
+from tqdm.auto import tqdm
+
+from comem_core.backbone.conversation import Generated
+from comem_core.backbone.decoding import Decoding
+from comem_core.backbone.images import to_rgb
+from comem_core.evaluation.outside_requests import Request, Showing, open_answering
+from comem_core.memory.answering import batches
+from comem_core.memory.encoder import MemoryEncoder
+
+# What lmms-eval's own models take where a task says nothing.
+MAX_NEW_TOKENS = 1024
+
+MANIFEST = ModelManifest(model_id="comem", simple_class_path="comem_core.evaluation.lmms_eval_adapter.CoMEM")
+
+
+class CoMEM(lmms):
+    """One encoder under one condition. Every argument is a `model_args` of lmms-eval, but batch size and device."""
+
+    def __init__(
+        self,
+        encoder: str = "tiny-encoder",
+        *,
+        backbone: str | None = None,
+        knowledge: str | None = None,
+        bank: str | None = None,
+        condition: str = "memory",
+        k: int = 3,
+        language: str = "en",
+        same_language: bool = True,
+        device: str = "cpu",
+        batch_size: int | str = 1,
+        max_batch_size: int | None = None,
+    ):
+        """Load the encoder with its backbone, read the corpus, and load or make the bank.
+
+        Raises:
+            ValueError: what is named is not there or does not fit, or the batch size is no number.
+        """
+        super().__init__()
+        if not str(batch_size).isdecimal() or int(batch_size) < 1 or max_batch_size is not None:
+            raise ValueError(f"batch_size={batch_size}, max_batch_size={max_batch_size}; expected one number alone")
+        self.batch_size = int(batch_size)
+        loaded = MemoryEncoder.from_pretrained(str(encoder), backbone=backbone, device=device)
+        showing = Showing(condition=condition, k=k, language=language, same_language=same_language)
+        self.answering = open_answering(loaded, showing, knowledge=knowledge, bank=bank)
+
+    def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
+        """Answer requests in batches of the same settings, and give the answers in the order of the requests."""
+        groups: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            groups.setdefault(json.dumps(request.args[1], sort_keys=True, default=str), []).append(place)
+        answers: dict[int, GenerationResult] = {}
+        with tqdm(total=len(requests), desc="comem", unit="request") as bar:
+            for places in groups.values():
+                for batch in batches(places, self.batch_size):
+                    answers |= zip(batch, self._answer([requests[place] for place in batch]), strict=True)
+                    bar.update(len(batch))
+        return [answers[place] for place in range(len(requests))]
+
+    def _answer(self, requests: Sequence[Instance]) -> list[GenerationResult]:
+        settings = requests[0].args[1]
+        generated = self.answering.answer_batch(
+            [self._request(request) for request in requests],
+            max_new_tokens=int(settings.get("max_new_tokens") or MAX_NEW_TOKENS),
+            decoding=decoding_of(settings),
+        )
+        results = [_result(said, stops_of(settings)) for said in generated]
+        for request, result in zip(requests, results, strict=True):
+            self.cache_hook.add_partial("generate_until", request.args, result.text)
+        return results
+
+    def _request(self, request: Instance) -> Request:
+        context, _, pictures_of, doc_id, task, split = request.args
+        pictures = pictures_of(self.task_dict[task][split][doc_id]) or []
+        return Request(
+            name=f"{task} {split} {doc_id}",
+            context=context.replace("<image>", "").strip(),
+            pictures=tuple(encoded(picture) for picture in pictures),
+        )
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
+        raise NotImplementedError("comem answers tasks of the kind generate_until; this one asks for likelihoods")
+
+    def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[str]:
+        raise NotImplementedError("comem answers tasks of the kind generate_until; this one asks in several rounds")
+
+
+def encoded(picture: object) -> bytes:
+    """Encode what a task shows, without loss. Raises ValueError for what is no picture, such as a film."""
+    if not isinstance(picture, Image.Image):
+        raise ValueError(f"a task shows {type(picture).__name__}; comem reads pictures (PIL.Image) alone")
+    written = io.BytesIO()
+    to_rgb(picture).save(written, format="PNG")
+    return written.getvalue()
+
+
+def decoding_of(settings: Mapping[str, Any]) -> Decoding:
+    """How a task wants its answers: greedy, or drawn at a temperature.
+
+    Raises:
+        ValueError: it asks for beams, which this reader has not.
+    """
+    if (settings.get("num_beams") or 1) > 1:
+        raise ValueError(f"the task asks for {settings['num_beams']} beams; comem takes one: --gen_kwargs num_beams=1")
+    temperature = float(settings.get("temperature") or 0)
+    if settings.get("do_sample") is False or temperature == 0:
+        return Decoding()
+    return Decoding(temperature=temperature, top_p=float(settings.get("top_p") or 1))
+
+
+def stops_of(settings: Mapping[str, Any]) -> list[str]:
+    """The texts at which a task wants an answer to end."""
+    until = settings.get("until") or []
+    return [until] if isinstance(until, str) else list(until)
+
+
+def _result(said: Generated, stops: Sequence[str]) -> GenerationResult:
+    text = said.text
+    for stop in filter(None, stops):
+        text = text.split(stop)[0]
+    counts = TokenCounts(input_tokens=said.prompt_tokens, output_tokens=said.answer_tokens)
+    return GenerationResult(text=text.strip(), token_counts=counts)

@@ -1,0 +1,178 @@
+"""Requests of other evaluation programs: a question in their own words with its pictures, answered by the frozen reader
+with items of a corpus as prompt tokens or as memory.
+
+Knows no such program; `lmms_eval_adapter` is the interface of one.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from comem_core.backbone.conversation import Conversation, Generated, Turn
+from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.evaluation.conditions import condition_named
+from comem_core.knowledge.corpora import BadRow, read_corpus
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.bank import Bank
+from comem_core.memory.encoder import MemoryEncoder
+
+# The others show items of other questions, or the one that answers: an outside request names neither.
+ALLOWED = ("none", "text", "memory", "empty")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What another program asks. The first picture finds the items. `name` is for messages."""
+
+    name: str
+    context: str
+    pictures: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """What stands before a request: under which condition, how many items, found among those of which language.
+
+    Raises:
+        ValueError: a condition that an outside request cannot be asked under, or fewer than 1 item.
+    """
+
+    condition: str = "memory"
+    k: int = 3
+    language: str = "en"
+    same_language: bool = True
+
+    def __post_init__(self) -> None:
+        if condition_named(self.condition).name not in ALLOWED:
+            raise ValueError(
+                f"the condition {self.condition} needs to know of other questions or of the right item; allowed here "
+                f"are {', '.join(ALLOWED)}"
+            )
+        if self.k < 1:
+            raise ValueError(f"k is {self.k}; expected the number of items to show, at least 1")
+
+    @property
+    def searches(self) -> bool:
+        return self.condition in ("text", "memory")
+
+
+class OutsideAnswering:
+    """Answers outside requests with one encoder, its reader, a bank, and for the condition `text` the items' words."""
+
+    def __init__(
+        self,
+        encoder: MemoryEncoder,
+        showing: Showing,
+        *,
+        bank: Bank | None = None,
+        items: Iterable[KnowledgeItem] = (),
+    ):
+        """Put together what is needed.
+
+        Raises:
+            ValueError: a condition without the bank or the items that it shows, or a bank of another encoder.
+        """
+        self.encoder, self.showing, self.bank = encoder, showing, bank
+        self.items: Mapping[str, KnowledgeItem] = {item.item_id: item for item in items}
+        if showing.searches and bank is None:
+            raise ValueError(f"the condition {showing.condition} shows items: name a corpus (knowledge=...) or a bank")
+        if bank is not None:
+            bank.refuse_other_encoder(encoder.encoder_id)
+        if showing.condition == "text" and bank is not None and (lost := bank.memories.keys() - self.items.keys()):
+            raise ValueError(
+                f"the condition text shows the words of items, and {len(lost)} of the bank's {len(bank)} are not in "
+                "the corpus given: name the corpus that the bank was made of (knowledge=...)"
+            )
+
+    def answer_batch(
+        self, requests: Sequence[Request], *, max_new_tokens: int, decoding: Decoding = GREEDY
+    ) -> list[Generated]:
+        """Answer one batch of requests, each with its own items.
+
+        Raises:
+            ValueError: a request without a picture, where items are found by one.
+        """
+        shown = self._find(requests)
+        conversations = [self._conversation(*pair) for pair in zip(requests, shown, strict=True)]
+        memories = [self._memory(item_ids) for item_ids in shown]
+        return self.encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
+
+    def _find(self, requests: Sequence[Request]) -> list[tuple[str, ...]]:
+        """The ids of the items that each request is shown, in rank order."""
+        if not self.showing.searches:
+            return [()] * len(requests)
+        if blind := [request.name for request in requests if not request.pictures]:
+            raise ValueError(
+                f"{blind[0]} has no picture, and items are found by the picture; ask with condition=none, or leave it "
+                "out"
+            )
+        assert self.bank is not None
+        asked = [self._question(request) for request in requests]
+        found = self.encoder.search(asked, self.bank, k=self.showing.k, same_language=self.showing.same_language)
+        return [hits.item_ids for hits in found]
+
+    def _question(self, request: Request) -> Question:
+        return Question(
+            question_id=request.name,
+            question=request.context,
+            image=request.pictures[0],
+            language=self.showing.language,
+            answers=(),
+        )
+
+    def _conversation(self, request: Request, item_ids: Sequence[str]) -> Conversation:
+        """The system turn, the items where they are prompt tokens, the request in its own words."""
+        prompts, in_prompt = self.encoder.prompts, self.showing.condition == "text"
+        items = [self.items[item_id] for item_id in item_ids] if in_prompt else []
+        return [
+            prompts.system_turn(),
+            *prompts.example_turns(self.showing.language, with_items=bool(items)),
+            *map(prompts.item_turn, items),
+            Turn("user", (*request.pictures, request.context)),
+        ]
+
+    def _memory(self, item_ids: Sequence[str]) -> Tensor:
+        if self.showing.condition == "memory":
+            assert self.bank is not None
+            return self.bank.of(item_ids)
+        if self.showing.condition == "empty":
+            return self.encoder.empty_memory().repeat(self.showing.k, 1)
+        return torch.zeros(0, self.encoder.backbone.width)
+
+
+def open_answering(
+    encoder: MemoryEncoder, showing: Showing, *, knowledge: str | None = None, bank: str | Path | None = None
+) -> OutsideAnswering:
+    """Read the corpus `knowledge` and the bank file; a bank that is not there is made of the corpus, and kept there.
+
+    Raises:
+        ValueError: as `OutsideAnswering`, `read_corpus` and `Bank.load`.
+    """
+    if not showing.searches:
+        return OutsideAnswering(encoder, showing)
+    items = _items(knowledge) if knowledge is not None else []
+    path = None if bank is None else Path(bank)
+    if path is not None and (path.exists() or knowledge is None):
+        return OutsideAnswering(encoder, showing, bank=Bank.load(path), items=items)
+    made = encoder.encode(items) if items else None
+    if made is not None and path is not None:
+        made.save(path)
+    return OutsideAnswering(encoder, showing, bank=made, items=items)
+
+
+def _items(knowledge: str) -> list[KnowledgeItem]:
+    items, num_bad = [], 0
+    for row in read_corpus(knowledge):
+        if isinstance(row, BadRow):
+            num_bad += 1
+        else:
+            items.append(row)
+    if num_bad:
+        logger.warning("%s: %d rows are no items and are left out, %d are", knowledge, num_bad, len(items))
+    return items

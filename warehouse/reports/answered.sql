@@ -1,0 +1,15 @@
+-- What the run $run_id answered: benchmarks, conditions, numbers of items and encoders, with how many answers each.
+-- `predictions` is the artefact that holds the answers, `questions` the one that holds what was asked.
+SELECT
+    prediction.benchmark,
+    prediction.condition,
+    prediction.k,
+    any_value(made.input_fingerprint) FILTER (made.role = 'encoder') AS encoder,
+    any_value(made.input_fingerprint) FILTER (made.role = 'questions') AS questions,
+    prediction.artefact AS predictions,
+    count(DISTINCT prediction.question_id) AS n
+FROM prediction
+LEFT JOIN artefact_input AS made ON made.fingerprint = prediction.artefact AND made.role IN ('encoder', 'questions')
+WHERE prediction.artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+GROUP BY prediction.benchmark, prediction.condition, prediction.k, prediction.artefact
+ORDER BY prediction.benchmark, prediction.condition, prediction.k, encoder

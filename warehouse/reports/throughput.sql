@@ -1,0 +1,27 @@
+-- How fast the run $run_id answered, by benchmark, encoder, condition and number of items: answer tokens a second with the
+-- items at hand (the paper's Table 10), with finding and encoding them too, and in decoding alone; then the mean
+-- milliseconds of an answer and of its parts, each its share of a batch. Items are found and encoded once for all
+-- conditions; answers that an earlier run gave count with what they took then.
+SELECT
+    benchmark,
+    (
+        SELECT any_value(input_fingerprint)
+        FROM artefact_input
+        WHERE fingerprint = prediction.artefact AND role = 'encoder'
+    ) AS encoder,
+    condition,
+    k,
+    count(*) AS n,
+    sum(answer_tokens) / nullif(sum(seconds), 0) AS tokens_a_second,
+    sum(answer_tokens) / nullif(sum(seconds + retrieve_seconds + encode_seconds), 0) AS tokens_a_second_with_items,
+    sum(answer_tokens) / nullif(sum(decode_seconds), 0) AS tokens_a_second_in_decoding,
+    1000 * avg(seconds) AS answer_ms,
+    1000 * avg(retrieve_seconds) AS retrieve_ms,
+    1000 * avg(encode_seconds) AS encode_ms,
+    1000 * avg(prefill_seconds) AS prefill_ms,
+    1000 * avg(decode_seconds) AS decode_ms,
+    avg(answer_tokens) AS answer_tokens
+FROM prediction
+WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+GROUP BY benchmark, prediction.artefact, condition, k
+ORDER BY benchmark, encoder, condition, k
