@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.overlap import told
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, whole_of
 from warehouse.page.pictures import Pictures
 from warehouse.page.render import environment
+from warehouse.records import find_artefact
 from warehouse.sql import rows
 
 COUNTS = ("coverage", "truncated", "unparsable")
@@ -85,8 +87,16 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
         "compatible": any(each["metric"] == AUTHORS for each in scores),
+        "contamination": _contamination(con, row["scores"]),
         "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
     }
+
+
+def _contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
+    """Say what the questions share with training data and knowledge, as it was counted before they were scored."""
+    scored = find_artefact(con, scores)
+    found = find_artefact(con, scored["inputs"].get("contamination", "")) if scored else None
+    return told(found["measured"]["overlap"]) if found else []
 
 
 def _lines(scores: Sequence[dict]) -> list[dict]:
