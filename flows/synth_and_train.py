@@ -5,6 +5,7 @@ from typing import Literal
 from prefect import flow
 
 from comem_core.recipes import recipe_named, with_knowledge
+from comem_core.recipes.scaling import Variant
 from tasks.against import collect_against
 from tasks.answer import Exam, answer_benchmark
 from tasks.card import JudgedSet, write_card
@@ -30,6 +31,7 @@ RecipeName = Literal["tiny_cpu", "smol_cpu", "comem_qwen25_vl_7b", "comem_qwen2_
 @flow(name="synth-and-train")
 def synth_and_train(
     recipe: RecipeName = "tiny_cpu",
+    variant: Variant | None = None,
     knowledge: str | None = None,
     seeds: list[str] | None = None,
     ask_about: int | None = None,
@@ -50,6 +52,7 @@ def synth_and_train(
 
     Args:
         recipe: what decides the result; a name from `comem_core.recipes`.
+        variant: the recipe with other vectors an item, samples or parameters (docs/side_tables.md).
         knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md). The VLM asks
             about its items, and a tenth of what is kept is set aside and asked as its benchmark.
         seeds: sources of seed questions with gold answers, such as `infoseek:/path/train.jsonl:/path/images`.
@@ -69,7 +72,8 @@ def synth_and_train(
     """
     reading = {"language": language, "source": source, "licence": licence, "images": images, "allow_urls": allow_urls}
     writing = {"seeds": seeds, "num_asked_items": ask_about, "max_samples": max_samples, "generator": generator}
-    whole = with_knowledge(recipe_named(recipe, limit=limit, seed=seed), knowledge, reading=reading, writing=writing)
+    named = recipe_named(recipe, limit=limit, seed=seed, variant=variant)
+    whole = with_knowledge(named, knowledge, reading=reading, writing=writing)
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
         items = ingest_knowledge(run)

@@ -10,6 +10,7 @@ from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import Recipe, SynthesisRecipe
+from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 from comem_core.synthesis.prompts import prompt_set
@@ -25,17 +26,18 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 HELD_OUT_SHARE = 0.1
 
 
-def recipe_named(name: str, *, limit: int | None = None, seed: int = 0) -> Recipe:
-    """Return a recipe by name, its training with a seed; `limit` caps seed questions, asked items, translated samples,
-    training steps and benchmark questions.
+def recipe_named(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
+    """Return a recipe by name, its training with a seed, one thing in it of another size (`scaling`); `limit` caps seed
+    questions, asked items, translated samples, training steps and benchmark questions.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), or a limit below 1.
+        ValueError: an unknown name or variant (the known ones are listed), or a limit below 1.
     """
     known = name.replace("-", "_")
     if known not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
     recipe = _seeded(RECIPES[known](), seed)
+    recipe = recipe if variant is None else varied(recipe, variant)
     if limit is None:
         return recipe
     if limit < 1:
