@@ -1,0 +1,136 @@
+"""Why two evaluations differ: first causes by name, consequences left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from duckdb import DuckDBPyConnection
+
+from warehouse.changes import changed_inputs, changes_between, recipe_differences
+from warehouse.connection import open_warehouse
+from warehouse.evaluations import evaluation_before, evaluations_of, record_evaluation
+from warehouse.records import record_run, register_artefact
+
+TORCH = {"torch": "2.13.0"}
+
+
+@pytest.fixture
+def con(tmp_path: Path) -> Iterator[DuckDBPyConnection]:
+    with open_warehouse(tmp_path / "warehouse.duckdb") as opened:
+        yield opened
+
+
+def register(
+    con: DuckDBPyConnection,
+    stage: str,
+    name: str,
+    *,
+    recipe: Mapping[str, object] | None = None,
+    inputs: Mapping[str, str] | None = None,
+    libraries: Mapping[str, str] = TORCH,
+    version: str = "1",
+) -> str:
+    record = {
+        "fingerprint": name,
+        "stage": stage,
+        "version": version,
+        "recipe": dict(recipe or {}),
+        "inputs": dict(inputs or {}),
+        "num_rows": 0,
+        "num_bytes": 0,
+        "shards": [],
+        "content_sha256": name,
+        "seconds": 1.0,
+        "measured": {},
+        "libraries": dict(libraries),
+        "commit": None,
+        "created": "2026-11-25T00:00:00+00:00",
+    }
+    register_artefact(con, record, table=None, folder=Path("nowhere"))
+    return name
+
+
+def evaluated(con: DuckDBPyConnection, name: str, *, encoder: str, prompt: str = "a", **how) -> str:
+    bank = register(con, "bank", f"bank of {encoder}", inputs={"encoder": encoder, "knowledge": "items"})
+    inputs = {"encoder": encoder, "bank": bank, "knowledge": "items"}
+    return register(con, "predictions", name, recipe={"prompts_sha256": prompt * 64}, inputs=inputs, **how)
+
+
+def told(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
+    return [str(change) for change in changes_between(con, before, now)]
+
+
+def test_another_prompt_is_told_by_its_name_and_hash(con: DuckDBPyConnection) -> None:
+    evaluated(con, "before", encoder="E")
+    evaluated(con, "now", encoder="E", prompt="b")
+    assert told(con, "before", "now") == ["prompt (predictions): aaaaaaaaaaaa -> bbbbbbbbbbbb"]
+    assert changed_inputs(con, "before", "now") == []
+    assert told(con, "now", "now") == []
+
+
+def test_a_library_is_told_and_so_is_a_stage_that_works_otherwise(con: DuckDBPyConnection) -> None:
+    evaluated(con, "before", encoder="E")
+    evaluated(con, "now", encoder="E", libraries={"torch": "2.15.0"}, version="2")
+    assert told(con, "before", "now") == [
+        "how asking works (predictions): version 1 -> version 2",
+        "library torch (predictions): 2.13.0 -> 2.15.0",
+    ]
+
+
+def test_of_a_new_encoder_the_first_cause_is_told_and_not_its_consequences(con: DuckDBPyConnection) -> None:
+    for name, threshold in (("few", 0.9), ("many", 0.5)):
+        samples = register(con, "filter", f"{name} samples", recipe={"min_metric_score": threshold})
+        register(con, "encoder", name, inputs={"samples": samples})
+    evaluated(con, "before", encoder="few")
+    evaluated(con, "now", encoder="many")
+    assert told(con, "before", "now") == ["filter: min_metric_score (filter): 0.9 -> 0.5"]
+    assert changed_inputs(con, "before", "now") == ["bank", "encoder"]
+
+
+def test_an_encoder_from_elsewhere_is_told_by_its_fingerprint(con: DuckDBPyConnection) -> None:
+    evaluated(con, "before", encoder="E")
+    evaluated(con, "now", encoder="F")
+    assert told(con, "before", "now") == ["encoder (encoder): E -> F"]
+
+
+def test_how_much_was_asked_is_told_apart_from_causes(con: DuckDBPyConnection) -> None:
+    register(con, "predictions", "before", recipe={"conditions": ["none"], "k": [3]})
+    register(con, "predictions", "now", recipe={"conditions": ["none", "memory"], "k": [3, 5]}, inputs={"foreign": "F"})
+    assert {change.subject: change.extent for change in changes_between(con, "before", "now")} == {
+        "asking: conditions": True,
+        "asking: k": True,
+        "foreign": True,
+    }
+
+
+def test_an_unknown_artefact_is_refused(con: DuckDBPyConnection) -> None:
+    with pytest.raises(ValueError, match="no artefact 'lost'"):
+        changes_between(con, "lost", "lost too")
+
+
+def test_an_evaluation_finds_the_one_before_it_in_its_own_series(con: DuckDBPyConnection) -> None:
+    shared = {"recipe_name": "tiny", "questions": "q", "predictions": "p", "scores": "s", "encoder": "E"}
+    series = [
+        ("one", "latest", "okvqa"),
+        ("two", "latest", "infoseek"),
+        ("three", "E", "okvqa"),
+        ("four", "latest", "okvqa"),
+    ]
+    rows = [shared | {"run_id": run, "encoder_name": name, "benchmark": asked} for run, name, asked in series]
+    for row in rows:
+        record_evaluation(con, row)
+    before = evaluation_before(con, rows[3])
+    assert before is not None and before["run_id"] == "one"
+    assert evaluation_before(con, rows[1]) is None and evaluation_before(con, rows[2]) is None
+    assert [row["encoder_name"] for row in evaluations_of(con, "three")] == ["E"]
+    with pytest.raises(ValueError, match="lacks scores"):
+        record_evaluation(con, {key: value for key, value in rows[0].items() if key != "scores"})
+
+
+def test_the_recipes_of_two_runs_are_compared_field_by_field(con: DuckDBPyConnection) -> None:
+    for run, prompts in (("one", "short"), ("two", "reason")):
+        recipe = {"evaluation": {"prompts": prompts, "k": 3}}
+        record_run(con, {"run_id": run, "flow": "f", "recipe_name": "r", "recipe": recipe, "flow_run_id": None})
+    assert recipe_differences(con, "one", "two") == [("evaluation.prompts", "short", "reason")]
