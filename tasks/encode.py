@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,7 +35,7 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
     """Encode every item of the corpus with this encoder."""
 
     def make(artefact: Partial) -> None:
-        units = list(zip(count(), read_items(knowledge), strict=False))
+        units = range(knowledge.num_rows)
         make_shards("encode-memory", run.context, artefact, units, bind(_encoder, run, knowledge, encoder))
 
     part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
@@ -45,13 +44,14 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
-    trained, items = encoder_of(run, encoder), read_items(knowledge)
+    trained, items = encoder_of(run, encoder), read_items(knowledge).rows
 
-    def work(batch: Sequence[tuple[int, str]]) -> pa.Table:
-        memory_BMD = trained.encode_batch([items[item_id] for _, item_id in batch])
+    def work(batch: Sequence[int]) -> pa.Table:
+        chosen = [items[row] for row in batch]
+        memory_BMD = trained.encode_batch(chosen)
         rows = [
-            {"item_id": item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}
-            for (row, item_id), memory_MD in zip(batch, memory_BMD, strict=True)
+            {"item_id": item.item_id, "row": row, "memory": to_bytes(memory_MD), "num_vectors": len(memory_MD)}
+            for row, item, memory_MD in zip(batch, chosen, memory_BMD, strict=True)
         ]
         return check_rows("bank_entry", rows, extra=MEMORY)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from comem_core.evaluation.benchmarks.own import NAME, SPLIT
 from comem_core.knowledge.items import Question
 from tasks.filter import HELD_OUT, dropped_for
 from tasks.partial import Partial
-from tasks.rows import question_table, read_questions, read_rows
+from tasks.rows import read_columns, read_questions, write_questions
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
@@ -27,9 +28,9 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
         return benchmark
 
     def make(artefact: Partial) -> None:
-        found = list(_held_out(questions, drafts, kept))[: run.recipe.evaluation.num_questions]
-        artefact.write_shard("part-00000", question_table(found))
-        stage_logger().info("%d questions about the corpus are set aside for scoring", len(found))
+        found = islice(_held_out(questions, drafts, kept), run.recipe.evaluation.num_questions)
+        num_found = write_questions(artefact, "part-00000", found)
+        stage_logger().info("%d questions about the corpus are set aside for scoring", num_found)
 
     inputs = {"questions": questions, "drafts": drafts, "kept": kept}
     return run_stage(run, "benchmark", HoldingOut(), inputs, make, table="question", version="2")
@@ -38,15 +39,15 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
 def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:
     """The questions whose drafts were set aside, with those answers as gold, in order of sample id."""
     chosen = dropped_for(kept, HELD_OUT)
-    asked = {question.question_id: question for question in read_questions(questions)}
-    for row in sorted(read_rows(drafts), key=lambda row: row["sample_id"]):
-        if row["sample_id"] in chosen:
-            question = asked[row["question_id"]]
-            yield replace(
-                question,
-                question_id=f"{NAME}/{question.question_id}",  # as a benchmark's it has gold answers: another question
-                answers=(row["answer"],),
-                benchmark=NAME,
-                split=SPLIT,
-                question_type="string",
-            )
+    asked = read_questions(questions)
+    held_out = (row for row in read_columns(drafts, "sample_id", "question_id", "answer") if row["sample_id"] in chosen)
+    for row in sorted(held_out, key=lambda row: row["sample_id"]):
+        question = asked.of(row["question_id"])
+        yield replace(
+            question,
+            question_id=f"{NAME}/{question.question_id}",  # as a benchmark's it has gold answers: another question
+            answers=(row["answer"],),
+            benchmark=NAME,
+            split=SPLIT,
+            question_type="string",
+        )

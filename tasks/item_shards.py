@@ -7,7 +7,6 @@ workers nor where a run was killed makes a difference. Knows nothing of Prefect 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +20,9 @@ from comem_core.knowledge.corpora import BadRow, Corpus, FoundItem, Piece, Readi
 from comem_core.knowledge.duplicates import Duplicates, equal_items, near_items
 from comem_core.knowledge.items import content_id
 from tasks.partial import ROWS_OF, Partial
-from tasks.rows import ITEM_SCHEMA, found_item_table
+from tasks.rows import ITEM_SCHEMA, ROWS_OF_A_GROUP, found_item_table
 from warehouse.schemas import schema_of
 
-ROWS_OF_A_GROUP = 64  # so many are read at once when one item is asked for
 BYTES_OF_A_GROUP = 16_000_000
 DUPLICATES, DROPPED = "duplicates", "dropped-rows"
 DROPPED_SCHEMA = schema_of("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
@@ -50,10 +48,10 @@ class PieceWriter:
         """Write the shards of the piece with this number, and return how many items it gave."""
         number, piece = numbered
         bad: list[BadRow] = []
-        with _parquet(self.artefact, part_name(number), ITEM_SCHEMA) as writer:
+        with self.artefact.open_shard(part_name(number), ITEM_SCHEMA) as writer:
             num_items = self._write_items(writer, piece, bad)
             if bad:
-                with _parquet(self.artefact, _dropped_name(number), DROPPED_SCHEMA) as dropped:
+                with self.artefact.open_shard(_dropped_name(number), DROPPED_SCHEMA) as dropped:
                     dropped.write_table(pa.Table.from_pylist([vars(row) for row in bad], schema=DROPPED_SCHEMA))
         return num_items
 
@@ -88,7 +86,7 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
     if DROPPED not in artefact.finished():
         if DUPLICATES not in artefact.finished():
             found = _find_duplicates(parts, near_duplicate_bits)
-            with _parquet(artefact, DUPLICATES, DUPLICATE_SCHEMA) as writer:
+            with artefact.open_shard(DUPLICATES, DUPLICATE_SCHEMA) as writer:
                 for table in _described(parts, found):
                     writer.write_table(table)
         again = artefact.folder / f"{DUPLICATES}.parquet"
@@ -200,7 +198,7 @@ def _rewrite(artefact: Partial, path: Path, again: pa.Table) -> None:
     places, part = _places(again), pq.ParquetFile(path)
     if places.isdisjoint(_places(part.read(columns=PLACE))):
         return
-    with _parquet(artefact, path.stem, ITEM_SCHEMA) as writer:
+    with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
         for group in range(part.num_row_groups):
             table = part.read_row_group(group)
             stays = [place not in places for place in _placed(table)]
@@ -218,7 +216,7 @@ def _places(table: pa.Table) -> set[tuple[str, int]]:
 
 def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
     """Bring the bad rows of all pieces together with the duplicates, each where it stood in the corpus."""
-    with _parquet(artefact, DROPPED, DROPPED_SCHEMA) as writer:
+    with artefact.open_shard(DROPPED, DROPPED_SCHEMA) as writer:
         for number in range(num_parts):
             path = artefact.folder / f"{_dropped_name(number)}.parquet"
             bad = [pq.read_table(path)] if path.exists() else []
@@ -230,10 +228,3 @@ def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
 
 def _dropped_name(number: int) -> str:
     return f"dropped-{number:05d}"
-
-
-@contextmanager
-def _parquet(artefact: Partial, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A shard that is written piece by piece and gets its name when it is whole."""
-    with artefact.open_file(f"{name}.parquet") as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        yield writer

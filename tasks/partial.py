@@ -60,6 +60,15 @@ class Partial:
         return table.num_rows
 
     @contextlib.contextmanager
+    def open_shard(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+        """Yield what writes the shard `name` row group by row group; it gets its name when it is whole."""
+        with (
+            self.open_file(f"{name}.parquet") as path,
+            pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        ):
+            yield writer
+
+    @contextlib.contextmanager
     def open_file(self, name: str) -> Iterator[Path]:
         """Yield a path to write to; the file gets its name when the block ends without error.
 

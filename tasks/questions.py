@@ -1,5 +1,6 @@
 """Questions: seeds with gold answers, what the VLM asks itself, and the benchmark's own."""
 
+import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from tasks.context import Context
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
-from tasks.rows import question_table, read_columns, read_items
+from tasks.rows import item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
 from tasks.shards import Work, make_shards
@@ -93,8 +94,7 @@ def collect_benchmark(run: Run) -> Reference:
     )
 
     def make(artefact: Partial) -> None:
-        questions = islice(benchmark.load(recipe.part), recipe.num_questions)
-        artefact.write_shard("part-00000", question_table(questions))
+        write_questions(artefact, "part-00000", islice(benchmark.load(recipe.part), recipe.num_questions))
 
     return run_stage(run, "benchmark", part, {}, make, table="question", version="1")
 
@@ -114,7 +114,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
             raise ValueError(
                 "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
             )
-        artefact.write_shard("part-seeds", question_table(seeds.questions()))
+        write_questions(artefact, "part-seeds", seeds.questions())
         if faults := seeds.faults():
             artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
             counts = Counter(str(fault["reason"]) for fault in faults)
@@ -162,12 +162,12 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
     held_out, held_out_facts = benchmark.held_out()
     rows = read_columns(knowledge, "item_id", "image_id", "language", "entity_id")
-    free = [
+    free = (
         row
         for row in rows
         if row["image_id"] is not None and row["item_id"] not in asked_about and row["entity_id"] not in held_out
-    ]
-    chosen = sorted(free, key=lambda row: content_id("asked", row["item_id"]))[: recipe.num_asked_items]
+    )
+    chosen = heapq.nsmallest(recipe.num_asked_items, free, key=lambda row: content_id("asked", row["item_id"]))
     return [
         (row["item_id"], kind)
         for row in chosen
@@ -207,14 +207,14 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
             artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
             return
         check_served(recipe, run.context)
-        lengths = {row["item_id"]: len(row["text"]) for row in read_columns(knowledge, "item_id", "text")}
+        lengths = item_lengths(read_items(knowledge))
         make_shards(
             "ask-questions",
             run.context,
             artefact,
             requests,
             bind(_asker, run, knowledge),
-            length=lambda request: lengths[request[0]],
+            length=lambda request: lengths(request[0]),
             until=run.until(ASKED_BY),
         )
         measure_cost(artefact)
@@ -249,8 +249,8 @@ def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, Knowl
     for path in sorted(Path(asked.uri).glob("part-*.parquet")):
         written = [Written(**row) for row in pq.read_table(path).to_pylist()]
         faulty += [each for each in written if each.error]
-        artefact.write_shard(
-            path.stem, question_table(each.as_question(items[each.item_id]) for each in written if not each.error)
+        write_questions(
+            artefact, path.stem, (each.as_question(items[each.item_id]) for each in written if not each.error)
         )
     with artefact.open_file(FAULTY) as file:
         file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in faulty), encoding="utf-8")

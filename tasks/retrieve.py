@@ -133,7 +133,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     )
 
     def make(artefact: Partial) -> None:
-        units = list(range(questions.num_rows))
+        units = range(questions.num_rows)
         make_shards("retrieve", run.context, artefact, units, bind(_searcher, run, index, questions))
         shards = [pq.read_table(path, columns=["item_ids"]) for path in sorted(artefact.folder.glob("part-*.parquet"))]
         found = pa.concat_tables(shards)["item_ids"].to_pylist()

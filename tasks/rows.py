@@ -1,27 +1,30 @@
 """Knowledge items and questions as rows of shards, and back. Columns are the warehouse's; the picture is an extra."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.corpora import FoundItem
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.pictures import picture_hashes
+from tasks.partial import Partial
 from tasks.store import Reference
 from tasks.stored_items import ITEM_COLUMNS, StoredItems
+from tasks.stored_questions import QUESTION_COLUMNS, StoredQuestions
 from warehouse.schemas import blank_row, check_rows, schema_of
 
 PICTURE: Mapping[str, pa.DataType] = {"image": pa.binary()}
 ITEM_SCHEMA = schema_of("knowledge_item", extra=PICTURE)
 HASHES = ("image_hash", "image_chroma")
-QUESTION_COLUMNS = (
-    "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "benchmark", "split",
-    "attribute", "entity_id", "gold_item_id", "origin",
-)  # fmt: skip
+QUESTION_SCHEMA = schema_of("question", extra=PICTURE)
+ROWS_OF_A_GROUP = 64  # so many are read at once when one row with its picture is asked for
 
 
 def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
@@ -46,17 +49,44 @@ def question_table(questions: Iterable[Question]) -> pa.Table:
     return check_rows("question", rows, extra=PICTURE)
 
 
+def write_questions(artefact: Partial, name: str, questions: Iterable[Question]) -> int:
+    """Write questions as the shard `name`, a row group at a time, and return how many there were."""
+    num_rows, left = 0, iter(questions)
+    with artefact.open_shard(name, QUESTION_SCHEMA) as writer:
+        while group := list(islice(left, ROWS_OF_A_GROUP)):
+            writer.write_table(question_table(group))
+            num_rows += len(group)
+    return num_rows
+
+
 def read_items(reference: Reference) -> StoredItems:
     """The items of an artefact by their id; their texts and pictures are read when they are asked for."""
     return StoredItems(reference.folder)
 
 
-def read_questions(reference: Reference) -> list[Question]:
-    """Read the questions of an artefact in the order in which they were written."""
-    return [
-        Question(answers=tuple(row["answers"]), **{name: row[name] for name in QUESTION_COLUMNS})
-        for row in read_rows(reference, "question")
-    ]
+def read_questions(reference: Reference) -> StoredQuestions:
+    """The questions of an artefact in the order in which they were written; each is read when it is asked for."""
+    return StoredQuestions(shards_of(reference, "question"))
+
+
+def item_lengths(items: StoredItems, *, most: int | None = None, of_picture: int = 0) -> Callable[[str], int]:
+    """Return what tells the length of an item's text in characters, by its id; at most `most`, and more for a picture.
+
+    A number is held for each item, and no text.
+    """
+    found = [np.zeros(0, np.int32)]
+    for table in items.rows.tables("text", "image_id"):
+        lengths_N = pc.call_function("utf8_length", [table["text"]]).to_numpy()
+        pictured_N = pc.call_function("is_valid", [table["image_id"]]).to_numpy()
+        found.append(np.minimum(lengths_N, most or np.iinfo(np.int32).max) + of_picture * pictured_N.astype(np.int32))
+    lengths_N = np.concatenate(found)
+
+    def length(item_id: str) -> int:
+        place = items.rows.place_of(item_id)
+        assert place is not None, f"no item {item_id}"
+        return int(lengths_N[place])
+
+    return length
 
 
 def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from comem_core.training.memory import TrainingSample
-from tasks.rows import read_items, read_questions, read_rows
+from tasks.rows import read_columns, read_items, read_questions, read_rows
 from tasks.store import Reference
 
 
@@ -18,17 +18,17 @@ class SampleSet:
 
     def read(self, knowledge: Mapping) -> list[TrainingSample]:
         """The kept drafts with pictures and items."""
-        questions = {question.question_id: question for question in read_questions(self.questions)}
-        kept = {row["sample_id"] for row in read_rows(self.kept)}
+        questions = read_questions(self.questions)
+        kept = {row["sample_id"] for row in read_columns(self.kept, "sample_id")}
         return [
             TrainingSample(
                 sample_id=row["sample_id"],
                 question=row["question"],
-                image=questions[row["question_id"]].image,
+                image=questions.of(row["question_id"]).image,
                 language=row["language"],
                 answer=row["answer"],
                 items=tuple(knowledge[item_id] for item_id in row["item_ids"]),
-                about=_place_of(questions[row["question_id"]].gold_item_id, row["item_ids"]),
+                about=_place_of(questions.of(row["question_id"]).gold_item_id, row["item_ids"]),
             )
             for row in read_rows(self.drafts, "draft")
             if row["sample_id"] in kept
@@ -52,7 +52,7 @@ class Samples:
 
     @property
     def num_kept(self) -> int:
-        return sum(1 for part in self.sets for _ in read_rows(part.kept))
+        return sum(1 for part in self.sets for _ in read_columns(part.kept, "sample_id"))
 
     def read(self) -> list[TrainingSample]:
         """The kept drafts of every set, in order of sample id."""

@@ -16,15 +16,16 @@ from tasks.ledger import measure_cost
 from tasks.models import generator, generator_name, inputs_of_generator
 from tasks.partial import Partial
 from tasks.questions import CHARACTERS_OF_A_PICTURE, read_faulty
-from tasks.rows import read_columns, read_items, read_questions, read_rows
+from tasks.rows import item_lengths, read_columns, read_items, read_questions, shards_of
 from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
+from tasks.stored_rows import StoredRows
 from warehouse.schemas import blank_row, check_rows
 
-QUESTION = ("question_id", "question")
+QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +53,14 @@ class Posed:
         return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
 
     def read(self, *, k: int) -> Callable[[str], Asked]:
-        """Return what gives a question by its id, with its first k items and scores; items are read when asked for."""
-        items = read_items(self.knowledge)
-        found = {row["question_id"]: row for row in read_rows(self.retrieved)}
-        questions = {question.question_id: question for question in read_questions(self.questions)}
+        """Return what gives a question by its id, with its first k items and scores; all is read when asked for."""
+        items, questions = read_items(self.knowledge), read_questions(self.questions)
+        found = StoredRows(shards_of(self.retrieved), RETRIEVED, dict, id_column="question_id")
 
         def asked(question_id: str) -> Asked:
-            row = found[question_id]
+            row = found.of(question_id)
             return Asked(
-                question=questions[question_id],
+                question=questions.of(question_id),
                 items=tuple(items[item_id] for item_id in row["item_ids"][:k]),
                 scores=tuple(row["scores"][:k]),
             )
@@ -69,13 +69,10 @@ class Posed:
 
     def lengths(self, *, k: int) -> dict[str, int]:
         """About how long each question's prompt is, in characters, by question id; reads no picture."""
-        items = {
-            row["item_id"]: min(len(row["text"]), MAX_CHARACTERS) + CHARACTERS_OF_A_PICTURE * bool(row["image_id"])
-            for row in read_columns(self.knowledge, "item_id", "text", "image_id")
-        }
+        lengths = item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
         asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
         return {
-            row["question_id"]: asked[row["question_id"]] + sum(items[item_id] for item_id in row["item_ids"][:k])
+            row["question_id"]: asked[row["question_id"]] + sum(map(lengths, row["item_ids"][:k]))
             for row in read_columns(self.retrieved, "question_id", "item_ids")
         }
 

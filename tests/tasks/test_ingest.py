@@ -85,7 +85,7 @@ def test_items_and_questions_come_back_from_rows_as_they_went_in(tmp_path: Path)
     assert list(read_items(reference).values()) == items
     (tmp_path / "part-00000.parquet").unlink()
     folder.write_shard("part-00000", question_table(questions))
-    assert read_questions(reference) == questions
+    assert list(read_questions(reference)) == questions
 
 
 def write_texts(folder: Path, texts: list[str]) -> Path:

@@ -46,14 +46,14 @@ def test_no_more_is_held_than_allowed(folder: Path) -> None:
     stored = StoredItems(folder, held_bytes=1)
     for item in ITEMS:
         assert stored[item.item_id] == item
-        assert len(stored._groups) == 1
+        assert len(stored.rows.held) == 1
 
 
 def test_facts_cost_no_text_and_no_picture(folder: Path) -> None:
     stored = StoredItems(folder)
     assert stored.column("language") == [item.language for item in ITEMS]
     assert stored.entities() == {item.item_id: item.entity_id for item in ITEMS}
-    assert len(stored._groups) == 0
+    assert len(stored.rows.held) == 0
     pictures = stored.pictures()
     assert set(pictures) == {item.image_id for item in ITEMS if item.image is not None}
     assert pictures[str(ITEMS[3].image_id)] == ITEMS[3].image

@@ -1,0 +1,154 @@
+"""Rows of shards as a sequence that holds little: read a row group at a time, when one of its rows is asked for.
+
+What was read last stays for a while, up to a number of bytes: a few rows are read once, and more rows than memory holds
+work too. A row is found by its place or its id; of ids a number each is held. Knows Parquet; nothing of what rows mean.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.knowledge.items import content_id
+
+HELD_BYTES = 256_000_000
+HELD_FILES = 64
+
+Row = TypeVar("Row")
+
+
+def number_of_hash(name: str) -> int:
+    """A number for an id that is a text: 64 bits of its hash."""
+    return int(content_id(name), 16)
+
+
+class StoredRows(Generic[Row]):
+    """The rows of some Parquet files in the order in which they were written, made of `columns` by `make`."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        columns: Sequence[str],
+        make: Callable[[dict[str, Any]], Row],
+        *,
+        id_column: str,
+        number_of: Callable[[str], int] = number_of_hash,
+        held_bytes: int = HELD_BYTES,
+    ):
+        """`number_of` turns an id into the number that it is known by (64 bits); ValueError says that it is no id."""
+        self.paths, self.columns, self.make, self.held_bytes = paths, list(columns), make, held_bytes
+        self.id_column, self.number_of = id_column, number_of
+        self.held: OrderedDict[int, tuple[int, Sequence[Row]]] = OrderedDict()  # row groups: their bytes and rows
+        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._num_held = 0
+        sizes = [
+            (number, group, facts.row_group(group).num_rows)
+            for number, path in enumerate(paths)
+            for facts in [pq.read_metadata(path)]
+            for group in range(facts.num_row_groups)
+        ]
+        self._where = np.array([each[:2] for each in sizes], dtype=np.int32).reshape(-1, 2)
+        self._ends = np.cumsum([each[2] for each in sizes], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, place: int) -> Row:
+        if not 0 <= place < len(self):
+            raise IndexError(f"row {place} of {len(self)}")
+        group = int(np.searchsorted(self._ends, place, side="right"))
+        rows = self._group(group)
+        return rows[place - int(self._ends[group]) + len(rows)]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row for group in range(len(self._ends)) for row in self._group(group))
+
+    def of(self, row_id: str) -> Row:
+        """The row of this id, the last where several have it. Raises KeyError where there is none."""
+        place = self.place_of(row_id)
+        if place is None:
+            raise KeyError(row_id)
+        return self[place]
+
+    def place_of(self, row_id: object) -> int | None:
+        """The place of an id's row, or None."""
+        try:
+            number = np.uint64(self.number_of(str(row_id)))
+        except (ValueError, OverflowError):
+            return None
+        found = int(np.searchsorted(self._sorted_numbers, number, side="right")) - 1
+        if found < 0 or self._sorted_numbers[found] != number:
+            return None
+        return int(self._order[found])
+
+    def column(self, name: str) -> list[Any]:
+        """One column of all rows, read anew."""
+        return [value for table in self.tables(name) for value in table[name].to_pylist()]
+
+    def tables(self, *names: str) -> Iterator[pa.Table]:
+        """These columns of all rows, file by file, read anew."""
+        return (pq.read_table(path, columns=list(names)) for path in self.paths)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The numbers of all ids, in the order of rows."""
+        found = (
+            np.array([self.number_of(each) for each in table[self.id_column].to_pylist()], np.uint64)
+            for table in self.tables(self.id_column)
+        )
+        return np.concatenate([np.zeros(0, np.uint64), *found])
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.numbers, kind="stable")
+
+    @cached_property
+    def _sorted_numbers(self) -> np.ndarray:
+        return self.numbers[self._order]
+
+    def _group(self, group: int) -> Sequence[Row]:
+        """The rows of a row group, read if they are not held; those that were used longest ago make room."""
+        if group in self.held:
+            self.held.move_to_end(group)
+            return self.held[group][1]
+        number, inside = self._where[group].tolist()
+        table = self._file(number).read_row_group(inside, columns=self.columns)
+        rows = [self.make(row) for row in table.to_pylist()]
+        self.held[group] = (table.nbytes, rows)
+        self._num_held += table.nbytes
+        while self._num_held > self.held_bytes and len(self.held) > 1:
+            self._num_held -= self.held.popitem(last=False)[1][0]
+        return rows
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        if number in self._files:
+            self._files.move_to_end(number)
+        else:
+            self._files[number] = pq.ParquetFile(self.paths[number])
+            if len(self._files) > HELD_FILES:
+                self._files.popitem(last=False)[1].close()
+        return self._files[number]
+
+
+class StoredPictures(Mapping[str, bytes]):
+    """Pictures by `image_id`, of rows that have one."""
+
+    def __init__(self, rows: StoredRows, picture_of: Callable[[Any], bytes]):
+        self.rows, self.picture_of = rows, picture_of
+        self._places = {
+            image_id: place for place, image_id in enumerate(rows.column("image_id")) if image_id is not None
+        }
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __getitem__(self, image_id: str) -> bytes:
+        return self.picture_of(self.rows[self._places[image_id]])
