@@ -71,6 +71,17 @@ def test_costs_are_those_of_an_earlier_artefact_of_the_stage(run: RunRef) -> Non
     assert line.seconds == pytest.approx(10 * record["seconds"])
 
 
+def test_tokens_that_were_measured_count_and_not_only_those_of_the_rows(run: RunRef) -> None:
+    def make(partial: Partial) -> None:
+        drafts(8)(partial)
+        partial.measure("prompt_tokens", 8 * 300)
+        partial.measure("answer_tokens", 8 * 20)
+
+    stage(run, make)
+    plan, _ = planned(run, k=5, expects=80)
+    assert plan.stages[0].tokens == 80 * 320
+
+
 def test_an_interrupted_stage_is_continued_and_costs_what_its_first_rows_did(run: RunRef) -> None:
     with pytest.raises(RuntimeError, match="switched off"):
         stage(run, drafts(8, error_at=4))
