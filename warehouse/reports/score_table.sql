@@ -1,6 +1,6 @@
 -- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high); `memory_vectors` is
--- the mean number of vectors in the prompt. Slices of a split (`all/language=ar`) and shares of truncated or unparsable
--- answers are in the table `score` too.
+-- the mean number of vectors in the prompt. Slices of a split (`all/language=ar`) and shares of questions answered, of
+-- truncated and of unparsable answers are in the table `score` too.
 SELECT
     score.* EXCLUDE (artefact),
     (
@@ -14,5 +14,5 @@ SELECT
 FROM score
 WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
     AND NOT contains(split, '/')
-    AND metric NOT IN ('truncated', 'unparsable')
+    AND metric NOT IN ('coverage', 'truncated', 'unparsable')
 ORDER BY benchmark, metric, condition, k, split
