@@ -1,6 +1,7 @@
 """Two runs side by side: a page for each benchmark that both have scored, with what moved, why, and which answers."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
     """Write the pages of two runs' comparison into `folder`; returns each page with its verdict.
 
     Evaluations are paired by benchmark and by the name of the encoder, or by benchmark alone where a run has one
-    encoder. Raises ValueError for a run without evaluations, or two that scored no benchmark in common.
+    encoder; a run compared with itself has its encoders compared. Raises ValueError for a run without evaluations, or
+    where there is no pair.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         sides = [evaluations_of(con, run_id) for run_id in (before, now)]
@@ -26,18 +28,28 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
                 raise ValueError(f"the run {run_id!r} evaluated nothing; runs that did: {', '.join(known) or 'none'}")
     folder.mkdir(parents=True, exist_ok=True)
     pages = []
-    for old, new in _pairs(*sides):
+    for old, new in pairs_of(*sides):
         compared = collect_comparison(context, old, new)
         with open_warehouse(context.warehouse, read_only=True) as con:
             record = find_artefact(con, new["questions"])
         assert record is not None, new["questions"]
-        page = folder / f"{new['benchmark']}-{old['run_id'][:8]}-{new['run_id'][:8]}-{PAGE}"
+        page = folder / f"{new['benchmark']}-{_short(old)}-{_short(new)}-{PAGE}"
         page.write_text(render_comparison(compared, images=pictures_of([Path(record["uri"])])), encoding="utf-8")
         pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
     return pages
 
 
-def _pairs(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
+def _short(evaluation: dict[str, Any]) -> str:
+    return f"{evaluation['run_id'][:8]}-{evaluation['encoder'][:8]}"
+
+
+def pairs_of(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
+    """Pair evaluations of two runs, or of one run with itself. Raises ValueError where there is no pair."""
+    if before == now:
+        pairs = [(old, new) for old, new in combinations(before, 2) if old["benchmark"] == new["benchmark"]]
+        if not pairs:
+            raise ValueError("a run compared with itself has its encoders compared, and this one evaluated one only")
+        return pairs
     alone = all(len({each["encoder_name"] for each in side}) == 1 for side in (before, now))
     pairs = [
         (old, new)
