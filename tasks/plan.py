@@ -5,7 +5,6 @@ Estimates come from what is measured: the shards of an interrupted run, or earli
 Knows the store; nothing of Prefect, Ray or the warehouse.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from tasks.ledger import Costs, costs_in
 from tasks.partial import BATCHES
 from tasks.store import Record, Reference, Store
+from warehouse.changes import flat_fields
 
 GIGABYTE = 1e9
 
@@ -226,20 +226,9 @@ def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str
     if earlier["version"] != version:
         found.append(f"version changed from {earlier['version']} to {version}")
     for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
-        flat_old, flat_new = _flat(old), _flat(new)
+        flat_old, flat_new = flat_fields(old), flat_fields(new)
         for name in sorted(flat_old.keys() | flat_new.keys()):
             before, now = flat_old.get(name), flat_new.get(name)
             if before != now:
                 found.append(f"{kind} `{name}` changed from {before} to {now}")
     return found
-
-
-def _flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
-    """Name the plain values of a recipe by their path, each as JSON has it, where a tuple is a list."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{under}{name}.")
-        else:
-            flat[f"{under}{name}"] = json.loads(json.dumps(value))
-    return flat

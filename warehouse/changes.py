@@ -81,7 +81,7 @@ def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[t
     """List the fields in which the recipes of two runs differ: path, value before, value now."""
     query = "SELECT recipe FROM run WHERE run_id = ?"
     found = [con.execute(query, [run_id]).fetchone() for run_id in (before, now)]
-    old, new = (_flat(json.loads(row[0])) if row and row[0] else {} for row in found)
+    old, new = (flat_fields(json.loads(row[0])) if row and row[0] else {} for row in found)
     return list(_differing(old, new))
 
 
@@ -126,7 +126,7 @@ def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     recipes = [
         {name: each for name, each in (record["recipe"] or {}).items() if name != "libraries"} for record in (old, new)
     ]
-    for name, before, now in _differing(_flat(recipes[0]), _flat(recipes[1])):
+    for name, before, now in _differing(flat_fields(recipes[0]), flat_fields(recipes[1])):
         subject = FIELDS.get(name.split(".")[-1], f"{SUBJECTS.get(stage, stage)}: {name}")
         yield Change(subject, stage, before, now, extent=(stage, name) in EXTENT)
 
@@ -144,11 +144,12 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+def flat_fields(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Name the plain values of a recipe by their path, each as JSON has it, where a tuple is a list."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{under}{name}.")
+            flat |= flat_fields(value, f"{under}{name}.")
         else:
-            flat[f"{under}{name}"] = value
+            flat[f"{under}{name}"] = json.loads(json.dumps(value))
     return flat
