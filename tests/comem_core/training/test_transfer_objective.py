@@ -41,7 +41,8 @@ def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -
 def train(transfer: TextTransfer, samples: list[TrainingSample], *, steps: int = 80, train_encoder: bool = False):
     objective = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=train_encoder)
     reports: list[StepReport] = []
-    Training(objective, RECIPE.optimizer).run(reports.append, until=steps)
+    optimizer = RECIPE.optimizer if not train_encoder else replace(RECIPE.optimizer, learning_rate=5e-3)
+    Training(objective, optimizer).run(reports.append, until=steps)
     transfer.encoder.set_trainable(False)
     return objective, reports
 
@@ -58,7 +59,7 @@ def test_the_projection_learns_and_reader_backbone_and_encoder_stay_as_they_were
     transfer = TextTransfer(new_encoder(), new_text_model(width), TransferRecipe(projection=True))
     before = hashes(transfer)
     objective, reports = train(transfer, samples)
-    assert reports[-1].loss < 0.6 * reports[0].loss  # at this rate the last digits of a sum move it by a tenth
+    assert reports[-1].loss < 0.5 * reports[0].loss
     assert reports[-1].measures["token_accuracy"] > reports[0].measures["token_accuracy"]
     assert set(objective.trainable()) == {"projection.weight", "projection.bias"}
     assert hashes(transfer) == before
@@ -84,7 +85,7 @@ def test_without_a_projection_the_encoder_learns_through_the_text_reader(
     transfer = TextTransfer(new_encoder(lora_dropout=0.0), new_text_model(64))
     reader, backbone, encoder_id = hashes(transfer)
     objective, reports = train(transfer, samples, train_encoder=True)
-    assert reports[-1].loss < 0.6 * reports[0].loss  # at this rate the last digits of a sum move it by a tenth
+    assert reports[-1].loss < 0.5 * reports[0].loss
     assert set(objective.trainable()) == set(transfer.encoder.parameters())
     changed = hashes(transfer)
     assert changed[:2] == (reader, backbone)
