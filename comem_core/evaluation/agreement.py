@@ -53,7 +53,7 @@ def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
 
 
 def kappa(table: Sequence[Sequence[int]]) -> float | None:
-    """Cohen's kappa of a square table of counts; None where both raters say one and the same of all, or there is none."""
+    """Cohen's kappa of a square table of counts; None where both raters call all the same, or there are none."""
     counts = np.array(table)
     if np.count_nonzero(counts) == np.count_nonzero(counts.diagonal()) < 2:
         return None
