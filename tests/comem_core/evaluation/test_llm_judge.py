@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from comem_core.backbone.conversation import Conversation
+from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.llm_judge import Judged, judge_answers, judge_key, judge_marks, judge_prompts
 from comem_core.evaluation.metrics import Gold
 from comem_core.recipes import recipe_named, with_judge
@@ -115,6 +116,12 @@ def test_a_reply_that_was_cut_off_is_no_verdict(server: str) -> None:
     judge = ServedModel("rule", url=f"{server}/v1", key="right-key", max_retries=0, pictures=False)
     [row] = judge_answers(judge, judged("unclear"), PROMPTS, max_new_tokens=1)
     assert (row["reply"], row["verdict"], row["truncated"]) == ("That", "unparsable", True)
+
+
+def test_the_reader_itself_can_be_asked_and_what_a_small_one_says_is_no_verdict() -> None:
+    [row] = judge_answers(load_backbone("tiny"), judged("Oslo"), PROMPTS, max_new_tokens=4)
+    assert (row["judge"], row["verdict"], row["error"]) == ("tiny", "unparsable", None)
+    assert row["reply"] is not None and row["prompt_tokens"] > 50
 
 
 def test_what_is_no_verdict_has_no_mark_unless_it_counts_as_wrong_and_what_failed_never_has() -> None:
