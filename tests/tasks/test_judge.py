@@ -114,6 +114,13 @@ def scored(run: Run, questions: Reference, predictions: Reference, judgements: R
     return score_predictions.fn(run, questions, predictions, contamination, judgements)
 
 
+def judged_under(scores: Reference, condition: str) -> tuple[int, float]:
+    """The judge's score under a condition, and of how many answers; there is one split, and slices of it."""
+    found = [row for row in read_rows(scores) if (row["metric"], row["condition"]) == ("judge:rule", condition)]
+    [row] = [row for row in found if "/" not in row["split"]]
+    return row["n"], row["value"]
+
+
 def sql(run: Run, query: str) -> list[tuple]:
     with duckdb.connect(str(run.context.warehouse), read_only=True) as con:
         return con.execute(query).fetchall()
@@ -162,14 +169,12 @@ def test_the_official_metric_is_the_same_with_a_judge_and_without_and_stays_firs
     marks = sql(run, f"SELECT metric, count(*), sum(value) FROM mark WHERE artefact = '{both.fingerprint}' GROUP BY 1")
     assert sorted(marks) == [("infoseek", 16, 2.0), ("judge:rule", 12, 4.0)]
     assert official_marks(predictions.folder, both.folder)[0] == "infoseek"
-    found = {(row["condition"], row["n"], row["value"]) for row in with_judge if row["metric"] == "judge:rule"}
-    assert ("text", 6, pytest.approx(1 / 3, abs=1e-4)) in found
+    assert judged_under(both, "text") == (6, pytest.approx(1 / 3, abs=1e-4))
 
     wrong = replace(run, recipe=judged_recipe("wrong"))
     counted = scored(wrong, questions, predictions, judge_predictions.fn(wrong, questions, predictions))
     assert counted.fingerprint != both.fingerprint
-    found = {(row["condition"], row["n"], row["value"]) for row in read_rows(counted) if row["metric"] == "judge:rule"}
-    assert ("text", 7, pytest.approx(2 / 7, abs=1e-4)) in found
+    assert judged_under(counted, "text") == (7, pytest.approx(2 / 7, abs=1e-4))
 
 
 def test_a_server_that_goes_away_stops_the_work_and_what_it_said_is_not_asked_again(
