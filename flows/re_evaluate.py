@@ -5,7 +5,7 @@ from typing import Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from comem_core.recipes import recipe_named, with_evaluation
+from comem_core.recipes import recipe_named, with_evaluation, with_judge
 from flows.synth_and_train import RecipeName
 from tasks.answer import Exam, answer_benchmark
 from tasks.contamination import find_contamination
@@ -14,6 +14,7 @@ from tasks.encode import encode_memory
 from tasks.encoders import NamedEncoder, find_encoders, with_encoder
 from tasks.evaluations import Evaluation, compare_with_last
 from tasks.ingest import ingest_knowledge
+from tasks.judge import judge_predictions
 from tasks.questions import collect_benchmark
 from tasks.retrieve import build_index, retrieve
 from tasks.run import Run, open_run
@@ -32,6 +33,8 @@ def re_evaluate(
     foreign: str | None = None,
     prompts: str | None = None,
     unanswered: Literal["left_out", "wrong"] | None = None,
+    judge: str | None = None,
+    judge_unparsable: Literal["left_out", "wrong"] | None = None,
     limit: int | None = None,
     min_points: float = 0.0,
     plan: bool = False,
@@ -50,11 +53,13 @@ def re_evaluate(
         foreign: the corpus whose items the condition `foreign` shows.
         prompts: the prompt set that questions are asked with; without it, the recipe's.
         unanswered: whether questions without an answer are left out of a score, or wrong.
+        judge: a language model that marks every answer too: `served:<model>` at COMEM_JUDGE_URL, or `backbone`.
+        judge_unparsable: whether replies of the judge that are no verdict are left out of its score, or wrong.
         limit: at most so many questions of each benchmark.
         min_points: what a score must move by to be called drift, in points, besides being more than chance.
         plan: make nothing; show what would run and why.
     """
-    own = recipe_named(recipe, limit=limit)
+    own = with_judge(recipe_named(recipe, limit=limit), judge, unparsable=judge_unparsable)
     names = benchmarks or [own.evaluation.benchmark]
     recipes = {
         name: with_evaluation(
@@ -105,7 +110,8 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
     )
     predictions = answer_benchmark(run, exam)
     contamination = find_contamination(run, questions, items, named.encoder)
-    scores = score_predictions(run, questions, predictions, contamination)
+    judgements = judge_predictions(run, questions, predictions)
+    scores = score_predictions(run, questions, predictions, contamination, judgements)
     return Evaluation(
         name=named.name,
         benchmark=run.recipe.evaluation.benchmark,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from prefect import flow
 
-from comem_core.recipes import recipe_named, with_knowledge
+from comem_core.recipes import recipe_named, with_judge, with_knowledge
 from comem_core.recipes.scaling import Variant
 from tasks.against import collect_against
 from tasks.answer import Exam, answer_benchmark
@@ -15,6 +15,7 @@ from tasks.evaluations import TRAINED, Evaluation, compare_with_last
 from tasks.filter import filter_qa
 from tasks.hold_out import hold_out
 from tasks.ingest import ingest_knowledge
+from tasks.judge import judge_predictions
 from tasks.questions import collect_benchmark, pose_questions
 from tasks.report import write_report
 from tasks.retrieve import build_index, retrieve
@@ -41,6 +42,8 @@ def synth_and_train(
     images: Literal["needed", "optional"] | None = None,
     allow_urls: bool = False,
     generator: str | None = None,
+    judge: str | None = None,
+    judge_unparsable: Literal["left_out", "wrong"] | None = None,
     limit: int | None = None,
     seed: int = 0,
     start: str | None = None,
@@ -63,6 +66,8 @@ def synth_and_train(
         images: whether a text without a picture is an item (`optional`) or a bad row (`needed`).
         allow_urls: whether pictures may be fetched from http and https addresses in the corpus.
         generator: what writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL.
+        judge: a language model that marks every answer too: `served:<model>` at COMEM_JUDGE_URL, or `backbone`.
+        judge_unparsable: whether replies of the judge that are no verdict are left out of its score, or wrong.
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
@@ -73,7 +78,8 @@ def synth_and_train(
     reading = {"language": language, "source": source, "licence": licence, "images": images, "allow_urls": allow_urls}
     writing = {"seeds": seeds, "num_asked_items": ask_about, "max_samples": max_samples, "generator": generator}
     named = recipe_named(recipe, limit=limit, seed=seed, variant=variant)
-    whole = with_knowledge(named, knowledge, reading=reading, writing=writing)
+    judged = with_judge(named, judge, unparsable=judge_unparsable)
+    whole = with_knowledge(judged, knowledge, reading=reading, writing=writing)
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
         items = ingest_knowledge(run)
@@ -103,7 +109,8 @@ def synth_and_train(
         exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown)
         predictions = answer_benchmark(run, exam)
         contamination = find_contamination(run, asked, items, encoder)
-        scores = score_predictions(run, asked, predictions, contamination)
+        judgements = judge_predictions(run, asked, predictions)
+        scores = score_predictions(run, asked, predictions, contamination, judgements)
         compare_with_last(
             run,
             Evaluation(

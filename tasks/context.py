@@ -43,6 +43,10 @@ class Context:
     """Where a served model answers, up to `/v1`; needed by recipes that name one."""
     served_key: str | None = field(default=None, repr=False)
     """What it asks for as a key; a server of one's own often asks for none."""
+    judge_url: str | None = None
+    """Where a served judge answers, up to `/v1`; needed where one is named."""
+    judge_key: str | None = field(default=None, repr=False)
+    """What it asks for as a key."""
     served_concurrency: int = 8
     """Requests that one worker has under way at a time."""
     served_timeout_seconds: float = 120.0
@@ -142,6 +146,8 @@ def _read(name: str, text: str) -> object:
         "device": str,
         "served_url": str,
         "served_key": str,
+        "judge_url": str,
+        "judge_key": str,
     }.get(name)
     if kind is Path:
         return Path(text).absolute()

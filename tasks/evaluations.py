@@ -18,9 +18,9 @@ from tasks.benchmarks import benchmark_folder
 from tasks.context import Context
 from tasks.partial import Partial
 from tasks.plan import being_planned
-from tasks.rows import question_shards
+from tasks.rows import asked_questions, question_shards
 from tasks.run import Run
-from tasks.score import as_shares, asked_questions
+from tasks.score import as_shares
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.changes import changed_inputs, changes_between, recipe_differences

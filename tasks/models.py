@@ -8,10 +8,10 @@ import torch
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.recipes.recipe import BackboneRecipe
+from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
 from tasks.run import Run
-from tasks.served import served_model, served_name
+from tasks.served import served_judge, served_model, served_name
 from tasks.store import Reference
 
 
@@ -29,12 +29,17 @@ def generator(run: Run) -> Generator:
 def generator_name(run: Run) -> str:
     """The name that drafts are recorded with."""
     recipe = run.recipe
-    return recipe.backbone.name if served_name(recipe.synthesis) is None else recipe.synthesis.generator
+    return recipe.backbone.name if served_name(recipe.synthesis.generator) is None else recipe.synthesis.generator
 
 
 def inputs_of_generator(run: Run) -> dict[str, Reference]:
     """What generated rows are made from besides their prompts: the backbone, unless a served model writes them."""
-    return {} if served_name(run.recipe.synthesis) else {"backbone": run.backbone}
+    return {} if served_name(run.recipe.synthesis.generator) else {"backbone": run.backbone}
+
+
+def judge_of(run: Run, judge: JudgeRecipe) -> Generator:
+    """What judges answers: the backbone itself, or the served model that the recipe names."""
+    return served_judge(judge, run.context) or reader(run)
 
 
 def encoder_of(run: Run, encoder: Reference) -> MemoryEncoder:

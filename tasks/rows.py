@@ -106,6 +106,12 @@ def shards_of(reference: Reference, table: str = "") -> list[Path]:
     return _shards_in(Path(reference.uri), table)
 
 
+def asked_questions(questions: Path) -> list[dict[str, Any]]:
+    """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
+    names = schema_of("question").names
+    return [row for path in question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
+
+
 def question_shards(folder: Path) -> list[Path]:
     """List the shards with questions in the folder of an artefact."""
     return _shards_in(folder, "question")

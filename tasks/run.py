@@ -13,14 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
+from comem_core.evaluation.llm_judge import judge_prompts
 from comem_core.knowledge.items import content_id
 from comem_core.memory.encoding import EncoderRecipe
-from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, KnowledgeRecipe, Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import (
+    BackboneRecipe,
+    EvaluationRecipe,
+    JudgeRecipe,
+    KnowledgeRecipe,
+    Recipe,
+    SynthesisRecipe,
+)
 from comem_core.synthesis.translation import check_languages, translation_prompts
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
-from tasks.served import served_model
+from tasks.served import served_judge, served_model
 from tasks.store import Reference
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
@@ -94,12 +102,15 @@ def open_run(
     Raises:
         ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
             recipe's data are written by a served model whose address is not given, or are to be translated into a
-            language that is not known.
+            language that is not known, or the recipe's judge has no address or is not known there.
+        ServerGone: no server answers at the judge's address.
     """
     context = Context.from_environment()
     context.check()
     if needs_generator:
         _check_writing(recipe.synthesis, context)
+    if recipe.evaluation.judge:
+        _check_judge(recipe.evaluation.judge, context, ask=not plan)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(
@@ -138,6 +149,13 @@ def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
     served_model(recipe, context)
     prompts = translation_prompts(recipe.translation_prompts)
     check_languages(prompts, recipe.languages, num_translated=recipe.num_translated)
+
+
+def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
+    """Find what would stop a judge: unknown prompts, no address, and, where it is asked, a server without the model."""
+    judge_prompts(recipe.prompts)
+    if (judge := served_judge(recipe, context)) and ask:
+        judge.check()
 
 
 def _show_plan(plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial as bind
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,27 @@ from typing import Any
 import pyarrow.parquet as pq
 from prefect.artifacts import create_table_artifact
 
+from comem_core.evaluation.agreement import agreement_rows
 from comem_core.evaluation.authors_compat import authors_metric
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.comparison import Comparing, compare, with_words
 from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.llm_judge import judge_marks, verdicts_by_prediction
+from comem_core.evaluation.metrics import Measure, Metric
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
+from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.benchmarks import benchmark_folder, part_of
 from tasks.contamination import clean_column, measured_of
+from tasks.judge import NO_JUDGE, judgements_of
 from tasks.partial import Partial
 from tasks.questions import MISSING
-from tasks.rows import question_shards, read_rows
+from tasks.rows import asked_questions, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
 from warehouse.overlap import told
-from warehouse.schemas import blank_row, check_rows, schema_of
+from warehouse.schemas import blank_row, check_rows
 
 # What is asked of a set of conditions: is the first better than the second?
 PAIRS = (
@@ -46,57 +52,86 @@ class Marking:
     unanswered: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedMarking(Marking):
+    """The same with a judge beside: the name of its metric, and what becomes of replies that said neither word."""
+
+    judge: str
+    unparsable: str
+
+
 @stage_task(name="score-predictions")
-def score_predictions(run: Run, questions: Reference, predictions: Reference, contamination: Reference) -> Reference:
-    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions.
+def score_predictions(
+    run: Run, questions: Reference, predictions: Reference, contamination: Reference, judgements: Reference = NO_JUDGE
+) -> Reference:
+    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions; and say
+    how far a judge, where there is one, agrees with the official metric.
 
     Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
     """
     recipe = run.recipe.evaluation
     benchmark = benchmark_named(recipe.benchmark)
     folder = benchmark_folder(benchmark, run.context)
-    part = Marking(
-        benchmark=recipe.benchmark,
-        revision=benchmark.revision(part_of(recipe), folder),
-        conditions=recipe.conditions,
-        unanswered=recipe.unanswered,
-    )
-
-    def make(artefact: Partial) -> None:
-        answered, asked = list(read_rows(predictions)), asked_questions(questions.folder)
-        clean = clean_column(run, contamination, (row["question_id"] for row in asked))
-        asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
-        metrics = benchmark.metrics(folder)
-        if compatible := authors_metric(benchmark.name, folder):
-            metrics = (*metrics, compatible)
-        marks = mark_rows(answered, asked, metrics)
-        scoring = Scoring(
-            metrics=metrics,
-            total=benchmark.total,
-            cluster_by=benchmark.cluster_by,
-            by=(*benchmark.slices, CLEAN) if {"yes", "no"} <= set(clean.values()) else benchmark.slices,
-            unanswered=recipe.unanswered,
-        )
-        every = [*asked, *_not_asked(questions.folder, asked)]
-        rows = [as_shares(row) for row in score_rows(answered, every, marks, scoring)]
-        official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
-        compared = _compared(answered, asked, official, benchmark)
-        named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
-        artefact.write_shard("marks", check_rows("mark", marks), rows_of="mark")
-        differences = check_rows("difference", [named | row for row in compared])
-        artefact.write_shard("differences", differences, rows_of="difference")
-        artefact.write_shard("part-00000", check_rows("score", rows))
-
     inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
+    if judgements.fingerprint:
+        inputs["judgements"] = judgements
+    part = _marking(recipe, benchmark.revision(part_of(recipe), folder))
+    make = bind(_write_scores, run, inputs)
     scores = run_stage(run, "scores", part, inputs, make, table="score", version="3")
     _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
-def asked_questions(questions: Path) -> list[dict[str, Any]]:
-    """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
-    names = schema_of("question").names
-    return [row for path in question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
+def _marking(recipe: EvaluationRecipe, revision: str) -> Marking:
+    """The part of the recipe that decides scores; without a judge it is what it was before there were judges."""
+    plain: dict[str, Any] = {
+        "benchmark": recipe.benchmark,
+        "revision": revision,
+        "conditions": recipe.conditions,
+        "unanswered": recipe.unanswered,
+    }
+    if recipe.judge is None:
+        return Marking(**plain)
+    return JudgedMarking(**plain, judge=recipe.judge.metric, unparsable=recipe.judge.unparsable)
+
+
+def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) -> None:
+    """Write marks, scores and what they are compared with. The official metric marks first, a judge last."""
+    recipe, questions = run.recipe.evaluation, inputs["questions"]
+    benchmark = benchmark_named(recipe.benchmark)
+    metrics = _metrics(benchmark, benchmark_folder(benchmark, run.context))
+    answered, asked = list(read_rows(inputs["predictions"])), asked_questions(questions.folder)
+    clean = clean_column(run, inputs["contamination"], (row["question_id"] for row in asked))
+    asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
+    marks = mark_rows(answered, asked, metrics)
+    official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
+    if recipe.judge:
+        verdicts = verdicts_by_prediction(judgements_of(inputs["judgements"]))
+        marks += judge_marks(verdicts, metric=recipe.judge.metric, unparsable=recipe.judge.unparsable)
+        sides = {"benchmark": benchmark.name, "first": metrics[0].name, "second": recipe.judge.metric}
+        agreed = [sides | row for row in agreement_rows(answered, official, verdicts)]
+        artefact.write_shard("agreement", check_rows("agreement", agreed), rows_of="agreement")
+    scoring = Scoring(
+        metrics=metrics,
+        total=benchmark.total,
+        cluster_by=benchmark.cluster_by,
+        by=(*benchmark.slices, CLEAN) if {"yes", "no"} <= set(clean.values()) else benchmark.slices,
+        unanswered=recipe.unanswered,
+        judged=(Measure(name=recipe.judge.metric),) if recipe.judge else (),
+    )
+    every = [*asked, *_not_asked(questions.folder, asked)]
+    rows = [as_shares(row) for row in score_rows(answered, every, marks, scoring)]
+    named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
+    compared = [named | row for row in _compared(answered, asked, official, benchmark)]
+    artefact.write_shard("marks", check_rows("mark", marks), rows_of="mark")
+    artefact.write_shard("differences", check_rows("difference", compared), rows_of="difference")
+    artefact.write_shard("part-00000", check_rows("score", rows))
+
+
+def _metrics(benchmark: Benchmark, folder: Path | None) -> tuple[Metric, ...]:
+    """The benchmark's own metrics, the official one first, and the authors' where they scored it."""
+    compatible = authors_metric(benchmark.name, folder)
+    return (*benchmark.metrics(folder), *([compatible] if compatible else []))
 
 
 def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:

@@ -1,22 +1,21 @@
-"""Which recipes let a served model write their data, and whether this place can reach it."""
+"""Which recipes let a served model write their data or judge answers, and whether this place can reach it."""
 
-from comem_core.recipes.recipe import SynthesisRecipe
+from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
+from comem_core.synthesis.generator import BACKBONE, SERVED
 from comem_core.synthesis.served import ServedModel
 from tasks.context import Context
 
-BACKBONE, SERVED = "backbone", "served:"
 
+def served_name(generator: str) -> str | None:
+    """Name the served model of a recipe's generator or judge, or None for the backbone.
 
-def served_name(recipe: SynthesisRecipe) -> str | None:
-    """Name the served model of a recipe, or None where the backbone writes.
-
-    Raises ValueError for a generator that is neither.
+    Raises ValueError for what is neither.
     """
-    if recipe.generator == BACKBONE:
+    if generator == BACKBONE:
         return None
-    name = recipe.generator.removeprefix(SERVED)
-    if not name or name == recipe.generator:
-        raise ValueError(f"generator {recipe.generator!r}; expected {BACKBONE!r} or '{SERVED}<model>'")
+    name = generator.removeprefix(SERVED)
+    if not name or name == generator:
+        raise ValueError(f"generator {generator!r}; expected {BACKBONE!r} or '{SERVED}<model>'")
     return name
 
 
@@ -25,7 +24,7 @@ def served_model(recipe: SynthesisRecipe, context: Context) -> ServedModel | Non
 
     Raises ValueError where a served model is named and the context has no address.
     """
-    name = served_name(recipe)
+    name = served_name(recipe.generator)
     if name is None:
         return None
     if not context.served_url:
@@ -39,6 +38,29 @@ def served_model(recipe: SynthesisRecipe, context: Context) -> ServedModel | Non
         key=context.served_key,
         concurrency=context.served_concurrency,
         timeout_seconds=context.served_timeout_seconds,
+    )
+
+
+def served_judge(recipe: JudgeRecipe, context: Context) -> ServedModel | None:
+    """Return the judge at the context's address for judges, or None where the backbone judges.
+
+    Raises ValueError where a served judge is named and the context has no address for it.
+    """
+    name = served_name(recipe.generator)
+    if name is None:
+        return None
+    if not context.judge_url:
+        raise ValueError(
+            f"answers are to be judged by the served model {name!r}: set COMEM_JUDGE_URL to the address of its "
+            "OpenAI-compatible server, up to /v1 (and COMEM_JUDGE_KEY where it asks for a key)"
+        )
+    return ServedModel(
+        name,
+        url=context.judge_url,
+        key=context.judge_key,
+        concurrency=context.served_concurrency,
+        timeout_seconds=context.served_timeout_seconds,
+        pictures=False,
     )
 
 

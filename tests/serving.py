@@ -1,8 +1,11 @@
-"""A real server process for tests: the shipped tiny model behind OpenAI's chat API, and the ways in which servers fail.
+"""A real server process for tests: the shipped tiny model behind OpenAI's chat API, a judge of answers beside it, and
+the ways in which servers fail.
 
 Run as a program it serves at a free port, which it prints. What a request's last text says decides what goes
 wrong: `busy twice` (429 two times, then fine), `broken` (500 always), `slow` (waits), `cut off` (the connection ends),
-`no json`, `refused` (by a content filter). A request for another model is a 404, one with another key a 401.
+`no json`, `refused` (by a content filter), `goes down` (answers, and after it nothing else until told to). The judge
+compares words with the right answers; of an answer with `unclear` in it, it says no verdict, of one with `nonsense` the
+contrary. It sees no pictures. A request for another model is a 404, one with another key a 401.
 """
 
 import asyncio
@@ -17,11 +20,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from comem_core.backbone.conversation import Turn
+from comem_core.backbone.conversation import Generated, Turn
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.loading import load_backbone
 
-MODEL, KEY, SLOW_SECONDS = "tiny", "right-key", 30.0
+MODEL, JUDGE, KEY, SLOW_SECONDS = "tiny", "rule", "right-key", 30.0
 app, seen = FastAPI(), Counter()
 state: dict[str, Any] = {"down": False, "under_way": 0, "most": 0, "requests": []}
 
@@ -32,7 +35,7 @@ async def complete(request: Request) -> Response:
     text = str(_parts(body["messages"][-1])[-1])
     if request.headers.get("authorization") != f"Bearer {KEY}":
         return _error(401, "wrong key")
-    if body["model"] != MODEL:
+    if body["model"] not in (MODEL, JUDGE):
         return _error(404, f"no model {body['model']}")
     if state["down"] or "broken" in text:
         return _error(500, "out of memory")
@@ -45,6 +48,9 @@ async def complete(request: Request) -> Response:
         return Response(b'{"id": ', headers={"content-length": "5000"}, media_type="application/json")
     if "no json" in text:
         return Response(b"<html>", media_type="application/json")
+    if body["model"] == JUDGE and not all(isinstance(part, str) for part in _parts(body["messages"][-1])):
+        return _error(400, "this model sees no pictures")
+    state["down"] = state["down"] or "goes down" in text
     state["requests"].append(body)
     state["under_way"] += 1
     state["most"] = max(state["most"], state["under_way"])
@@ -68,14 +74,17 @@ def go_down(down: bool) -> None:
 
 def _answer(body: dict[str, Any], *, refused: bool) -> dict[str, Any]:
     turns = [Turn(message["role"], tuple(_parts(message))) for message in body["messages"]]
-    decoding = Decoding(temperature=body["temperature"], top_p=body.get("top_p", 1.0), seed=body["seed"])
-    [generated] = state["backbone"].answer([turns], max_new_tokens=body["max_tokens"], decoding=decoding)
+    if body["model"] == JUDGE:
+        generated = _judged(str(turns[-1].content[-1]), most=body["max_tokens"])
+    else:
+        decoding = Decoding(temperature=body["temperature"], top_p=body.get("top_p", 1.0), seed=body["seed"])
+        [generated] = state["backbone"].answer([turns], max_new_tokens=body["max_tokens"], decoding=decoding)
     finish = "content_filter" if refused else "length" if generated.truncated else "stop"
     return {
         "id": "answer",
         "object": "chat.completion",
         "created": 0,
-        "model": MODEL,
+        "model": body["model"],
         "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": generated.text}}],
         "usage": {
             "prompt_tokens": generated.prompt_tokens,
@@ -83,6 +92,23 @@ def _answer(body: dict[str, Any], *, refused: bool) -> dict[str, Any]:
             "total_tokens": generated.prompt_tokens + generated.answer_tokens,
         },
     }
+
+
+def _judged(prompt: str, *, most: int) -> Generated:
+    """Compare the answer of a judge's prompt with the right answers in it; a token is a word here."""
+    words = ["Yes."]
+    if "{" in prompt:
+        sample = json.loads(prompt[prompt.index("{") : prompt.rindex("}") + 1])
+        answer = sample["answer to judge"].casefold()
+        right = any(each.casefold() in answer for each in sample["right answers"]) != ("nonsense" in answer)
+        words = ["That", "depends."] if "unclear" in answer else ["Correct."] if right else ["incorrect"]
+    said = words[:most]
+    return Generated(
+        text=" ".join(said),
+        prompt_tokens=len(prompt.split()),
+        answer_tokens=len(said),
+        truncated=len(said) < len(words),
+    )
 
 
 def _parts(message: dict[str, Any]) -> list[str | bytes]:

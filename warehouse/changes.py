@@ -27,15 +27,20 @@ SUBJECTS = {
     "benchmark": "benchmark data",
     "knowledge": "knowledge",
     "backbone": "reader",
+    "judgements": "judge",
 }
 # How much was asked, not how: what both evaluations asked is compared, and these say what else one of them asked.
 EXTENT = {
     ("predictions", "conditions"),
     ("predictions", "k"),
     ("scores", "conditions"),
+    ("scores", "judge"),
+    ("scores", "unparsable"),
     ("benchmark", "num_questions"),
     ("retrieval", "k"),
 }
+# What a judge says moves no official mark, whatever it is made of.
+BESIDE = {"judgements"}
 INPUTS = {"questions": "benchmark", "retrieved": "retrieval"}
 FIELDS = {"prompts_sha256": "prompt", "revision": "data revision"}
 
@@ -117,18 +122,24 @@ def _input_causes(
 def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     """Yield what differs in how the two were made, apart from what they were made of."""
     stage = new["stage"]
+    beside = stage in BESIDE
     if old["version"] != new["version"]:
         yield Change(
-            f"how {SUBJECTS.get(stage, stage)} works", stage, f"version {old['version']}", f"version {new['version']}"
+            f"how {SUBJECTS.get(stage, stage)} works",
+            stage,
+            f"version {old['version']}",
+            f"version {new['version']}",
+            extent=beside,
         )
     for library, before, now in _differing(old["libraries"] or {}, new["libraries"] or {}):
-        yield Change(f"library {library}", stage, before, now)
+        yield Change(f"library {library}", stage, before, now, extent=beside)
     recipes = [
         {name: each for name, each in (record["recipe"] or {}).items() if name != "libraries"} for record in (old, new)
     ]
     for name, before, now in _differing(flat_fields(recipes[0]), flat_fields(recipes[1])):
-        subject = FIELDS.get(name.split(".")[-1], f"{SUBJECTS.get(stage, stage)}: {name}")
-        yield Change(subject, stage, before, now, extent=(stage, name) in EXTENT)
+        named = f"{SUBJECTS.get(stage, stage)}: {name}"
+        subject = named if beside else FIELDS.get(name.split(".")[-1], named)
+        yield Change(subject, stage, before, now, extent=beside or (stage, name) in EXTENT)
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -37,6 +37,8 @@ KEYS = {
     "prediction": ("prediction_id",),
     "score": ("benchmark", "condition", "k", "split", "metric"),
     "mark": ("prediction_id", "metric"),
+    "judgement": ("judge_key",),
+    "agreement": ("benchmark", "condition", "k", "first", "second"),
     "difference": ("benchmark", "metric", "first", "second", "k", "split"),
     "missing_question": ("question_id", "reason", "row"),
     "contamination": ("question_id", "source", "kind"),

@@ -50,6 +50,7 @@ _ORDER = {
     "bank_entry": "item_id",
     "prediction": "prediction_id",
     "mark": "prediction_id",
+    "judgement": "judge_key",
     "contamination": "question_id",
 }
 # What DuckDB may hold while it loads rows, for a start: enough to put millions of short rows in order.

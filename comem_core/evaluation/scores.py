@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from comem_core.evaluation.metrics import Gold, Metric
+from comem_core.evaluation.metrics import Gold, Measure, Metric
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.evaluation.statistics import Resampling, score_intervals
 
@@ -28,6 +28,7 @@ limit, and of those that held nothing to score by the first metric."""
 class Scoring:
     """How the predictions of one benchmark are scored. The first metric is the official one.
 
+    Marks of the measures in `judged` come from elsewhere, and an answer without one is left out of their scores.
     `unanswered` says what becomes of questions without a prediction: they are left out, or scored as wrong.
     """
 
@@ -37,6 +38,7 @@ class Scoring:
     by: tuple[str, ...] = ()
     unanswered: Unanswered = "left_out"
     resampling: Resampling | None = None
+    judged: tuple[Measure, ...] = ()
 
 
 def gold_of(question: Row) -> Gold:
@@ -93,7 +95,7 @@ def score_rows(
     rows = []
     for (benchmark, condition, k), answered in sorted(grouped(predictions, asked).items()):
         named = {"benchmark": benchmark, "condition": condition, "k": k}
-        marked = _Marked.of(answered, marks_of, scoring.metrics)
+        marked = _Marked.of(answered, marks_of, scoring)
         for split, part in parts_of(asked, scoring.total, scoring.by).items():
             in_part = [answered[question["question_id"]] for question in part if question["question_id"] in answered]
             if in_part and not _is_whole_of_one_split(split, in_part, scoring):
@@ -103,19 +105,21 @@ def score_rows(
 
 @dataclass(frozen=True)
 class _Marked:
-    """The marks of one condition: of V metrics for Q answered questions, and a last column of zeros for the others."""
+    """The marks of one condition: of V metrics and then measures for Q answered questions, and a last column of zeros
+    for the others. What was not judged has NaN."""
 
     place_of: Mapping[str, int]
     values_VQ: np.ndarray
     unparsable_Q: np.ndarray
 
     @classmethod
-    def of(
-        cls, answered: Mapping[str, Row], marks_of: Mapping[str, Mapping[str, Row]], metrics: Sequence[Metric]
-    ) -> "_Marked":
+    def of(cls, answered: Mapping[str, Row], marks_of: Mapping[str, Mapping[str, Row]], scoring: Scoring) -> "_Marked":
         marks = [marks_of[row["prediction_id"]] for row in answered.values()]
-        values = [[*(each[metric.name]["value"] for each in marks), 0.0] for metric in metrics]
-        unparsable = np.array([bool(each[metrics[0].name]["unparsable"]) for each in marks])
+        values = [[*(each[metric.name]["value"] for each in marks), 0.0] for metric in scoring.metrics]
+        for measure in scoring.judged:
+            found = (each.get(measure.name) for each in marks)
+            values.append([*(np.nan if mark is None else mark["value"] for mark in found), 0.0])
+        unparsable = np.array([bool(each[scoring.metrics[0].name]["unparsable"]) for each in marks])
         return cls({question_id: place for place, question_id in enumerate(answered)}, np.array(values), unparsable)
 
     def places(self, questions: Sequence[Row]) -> np.ndarray:
@@ -189,22 +193,20 @@ def _rows_of(
     scoring: Scoring,
 ) -> list[dict[str, Any]]:
     counted = part if scoring.unanswered == "wrong" else answered
-    splits = [row["split"] or ALL for row in counted]
-    clusters = [cluster_of(row, scoring.cluster_by) for row in counted]
-    shared = {
-        "split": split,
-        "n": len(counted),
-        "prompt_tokens_mean": sum(row["prompt_tokens"] for row in answered) / len(answered),
-    }
+    tokens = sum(row["prompt_tokens"] for row in answered) / len(answered)
+    shared = {"split": split, "n": len(counted), "prompt_tokens_mean": tokens}
     values_VN = marked.values_VQ[:, marked.places(counted)]
-    split_N = np.array(splits)
-    places = {name: np.flatnonzero(split_N == name) for name in dict.fromkeys(splits)}
-    intervals = score_intervals(values_VN, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
-    rows = []
-    for metric, values_N, interval in zip(scoring.metrics, values_VN, intervals, strict=True):
-        by_split = {name: values_N[chosen].tolist() for name, chosen in places.items()}
-        bounds = {"low": percent(interval.low), "high": percent(interval.high)}
-        rows.append(shared | {"metric": metric.name, "value": scoring.total.percent(by_split, metric)} | bounds)
+    num_metrics = len(scoring.metrics)
+    rows = [shared | row for row in _measured(counted, values_VN[:num_metrics], scoring.metrics, scoring)]
+    answered_VN = marked.values_VQ[:, marked.places(answered)]
+    for measure, values_N, of_answers in zip(
+        scoring.judged, values_VN[num_metrics:], answered_VN[num_metrics:], strict=True
+    ):
+        if not np.isnan(of_answers).all():
+            kept = np.flatnonzero(~np.isnan(values_N))
+            judged = [counted[place] for place in kept.tolist()]
+            scored = _measured(judged, values_N[None, kept], (measure,), scoring)
+            rows += [shared | {"n": len(judged)} | row for row in scored]
     counts = {
         "coverage": len(answered) / len(part),
         "truncated": sum(bool(row["truncated"]) for row in answered) / len(answered),
@@ -213,6 +215,23 @@ def _rows_of(
     return rows + [
         shared | {"metric": name, "value": float(counts[name] * 100), "low": None, "high": None} for name in COUNTED
     ]
+
+
+def _measured(
+    counted: Sequence[Row], values_VN: np.ndarray, measures: Sequence[Measure], scoring: Scoring
+) -> list[dict[str, Any]]:
+    """Score V measures on the same N questions: `metric, value, low, high` of each."""
+    splits = [row["split"] or ALL for row in counted]
+    clusters = [cluster_of(row, scoring.cluster_by) for row in counted]
+    split_N = np.array(splits)
+    places = {name: np.flatnonzero(split_N == name) for name in dict.fromkeys(splits)}
+    intervals = score_intervals(values_VN, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
+    rows = []
+    for measure, values_N, interval in zip(measures, values_VN, intervals, strict=True):
+        by_split = {name: values_N[chosen].tolist() for name, chosen in places.items()}
+        bounds = {"low": percent(interval.low), "high": percent(interval.high)}
+        rows.append({"metric": measure.name, "value": scoring.total.percent(by_split, measure)} | bounds)
+    return rows
 
 
 def cluster_of(row: Row, cluster_by: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.llm_judge import Unparsable
 from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import JudgeRecipe, Recipe, SynthesisRecipe
 from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
@@ -134,6 +135,19 @@ def with_evaluation(
     retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k))
     corpus = replace(recipe.knowledge, corpus=knowledge or recipe.knowledge.corpus)
     return replace(recipe, evaluation=asked, retrieval=retrieval, knowledge=corpus)
+
+
+def with_judge(recipe: Recipe, judge: str | None, *, unparsable: Unparsable | None = None) -> Recipe:
+    """Return the recipe with a language model that judges every answer too; None: with the judge that it names, if any.
+
+    Raises ValueError where something is said of a judge and none is named.
+    """
+    asked = recipe.evaluation.judge if judge is None else JudgeRecipe(generator=judge)
+    if unparsable is None:
+        return replace(recipe, evaluation=replace(recipe.evaluation, judge=asked))
+    if asked is None:
+        raise ValueError(f"judge_unparsable is {unparsable!r}, but no judge is named; name one (judge=served:<model>)")
+    return replace(recipe, evaluation=replace(recipe.evaluation, judge=replace(asked, unparsable=unparsable)))
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:

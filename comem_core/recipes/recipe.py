@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from comem_core.evaluation.llm_judge import PREFIX
+from comem_core.synthesis.generator import SERVED
 from comem_core.training.memory import TrainingRecipe
 
 
@@ -141,6 +143,25 @@ class ContaminationRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgeRecipe:
+    """A language model that marks every answer beside the official metric: `served:<model>`, behind an
+    OpenAI-compatible address, or `backbone`, the reader itself. It is asked greedily, with `evaluation.judge_prompts`.
+
+    A reply that is neither of the two words asked for is `left_out` of the judge's score, or counts as `wrong`.
+    """
+
+    generator: str
+    prompts: str = "plain"
+    max_new_tokens: int = 8
+    unparsable: Literal["left_out", "wrong"] = "left_out"
+
+    @property
+    def metric(self) -> str:
+        """The name of its metric: `judge:<model>`."""
+        return f"{PREFIX}{self.generator.removeprefix(SERVED)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe:
     """Which benchmark is asked, of how many questions, under which conditions, with how many items.
 
@@ -160,6 +181,8 @@ class EvaluationRecipe:
     max_new_tokens: int = 24
     unanswered: Literal["left_out", "wrong"] = "left_out"
     contamination: ContaminationRecipe = field(default_factory=ContaminationRecipe)
+    # A language model as one more metric; None: there is none.
+    judge: JudgeRecipe | None = None
 
     @property
     def all_k(self) -> tuple[int, ...]:

@@ -7,6 +7,9 @@ from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 
+BACKBONE, SERVED = "backbone", "served:"
+"""How recipes name what writes or judges: the reader itself, or `served:<model>`, one behind an address."""
+
 
 class Generator(Protocol):
     """Answers conversations, each by itself: what stands beside one in a batch changes nothing."""

@@ -19,6 +19,7 @@ from PIL import Image
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import UNREADABLE, VisualTokens, decode, fit
+from comem_core.synthesis.generator import SERVED
 
 # One visual token of Qwen2-VL and Qwen2.5-VL is a square of so many pixels; other families are near to it.
 TOKEN_SIDE = 28
@@ -31,7 +32,8 @@ class ServerGone(ConnectionError):
 
 
 class ServedModel:
-    """A generator whose model runs elsewhere. `name` is what drafts are recorded with."""
+    """A generator whose model runs elsewhere. `name` is what drafts are recorded with; one that is asked about texts
+    alone need not take `pictures`."""
 
     def __init__(
         self,
@@ -42,9 +44,10 @@ class ServedModel:
         concurrency: int = 8,
         timeout_seconds: float = 120.0,
         max_retries: int = 4,
+        pictures: bool = True,
     ):
         """Connect to nothing yet; `url` is the address up to and with `/v1`."""
-        self.model, self.url, self.concurrency = model, url, concurrency
+        self.model, self.url, self.concurrency, self.pictures = model, url, concurrency, pictures
         self.client = OpenAI(
             base_url=url,
             api_key=key or "none",  # the client insists on one, a server of one's own may not
@@ -54,30 +57,32 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        return f"served:{self.model}"
+        return f"{SERVED}{self.model}"
 
     def check(self) -> None:
-        """Ask for one token about a small picture, so that a wrong address, key or model is found before work starts.
+        """Ask for one token, about a small picture where it is to take them, so that a wrong address, key or model is
+        found before work starts.
 
         Raises:
             ValueError: the server refuses the key, does not know the model, or takes no pictures or no such requests.
             ServerGone: nothing answers at the address.
         """
-        picture = io.BytesIO()
-        Image.new("RGB", (2 * TOKEN_SIDE, 2 * TOKEN_SIDE), "white").save(picture, "PNG")
-        conversation = [Turn("user", (picture.getvalue(), "Say yes."))]
+        conversation = [Turn("user", (*([_small_picture()] if self.pictures else []), "Say yes."))]
         try:
             answer = self._complete(conversation, max_new_tokens=1, decoding=GREEDY, visual_tokens=None)
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
             raise ServerGone(f"no model answers at {self.url}: {_said(error)}") from error
         except openai.AuthenticationError as error:
-            raise ValueError(f"{self.url} refuses the key; set COMEM_SERVED_KEY: {_said(error)}") from error
+            raise ValueError(
+                f"{self.url} refuses the key; set COMEM_SERVED_KEY, or COMEM_JUDGE_KEY for a judge: {_said(error)}"
+            ) from error
         except (openai.OpenAIError, ValueError) as error:
             answer = _failed(_said(error))
         if answer.error:
+            asked, kind = (" with a picture", "vision-language model") if self.pictures else ("", "model")
             raise ValueError(
-                f"{self.url} does not answer for the model {self.model!r} with a picture: {answer.error}. Expected the "
-                "address of an OpenAI-compatible server up to /v1, and a vision-language model that it serves"
+                f"{self.url} does not answer for the model {self.model!r}{asked}: {answer.error}. Expected the "
+                f"address of an OpenAI-compatible server up to /v1, and a {kind} that it serves"
             )
         if not answer.prompt_tokens:
             raise ValueError(f"{self.url} does not tell how many tokens it read, so that no cost can be counted")
@@ -159,6 +164,12 @@ def data_url(image: bytes, visual_tokens: VisualTokens | None) -> str:
         (fit(whole, visual_tokens, side=TOKEN_SIDE) if visual_tokens else whole).save(encoded, "PNG")
         image = encoded.getvalue()
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def _small_picture() -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (2 * TOKEN_SIDE, 2 * TOKEN_SIDE), "white").save(picture, "PNG")
+    return picture.getvalue()
 
 
 def _message(turn: Turn, visual_tokens: VisualTokens | None) -> dict[str, Any]:

@@ -31,7 +31,18 @@ def _stage_lines(stages: list[dict]) -> list[str]:
 def _score_lines(scores: list[dict]) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
-    heading = ("benchmark", "condition", "items", "split", "right", "95 % interval", "n", "prompt tokens", "vectors")
+    heading = (
+        "benchmark",
+        "condition",
+        "items",
+        "split",
+        "metric",
+        "right",
+        "95 % interval",
+        "n",
+        "prompt tokens",
+        "vectors",
+    )
     ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], condition_order(row["condition"])))
     return _columns([heading, *(_score_cells(score) for score in ordered)])
 
@@ -43,6 +54,7 @@ def _score_cells(score: dict) -> tuple[str, ...]:
         score["condition"],
         _count(score["k"]),
         score["split"] or "",
+        score["metric"],
         percent(score["value"]),
         "" if low is None or high is None else f"{percent(low)} to {percent(high)}",
         _count(score["n"]),

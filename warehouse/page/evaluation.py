@@ -21,7 +21,7 @@ from warehouse.sql import rows
 
 COUNTS = ("coverage", "truncated", "unparsable")
 AUTHORS = "authors_compat"
-NUM_PARTED = 12
+NUM_PARTED, NUM_REPLIES = 12, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +76,43 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
     differences = rows(con, "evaluation_differences", {"scores": row["scores"]})
     wanted = {name: row[name] for name in ("scores", "predictions", "questions")}
     parted = rows(con, "metrics_part", wanted | {"official": evaluated.metric, "limit": NUM_PARTED})
+    others = {each["metric"] for each in scores} - {evaluated.metric, *COUNTS}
     whole = whole_of(differences)
     return {
         "evaluated": evaluated,
         "row": row,
-        "metrics": [evaluated.metric, *sorted({each["metric"] for each in scores} - {evaluated.metric, *COUNTS})],
+        "metrics": [evaluated.metric, *sorted(others, key=wording.metric_order)],
         "lines": _lines([each for each in scores if "/" not in each["split"]]),
         "slices": _lines([each for each in scores if "/" in each["split"] and each["metric"] == evaluated.metric]),
         "differences": [each for each in differences if each["split"] == whole],
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
         "compatible": any(each["metric"] == AUTHORS for each in scores),
+        "judge": _judge(con, evaluated),
         "contamination": _contamination(con, row["scores"]),
         "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
+    }
+
+
+def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
+    """How a language model judged the answers: how far it agrees with the official metric, where the two part, and
+    what it said that is no verdict. None where there was none; `agreement` is empty where nothing was judged."""
+    scored = find_artefact(con, evaluated.row["scores"])
+    judged = find_artefact(con, scored["inputs"].get("judgements", "")) if scored else None
+    if scored is None or judged is None:
+        return None
+    wanted = {name: evaluated.row[name] for name in ("scores", "predictions", "questions")}
+    wanted |= {"judgements": judged["fingerprint"], "official": evaluated.metric, "limit": NUM_PARTED}
+    parted = rows(con, "judge_parts", wanted)
+    replies = {"judgements": judged["fingerprint"], "limit": NUM_REPLIES}
+    return {
+        "metric": scored["recipe"]["judge"],
+        "unparsable": scored["recipe"]["unparsable"],
+        "made_by": judged["recipe"],
+        "agreement": rows(con, "judge_agreement", {"scores": evaluated.row["scores"]}),
+        "parted": parted,
+        "num_parted": parted[0]["total"] if parted else 0,
+        "without_verdict": rows(con, "judge_without_verdict", replies),
     }
 
 

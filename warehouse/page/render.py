@@ -43,7 +43,11 @@ def render_page(
             headline=headline(data.scores, data.differences, data.run),
             machine=machine,
             score_tables=[
-                _score_table(*key, data.scores) for key in sorted({(s["benchmark"], s["metric"]) for s in data.scores})
+                _score_table(*key, data.scores)
+                for key in sorted(
+                    {(row["benchmark"], row["metric"]) for row in data.scores},
+                    key=lambda key: (key[0], wording.metric_order(key[1])),
+                )
             ],
             conditions=_conditions(data),
             gallery=[_gallery_card(question) for question in data.gallery],

@@ -41,6 +41,11 @@ def condition_order(name: str) -> tuple[int, str]:
     return (names.index(name) if name in CONDITIONS else len(names), name)
 
 
+def metric_order(name: str) -> tuple[bool, str]:
+    """Sort key: a judge's metric behind the others."""
+    return (name.startswith("judge:"), name)
+
+
 def phrase(condition: str) -> str:
     """Say a condition in words."""
     return CONDITIONS.get(condition, (condition, ""))[0]

@@ -5,4 +5,4 @@ FROM score
 WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
     AND contains(split, '/clean=')
     AND low IS NOT NULL
-ORDER BY benchmark, metric, condition, k, split
+ORDER BY benchmark, starts_with(metric, 'judge:'), metric, condition, k, split

@@ -15,4 +15,4 @@ FROM score
 WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
     AND NOT contains(split, '/')
     AND metric NOT IN ('coverage', 'truncated', 'unparsable')
-ORDER BY benchmark, metric, condition, k, split
+ORDER BY benchmark, starts_with(metric, 'judge:'), metric, condition, k, split

@@ -82,14 +82,20 @@ def percent_of_hundreds(marks: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
+class Measure:
+    """What marks are called, and how those of a split become percent; where a mark comes from is not known here."""
+
+    name: str
+    percent: Callable[[Sequence[float]], float] = percent_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Measure):
     """A metric by the name that score rows and verdicts tell.
 
     `reads` says what it is given: the short `answer` that extraction found, or the `raw` text that the model wrote, for
     a metric whose own rules find the answer.
     """
 
-    name: str
     score: Callable[[str, GoldAnswers], Scored]
-    percent: Callable[[Sequence[float]], float] = percent_of
     reads: Literal["answer", "raw"] = "answer"

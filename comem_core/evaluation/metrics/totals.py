@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from comem_core.evaluation.metrics import Metric
+from comem_core.evaluation.metrics import Measure
 
 Combining = Literal["questions", "harmonic", "mean"]
 
@@ -33,7 +33,7 @@ class Total:
         """Name the group of a split; empty for one that no group names."""
         return next((name for name, splits in self.groups.items() if split in splits), "")
 
-    def percent(self, by_split: Mapping[str, Marks], metric: Metric) -> float:
+    def percent(self, by_split: Mapping[str, Marks], metric: Measure) -> float:
         """Return the score over all splits given, in percent, rounded to 2 decimals.
 
         As officially, the scores of splits are rounded before they are combined, those of groups are not. Raises
@@ -74,7 +74,7 @@ class Total:
             grouped.setdefault(self.group_of(split), {})[split] = marks
         return list(grouped.values())
 
-    def _group(self, by_split: Mapping[str, Marks], metric: Metric) -> float:
+    def _group(self, by_split: Mapping[str, Marks], metric: Measure) -> float:
         if self.within == "questions":
             return metric.percent([mark for marks in by_split.values() for mark in marks])
         return combined([metric.percent(marks) for marks in by_split.values()], self.within)

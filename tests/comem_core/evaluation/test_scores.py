@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from comem_core.evaluation.metrics import Metric, Scored
+from comem_core.evaluation.metrics import Measure, Metric, Scored
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.evaluation.metrics.totals import HARMONIC, Total
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
@@ -135,3 +135,28 @@ def test_predictions_that_cannot_be_scored_are_named():
         score([PREDICTIONS[0], PREDICTIONS[0]])
     with pytest.raises(ValueError, match="no predictions"):
         score([])
+
+
+def judged(marks: dict[str, float], **how) -> list[dict]:
+    scoring = Scoring(metrics=(INFOSEEK,), total=HARMONIC, judged=(Measure(name="judge:m"),), **how)
+    own = [{"prediction_id": name, "metric": "judge:m", "value": value} for name, value in marks.items()]
+    return score_rows(PREDICTIONS, QUESTIONS, mark_rows(PREDICTIONS, QUESTIONS, scoring.metrics) + own, scoring)
+
+
+def test_a_judge_beside_changes_no_other_score_and_is_scored_on_what_it_marked():
+    marks = {f"memory 3 {number}": float(number % 2) for number in range(3, 12)}
+    rows = judged(marks)
+    assert [row for row in rows if row["metric"] != "judge:m"] == score()
+    found = {row["split"]: (row["value"], row["n"]) for row in rows if row["metric"] == "judge:m"}
+    assert found == {"unseen_entity": (100.0, 1), "unseen_question": (50.0, 8), "all": (66.67, 9)}
+    assert {row["condition"] for row in rows if row["metric"] == "judge:m"} == {"memory"}
+
+
+def test_questions_without_an_answer_count_as_wrong_for_a_judge_too_where_they_do():
+    marks = {f"memory 3 {number}": 1.0 for number in range(4)}
+    few = [row for row in PREDICTIONS if row["prediction_id"] in marks]
+    how = {"metrics": (INFOSEEK,), "total": HARMONIC, "unanswered": "wrong", "judged": (Measure(name="judge:m"),)}
+    own = [{"prediction_id": name, "metric": "judge:m", "value": value} for name, value in marks.items()]
+    rows = score_rows(few, QUESTIONS, mark_rows(few, QUESTIONS, (INFOSEEK,)) + own, Scoring(**how))
+    found = {row["split"]: (row["value"], row["n"]) for row in rows if row["metric"] == "judge:m"}
+    assert found["unseen_entity"] == (100.0, 4) and found["all"] == (0.0, 12)

@@ -1,0 +1,60 @@
+"""How far a judge agrees with the official metric on which answers are right: shares and Cohen's kappa (statsmodels).
+
+An official mark of a half or more counts as right, for the metrics that give parts of a point. Answers on which the
+judge said neither word are counted, and compared with nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from comem_core.evaluation.llm_judge import CORRECT, UNPARSABLE
+from comem_core.evaluation.scores import Row
+
+RIGHT_FROM = 0.5
+
+
+def agreement_rows(
+    predictions: Iterable[Row], official: Mapping[str, float], verdicts: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """Compare verdicts with official marks, both by prediction id: a row over all, then one a condition and k.
+
+    Rows have the columns of the table agreement but the names of benchmark and metrics. Predictions that the judge was
+    not asked about are left out; there is no row where it was asked about none.
+    """
+    groups: dict[tuple[str | None, int | None], list[tuple[bool, str | None]]] = {}
+    for row in predictions:
+        name = row["prediction_id"]
+        if name in verdicts:
+            pair = (official[name] >= RIGHT_FROM, verdicts[name])
+            for key in ((None, None), (row["condition"], int(row["k"] or 0))):
+                groups.setdefault(key, []).append(pair)
+    ordered = sorted(groups, key=lambda key: (key[0] is not None, key[0] or "", key[1] or 0))
+    return [{"condition": key[0], "k": key[1]} | _row(groups[key]) for key in ordered]
+
+
+def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
+    said = [(right, verdict == CORRECT) for right, verdict in pairs if verdict not in (None, UNPARSABLE)]
+    counts = {cell: said.count(cell) for cell in ((True, True), (True, False), (False, True), (False, False))}
+    both_right, first_only, second_only, both_wrong = counts.values()
+    return {
+        "n": len(said),
+        "both_right": both_right,
+        "first_only": first_only,
+        "second_only": second_only,
+        "both_wrong": both_wrong,
+        "share": (both_right + both_wrong) / len(said) if said else None,
+        "kappa": kappa([[both_right, first_only], [second_only, both_wrong]]),
+        "unparsable": sum(verdict == UNPARSABLE for _, verdict in pairs),
+        "failed": sum(verdict is None for _, verdict in pairs),
+    }
+
+
+def kappa(table: Sequence[Sequence[int]]) -> float | None:
+    """Cohen's kappa of a square table of counts; None where both raters call all the same, or there are none."""
+    counts = np.array(table)
+    if np.count_nonzero(counts) == np.count_nonzero(counts.diagonal()) < 2:
+        return None
+    return float(cast(float, cohens_kappa(counts, return_results=False)))

@@ -1,0 +1,154 @@
+"""A language model as one more metric: what it is asked about an answer, how its reply is read, what marks come of it.
+
+It sees a question, its gold answers and the answer, and is asked for one word. A reply that is no such word is
+unparsable: it is counted, and never guessed at. Knows no files, and of the model only that it answers conversations.
+"""
+
+import hashlib
+import json
+import re
+import string
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal
+
+from comem_core.backbone.conversation import Conversation, Generated, Turn
+from comem_core.evaluation.metrics import GoldAnswers
+from comem_core.knowledge.items import content_id
+from comem_core.synthesis.generator import Generator
+from comem_core.synthesis.prompts import prompt_hash
+
+PREFIX = "judge:"
+"""What the name of a judge's metric begins with."""
+
+FOLDER = "judge_prompts"
+CORRECT, INCORRECT, UNPARSABLE = "correct", "incorrect", "unparsable"
+Unparsable = Literal["left_out", "wrong"]
+_AROUND_A_WORD = string.punctuation + string.whitespace
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgePrompts:
+    """One way of asking a judge, with a hash that names exactly these words. `correct` and `incorrect` are the words
+    that it is asked to reply with; `within` words a gold answer that is a range of numbers."""
+
+    name: str
+    sha256: str
+    version: str
+    system: str
+    instruction: str
+    within: str
+    correct: str
+    incorrect: str
+
+    def conversation(self, question: str, gold: GoldAnswers, answer: str) -> Conversation:
+        """Ask whether an answer is right. The sample is JSON, so that an answer cannot pass for the instruction."""
+        right = [*dict.fromkeys(gold.answers)]
+        if gold.answer_low is not None and gold.answer_high is not None:
+            bounds = {"{low}": f"{gold.answer_low:g}", "{high}": f"{gold.answer_high:g}"}
+            right.append(_filled(self.within, bounds))
+        sample = {"question": question, "right answers": right, "answer to judge": answer}
+        words = {"{sample}": json.dumps(sample, ensure_ascii=False, indent=1)}
+        return [Turn("system", (self.system,)), Turn("user", (_filled(self.instruction, words),))]
+
+    def verdict(self, reply: str) -> str:
+        """Read a reply: one of the two words, alone but for punctuation around it; anything else is unparsable."""
+        said = reply.strip(_AROUND_A_WORD).casefold()
+        return {self.correct: CORRECT, self.incorrect: INCORRECT}.get(said, UNPARSABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a judge is asked once: a conversation about an answer, and the predictions that gave it. `key` hashes all
+    that decides the reply."""
+
+    key: str
+    prediction_ids: list[str]
+    answer: str
+    conversation: Conversation
+
+
+def judge_key(conversation: Conversation, prompts: JudgePrompts, *, judge: str, max_new_tokens: int) -> str:
+    """Name a reply by what decides it; `judge` names the model."""
+    return content_id(judge, prompts.sha256, str(max_new_tokens), prompt_hash(conversation))
+
+
+def judge_answers(
+    generator: Generator, asked: Sequence[Judged], prompts: JudgePrompts, *, max_new_tokens: int
+) -> list[dict[str, Any]]:
+    """Ask a judge about answers, greedily: the rows of the table judgement. Without a reply a row has its `error`."""
+    started = time.perf_counter()
+    replies = generator.answer([each.conversation for each in asked], max_new_tokens=max_new_tokens) if asked else []
+    seconds = (time.perf_counter() - started) / max(1, len(asked))
+    return [
+        {
+            "judge_key": each.key,
+            "prediction_ids": each.prediction_ids,
+            "judge": generator.name,
+            "prompt_hash": prompt_hash(each.conversation),
+            "answer": each.answer,
+            "seconds": seconds,
+        }
+        | _said(reply, prompts)
+        for each, reply in zip(asked, replies, strict=True)
+    ]
+
+
+def _said(reply: Generated, prompts: JudgePrompts) -> dict[str, Any]:
+    failed = reply.error is not None
+    return {
+        "reply": None if failed else reply.text,
+        "verdict": None if failed else prompts.verdict(reply.text),
+        "error": reply.error,
+        "prompt_tokens": reply.prompt_tokens,
+        "answer_tokens": reply.answer_tokens,
+        "truncated": reply.truncated,
+    }
+
+
+def verdicts_by_prediction(judgements: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+    """Map predictions to what the judge said of them; None where it gave no reply."""
+    return {name: row["verdict"] for row in judgements for name in row["prediction_ids"]}
+
+
+def judge_marks(
+    verdicts: Mapping[str, str | None], *, metric: str, unparsable: Unparsable = "left_out"
+) -> list[dict[str, Any]]:
+    """Turn verdicts into rows of the table mark. What has no verdict has no mark: an answer that the judge gave no
+    reply to, and an unparsable one unless it counts as `wrong`."""
+    counted = {CORRECT: 1.0, INCORRECT: 0.0} | ({UNPARSABLE: 0.0} if unparsable == "wrong" else {})
+    return [
+        {
+            "prediction_id": prediction_id,
+            "metric": metric,
+            "value": counted[verdict],
+            "unparsable": verdict == UNPARSABLE,
+        }
+        for prediction_id, verdict in verdicts.items()
+        if verdict is not None and verdict in counted
+    ]
+
+
+@lru_cache
+def judge_prompts(name: str) -> JudgePrompts:
+    """Read a judge's prompts by name.
+
+    Raises:
+        ValueError: there are none of that name; the known ones are named.
+    """
+    folder = resources.files("comem_core.evaluation") / FOLDER
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    if name not in known:
+        raise ValueError(f"unknown prompts of a judge {name!r}; expected one of {', '.join(known)}")
+    raw = (folder / f"{name}.json").read_bytes()
+    fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
+    return JudgePrompts(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+
+
+def _filled(words: str, values: Mapping[str, str]) -> str:
+    """Put values into the places that `words` has for them, and into none that a value brings along."""
+    parts = re.split("(" + "|".join(re.escape(place) for place in values) + ")", words)
+    return "".join(values.get(part, part) for part in parts)

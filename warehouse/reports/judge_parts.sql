@@ -1,0 +1,30 @@
+-- The answers that one of the official metric and a judge calls right and the other wrong, what the judge said of each,
+-- and how many there are. An official mark of a half or more is right; what is no verdict is left out.
+WITH judged AS (
+    SELECT unnest(prediction_ids) AS prediction_id, reply, verdict = 'correct' AS is_right
+    FROM judgement
+    WHERE artefact = $judgements AND verdict IN ('correct', 'incorrect')
+)
+SELECT
+    prediction.condition,
+    prediction.k,
+    question.question_id,
+    question.question,
+    question.language,
+    question.image_id,
+    question.answers,
+    prediction.answer,
+    prediction.answer_raw,
+    official.metric,
+    official.value AS official,
+    judged.reply,
+    count(*) OVER () AS total
+FROM judged
+JOIN mark AS official ON official.prediction_id = judged.prediction_id
+JOIN prediction ON prediction.artefact = $predictions AND prediction.prediction_id = judged.prediction_id
+JOIN question ON question.artefact = $questions AND question.question_id = prediction.question_id
+WHERE official.artefact = $scores
+    AND official.metric = $official
+    AND (official.value >= 0.5) <> judged.is_right
+ORDER BY prediction.condition, prediction.k, hash(question.question_id)
+LIMIT $limit

@@ -1,0 +1,10 @@
+-- What a judge said where it said neither of the two words, or why it said nothing, as often as it happened.
+SELECT
+    coalesce(verdict, 'failed') AS kind,
+    coalesce(reply, error) AS said,
+    sum(len(prediction_ids))::BIGINT AS num_answers
+FROM judgement
+WHERE artefact = $judgements AND verdict IS DISTINCT FROM 'correct' AND verdict IS DISTINCT FROM 'incorrect'
+GROUP BY ALL
+ORDER BY num_answers DESC, said
+LIMIT $limit
