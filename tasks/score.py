@@ -88,7 +88,7 @@ def score_predictions(run: Run, questions: Reference, predictions: Reference, co
         artefact.write_shard("part-00000", check_rows("score", rows))
 
     inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
-    scores = run_stage(run, "scores", part, inputs, make, table="score", version="3")
+    scores = run_stage(run, "scores", part, inputs, make, table="score", version="4")
     _show_scores(run, scores, contamination, benchmark)
     return scores
 
