@@ -92,7 +92,7 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
     return wanted is None or value == wanted or (name == "encoder" and str(value).startswith(wanted))
 
 
-def _entities(context: Context) -> Callable[[str], str | None]:
+def _entities(context: Context) -> Callable[[str], str]:
     return title_finder(benchmark_folder(benchmark_named(OVEN), context)).entity_of
 
 

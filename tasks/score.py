@@ -77,7 +77,7 @@ def score_predictions(
         inputs["judgements"] = judgements
     part = _marking(recipe, benchmark.revision(part_of(recipe), folder))
     make = bind(_write_scores, run, inputs)
-    scores = run_stage(run, "scores", part, inputs, make, table="score", version="3")
+    scores = run_stage(run, "scores", part, inputs, make, table="score", version="4")
     _show_scores(run, scores, contamination, benchmark)
     return scores
 

@@ -3,7 +3,7 @@
 Rows are predictions joined to their questions, of one condition: every row has the columns of `prediction` and
 `question`. Knows no file system: what comes back are names and texts of files.
 
-Which program reads what: `infoseek_eval.py` and `run_oven_eval.py` JSON lines of `data_id`; `vqaEval.py` a list of
+Which program reads what: `infoseek_eval.py` and `oven_eval.py` JSON lines of `data_id`; `vqaEval.py` a list of
 `question_id` (a number) and `answer`; `eval_predictions.py` of A-OKVQA answers by question id, each file on its own;
 `meerqat.train.metrics.squad` the two lists that it takes as arguments; `eval/score.py` of MRAG-Bench JSON lines with
 all that was written; CVQA's site rows `ID,Prediction`, a place from 0, or -1 where an answer names no option.
@@ -24,9 +24,7 @@ Files = dict[str, str]
 _LETTERS = "ABCDEFGH"
 
 
-def submission_lines(
-    benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str | None] | None = None
-) -> Files:
+def submission_lines(benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str] | None = None) -> Files:
     """Return the files (name -> text) that a benchmark's official evaluator reads, in the order of the rows.
 
     `entity_of` finds the entity that an answer names; OVEN alone needs it (`metrics.oven.title_finder`). Raises
@@ -56,8 +54,11 @@ def _infoseek(rows: Sequence[Row]) -> Files:
     return {name: _json_lines(each) for name, each in lines.items()}
 
 
-def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str | None] | None) -> Files:
-    """One file for each of `query` and `entity`, which the data_id tells (`oven_query_val_00000000`)."""
+def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str] | None) -> Files:
+    """One file for each of `query` and `entity`, which the data_id tells (`oven_query_val_00000000`).
+
+    With the answer too, so that the official `run_bm25_query.py` can look for its entity itself.
+    """
     if entity_of is None:
         raise ValueError("OVEN wants entities, not texts; give entity_of, such as title_finder(folder).entity_of")
     lines: dict[str, list[dict[str, Any]]] = {}
@@ -66,7 +67,8 @@ def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str | None] | None)
         part = next((part for part in ("query", "entity") if data_id.startswith(f"oven_{part}_")), None)
         if part is None:
             raise ValueError(f"{data_id!r} is no data_id of OVEN; they begin with oven_query_ or oven_entity_")
-        line = {"data_id": data_id, "pred_entity_id": entity_of(row["answer"] or "") or ""}
+        answer = row["answer"] or ""
+        line = {"data_id": data_id, "prediction": answer, "pred_entity_id": entity_of(answer)}
         lines.setdefault(f"oven_{part}_predictions.jsonl", []).append(line)
     return {name: _json_lines(each) for name, each in lines.items()}
 

@@ -1,9 +1,9 @@
 """InfoSeek (Chen et al. 2023, arXiv 2302.11713): what a picture's entity has as author, height, opening year ...?
 
 A row has `data_id`, `image_id` (OVEN's pictures), `question`, `answer`, `answer_eval` and `data_split`. `answer_eval`
-lists the accepted aliases; for a number it holds one object with the accepted `range`. The official type of a question
-is in a file of its own; where that is absent it is derived: an object is a number, aliases of digits alone a time. That
-changes no score, as times are matched as strings are, but it changes which slice a question is in.
+lists the accepted aliases; for a number it is one object with the accepted `range`, in a list or alone. The official
+type of a question is in a file of its own; where that is absent it is derived: an object is a number, aliases of digits
+alone a time. That changes no score, as times are matched as strings are, but it changes which slice a question is in.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,6 +28,7 @@ def gold_of(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, Any
     Aliases are those released, in their order. Raises ValueError where there are none, or other ones than the type has.
     """
     accepted = fields.get("answer_eval") or fields["answer"]
+    accepted = [accepted] if isinstance(accepted, dict) else accepted
     is_number = isinstance(accepted[0], dict)
     aliases = tuple(dict.fromkeys(str(alias) for alias in (fields["answer"] if is_number else accepted)))
     if not any(alias.strip() for alias in aliases):

@@ -1,8 +1,8 @@
 """OVEN's official metric: the entity whose Wikipedia title BM25 finds first for an answer has to be the right one.
 
 Equal to edchengg/oven_eval (Hu et al. 2023): titles and answers are cut into the word pieces of bert-base-uncased, and
-ranked by `title_index`. An answer without any word piece is unparsable and wrong (officially it gets an arbitrary
-title). The index of the six million titles is built once, beside them, and mapped from then on.
+ranked by `title_index`. An answer without any word piece is unparsable and gets, as officially, an arbitrary title,
+the same for all. The index of the six million titles is built once, beside them, and mapped from then on.
 """
 
 import hashlib
@@ -40,13 +40,17 @@ class TitleFinder:
 
     index: TitleIndex
     word_pieces: Tokenizer
-    _found: dict[str, str | None] = field(default_factory=dict, repr=False)
+    _found: dict[str, tuple[str, bool]] = field(default_factory=dict, repr=False)
 
-    def entity_of(self, answer: str) -> str | None:
-        """Return the entity of the title that BM25 finds first; None for an answer without any word piece."""
+    def entity_of(self, answer: str) -> str:
+        """Return the entity of the title that BM25 finds first, an arbitrary one for an answer without word pieces."""
+        return self.looked_up(answer)[0]
+
+    def looked_up(self, answer: str) -> tuple[str, bool]:
+        """Return the entity that `entity_of` finds, and whether the answer has any word piece to find it by."""
         if answer not in self._found:
             tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
-            self._found[answer] = self.index.first(tokens) if tokens else None
+            self._found[answer] = self.index.first(tokens), bool(tokens)
         return self._found[answer]
 
 
@@ -70,8 +74,8 @@ class EntityScorer:
         """
         if gold.entity_id is None:
             raise ValueError("a question of OVEN has no entity_id, so no answer to it is scored; give its Wikidata id")
-        found = self.finder.entity_of(answer)
-        return Scored(float(found == gold.entity_id), unparsable=found is None)
+        found, has_word_pieces = self.finder.looked_up(answer)
+        return Scored(float(found == gold.entity_id), unparsable=not has_word_pieces)
 
 
 def oven_metric(folder: Path | None) -> Metric:

@@ -41,17 +41,18 @@ class TitleIndex:
     mean_length: float
 
     def first(self, query: Sequence[int]) -> str:
-        """Return the id of the title with the highest score for a query's tokens, of which there is one at least.
+        """Return the id of the title with the highest score for a query's tokens.
 
-        Milliseconds, and with equal scores the time to sort as many numbers as there are titles.
+        Milliseconds, and with equal scores the time to sort as many numbers as there are titles. Where no title holds
+        any of the tokens, or there are none, it is always the same arbitrary title.
         """
         return self.ids_N[self._first_place(query)].decode()
 
     def _first_place(self, query: Sequence[int]) -> int:
         terms = [self._term(token) for token in query]
-        places = np.concatenate([titles for titles, _ in terms])
-        if not len(places):
+        if not any(len(titles) for titles, _ in terms):
             return self._place_of_nothing
+        places = np.concatenate([titles for titles, _ in terms])
         scores_N = self._scores_N
         for titles, scores in terms:
             scores_N[titles] += scores

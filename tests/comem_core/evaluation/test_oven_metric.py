@@ -68,7 +68,21 @@ def test_titles_are_found_as_rank_bm25_finds_them(tmp_path: Path, word_pieces: P
     texts, ids, num_ties = list(names.values()), list(names), 0
     halves = [name.split()[0] for name in texts[:200]] + [name.split()[-1].upper() for name in texts[200:400]]
     pairs = [f"{first} or a {second}, the {first}" for first, second in zip(texts[:100], texts[100:200], strict=True)]
-    queries = [*texts[:300], *halves, *pairs, "the", "a of in", "zzzz", "東京", "🦜", "[UNK]", "São Tomé", "(", "bird"]
+    queries = [
+        *texts[:300],
+        *halves,
+        *pairs,
+        "the",
+        "a of in",
+        "zzzz",
+        "東京",
+        "🦜",
+        "[UNK]",
+        "São Tomé",
+        "(",
+        "bird",
+        "",
+    ]
     for query in queries:
         place, tied = first_and_ties(bm25, tokenizer.tokenize(query))
         num_ties += tied
@@ -133,8 +147,15 @@ def test_an_answer_is_right_where_its_first_title_is_the_entitys(tmp_path: Path,
     gold = Gold(answers=("Green tea",), entity_id="Q1")
     assert metric.score("a green one", gold).correct == 1.0
     assert metric.score("some house", gold).correct == 0.0
-    nothing = metric.score("  ", gold)
-    assert (nothing.correct, nothing.unparsable) == (0.0, True)
+
+
+def test_an_answer_without_words_gets_the_title_that_rank_bm25_gives_it(tmp_path: Path, word_pieces: Path):
+    metric = oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
+    bm25 = BM25Okapi([title.lower().split() for title in OTHERS.values()])
+    ((_, taken),) = bm25.get_top_n([], [(title, entity_id) for entity_id, title in OTHERS.items()], n=1)
+    marks = {entity_id: metric.score("  ", Gold(entity_id=entity_id)) for entity_id in OTHERS}
+    assert [entity_id for entity_id, mark in marks.items() if mark.correct] == [taken]
+    assert all(mark.unparsable for mark in marks.values())
 
 
 def test_what_is_missing_is_said(tmp_path: Path, word_pieces: Path):

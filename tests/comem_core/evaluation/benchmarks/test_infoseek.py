@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks.infoseek import gold_of
 from comem_core.knowledge.items import Question
 
 REAL = Path(__file__).parents[4] / "../shared/fixtures/infoseek"
@@ -39,6 +40,11 @@ ROWS = [
     {"data_id": "c", "image_id": "oven_2", "question": "Year?", "answer": ["1999"],
      "answer_eval": ["1999", "2000"], "data_split": "val_unseen_entity"},
 ]  # fmt: skip
+
+
+def test_a_number_may_be_an_object_alone() -> None:
+    listed, alone = gold_of(ROWS[1]), gold_of(ROWS[1] | {"answer_eval": ROWS[1]["answer_eval"][0]})
+    assert alone == listed and (alone["answer_low"], alone["answer_high"]) == (9.0, 11.0)
 
 
 @real
