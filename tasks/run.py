@@ -16,6 +16,7 @@ from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.knowledge.items import content_id
 from comem_core.memory.encoding import EncoderRecipe
 from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, KnowledgeRecipe, Recipe, SynthesisRecipe
+from comem_core.recipes.retrieval import check_retrieval
 from comem_core.synthesis.translation import check_languages, translation_prompts
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
@@ -93,13 +94,15 @@ def open_run(
 
     Raises:
         ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
-            recipe's data are written by a served model whose address is not given, or are to be translated into a
-            language that is not known.
+            recipe's items cannot be retrieved as it says, or its data are written by a served model whose address is
+            not given, or are to be translated into a language that is not known.
     """
     context = Context.from_environment()
     context.check()
     if needs_generator:
         _check_writing(recipe.synthesis, context)
+    if needs_backbone:
+        check_retrieval(recipe)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(
