@@ -222,7 +222,9 @@ def why_made(recipe: dict[str, Any], inputs: Mapping[str, Reference], version: s
     records = store.records(stage)
     earlier = [record for record in records if of_one_kind(record, asked)]
     if not earlier:
-        return "no artefact of this kind yet" if records else "no artefact yet"
+        others = sorted({each["recipe"]["benchmark"] for each in records if each["recipe"].get("benchmark")})
+        of = f": {recipe.get('benchmark')}, and earlier ones are of {', '.join(others)}" if others else ""
+        return f"no artefact of this kind yet{of}" if records else "no artefact yet"
     compared = [
         (_inputs_of_another_stage(each, inputs, store), _differences(recipe, made_from, version, each))
         for each in reversed(earlier)
@@ -252,6 +254,10 @@ def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str
         flat_old, flat_new = flat_fields(old), flat_fields(new)
         for name in sorted(flat_old.keys() | flat_new.keys()):
             before, now = flat_old.get(name), flat_new.get(name)
-            if before != now:
+            if before == now:
+                continue
+            if kind == "input" and None in (before, now):
+                found.append(f"input `{name}` is {'new' if before is None else 'no more'}")
+            else:
                 found.append(f"{kind} `{name}` changed from {before} to {now}")
     return found

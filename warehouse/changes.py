@@ -121,9 +121,12 @@ def two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Cha
 def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Tell whether two records are of one kind, so that how they were made can be compared field by field.
 
-    Two kinds are two stages, or two recipes of one stage: other fields, and made of other things altogether.
+    Two kinds are two stages, two benchmarks, or two recipes of one stage: other fields, and made of other things
+    altogether.
     """
-    if old.get("stage") != new.get("stage"):
+    if old["stage"] != new["stage"]:
+        return False
+    if new["stage"] == "benchmark" and old["recipe"].get("benchmark") != new["recipe"].get("benchmark"):
         return False
     fields, roles = (({*old[part]}, {*new[part]}) for part in ("recipe", "inputs"))
     if fields[0] == fields[1]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pytest
 
 from comem_core.recipes import recipe_named
@@ -52,10 +53,11 @@ def evaluation(run: Run, name: str, num_right: Mapping[str, int]) -> Evaluation:
     def mark(artefact: Partial) -> None:
         artefact.write_shard("marks", check_rows("mark", [blank_row("mark") | row for row in marks]))
 
-    def stored(stage: str, table: str, rows: object) -> Reference:
-        return run_stage(
-            run, stage, Made(name), {}, lambda artefact: artefact.write_shard("part-00000", rows), table=table, version="1"
-        )  # fmt: skip
+    def stored(stage: str, table: str, rows: pa.Table) -> Reference:
+        def make(artefact: Partial) -> None:
+            artefact.write_shard("part-00000", rows)
+
+        return run_stage(run, stage, Made(name), {}, make, table=table, version="1")
 
     return Evaluation(
         name=f"/some/folder/{name}",
