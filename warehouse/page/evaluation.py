@@ -22,7 +22,7 @@ from warehouse.sql import rows
 
 COUNTS = ("coverage", "truncated", "unparsable")
 AUTHORS = "authors_compat"
-CLEAN = "/clean="
+CLEAN = "/clean=yes"
 NUM_PARTED = 12
 
 
@@ -88,6 +88,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "evaluated": evaluated,
         "row": row,
         "metrics": [evaluated.metric, *sorted({each["metric"] for each in scores} - {evaluated.metric, *COUNTS})],
+        "has_clean": any(each["split"].endswith(CLEAN) for each in scores),
         "lines": _lines([each for each in scores if _is_line(each["split"])]),
         "slices": _lines(
             [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric]
@@ -109,8 +110,8 @@ def _contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
 
 
 def _is_line(split: str) -> bool:
-    """Tell whether a part stands in the table of scores: a split, or the clean questions of one and the others."""
-    return "/" not in split or CLEAN in split
+    """Tell whether a part stands in the table of scores: a split, or the clean questions of one."""
+    return "/" not in split or split.endswith(CLEAN)
 
 
 def _lines(scores: Sequence[dict]) -> list[dict]:
