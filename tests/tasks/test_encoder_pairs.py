@@ -1,24 +1,31 @@
-"""Encoders of one run are compared in pairs on the same questions; of many, what is left out is said."""
+"""Encoders of one run are compared in pairs on the same questions; of many, what is left out is said. Evaluations that
+have no question in common are not compared."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pytest
 
+from comem_core.knowledge.items import Question
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions
 from tasks.context import Context
 from tasks.encoder_pairs import compare_encoders, pairs_among, read_pairs
-from tasks.evaluations import Evaluation
+from tasks.evaluations import Evaluation, collect_comparison
 from tasks.partial import Partial
 from tasks.rows import question_table
 from tasks.run import NO_BACKBONE, Run
 from tasks.stage import run_stage
 from tasks.store import Reference
+from warehouse.connection import open_warehouse
+from warehouse.evaluations import record_evaluation
+from warehouse.page.comparison import render_comparison
+from warehouse.records import record_run
 from warehouse.schemas import blank_row, check_rows
 
-QUESTIONS = [question for question in benchmark_questions("test") if question.split == "unseen_entity"][:60]
+UNSEEN = [question for question in benchmark_questions("test") if question.split == "unseen_entity"]
+QUESTIONS, OTHERS = UNSEEN[:60], UNSEEN[60:80]
 
 
 @dataclass(frozen=True)
@@ -34,15 +41,17 @@ def run(context: Context) -> Run:
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
 
-def evaluation(run: Run, name: str, num_right: Mapping[str, int]) -> Evaluation:
+def evaluation(
+    run: Run, name: str, num_right: Mapping[str, int], questions: Sequence[Question] = QUESTIONS
+) -> Evaluation:
     """An encoder that answers the first questions right, under each condition so many."""
-    ids = {condition: [f"{name}/{condition}/{place}" for place in range(len(QUESTIONS))] for condition in num_right}
+    ids = {condition: [f"{name}/{condition}/{place}" for place in range(len(questions))] for condition in num_right}
     predictions = [
         blank_row("prediction")
         | {"prediction_id": ids[condition][place], "benchmark": "countries-vqa", "question_id": question.question_id}
         | {"split": question.split, "condition": condition, "k": 3, "item_ids": [], "answer": "", "truncated": False}
         for condition in num_right
-        for place, question in enumerate(QUESTIONS)
+        for place, question in enumerate(questions)
     ]
     marks = [
         {"prediction_id": prediction_id, "metric": "infoseek", "value": float(place < right), "unparsable": False}
@@ -63,7 +72,7 @@ def evaluation(run: Run, name: str, num_right: Mapping[str, int]) -> Evaluation:
         name=f"/some/folder/{name}",
         benchmark="countries-vqa",
         encoder=Reference(stage="encoder", fingerprint=f"weights of {name}", uri="/nowhere", num_rows=0),
-        questions=stored("benchmark", "question", question_table(QUESTIONS)),
+        questions=stored("benchmark", "question", question_table(questions)),
         predictions=stored("predictions", "prediction", check_rows("prediction", predictions)),
         scores=run_stage(run, "scores", Made(name), {}, mark, version="1"),
     )
@@ -100,3 +109,22 @@ def test_of_many_encoders_the_last_is_compared_with_each_and_what_is_left_out_is
     ]
     assert "6 encoders: the last one, encoder-5, is compared with each of the others; the 10 pairs" in found["left_out"]
     assert len(pairs_among(many[:5])) == 10
+
+
+def test_evaluations_without_a_question_in_common_are_said_to_be_of_two_benchmarks(run: Run) -> None:
+    runs = [run, replace(run, run_id="run-2")]
+    asked = [QUESTIONS, OTHERS]
+    rows = [evaluation(each, each.run_id, {"memory": 9}, ask).row(each) for each, ask in zip(runs, asked, strict=True)]
+    with open_warehouse(run.context.warehouse) as con:
+        for row in rows:
+            record_run(
+                con, {"run_id": row["run_id"], "flow": "f", "recipe_name": "r", "recipe": {"k": 3}, "flow_run_id": None}
+            )
+            record_evaluation(con, row)
+    compared = collect_comparison(run.context, *rows)
+    assert compared.verdict == "Two benchmarks: the two asked not one question in common, so nothing is compared."
+    assert [str(change) for change in compared.changes] == [
+        f"another benchmark (questions): benchmark {rows[0]['questions']} -> benchmark {rows[1]['questions']}"
+    ]
+    page = render_comparison(compared, images=lambda image_id: None)
+    assert "These are two benchmarks" in page and "no question in common" in page
