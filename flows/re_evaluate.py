@@ -11,6 +11,7 @@ from tasks.answer import Exam, answer_benchmark
 from tasks.contamination import find_contamination
 from tasks.drift import report_evaluations, settle
 from tasks.encode import encode_memory
+from tasks.encoder_pairs import compare_encoders
 from tasks.encoders import NamedEncoder, find_encoders, with_encoder
 from tasks.evaluations import Evaluation, compare_with_last
 from tasks.ingest import ingest_knowledge
@@ -86,7 +87,8 @@ def re_evaluate(
             evaluate(asking[name], each, items, questions[name], shown[name]) for each in named for name in names
         ]
         compared = [compare_with_last(run, each) for each in evaluations]
-        report_evaluations(run, compared)
+        pairs = compare_encoders(run, evaluations)
+        report_evaluations(run, compared, pairs)
         return settle(run, compared, min_points=min_points)
 
 

@@ -122,6 +122,7 @@ def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) ->
     asked = list(questions.without_pictures())
     chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
+    deciding = _deciding(part)
     for condition in map(condition_named, recipe.conditions):
         for k in condition.numbers(recipe.all_k):
             for place, question in enumerate(asked):
@@ -129,10 +130,19 @@ def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) ->
                     continue
                 item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
                 unit = _Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
-                yield replace(unit, key=_answer_key(run, part, exam.encoder, unit, question, wordings[place]))
+                words = wordings[place]
+                yield replace(unit, key=_answer_key(run, exam.encoder, unit, question, words=words, deciding=deciding))
 
 
-def _answer_key(run: Run, part: Answering, encoder: Reference, unit: _Unit, question: AskedQuestion, words: str) -> str:
+def _deciding(part: Answering) -> tuple[str, ...]:
+    """What of the settings decides every answer of an evaluation, as text."""
+    settings = (str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items())))
+    return (part.prompts_sha256, *settings)
+
+
+def _answer_key(
+    run: Run, encoder: Reference, unit: _Unit, question: AskedQuestion, *, words: str, deciding: tuple[str, ...]
+) -> str:
     """Hash all that decides an answer: what is asked, of whom, and what it is shown, items by their content."""
     condition = condition_named(unit.condition)
     by_encoder = (encoder.fingerprint, prompt_set(run.recipe.training.encoder.prompts).sha256)
@@ -142,8 +152,8 @@ def _answer_key(run: Run, part: Answering, encoder: Reference, unit: _Unit, ques
         *(by_encoder if condition.place == "memory" else ("", "")),
         condition.place,
         vectors,
-        *(words, question.image_id, question.language, part.prompts_sha256),
-        *(str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items()))),
+        *(words, question.image_id, question.language),
+        *deciding,
         *unit.item_ids,
     )
 

@@ -11,8 +11,8 @@ from tasks.rows import read_columns, read_rows, shards_of
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
-from tasks.training_data import training_data_of
-from warehouse.overlap import KNOWLEDGE, TRAINING, TrainedOn, find_overlap, told
+from tasks.training_data import TrainingData, training_data_of
+from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, find_overlap, told
 
 STAGE, MEASURED = "contamination", "overlap"
 
@@ -39,14 +39,7 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         rows = find_overlap(
             questions=shards_of(questions, "question"),
             items=shards_of(knowledge),
-            training=[
-                TrainedOn(
-                    drafts=shards_of(each.drafts, "draft"),
-                    questions=shards_of(each.questions, "question"),
-                    kept=shards_of(each.kept),
-                )
-                for each in trained_on.sets
-            ],
+            training=_sources(trained_on),
             parameters=asdict(recipe.contamination),
         )
         artefact.write_shard("part-00000", rows)
@@ -59,6 +52,19 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         for sentence in told(measured_of(run, found)):
             stage_logger().info("%s", sentence)
     return found
+
+
+def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
+    """Where the samples lie that an encoder was trained on."""
+    sets = [
+        TrainedOn(
+            drafts=shards_of(each.drafts, "draft"),
+            questions=shards_of(each.questions, "question"),
+            kept=shards_of(each.kept),
+        )
+        for each in trained_on.sets
+    ]
+    return [*sets, *([Listed(files=trained_on.lists)] if trained_on.listed else [])]
 
 
 def measured_of(run: Run, contamination: Reference) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from comem_core.measures.results import describe_machine
+from tasks.encoder_pairs import read_pairs
 from tasks.evaluations import Since, pictures_of
 from tasks.partial import Partial
 from tasks.plan import being_planned
@@ -33,8 +34,8 @@ class Reporting:
 
 
 @stage_task(name="report-evaluations")
-def report_evaluations(run: Run, evaluations: Sequence[Since]) -> Reference:
-    """Write the page of all evaluations of a run, and say where it is."""
+def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference | None) -> Reference:
+    """Write the page of all evaluations of a run, with its encoders in `pairs`, and say where it is."""
 
     def make(artefact: Partial) -> None:
         images = pictures_of([each.evaluation.questions.folder for each in evaluations])
@@ -49,11 +50,14 @@ def report_evaluations(run: Run, evaluations: Sequence[Since]) -> Reference:
             for each in evaluations
         ]
         with open_warehouse(run.context.warehouse, read_only=True) as con:
-            page = render_evaluation(con, run.run_id, told, images=images, machine=describe_machine())
+            page = render_evaluation(
+                con, run.run_id, told, pairs=read_pairs(pairs), images=images, machine=describe_machine()
+            )
         with artefact.open_file(PAGE) as path:
             path.write_text(page, encoding="utf-8")
 
     inputs = {f"scores-{place}": each.evaluation.scores for place, each in enumerate(evaluations)}
+    inputs |= {"encoder-pairs": pairs} if pairs else {}
     report = run_stage(run, "evaluation-report", Reporting(run_id=run.run_id), inputs, make, version="1")
     if being_planned() is None:
         address = (report.folder / PAGE).as_uri()

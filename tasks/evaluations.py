@@ -23,16 +23,17 @@ from tasks.run import Run
 from tasks.score import as_shares
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
-from warehouse.changes import changed_inputs, changes_between, recipe_differences
+from warehouse.changes import changed_inputs, changes_between, recipe_differences, two_things
 from warehouse.connection import open_warehouse
 from warehouse.evaluations import evaluation_before, moment_of, record_evaluation
 from warehouse.page.comparison import Compared, render_comparison, whole_of
-from warehouse.records import find_artefact
+from warehouse.records import folder_of
 from warehouse.schemas import check_rows
 from warehouse.sql import rows
 
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
 NUM_ANSWERS = 60
+ROLES = ("questions", "predictions", "scores")
 # The name of an encoder in the series of those that a run has just trained.
 TRAINED = "trained"
 
@@ -129,18 +130,17 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
 def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
     """Compare two evaluations of one benchmark, rows of the table evaluation.
 
-    Raises ValueError where they answered no question in common.
+    Where they asked no question in common, that is all that is said.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        places = {}
-        for side in (before, now):
-            for role in ("questions", "predictions", "scores"):
-                record = find_artefact(con, side[role])
-                assert record is not None, side[role]
-                places[side[role]] = Path(record["uri"])
-        changes = [
-            change for role in ("predictions", "scores") for change in changes_between(con, before[role], now[role])
-        ]
+        places = {side[role]: folder_of(con, side[role]) for side in (before, now) for role in ROLES}
+        asked, asked_before = (asked_questions(places[side["questions"]]) for side in (now, before))
+        apart = not {row["question_id"] for row in asked} & {row["question_id"] for row in asked_before}
+        changes = (
+            [two_things(con, "questions", before["questions"], now["questions"])]
+            if apart
+            else [each for role in ROLES[1:] for each in changes_between(con, before[role], now[role])]
+        )
         inputs = changed_inputs(con, before["predictions"], now["predictions"])
         fields = recipe_differences(con, before["run_id"], now["run_id"])
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
@@ -148,7 +148,6 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         times = [moment_of(con, side) for side in (before, now)]
     _, old = official_marks(places[before["predictions"]], places[before["scores"]])
     metric, new = official_marks(places[now["predictions"]], places[now["scores"]])
-    asked = asked_questions(places[now["questions"]])
     found = differences_of(new, old, asked, benchmark=now["benchmark"], metric=metric)
     return Compared(
         benchmark=now["benchmark"],
@@ -159,6 +158,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         inputs=inputs,
         fields=fields,
         answers=answers,
+        apart=apart,
     )
 
 
@@ -197,15 +197,25 @@ def differences_of(
 
     p-values are adjusted over everything that is compared (Holm).
     """
+    family = compared_by_condition(now, before, questions, benchmark=benchmark)
+    named = {"benchmark": benchmark, "metric": metric}
+    return [
+        named | as_shares(row) | {"first": row["condition"], "second": row["condition"]} for row in with_words(family)
+    ]
+
+
+def compared_by_condition(
+    first: Marks, second: Marks, questions: Sequence[Row], *, benchmark: str
+) -> list[dict[str, Any]]:
+    """Compare two sides under each condition and k that both answered: rows of `compare`, with `condition` and `k`."""
     known = benchmark_named(benchmark)
     comparing = Comparing(total=known.total, cluster_by=known.cluster_by)
-    family = [
-        row | {"benchmark": benchmark, "metric": metric, "first": condition, "second": condition, "k": k}
-        for (condition, k), marks in sorted(now.items())
-        if (condition, k) in before and marks.keys() & before[condition, k].keys()
-        for row in compare(marks, before[condition, k], questions, comparing)
+    return [
+        row | {"condition": condition, "k": k}
+        for (condition, k), marks in sorted(first.items())
+        if (condition, k) in second and marks.keys() & second[condition, k].keys()
+        for row in compare(marks, second[condition, k], questions, comparing)
     ]
-    return [as_shares(row) for row in with_words(family)]
 
 
 def pictures_of(questions: Sequence[Path]) -> Callable[[str], bytes | None]:

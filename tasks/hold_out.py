@@ -33,7 +33,7 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
         stage_logger().info("%d questions about the corpus are set aside for scoring", num_found)
 
     inputs = {"questions": questions, "drafts": drafts, "kept": kept}
-    return run_stage(run, "benchmark", HoldingOut(), inputs, make, table="question", version="2")
+    return run_stage(run, "held-out", HoldingOut(), inputs, make, table="question", version="2")
 
 
 def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:

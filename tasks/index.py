@@ -16,7 +16,7 @@ from comem_core.knowledge.index.approximate import Facts
 from comem_core.knowledge.index.shown import Shown
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
-from tasks.embed import IMAGE
+from comem_core.recipes.retrieval import IMAGE
 from tasks.partial import Partial
 from tasks.store import Reference
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tasks.ledger import Costs, costs_in
 from tasks.partial import BATCHES
 from tasks.store import Record, Reference, Store
-from warehouse.changes import flat_fields
+from warehouse.changes import flat_fields, of_one_kind
 
 GIGABYTE = 1e9
 
@@ -212,13 +212,38 @@ def _finished(partial_folder: Path) -> list[Path]:
     return [*partial_folder.glob("part-*.parquet"), *(partial_folder / BATCHES).glob("*/[0-9]*.parquet")]
 
 
-def why_made(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: list[Record]) -> str:
-    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals)."""
+def why_made(recipe: dict[str, Any], inputs: Mapping[str, Reference], version: str, store: Store, *, stage: str) -> str:
+    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals).
+
+    What is of another kind is not compared: that its fields and inputs are others is no reason.
+    """
+    made_from = {role: reference.fingerprint for role, reference in inputs.items()}
+    asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
+    records = store.records(stage)
+    earlier = [record for record in records if of_one_kind(record, asked)]
     if not earlier:
-        return "no artefact yet"
-    differences = [_differences(recipe, inputs, version, record) for record in earlier]
-    closest = min(reversed(differences), key=len)
-    return "again: " + ("; ".join(closest) if closest else "an earlier artefact has another kind of recipe")
+        others = sorted({each["recipe"]["benchmark"] for each in records if each["recipe"].get("benchmark")})
+        of = f": {recipe.get('benchmark')}, and earlier ones are of {', '.join(others)}" if others else ""
+        return f"no artefact of this kind yet{of}" if records else "no artefact yet"
+    compared = [
+        (_inputs_of_another_stage(each, inputs, store), _differences(recipe, made_from, version, each))
+        for each in reversed(earlier)
+    ]
+    others, found = min(compared, key=lambda both: (len(both[0]), len(both[1])))
+    if others:
+        return f"no artefact of this kind yet: the nearest one is of {' and '.join(others)}"
+    return "again: " + ("; ".join(found) if found else "an earlier artefact has another kind of recipe")
+
+
+def _inputs_of_another_stage(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:
+    """Say which inputs of the earlier artefact are another kind of thing, such as questions that are a benchmark."""
+    found = []
+    for role in sorted(earlier["inputs"].keys() & inputs.keys()):
+        fingerprint, now = earlier["inputs"][role], inputs[role]
+        before = store.find_anywhere(fingerprint) if fingerprint != now.fingerprint else None
+        if before and before["stage"] != now.stage:
+            found.append(f"the {before['stage']} {fingerprint}, and this of the {now.stage} {now.fingerprint}")
+    return found
 
 
 def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
@@ -229,6 +254,10 @@ def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str
         flat_old, flat_new = flat_fields(old), flat_fields(new)
         for name in sorted(flat_old.keys() | flat_new.keys()):
             before, now = flat_old.get(name), flat_new.get(name)
-            if before != now:
+            if before == now:
+                continue
+            if kind == "input" and None in (before, now):
+                found.append(f"input `{name}` is {'new' if before is None else 'no more'}")
+            else:
                 found.append(f"{kind} `{name}` changed from {before} to {now}")
     return found

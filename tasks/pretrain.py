@@ -16,6 +16,9 @@ from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
 from comem_core.training.pretraining import PretrainingRecipe, finding_recipe, ranking_recipe
 from comem_core.training.tiny_base import go_on, pretrain, pretrain_encoder, save_tiny_base
+from comem_core.training.trained_on import COMMAND as LISTING
+from comem_core.training.trained_on import START as SHIPPED_START
+from comem_core.training.trained_on import list_start
 from tasks.on_ray import on_ray, release_workers
 from tasks.partial import Partial
 from tasks.run import Run
@@ -25,7 +28,7 @@ from warehouse.schemas import check_rows
 
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
 COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
-SHIPPED_BASE, SHIPPED_START = "tiny", "tiny-encoder-start"
+SHIPPED_BASE = "tiny"
 COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
 
@@ -142,4 +145,9 @@ def install_models(base: Reference, encoder: Reference) -> None:
         )
         (target / "record.json").write_text(json.dumps(asdict(note), indent=2) + "\n", encoding="utf-8")
         stage_logger().info("installed %s from %s", name, artefact.fingerprint)
-    stage_logger().warning("tiny-encoder is of the earlier base: run synth-and-train, and copy its encoder there")
+    stage_logger().info("listing what %s was trained on (minutes)", SHIPPED_START)
+    list_start(SHIPPED / SHIPPED_START, EncoderPretrainingRecipe())
+    stage_logger().warning(
+        "tiny-encoder is of the earlier base: run synth-and-train, copy its encoder there, and list what it was "
+        f"trained on (`{LISTING}`)"
+    )

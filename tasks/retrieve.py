@@ -17,7 +17,8 @@ from comem_core.knowledge.index.shown import Shown
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
-from tasks.embed import IMAGE, TEXT, embedder_of, embedder_references, sides_of
+from comem_core.recipes.retrieval import IMAGE, TEXT, sides_of
+from tasks.embed import embedder_of, embedder_references
 from tasks.index import Described, merge_shards, vector_table
 from tasks.on_ray import on_ray
 from tasks.partial import Partial

@@ -24,6 +24,7 @@ from comem_core.recipes.recipe import (
     Recipe,
     SynthesisRecipe,
 )
+from comem_core.recipes.retrieval import check_retrieval
 from comem_core.synthesis.translation import check_languages, translation_prompts
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
@@ -101,14 +102,17 @@ def open_run(
 
     Raises:
         ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
-            recipe's data are written by a served model whose address is not given, or are to be translated into a
-            language that is not known, or the recipe's judge has no address or is not known there.
+            recipe's items cannot be retrieved as it says, or its data are written by a served model whose address is
+            not given, or are to be translated into a language that is not known, or the recipe's judge has no address
+            or is not known there.
         ServerGone: no server answers at the judge's address.
     """
     context = Context.from_environment()
     context.check()
     if needs_generator:
         _check_writing(recipe.synthesis, context)
+    if needs_backbone:
+        check_retrieval(recipe)
     if recipe.evaluation.judge:
         _check_judge(recipe.evaluation.judge, context, ask=not plan)
     backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE

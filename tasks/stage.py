@@ -42,8 +42,17 @@ class _Making:
     stage: str
     version: str
     recipe: dict[str, Any]
-    inputs: dict[str, str]
+    references: Mapping[str, Reference]
     fingerprint: str
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What it is made from, by fingerprint."""
+        return {role: reference.fingerprint for role, reference in self.references.items()}
+
+    def why(self, store: Store) -> str:
+        """Say why the artefact is to be made."""
+        return why_made(self.recipe, self.references, self.version, store, stage=self.stage)
 
     def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
         """Say what a run did about the artefact, for the warehouse."""
@@ -90,12 +99,12 @@ def run_stage(
         stage=stage,
         version=version,
         recipe=asdict(recipe_part),  # pyright: ignore[reportArgumentType]
-        inputs=made_from,
+        references=inputs,
         fingerprint=name,
     )
     store, started = Store.of(run.context), time.monotonic()
     if (whole := being_planned()) is not None:
-        reason = why_made(making.recipe, making.inputs, version, store.records(stage))
+        reason = making.why(store)
         workers = run.context.num_actors
         return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
     with store.lock(stage, name) as waited:
@@ -131,7 +140,7 @@ def _make(
     elif before or begun:
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
-        action, reason = "made", why_made(making.recipe, making.inputs, making.version, store.records(making.stage))
+        action, reason = "made", making.why(store)
     stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
     try:
         make(partial)

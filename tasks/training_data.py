@@ -1,9 +1,12 @@
-"""What an encoder was trained on, as far as its record tells: sets of samples in the store, and what is not known."""
+"""What an encoder was trained on, as far as its record tells: sets of samples in the store, lists beside weights that
+ship, and what is not known."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.loading import backbone_fingerprint
+from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.memory.checkpoint import DESCRIPTION
+from comem_core.training.trained_on import FILE, read_listing, start_of
 from tasks.samples import SampleSet
 from tasks.store import Record, Reference, Store
 
@@ -12,33 +15,85 @@ ROLES = ("questions", "drafts", "kept")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The sets of samples that are known, and in words what is not; nothing unknown means that these are all."""
+    """The sets of samples that are known, those that a list beside the weights names, and in words what is not known;
+    nothing unknown means that these are all."""
 
     sets: tuple[SampleSet, ...] = ()
+    listed: tuple[Reference, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> dict[str, Reference]:
         """The references by role."""
-        return {
+        roles = {
             f"training {role}-{place}": reference
             for place, part in enumerate(self.sets)
             for role, reference in vars(part).items()
         }
+        return roles | {f"training list-{place}": each for place, each in enumerate(self.listed)}
+
+    @property
+    def lists(self) -> list[Path]:
+        """The files of the lists."""
+        return [each.folder / FILE for each in self.listed]
+
+    def __or__(self, other: "TrainingData") -> "TrainingData":
+        return TrainingData(
+            sets=(*self.sets, *other.sets),
+            listed=(*self.listed, *other.listed),
+            unknown=(*self.unknown, *other.unknown),
+        )
 
 
 def training_data_of(store: Store, encoder: Reference) -> TrainingData:
-    """Follow an encoder's record to its samples, and to those of the encoder that it started from.
+    """Follow an encoder to its samples, and to those of the encoder that it started from, by its record in the store or
+    by the list beside its weights.
 
     What a backbone has read is no part of it: nobody records that.
     """
-    record = store.find("encoder", encoder.fingerprint) or _record_of(store, encoder.fingerprint)
-    if record is None:
-        return TrainingData(unknown=(f"the encoder {encoder.fingerprint} has no record in the store",))
-    return _following(store, record, seen=set())
+    if record := store.find("encoder", encoder.fingerprint):
+        return _following(store, record, seen=set())
+    nothing = f"the encoder {encoder.fingerprint} has no record in the store"
+    return _of_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
 
 
-def _following(store: Store, record: Record, seen: set[str]) -> TrainingData:
+def _of_weights(
+    store: Store, weights: str, nothing: str, *, folder: Path | None = None, seen: set[str]
+) -> TrainingData:
+    """Follow weights, in `folder` or wherever they are known; `nothing` says that they are not."""
+    if weights in seen:
+        return TrainingData()
+    if record := _record_of(store, weights):
+        return _following(store, record, seen=seen)
+    seen.add(weights)
+    found = folder if folder and (folder / DESCRIPTION).is_file() else _shipped(weights)
+    if found is None:
+        return TrainingData(unknown=(nothing,))
+    try:
+        listing = read_listing(found)
+    except ValueError as error:
+        return TrainingData(unknown=(str(error),))
+    if listing is None:
+        return TrainingData(unknown=(f"{nothing}, and no list of what it was trained on beside it",))
+    name = listing.file_sha256[:16]
+    here = Reference(stage="training-list", fingerprint=name, uri=str(found), num_rows=listing.num_rows)
+    data, start = TrainingData(listed=(here,)), start_of(found)
+    return data | _of_weights(store, start, _no_start(start), seen=seen) if start else data
+
+
+def _no_start(weights: str) -> str:
+    return f"it started from the weights {weights}, which have no record in the store"
+
+
+def _shipped(weights: str) -> Path | None:
+    """Find the folder of an encoder that ships by its weights."""
+    folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}"))]
+    return next((folder for folder in folders if backbone_fingerprint(folder) == weights), None)
+
+
+def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
+    if record["fingerprint"] in seen:
+        return TrainingData()
     seen.add(record["fingerprint"])
     sets, unknown, inputs = [], [], record["inputs"]
     for suffix in [role.removeprefix("kept") for role in inputs if role.startswith("kept")]:
@@ -47,13 +102,10 @@ def _following(store: Store, record: Record, seen: set[str]) -> TrainingData:
             unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
         else:
             sets.append(SampleSet(**{role: reference for role, reference in found.items() if reference}))
-    before = TrainingData()
+    here = TrainingData(sets=tuple(sets), unknown=tuple(unknown))
     if start := inputs.get("start"):
-        if (earlier := _record_of(store, start)) is None:
-            unknown.append(f"it started from the weights {start}, which have no record in the store")
-        elif earlier["fingerprint"] not in seen:
-            before = _following(store, earlier, seen)
-    return TrainingData(sets=(*sets, *before.sets), unknown=(*unknown, *before.unknown))
+        return here | _of_weights(store, start, _no_start(start), seen=seen)
+    return here
 
 
 def _record_of(store: Store, weights: str) -> Record | None:

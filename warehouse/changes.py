@@ -25,6 +25,7 @@ SUBJECTS = {
     "index": "index",
     "retrieval": "retrieval",
     "benchmark": "benchmark data",
+    "held-out": "held-out questions",
     "knowledge": "knowledge",
     "backbone": "reader",
     "judgements": "judge",
@@ -79,7 +80,7 @@ def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
     if old is None or new is None:
         return []
     differing = _differing(old["inputs"], new["inputs"])
-    return sorted(SUBJECTS.get(INPUTS.get(role, role), role) for role, _, _ in differing)
+    return sorted(_subject(role) for role, _, _ in differing)
 
 
 def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[tuple[str, str, str]]:
@@ -97,8 +98,11 @@ def _causes(
         return
     seen.add((before, now))
     old, new = find_artefact(con, before), find_artefact(con, now)
-    if old is None or new is None or old["stage"] != new["stage"]:
-        yield Change(SUBJECTS.get(role, role), role, before, now)
+    if old is None or new is None:
+        yield Change(_subject(role), role, before, now)
+        return
+    if not of_one_kind(old, new):
+        yield two_things(con, role, before, now)
         return
     own = list(_own(old, new))
     yield from own
@@ -110,11 +114,48 @@ def _causes(
     yield from further
 
 
+def two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Change:
+    """Say that in a role there are two different things, by what each is, and nothing of how they were made."""
+    old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
+    assert old is not None and new is not None, (before, now)
+    return Change(
+        f"another {_subject(role).removesuffix(' data')}", role or new["stage"], _described(old), _described(new)
+    )
+
+
+def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether two records are of one kind, so that how they were made can be compared field by field.
+
+    Two kinds are two stages, two benchmarks, or two recipes of one stage: other fields, and made of other things
+    altogether.
+    """
+    if old["stage"] != new["stage"]:
+        return False
+    if new["stage"] == "benchmark" and old["recipe"].get("benchmark") != new["recipe"].get("benchmark"):
+        return False
+    fields, roles = (({*old[part]}, {*new[part]}) for part in ("recipe", "inputs"))
+    if fields[0] == fields[1]:
+        return True
+    share_roles = roles[0] & roles[1] or not roles[0] | roles[1]
+    return bool(fields[0] & fields[1] and share_roles)
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    """Name an artefact by what it is."""
+    of = record["recipe"].get("benchmark")
+    return f"{record['stage']} {record['fingerprint']}" + (f" ({of})" if of else "")
+
+
+def _subject(role: str) -> str:
+    """What a reader calls the thing in a role; of what was compared itself, no role says it."""
+    return SUBJECTS.get(INPUTS.get(role, role), role) or "thing"
+
+
 def _input_causes(
     con: DuckDBPyConnection, role: str, before: str | None, now: str | None, *, seen: set[tuple[str, str]]
 ) -> Iterator[Change]:
     if before is None or now is None:
-        yield Change(SUBJECTS.get(role, role), role, before or "none", now or "none", extent=True)
+        yield Change(_subject(role), role, before or "none", now or "none", extent=True)
     else:
         yield from _causes(con, role, before, now, seen=seen)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.schemas import schema_of
 from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
-from warehouse.sql import parameters_of, read_sql, sql_names
+from warehouse.sql import literal, parameters_of, read_sql, sql_names
 
 FOLDER = "contamination"
 TRAINING, KNOWLEDGE = "training", "knowledge"
@@ -33,13 +34,20 @@ class TrainedOn:
     kept: Source
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Parquet files that list training samples: `sample_id`, `words`, `image_id` (or null), hashes of the picture."""
+
+    files: Sequence[Path]
+
+
 def find_overlap(
     con: DuckDBPyConnection | None = None,
     /,
     *,
     questions: Source,
     items: Source,
-    training: Sequence[TrainedOn],
+    training: Sequence[TrainedOn | Listed],
     parameters: Mapping[str, object],
 ) -> pa.Table:
     """Return the rows of the table contamination for the questions, sorted; `training` may be empty.
@@ -67,8 +75,13 @@ def find_overlap(
             there.execute("DROP VIEW IF EXISTS temp.question; DROP TABLE IF EXISTS temp.overlap")
 
 
-def _samples(con: DuckDBPyConnection, given: TrainedOn) -> str:
+def _samples(con: DuckDBPyConnection, given: TrainedOn | Listed) -> str:
     """Write the query for the samples of a set: the kept drafts with the pictures that they ask about."""
+    if isinstance(given, Listed):
+        return f"""
+            SELECT sample_id AS other_id, words, coalesce(image_id, sample_id) AS image_id, image_hash, image_chroma
+            FROM read_parquet({literal([str(path) for path in given.files])})
+        """
     drafts, kept = rows_query(con, "draft", given.drafts), rows_query(con, "sample", given.kept)
     return f"""
         SELECT sample_id AS other_id, draft.question AS words, {PICTURE_ASKED_ABOUT}

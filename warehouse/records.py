@@ -135,6 +135,13 @@ def shard_faults(shards: list[dict], folder: Path) -> list[str]:
     return faults
 
 
+def folder_of(con: DuckDBPyConnection, fingerprint: str) -> Path:
+    """Say where the shards of an artefact are that is surely there."""
+    record = find_artefact(con, fingerprint)
+    assert record is not None, fingerprint
+    return Path(record["uri"])
+
+
 def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
     """Return the record of an artefact, with its `uri` and `inputs`, or None."""
     cursor = con.execute("SELECT * FROM artefact WHERE fingerprint = ?", [fingerprint])

@@ -178,40 +178,49 @@ class ImaginaryMemory:
         return -((share_BV * stated_BV).sum(dim=1) / stated_BV.sum(dim=1)).mean()
 
     def batch(self, step: int) -> list[TrainingSample]:
-        """Questions about the step's countries, each with its country's item among others in the same language."""
-        random = Random(f"encoder-{self.recipe.optimizer.seed}-{step}")
-        phase = self._phase(step)
-        count = random.choice(phase.item_counts)
-        samples: list[TrainingSample] = []
-        while len(samples) < phase.num_items * phase.num_questions:
-            language = random.choice(self.recipe.languages)
-            first = draw_country(
-                random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
-            )
-            rivals = [random.random() < phase.lookalike_share for _ in range(count - 1)]
-            countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in rivals)]
-            random.shuffle(countries)
-            items = tuple(country.item(random) for country in countries)
-            for _ in range(phase.num_questions * count):
-                place = 0 if random.random() < phase.first_share else random.randrange(count)
-                about = countries[place]
-                question, answer = draw_question(random, about)
-                picture = about.picture(random)
-                samples.append(
-                    TrainingSample(
-                        sample_id=f"{step}-{len(samples)}",
-                        question=question,
-                        image=picture,
-                        language=language,
-                        answer=answer,
-                        items=items,
-                        about=place,
-                    )
-                )
-        return samples
+        """The samples of a step (see `draw_batch`)."""
+        return draw_batch(self.recipe, step)
 
     def _phase(self, step: int) -> EncoderPhase:
-        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
+        return phase_of(self.recipe, step)
+
+
+def phase_of(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
+    """The phase that a step belongs to."""
+    return phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
+
+
+def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSample]:
+    """Questions about the step's countries, each with its country's item among others in the same language."""
+    random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), phase_of(recipe, step)
+    count = random.choice(phase.item_counts)
+    samples: list[TrainingSample] = []
+    while len(samples) < phase.num_items * phase.num_questions:
+        language = random.choice(recipe.languages)
+        first = draw_country(
+            random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
+        )
+        rivals = [random.random() < phase.lookalike_share for _ in range(count - 1)]
+        countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in rivals)]
+        random.shuffle(countries)
+        items = tuple(country.item(random) for country in countries)
+        for _ in range(phase.num_questions * count):
+            place = 0 if random.random() < phase.first_share else random.randrange(count)
+            about = countries[place]
+            question, answer = draw_question(random, about)
+            picture = about.picture(random)
+            samples.append(
+                TrainingSample(
+                    sample_id=f"{step}-{len(samples)}",
+                    question=question,
+                    image=picture,
+                    language=language,
+                    answer=answer,
+                    items=items,
+                    about=place,
+                )
+            )
+    return samples
 
 
 def _places_in(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:

@@ -5,25 +5,29 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from PIL import Image
 
-from comem_core.backbone.loading import backbone_fingerprint
+from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import bits_apart, picture_hashes
+from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.recipes import recipe_named
+from comem_core.training.trained_on import write_listing
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items, seed_questions
-from tasks.contamination import clean_column, find_contamination
+from tasks.contamination import clean_column, find_contamination, measured_of
 from tasks.context import Context
 from tasks.partial import Partial
 from tasks.rows import item_table, question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
 from tasks.score import score_predictions
 from tasks.stage import run_stage
-from tasks.store import Reference
+from tasks.store import Reference, Store
+from tasks.training_data import training_data_of
 from tests.dictionary_translator import rows_of
 from warehouse.connection import open_warehouse
 from warehouse.page.data import collect
@@ -175,6 +179,50 @@ def test_an_encoder_without_a_record_and_one_that_started_from_unknown_weights_l
     start = replace(start, fingerprint=backbone_fingerprint(first.folder))
     found = find_contamination.fn(run, asked, knowledge, trained("second", [COPIED], start=start))
     assert clean_column(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
+
+
+def listed_encoder(folder: Path, samples: Sequence[Question]) -> Reference:
+    """An encoder from elsewhere, with a list of what it was trained on beside its weights."""
+    folder.mkdir()
+    (folder / DESCRIPTION).write_text(json.dumps({"of": folder.name}))
+    (folder / "encoder.safetensors").write_text(folder.name)
+    rows = [
+        {"sample_id": seed.question_id, "words": seed.question, "image_id": None}
+        | dict(zip(("image_hash", "image_chroma"), picture_hashes(seed.image), strict=True))
+        for seed in samples
+    ]
+    write_listing(folder, rows, what="seeds", made_by="a test")
+    return Reference(stage="encoder", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
+
+
+def test_an_encoder_from_elsewhere_is_compared_with_the_list_beside_its_weights(
+    run: Run, knowledge: Reference, asked: Reference, tmp_path: Path
+) -> None:
+    names = [question.question_id for question in asked_questions()]
+    encoder = listed_encoder(tmp_path / "listed", [*SEEDS[:-1], replace(SEEDS[-1], question=COPIED)])
+    found = find_contamination.fn(run, asked, knowledge, encoder)
+    assert clean_column(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
+    near = {row["other_id"] for row in read_rows(found) if row["question_id"] == "near" and row["source"] == "training"}
+    assert near == {SEEDS[0].question_id}
+
+    (encoder.folder / "trained_on.parquet").write_bytes(b"something else")
+    changed = find_contamination.fn(run, asked, knowledge, encoder)
+    assert set(clean_column(run, changed, names).values()) == {None}
+    assert "listed/trained_on.parquet is not as record.json says" in measured_of(run, changed)["unknown"][0]
+
+
+def test_of_encoders_that_ship_and_of_one_trained_from_their_start_all_samples_are_known(
+    run: Run, trained: Callable[..., Reference]
+) -> None:
+    store = Store.of(run.context)
+    start, ships = (
+        Reference(stage="encoder", fingerprint=backbone_fingerprint(SHIPPED / name), uri="/somewhere", num_rows=0)
+        for name in ("tiny-encoder-start", "tiny-encoder")
+    )
+    lists = [SHIPPED / name / "trained_on.parquet" for name in ("tiny-encoder", "tiny-encoder-start")]
+    assert training_data_of(store, ships).lists == lists and not training_data_of(store, ships).unknown
+    data = training_data_of(store, trained(start=start))
+    assert (data.lists, len(data.sets), data.unknown) == (lists[1:], 1, ())
 
 
 def test_samples_that_are_gone_are_not_known(

@@ -112,8 +112,53 @@ def test_a_stage_task_that_is_planned_needs_no_server(run: RunRef) -> None:
     assert [line.stage for line in plan.stages] == ["drafts"]
 
 
-def test_a_reason_names_what_changed() -> None:
-    assert why_made({"k": 3}, {}, "1", []) == "no artefact yet"
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """Questions that were released."""
+
+    benchmark: str
+    revision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldingOut:
+    """Questions that were set aside."""
+
+    benchmark: str
+
+
+def test_a_reason_names_what_changed(run: RunRef) -> None:
+    store = Store.of(run.context)
+    assert why_made({"k": 3}, {}, "1", store, stage="drafts") == "no artefact yet"
+    stage(run, drafts(8))
+    assert why_made({"k": 4}, {}, "1", store, stage="drafts") == "again: recipe field `k` changed from 3 to 4"
+
+
+def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> None:
+    kept, store = stage(run, drafts(8)), Store.of(run.context)
+    released = Collecting(benchmark="okvqa", revision="1")
+    run_stage(run, "benchmark", released, {}, drafts(4), version="1")
+    held = {"benchmark": "own"}
+    said = why_made(held, {"kept": kept}, "2", store, stage="benchmark")
+    assert said == "no artefact of this kind yet: own, and earlier ones are of okvqa"
+    run_stage(run, "benchmark", HoldingOut(benchmark="own"), {"kept": kept}, drafts(4), version="1")
+    assert why_made(held, {"kept": kept}, "2", store, stage="benchmark") == "again: version changed from 1 to 2"
+    also = {"kept": kept, "drafts": kept}
+    assert why_made(held, also, "1", store, stage="benchmark") == "again: input `drafts` is new"
+
+
+def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> None:
+    asked = run_stage(run, "questions", Drafting(), {}, drafts(4), version="1")
+    released = run_stage(run, "benchmark", Drafting(k=4), {}, drafts(4), version="1")
+    run_stage(run, "retrieval", Drafting(), {"questions": asked}, drafts(4), version="1")
+    store = Store.of(run.context)
+    assert why_made({"k": 3}, {"questions": released}, "1", store, stage="retrieval") == (
+        f"no artefact of this kind yet: the nearest one is of the questions {asked.fingerprint}, and this of the "
+        f"benchmark {released.fingerprint}"
+    )
+    run_stage(run, "retrieval", Drafting(), {"questions": released}, drafts(4), version="1")
+    said = why_made({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
+    assert said == "again: recipe field `k` changed from 3 to 5"
 
 
 def test_a_plan_ends_with_its_block(run: RunRef, tmp_path: Path) -> None:

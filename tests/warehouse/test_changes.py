@@ -95,6 +95,21 @@ def test_an_encoder_from_elsewhere_is_told_by_its_fingerprint(con: DuckDBPyConne
     assert told(con, "before", "now") == ["encoder (encoder): E -> F"]
 
 
+def test_two_kinds_of_benchmark_are_said_to_be_two_and_their_making_is_not_compared(con: DuckDBPyConnection) -> None:
+    register(con, "samples", "kept", recipe={"min_metric_score": 1.0})
+    register(con, "held-out", "own", recipe={"benchmark": "own"}, inputs={"kept": "kept"}, version="2")
+    recipe = {"benchmark": "okvqa", "revision": "7", "part": "val", "num_questions": 400}
+    register(con, "benchmark", "released", recipe=recipe)
+    for name, questions in (("before", "own"), ("now", "released")):
+        register(con, "predictions", name, recipe={"k": [3]}, inputs={"questions": questions})
+    [change] = changes_between(con, "before", "now")
+    assert str(change) == ("another benchmark (questions): held-out own (own) -> benchmark released (okvqa)")
+    assert changed_inputs(con, "before", "now") == ["benchmark data"]
+
+    register(con, "benchmark", "set aside", recipe={"benchmark": "own"}, inputs={"kept": "kept"})  # in older stores
+    assert [change.subject for change in changes_between(con, "set aside", "released")] == ["another thing"]
+
+
 def test_how_much_was_asked_is_told_apart_from_causes(con: DuckDBPyConnection) -> None:
     register(con, "predictions", "before", recipe={"conditions": ["none"], "k": [3]})
     register(con, "predictions", "now", recipe={"conditions": ["none", "memory"], "k": [3, 5]}, inputs={"foreign": "F"})

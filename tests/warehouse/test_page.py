@@ -16,6 +16,7 @@ from warehouse.filtering import FILTERS
 from warehouse.lineage import Edge
 from warehouse.page import render_page
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
+from warehouse.page.evaluation import render_evaluation
 from warehouse.page.headline import headline
 from warehouse.page.pictures import data_uri
 from warehouse.page.wording import duration, number, percent, points, size
@@ -230,3 +231,20 @@ def test_numbers_are_written_for_a_reader() -> None:
 
 def test_the_small_world_is_what_the_tests_believe() -> None:
     assert len(items()) == 24 and len(questions("train")) == 48 and len(questions("test")) == 12
+
+
+def test_a_page_of_evaluations_compares_encoders_and_says_what_it_leaves_out(world: SmallWorld) -> None:
+    row = {"first": "latest", "first_encoder": "e1", "second": "e2", "second_encoder": "e2", "condition": "memory"}
+    row |= {"k": 3, "word": "better", "value": 0.143, "low": 0.07, "high": 0.22, "p_adjusted": 0.001, "n": 120}
+    tied = row | {"condition": "oracle", "k": 1, "word": "tied", "low": None, "high": None, "needed": 466, "changed": 2}
+    pairs = {"benchmark": "okvqa", "metric": "vqa_accuracy", "rows": [row | {"needed": 55, "changed": 23}, tied]}
+    left_out = "6 encoders: ten pairs are left out"
+    with open_warehouse(world.database, read_only=True) as con:
+        page = render_evaluation(con, RUN_ID, [], images=flag, pairs=[pairs | {"left_out": left_out}])
+        alone = render_evaluation(con, RUN_ID, [], images=flag, pairs=[])
+    text = " ".join(Reader(page).text.split())
+    cells = ("latest", "e1", "e2", "memory", "k = 3", "better", "+14.3", "+7 to +22", "0.001", "120", "23", "55")
+    assert "".join(cells) in text
+    assert "".join(("oracle", "k = 1", "tied", "+14.3", "0.001", "120", "2", "466")) in text
+    assert "6 encoders: ten pairs are left out." in text
+    assert "Encoders, in pairs" not in alone

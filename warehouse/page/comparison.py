@@ -19,7 +19,8 @@ class Compared:
     """Two evaluations of one benchmark, rows of the table evaluation; `differences` has rows of the table difference.
 
     `changes` are causes, `inputs` what the answers were made of and differs, `fields` the recipes' differing fields;
-    `answers` are rows of the report changed_answers.
+    `answers` are rows of the report changed_answers. `apart` means that they asked not one question in common: two
+    benchmarks under one name, as `own` is of each corpus.
     """
 
     benchmark: str
@@ -30,6 +31,7 @@ class Compared:
     inputs: Sequence[str]
     fields: Sequence[tuple[str, str, str]]
     answers: Sequence[dict]
+    apart: bool = False
 
     @property
     def causes(self) -> list[Change]:
@@ -50,6 +52,8 @@ class Compared:
         """One sentence: what got better or worse overall, or that nothing did."""
         whole = self._whole()
         moved = [row for row in whole if row["word"] != "tied"]
+        if self.apart:
+            return "Two benchmarks: the two asked not one question in common, so nothing is compared."
         if not whole:
             return "Nothing can be compared: the two asked no condition in common."
         if not moved:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
@@ -21,6 +22,7 @@ from warehouse.sql import rows
 
 COUNTS = ("coverage", "truncated", "unparsable")
 AUTHORS = "authors_compat"
+CLEAN = "/clean=yes"
 NUM_PARTED, NUM_REPLIES = 12, 8
 
 
@@ -52,9 +54,13 @@ def render_evaluation(
     evaluated: Sequence[Evaluated],
     *,
     images: Callable[[str], bytes | None],
+    pairs: Sequence[Mapping[str, Any]] = (),
     machine: str | None = None,
 ) -> str:
-    """Return the page as one HTML file; `images` returns the bytes of an image_id, or None."""
+    """Return the page as one HTML file; `images` returns the bytes of an image_id, or None.
+
+    `pairs` are encoders against each other: of each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
+    """
     facts = rows(con, "run_facts", {"run_id": run_id})
     return (
         environment()
@@ -62,6 +68,7 @@ def render_evaluation(
         .render(
             run=facts[0],
             sections=[_section(con, each) for each in evaluated],
+            pairs=[each for each in pairs if each["rows"]],
             pictures=Pictures(images),
             machine=machine,
             counts=COUNTS,
@@ -82,8 +89,11 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "evaluated": evaluated,
         "row": row,
         "metrics": [evaluated.metric, *sorted(others, key=wording.metric_order)],
-        "lines": _lines([each for each in scores if "/" not in each["split"]]),
-        "slices": _lines([each for each in scores if "/" in each["split"] and each["metric"] == evaluated.metric]),
+        "has_clean": any(each["split"].endswith(CLEAN) for each in scores),
+        "lines": _lines([each for each in scores if _is_line(each["split"])]),
+        "slices": _lines(
+            [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric]
+        ),
         "differences": [each for each in differences if each["split"] == whole],
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
@@ -121,6 +131,11 @@ def _contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
     scored = find_artefact(con, scores)
     found = find_artefact(con, scored["inputs"].get("contamination", "")) if scored else None
     return told(found["measured"]["overlap"]) if found else []
+
+
+def _is_line(split: str) -> bool:
+    """Tell whether a part stands in the table of scores: a split, or the clean questions of one."""
+    return "/" not in split or split.endswith(CLEAN)
 
 
 def _lines(scores: Sequence[dict]) -> list[dict]:

@@ -86,9 +86,17 @@ def embedder_fingerprint(name: str) -> str:
     Raises:
         ValueError: as `load_embedder`.
     """
+    return f"{kind_of(name)}-{identity_of(embedder_files(name))}"
+
+
+def embedder_files(name: str) -> Sequence[Path]:
+    """Find the files of an embedder's weights; none is read.
+
+    Raises:
+        ValueError: as `load_embedder`.
+    """
     kind, where = _entry(name)
-    files = kind.files() if isinstance(kind, Packaged) else model_files(model_folder(where))
-    return f"{kind_of(name)}-{identity_of(files)}"
+    return kind.files() if isinstance(kind, Packaged) else model_files(model_folder(where))
 
 
 def kind_of(name: str) -> str:

@@ -1,0 +1,71 @@
+"""What a recipe says of retrieval: whose embeddings it searches by, and what in it cannot work. Loads nothing."""
+
+from typing import get_args, get_type_hints
+
+from comem_core.knowledge.embedders.registry import BACKBONE, embedder_files, reads_texts, sees_images
+from comem_core.recipes.recipe import Recipe, RetrievalRecipe
+
+IMAGE, TEXT = "image", "text"
+
+
+def sides_of(recipe: RetrievalRecipe) -> dict[str, str]:
+    """Name the embedder of each side that is searched: of pictures, of texts, or of both.
+
+    Raises:
+        ValueError: an embedder cannot do what is asked of it, or one is named that would have no effect.
+    """
+    sides = {}
+    if recipe.by != TEXT:
+        if not sees_images(recipe.embedder):
+            raise ValueError(f"retrieval.embedder is {recipe.embedder!r}, which sees no pictures; name one that does")
+        sides[IMAGE] = recipe.embedder
+    if recipe.by != IMAGE:
+        name = recipe.text_embedder or recipe.embedder
+        if not reads_texts(name):
+            raise ValueError(
+                f"retrieval.by is {recipe.by!r}, but {name!r} reads no texts; name a retrieval.text_embedder, "
+                "such as e5 (many languages) or minilm (English)"
+            )
+        sides[TEXT] = name
+    elif recipe.text_embedder is not None:
+        raise ValueError(
+            f"retrieval.text_embedder is {recipe.text_embedder!r}, but retrieval.by is 'image', which reads no texts; "
+            "set by to 'text' or 'both', or text_embedder to None"
+        )
+    return sides
+
+
+def check_retrieval(recipe: Recipe) -> None:
+    """Find what would stop the stages that index and retrieve, or show fewer items than the recipe says.
+
+    Raises:
+        ValueError: a way to search or an embedder that there is not, one whose weights are not here, or a number that
+            makes no sense.
+    """
+    retrieval = recipe.retrieval
+    known = get_args(get_type_hints(RetrievalRecipe)["by"])
+    if retrieval.by not in known:
+        raise ValueError(f"retrieval.by is {retrieval.by!r}; expected one of {', '.join(known)}")
+    for name in sides_of(retrieval).values():
+        if name != BACKBONE:
+            embedder_files(name)
+    if not 0 <= retrieval.text_weight <= 1:
+        raise ValueError(
+            f"retrieval.text_weight is {retrieval.text_weight}; expected a share from 0 (pictures alone) to 1 (texts "
+            "alone)"
+        )
+    if min(retrieval.grid) < 1:
+        raise ValueError(f"retrieval.grid is {retrieval.grid}; expected rows and columns, each at least 1")
+    _check_numbers(recipe)
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    """Every number of items that is shown is at least 1, and no more than are retrieved."""
+    retrieved, own = recipe.retrieval.k, recipe.own_synthesis
+    shown = [("retrieval.k", retrieved), ("synthesis.k", recipe.synthesis.k)]
+    shown += [("own_synthesis.k", own.k)] if own else []
+    for name, k in [*shown, *(("evaluation.k", k) for k in recipe.evaluation.all_k)]:
+        if k < 1:
+            raise ValueError(f"{name} is {k}; expected a number of items, at least 1")
+        if k > retrieved:
+            raise ValueError(f"{name} is {k}, but {retrieved} items are retrieved; set retrieval.k to {k} or more")
