@@ -100,7 +100,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
 
     inputs = {"backbone": run.backbone} | exam.inputs()
     asked = questions_asked(recipe, exam.questions.num_rows)
-    return run_stage(run, STAGE, part, inputs, make, table="prediction", version="2", expects=asked)
+    return run_stage(run, STAGE, part, inputs, make, table="prediction", version="3", expects=asked)
 
 
 def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:

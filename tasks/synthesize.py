@@ -146,7 +146,7 @@ def judge_qa(
         measure_cost(artefact)
 
     inputs, expected = inputs_of_generator(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
-    return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="2", expects=expected)
+    return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="3", expects=expected)
 
 
 def _judge(run: Run, posed: Posed) -> Work:
