@@ -198,9 +198,10 @@ def differences_of(
     p-values are adjusted over everything that is compared (Holm).
     """
     family = compared_by_condition(now, before, questions, benchmark=benchmark)
-    named = {"benchmark": benchmark, "metric": metric}
     return [
-        named | as_shares(row) | {"first": row["condition"], "second": row["condition"]} for row in with_words(family)
+        {"benchmark": benchmark, "metric": metric, "first": row["condition"], "second": row["condition"]}
+        | {name: value for name, value in as_shares(row).items() if name != "condition"}
+        for row in with_words(family)
     ]
 
 

@@ -12,7 +12,7 @@ from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions
 from tasks.context import Context
 from tasks.encoder_pairs import compare_encoders, pairs_among, read_pairs
-from tasks.evaluations import Evaluation, collect_comparison
+from tasks.evaluations import Evaluation, collect_comparison, compare_with_last
 from tasks.partial import Partial
 from tasks.rows import question_table
 from tasks.run import NO_BACKBONE, Run
@@ -109,6 +109,20 @@ def test_of_many_encoders_the_last_is_compared_with_each_and_what_is_left_out_is
     ]
     assert "6 encoders: the last one, encoder-5, is compared with each of the others; the 10 pairs" in found["left_out"]
     assert len(pairs_among(many[:5])) == 10
+
+
+def test_an_evaluation_is_compared_with_the_last_one_and_its_differences_are_rows(run: Run) -> None:
+    with open_warehouse(run.context.warehouse) as con:
+        for name in ("run-1", "run-2"):
+            of_run = {"run_id": name, "flow": "f", "recipe_name": "tiny_cpu", "recipe": {"k": 3}}
+            record_run(con, of_run | {"flow_run_id": None})
+    first, second = (evaluation(run, name, {"memory": right}) for name, right in (("a", 9), ("b", 50)))
+    assert compare_with_last.fn(run, replace(first, name="one")).compared is None
+    since = compare_with_last.fn(replace(run, run_id="run-2"), replace(second, name="one"))
+    assert since.compared is not None and since.compared.verdict.startswith("Better: memory (k = 3) by 68.3")
+    with open_warehouse(run.context.warehouse, read_only=True) as con:
+        rows = con.execute("SELECT first, second, k, word FROM difference WHERE before IS NOT NULL").fetchall()
+    assert set(rows) == {("memory", "memory", 3, "better")}
 
 
 def test_evaluations_without_a_question_in_common_are_said_to_be_of_two_benchmarks(run: Run) -> None:
