@@ -5,7 +5,8 @@ from typing import Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from comem_core.recipes import recipe_named, with_evaluation
+from comem_core.recipes import recipe_named, with_evaluation, with_reader
+from comem_core.recipes.recipe import ReaderRecipe
 from flows.synth_and_train import RecipeName
 from tasks.answer import Exam, answer_benchmark
 from tasks.contamination import find_contamination
@@ -19,6 +20,7 @@ from tasks.retrieve import build_index, retrieve
 from tasks.run import Run, open_run
 from tasks.score import score_predictions
 from tasks.store import Reference
+from tasks.transfer import with_transfer
 
 
 @flow(name="re-evaluate")
@@ -32,6 +34,7 @@ def re_evaluate(
     foreign: str | None = None,
     prompts: str | None = None,
     unanswered: Literal["left_out", "wrong"] | None = None,
+    reader: str | ReaderRecipe | None = None,
     limit: int | None = None,
     min_points: float = 0.0,
     plan: bool = False,
@@ -50,11 +53,12 @@ def re_evaluate(
         foreign: the corpus whose items the condition `foreign` shows.
         prompts: the prompt set that questions are asked with; without it, the recipe's.
         unanswered: whether questions without an answer are left out of a score, or wrong.
+        reader: a text-only model that answers in the backbone's place, as in synth-and-train; a series of its own.
         limit: at most so many questions of each benchmark.
         min_points: what a score must move by to be called drift, in points, besides being more than chance.
         plan: make nothing; show what would run and why.
     """
-    own = recipe_named(recipe, limit=limit)
+    own = with_reader(recipe_named(recipe, limit=limit), reader)
     names = benchmarks or [own.evaluation.benchmark]
     recipes = {
         name: with_evaluation(
@@ -72,7 +76,7 @@ def re_evaluate(
     with open_run("re-evaluate", recipes[names[0]], plan=plan) as run:
         asking = {name: run.with_recipe(evaluation=each.evaluation) for name, each in recipes.items()}
         questions = {name: collect_benchmark(each) for name, each in asking.items()}
-        named = find_encoders(run, encoders or ["latest"])
+        named = [with_transfer(run, each) for each in find_encoders(run, encoders or ["latest"])]
 
         items = ingest_knowledge(run)
         index = build_index(run, items)
@@ -100,6 +104,7 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
         bank=bank,
         questions=questions,
         retrieved=shown,
+        transfer=named.transfer,
         foreign=foreign_items,
         foreign_bank=foreign_bank,
     )

@@ -90,6 +90,7 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
         "prefect.resource.name": f"{evaluation.name} on {evaluation.benchmark}",
         "comem.encoder": evaluation.encoder.fingerprint,
         "comem.benchmark": evaluation.benchmark,
+        "comem.reader": evaluation.row(run)["reader_name"] or run.recipe.backbone.name,
     }
     payload = {
         "moved": [{name: row[name] for name in ("first", "k", "word", "value", "low", "high", "n")} for row in moved],

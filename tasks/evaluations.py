@@ -1,6 +1,7 @@
 """Evaluations in a series: each is recorded, compared with the one before it, and the reasons are told.
 
-A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark.
+A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark, read by one
+reader: its own backbone, or a text-only model by name.
 """
 
 import json
@@ -48,12 +49,13 @@ class Evaluation:
     predictions: Reference
     scores: Reference
 
-    def row(self, run: Run) -> dict[str, str]:
+    def row(self, run: Run) -> dict[str, str | None]:
         """The row of the table evaluation."""
         references = {role: getattr(self, role) for role in ("encoder", "questions", "predictions", "scores")}
         named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
         made = {role: reference.fingerprint for role, reference in references.items()}
-        return named | {"encoder_name": self.name} | made
+        read_by = {"reader": run.answers.fingerprint, "reader_name": run.recipe.reader and run.recipe.reader.label}
+        return named | {"encoder_name": self.name} | made | read_by
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comem_core.backbone.loading import backbone_fingerprint
-from tasks.samples import SampleSet
+from tasks.samples import Samples, SampleSet
 from tasks.store import Record, Reference, Store
 
 ROLES = ("questions", "drafts", "kept")
@@ -38,15 +38,34 @@ def training_data_of(store: Store, encoder: Reference) -> TrainingData:
     return _following(store, record, seen=set())
 
 
+def samples_of(store: Store, encoder: Reference) -> Samples:
+    """The samples that an encoder was trained on itself, not those of the encoder that it started from.
+
+    Raises:
+        ValueError: the encoder has no record in the store, or its samples are no longer there.
+    """
+    record = store.find("encoder", encoder.fingerprint) or _record_of(store, encoder.fingerprint)
+    if record is None:
+        raise ValueError(
+            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so the samples that "
+            "a projection to the reader is trained on are not known. Name an encoder that was trained here, or a "
+            "reader of the encoder's own width"
+        )
+    sets, unknown = _own_sets(store, record)
+    knowledge = _reference(store, record["inputs"]["knowledge"])
+    if unknown or knowledge is None:
+        raise ValueError(
+            f"a projection to the reader is trained on the encoder's own samples, and {'; '.join(unknown)}"
+            f"{'' if knowledge else ' knowledge ' + record['inputs']['knowledge'] + ' is not in the store'}. Run "
+            "synth-and-train again: it makes what is missing"
+        )
+    return Samples(knowledge=knowledge, sets=tuple(sets))
+
+
 def _following(store: Store, record: Record, seen: set[str]) -> TrainingData:
     seen.add(record["fingerprint"])
-    sets, unknown, inputs = [], [], record["inputs"]
-    for suffix in [role.removeprefix("kept") for role in inputs if role.startswith("kept")]:
-        found = {role: _reference(store, inputs[f"{role}{suffix}"]) for role in ROLES}
-        if absent := [f"{role} {inputs[f'{role}{suffix}']}" for role in ROLES if found[role] is None]:
-            unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
-        else:
-            sets.append(SampleSet(**{role: reference for role, reference in found.items() if reference}))
+    inputs = record["inputs"]
+    sets, unknown = _own_sets(store, record)
     before = TrainingData()
     if start := inputs.get("start"):
         if (earlier := _record_of(store, start)) is None:
@@ -54,6 +73,18 @@ def _following(store: Store, record: Record, seen: set[str]) -> TrainingData:
         elif earlier["fingerprint"] not in seen:
             before = _following(store, earlier, seen)
     return TrainingData(sets=(*sets, *before.sets), unknown=(*unknown, *before.unknown))
+
+
+def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]:
+    """The sets of an encoder's own record, and in words those that are gone."""
+    sets, unknown, inputs = [], [], record["inputs"]
+    for suffix in [role.removeprefix("kept") for role in inputs if role.startswith("kept")]:
+        found = {role: _reference(store, inputs[f"{role}{suffix}"]) for role in ROLES}
+        if absent := [f"{role} {inputs[f'{role}{suffix}']}" for role in ROLES if found[role] is None]:
+            unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
+        else:
+            sets.append(SampleSet(**{role: reference for role, reference in found.items() if reference}))
+    return sets, unknown
 
 
 def _record_of(store: Store, weights: str) -> Record | None:

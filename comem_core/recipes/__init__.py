@@ -9,7 +9,7 @@ from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import ReaderRecipe, Recipe, SynthesisRecipe
 from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
@@ -134,6 +134,14 @@ def with_evaluation(
     retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k))
     corpus = replace(recipe.knowledge, corpus=knowledge or recipe.knowledge.corpus)
     return replace(recipe, evaluation=asked, retrieval=retrieval, knowledge=corpus)
+
+
+def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
+    """Return the recipe with a text-only model as reader, and that in its name; None is the backbone itself."""
+    if reader is None:
+        return recipe
+    reader = ReaderRecipe(name=reader) if isinstance(reader, str) else reader
+    return replace(recipe, reader=reader, name=f"{recipe.name}+reader={reader.label}")
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:

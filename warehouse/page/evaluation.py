@@ -32,7 +32,7 @@ class Evaluated:
     `page` is the address of the comparison's page.
     """
 
-    row: Mapping[str, str]
+    row: Mapping[str, str | None]
     metric: str
     since: Compared | None = None
     page: str | None = None
@@ -87,7 +87,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
         "compatible": any(each["metric"] == AUTHORS for each in scores),
-        "contamination": _contamination(con, row["scores"]),
+        "contamination": _contamination(con, row["scores"] or ""),
         "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
     }
 
