@@ -5,7 +5,8 @@ from typing import Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from comem_core.recipes import recipe_named, with_evaluation, with_judge
+from comem_core.recipes import recipe_named, with_evaluation, with_judge, with_reader
+from comem_core.recipes.recipe import ReaderRecipe
 from flows.synth_and_train import RecipeName
 from tasks.answer import Exam, answer_benchmark
 from tasks.contamination import find_contamination
@@ -21,6 +22,7 @@ from tasks.retrieve import build_index, retrieve
 from tasks.run import Run, open_run
 from tasks.score import score_predictions
 from tasks.store import Reference
+from tasks.transfer import with_transfer
 
 
 @flow(name="re-evaluate")
@@ -36,6 +38,7 @@ def re_evaluate(
     unanswered: Literal["left_out", "wrong"] | None = None,
     judge: str | None = None,
     judge_unparsable: Literal["left_out", "wrong"] | None = None,
+    reader: str | ReaderRecipe | None = None,
     limit: int | None = None,
     min_points: float = 0.0,
     plan: bool = False,
@@ -56,11 +59,13 @@ def re_evaluate(
         unanswered: whether questions without an answer are left out of a score, or wrong.
         judge: a language model that marks every answer too: `served:<model>` at COMEM_JUDGE_URL, or `backbone`.
         judge_unparsable: whether replies of the judge that are no verdict are left out of its score, or wrong.
+        reader: a text-only model that answers in the backbone's place, as in synth-and-train; a series of its own.
         limit: at most so many questions of each benchmark.
         min_points: what a score must move by to be called drift, in points, besides being more than chance.
         plan: make nothing; show what would run and why.
     """
-    own = with_judge(recipe_named(recipe, limit=limit), judge, unparsable=judge_unparsable)
+    judged = with_judge(recipe_named(recipe, limit=limit), judge, unparsable=judge_unparsable)
+    own = with_reader(judged, reader)
     names = benchmarks or [own.evaluation.benchmark]
     recipes = {
         name: with_evaluation(
@@ -78,7 +83,7 @@ def re_evaluate(
     with open_run("re-evaluate", recipes[names[0]], plan=plan) as run:
         asking = {name: run.with_recipe(evaluation=each.evaluation) for name, each in recipes.items()}
         questions = {name: collect_benchmark(each) for name, each in asking.items()}
-        named = find_encoders(run, encoders or ["latest"])
+        named = [with_transfer(run, each) for each in find_encoders(run, encoders or ["latest"])]
 
         items = ingest_knowledge(run)
         index = build_index(run, items)
@@ -107,6 +112,7 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
         bank=bank,
         questions=questions,
         retrieved=shown,
+        transfer=named.transfer,
         foreign=foreign_items,
         foreign_bank=foreign_bank,
     )

@@ -4,7 +4,8 @@ from typing import Literal
 
 from prefect import flow
 
-from comem_core.recipes import recipe_named, with_judge, with_knowledge
+from comem_core.recipes import recipe_named, with_judge, with_knowledge, with_reader
+from comem_core.recipes.recipe import ReaderRecipe
 from comem_core.recipes.scaling import Variant
 from tasks.against import collect_against
 from tasks.answer import Exam, answer_benchmark
@@ -24,6 +25,7 @@ from tasks.score import score_predictions
 from tasks.store import Reference
 from tasks.synthesize import judge_qa, synthesize_qa
 from tasks.train import find_start, train_encoder
+from tasks.transfer import train_transfer
 from tasks.translate import translate_qa
 
 RecipeName = Literal["tiny_cpu", "smol_cpu", "comem_qwen25_vl_7b", "comem_qwen2_vl_7b"]
@@ -47,6 +49,7 @@ def synth_and_train(
     limit: int | None = None,
     seed: int = 0,
     start: str | None = None,
+    reader: str | ReaderRecipe | None = None,
     max_samples: int | None = None,
     max_hours: float | None = None,
     plan: bool = False,
@@ -71,6 +74,8 @@ def synth_and_train(
         limit: at most so many seed questions, training steps and benchmark questions, for a quick look.
         seed: of the training; the samples stay the same.
         start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
+        reader: a text-only model that answers the benchmark in the backbone's place: `tiny-text`, a hub name, a folder,
+            or the fields of a ReaderRecipe (docs/side_tables.md).
         max_samples: at most so many questions are drafted, seeds first.
         max_hours: what asking, drafting and judging may take; what is made by then is used, and a later run goes on.
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
@@ -79,7 +84,7 @@ def synth_and_train(
     writing = {"seeds": seeds, "num_asked_items": ask_about, "max_samples": max_samples, "generator": generator}
     named = recipe_named(recipe, limit=limit, seed=seed, variant=variant)
     judged = with_judge(named, judge, unparsable=judge_unparsable)
-    whole = with_knowledge(judged, knowledge, reading=reading, writing=writing)
+    whole = with_reader(with_knowledge(judged, knowledge, reading=reading, writing=writing), reader)
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
         items = ingest_knowledge(run)
@@ -102,11 +107,12 @@ def synth_and_train(
         ]
         write_card(run, items, samples, against.missing)
         encoder = train_encoder(run, items, samples, start_encoder)
+        transfer = train_transfer(run, encoder, items, samples)
         bank = encode_memory(run, items, encoder)
 
         asked = hold_out(run, benchmark, questions, drafts, kept)
         shown = retrieve(run, index, asked)
-        exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown)
+        exam = Exam(knowledge=items, encoder=encoder, bank=bank, questions=asked, retrieved=shown, transfer=transfer)
         predictions = answer_benchmark(run, exam)
         contamination = find_contamination(run, asked, items, encoder)
         judgements = judge_predictions(run, asked, predictions)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from functools import partial as bind
 from typing import Any
 
@@ -14,14 +15,14 @@ from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import CONDITIONS, AskedQuestion, ItemChooser, Shown, condition_named
 from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.memory.answering import Answering as ReadsMemory
 from comem_core.memory.bank import Bank
-from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.synthesis.prompts import prompt_set
 from tasks.benchmarks import benchmark_folder
 from tasks.encode import encode_seconds, read_bank
 from tasks.libraries import libraries
-from tasks.models import encoder_of
+from tasks.models import answering_of
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
@@ -49,14 +50,23 @@ class Answering:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnsweringInText(Answering):
+    """The same for a text-only reader, which sees a question's picture as a memory, or not at all."""
+
+    question_picture: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exam:
-    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them."""
+    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them, and
+    `transfer` for a text-only reader of another width."""
 
     knowledge: Reference
     encoder: Reference
     bank: Reference
     questions: Reference
     retrieved: Reference
+    transfer: Reference | None = None
     foreign: Reference | None = None
     foreign_bank: Reference | None = None
 
@@ -78,18 +88,11 @@ class _Unit:
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
     """Ask the reader every question under every condition of the recipe, unless it has answered before."""
-    recipe = run.recipe.evaluation
-    part = Answering(
-        benchmark=recipe.benchmark,
-        conditions=recipe.conditions,
-        k=recipe.all_k,
-        prompts_sha256=prompt_set(recipe.prompts).sha256,
-        max_new_tokens=recipe.max_new_tokens,
-        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
-        libraries=libraries(),
-    )
+    recipe, part = run.recipe.evaluation, _part(run)
 
     def make(artefact: Partial) -> None:
+        if run.recipe.reader is not None:
+            artefact.measure("reader", {"name": run.recipe.reader.name, "sees_pictures": False})
         questions = read_questions(exam.questions)
         units = list(_units(run, part, exam, questions))
         answered = _answered_before(run, artefact, units, questions)
@@ -98,9 +101,23 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_examiner, run, exam))
 
-    inputs = {"backbone": run.backbone} | exam.inputs()
+    inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.inputs()
     asked = questions_asked(recipe, exam.questions.num_rows)
     return run_stage(run, STAGE, part, inputs, make, table="prediction", version="3", expects=asked)
+
+
+def _part(run: Run) -> Answering:
+    recipe, reader = run.recipe.evaluation, run.recipe.reader
+    part = {
+        "benchmark": recipe.benchmark,
+        "conditions": recipe.conditions,
+        "k": recipe.all_k,
+        "prompts_sha256": prompt_set(recipe.prompts).sha256,
+        "max_new_tokens": recipe.max_new_tokens,
+        "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
+        "libraries": libraries(),
+    }
+    return AnsweringInText(**part, question_picture=reader.question_picture) if reader else Answering(**part)
 
 
 def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
@@ -122,7 +139,7 @@ def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) ->
     asked = list(questions.without_pictures())
     chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
-    deciding = _deciding(part)
+    keys = _Keys(run, part, exam)
     for condition in map(condition_named, recipe.conditions):
         for k in condition.numbers(recipe.all_k):
             for place, question in enumerate(asked):
@@ -130,32 +147,46 @@ def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) ->
                     continue
                 item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
                 unit = _Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
-                words = wordings[place]
-                yield replace(unit, key=_answer_key(run, exam.encoder, unit, question, words=words, deciding=deciding))
+                yield replace(unit, key=keys.of(unit, question, wordings[place]))
 
 
-def _deciding(part: Answering) -> tuple[str, ...]:
-    """What of the settings decides every answer of an evaluation, as text."""
-    settings = (str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items())))
-    return (part.prompts_sha256, *settings)
+@dataclass(frozen=True)
+class _Keys:
+    """Names answers by all that decides them."""
 
+    run: Run
+    part: Answering
+    exam: Exam
 
-def _answer_key(
-    run: Run, encoder: Reference, unit: _Unit, question: AskedQuestion, *, words: str, deciding: tuple[str, ...]
-) -> str:
-    """Hash all that decides an answer: what is asked, of whom, and what it is shown, items by their content."""
-    condition = condition_named(unit.condition)
-    by_encoder = (encoder.fingerprint, prompt_set(run.recipe.training.encoder.prompts).sha256)
-    vectors = str(unit.k) if condition.learned_nothing else ""
-    return content_id(
-        run.backbone.fingerprint,
-        *(by_encoder if condition.place == "memory" else ("", "")),
-        condition.place,
-        vectors,
-        *(words, question.image_id, question.language),
-        *deciding,
-        *unit.item_ids,
-    )
+    def of(self, unit: _Unit, question: AskedQuestion, words: str) -> str:
+        """Hash what is asked, of whom, and what it is shown, items by their content."""
+        condition = condition_named(unit.condition)
+        by_encoder = (self.exam.encoder.fingerprint, prompt_set(self.run.recipe.training.encoder.prompts).sha256)
+        return content_id(
+            self._reader_of_memories if condition.place == "memory" else self.run.answers.fingerprint,
+            *(by_encoder if condition.place == "memory" else ("", "")),
+            condition.place,
+            str(unit.k) if condition.learned_nothing else "",
+            *(words, question.image_id, question.language),
+            *self._settings,
+            *unit.item_ids,
+        )
+
+    @cached_property
+    def _settings(self) -> tuple[str, ...]:
+        """What decides every answer of an evaluation."""
+        part = self.part
+        settings = (str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items())))
+        return (part.prompts_sha256, *settings)
+
+    @cached_property
+    def _reader_of_memories(self) -> str:
+        """Who answers, and for a text-only reader the way in which memories and pictures reach it."""
+        reader = self.run.answers.fingerprint
+        if not isinstance(self.part, AnsweringInText):
+            return reader
+        way = self.exam.transfer.fingerprint if self.exam.transfer else ""
+        return content_id(reader, self.run.backbone.fingerprint, way, str(self.part.question_picture))
 
 
 def _answered_before(run: Run, artefact: Partial, units: Sequence[_Unit], questions: Sequence[Question]) -> set[str]:
@@ -168,7 +199,7 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[_Unit], questi
         benchmark = benchmark_named(run.recipe.evaluation.benchmark)
         official = benchmark.metrics(benchmark_folder(benchmark, run.context))[0]
         extract = prompt_set(run.recipe.evaluation.prompts).extract
-        earlier = _earlier_answers(Store.of(run.context), run.backbone, {unit.key for unit in units})
+        earlier = _earlier_answers(Store.of(run.context), run.answers, {unit.key for unit in units})
         rows = [
             earlier[unit.key]
             | named_row(question, unit.condition, unit.k)
@@ -183,11 +214,12 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[_Unit], questi
     return set(pq.read_table(shard, columns=["answer_key"])["answer_key"].to_pylist())
 
 
-def _earlier_answers(store: Store, backbone: Reference, keys: set[str]) -> dict[str, dict[str, Any]]:
+def _earlier_answers(store: Store, reader: Reference, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Find answers by their key in the predictions that this reader has given; timed-out ones are asked for again."""
     found: dict[str, dict[str, Any]] = {}
     for record in store.records(STAGE):
-        if record["inputs"].get("backbone") != backbone.fingerprint or store.damage(record):
+        inputs = record["inputs"]
+        if inputs.get("reader", inputs.get("backbone")) != reader.fingerprint or store.damage(record):
             continue
         for path in sorted(store.path(STAGE, record["fingerprint"]).glob("part-*.parquet")):
             if keys and "answer_key" in pq.read_schema(path).names:
@@ -211,10 +243,10 @@ class _Banks:
             seconds |= encode_seconds(reference)
         return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
 
-    def memory(self, unit: _Unit, encoder: MemoryEncoder) -> torch.Tensor:
+    def memory(self, unit: _Unit, answering: ReadsMemory) -> torch.Tensor:
         condition = condition_named(unit.condition)
         if condition.learned_nothing:
-            return encoder.empty_memory().repeat(unit.k, 1)
+            return answering.empty_memory().repeat(unit.k, 1)
         bank = self.banks[-1] if condition.choice == "foreign" else self.banks[0]
         return bank.of(unit.item_ids if condition.place == "memory" else ())
 
@@ -226,7 +258,7 @@ class _Banks:
 
 
 def _examiner(run: Run, exam: Exam) -> Work:
-    encoder, banks = encoder_of(run, exam.encoder), _Banks.of(exam)
+    answering, banks = answering_of(run, exam.encoder, exam.transfer), _Banks.of(exam)
     items, questions = read_items(exam.knowledge), read_questions(exam.questions)
     found_in = {row["question_id"]: row["seconds"] for row in read_rows(exam.retrieved)}
     recipe = run.recipe.evaluation
@@ -242,12 +274,12 @@ def _examiner(run: Run, exam: Exam) -> Work:
             k=unit.k,
             prompt_items=prompt_items,
             item_ids=unit.item_ids,
-            memory=banks.memory(unit, encoder),
+            memory=banks.memory(unit, answering),
         )
 
     def work(batch: Sequence[_Unit]) -> pa.Table:
         rows = predict(
-            encoder,
+            answering,
             [asking(unit) for unit in batch],
             prompts,
             benchmark=benchmark,

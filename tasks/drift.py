@@ -91,9 +91,10 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
     assert compared is not None and since.page is not None
     resource = {
         "prefect.resource.id": f"{RESOURCE}.{run.recipe_name}.{evaluation.benchmark}",
-        "prefect.resource.name": f"{evaluation.name} on {evaluation.benchmark}",
+        "prefect.resource.name": str(evaluation),
         "comem.encoder": evaluation.encoder.fingerprint,
         "comem.benchmark": evaluation.benchmark,
+        "comem.reader": evaluation.reader_name or run.recipe.backbone.name,
     }
     payload = {
         "moved": [{name: row[name] for name in ("first", "k", "word", "value", "low", "high", "n")} for row in moved],
@@ -108,7 +109,7 @@ def _sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:
     scores = ", ".join(f"{row['first']} k={row['k']} {row['word']} by {abs(100 * row['value']):.1f}" for row in moved)
     causes = since.compared.causes if since.compared else ()
     why = ", ".join(dict.fromkeys(change.subject for change in causes)) or "nothing that is known"
-    return f"{since.evaluation.name} on {since.evaluation.benchmark}: {scores} points; changed: {why}"
+    return f"{since.evaluation}: {scores} points; changed: {why}"
 
 
 def _show(evaluations: Sequence[Since]) -> None:
@@ -121,13 +122,14 @@ def _show(evaluations: Sequence[Since]) -> None:
         create_table_artifact(lines, key="since-last-time", description="Now against the evaluation before")
     for each, found in compared:
         causes = "\n".join(f"- {change}" for change in found.causes) or "- nothing that decides an answer"
-        text = f"{each.evaluation.name} on {each.evaluation.benchmark}\n\n{causes}"
+        text = f"{each.evaluation}\n\n{causes}"
         create_markdown_artifact(text, key="why", description="What changed since the evaluation before")
 
 
 def _line(since: Since, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "encoder": since.evaluation.name,
+        "reader": since.evaluation.reader_name or "the encoder's own model",
         "benchmark": since.evaluation.benchmark,
         "condition": row["first"],
         "k": row["k"],

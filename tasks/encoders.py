@@ -15,10 +15,14 @@ LATEST, ALL = "latest", "all"
 
 @dataclass(frozen=True, kw_only=True)
 class NamedEncoder:
-    """An encoder, and the name it was asked for by: behind `latest` there is another one after each training."""
+    """An encoder, and the name it was asked for by: behind `latest` there is another one after each training.
+
+    `transfer` is the projection of its memories to a text-only reader, where there is one.
+    """
 
     name: str
     encoder: Reference
+    transfer: Reference | None = None
 
 
 @stage_task(name="find-encoders", retries=0)
@@ -88,5 +92,5 @@ def _reference(record: Record) -> Reference:
 def _none_trained(run: Run) -> str:
     return (
         f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
-        f"run `prefect deployment run synth-and-train/{run.recipe_name.replace('_', '-')}` first"
+        f"run `prefect deployment run synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"
     )

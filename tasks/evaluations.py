@@ -1,6 +1,7 @@
 """Evaluations in a series: each is recorded, compared with the one before it, and the reasons are told.
 
-A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark.
+A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark, read by one
+reader: its own backbone, or a text-only model by name.
 """
 
 import json
@@ -40,7 +41,10 @@ TRAINED = "trained"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One encoder on one benchmark: what it was asked, what it answered, how that was scored."""
+    """One encoder on one benchmark: what it was asked, what it answered, how that was scored.
+
+    `reader_name` is the text-only model that answered, where the run had one; `compare_with_last` notes it.
+    """
 
     name: str
     benchmark: str
@@ -48,13 +52,19 @@ class Evaluation:
     questions: Reference
     predictions: Reference
     scores: Reference
+    reader_name: str | None = None
 
-    def row(self, run: Run) -> dict[str, str]:
+    def __str__(self) -> str:
+        read_by = f", read by {self.reader_name}," if self.reader_name else ""
+        return f"{self.name}{read_by} on {self.benchmark}"
+
+    def row(self, run: Run) -> dict[str, str | None]:
         """The row of the table evaluation."""
         references = {role: getattr(self, role) for role in ("encoder", "questions", "predictions", "scores")}
         named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
         made = {role: reference.fingerprint for role, reference in references.items()}
-        return named | {"encoder_name": self.name} | made
+        read_by = {"reader": run.answers.fingerprint, "reader_name": self.reader_name}
+        return named | {"encoder_name": self.name} | made | read_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +106,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     The page and the reasons are an artefact; the differences are rows of the warehouse.
     """
     benchmark = benchmark_named(evaluation.benchmark)
+    evaluation = replace(evaluation, reader_name=run.recipe.reader and run.recipe.reader.label)
     since = Since(evaluation=evaluation, metric=benchmark.metrics(benchmark_folder(benchmark, run.context))[0].name)
     if being_planned() is not None:
         return since
@@ -104,10 +115,10 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
         record_evaluation(con, now)
         before = evaluation_before(con, now)
     if before is None:
-        stage_logger().info("%s on %s: the first evaluation", evaluation.name, evaluation.benchmark)
+        stage_logger().info("%s: the first evaluation", evaluation)
         return since
     if all(before[role] == now[role] for role in ("questions", "predictions", "scores")):
-        stage_logger().info("%s on %s: the same answers as the last time", evaluation.name, evaluation.benchmark)
+        stage_logger().info("%s: the same answers as the last time", evaluation)
         return replace(since, unchanged=True)
     compared = collect_comparison(run.context, before, now)
     part = Comparison(
@@ -239,8 +250,8 @@ def _tell(since: Since) -> None:
         if row["split"] == whole:
             interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
             logger.info(
-                "%s on %s, %s k=%s: %s, %+.1f points%s, p = %.3f, %d of %d answers changed",
-                *(evaluation.name, evaluation.benchmark, row["first"], row["k"], row["word"]),
+                "%s, %s k=%s: %s, %+.1f points%s, p = %.3f, %d of %d answers changed",
+                *(evaluation, row["first"], row["k"], row["word"]),
                 *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
             )
     for change in compared.causes:

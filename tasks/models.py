@@ -6,8 +6,11 @@ from pathlib import Path
 import torch
 
 from comem_core.backbone.interface import Backbone
-from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.loading import load_backbone, load_text_model, width_of
+from comem_core.backbone.text import TextModel
+from comem_core.memory.answering import Answering
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.transfer import TextTransfer, TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
 from tasks.run import Run
@@ -51,6 +54,38 @@ def encoder_of(run: Run, encoder: Reference) -> MemoryEncoder:
 def _encoder_at(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
     """As this worker's only encoder, whichever benchmark it answers."""
     return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
+
+
+def answering_of(run: Run, encoder: Reference, transfer: Reference | None) -> Answering:
+    """Who answers from an encoder's memories: its own backbone, or the run's text-only reader."""
+    return encoder_of(run, encoder) if run.reader is None else transfer_between(run, encoder, transfer)
+
+
+def transfer_between(run: Run, encoder: Reference, transfer: Reference | None = None) -> TextTransfer:
+    """An encoder and the run's text-only reader, with a trained projection, or with one before any training."""
+    assert run.reader is not None and run.recipe.reader is not None
+    trained = encoder_of(run, encoder)
+    reader = _text_reader_at(run.reader.uri, run.recipe.reader.name, run.recipe.backbone.dtype, run.context.device)
+    if transfer is not None:
+        return TextTransfer.load(transfer.folder, trained, reader)
+    return TextTransfer(trained, reader, transfer_recipe(run))
+
+
+def transfer_recipe(run: Run) -> TransferRecipe:
+    """How memories reach the run's text-only reader: as they are, or where widths differ through a projection."""
+    assert run.reader is not None and run.recipe.reader is not None
+    asked, differ = run.recipe.reader, width_of(run.backbone.folder) != width_of(run.reader.folder)
+    return TransferRecipe(
+        projection=asked.projection or differ, question_picture=asked.question_picture, seed=asked.seed
+    )
+
+
+@lru_cache(maxsize=1)
+def _text_reader_at(folder: str, name: str, dtype: str, device: str) -> TextModel:
+    """As this worker's only text-only model."""
+    reader = load_text_model(folder, dtype=getattr(torch, dtype), device=device)
+    reader.name = name
+    return reader
 
 
 def load_for(recipe: BackboneRecipe, *, device: str) -> Backbone:

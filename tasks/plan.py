@@ -204,8 +204,8 @@ def _tokens(costs: Costs) -> float:
 
 
 def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
-    """Say whether a record's costs are those of this run: the same model made it."""
-    return record["inputs"].get("backbone") == inputs.get("backbone")
+    """Say whether a record's costs are those of this run: the same models made it."""
+    return all(record["inputs"].get(role) == inputs.get(role) for role in ("backbone", "reader"))
 
 
 def _finished(partial_folder: Path) -> list[Path]:

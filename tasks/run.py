@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
+from comem_core.backbone.text import TextModel
 from comem_core.evaluation.llm_judge import judge_prompts
 from comem_core.knowledge.items import content_id
 from comem_core.memory.encoding import EncoderRecipe
@@ -47,15 +48,22 @@ NO_BACKBONE = Reference(stage="backbone", fingerprint="", uri="", num_rows=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRef):
-    """What every stage gets first. `backbone` names the reader's weights by their hash.
+    """What every stage gets first. `backbone` names the VLM's weights by their hash, `reader` those of the text-only
+    model that answers in its place; None: the backbone answers itself.
 
     `max_hours` is what asking, drafting and judging may take together, from `started` (in seconds since 1970) on.
     """
 
     recipe: Recipe
     backbone: Reference
+    reader: Reference | None = None
     started: float = 0.0
     max_hours: float | None = None
+
+    @property
+    def answers(self) -> Reference:
+        """Whose weights answer the questions of a benchmark."""
+        return self.reader or self.backbone
 
     def with_recipe(
         self,
@@ -101,10 +109,10 @@ def open_run(
     With `plan` the stages of the block make nothing, and what each would do is shown at the end.
 
     Raises:
-        ValueError: the recipe's backbone is not there, or the place is not fit to run in (each fault is listed), or the
-            recipe's items cannot be retrieved as it says, or its data are written by a served model whose address is
-            not given, or are to be translated into a language that is not known, or the recipe's judge has no address
-            or is not known there.
+        ValueError: the recipe's backbone or reader is not there or of another kind, or the place is not fit to run in
+            (each fault is listed), or the recipe's items cannot be retrieved as it says, or its data are written by a
+            served model whose address is not given, or are to be translated into a language that is not known, or the
+            recipe's judge has no address or is not known there.
         ServerGone: no server answers at the judge's address.
     """
     context = Context.from_environment()
@@ -123,6 +131,7 @@ def open_run(
         context=context,
         recipe=recipe,
         backbone=backbone,
+        reader=_text_reader(recipe),
         started=time.time(),
         max_hours=max_hours,
     )
@@ -170,6 +179,16 @@ def _show_plan(plan: Plan) -> None:
     Console(width=200).print(table)
     if FlowRunContext.get() is not None:
         create_table_artifact(lines, key="plan", description="What this run would do")
+
+
+def _text_reader(recipe: Recipe) -> Reference | None:
+    """The folder of the recipe's text-only reader, named as the backbone's is; its config.json says what it is."""
+    if recipe.reader is None:
+        return None
+    folder = backbone_folder(recipe.reader.name)
+    TextModel.check(folder)
+    name = content_id("text-only", recipe.backbone.dtype, backbone_fingerprint(folder))
+    return Reference(stage="reader", fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
 def _backbone(recipe: BackboneRecipe) -> Reference:

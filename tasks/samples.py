@@ -54,6 +54,18 @@ class Samples:
     def num_kept(self) -> int:
         return sum(1 for part in self.sets for _ in read_columns(part.kept, "sample_id"))
 
+    def refuse_none(self) -> None:
+        """Raise ValueError where no draft was kept."""
+        if not self.num_kept:
+            raise ValueError(
+                "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
+            )
+
+    def without_verdicts(self) -> "Samples":
+        """The same samples, by what they are alone: whatever else was said of a set leaves no trace in `inputs`."""
+        plain = (SampleSet(questions=each.questions, drafts=each.drafts, kept=each.kept) for each in self.sets)
+        return Samples(knowledge=self.knowledge, sets=tuple(plain))
+
     def read(self) -> list[TrainingSample]:
         """The kept drafts of every set, in order of sample id."""
         items = read_items(self.knowledge)

@@ -187,7 +187,8 @@ def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmar
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
     lines = [_score_line(row) for row in rows if row["low"] is not None]
     sentences = "; ".join(told(measured_of(run, contamination)))
-    description = f"{benchmark.name}, percent, with 95 % intervals. {sentences}"
+    read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
+    description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
     create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.training.trained_on import FILE, read_listing, start_of
-from tasks.samples import SampleSet
+from tasks.samples import Samples, SampleSet
 from tasks.store import Record, Reference, Store
 
 ROLES = ("questions", "drafts", "kept")
@@ -57,6 +57,30 @@ def training_data_of(store: Store, encoder: Reference) -> TrainingData:
     return _of_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
 
 
+def samples_of(store: Store, encoder: Reference) -> Samples:
+    """The samples that an encoder was trained on itself, not those of the encoder that it started from.
+
+    Raises:
+        ValueError: the encoder has no record in the store, or its samples are no longer there.
+    """
+    record = store.find("encoder", encoder.fingerprint) or _record_of(store, encoder.fingerprint)
+    if record is None:
+        raise ValueError(
+            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so the samples that "
+            "a projection to the reader is trained on are not known. Name an encoder that was trained here, or a "
+            "reader of the encoder's own width"
+        )
+    sets, unknown = _own_sets(store, record)
+    knowledge = _reference(store, record["inputs"]["knowledge"])
+    if unknown or knowledge is None:
+        raise ValueError(
+            f"a projection to the reader is trained on the encoder's own samples, and {'; '.join(unknown)}"
+            f"{'' if knowledge else ' knowledge ' + record['inputs']['knowledge'] + ' is not in the store'}. Run "
+            "synth-and-train again: it makes what is missing"
+        )
+    return Samples(knowledge=knowledge, sets=tuple(sets))
+
+
 def _of_weights(
     store: Store, weights: str, nothing: str, *, folder: Path | None = None, seen: set[str]
 ) -> TrainingData:
@@ -95,6 +119,16 @@ def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
     if record["fingerprint"] in seen:
         return TrainingData()
     seen.add(record["fingerprint"])
+    inputs = record["inputs"]
+    sets, unknown = _own_sets(store, record)
+    here = TrainingData(sets=tuple(sets), unknown=tuple(unknown))
+    if start := inputs.get("start"):
+        return here | _of_weights(store, start, _no_start(start), seen=seen)
+    return here
+
+
+def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]:
+    """The sets of an encoder's own record, and in words those that are gone."""
     sets, unknown, inputs = [], [], record["inputs"]
     for suffix in [role.removeprefix("kept") for role in inputs if role.startswith("kept")]:
         found = {role: _reference(store, inputs[f"{role}{suffix}"]) for role in ROLES}
@@ -102,10 +136,7 @@ def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
             unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
         else:
             sets.append(SampleSet(**{role: reference for role, reference in found.items() if reference}))
-    here = TrainingData(sets=tuple(sets), unknown=tuple(unknown))
-    if start := inputs.get("start"):
-        return here | _of_weights(store, start, _no_start(start), seen=seen)
-    return here
+    return sets, unknown
 
 
 def _record_of(store: Store, weights: str) -> Record | None:

@@ -29,6 +29,8 @@ SUBJECTS = {
     "knowledge": "knowledge",
     "backbone": "reader",
     "judgements": "judge",
+    "reader": "reader",
+    "transfer": "projection to the reader",
 }
 # How much was asked, not how: what both evaluations asked is compared, and these say what else one of them asked.
 EXTENT = {
@@ -79,7 +81,7 @@ def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     if old is None or new is None:
         return []
-    differing = _differing(old["inputs"], new["inputs"])
+    differing = _differing(_with_reader(old), _with_reader(new))
     return sorted(_subject(role) for role, _, _ in differing)
 
 
@@ -106,10 +108,11 @@ def _causes(
         return
     own = list(_own(old, new))
     yield from own
+    old_inputs, new_inputs = _with_reader(old), _with_reader(new)
     further = [
         cause
-        for name in sorted(old["inputs"].keys() | new["inputs"].keys())
-        for cause in _input_causes(con, name, old["inputs"].get(name), new["inputs"].get(name), seen=seen)
+        for name in sorted(old_inputs.keys() | new_inputs.keys())
+        for cause in _input_causes(con, name, old_inputs.get(name), new_inputs.get(name), seen=seen)
     ]
     yield from further
 
@@ -151,11 +154,19 @@ def _subject(role: str) -> str:
     return SUBJECTS.get(INPUTS.get(role, role), role) or "thing"
 
 
+def _with_reader(record: Mapping[str, Any]) -> Mapping[str, str]:
+    """The inputs of an artefact; of answers, who gave them too: the backbone, where no other reader is named."""
+    inputs = record["inputs"]
+    if record["stage"] == "predictions" and "backbone" in inputs:
+        return {"reader": inputs["backbone"]} | inputs
+    return inputs
+
+
 def _input_causes(
     con: DuckDBPyConnection, role: str, before: str | None, now: str | None, *, seen: set[tuple[str, str]]
 ) -> Iterator[Change]:
     if before is None or now is None:
-        yield Change(_subject(role), role, before or "none", now or "none", extent=True)
+        yield Change(_subject(role), role, before or "none", now or "none", extent=role != "transfer")
     else:
         yield from _causes(con, role, before, now, seen=seen)
 

@@ -11,17 +11,22 @@ from duckdb import DuckDBPyConnection
 from warehouse.connection import transaction
 
 KEYS = ("run_id", "recipe_name", "encoder_name", "benchmark", "encoder", "questions", "predictions", "scores")
+# Whose weights answered, and the name of a text-only model that did; where the encoder's own backbone did, it has none.
+READER_KEYS = ("reader", "reader_name")
 
 
-def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str]) -> None:
-    """Note an evaluation, with `KEYS`; said again, it replaces what was said. Raises ValueError for a missing key."""
+def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> None:
+    """Note an evaluation, with `KEYS`, and `READER_KEYS` where they are known; said again, it replaces what was said.
+
+    Raises ValueError for a missing key.
+    """
     if missing := [key for key in KEYS if key not in evaluation]:
         raise ValueError(f"an evaluation lacks {', '.join(missing)}; it has {', '.join(evaluation)}")
     with transaction(con):
-        columns = ", ".join(KEYS)
+        keys = (*KEYS, *READER_KEYS)
         con.execute(
-            f"INSERT OR REPLACE INTO evaluation ({columns}, made) VALUES ({', '.join('?' * len(KEYS))}, ?)",
-            [*(evaluation[key] for key in KEYS), datetime.now(UTC)],
+            f"INSERT OR REPLACE INTO evaluation ({', '.join(keys)}, made) VALUES ({', '.join('?' * len(keys))}, ?)",
+            [*(evaluation.get(key) for key in keys), datetime.now(UTC)],
         )
 
 
@@ -30,12 +35,13 @@ def evaluations_of(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]
     return _rows(con, "run_id = ?", [run_id])
 
 
-def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str]) -> dict[str, Any] | None:
-    """Find the last evaluation of another run that asked the same benchmark of the encoder by the same name."""
+def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """Find the last evaluation of another run that asked the same benchmark of the encoder by the same name, with a
+    reader of the same name."""
     found = _rows(
         con,
-        "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ?",
-        [evaluation[key] for key in ("recipe_name", "encoder_name", "benchmark", "run_id")],
+        "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ? AND reader_name IS NOT DISTINCT FROM ?",
+        [evaluation.get(key) for key in ("recipe_name", "encoder_name", "benchmark", "run_id", "reader_name")],
     )
     return found[-1] if found else None
 
@@ -49,7 +55,7 @@ def moment_of(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetim
     return found[0]
 
 
-def _rows(con: DuckDBPyConnection, condition: str, values: list[str]) -> list[dict[str, Any]]:
+def _rows(con: DuckDBPyConnection, condition: str, values: list[str | None]) -> list[dict[str, Any]]:
     cursor = con.execute(f"SELECT * FROM evaluation WHERE {condition} ORDER BY made, benchmark", values)
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

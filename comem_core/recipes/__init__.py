@@ -10,7 +10,7 @@ from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.llm_judge import Unparsable
 from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import JudgeRecipe, Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe
 from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
@@ -148,6 +148,14 @@ def with_judge(recipe: Recipe, judge: str | None, *, unparsable: Unparsable | No
     if asked is None:
         raise ValueError(f"judge_unparsable is {unparsable!r}, but no judge is named; name one (judge=served:<model>)")
     return replace(recipe, evaluation=replace(recipe.evaluation, judge=replace(asked, unparsable=unparsable)))
+
+
+def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
+    """Return the recipe with a text-only model as reader, and that in its name; None is the backbone itself."""
+    if reader is None:
+        return recipe
+    reader = ReaderRecipe(name=reader) if isinstance(reader, str) else reader
+    return replace(recipe, reader=reader, name=f"{recipe.name}+reader={reader.label}")
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:

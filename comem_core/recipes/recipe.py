@@ -1,10 +1,12 @@
 """What a whole run is made of: one frozen part a stage. Every field decides the result; no path or device is here."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import PurePath
+from typing import ClassVar, Literal
 
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.synthesis.generator import SERVED
+from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
 
 
@@ -191,6 +193,34 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReaderRecipe:
+    """A text-only language model that answers in the backbone's place (the paper's Table 5): it reads the memories of
+    the backbone's encoder, and sees no picture. `name` is `tiny-text`, a hub name or a folder, and it runs in the
+    backbone's number type.
+
+    Where it is of another width than the backbone, a projection is trained between them, on the encoder's own samples.
+    """
+
+    # A parameter of the flows too, and there a field that is not known is an error.
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    name: str
+    # Put the memory of a question's picture before the question; otherwise nothing is known of the picture.
+    question_picture: bool = True
+    # Train a projection even where the widths are equal and the memories can be read as they are.
+    projection: bool = False
+    seed: int = 0
+    # Of the projection; None: the encoder's own.
+    optimizer: OptimizerRecipe | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells its runs and series from others: its name, of a folder the last part, and what is not usual."""
+        unusual = ("" if self.question_picture else ",blind") + (",projection" if self.projection else "")
+        return f"{PurePath(self.name).name if PurePath(self.name).is_absolute() else self.name}{unusual}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One run, whole."""
 
@@ -206,3 +236,5 @@ class Recipe:
     against: tuple[str, ...] = ()
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    # Who answers the benchmark; None: the backbone itself. Data are made by the backbone in any case.
+    reader: ReaderRecipe | None = None

@@ -1,20 +1,26 @@
-"""Write down what the last demo measured: `docs/results/demo.json`, and the tables that quote it."""
+"""Write down what the last demo measured, below `docs/results`, and into the tables that quote it."""
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from comem_core.measures.results import RESULTS, Measured, write_results
 from comem_core.measures.tables import refresh_tables
+from comem_core.recipes.recipe import ReaderRecipe
 from tasks.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.sql import rows
 
 COMMAND = "make demo"
+DEMO, SIDE_TABLES = "demo", "side_tables"
 
 
 def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[Measured]:
-    """Write the results of the last completed run of the demo's recipe, and return them.
+    """Write the results of the last completed run, and return them: of the plain recipe as the demo's, of a variant or
+    another reader as a row each of the side tables, beside those that are there.
 
     Raises:
         ValueError: no such run is in the warehouse.
@@ -27,19 +33,33 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
             raise ValueError(f"no completed synth-and-train run is in {context.warehouse}; run `make demo` first")
         scores = rows(con, "score_table", {"run_id": last[0]})
         facts = rows(con, "run_facts", {"run_id": last[0]})[0]
-    shared = {"recipe": facts["recipe_name"], "command": COMMAND, "commit": facts["commit"]}
+    _, *changed = facts["recipe_name"].split("+")
+    shared = {"recipe": facts["recipe_name"], "command": _command(changed, facts), "commit": facts["commit"]}
     overall = [score for score in scores if score["split"] == "all" and score["metric"] == "infoseek"]
-    measured = [_score(score, shared) for score in overall]
-    measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
-    peak = round(peak_memory_gb, 2)
-    measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
-    write_results("demo", measured, keep_others=False, folder=root / RESULTS)
-    refresh_tables("demo", root=root)
+    measured = [_score(score, shared, of="+".join(["", *changed])) for score in overall]
+    if not changed:
+        measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
+        peak = round(peak_memory_gb, 2)
+        measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
+    topic = SIDE_TABLES if changed else DEMO
+    write_results(topic, measured, keep_others=bool(changed), folder=root / RESULTS)
+    refresh_tables(topic, root=root)
     return measured
 
 
-def _score(score: Mapping[str, Any], shared: Mapping[str, Any]) -> Measured:
+def _command(changed: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """The command of a run whose recipe's name says what was changed in it."""
+    given = [f"-p variant={each}" for each in changed if not each.startswith("reader=")]
+    if reader := json.loads(facts["recipe"]).get("reader"):
+        own = asdict(ReaderRecipe(name=reader["name"]))
+        unusual = {name: value for name, value in reader.items() if value != own.get(name)}
+        said = json.dumps({"name": reader["name"]} | unusual) if unusual else reader["name"]
+        given.append(f"-p reader={shlex.quote(said)}")
+    return f"{COMMAND} ARGS={shlex.quote(' '.join(given))}" if given else COMMAND
+
+
+def _score(score: Mapping[str, Any], shared: Mapping[str, Any], *, of: str) -> Measured:
     percent: dict[str, Any] = {
         name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")
     }
-    return Measured(measure=f"em_{score['condition']}", unit="%", n=score["n"], **percent, **shared)
+    return Measured(measure=f"em_{score['condition']}{of}", unit="%", n=score["n"], **percent, **shared)

@@ -19,7 +19,9 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
             return ["(the flow recorded no run in the warehouse)"]
         stages = rows(con, "stage_table", {"run_id": found[0]})
         scores = rows(con, "score_table", {"run_id": found[0]})
-    lines = ["", *_stage_lines(stages), "", *_score_lines(scores), ""]
+        [reader] = rows(con, "reader", {"run_id": found[0]})
+    read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
+    lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores), ""]
     return lines + [f"report page: {page}" for page in _pages(stages)]
 
 

@@ -20,7 +20,7 @@ FORBIDDEN = {
     "comem_core": {"prefect", "ray", "duckdb"},
     "warehouse": {"torch", "transformers", "peft", "accelerate", "ray", "prefect"},
 }
-MAY_TALK_TO_RAY = {"tasks/on_ray.py", "tasks/train.py"}
+MAY_TALK_TO_RAY = {"tasks/on_ray.py", "tasks/training.py"}
 WORKERS_IMPORT = {"tasks/context.py", "tasks/partial.py", "tasks/workers.py"}
 VAGUE_NAMES = {"utils", "util", "helpers", "misc", "common"}
 MODULES = sorted(path.relative_to(ROOT).as_posix() for package in BELOW for path in (ROOT / package).rglob("*.py"))

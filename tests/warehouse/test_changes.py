@@ -149,3 +149,39 @@ def test_the_recipes_of_two_runs_are_compared_field_by_field(con: DuckDBPyConnec
         recipe = {"evaluation": {"prompts": prompts, "k": 3}}
         record_run(con, {"run_id": run, "flow": "f", "recipe_name": "r", "recipe": recipe, "flow_run_id": None})
     assert recipe_differences(con, "one", "two") == [("evaluation.prompts", "short", "reason")]
+
+
+def answered(con: DuckDBPyConnection, name: str, **inputs: str) -> str:
+    return register(con, "predictions", name, inputs={"backbone": "VLM", "knowledge": "items"} | inputs)
+
+
+def test_another_reader_is_a_cause_and_so_is_a_projection_to_it(con: DuckDBPyConnection) -> None:
+    answered(con, "by the backbone")
+    answered(con, "by a language model", reader="LLM")
+    answered(con, "through a projection", reader="LLM", transfer="P")
+    [read] = changes_between(con, "by the backbone", "by a language model")
+    assert (str(read), read.extent) == ("reader (reader): VLM -> LLM", False)
+    assert changed_inputs(con, "by the backbone", "by a language model") == ["reader"]
+    [carried] = changes_between(con, "by a language model", "through a projection")
+    assert (str(carried), carried.extent) == ("projection to the reader (transfer): none -> P", False)
+
+
+def test_another_backbone_is_told_once_where_it_answers_itself(con: DuckDBPyConnection) -> None:
+    answered(con, "before")
+    answered(con, "now", backbone="another VLM")
+    assert [str(change) for change in changes_between(con, "before", "now")] == [
+        "reader (backbone): VLM -> another VLM"
+    ]
+
+
+def test_readers_of_other_names_have_series_of_their_own(con: DuckDBPyConnection) -> None:
+    shared = {"recipe_name": "tiny", "encoder_name": "latest", "benchmark": "okvqa", "encoder": "E", "questions": "q"}
+    readers = [("one", None), ("two", "small"), ("three", None), ("four", "large"), ("five", "small")]
+    rows = {
+        run: shared | {"predictions": "p", "scores": "s", "run_id": run, "reader": str(name), "reader_name": name}
+        for run, name in readers
+    }
+    for row in rows.values():
+        record_evaluation(con, row)
+    before = {run: found and found["run_id"] for run in rows for found in [evaluation_before(con, rows[run])]}
+    assert before == {"one": "three", "two": "five", "three": "one", "four": None, "five": "two"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from duckdb import DuckDBPyConnection
-from small_rows import CONDITIONS, flag, items, questions
+from small_rows import CONDITIONS, flag, items, predict, questions, score
 from small_world import RUN_ID, SmallWorld, add, make_samples, start
 
 from warehouse.connection import open_warehouse
@@ -22,6 +24,7 @@ from warehouse.page.pictures import data_uri
 from warehouse.page.wording import duration, number, percent, points, size
 from warehouse.records import finish_run
 from warehouse.schemas import blank_row
+from warehouse.sql import rows
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -104,7 +107,7 @@ def test_the_sql_on_the_page_runs_as_it_stands(con: DuckDBPyConnection, page: st
     from html import unescape
 
     queries = [unescape(text) for text in re.findall(r"<details><summary><b>.*?<code>(.*?)</code>", page, re.DOTALL)]
-    assert len(queries) == 9
+    assert len(queries) == 10
     for query in queries:
         assert con.execute(query).fetchall(), query
 
@@ -248,3 +251,44 @@ def test_a_page_of_evaluations_compares_encoders_and_says_what_it_leaves_out(wor
     assert "".join(("oracle", "k = 1", "tied", "+14.3", "0.001", "120", "2", "466")) in text
     assert "6 encoders: ten pairs are left out." in text
     assert "Encoders, in pairs" not in alone
+
+
+def read_by_a_language_model(tmp_path: Path) -> SmallWorld:
+    """A run whose reader is a text-only model of another width: an encoder's training, and that of a projection."""
+    world = start(tmp_path)
+    recipe = {"name": "tiny", "backbone": {"name": "vlm"}, "reader": {"name": "llm", "question_picture": True}}
+    with open_warehouse(world.database) as con:
+        con.execute("UPDATE run SET recipe = ?", [json.dumps(recipe)])
+    losses = {"encoder": (4.0, 3.0, 2.0), "transfer": (9.0, 5.0)}
+    for stage, values in losses.items():
+        steps = [blank_row("training_step") | {"step": at + 1, "loss": loss} for at, loss in enumerate(values)]
+        add(world, stage, {"training_step": steps})
+    world.fingerprints["llm"] = "weights-of-llm"
+    answers = [
+        predict(question, {"item_ids": []}, condition, random.Random(1))
+        for question in questions("test")
+        for condition in CONDITIONS
+    ]
+    add(world, "predictions", {"prediction": answers}, "reader=llm encoder=encoder transfer=transfer")
+    add(world, "scores", {"score": score(answers)})
+    return world
+
+
+def test_a_text_only_reader_is_named_and_what_it_is_shown_is_told_as_it_is(tmp_path: Path) -> None:
+    world = read_by_a_language_model(tmp_path)
+    with open_warehouse(world.database, read_only=True) as con:
+        text = re.sub(r"\s+", " ", Reader(render_page(con, RUN_ID, images=flag)).text)
+        [answered] = rows(con, "reader", {"run_id": RUN_ID})
+    assert answered == {"name": "llm", "weights": "weights-of-llm", "text_only": True, "question_picture": True}
+    assert "llm answers here, a text-only model that sees no picture" in text
+    assert "llm, text only weights-of-llm" in text
+    assert "The question alone." in text and "its image alone" not in text
+    assert "The memory of the question's own picture stands behind them." in text
+
+
+def test_the_losses_of_encoder_and_projection_are_two_curves(tmp_path: Path) -> None:
+    world = read_by_a_language_model(tmp_path)
+    with open_warehouse(world.database, read_only=True) as con:
+        text = Reader(render_page(con, RUN_ID, images=flag)).text
+    assert "Loss over 3 steps, from 4 to 2" in text
+    assert "Loss over 2 steps, from 9 to 5" in text

@@ -17,6 +17,7 @@ from warehouse.overlap import told
 from warehouse.sql import heading, read_sql, rows, with_values
 
 NUM_GALLERY_QUESTIONS = 12
+TRANSFER = "transfer"  # the stage that trains a projection to a text-only reader
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class RunData:
     dropped_rows: list[dict]
     funnel: Funnel | None
     meanings: dict[str, str]
+    reader: dict
     losses: list[dict]
+    transfer_losses: list[dict]
     scores: list[dict]
     clean_scores: list[dict]
     contamination: list[str]
@@ -59,6 +62,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
     stages = rows(con, "stage_table", {"run_id": run_id})
     edges = upward(con, *(row["fingerprint"] for row in stages)) if stages else []
     drafts, drops = _funnel_artefacts(con, run_id)
+    losses = rows(con, "loss_curve", {"run_id": run_id})
     return RunData(
         run=facts[0],
         recipe=recipe,
@@ -66,7 +70,9 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         dropped_rows=rows(con, "dropped_rows", {"run_id": run_id}),
         funnel=funnel(con, drafts, drops) if drafts and drops else None,
         meanings=reason_meanings(_plain_values(recipe)),
-        losses=rows(con, "loss_curve", {"run_id": run_id}),
+        reader=rows(con, "reader", {"run_id": run_id})[0],
+        losses=[row for row in losses if row["stage"] != TRANSFER],
+        transfer_losses=[row for row in losses if row["stage"] == TRANSFER],
         scores=rows(con, "score_table", {"run_id": run_id}),
         clean_scores=rows(con, "clean_scores", {"run_id": run_id}),
         contamination=_contamination(con, run_id),
@@ -142,6 +148,7 @@ def _queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
         "paired_difference",
         "funnel",
         "stage_table",
+        "reader",
         "loss_curve",
         "dropped_rows",
         "gallery_questions",

@@ -34,7 +34,7 @@ class Evaluated:
     `page` is the address of the comparison's page.
     """
 
-    row: Mapping[str, str]
+    row: Mapping[str, str | None]
     metric: str
     since: Compared | None = None
     page: str | None = None
@@ -99,7 +99,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "num_parted": parted[0]["total"] if parted else 0,
         "compatible": any(each["metric"] == AUTHORS for each in scores),
         "judge": _judge(con, evaluated),
-        "contamination": _contamination(con, row["scores"]),
+        "contamination": _contamination(con, row["scores"] or ""),
         "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
     }
 

@@ -58,13 +58,23 @@ class Difference:
         return f"95{' '}% interval {points(self.low)} to {points(self.high)}"
 
 
-def headline(scores: Sequence[dict], differences: Sequence[dict], run: dict) -> Headline:
-    """Compute the headline of a run; a run without scores says where it stands instead."""
+def headline(
+    scores: Sequence[dict], differences: Sequence[dict], run: dict, *, text_reader: str | None = None
+) -> Headline:
+    """Compute the headline of a run; a run without scores says where it stands instead.
+
+    `text_reader` names the text-only model that answered in the place of the encoder's own backbone.
+    """
     if not scores and not differences:
         return _unscored(run)
     benchmarks = sorted({row["benchmark"] for row in (differences or scores)})
     parts = [_of_benchmark(name, scores, differences) for name in benchmarks]
     lede = " ".join(part.lede for part in parts)
+    if text_reader is not None:
+        read_by = (
+            f"{text_reader} answers here, a text-only model that sees no picture, in the place of the encoder's own"
+        )
+        lede = f"{read_by} vision-language model. {lede}"
     findings = tuple(finding for part in parts for finding in part.findings)
     return Headline(" ".join(part.title for part in parts[:2]), lede, findings)
 

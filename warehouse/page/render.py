@@ -40,7 +40,12 @@ def render_page(
         .render(
             data=data,
             run=data.run,
-            headline=headline(data.scores, data.differences, data.run),
+            headline=headline(
+                data.scores,
+                data.differences,
+                data.run,
+                text_reader=data.reader["name"] if data.reader["text_only"] else None,
+            ),
             machine=machine,
             score_tables=[
                 _score_table(*key, data.scores)
@@ -53,6 +58,7 @@ def render_page(
             gallery=[_gallery_card(question) for question in data.gallery],
             funnel_plot=funnel_plot(data.funnel) if data.funnel else None,
             loss_plot=loss_plot(data.losses) if any(row["loss"] is not None for row in data.losses) else None,
+            transfer_plot=loss_plot(data.transfer_losses) if data.transfer_losses else None,
             drawing=draw_lineage(data.artefacts, data.edges),
             num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
@@ -122,7 +128,7 @@ def _conditions(data: RunData) -> list[dict]:
     names = {row["condition"] for row in (data.scores or data.differences)}
     names = names or {"none", "text", "memory", "shuffled", "empty"}
     ordered = sorted(names, key=wording.condition_order)
-    return [{"name": name, "meaning": wording.CONDITIONS.get(name, ("", "Not described."))[1]} for name in ordered]
+    return [{"name": name, "meaning": wording.meaning(name, data.reader)} for name in ordered]
 
 
 def _gallery_card(question: dict) -> dict:

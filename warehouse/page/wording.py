@@ -34,6 +34,23 @@ CONDITIONS: Mapping[str, tuple[str, str]] = {  # name: (as a phrase, what it mea
     ),
 }
 
+# Of a reader that sees no pictures, where a meaning is another one.
+TEXT_ONLY: Mapping[str, str] = {
+    "none": "The question alone. What the frozen language model knows by itself; it sees no picture.",
+    "text": "The retrieved items stand in the prompt as text alone: ordinary retrieval-augmented generation.",
+}
+
+
+def meaning(condition: str, reader: Mapping) -> str:
+    """Say what a condition means for a reader (a row of the report reader)."""
+    means = CONDITIONS.get(condition, ("", "Not described."))[1]
+    if not reader["text_only"]:
+        return means
+    if condition in TEXT_ONLY:
+        return TEXT_ONLY[condition]
+    picture = "stands behind them" if reader["question_picture"] else "is left out"
+    return f"{means} The memory of the question's own picture {picture}."
+
 
 def condition_order(name: str) -> tuple[int, str]:
     """Sort key: the order above, unknown conditions last."""

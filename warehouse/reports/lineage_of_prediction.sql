@@ -1,5 +1,6 @@
--- What stands behind the prediction $id: its question, the items it was shown, the encoder and bank it read through, and
--- the samples (with their drafts) that the encoder was trained on, those that share an item with it first.
+-- What stands behind the prediction $id: its question, the items it was shown, the encoder and bank it read through, the
+-- text-only reader (with the projection to it) where one answered, and the samples (with their drafts) that the encoder
+-- was trained on, those that share an item with it first.
 -- At most $limit rows a kind (NULL: all); `total` is how many there are.
 WITH RECURSIVE picked AS (
     SELECT * FROM prediction WHERE prediction_id = $id
@@ -58,9 +59,11 @@ lines AS (
     ) AS knowledge_item USING (item_id)
     LEFT JOIN retrieved USING (question_id, item_id)
     UNION ALL
-    SELECT DISTINCT if(role = 'bank', 4, 5), role, input_fingerprint, input_fingerprint, NULL::BIGINT, NULL::DOUBLE, NULL
+    SELECT DISTINCT if(role = 'bank', 4, 5), role, input_fingerprint, input_fingerprint, NULL::BIGINT, NULL::DOUBLE,
+        if(role = 'reader', (SELECT any_value(measured->>'$.reader.name') FROM artefact SEMI JOIN picked
+            ON artefact.fingerprint = picked.artefact), NULL)
     FROM artefact_input
-    WHERE role IN ('bank', 'encoder') AND fingerprint IN (FROM upward)
+    WHERE role IN ('bank', 'encoder', 'transfer', 'reader') AND fingerprint IN (FROM upward)
     UNION ALL
     SELECT 6, 'sample', sample_id, sample_artefact, num_shared, NULL, 'shares ' || num_shared || ' of the items shown'
     FROM used_draft

@@ -1,5 +1,6 @@
--- The training of the run $run_id, step by step.
-SELECT step, loss, learning_rate, samples, tokens, seconds
+-- The trainings of the run $run_id, step by step: of the encoder, and of a projection to a text-only reader (`transfer`).
+SELECT artefact.stage, step, loss, learning_rate, samples, tokens, training_step.seconds
 FROM training_step
-WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
-ORDER BY step
+JOIN artefact ON artefact.fingerprint = training_step.artefact
+WHERE training_step.artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+ORDER BY artefact.stage, step

@@ -29,6 +29,7 @@ SELECT
         FROM artefact_input
         WHERE fingerprint = whole.predictions AND role = 'encoder'
     ) AS encoder,
+    (SELECT measured->>'$.reader.name' FROM artefact WHERE fingerprint = whole.predictions) AS text_reader,
     whole.condition,
     whole.k,
     shown.prompt_tokens,

@@ -9,6 +9,7 @@ SELECT
         FROM artefact_input
         WHERE fingerprint = prediction.artefact AND role = 'encoder'
     ) AS encoder,
+    (SELECT measured->>'$.reader.name' FROM artefact WHERE fingerprint = prediction.artefact) AS text_reader,
     condition,
     k,
     count(*) AS n,

@@ -1,0 +1,40 @@
+"""Models that are made out of others at first use, and kept outside the repository under a name that says of what."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `COMEM_CACHE`, or ~/.cache/comem."""
+    return Path(os.environ.get("COMEM_CACHE") or Path.home() / ".cache" / "comem")
+
+
+def derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+    """The folder of a model that `make` writes out of `sources`, made if it is not there.
+
+    It is named by its version and the bytes of the sources, made beside, and moved into place: a crash leaves no half
+    model under the final name.
+    """
+    identity = hashlib.sha256(version.encode())
+    for path in sources:
+        with path.open("rb") as stream:
+            identity.update(hashlib.file_digest(stream, "sha256").digest())
+    folder = cache_folder() / "backbones" / f"{name}-{identity.hexdigest()[:16]}"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        make(beside)
+        try:
+            beside.rename(folder)
+        except OSError:  # another process was first
+            if not (folder / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder

@@ -1,0 +1,57 @@
+"""`tiny-text`: the language model inside the shipped tiny Qwen2.5-VL, alone, in the class of Qwen2.5's text models.
+
+A Qwen2.5-VL decoder is a Qwen2.5 decoder whose rotary positions run on three axes, which are equal for text. So the
+conversion is exact: every weight as it is. It is made at first use out of the shipped weights, and loaded like any
+Qwen2.5 folder; nothing of the vision side is left in it.
+"""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from comem_core.backbone.derived import derived_folder
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.text import TextModel
+
+NAME, VERSION = "tiny-text", "2026.11.1"
+SOURCE = Path(__file__).parent / "shipped" / "tiny"
+# As Qwen2.5's own: a turn's words are one string.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+SAME = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps", "initializer_range",
+    "bos_token_id", "eos_token_id", "pad_token_id",
+)  # fmt: skip
+
+
+def tiny_text_folder() -> Path:
+    """The converted model, made at first use (a second, 9 MB) below `COMEM_CACHE` or ~/.cache/comem."""
+    sources = [SOURCE / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
+    return derived_folder(NAME, VERSION, sources, lambda folder: decoder_of(QwenVL.load(SOURCE)).save(folder))
+
+
+def decoder_of(vlm: QwenVL) -> TextModel:
+    """A copy of the language model inside a Qwen2.5-VL. On text its logits are the VLM's own."""
+    whole: Any = vlm.model.config
+    text, rotary = whole.get_text_config(), whole.get_text_config().rope_parameters
+    config = Qwen2Config(
+        **{name: getattr(text, name) for name in SAME},
+        rope_parameters={"rope_type": rotary["rope_type"], "rope_theta": rotary["rope_theta"]},
+        tie_word_embeddings=whole.tie_word_embeddings,
+    )
+    model: Any = Qwen2ForCausalLM(config)
+    weights = {
+        re.sub(r"^model\.language_model\.", "model.", name): weight
+        for name, weight in vlm.model.state_dict().items()
+        if not name.startswith("model.visual.")
+    }
+    model.load_state_dict(weights)
+    tokenizer = copy.deepcopy(vlm.tokenizer)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return TextModel(model.to(vlm.device, vlm.model.dtype), tokenizer, NAME)

@@ -1,0 +1,15 @@
+-- Who answered the questions of the run $run_id: the name and the weights of the text-only model that did, which sees no
+-- picture (`question_picture`: the memory of one stands before the question), or of the encoder's own backbone.
+WITH answered AS (
+    SELECT role, input_fingerprint
+    FROM artefact_input
+    JOIN run_stage USING (fingerprint)
+    WHERE run_id = $run_id AND stage = 'predictions' AND role IN ('backbone', 'reader')
+)
+SELECT
+    coalesce(recipe->>'$.reader.name', recipe->>'$.backbone.name') AS name,
+    (SELECT input_fingerprint FROM answered ORDER BY role = 'reader' DESC LIMIT 1) AS weights,
+    (recipe->>'$.reader.name') IS NOT NULL AS text_only,
+    coalesce((recipe->>'$.reader.question_picture')::BOOLEAN, false) AS question_picture
+FROM run
+WHERE run_id = $run_id
