@@ -8,13 +8,14 @@ from prefect.client.schemas.objects import State
 from comem_core.recipes import recipe_named, with_evaluation, with_judge, with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 from flows.synth_and_train import RecipeName
-from tasks.answer import Exam, answer_benchmark
+from tasks.answer import answer_benchmark
 from tasks.contamination import find_contamination
 from tasks.drift import report_evaluations, settle
 from tasks.encode import encode_memory
 from tasks.encoder_pairs import compare_encoders
 from tasks.encoders import NamedEncoder, find_encoders, with_encoder
 from tasks.evaluations import Evaluation, compare_with_last
+from tasks.exam import Exam
 from tasks.ingest import ingest_knowledge
 from tasks.judge import judge_predictions
 from tasks.questions import collect_benchmark

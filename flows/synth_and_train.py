@@ -8,11 +8,12 @@ from comem_core.recipes import recipe_named, with_judge, with_knowledge, with_re
 from comem_core.recipes.recipe import ReaderRecipe
 from comem_core.recipes.scaling import Variant
 from tasks.against import collect_against
-from tasks.answer import Exam, answer_benchmark
+from tasks.answer import answer_benchmark
 from tasks.card import JudgedSet, write_card
 from tasks.contamination import find_contamination
 from tasks.encode import encode_memory
 from tasks.evaluations import TRAINED, Evaluation, compare_with_last
+from tasks.exam import Exam
 from tasks.filter import filter_qa
 from tasks.hold_out import hold_out
 from tasks.ingest import ingest_knowledge

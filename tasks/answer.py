@@ -1,8 +1,7 @@
 """Answering: every benchmark question under every condition, one prediction each; none that was answered before."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial as bind
 from typing import Any
 
@@ -10,18 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import CONDITIONS, AskedQuestion, ItemChooser, Shown, condition_named
+from comem_core.evaluation.conditions import CONDITIONS, condition_named
 from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
-from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import Answering as ReadsMemory
 from comem_core.memory.bank import Bank
-from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.synthesis.prompts import prompt_set
 from tasks.benchmarks import benchmark_folder
 from tasks.encode import encode_seconds, read_bank
-from tasks.libraries import libraries
+from tasks.exam import Exam, Unit, answering_part, questions_asked, units_of
 from tasks.models import answering_of
 from tasks.partial import Partial
 from tasks.rows import read_items, read_questions, read_rows
@@ -29,72 +26,21 @@ from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
-from tasks.stored_questions import StoredQuestions
 from warehouse.schemas import check_rows
 
 STAGE, REUSED = "predictions", "part-answered-before"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answering:
-    """What decides an answer besides question, items and encoder. The libraries' releases are among it: a score that
-    they move is a change to be seen."""
-
-    benchmark: str
-    conditions: tuple[str, ...]
-    k: tuple[int, ...]
-    prompts_sha256: str
-    max_new_tokens: int
-    visual_tokens: VisualTokens | None
-    libraries: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnsweringInText(Answering):
-    """The same for a text-only reader, which sees a question's picture as a memory, or not at all."""
-
-    question_picture: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exam:
-    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them, and
-    `transfer` for a text-only reader of another width."""
-
-    knowledge: Reference
-    encoder: Reference
-    bank: Reference
-    questions: Reference
-    retrieved: Reference
-    transfer: Reference | None = None
-    foreign: Reference | None = None
-    foreign_bank: Reference | None = None
-
-    def inputs(self) -> dict[str, Reference]:
-        return {role: reference for role, reference in vars(self).items() if reference is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unit:
-    """One question under one condition, with the ids of the items it is shown, and what names its answer."""
-
-    place: int
-    condition: str
-    k: int
-    item_ids: tuple[str, ...]
-    key: str
-
-
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
     """Ask the reader every question under every condition of the recipe, unless it has answered before."""
-    recipe, part = run.recipe.evaluation, _part(run)
+    recipe, part = run.recipe.evaluation, answering_part(run)
 
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:
             artefact.measure("reader", {"name": run.recipe.reader.name, "sees_pictures": False})
         questions = read_questions(exam.questions)
-        units = list(_units(run, part, exam, questions))
+        units = list(units_of(run, part, exam, questions))
         answered = _answered_before(run, artefact, units, questions)
         missing = [unit for unit in units if unit.key not in answered]
         stage_logger().info("%d of %d answers are there from earlier evaluations", len(answered), len(units))
@@ -106,90 +52,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
     return run_stage(run, STAGE, part, inputs, make, table="prediction", version="3", expects=asked)
 
 
-def _part(run: Run) -> Answering:
-    recipe, reader = run.recipe.evaluation, run.recipe.reader
-    part = {
-        "benchmark": recipe.benchmark,
-        "conditions": recipe.conditions,
-        "k": recipe.all_k,
-        "prompts_sha256": prompt_set(recipe.prompts).sha256,
-        "max_new_tokens": recipe.max_new_tokens,
-        "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
-        "libraries": libraries(),
-    }
-    return AnsweringInText(**part, question_picture=reader.question_picture) if reader else Answering(**part)
-
-
-def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
-    """How many answers there will be: conditions that show no number of items are asked once."""
-    return num_questions * sum(len(condition_named(name).numbers(recipe.all_k)) for name in recipe.conditions)
-
-
-def _units(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) -> Iterator[_Unit]:
-    """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
-
-    A question without a gold item is not asked under a condition that shows it.
-    """
-    recipe, benchmark = run.recipe.evaluation, benchmark_named(part.benchmark)
-    shown = Shown(
-        retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
-        entity_of=read_items(exam.knowledge).entities(),
-        foreign=list(read_items(exam.foreign)) if exam.foreign else (),
-    )
-    asked = list(questions.without_pictures())
-    chooser = ItemChooser(asked, shown)
-    wordings = [benchmark.wording.of(question) for question in questions]
-    keys = _Keys(run, part, exam)
-    for condition in map(condition_named, recipe.conditions):
-        for k in condition.numbers(recipe.all_k):
-            for place, question in enumerate(asked):
-                if condition.choice == "gold" and question.gold_item_id is None:
-                    continue
-                item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
-                unit = _Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
-                yield replace(unit, key=keys.of(unit, question, wordings[place]))
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """Names answers by all that decides them."""
-
-    run: Run
-    part: Answering
-    exam: Exam
-
-    def of(self, unit: _Unit, question: AskedQuestion, words: str) -> str:
-        """Hash what is asked, of whom, and what it is shown, items by their content."""
-        condition = condition_named(unit.condition)
-        by_encoder = (self.exam.encoder.fingerprint, prompt_set(self.run.recipe.training.encoder.prompts).sha256)
-        return content_id(
-            self._reader_of_memories if condition.place == "memory" else self.run.answers.fingerprint,
-            *(by_encoder if condition.place == "memory" else ("", "")),
-            condition.place,
-            str(unit.k) if condition.learned_nothing else "",
-            *(words, question.image_id, question.language),
-            *self._settings,
-            *unit.item_ids,
-        )
-
-    @cached_property
-    def _settings(self) -> tuple[str, ...]:
-        """What decides every answer of an evaluation."""
-        part = self.part
-        settings = (str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items())))
-        return (part.prompts_sha256, *settings)
-
-    @cached_property
-    def _reader_of_memories(self) -> str:
-        """Who answers, and for a text-only reader the way in which memories and pictures reach it."""
-        reader = self.run.answers.fingerprint
-        if not isinstance(self.part, AnsweringInText):
-            return reader
-        way = self.exam.transfer.fingerprint if self.exam.transfer else ""
-        return content_id(reader, self.run.backbone.fingerprint, way, str(self.part.question_picture))
-
-
-def _answered_before(run: Run, artefact: Partial, units: Sequence[_Unit], questions: Sequence[Question]) -> set[str]:
+def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
     """Write down the answers that earlier evaluations have, under the names of this one; returns their keys.
 
     What is found is decided once: an evaluation that goes on asks what it would have asked.
@@ -243,14 +106,14 @@ class _Banks:
             seconds |= encode_seconds(reference)
         return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
 
-    def memory(self, unit: _Unit, answering: ReadsMemory) -> torch.Tensor:
+    def memory(self, unit: Unit, answering: ReadsMemory) -> torch.Tensor:
         condition = condition_named(unit.condition)
         if condition.learned_nothing:
             return answering.empty_memory().repeat(unit.k, 1)
         bank = self.banks[-1] if condition.choice == "foreign" else self.banks[0]
         return bank.of(unit.item_ids if condition.place == "memory" else ())
 
-    def encode_seconds(self, unit: _Unit) -> float:
+    def encode_seconds(self, unit: Unit) -> float:
         """What encoding the items of a unit took, when the bank was made."""
         if CONDITIONS[unit.condition].place != "memory":
             return 0.0
@@ -265,7 +128,7 @@ def _examiner(run: Run, exam: Exam) -> Work:
     benchmark, prompts = benchmark_named(recipe.benchmark), prompt_set(recipe.prompts)
     folder = benchmark_folder(benchmark, run.context)
 
-    def asking(unit: _Unit) -> Asking:
+    def asking(unit: Unit) -> Asking:
         in_prompt = condition_named(unit.condition).place == "prompt"
         prompt_items: tuple[KnowledgeItem, ...] = tuple(items[each] for each in unit.item_ids) if in_prompt else ()
         return Asking(
@@ -277,7 +140,7 @@ def _examiner(run: Run, exam: Exam) -> Work:
             memory=banks.memory(unit, answering),
         )
 
-    def work(batch: Sequence[_Unit]) -> pa.Table:
+    def work(batch: Sequence[Unit]) -> pa.Table:
         rows = predict(
             answering,
             [asking(unit) for unit in batch],

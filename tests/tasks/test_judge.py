@@ -216,7 +216,7 @@ def test_the_page_tells_agreement_replies_and_where_the_two_part(run: Run) -> No
         scores=scores,
     )
     since = compare_with_last.fn(run, evaluation)
-    page = (report_evaluations.fn(run, [since]).folder / PAGE).read_text(encoding="utf-8")
+    page = (report_evaluations.fn(run, [since], None).folder / PAGE).read_text(encoding="utf-8")
     text = " ".join(page.split())
     assert "What the judge rule says" in text and "0.57" in text
     assert 'unparsable: <q dir="auto">That depends.</q>' in text and "failed: <q" in text

@@ -107,7 +107,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
 def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
     """How a language model judged the answers: how far it agrees with the official metric, where the two part, and
     what it said that is no verdict. None where there was none; `agreement` is empty where nothing was judged."""
-    scored = find_artefact(con, evaluated.row["scores"])
+    scored = find_artefact(con, evaluated.row["scores"] or "")
     judged = find_artefact(con, scored["inputs"].get("judgements", "")) if scored else None
     if scored is None or judged is None:
         return None
