@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ SHIPPED_ENCODER = Reference(stage="encoder", fingerprint="shipped", uri=str(SHIP
 def run_with(context: Context, tmp_path: Path) -> Callable[..., Run]:
     """Return a function (reader's width, its other fields) -> a run of tiny_cpu that a text-only model answers."""
 
-    def make(width: int = 128, **fields: bool) -> Run:
+    def make(width: int = 128, **fields: Any) -> Run:
         folder = tmp_path / f"reader-{width}"
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": width}))
