@@ -157,7 +157,7 @@ class Exam:
             askings = [
                 Asking(
                     question=question,
-                    condition=label,
+                    condition="text" if in_prompt else "memory",
                     k=0,
                     prompt_items=tuple(self.items[each] for each in in_prompt.get(question.question_id, ())),
                     item_ids=(),

@@ -18,6 +18,9 @@ COMMANDS = {
     "compare": "write a page on what differs between the evaluations of two runs",
 }
 
+# Commands that import what a flow imports, which takes many seconds; the others do not wait for it.
+READING = ("plan", "record", "compare")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake is one message and no traceback."""
@@ -30,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         del own["COMEM_LOCAL"]  # it marks what we start; we are not to end ourselves
         os.environ.clear()
         os.environ.update(own)
-        commands = import_module("flows.local.commands")  # now: Prefect reads its settings when it is imported
+        # Now: Prefect reads its settings when it is imported.
+        commands = import_module(f"flows.local.{'reading' if parsed.command in READING else 'commands'}")
         return getattr(commands, parsed.command)(layout, parsed)
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

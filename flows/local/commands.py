@@ -1,7 +1,6 @@
 """The commands plan, demo, serve, stop and status: what they do, and what they say."""
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -11,52 +10,26 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, ParameterBindError, ParameterTypeError
+from prefect.exceptions import ObjectNotFound
 
 from flows.local import service
-from flows.local.comparing import compare_runs
 from flows.local.following import Voice, brief, cancel, follow
 from flows.local.layout import Layout, Note
 from flows.local.meter import GIGABYTE, Meter
+from flows.local.parameters import read_parameters
 from flows.local.processes import StartError, marked
-from flows.local.recording import record as write_results
 from flows.local.results import describe_results
 from flows.local.schedules import SCHEDULED, switch
-from flows.synth_and_train import synth_and_train
 from tasks.context import Context
 
 TAG = "demo"
-
-
-def plan(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Walk through synth-and-train without making anything, and show what each stage would do."""
-    given = dict(_parameter(each) for each in arguments.parameters)
-    parameters: dict[str, Any]
-    try:
-        parameters = synth_and_train.validate_parameters(given)
-    except (ParameterBindError, ParameterTypeError) as error:
-        raise ValueError(f"synth-and-train does not take these parameters: {error}") from error
-    parameters["plan"] = True
-    synth_and_train.fn(**parameters)
-    return 0
-
-
-def _parameter(text: str) -> tuple[str, object]:
-    """Read NAME=VALUE as Prefect does: a value that is no JSON is a text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"-p {text}: expected NAME=VALUE, for example -p recipe=tiny_cpu")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     """Run a deployment once from nothing, follow it, show what it came to, and end what was started."""
     context = Context.from_environment()
     context.check()
-    parameters = dict(_parameter(each) for each in arguments.parameters)
+    parameters = read_parameters(arguments.parameters)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -125,17 +98,6 @@ def find_or_create(
     return run
 
 
-def record(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Write what the last demo measured to docs/results/demo.json and into the README's table."""
-    path = layout.root / ".comem" / "last-demo.json"
-    if not path.exists():
-        raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")
-    taken = json.loads(path.read_text())
-    for row in write_results(Context.from_environment(), layout.root, **taken):
-        print(f"{row.measure:>20}  {row.value} {row.unit}")
-    return 0
-
-
 def serve(layout: Layout, arguments: argparse.Namespace) -> int:
     """Keep server, worker and deployments up in the background, and say how to use them."""
     Context.from_environment().check()
@@ -196,14 +158,6 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     with SyncPrefectClient(note.api_url) as client:
         lines = switch(client, on=arguments.switch == "on")
     print(f"{SCHEDULED} is {arguments.switch} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
-    return 0
-
-
-def compare(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Write the pages that compare two runs, and say where they are."""
-    folder = layout.root / arguments.output
-    for page, verdict in compare_runs(Context.from_environment(), arguments.before, arguments.now, folder):
-        print(f"{verdict}\n  {page.absolute().as_uri()}")
     return 0
 
 

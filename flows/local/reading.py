@@ -1,0 +1,49 @@
+"""What the command line does without a server: plan a run, write down what the last one measured, compare two.
+
+Importing this takes many seconds, as it takes what a flow takes: torch, transformers, statistics.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from prefect.exceptions import ParameterBindError, ParameterTypeError
+
+from flows.local.comparing import compare_runs
+from flows.local.layout import Layout
+from flows.local.parameters import read_parameters
+from flows.local.recording import record as write_results
+from flows.synth_and_train import synth_and_train
+from tasks.context import Context
+
+
+def plan(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Walk through synth-and-train without making anything, and show what each stage would do."""
+    given = read_parameters(arguments.parameters)
+    parameters: dict[str, Any]
+    try:
+        parameters = synth_and_train.validate_parameters(given)
+    except (ParameterBindError, ParameterTypeError) as error:
+        raise ValueError(f"synth-and-train does not take these parameters: {error}") from error
+    parameters["plan"] = True
+    synth_and_train.fn(**parameters)
+    return 0
+
+
+def record(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Write what the last demo measured to docs/results/demo.json and into the README's table."""
+    path = layout.root / ".comem" / "last-demo.json"
+    if not path.exists():
+        raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")
+    taken = json.loads(path.read_text())
+    for row in write_results(Context.from_environment(), layout.root, **taken):
+        print(f"{row.measure:>20}  {row.value} {row.unit}")
+    return 0
+
+
+def compare(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Write the pages that compare two runs, and say where they are."""
+    folder = layout.root / arguments.output
+    for page, verdict in compare_runs(Context.from_environment(), arguments.before, arguments.now, folder):
+        print(f"{verdict}\n  {page.absolute().as_uri()}")
+    return 0
