@@ -88,7 +88,7 @@ def server() -> Iterator[str]:
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     yield json.loads(process.stdout.readline())["url"]
-    process.terminate()
+    process.kill()  # at its end it would wait for the slow reply that a test did not wait for
     process.wait()
 
 

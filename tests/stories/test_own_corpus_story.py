@@ -16,7 +16,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, own_folder: Path, prefect_se
     root = tmp_path_factory.mktemp("own-story")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_ROOT", str(root))
-        synth_and_train(knowledge=str(own_folder), licence="ODbL-1.0", ask_about=12, limit=8)
+        synth_and_train(knowledge=str(own_folder), licence="ODbL-1.0", ask_about=12, limit=2)
     return root / ".comem"
 
 
@@ -45,7 +45,7 @@ def test_what_is_set_aside_is_asked_and_never_trained_on(place: Path) -> None:
     held = {each for (each,) in _rows(place, "SELECT sample_id FROM drop WHERE reason = 'held_out'")}
     assert held and not held & {each for (each,) in _rows(place, "SELECT sample_id FROM sample")}
     asked = _rows(place, "SELECT benchmark, split, count(DISTINCT question_id) FROM prediction GROUP BY ALL")
-    assert asked == [(NAME, SPLIT, min(len(held), 8))]
+    assert asked == [(NAME, SPLIT, min(len(held), 2))]
     gold = "SELECT DISTINCT len(answers) FROM question SEMI JOIN prediction USING (question_id)"
     assert _rows(place, gold) == [(1,)]  # the page tells the right answer: no other question has the same id
     both = """

@@ -7,7 +7,7 @@ import pytest
 
 from flows.synth_and_train import synth_and_train
 
-LIMIT = 24
+LIMIT = 4
 
 
 @pytest.fixture(scope="module")

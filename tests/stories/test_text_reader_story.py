@@ -19,6 +19,7 @@ from tasks.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.lineage import trace_prediction
 
+pytestmark = pytest.mark.slow  # as the other side tables
 FEW = 6
 EVERY = ["none", "text", "memory", "shuffled", "empty", "oracle"]
 ENCODER = "tiny-encoder"
@@ -191,7 +192,6 @@ def test_a_vlm_as_reader_and_a_projection_without_samples_are_refused_before_any
     assert not list((tmp_path / ".comem" / "store").glob("predictions/*/record.json"))
 
 
-@pytest.mark.slow
 def test_a_projection_to_another_width_is_trained_after_the_encoder_and_used_again(
     wide_reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None, small_ray: None
 ) -> None:
