@@ -8,9 +8,9 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALL_LOG := build/install.log
 FAST := not gpu and not slow
-# The tests of a file stay in one process: they share a Prefect server, a Ray, or what a flow made.
+# Which tests share a process, tests/conftest.py says.
 PROCESSES ?= 2
-TEST := $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+TEST := $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=

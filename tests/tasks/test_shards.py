@@ -25,14 +25,15 @@ class Passing:
     version: int = 1
 
 
-def passing(calls: Path, *, fail_at: int | None = None, seconds: float = 0.0) -> Callable[[], Work]:
-    """Work that passes units on, notes every unit that it does, and dies at one of them."""
+def passing(calls: Path, *, fail_at: int | None = None, slow_until: float = 0.0) -> Callable[[], Work]:
+    """Work that passes units on, notes each that it does, dies at one of them, and is slow behind the first few."""
 
     def make_work() -> Work:
         def work(batch: Sequence[int]) -> pa.Table:
             if fail_at in batch:
                 raise RuntimeError(f"unit {fail_at}")
-            time.sleep(seconds)
+            if max(batch) >= len(UNITS) // 4:
+                time.sleep(max(0.0, slow_until - time.time()))
             for unit in batch:
                 (calls / f"{unit:03d}-{time.monotonic_ns()}").touch()
             return pa.table({"unit": pa.array(batch, pa.int64())})
@@ -85,7 +86,8 @@ def test_units_are_batched_by_length_and_rows_do_not_depend_on_the_size_of_a_bat
 
 
 def test_when_the_time_is_over_what_is_finished_is_a_result_and_a_later_run_goes_on(sized: RunRef, calls: Path) -> None:
-    cut = stage(sized, passing(calls, seconds=0.3), until=time.time() + 1.0)
+    until = time.time() + 5  # a worker that has just started gets to its first batch by then
+    cut = stage(sized, passing(calls, slow_until=until + 0.1), until=until)
     assert 2 <= cut.num_rows < len(UNITS)
     assert rows(cut) == UNITS[: cut.num_rows]
     whole = stage(sized, passing(calls))
