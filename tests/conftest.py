@@ -26,24 +26,12 @@ ENVIRONMENT = {
     "PREFECT_PLUGINS_ENABLED": "false",  # else a `make serve` in this folder would take the tests' flow runs
 }
 
-# The fixtures of the tests that take longest.
-SLOWEST = ("small_ray", "served")
 
 # At import: a conftest further down may import what reads its settings once.
 for _name in list(os.environ):
     if _name.startswith(("COMEM_", "PREFECT_", "RAY_")) or _name == "PYTHONDONTWRITEBYTECODE":
         del os.environ[_name]
 os.environ.update(ENVIRONMENT)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out between processes: all that need Ray to one, so that one Ray is up at a time, and of the
-    others a file's to one. What takes long begins first."""
-    on_ray, served = ({item.path for item in items if name in getattr(item, "fixturenames", ())} for name in SLOWEST)
-    items.sort(key=lambda item: (item.path not in on_ray, item.path not in served))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(item.path)))
 
 
 @pytest.fixture(scope="session")
