@@ -4,7 +4,6 @@ It sees a question, its gold answers and the answer, and is asked for one word. 
 unparsable: it is counted, and never guessed at. Knows no files, and of the model only that it answers conversations.
 """
 
-import hashlib
 import json
 import re
 import string
@@ -19,6 +18,7 @@ from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.evaluation.metrics import GoldAnswers
 from comem_core.knowledge.items import content_id
 from comem_core.synthesis.generator import Generator
+from comem_core.synthesis.prompt_files import read_prompt_file
 from comem_core.synthesis.prompts import prompt_hash
 
 PREFIX = "judge:"
@@ -140,12 +140,7 @@ def judge_prompts(name: str) -> JudgePrompts:
         ValueError: there are none of that name; the known ones are named.
     """
     folder = resources.files("comem_core.evaluation") / FOLDER
-    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-    if name not in known:
-        raise ValueError(f"unknown prompts of a judge {name!r}; expected one of {', '.join(known)}")
-    raw = (folder / f"{name}.json").read_bytes()
-    fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
-    return JudgePrompts(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+    return JudgePrompts(**read_prompt_file(folder, name, what="prompts of a judge"))
 
 
 def _filled(words: str, values: Mapping[str, str]) -> str:

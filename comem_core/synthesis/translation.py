@@ -4,7 +4,6 @@ Owns the prompt, the reading of a reply, and the rows of a translated sample. Th
 conversations; where its weights run is not known here.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -18,6 +17,7 @@ from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.knowledge.items import content_id
 from comem_core.knowledge.languages import language_found
 from comem_core.synthesis.generator import Generator
+from comem_core.synthesis.prompt_files import read_prompt_file
 from comem_core.synthesis.prompts import prompt_hash
 from comem_core.synthesis.translation_checks import changed_numbers, is_left_untranslated, merged, round_trip_score
 
@@ -227,12 +227,7 @@ def translation_prompts(name: str) -> TranslationPrompts:
         ValueError: there are none of that name; the known ones are named.
     """
     folder = resources.files("comem_core.synthesis") / FOLDER
-    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-    if name not in known:
-        raise ValueError(f"unknown translation prompts {name!r}; expected one of {', '.join(known)}")
-    raw = (folder / f"{name}.json").read_bytes()
-    fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
-    return TranslationPrompts(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+    return TranslationPrompts(**read_prompt_file(folder, name, what="translation prompts"))
 
 
 def check_languages(prompts: TranslationPrompts, languages: Sequence[str], *, num_translated: int) -> None:

@@ -5,8 +5,6 @@ by the item's text; for the `text` condition each item is a user turn of its own
 stand before their text, in training and at inference alike.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +14,7 @@ from typing import Literal, TypeVar
 from comem_core.backbone.conversation import Conversation, Turn
 from comem_core.evaluation.answers import ExtractionMethod
 from comem_core.knowledge.items import KnowledgeItem, content_id
+from comem_core.synthesis.prompt_files import read_prompt_file
 
 # Reference code: every turn's text is cut at 5000 characters.
 MAX_CHARACTERS = 5000
@@ -159,14 +158,9 @@ def prompt_set(name: str) -> PromptSet:
     Raises:
         ValueError: there is no such set; the known ones are named.
     """
-    folder = resources.files(__name__)
-    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
-    if name not in known:
-        raise ValueError(f"unknown prompt set {name!r}; expected one of {', '.join(known)}")
-    raw = (folder / f"{name}.json").read_bytes()
-    data = json.loads(raw)
-    fields = {key: data[key] for key in NEEDED} | {key: data[key] for key in OPTIONAL if key in data}
-    return PromptSet(name=name, sha256=hashlib.sha256(raw).hexdigest(), **fields)
+    data = read_prompt_file(resources.files(__name__), name, what="prompt set")
+    wanted = ("name", "sha256", *NEEDED)
+    return PromptSet(**{key: data[key] for key in wanted} | {key: data[key] for key in OPTIONAL if key in data})
 
 
 def prompt_hash(conversation: Conversation) -> str:

@@ -1,0 +1,20 @@
+"""Prompts by name: a folder of JSON files, one a set, each named by its bytes."""
+
+import hashlib
+import json
+from importlib.resources.abc import Traversable
+from typing import Any
+
+
+def read_prompt_file(folder: Traversable, name: str, *, what: str) -> dict[str, Any]:
+    """Read a file of prompts: all but its `description`, its `name` and the `sha256` of exactly these words.
+
+    Raises:
+        ValueError: there is none of that name; the known ones are named, and `what` they are.
+    """
+    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; expected one of {', '.join(known)}")
+    raw = (folder / f"{name}.json").read_bytes()
+    fields = {key: value for key, value in json.loads(raw).items() if key != "description"}
+    return fields | {"name": name, "sha256": hashlib.sha256(raw).hexdigest()}
