@@ -6,7 +6,6 @@ from functools import partial as bind
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from comem_core.evaluation.benchmarks.registry import benchmark_named
@@ -25,10 +24,11 @@ from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
-from tasks.store import Reference, Store
+from tasks.store import Record, Reference, Store
+from tasks.taken_over import earlier_rows, take_over
 from warehouse.schemas import check_rows
 
-STAGE, REUSED = "predictions", "part-answered-before"
+STAGE, REUSED, KEY = "predictions", "part-answered-before", "answer_key"
 
 
 @stage_task(name="answer-benchmark")
@@ -53,17 +53,14 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
 
 
 def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
-    """Write down the answers that earlier evaluations have, under the names of this one; returns their keys.
+    """Write down the answers that earlier evaluations have, under the names of this one; returns their keys."""
 
-    What is found is decided once: an evaluation that goes on asks what it would have asked.
-    """
-    shard = artefact.folder / f"{REUSED}.parquet"
-    if not shard.exists():
+    def find() -> list[dict[str, Any]]:
         benchmark = benchmark_named(run.recipe.evaluation.benchmark)
         official = benchmark.metrics(benchmark_folder(benchmark, run.context))[0]
         extract = prompt_set(run.recipe.evaluation.prompts).extract
         earlier = _earlier_answers(Store.of(run.context), run.answers, {unit.key for unit in units})
-        rows = [
+        return [
             earlier[unit.key]
             | named_row(question, unit.condition, unit.k)
             | marked_row(earlier[unit.key]["answer_raw"], question, official, extract=extract)
@@ -72,23 +69,19 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questio
             if unit.key in earlier
             for question in [questions[unit.place]]
         ]
-        artefact.write_shard(REUSED, check_rows("prediction", rows))
-        artefact.measure("answered_before", len(rows))
-    return set(pq.read_table(shard, columns=["answer_key"])["answer_key"].to_pylist())
+
+    return take_over(artefact, REUSED, find, table="prediction", key=KEY)
 
 
 def _earlier_answers(store: Store, reader: Reference, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Find answers by their key in the predictions that this reader has given; timed-out ones are asked for again."""
-    found: dict[str, dict[str, Any]] = {}
-    for record in store.records(STAGE):
+
+    def is_of_reader(record: Record) -> bool:
         inputs = record["inputs"]
-        if inputs.get("reader", inputs.get("backbone")) != reader.fingerprint or store.damage(record):
-            continue
-        for path in sorted(store.path(STAGE, record["fingerprint"]).glob("part-*.parquet")):
-            if keys and "answer_key" in pq.read_schema(path).names:
-                rows = pq.read_table(path, filters=[("answer_key", "in", keys)]).to_pylist()
-                found |= {row["answer_key"]: row for row in rows if not row["timed_out"]}
-    return found
+        return inputs.get("reader", inputs.get("backbone")) == reader.fingerprint
+
+    found = earlier_rows(store, STAGE, is_of_reader, key=KEY, keys=keys)
+    return {row[KEY]: row for row in found if not row["timed_out"]}
 
 
 @dataclass(frozen=True)
@@ -152,7 +145,7 @@ def _examiner(run: Run, exam: Exam) -> Work:
         )
         added = [
             {
-                "answer_key": unit.key,
+                KEY: unit.key,
                 "retrieve_seconds": found_in.get(row["question_id"]) if unit.item_ids else 0.0,
                 "encode_seconds": banks.encode_seconds(unit),
             }

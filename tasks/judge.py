@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.llm_judge import Judged, JudgePrompts, judge_answers, judge_key, judge_prompts
+from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, judge_key, judge_prompts
 from comem_core.evaluation.scores import gold_of
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE
@@ -24,9 +24,11 @@ from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
+from tasks.taken_over import earlier_rows, take_over
 from warehouse.schemas import check_rows
 
 STAGE = "judgements"
+KEY = "judge_key"
 REUSED, FIRST, AGAIN = "part-judged-before", "part-first", "part-again"
 NO_JUDGE = Reference(stage=STAGE, fingerprint="", uri="", num_rows=0)
 
@@ -97,35 +99,26 @@ def _units(
 
 
 def _judged_before(run: Run, artefact: Partial, part: Judging, units: Sequence[Judged]) -> set[str]:
-    """Write down what earlier evaluations have, for the predictions of this one; returns its keys.
+    """Write down the replies that earlier evaluations have, for the predictions of this one; returns their keys.
 
-    What is found is decided once: an evaluation that goes on asks what it would have asked.
+    Where there was no reply, it is asked for again.
     """
-    shard = artefact.folder / f"{REUSED}.parquet"
-    if not shard.exists():
-        earlier = _earlier(Store.of(run.context), part, {unit.key for unit in units})
-        rows = [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
-        artefact.write_shard(REUSED, check_rows("judgement", rows))
-        artefact.measure("judged_before", len(rows))
-    return set(pq.read_table(shard, columns=["judge_key"])["judge_key"].to_pylist())
 
+    def find() -> list[dict[str, Any]]:
+        keys = {unit.key for unit in units}
+        rows = earlier_rows(
+            Store.of(run.context), STAGE, lambda record: record["recipe"] == asdict(part), key=KEY, keys=keys
+        )
+        earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
+        return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
 
-def _earlier(store: Store, part: Judging, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Find replies by their key in the judgements of this judge; where there was none, it is asked for again."""
-    found: dict[str, dict[str, Any]] = {}
-    for record in store.records(STAGE):
-        if record["recipe"] != asdict(part) or store.damage(record):
-            continue
-        for path in sorted(store.path(STAGE, record["fingerprint"]).glob("part-*.parquet")):
-            rows = pq.read_table(path, filters=[("judge_key", "in", keys)]).to_pylist() if keys else []
-            found |= {row["judge_key"]: row for row in rows if row["verdict"] is not None}
-    return found
+    return take_over(artefact, REUSED, find, table="judgement", key=KEY)
 
 
 def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judged]) -> None:
     """Ask the judge twice where need be: the first time keeps replies alone, the second failures too."""
     for prefix in (FIRST, AGAIN):
-        judged = {key for path in _shards(artefact, FIRST) for key in _keys(path)} if prefix == AGAIN else set()
+        judged = set(_column(artefact, FIRST, KEY)) if prefix == AGAIN else set()
         left = [unit for unit in units if unit.key not in judged]
         if left:
             work = bind(_judge, run, recipe, keep_failed=prefix == AGAIN)
@@ -146,23 +139,18 @@ def _length(unit: Judged) -> int:
     return sum(len(part) for turn in unit.conversation for part in turn.content)
 
 
-def _shards(artefact: Partial, prefix: str) -> list:
-    return sorted(artefact.folder.glob(f"{prefix}-*.parquet"))
-
-
-def _keys(path: Any) -> list[str]:
-    return pq.read_table(path, columns=["judge_key"])["judge_key"].to_pylist()
+def _column(artefact: Partial, prefix: str, name: str) -> list[Any]:
+    """A column of the shards that are there."""
+    paths = sorted(artefact.folder.glob(f"{prefix}-*.parquet"))
+    return [value for path in paths for value in pq.read_table(path, columns=[name])[name].to_pylist()]
 
 
 def _measure(artefact: Partial) -> None:
     """Note what was asked and what it cost, and how many replies said nothing; what was there before cost nothing."""
     measure_cost(artefact, FIRST, AGAIN)
-    verdicts = [
-        row
-        for path in _shards(artefact, "part")
-        for row in pq.read_table(path, columns=["verdict"])["verdict"].to_pylist()
-    ]
-    artefact.measure("unparsable", verdicts.count("unparsable"))
-    artefact.measure("failed", verdicts.count(None))
-    if bad := verdicts.count("unparsable") + verdicts.count(None):
+    verdicts = _column(artefact, "part", "verdict")
+    unparsable, failed = verdicts.count(UNPARSABLE), verdicts.count(None)
+    artefact.measure("unparsable", unparsable)
+    artefact.measure("failed", failed)
+    if bad := unparsable + failed:
         stage_logger().warning("%d of %d judgements are unparsable or failed; the page shows them", bad, len(verdicts))

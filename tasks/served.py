@@ -1,5 +1,7 @@
 """Which recipes let a served model write their data or judge answers, and whether this place can reach it."""
 
+from typing import Literal
+
 from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
 from comem_core.synthesis.generator import BACKBONE, SERVED
 from comem_core.synthesis.served import ServedModel
@@ -24,21 +26,7 @@ def served_model(recipe: SynthesisRecipe, context: Context) -> ServedModel | Non
 
     Raises ValueError where a served model is named and the context has no address.
     """
-    name = served_name(recipe.generator)
-    if name is None:
-        return None
-    if not context.served_url:
-        raise ValueError(
-            f"this recipe's data are written by the served model {name!r}: set COMEM_SERVED_URL to the address of its "
-            "OpenAI-compatible server, up to /v1 (and COMEM_SERVED_KEY where it asks for a key)"
-        )
-    return ServedModel(
-        name,
-        url=context.served_url,
-        key=context.served_key,
-        concurrency=context.served_concurrency,
-        timeout_seconds=context.served_timeout_seconds,
-    )
+    return _served(recipe.generator, context, role="served", purpose="this recipe's data are written")
 
 
 def served_judge(recipe: JudgeRecipe, context: Context) -> ServedModel | None:
@@ -46,21 +34,29 @@ def served_judge(recipe: JudgeRecipe, context: Context) -> ServedModel | None:
 
     Raises ValueError where a served judge is named and the context has no address for it.
     """
-    name = served_name(recipe.generator)
+    return _served(recipe.generator, context, role="judge", purpose="answers are to be judged", pictures=False)
+
+
+def _served(
+    generator: str, context: Context, *, role: Literal["served", "judge"], purpose: str, pictures: bool = True
+) -> ServedModel | None:
+    """Return the model at the address and with the key that the context has for a role."""
+    name, url = served_name(generator), getattr(context, f"{role}_url")
     if name is None:
         return None
-    if not context.judge_url:
+    if not url:
+        setting = f"COMEM_{role.upper()}"
         raise ValueError(
-            f"answers are to be judged by the served model {name!r}: set COMEM_JUDGE_URL to the address of its "
-            "OpenAI-compatible server, up to /v1 (and COMEM_JUDGE_KEY where it asks for a key)"
+            f"{purpose} by the served model {name!r}: set {setting}_URL to the address of its OpenAI-compatible "
+            f"server, up to /v1 (and {setting}_KEY where it asks for a key)"
         )
     return ServedModel(
         name,
-        url=context.judge_url,
-        key=context.judge_key,
+        url=url,
+        key=getattr(context, f"{role}_key"),
         concurrency=context.served_concurrency,
         timeout_seconds=context.served_timeout_seconds,
-        pictures=False,
+        pictures=pictures,
     )
 
 
