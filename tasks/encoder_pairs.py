@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from comem_core.evaluation.comparison import with_words
-from tasks.evaluations import Evaluation, Marks, compared_by_condition, official_marks
+from tasks.evaluations import ROLES, Evaluation, Marks, compared_by_condition, official_marks
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.rows import asked_questions
 from tasks.run import Run
-from tasks.score import as_shares, asked_questions
+from tasks.score import as_shares
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.page.comparison import whole_of
@@ -68,9 +69,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
             path.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
 
     inputs = {
-        f"{role}-{place}": getattr(each, role)
-        for place, each in enumerate(different)
-        for role in ("encoder", "questions", "predictions", "scores")
+        f"{role}-{place}": getattr(each, role) for place, each in enumerate(different) for role in ("encoder", *ROLES)
     }
     made = run_stage(run, "encoder-pairs", part, inputs, make, version="1")
     if being_planned() is None:
@@ -111,17 +110,10 @@ def _on_benchmark(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 def _rows(one: _Side, other: _Side, questions: Sequence[Mapping[str, Any]], *, benchmark: str) -> Iterable[dict]:
     """The first minus the second over the whole benchmark, condition by condition."""
     rows = compared_by_condition(one.marks, other.marks, questions, benchmark=benchmark)
+    named = {"first": one.name, "second": other.name}
+    named |= {"first_encoder": one.encoder, "second_encoder": other.encoder}
     whole = whole_of(rows)
-    for row in rows:
-        if row["split"] == whole:
-            yield (
-                row
-                | {"first": one.name, "second": other.name}
-                | {
-                    "first_encoder": one.encoder,
-                    "second_encoder": other.encoder,
-                }
-            )
+    yield from (row | named for row in rows if row["split"] == whole)
 
 
 def _left_out(sides: Sequence[_Side], *, num_pairs: int) -> str | None:

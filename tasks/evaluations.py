@@ -60,7 +60,7 @@ class Evaluation:
 
     def row(self, run: Run) -> dict[str, str | None]:
         """The row of the table evaluation."""
-        references = {role: getattr(self, role) for role in ("encoder", "questions", "predictions", "scores")}
+        references = {role: getattr(self, role) for role in ("encoder", *ROLES)}
         named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
         made = {role: reference.fingerprint for role, reference in references.items()}
         read_by = {"reader": run.answers.fingerprint, "reader_name": self.reader_name}
@@ -117,7 +117,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     if before is None:
         stage_logger().info("%s: the first evaluation", evaluation)
         return since
-    if all(before[role] == now[role] for role in ("questions", "predictions", "scores")):
+    if all(before[role] == now[role] for role in ROLES):
         stage_logger().info("%s: the same answers as the last time", evaluation)
         return replace(since, unchanged=True)
     compared = collect_comparison(run.context, before, now)

@@ -31,7 +31,7 @@ SAME = (
 
 
 def tiny_text_folder() -> Path:
-    """The converted model, made at first use (a second, 9 MB) below `COMEM_CACHE` or ~/.cache/comem."""
+    """The converted model, made at first use (a second, 7 MB) below `COMEM_CACHE` or ~/.cache/comem."""
     sources = [SOURCE / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
     return derived_folder(NAME, VERSION, sources, lambda folder: decoder_of(QwenVL.load(SOURCE)).save(folder))
 

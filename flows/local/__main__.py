@@ -10,7 +10,7 @@ from flows.local.layout import Layout
 COMMANDS = {
     "plan": "show what a run of synth-and-train would do: what is reused, made and why, how much and how long",
     "demo": "run the main job once, follow it, show the scores, and end everything that was started",
-    "record": "write what the last demo measured to docs/results/demo.json and into the README's table",
+    "record": "write what the last demo measured below docs/results and into the tables that quote it",
     "serve": "keep server, worker and deployments up in the background",
     "stop": "end what serve left up",
     "status": "say what is up",

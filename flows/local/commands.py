@@ -1,4 +1,4 @@
-"""The commands plan, demo, serve, stop and status: what they do, and what they say."""
+"""The commands demo, serve, stop, status and schedule: what they do, and what they say."""
 
 import argparse
 import signal

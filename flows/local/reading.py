@@ -31,7 +31,7 @@ def plan(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def record(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Write what the last demo measured to docs/results/demo.json and into the README's table."""
+    """Write what the last demo measured below docs/results and into the tables that quote it."""
     path = layout.root / ".comem" / "last-demo.json"
     if not path.exists():
         raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")

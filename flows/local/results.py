@@ -33,18 +33,8 @@ def _stage_lines(stages: list[dict]) -> list[str]:
 def _score_lines(scores: list[dict]) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
-    heading = (
-        "benchmark",
-        "condition",
-        "items",
-        "split",
-        "metric",
-        "right",
-        "95 % interval",
-        "n",
-        "prompt tokens",
-        "vectors",
-    )
+    asked = ("benchmark", "condition", "items", "split")
+    heading = (*asked, "metric", "right", "95 % interval", "n", "prompt tokens", "vectors")
     ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], condition_order(row["condition"])))
     return _columns([heading, *(_score_cells(score) for score in ordered)])
 
