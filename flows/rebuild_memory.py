@@ -19,7 +19,7 @@ def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: str | None = None
 
     Args:
         recipe: whose backbone and encoder; a name from `comem_core.recipes`.
-        knowledge: another corpus than the recipe's: a .jsonl file with image, text, language, source and licence.
+        knowledge: another corpus than the recipe's: a folder, a file or a URL (docs/data.md).
     """
     whole = recipe_named(recipe)
     if knowledge is not None:
