@@ -12,11 +12,13 @@ from comem_core.knowledge.items import Question
 from tasks.benchmarks import benchmark_folder
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.reuse import Stage
 from tasks.rows import PICTURE, question_table
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 
+KEPT_APART = Stage(name="kept-apart", version="1", table="question")
 ROWS_PER_SHARD = 1000
 
 
@@ -87,7 +89,7 @@ def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: Kee
             artefact.measure("missing_questions", unread)
             stage_logger().warning("samples are not compared with some of %s: %s", benchmark.name, dict(unread))
 
-    return run_stage(run, "kept-apart", part, {}, make, table="question", version="1")
+    return run_stage(run, KEPT_APART, part, {}, make)
 
 
 def _askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:

@@ -17,18 +17,18 @@ from comem_core.memory.bank import Bank
 from comem_core.synthesis.prompts import prompt_set
 from tasks.benchmarks import benchmark_folder
 from tasks.encode import encode_seconds, read_bank
-from tasks.exam import Exam, Unit, answering_part, questions_asked, units_of
+from tasks.exam import PREDICTIONS, Exam, Unit, answering_part, questions_asked, units_of
 from tasks.models import answering_of
 from tasks.partial import Partial
+from tasks.reuse import find_rows, take_over
 from tasks.rows import read_items, read_questions, read_rows
 from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
-from tasks.store import Record, Reference, Store
-from tasks.taken_over import earlier_rows, take_over
+from tasks.store import Reference, Store
 from warehouse.schemas import check_rows
 
-STAGE, REUSED, KEY = "predictions", "part-answered-before", "answer_key"
+REUSED, KEY = "part-answered-before", "answer_key"
 
 
 @stage_task(name="answer-benchmark")
@@ -49,7 +49,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
 
     inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.inputs()
     asked = questions_asked(recipe, exam.questions.num_rows)
-    return run_stage(run, STAGE, part, inputs, make, table="prediction", version="3", expects=asked)
+    return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
 
 
 def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
@@ -59,7 +59,7 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questio
         benchmark = benchmark_named(run.recipe.evaluation.benchmark)
         official = benchmark.metrics(benchmark_folder(benchmark, run.context))[0]
         extract = prompt_set(run.recipe.evaluation.prompts).extract
-        earlier = _earlier_answers(Store.of(run.context), run.answers, {unit.key for unit in units})
+        earlier = _earlier_answers(Store.of(run.context), {unit.key for unit in units})
         return [
             earlier[unit.key]
             | named_row(question, unit.condition, unit.k)
@@ -70,17 +70,12 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questio
             for question in [questions[unit.place]]
         ]
 
-    return take_over(artefact, REUSED, find, table="prediction", key=KEY)
+    return take_over(artefact, REUSED, find, stage=PREDICTIONS, key=KEY)
 
 
-def _earlier_answers(store: Store, reader: Reference, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Find answers by their key in the predictions that this reader has given; timed-out ones are asked for again."""
-
-    def is_of_reader(record: Record) -> bool:
-        inputs = record["inputs"]
-        return inputs.get("reader", inputs.get("backbone")) == reader.fingerprint
-
-    found = earlier_rows(store, STAGE, is_of_reader, key=KEY, keys=keys)
+def _earlier_answers(store: Store, keys: set[str]) -> dict[str, dict[str, Any]]:
+    """Find answers by their key; those that were cut off by time are asked for again."""
+    found = find_rows(store, PREDICTIONS, key=KEY, keys=keys)
     return {row[KEY]: row for row in found if not row["timed_out"]}
 
 

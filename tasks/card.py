@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import shards_of
 from tasks.run import Run
 from tasks.samples import SampleSet
@@ -15,6 +16,7 @@ from warehouse.cards import CardSources, render_card
 from warehouse.connection import open_warehouse
 from warehouse.training_files import training_tables
 
+TRAINING_SET = Stage(name="training-set", version="2")
 CARD, TRAIN = "README.md", "train"
 ROWS_PER_FILE = 4096
 
@@ -71,7 +73,7 @@ def write_card(
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):
         inputs |= {f"{role}-{place}" if place else role: reference for role, reference in vars(each).items()}
-    return run_stage(run, "training-set", part, inputs, make, version="2")
+    return run_stage(run, TRAINING_SET, part, inputs, make)
 
 
 def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Any
 from comem_core.recipes.recipe import ContaminationRecipe
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.reuse import Stage
 from tasks.rows import read_columns, read_rows, shards_of
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
@@ -14,7 +15,8 @@ from tasks.store import Reference, Store
 from tasks.training_data import TrainingData, training_data_of
 from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, find_overlap, told
 
-STAGE, MEASURED = "contamination", "overlap"
+CONTAMINATION = Stage(name="contamination", version="1", table="contamination")
+MEASURED = "overlap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         artefact.measure(MEASURED, counts | {"benchmark": part.benchmark, "unknown": list(part.unknown)})
 
     inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
-    found = run_stage(run, STAGE, part, inputs, make, table="contamination", version="1")
+    found = run_stage(run, CONTAMINATION, part, inputs, make)
     if being_planned() is None:
         for sentence in told(measured_of(run, found)):
             stage_logger().info("%s", sentence)
@@ -69,7 +71,7 @@ def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
 
 def measured_of(run: Run, contamination: Reference) -> dict[str, Any]:
     """What was counted: questions, and those in each source by kind; the benchmark; what is not known."""
-    record = Store.of(run.context).find(STAGE, contamination.fingerprint)
+    record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
     assert record is not None, contamination
     return record["measured"][MEASURED]
 

@@ -14,12 +14,14 @@ from tasks.encoder_pairs import read_pairs
 from tasks.evaluations import Since, pictures_of
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.reuse import Stage
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task, under_prefect
 from tasks.store import Reference
 from warehouse.connection import open_warehouse
 from warehouse.page.evaluation import Evaluated, render_evaluation
 
+EVALUATION_REPORT = Stage(name="evaluation-report", version="1")
 EVENT = "comem.evaluation.drifted"
 RESOURCE = "comem.evaluation"
 DRIFTED = "Drifted"
@@ -58,7 +60,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
 
     inputs = {f"scores-{place}": each.evaluation.scores for place, each in enumerate(evaluations)}
     inputs |= {"encoder-pairs": pairs} if pairs else {}
-    report = run_stage(run, "evaluation-report", Reporting(run_id=run.run_id), inputs, make, version="1")
+    report = run_stage(run, EVALUATION_REPORT, Reporting(run_id=run.run_id), inputs, make)
     if being_planned() is None:
         address = (report.folder / PAGE).as_uri()
         stage_logger().info("evaluation page: %s", address)

@@ -13,6 +13,7 @@ from comem_core.memory.bank import Bank, from_bytes, to_bytes
 from comem_core.synthesis.prompts import prompt_set
 from tasks.models import encoder_of
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import read_items
 from tasks.run import Run
 from tasks.shards import Work, make_shards
@@ -20,6 +21,7 @@ from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
+BANK = Stage(name="bank", version="2", table="bank_entry")
 MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
 
 
@@ -41,7 +43,7 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
 
     part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
-    return run_stage(run, "bank", part, inputs, make, table="bank_entry", version="2", expects=knowledge.num_rows)
+    return run_stage(run, BANK, part, inputs, make, expects=knowledge.num_rows)
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:

@@ -15,6 +15,7 @@ from comem_core.evaluation.comparison import with_words
 from tasks.evaluations import ROLES, Evaluation, Marks, compared_by_condition, official_marks
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.reuse import Stage
 from tasks.rows import asked_questions
 from tasks.run import Run
 from tasks.score import as_shares
@@ -22,6 +23,7 @@ from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.page.comparison import whole_of
 
+ENCODER_PAIRS = Stage(name="encoder-pairs", version="1")
 PAIRS = "pairs.json"
 CONDITIONS = ("memory", "oracle")
 MOST_IN_ALL_PAIRS = 5  # ten pairs
@@ -71,7 +73,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
     inputs = {
         f"{role}-{place}": getattr(each, role) for place, each in enumerate(different) for role in ("encoder", *ROLES)
     }
-    made = run_stage(run, "encoder-pairs", part, inputs, make, version="1")
+    made = run_stage(run, ENCODER_PAIRS, part, inputs, make)
     if being_planned() is None:
         _tell(read_pairs(made))
     return made

@@ -9,6 +9,7 @@ from comem_core.memory.encoding import recipe_from
 from tasks.run import Run
 from tasks.stage import stage_logger, stage_task
 from tasks.store import Record, Reference, Store
+from tasks.train import ENCODER
 
 LATEST, ALL = "latest", "all"
 
@@ -32,7 +33,7 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
     Raises:
         ValueError: a name is none of these, or its encoder was trained for another backbone.
     """
-    trained = [record for record in Store.of(run.context).records("encoder") if _is_for(record, run)]
+    trained = [record for record in Store.of(run.context).records(ENCODER.name) if _is_for(record, run)]
     found: list[NamedEncoder] = []
     for name in names:
         if name == ALL:
@@ -72,7 +73,9 @@ def _named(run: Run, name: str, trained: Sequence[Record]) -> Reference:
             f"the encoder in {folder} was trained for {made_for.backbone!r}, and the recipe {run.recipe_name} reads "
             f"with {run.recipe.backbone.name!r}"
         )
-    return Reference(stage="encoder", fingerprint=backbone_fingerprint(folder), uri=str(folder.absolute()), num_rows=0)
+    return Reference(
+        stage=ENCODER.name, fingerprint=backbone_fingerprint(folder), uri=str(folder.absolute()), num_rows=0
+    )
 
 
 def with_encoder(run: Run, encoder: Reference) -> Run:
@@ -86,7 +89,9 @@ def _is_for(record: Record, run: Run) -> bool:
 
 
 def _reference(record: Record) -> Reference:
-    return Reference(stage="encoder", fingerprint=record["fingerprint"], uri=record["uri"], num_rows=record["num_rows"])
+    return Reference(
+        stage=ENCODER.name, fingerprint=record["fingerprint"], uri=record["uri"], num_rows=record["num_rows"]
+    )
 
 
 def _none_trained(run: Run) -> str:

@@ -19,6 +19,7 @@ from tasks.benchmarks import benchmark_folder
 from tasks.context import Context
 from tasks.partial import Partial
 from tasks.plan import being_planned
+from tasks.reuse import Stage
 from tasks.rows import asked_questions, question_shards
 from tasks.run import Run
 from tasks.score import as_shares
@@ -32,6 +33,7 @@ from warehouse.records import folder_of
 from warehouse.schemas import check_rows
 from warehouse.sql import rows
 
+COMPARISON = Stage(name="comparison", version="1", table="difference")
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
 NUM_ANSWERS = 60
 ROLES = ("questions", "predictions", "scores")
@@ -132,7 +134,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
         write_comparison(artefact, compared, evaluation.questions)
 
     inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
-    made = run_stage(run, "comparison", part, inputs, make, table="difference", version="1")
+    made = run_stage(run, COMPARISON, part, inputs, make)
     since = replace(since, compared=compared, page=made.folder / PAGE)
     _tell(since)
     return since

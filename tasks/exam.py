@@ -1,41 +1,62 @@
 """An exam: which question is asked under which condition with which items, and what names each answer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import AskedQuestion, ItemChooser, Shown, condition_named
-from comem_core.knowledge.items import content_id
+from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChooser, Shown, condition_named
+from comem_core.neutral import OFF_AT_NONE, off_at
 from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.synthesis.prompts import prompt_set
+from tasks.encode import BANK
 from tasks.libraries import libraries
+from tasks.retrieve import INDEX, RETRIEVAL
+from tasks.reuse import Stage, fingerprint
 from tasks.rows import read_items, read_rows
 from tasks.run import Run
 from tasks.store import Reference
 from tasks.stored_questions import StoredQuestions
 
+PREDICTIONS = Stage(name="predictions", version="3", table="prediction")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answering:
-    """What decides an answer besides question, items and encoder. The libraries' releases are among it: a score that
-    they move is a change to be seen."""
+    """What decides answers besides questions, items and encoder. The libraries' releases are among it: a score that
+    they move is a change to be seen. `question_picture` is of a text-only reader, which sees a question's picture as a
+    memory, or not at all."""
 
     benchmark: str
     conditions: tuple[str, ...]
     k: tuple[int, ...]
     prompts_sha256: str
     max_new_tokens: int
-    visual_tokens: VisualTokens | None
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     libraries: dict[str, str]
+    question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnsweringInText(Answering):
-    """The same for a text-only reader, which sees a question's picture as a memory, or not at all."""
+class AnswerKey:
+    """What decides one answer besides models and stages: how it is asked, and what it is shown, by content.
 
-    question_picture: bool
+    `place` is where items go, `num_empty` the number of items whose place vectors take that stand for none.
+    """
+
+    place: str
+    words: str
+    image_id: str
+    language: str
+    item_ids: tuple[str, ...]
+    num_empty: int = field(default=0, metadata=off_at(0))
+    prompts_sha256: str
+    max_new_tokens: int
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
+    item_prompts_sha256: str | None = field(default=None, metadata=OFF_AT_NONE)
+    libraries: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +90,16 @@ class Unit:
 
 def answering_part(run: Run) -> Answering:
     recipe, reader = run.recipe.evaluation, run.recipe.reader
-    part = {
-        "benchmark": recipe.benchmark,
-        "conditions": recipe.conditions,
-        "k": recipe.all_k,
-        "prompts_sha256": prompt_set(recipe.prompts).sha256,
-        "max_new_tokens": recipe.max_new_tokens,
-        "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
-        "libraries": libraries(),
-    }
-    return AnsweringInText(**part, question_picture=reader.question_picture) if reader else Answering(**part)
+    return Answering(
+        benchmark=recipe.benchmark,
+        conditions=recipe.conditions,
+        k=recipe.all_k,
+        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        max_new_tokens=recipe.max_new_tokens,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
+        libraries=libraries(),
+        question_picture=reader and reader.question_picture,
+    )
 
 
 def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
@@ -113,38 +134,43 @@ def units_of(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) 
 
 @dataclass(frozen=True)
 class AnswerKeys:
-    """Names answers by all that decides them."""
+    """Names answers by everything that decides them, the versions of the stages that they rest on among it."""
 
     run: Run
     part: Answering
     exam: Exam
 
     def of(self, unit: Unit, question: AskedQuestion, words: str) -> str:
-        """Hash what is asked, of whom, and what it is shown, items by their content."""
-        condition = condition_named(unit.condition)
-        by_encoder = (self.exam.encoder.fingerprint, prompt_set(self.run.recipe.training.encoder.prompts).sha256)
-        return content_id(
-            self._reader_of_memories if condition.place == "memory" else self.run.answers.fingerprint,
-            *(by_encoder if condition.place == "memory" else ("", "")),
-            condition.place,
-            str(unit.k) if condition.learned_nothing else "",
-            *(words, question.image_id, question.language),
-            *self._settings,
-            *unit.item_ids,
+        """Name the answer to a question that is asked in these words, of this reader, with these items."""
+        condition, part = condition_named(unit.condition), self.part
+        in_memory = condition.place == "memory"
+        key = AnswerKey(
+            place=condition.place,
+            words=words,
+            image_id=question.image_id,
+            language=question.language,
+            item_ids=unit.item_ids,
+            num_empty=unit.k if condition.learned_nothing else 0,
+            prompts_sha256=part.prompts_sha256,
+            max_new_tokens=part.max_new_tokens,
+            visual_tokens=part.visual_tokens,
+            question_picture=part.question_picture if in_memory else None,
+            item_prompts_sha256=self._item_prompts_sha256 if in_memory else None,
+            libraries=part.libraries,
         )
+        return fingerprint(PREDICTIONS, key, self._rests_on(condition))
+
+    def _rests_on(self, condition: Condition) -> dict[str, str]:
+        """Name the models by their weights, and the stages that chose or made what is shown by their versions."""
+        exam, found = self.exam, {"reader": self.run.answers.fingerprint}
+        if condition.place == "memory":
+            models = {"backbone": self.run.backbone, "encoder": exam.encoder, "transfer": exam.transfer}
+            found |= {role: model.fingerprint for role, model in models.items() if model}
+        stages = [INDEX, RETRIEVAL] if condition.is_retrieved else []
+        if condition.place == "memory" and not condition.learned_nothing:
+            stages.append(BANK)
+        return found | {f"version of {stage.name}": stage.version for stage in stages}
 
     @cached_property
-    def _settings(self) -> tuple[str, ...]:
-        """What decides every answer of an evaluation."""
-        part = self.part
-        settings = (str(part.max_new_tokens), repr(part.visual_tokens), repr(sorted(part.libraries.items())))
-        return (part.prompts_sha256, *settings)
-
-    @cached_property
-    def _reader_of_memories(self) -> str:
-        """Who answers, and for a text-only reader the way in which memories and pictures reach it."""
-        reader = self.run.answers.fingerprint
-        if not isinstance(self.part, AnsweringInText):
-            return reader
-        way = self.exam.transfer.fingerprint if self.exam.transfer else ""
-        return content_id(reader, self.run.backbone.fingerprint, way, str(self.part.question_picture))
+    def _item_prompts_sha256(self) -> str:
+        return prompt_set(self.run.recipe.training.encoder.prompts).sha256

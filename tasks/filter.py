@@ -6,13 +6,15 @@ from dataclasses import asdict
 import pyarrow.parquet as pq
 
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import shards_of
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.filtering import kept_samples, run_filters
 
-SAMPLES, DROPS = "part-00000", "drops"
+SAMPLES = Stage(name="samples", version="3", table="sample")
+KEPT_SHARD, DROPS = "part-00000", "drops"
 HELD_OUT = "held_out"
 
 
@@ -41,12 +43,12 @@ def filter_qa(
         )
         kept = kept_samples(drafts=source, drops=drops)
         artefact.write_shard(DROPS, drops, rows_of="drop")
-        artefact.write_shard(SAMPLES, kept)
+        artefact.write_shard(KEPT_SHARD, kept)
         stage_logger().info("kept %d of %d drafts", kept.num_rows, drafts.num_rows)
 
     inputs = {"questions": questions, "drafts": drafts, "verdicts": verdicts}
     inputs |= {f"benchmark {name}": benchmark for name, benchmark in apart_from.items()}
-    return run_stage(run, "samples", run.recipe.filters, inputs, make, table="sample", version="3")
+    return run_stage(run, SAMPLES, run.recipe.filters, inputs, make)
 
 
 def dropped_for(kept: Reference, reason: str) -> set[str]:

@@ -8,10 +8,13 @@ from comem_core.evaluation.benchmarks.own import NAME, SPLIT
 from comem_core.knowledge.items import Question
 from tasks.filter import HELD_OUT, dropped_for
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import read_columns, read_questions, write_questions
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
+
+HELD_OUT_QUESTIONS = Stage(name="held-out", version="2", table="question")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
         stage_logger().info("%d questions about the corpus are set aside for scoring", num_found)
 
     inputs = {"questions": questions, "drafts": drafts, "kept": kept}
-    return run_stage(run, "held-out", HoldingOut(), inputs, make, table="question", version="2")
+    return run_stage(run, HELD_OUT_QUESTIONS, HoldingOut(), inputs, make)
 
 
 def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:

@@ -4,21 +4,24 @@ Pieces are spread over the workers; a small corpus is read here, as that takes l
 any point, it goes on with the pieces that are missing, and the rows are those of an unbroken run, in the same order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import PurePosixPath
 
 from comem_core.evaluation.benchmarks.countries_vqa import revision as countries_revision
 from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, Reading, open_corpus
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
 from tasks.item_shards import PieceWriter, finish, part_name, take_out_duplicates
 from tasks.on_ray import map_shards
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.run import Run
 from tasks.stage import report_progress, run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from tasks.workers import Workers
 
+KNOWLEDGE = Stage(name="knowledge", version="2", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row of a corpus is less work than a sample: pieces are longer than other stages' shards
 FEW_PIECES = 4
 
@@ -30,7 +33,7 @@ class Ingesting:
     corpus: str
     content: str
     reading: Reading
-    near_duplicate_bits: int | None
+    near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="ingest-knowledge")
@@ -55,7 +58,7 @@ def ingest_knowledge(run: Run) -> Reference:
         reading=reading,
         near_duplicate_bits=recipe.near_duplicate_bits,
     )
-    return run_stage(run, "knowledge", part, {}, make, table="knowledge_item", version="2")
+    return run_stage(run, KNOWLEDGE, part, {}, make)
 
 
 def reading_of(recipe: KnowledgeRecipe) -> Reading:

@@ -5,37 +5,38 @@ is kept with its error, and a later evaluation asks for it again.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial as bind
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, judge_key, judge_prompts
+from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, judge_prompts
 from comem_core.evaluation.scores import gold_of
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE
+from comem_core.synthesis.prompts import prompt_hash
 from tasks.ledger import measure_cost
 from tasks.models import judge_of
 from tasks.partial import Partial
+from tasks.reuse import Stage, find_rows, fingerprint, take_over
 from tasks.rows import asked_questions, read_columns
 from tasks.run import Run
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
-from tasks.taken_over import earlier_rows, take_over
 from warehouse.schemas import check_rows
 
-STAGE = "judgements"
+JUDGEMENTS = Stage(name="judgements", version="1", table="judgement")
 KEY = "judge_key"
 REUSED, FIRST, AGAIN = "part-judged-before", "part-first", "part-again"
-NO_JUDGE = Reference(stage=STAGE, fingerprint="", uri="", num_rows=0)
+NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """What decides a reply besides question, gold and answer; what becomes of an unparsable one, scoring says."""
+    """What decides a reply besides question, gold and answer. Scoring decides what an unparsable one counts."""
 
     judge: str
     prompts: str
@@ -65,7 +66,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
     def make(artefact: Partial) -> None:
         units = _units(run, part, prompts, questions, predictions)
-        before = _judged_before(run, artefact, part, units)
+        before = _judged_before(run, artefact, units)
         stage_logger().info("%d of %d judgements are there from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
@@ -73,7 +74,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
         _measure(artefact)
 
     inputs = model | {"questions": questions, "predictions": predictions}
-    return run_stage(run, STAGE, part, inputs, make, table="judgement", version="1", expects=predictions.num_rows)
+    return run_stage(run, JUDGEMENTS, part, inputs, make, expects=predictions.num_rows)
 
 
 def judgements_of(reference: Reference) -> list[dict[str, Any]]:
@@ -92,13 +93,13 @@ def _units(
         if question := asked.get(row["question_id"]):
             answer = row["answer"] or ""
             conversation = prompts.conversation(question["question"], gold_of(question), answer)
-            key = judge_key(conversation, prompts, judge=judge, max_new_tokens=part.max_new_tokens)
+            key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": prompt_hash(conversation)})
             new = Judged(key=key, prediction_ids=[], answer=answer, conversation=conversation)
             found.setdefault(key, new).prediction_ids.append(row["prediction_id"])
     return list(found.values())
 
 
-def _judged_before(run: Run, artefact: Partial, part: Judging, units: Sequence[Judged]) -> set[str]:
+def _judged_before(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[str]:
     """Write down the replies that earlier evaluations have, for the predictions of this one; returns their keys.
 
     Where there was no reply, it is asked for again.
@@ -106,13 +107,11 @@ def _judged_before(run: Run, artefact: Partial, part: Judging, units: Sequence[J
 
     def find() -> list[dict[str, Any]]:
         keys = {unit.key for unit in units}
-        rows = earlier_rows(
-            Store.of(run.context), STAGE, lambda record: record["recipe"] == asdict(part), key=KEY, keys=keys
-        )
+        rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys)
         earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
         return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
 
-    return take_over(artefact, REUSED, find, table="judgement", key=KEY)
+    return take_over(artefact, REUSED, find, stage=JUDGEMENTS, key=KEY)
 
 
 def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judged]) -> None:

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from tasks.ledger import Costs, costs_in
 from tasks.partial import BATCHES
+from tasks.reuse import NAMING
 from tasks.store import Record, Reference, Store
-from warehouse.changes import flat_fields, of_one_kind
+from warehouse.changes import differing_fields, of_one_kind
 
 GIGABYTE = 1e9
 
@@ -248,14 +249,12 @@ def _inputs_of_another_stage(earlier: Record, inputs: Mapping[str, Reference], s
 
 def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
     found = []
+    if (naming := earlier.get("naming", 1)) != NAMING:
+        found.append(f"the rule that names results changed from {naming} to {NAMING}")
     if earlier["version"] != version:
         found.append(f"version changed from {earlier['version']} to {version}")
     for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
-        flat_old, flat_new = flat_fields(old), flat_fields(new)
-        for name in sorted(flat_old.keys() | flat_new.keys()):
-            before, now = flat_old.get(name), flat_new.get(name)
-            if before == now:
-                continue
+        for name, before, now in differing_fields(old, new):
             if kind == "input" and None in (before, now):
                 found.append(f"input `{name}` is {'new' if before is None else 'no more'}")
             else:

@@ -22,11 +22,14 @@ from comem_core.training.trained_on import START as SHIPPED_START
 from comem_core.training.trained_on import list_start
 from tasks.on_ray import on_ray, release_workers
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
+BASE = Stage(name="base", version="1", table="training_step")
+ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
 COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
 SHIPPED_BASE = "tiny"
@@ -53,7 +56,7 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
         release_workers()
         on_ray(_pretrain_base, recipe, artefact)
 
-    return run_stage(run, "base", recipe, {}, make, table="training_step", version="1")
+    return run_stage(run, BASE, recipe, {}, make)
 
 
 @stage_task(name="pretrain-base-further")
@@ -64,7 +67,7 @@ def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) 
         release_workers()
         on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
 
-    return run_stage(run, "base", recipe, {"base": base}, make, table="training_step", version="1")
+    return run_stage(run, BASE, recipe, {"base": base}, make)
 
 
 @stage_task(name="pretrain-encoder-start")
@@ -75,7 +78,7 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
         release_workers()
         on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
 
-    return run_stage(run, "encoder-start", recipe, {"base": base}, make, table="training_step", version="1")
+    return run_stage(run, ENCODER_START, recipe, {"base": base}, make)
 
 
 def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:

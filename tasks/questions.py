@@ -4,7 +4,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial as bind
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks import Missing
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generation import Written, ask_about
 from comem_core.synthesis.prompts import prompt_set
@@ -26,6 +27,7 @@ from tasks.context import Context
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
@@ -33,6 +35,11 @@ from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
+
+BENCHMARK = Stage(name="benchmark", version="1", table="question")
+QUESTIONS = Stage(name="questions", version="2", table="question")
+ASKED = Stage(name="asked", version="1")
+
 
 # What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
 FAULTY = "faulty.jsonl"
@@ -55,7 +62,7 @@ class Collecting:
     benchmark: str
     revision: str
     part: str
-    num_questions: int | None
+    num_questions: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +70,8 @@ class Asking:
     """About how many items, in how many kinds, beside which seeds and which benchmark; who is asked, in which words."""
 
     num_items: int
-    num_kinds: int | None
-    max_samples: int | None
+    num_kinds: int | None = field(default=None, metadata=OFF_AT_NONE)
+    max_samples: int | None = field(default=None, metadata=OFF_AT_NONE)
     seeds: tuple[str, ...]
     num_seeds: tuple[int, ...]
     benchmark: str
@@ -74,7 +81,7 @@ class Asking:
     max_new_tokens: int
     temperature: float
     seed: int
-    visual_tokens: VisualTokens | None
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,7 @@ def collect_benchmark(run: Run) -> Reference:
         if missing:
             _list_missing(artefact, benchmark.name, missing)
 
-    return run_stage(run, "benchmark", part, {}, make, table="question", version="1")
+    return run_stage(run, BENCHMARK, part, {}, make)
 
 
 def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
@@ -159,7 +166,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
     inputs = {"knowledge": knowledge} | ({"asked": asked} if asked else {})
     expected = sum(seeds.shares) + (asked.num_rows if asked else 0)
-    return run_stage(run, "questions", part, inputs, make, table="question", version="2", expects=expected)
+    return run_stage(run, QUESTIONS, part, inputs, make, expects=expected)
 
 
 @dataclass(frozen=True)
@@ -257,7 +264,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     expected = recipe.num_asked_items * (recipe.num_kinds or prompt_set(recipe.prompts).num_kinds)
     if recipe.max_samples is not None:
         expected = min(expected, max(0, recipe.max_samples - sum(seeds.shares)))
-    return run_stage(run, "asked", part, inputs, make, version="1", expects=expected)
+    return run_stage(run, ASKED, part, inputs, make, expects=expected)
 
 
 def _asker(run: Run, knowledge: Reference) -> Work:

@@ -7,6 +7,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from comem_core.measures.provenance import describe_machine
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task, under_prefect
@@ -18,6 +19,7 @@ from warehouse.page.plots import funnel_plot, loss_plot, standalone
 from warehouse.page.render import render_page
 from warehouse.records import finish_run
 
+REPORT = Stage(name="report", version="1")
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
 
 
@@ -49,7 +51,7 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
                 path.write_text(text, encoding="utf-8")
 
     inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
-    report = run_stage(run, "report", Reporting(run_id=run.run_id), inputs, make, version="1")
+    report = run_stage(run, REPORT, Reporting(run_id=run.run_id), inputs, make)
     address = (report.folder / PAGE).as_uri()
     stage_logger().info("report page: %s", address)
     if under_prefect():

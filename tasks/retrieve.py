@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
@@ -17,11 +17,13 @@ from comem_core.knowledge.index.shown import Shown
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.recipes.retrieval import IMAGE, TEXT, sides_of
 from tasks.embed import embedder_of, embedder_references
 from tasks.index import Described, merge_shards, vector_table
 from tasks.on_ray import on_ray
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
 from tasks.shards import Work, make_shards
@@ -29,6 +31,8 @@ from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
+INDEX = Stage(name="index", version="2")
+RETRIEVAL = Stage(name="retrieval", version="3", table="retrieval")
 PICTURES = "pictures"
 
 
@@ -40,8 +44,8 @@ class Embedding:
     """
 
     embedders: dict[str, str]
-    grid: tuple[int, int] | None
-    visual_tokens: VisualTokens | None
+    grid: tuple[int, int] | None = field(default=None, metadata=OFF_AT_NONE)
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     exact_up_to: int
 
 
@@ -50,10 +54,10 @@ class Searching:
     """How many items, by what, and among which."""
 
     by: Literal["image", "text", "both"]
-    text_weight: float | None
+    text_weight: float | None = field(default=None, metadata=OFF_AT_NONE)
     k: int
-    same_language: bool
-    exclude_own_image: bool
+    same_language: bool = field(default=False, metadata=OFF_AT_FALSE)
+    exclude_own_image: bool = field(default=False, metadata=OFF_AT_FALSE)
 
 
 @stage_task(name="build-index")
@@ -86,7 +90,7 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
         with artefact.open_folder(PICTURES) as folder:
             described.shown().save(folder)
 
-    return run_stage(run, "index", part, inputs, make, version="2")
+    return run_stage(run, INDEX, part, inputs, make)
 
 
 def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
@@ -145,7 +149,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
     inputs = embedder_references(run) | {"index": index, "questions": questions}
     expected = questions.num_rows
-    return run_stage(run, "retrieval", part, inputs, make, table="retrieval", version="3", expects=expected)
+    return run_stage(run, RETRIEVAL, part, inputs, make, expects=expected)
 
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:

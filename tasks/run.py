@@ -30,8 +30,10 @@ from comem_core.synthesis.translation import check_languages, translation_prompt
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
+from tasks.reuse import explain_older_names
 from tasks.served import served_judge, served_model
-from tasks.store import Reference
+from tasks.stage import stage_logger
+from tasks.store import Reference, Store
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run
@@ -117,6 +119,8 @@ def open_run(
     """
     context = Context.from_environment()
     context.check()
+    if older := explain_older_names(Store.of(context), remember=not plan):
+        stage_logger().warning("%s", older)
     if needs_generator:
         _check_writing(recipe.synthesis, context)
     if needs_backbone:

@@ -16,6 +16,11 @@ class SampleSet:
     drafts: Reference
     kept: Reference
 
+    @property
+    def inputs(self) -> dict[str, Reference]:
+        """The references by role. What else is known of a set, such as its verdicts, decides no sample."""
+        return {"questions": self.questions, "drafts": self.drafts, "kept": self.kept}
+
     def read(self, knowledge: Mapping) -> list[TrainingSample]:
         """The kept drafts with pictures and items."""
         questions = read_questions(self.questions)
@@ -47,7 +52,7 @@ class Samples:
         """The references by role; those of the first set have the plain names."""
         roles = {"knowledge": self.knowledge}
         for place, part in enumerate(self.sets):
-            roles |= {f"{role}-{place}" if place else role: reference for role, reference in vars(part).items()}
+            roles |= {f"{role}-{place}" if place else role: reference for role, reference in part.inputs.items()}
         return roles
 
     @property
@@ -60,11 +65,6 @@ class Samples:
             raise ValueError(
                 "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
             )
-
-    def without_verdicts(self) -> "Samples":
-        """The same samples, by what they are alone: whatever else was said of a set leaves no trace in `inputs`."""
-        plain = (SampleSet(questions=each.questions, drafts=each.drafts, kept=each.kept) for each in self.sets)
-        return Samples(knowledge=self.knowledge, sets=tuple(plain))
 
     def read(self) -> list[TrainingSample]:
         """The kept drafts of every set, in order of sample id."""

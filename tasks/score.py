@@ -1,7 +1,7 @@
 """Scoring: predictions become marks by every metric, marks become scores with intervals; conditions are compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from itertools import product
 from pathlib import Path
@@ -19,18 +19,23 @@ from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.llm_judge import judge_marks, verdicts_by_prediction
 from comem_core.evaluation.metrics import Measure, Metric
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.benchmarks import benchmark_folder, part_of
 from tasks.contamination import clean_column, measured_of
 from tasks.judge import NO_JUDGE, judgements_of
 from tasks.partial import Partial
 from tasks.questions import MISSING
+from tasks.reuse import Stage
 from tasks.rows import asked_questions, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
 from tasks.store import Reference
 from warehouse.overlap import told
 from warehouse.schemas import blank_row, check_rows
+
+SCORES = Stage(name="scores", version="4", table="score")
+
 
 # What is asked of a set of conditions: is the first better than the second?
 PAIRS = (
@@ -44,20 +49,15 @@ CLEAN = "clean"
 @dataclass(frozen=True, kw_only=True)
 class Marking:
     """What is asked of which benchmark, and what becomes of questions without an answer. Metric and resampling are the
-    benchmark's; the version of this stage covers them."""
+    benchmark's; the version of this stage covers them. With a judge, also the name of its metric, and what becomes of
+    replies that said neither word."""
 
     benchmark: str
     revision: str
     conditions: tuple[str, ...]
     unanswered: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgedMarking(Marking):
-    """The same with a judge beside: the name of its metric, and what becomes of replies that said neither word."""
-
-    judge: str
-    unparsable: str
+    judge: str | None = field(default=None, metadata=OFF_AT_NONE)
+    unparsable: str | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="score-predictions")
@@ -77,22 +77,21 @@ def score_predictions(
         inputs["judgements"] = judgements
     part = _marking(recipe, benchmark.revision(part_of(recipe), folder))
     make = bind(_write_scores, run, inputs)
-    scores = run_stage(run, "scores", part, inputs, make, table="score", version="4")
+    scores = run_stage(run, SCORES, part, inputs, make)
     _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
 def _marking(recipe: EvaluationRecipe, revision: str) -> Marking:
-    """The part of the recipe that decides scores; without a judge it is what it was before there were judges."""
-    plain: dict[str, Any] = {
-        "benchmark": recipe.benchmark,
-        "revision": revision,
-        "conditions": recipe.conditions,
-        "unanswered": recipe.unanswered,
-    }
-    if recipe.judge is None:
-        return Marking(**plain)
-    return JudgedMarking(**plain, judge=recipe.judge.metric, unparsable=recipe.judge.unparsable)
+    """Return the part of the recipe that decides scores."""
+    return Marking(
+        benchmark=recipe.benchmark,
+        revision=revision,
+        conditions=recipe.conditions,
+        unanswered=recipe.unanswered,
+        judge=recipe.judge and recipe.judge.metric,
+        unparsable=recipe.judge and recipe.judge.unparsable,
+    )
 
 
 def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) -> None:

@@ -23,7 +23,8 @@ from tasks.context import RunRef
 from tasks.libraries import libraries
 from tasks.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.plan import being_planned, why_made
-from tasks.store import Record, Reference, Store, fingerprint
+from tasks.reuse import NAMING, Stage, fingerprint
+from tasks.store import Record, Reference, Store
 from tasks.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.records import record_stage, register_artefact
@@ -76,30 +77,23 @@ def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
 
 def run_stage(
     run: RunRef,
-    stage: str,
-    recipe_part: object,
+    declared: Stage,
+    key: Any,
     inputs: Mapping[str, Reference],
     make: Callable[[Partial], None],
     *,
-    table: str | None = None,
-    version: str,
     expects: int | None = None,
 ) -> Reference:
     """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
 
-    `make` writes into the partial folder; it skips what `partial.finished()` names. With `table` every Parquet shard
-    must have that table's columns and its rows are loaded into the warehouse. `expects` is about how many rows there
-    will be, for a plan; where a run is only planned, nothing is made.
+    `key` is a frozen dataclass of what decides the result besides the inputs. `make` writes into the partial folder; it
+    skips what `partial.finished()` names. Where the stage declares a table, every Parquet shard must have that table's
+    columns, and its rows are loaded into the warehouse. `expects` is about how many rows there will be, for a plan;
+    where a run is only planned, nothing is made.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
-    name = fingerprint(recipe_part, made_from, stage=stage, version=version)
-    making = _Making(
-        stage=stage,
-        version=version,
-        recipe=asdict(recipe_part),  # pyright: ignore[reportArgumentType]
-        references=inputs,
-        fingerprint=name,
-    )
+    name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
+    making = _Making(stage=stage, version=declared.version, recipe=asdict(key), references=inputs, fingerprint=name)
     store, started = Store.of(run.context), time.monotonic()
     if (whole := being_planned()) is not None:
         reason = making.why(store)
@@ -154,6 +148,7 @@ def _make(
         "fingerprint": making.fingerprint,
         "stage": making.stage,
         "version": making.version,
+        "naming": NAMING,
         "recipe": making.recipe,
         "inputs": making.inputs,
         "uri": "",

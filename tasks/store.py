@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -34,12 +34,14 @@ class ShardRecord(TypedDict):
 class Record(TypedDict):
     """What `record.json` says of a complete artefact; `inputs` maps role to fingerprint.
 
-    `num_rows` counts the stage's own rows, and not those of shards for another table.
+    `num_rows` counts the stage's own rows, and not those of shards for another table. `naming` is the version of the
+    rule that gave the fingerprint (`tasks.reuse`), which the oldest records lack.
     """
 
     fingerprint: str
     stage: str
     version: str
+    naming: NotRequired[int]
     recipe: dict[str, Any]
     inputs: dict[str, str]
     uri: str
@@ -74,34 +76,6 @@ class Reference:
     def shards(self) -> list[Path]:
         """List the Parquet shards in order of their names."""
         return sorted(self.folder.glob("*.parquet"))
-
-
-def fingerprint(recipe: object, inputs: Mapping[str, str], *, stage: str = "", version: str = "") -> str:
-    """Name a result by how it is made: its recipe, the named fingerprints it is made from, the stage and its version.
-
-    Raises TypeError for what is no frozen dataclass of plain values, ValueError for a path among them.
-    """
-    if is_dataclass(recipe) and isinstance(recipe, Context):
-        raise TypeError("a context says where a run works and never names a result; give the recipe")
-    parameters = getattr(recipe, "__dataclass_params__", None)
-    if parameters is None or isinstance(recipe, type) or not parameters.frozen:
-        raise TypeError(f"a recipe is a frozen dataclass; got {type(recipe).__name__}")
-    values = asdict(recipe)  # pyright: ignore[reportArgumentType]
-    _refuse_paths(values, type(recipe).__name__)
-    made_from = {"recipe": type(recipe).__name__, "fields": values, "inputs": dict(inputs)}
-    made_from |= {"stage": stage, "version": version}
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
-
-
-def _refuse_paths(value: object, where: str) -> None:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _refuse_paths(item, f"{where}.{name}")
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_paths(item, where)
-    elif isinstance(value, os.PathLike) or (isinstance(value, str) and os.path.isabs(value)):
-        raise ValueError(f"{where} is the path {str(value)!r}; paths belong to the context and never name a result")
 
 
 class Store:
@@ -145,6 +119,12 @@ class Store:
         names = (path.parent.name for path in (self.folder / stage).glob(f"*/{RECORD}"))
         found = [record for name in names if (record := self.find(stage, name))]
         return sorted(found, key=lambda record: record["created"])
+
+    def all_records(self) -> Iterator[Record]:
+        """Yield the records of all complete artefacts."""
+        for path in sorted(self.folder.glob(f"*/*/{RECORD}")):
+            if record := self.find(path.parent.parent.name, path.parent.name):
+                yield record
 
     def damage(self, record: Record) -> dict[str, str]:
         """Hash every shard again; maps each file that is not as recorded to its fault. Empty means verified."""

@@ -1,7 +1,7 @@
 """Synthesis: the VLM answers questions with their items in its prompt; then every draft is judged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.languages import language_found
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
 from comem_core.synthesis.judging import judge
 from comem_core.synthesis.prompts import MAX_CHARACTERS, prompt_set
@@ -16,6 +17,7 @@ from tasks.ledger import measure_cost
 from tasks.models import generator, generator_name, inputs_of_generator
 from tasks.partial import Partial
 from tasks.questions import CHARACTERS_OF_A_PICTURE, read_faulty
+from tasks.reuse import Stage
 from tasks.rows import item_lengths, read_columns, read_items, read_questions, shards_of
 from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served
@@ -25,6 +27,8 @@ from tasks.store import Reference
 from tasks.stored_rows import StoredRows
 from warehouse.schemas import blank_row, check_rows
 
+DRAFTS = Stage(name="drafts", version="2", table="draft")
+VERDICTS = Stage(name="verdicts", version="3", table="verdict")
 QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
 
 
@@ -36,7 +40,7 @@ class Drafting:
     generator: str
     prompts_sha256: str
     max_new_tokens: int
-    visual_tokens: VisualTokens | None
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     seed: int
 
 
@@ -104,7 +108,7 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
         measure_cost(artefact)
 
     inputs, expected = inputs_of_generator(run) | posed.inputs, questions.num_rows
-    return run_stage(run, "drafts", _drafting(run), inputs, make, table="draft", version="2", expects=expected)
+    return run_stage(run, DRAFTS, _drafting(run), inputs, make, expects=expected)
 
 
 def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: Reference) -> None:
@@ -146,7 +150,7 @@ def judge_qa(
         measure_cost(artefact)
 
     inputs, expected = inputs_of_generator(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
-    return run_stage(run, "verdicts", _drafting(run), inputs, make, table="verdict", version="3", expects=expected)
+    return run_stage(run, VERDICTS, _drafting(run), inputs, make, expects=expected)
 
 
 def _judge(run: Run, posed: Posed) -> Work:

@@ -11,12 +11,14 @@ from comem_core.memory.encoding import recipe_from
 from comem_core.training.memory import AnswerFromMemory
 from tasks.models import load_for
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.run import Run
 from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from tasks.training import Trainee, train_on_ray
 
+ENCODER = Stage(name="encoder", version="2", table="training_step")
 SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 
@@ -34,7 +36,7 @@ def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], sta
     inputs, steps = {"backbone": run.backbone} | samples.inputs, recipe.optimizer.num_steps
     if start:
         inputs["start"] = start
-    return run_stage(run, "encoder", recipe, inputs, make, table="training_step", version="2", expects=steps)
+    return run_stage(run, ENCODER, recipe, inputs, make, expects=steps)
 
 
 def _trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> Trainee:

@@ -9,6 +9,7 @@ from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.training.trained_on import FILE, read_listing, start_of
 from tasks.samples import Samples, SampleSet
 from tasks.store import Record, Reference, Store
+from tasks.train import ENCODER
 
 ROLES = ("questions", "drafts", "kept")
 
@@ -28,7 +29,7 @@ class TrainingData:
         roles = {
             f"training {role}-{place}": reference
             for place, part in enumerate(self.sets)
-            for role, reference in vars(part).items()
+            for role, reference in part.inputs.items()
         }
         return roles | {f"training list-{place}": each for place, each in enumerate(self.listed)}
 
@@ -51,7 +52,7 @@ def training_data_of(store: Store, encoder: Reference) -> TrainingData:
 
     What a backbone has read is no part of it: nobody records that.
     """
-    if record := store.find("encoder", encoder.fingerprint):
+    if record := store.find(ENCODER.name, encoder.fingerprint):
         return _following(store, record, seen=set())
     nothing = f"the encoder {encoder.fingerprint} has no record in the store"
     return _of_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
@@ -63,7 +64,7 @@ def samples_of(store: Store, encoder: Reference) -> Samples:
     Raises:
         ValueError: the encoder has no record in the store, or its samples are no longer there.
     """
-    record = store.find("encoder", encoder.fingerprint) or _record_of(store, encoder.fingerprint)
+    record = store.find(ENCODER.name, encoder.fingerprint) or _record_of(store, encoder.fingerprint)
     if record is None:
         raise ValueError(
             f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so the samples that "
@@ -141,7 +142,9 @@ def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]
 
 def _record_of(store: Store, weights: str) -> Record | None:
     """Find the encoder that was trained here and has these weights: so are starts named, and encoders by a folder."""
-    return next((each for each in store.records("encoder") if backbone_fingerprint(Path(each["uri"])) == weights), None)
+    return next(
+        (each for each in store.records(ENCODER.name) if backbone_fingerprint(Path(each["uri"])) == weights), None
+    )
 
 
 def _reference(store: Store, fingerprint: str) -> Reference | None:

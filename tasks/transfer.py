@@ -11,12 +11,15 @@ from comem_core.training.transfer import AnswerThroughTransfer
 from tasks.encoders import NamedEncoder, with_encoder
 from tasks.models import transfer_between, transfer_recipe
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.run import Run
 from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference, Store
 from tasks.training import Trainee, train_on_ray
 from tasks.training_data import samples_of
+
+TRANSFER = Stage(name="transfer", version="1", table="training_step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,6 @@ def train_transfer(
     samples = (
         Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else samples_of(Store.of(run.context), encoder)
     )
-    samples = samples.without_verdicts()
     training = replace(recipe, start=None, optimizer=reader.optimizer or recipe.optimizer)
     part = Transferring(transfer=transfer_recipe(run), training=training)
 
@@ -57,7 +59,7 @@ def train_transfer(
 
     inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
     steps = training.optimizer.num_steps
-    return run_stage(run, "transfer", part, inputs, make, table="training_step", version="1", expects=steps)
+    return run_stage(run, TRANSFER, part, inputs, make, expects=steps)
 
 
 def with_transfer(run: Run, named: NamedEncoder) -> NamedEncoder:

@@ -22,6 +22,7 @@ from comem_core.synthesis.translation import (
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import ROWS_OF, Partial
+from tasks.reuse import Stage
 from tasks.rows import PICTURE, read_rows, shards_of
 from tasks.run import Run
 from tasks.served import check_served
@@ -30,6 +31,7 @@ from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from warehouse.schemas import blank_row, check_rows
 
+TRANSLATIONS = Stage(name="translations", version="1", table="draft")
 DRAFTS, QUESTIONS, VERDICTS = "part", "questions", "verdicts"
 ALIASES = {"aliases": pa.list_(pa.string())}  # the translated answers, from which the question's row is made
 
@@ -75,7 +77,7 @@ def translate_qa(
 
     inputs = inputs_of_generator(run) | {"questions": questions, "drafts": drafts, "kept": kept}
     expected = recipe.num_translated * len(recipe.languages)
-    return run_stage(run, "translations", part, inputs, make, table="draft", version="1", expects=expected)
+    return run_stage(run, TRANSLATIONS, part, inputs, make, expects=expected)
 
 
 def _requests(

@@ -89,8 +89,8 @@ def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[t
     """List the fields in which the recipes of two runs differ: path, value before, value now."""
     query = "SELECT recipe FROM run WHERE run_id = ?"
     found = [con.execute(query, [run_id]).fetchone() for run_id in (before, now)]
-    old, new = (flat_fields(json.loads(row[0])) if row and row[0] else {} for row in found)
-    return list(_differing(old, new))
+    old, new = (json.loads(row[0]) if row and row[0] else {} for row in found)
+    return [(name, _short(was), _short(is_now)) for name, was, is_now in differing_fields(old, new)]
 
 
 def _causes(
@@ -188,7 +188,8 @@ def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     recipes = [
         {name: each for name, each in (record["recipe"] or {}).items() if name != "libraries"} for record in (old, new)
     ]
-    for name, before, now in _differing(flat_fields(recipes[0]), flat_fields(recipes[1])):
+    for name, *values in differing_fields(*recipes):
+        before, now = map(_short, values)
         named = f"{SUBJECTS.get(stage, stage)}: {name}"
         subject = named if beside else FIELDS.get(name.split(".")[-1], named)
         yield Change(subject, stage, before, now, extent=beside or (stage, name) in EXTENT)
@@ -198,6 +199,20 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             yield name, _short(old.get(name)), _short(new.get(name))
+
+
+def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the fields in which two recipes differ: path, value before, value now.
+
+    A field that one side lacks did not exist when that was made, which means that it was off: a value that is off too
+    (null, false, zero, empty) is no difference.
+    """
+    flat_old, flat_new = flat_fields(old), flat_fields(new)
+    for name in sorted(flat_old.keys() | flat_new.keys()):
+        before, now = flat_old.get(name), flat_new.get(name)
+        is_new = name not in flat_old or name not in flat_new
+        if before != now and not (is_new and not (before or now)):
+            yield name, before, now
 
 
 def _short(value: object) -> str:

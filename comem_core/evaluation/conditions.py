@@ -32,6 +32,11 @@ class Condition:
         """Whether what is shown depends on the number of items asked for."""
         return self.learned_nothing or self.choice not in ("none", "gold")
 
+    @property
+    def is_retrieved(self) -> bool:
+        """Whether retrieval decides which items are shown."""
+        return self.choice in ("retrieved", "other_question")
+
     def numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
         """The numbers of items at which it is asked: those given, but 0 or 1 where no or one item is all it shows."""
         return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)

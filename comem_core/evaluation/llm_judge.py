@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.evaluation.metrics import GoldAnswers
-from comem_core.knowledge.items import content_id
 from comem_core.synthesis.generator import Generator
 from comem_core.synthesis.prompt_files import read_prompt_file
 from comem_core.synthesis.prompts import prompt_hash
@@ -62,18 +61,13 @@ class JudgePrompts:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a judge is asked once: a conversation about an answer, and the predictions that gave it. `key` hashes all
-    that decides the reply."""
+    """What a judge is asked once: a conversation about an answer, and the predictions that gave it. `key` names
+    everything that decides the reply."""
 
     key: str
     prediction_ids: list[str]
     answer: str
     conversation: Conversation
-
-
-def judge_key(conversation: Conversation, prompts: JudgePrompts, *, judge: str, max_new_tokens: int) -> str:
-    """Name a reply by what decides it; `judge` names the model."""
-    return content_id(judge, prompts.sha256, str(max_new_tokens), prompt_hash(conversation))
 
 
 def judge_answers(

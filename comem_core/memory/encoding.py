@@ -7,7 +7,7 @@ Shapes: B items, T tokens of the longest item, M vectors of an item, D width, E 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from operator import length_hint
 from typing import Any
 
@@ -25,6 +25,7 @@ from comem_core.memory.answering import batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
 from comem_core.memory.qformer import QFormer
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.synthesis.prompts import prompt_set
 
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
@@ -38,21 +39,21 @@ class EncoderRecipe:
     version: str = "2026.11.1"
     lora_rank: int = 16
     lora_alpha: int = 32
-    lora_dropout: float = 0.05
+    lora_dropout: float = field(default=0.05, metadata=off_at(0.0))
     num_vectors: int = 8
     num_rounds: int = 8
     num_heads: int = 16
     prompts: str = "short"
     # Visual tokens of an item's picture and of a question's; None leaves them to the backbone's own processor.
-    item_visual_tokens: VisualTokens | None = None
-    query_visual_tokens: VisualTokens | None = None
+    item_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    query_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     # Start the memory at the norm of token embeddings instead of sqrt(D), which is far above it.
-    match_embedding_norm: bool = False
+    match_embedding_norm: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
-    copying_start: bool = False
+    copying_start: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Ours: the Q-Former reads an item's token embeddings on top of its last hidden states, both at unit RMS. The last
     # hidden state of a token stands for the next one, and a small model keeps little of the token itself in it.
-    reads_embeddings: bool = False
+    reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
     seed: int = 0
 
 

@@ -12,7 +12,7 @@ Shapes: B questions, K items, M vectors of an item, D width of the encoder, R wi
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from comem_core.memory.checkpoint import (
     write_weights,
 )
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.neutral import OFF_AT_FALSE
 
 WEIGHTS, DESCRIPTION = "transfer.safetensors", "transfer.json"
 
@@ -45,7 +46,7 @@ class TransferRecipe:
 
     version: str = "2026.11.1"
     # A trained linear map from the encoder's width to the reader's; needed where they differ.
-    projection: bool = False
+    projection: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Put the memory of a question's picture before the question; otherwise the reader knows nothing of the picture.
     question_picture: bool = True
     seed: int = 0

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import ClassVar, Literal
 
 from comem_core.evaluation.llm_judge import PREFIX
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.synthesis.generator import SERVED
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
@@ -106,29 +107,29 @@ class FilterRecipe:
     None or False switches off the filters that use it.
     """
 
-    min_metric_score: float | None = 1.0
-    max_without_score: float | None = None
-    max_answer_words: int | None = 12
-    min_question_words: int | None = None
-    max_question_words: int | None = None
-    must_be_grounded: bool = True
-    must_be_consistent: bool = True
-    must_be_in_language: bool = False
+    min_metric_score: float | None = field(default=1.0, metadata=OFF_AT_NONE)
+    max_without_score: float | None = field(default=None, metadata=OFF_AT_NONE)
+    max_answer_words: int | None = field(default=12, metadata=OFF_AT_NONE)
+    min_question_words: int | None = field(default=None, metadata=OFF_AT_NONE)
+    max_question_words: int | None = field(default=None, metadata=OFF_AT_NONE)
+    must_be_grounded: bool = field(default=True, metadata=OFF_AT_FALSE)
+    must_be_consistent: bool = field(default=True, metadata=OFF_AT_FALSE)
+    must_be_in_language: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Both or none: the share of words in common, and the bits of 128 in which the pictures differ.
-    near_duplicate_similarity: float | None = None
-    near_duplicate_bits: int | None = None
+    near_duplicate_similarity: float | None = field(default=None, metadata=OFF_AT_NONE)
+    near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
     # Against the benchmarks: bits of a picture's 128; words of a run, and the share of a question's runs. Words that
     # are asked about more than so many pictures are a template, which gives nothing away.
-    contaminated_bits: int | None = None
-    contaminated_ngram: int | None = None
-    contaminated_share: float | None = None
-    contaminated_pictures: int | None = 2
-    max_per_answer: int | None = 60
-    max_per_item: int | None = None
+    contaminated_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_ngram: int | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_share: float | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_pictures: int | None = field(default=2, metadata=OFF_AT_NONE)
+    max_per_answer: int | None = field(default=60, metadata=OFF_AT_NONE)
+    max_per_item: int | None = field(default=None, metadata=OFF_AT_NONE)
     # Of a translation: the overlap of words with the original, after the way there and back (0 to 1).
-    min_round_trip: float | None = 0.5
+    min_round_trip: float | None = field(default=0.5, metadata=OFF_AT_NONE)
     # The share of what questions are about that is never trained on, but asked as the corpus's own benchmark.
-    held_out_share: float | None = None
+    held_out_share: float | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)

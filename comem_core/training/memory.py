@@ -15,6 +15,7 @@ from comem_core.backbone.interface import Reader, Tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.loss import token_losses
 
@@ -28,12 +29,12 @@ class TrainingRecipe:
     optimizer: OptimizerRecipe = field(default_factory=lambda: OptimizerRecipe(num_steps=975, batch_size=16))
     items_per_sample: int = 3
     # Ours: a shipped encoder to start from, by name; None starts from random weights, as the paper does.
-    start: str | None = None
+    start: str | None = field(default=None, metadata=OFF_AT_NONE)
     # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
-    random_item_count: bool = False
+    random_item_count: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Ours: how often a sample shows the item that answers among distractors, items of other samples in its language, in
     # any order. Shown ranked lists only, the encoder learns to lean on the first item.
-    distractor_share: float = 0.0
+    distractor_share: float = field(default=0.0, metadata=off_at(0.0))
 
     def __post_init__(self):
         if not 0 <= self.distractor_share <= 1:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tasks.context import Context, RunRef
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.stage import run_stage
 from warehouse.schemas import schema_of
 
@@ -29,7 +30,7 @@ def main(root: Path, run_id: str) -> None:
         root=root, store=root / "store", warehouse=root / "warehouse.duckdb", benchmarks=root, min_free_disk_mb=10
     )
     run = RunRef(run_id=run_id, recipe_name="test", context=context)
-    run_stage(run, "filter", OneRecipe(), {}, make, table="sample", version="1")
+    run_stage(run, Stage(name="filter", version="1", table="sample"), OneRecipe(), {}, make)
 
 
 if __name__ == "__main__":

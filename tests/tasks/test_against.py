@@ -17,6 +17,7 @@ from tasks.card import CARD, JudgedSet, write_card
 from tasks.context import Context
 from tasks.filter import filter_qa
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import item_table, question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
 from tasks.stage import run_stage
@@ -43,7 +44,7 @@ def store(run: Run) -> Callable[..., Reference]:
         def make(artefact: Partial) -> None:
             artefact.write_shard("part-00000", rows)
 
-        return run_stage(run, table, run.recipe.filters, {}, make, table=table, version="1")
+        return run_stage(run, Stage(name=table, version="1", table=table), run.recipe.filters, {}, make)
 
     return put
 
@@ -105,7 +106,7 @@ def run_stage_of(run: Run, questions: list[Question]) -> Reference:
     def make(artefact: Partial) -> None:
         artefact.write_shard("part-00000", question_table(questions))
 
-    return run_stage(run, "questions", run.recipe.filters, {}, make, table="question", version="1")
+    return run_stage(run, Stage(name="questions", version="1", table="question"), run.recipe.filters, {}, make)
 
 
 def test_a_benchmark_without_its_pictures_is_named_and_stops_nothing(run: Run, store: Callable[..., Reference]) -> None:

@@ -13,6 +13,7 @@ from tasks.card import CARD, JudgedSet, write_card
 from tasks.context import Context
 from tasks.filter import filter_qa
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import item_table, question_table
 from tasks.run import NO_BACKBONE, Run
 from tasks.stage import run_stage
@@ -51,7 +52,7 @@ def _stored(run: Run, table: str, rows) -> Reference:
     def make(artefact: Partial) -> None:
         artefact.write_shard("part-00000", rows)
 
-    return run_stage(run, table, run.recipe.filters, {}, make, table=table, version="1")
+    return run_stage(run, Stage(name=table, version="1", table=table), run.recipe.filters, {}, make)
 
 
 def test_the_folder_holds_every_kept_sample_whole_and_says_so(run: Run, made: tuple[Reference, JudgedSet]) -> None:

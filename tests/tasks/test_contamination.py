@@ -22,6 +22,7 @@ from comem_core.worlds.countries.world import benchmark_questions, knowledge_ite
 from tasks.contamination import clean_column, find_contamination, measured_of
 from tasks.context import Context
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import item_table, question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
 from tasks.score import score_predictions
@@ -93,7 +94,7 @@ def stored(run: Run, stage: str, table: str, rows: Any, name: str = "", **inputs
     def make(artefact: Partial) -> None:
         artefact.write_shard("part-00000", rows)
 
-    return run_stage(run, stage, Made(name=name or stage), inputs, make, table=table, version="1")
+    return run_stage(run, Stage(name=stage, version="1", table=table), Made(name=name or stage), inputs, make)
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def trained(run: Run) -> Callable[..., Reference]:
             artefact.write_shard("part-00000", step)
 
         inputs = samples | also
-        return run_stage(run, "encoder", Made(name=name), inputs, make, table="training_step", version="1")
+        return run_stage(run, Stage(name="encoder", version="1", table="training_step"), Made(name=name), inputs, make)
 
     return train
 

@@ -14,6 +14,7 @@ from tasks.context import Context
 from tasks.encoder_pairs import compare_encoders, pairs_among, read_pairs
 from tasks.evaluations import Evaluation, collect_comparison, compare_with_last
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import question_table
 from tasks.run import NO_BACKBONE, Run
 from tasks.stage import run_stage
@@ -66,7 +67,7 @@ def evaluation(
         def make(artefact: Partial) -> None:
             artefact.write_shard("part-00000", rows)
 
-        return run_stage(run, stage, Made(name), {}, make, table=table, version="1")
+        return run_stage(run, Stage(name=stage, version="1", table=table), Made(name), {}, make)
 
     return Evaluation(
         name=f"/some/folder/{name}",
@@ -74,7 +75,7 @@ def evaluation(
         encoder=Reference(stage="encoder", fingerprint=f"weights of {name}", uri="/nowhere", num_rows=0),
         questions=stored("benchmark", "question", question_table(questions)),
         predictions=stored("predictions", "prediction", check_rows("prediction", predictions)),
-        scores=run_stage(run, "scores", Made(name), {}, mark, version="1"),
+        scores=run_stage(run, Stage(name="scores", version="1"), Made(name), {}, mark),
     )
 
 

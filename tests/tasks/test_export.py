@@ -18,6 +18,7 @@ from comem_core.worlds.countries.world import benchmark_questions, knowledge_ite
 from tasks.context import Context, RunRef
 from tasks.export import export, main
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.rows import question_table
 from tasks.stage import run_stage
 from tasks.store import Reference
@@ -74,10 +75,10 @@ def answered(run: RunRef, encoder: MemoryEncoder, questions: Sequence[Question],
         record_run(
             con, {"run_id": run.run_id, "flow": "test", "recipe_name": "test", "recipe": {}, "flow_run_id": None}
         )
-    asked = run_stage(run, "benchmark", Made("questions"), {}, ask, table="question", version="1")
+    asked = run_stage(run, Stage(name="benchmark", version="1", table="question"), Made("questions"), {}, ask)
     made_by = Reference(stage="encoder", fingerprint=encoder.encoder_id, uri="", num_rows=0)
     inputs = {"questions": asked, "encoder": made_by}
-    run_stage(run, "predictions", Made(str(list(k))), inputs, answer, table="prediction", version="1")
+    run_stage(run, Stage(name="predictions", version="1", table="prediction"), Made(str(list(k))), inputs, answer)
 
 
 def test_a_condition_of_a_run_becomes_the_official_file(

@@ -21,6 +21,7 @@ from tasks.evaluations import Evaluation, compare_with_last, official_marks
 from tasks.judge import NO_JUDGE, judge_predictions
 from tasks.partial import Partial
 from tasks.plan import planning
+from tasks.reuse import Stage
 from tasks.rows import item_table, question_table, read_rows
 from tasks.run import NO_BACKBONE, Run, open_run
 from tasks.score import score_predictions
@@ -88,7 +89,7 @@ def stored(run: Run, stage: str, table: str, rows: Any, **inputs: Reference) -> 
     def make(artefact: Partial) -> None:
         artefact.write_shard("part-00000", rows)
 
-    return run_stage(run, stage, Made(name=str(rows.num_rows)), inputs, make, table=table, version="1")
+    return run_stage(run, Stage(name=stage, version="1", table=table), Made(name=str(rows.num_rows)), inputs, make)
 
 
 def benchmark(run: Run, questions: Sequence[Question] = ASKED) -> Reference:

@@ -10,6 +10,7 @@ import pytest
 from tasks.context import RunRef
 from tasks.partial import Partial
 from tasks.plan import Plan, planning, why_made
+from tasks.reuse import Stage
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference, Store
 
@@ -33,7 +34,7 @@ def drafts(rows: int, *, error_at: int | None = None) -> Callable[[Partial], Non
 
 
 def stage(run: RunRef, make: Callable[[Partial], None], *, k: int = 3, expects: int | None = None) -> Reference:
-    return run_stage(run, "drafts", Drafting(k=k), {}, make, version="1", expects=expects)
+    return run_stage(run, Stage(name="drafts", version="1"), Drafting(k=k), {}, make, expects=expects)
 
 
 def planned(run: RunRef, *, k: int = 3, expects: int | None = 8) -> tuple[Plan, Reference]:
@@ -95,7 +96,7 @@ def test_the_table_sums_what_is_known_and_names_what_is_not(run: RunRef) -> None
     stage(run, drafts(8))
     with planning() as plan:
         stage(run, drafts(8), k=4, expects=8)
-        run_stage(run, "encoder", Drafting(), {}, drafts(1), version="1", expects=100)
+        run_stage(run, Stage(name="encoder", version="1"), Drafting(), {}, drafts(1), expects=100)
     *_, sums = plan.lines()
     assert sums["tokens"] == "880"
     assert "encoder" in sums["why"] and "drafts" not in sums["why"]
@@ -137,26 +138,26 @@ def test_a_reason_names_what_changed(run: RunRef) -> None:
 def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> None:
     kept, store = stage(run, drafts(8)), Store.of(run.context)
     released = Collecting(benchmark="okvqa", revision="1")
-    run_stage(run, "benchmark", released, {}, drafts(4), version="1")
+    run_stage(run, Stage(name="benchmark", version="1"), released, {}, drafts(4))
     held = {"benchmark": "own"}
     said = why_made(held, {"kept": kept}, "2", store, stage="benchmark")
     assert said == "no artefact of this kind yet: own, and earlier ones are of okvqa"
-    run_stage(run, "benchmark", HoldingOut(benchmark="own"), {"kept": kept}, drafts(4), version="1")
+    run_stage(run, Stage(name="benchmark", version="1"), HoldingOut(benchmark="own"), {"kept": kept}, drafts(4))
     assert why_made(held, {"kept": kept}, "2", store, stage="benchmark") == "again: version changed from 1 to 2"
     also = {"kept": kept, "drafts": kept}
     assert why_made(held, also, "1", store, stage="benchmark") == "again: input `drafts` is new"
 
 
 def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> None:
-    asked = run_stage(run, "questions", Drafting(), {}, drafts(4), version="1")
-    released = run_stage(run, "benchmark", Drafting(k=4), {}, drafts(4), version="1")
-    run_stage(run, "retrieval", Drafting(), {"questions": asked}, drafts(4), version="1")
+    asked = run_stage(run, Stage(name="questions", version="1"), Drafting(), {}, drafts(4))
+    released = run_stage(run, Stage(name="benchmark", version="1"), Drafting(k=4), {}, drafts(4))
+    run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": asked}, drafts(4))
     store = Store.of(run.context)
     assert why_made({"k": 3}, {"questions": released}, "1", store, stage="retrieval") == (
         f"no artefact of this kind yet: the nearest one is of the questions {asked.fingerprint}, and this of the "
         f"benchmark {released.fingerprint}"
     )
-    run_stage(run, "retrieval", Drafting(), {"questions": released}, drafts(4), version="1")
+    run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": released}, drafts(4))
     said = why_made({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
     assert said == "again: recipe field `k` changed from 3 to 5"
 

@@ -21,6 +21,7 @@ from tasks.index import vector_table
 from tasks.ingest import Ingesting
 from tasks.partial import Partial
 from tasks.retrieve import build_index, retrieve
+from tasks.reuse import Stage
 from tasks.rows import item_table, question_table, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage
@@ -52,7 +53,9 @@ def artefact_of(run: Run, stage: str, rows: Sequence[Any]) -> Reference:
 
     content = content_id(*(row.item_id if is_items else row.question_id for row in rows))
     part = Ingesting(corpus=stage, content=content, reading=Reading(), near_duplicate_bits=None)
-    return run_stage(run, stage, part, {}, make, table="knowledge_item" if is_items else "question", version="1")
+    return run_stage(
+        run, Stage(name=stage, version="1", table="knowledge_item" if is_items else "question"), part, {}, make
+    )
 
 
 ITEMS = knowledge_items()[:100]  # twenty countries in five languages

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.context import RunRef
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage
 from tasks.store import Reference
@@ -47,7 +48,7 @@ def stage(run: RunRef, make_work: Callable[[], Work], **options: object) -> Refe
     def make(artefact: Partial) -> None:
         make_shards("passing", run.context, artefact, UNITS, make_work, **options)  # pyright: ignore[reportArgumentType]
 
-    return run_stage(run, "passing", Passing(), {}, make, version="1")
+    return run_stage(run, Stage(name="passing", version="1"), Passing(), {}, make)
 
 
 def rows(reference: Reference) -> list[int]:

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 
 from tasks.context import RunRef
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.stage import report_progress, run_stage, stage_task
 from tasks.store import Reference
 from tasks.workers import Progress
@@ -54,7 +54,8 @@ def writes(table: pa.Table) -> Callable[[Partial], None]:
 def filter_stage(run: RunRef, make: Callable[[Partial], None], **changes) -> Reference:
     recipe = changes.pop("recipe", FilterRecipe())
     inputs = {"drafts": Reference(stage="synthesise", fingerprint=changes.pop("drafts", "aaaa"), uri="", num_rows=0)}
-    return run_stage(run, "filter", recipe, inputs, make, **cast(Any, {"table": "sample", "version": "1"} | changes))
+    stage = Stage(**{"name": "filter", "table": "sample", "version": "1"} | changes)
+    return run_stage(run, stage, recipe, inputs, make)
 
 
 def rows(run: RunRef, sql: str) -> list[tuple]:

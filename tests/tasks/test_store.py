@@ -2,22 +2,15 @@ import multiprocessing
 import os
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from tasks.partial import DiskFull
-from tasks.store import ArtefactBusy, Record, Store, fingerprint
+from tasks.store import ArtefactBusy, Record, Store
 
 ROWS = pa.table({"sample_id": ["a", "b"]})
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterRecipe:
-    min_judge_score: float = 0.7
-    words: tuple[str, ...] = ("one", "two")
 
 
 def draft(stage: str = "filter", name: str = "f00d") -> Record:
@@ -37,41 +30,6 @@ def draft(stage: str = "filter", name: str = "f00d") -> Record:
         "commit": None,
         "created": "2026-01-01T00:00:00+00:00",
     }
-
-
-def test_a_fingerprint_changes_with_everything_that_decides_the_result() -> None:
-    recipe, inputs = FilterRecipe(), {"drafts": "aa"}
-    first = fingerprint(recipe, inputs, stage="filter", version="1")
-    assert first == fingerprint(FilterRecipe(), dict(inputs), stage="filter", version="1")
-    others = [
-        fingerprint(FilterRecipe(min_judge_score=0.8), inputs, stage="filter", version="1"),
-        fingerprint(recipe, {"drafts": "ab"}, stage="filter", version="1"),
-        fingerprint(recipe, {"verdicts": "aa"}, stage="filter", version="1"),
-        fingerprint(recipe, inputs, stage="filter", version="2"),
-        fingerprint(recipe, inputs, stage="judge", version="1"),
-    ]
-    assert len({first, *others}) == 6
-
-
-@dataclass(frozen=True)
-class WithPath:
-    where: object
-
-
-def test_no_path_and_no_context_enters_a_fingerprint(tmp_path: Path, make_context) -> None:
-    for where in (tmp_path, str(tmp_path), ("x", str(tmp_path)), {"deep": [tmp_path]}, make_context(tmp_path)):
-        with pytest.raises(ValueError, match="never name a result"):
-            fingerprint(WithPath(where), {})
-    with pytest.raises(TypeError, match="give the recipe"):
-        fingerprint(make_context(tmp_path), {})
-
-
-def test_a_recipe_is_a_frozen_dataclass_of_plain_values() -> None:
-    for recipe in ({"a": 1}, FilterRecipe):
-        with pytest.raises(TypeError, match="frozen dataclass"):
-            fingerprint(recipe, {})
-    with pytest.raises(TypeError):
-        fingerprint(WithPath(object()), {})
 
 
 def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ Knows nothing of files and formats.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +22,14 @@ class Reading:
     called otherwise than `corpora.columns` knows: pairs such as ("text", "beschreibung").
     """
 
-    language: str | None = None
-    source: str | None = None
-    licence: str | None = None
+    language: str | None = field(default=None, metadata=OFF_AT_NONE)
+    source: str | None = field(default=None, metadata=OFF_AT_NONE)
+    licence: str | None = field(default=None, metadata=OFF_AT_NONE)
     images: Literal["needed", "optional"] = "needed"
-    allow_urls: bool = False
+    allow_urls: bool = field(default=False, metadata=OFF_AT_FALSE)
     max_side: int = 1024
     max_pixels: int = 50_000_000
-    columns: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, str], ...] = field(default=(), metadata=off_at(()))
 
 
 @dataclass(frozen=True)

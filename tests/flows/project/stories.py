@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from tasks.context import Context, RunRef
 from tasks.on_ray import map_shards, ray_session
 from tasks.partial import Partial
+from tasks.reuse import Stage
 from tasks.stage import report_progress, run_stage, stage_task
 from tasks.store import Reference
 from tasks.workers import Workers
@@ -44,7 +45,7 @@ def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
         progress = report_progress("filter", every_seconds=0)
         map_shards(make_worker, waiting, workers=Workers.of(run.context), on_done=progress)
 
-    return run_stage(run, "filter", recipe, {}, make, table="sample", version="1")
+    return run_stage(run, Stage(name="filter", version="1", table="sample"), recipe, {}, make)
 
 
 @flow(name="synth-and-train")
