@@ -99,7 +99,7 @@ clean: ## end what is up, and remove what runs made (.comem) and caches; keeps .
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # torch comes first and pinned: a range takes the newest build, gigabytes of CUDA on a machine without a GPU.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml application/pyproject.toml constraints.txt
 	@found=; for python in "$$COMEM_PYTHON" python3 python3.13 python3.12 python3.11; do \
 	  if [ -n "$$python" ] && "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    found=$$python; break; fi; done; \
@@ -111,7 +111,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	start=$$SECONDS; \
 	{ { [ -x $(PYTHON) ] || $$found -m venv $(VENV); } && \
 	  $(VENV)/bin/pip install --no-compile torch==2.13.0 && \
-	  $(VENV)/bin/pip install --no-compile -c constraints.txt -e '.[dev]' && \
+	  $(VENV)/bin/pip install --no-compile -c constraints.txt -e '.[app,dev]' -e ./application && \
 	  { $(PYTHON) -m compileall -q -j 0 $(VENV)/lib || true; }; } >$(INSTALL_LOG) 2>&1 \
 	  || { tail -20 $(INSTALL_LOG) >&2; echo "error: the installation failed; the whole log is in $(INSTALL_LOG)" >&2; exit 1; }; \
 	touch $(INSTALLED); echo "installed in $$((SECONDS - start)) s"

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed
 
-from comem_core.measures.results import describe_machine
+from comem_core.measures.provenance import describe_machine
 from tasks.encoder_pairs import read_pairs
 from tasks.evaluations import Since, pictures_of
 from tasks.partial import Partial

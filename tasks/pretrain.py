@@ -12,6 +12,7 @@ from prefect import task
 
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.measures.provenance import code_commit
 from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import StepReport
 from comem_core.training.pretraining import PretrainingRecipe, finding_recipe, ranking_recipe
@@ -23,7 +24,7 @@ from tasks.on_ray import on_ray, release_workers
 from tasks.partial import Partial
 from tasks.reuse import Stage
 from tasks.run import Run
-from tasks.stage import code_commit, run_stage, stage_logger, stage_task
+from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 

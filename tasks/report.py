@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from comem_core.measures.results import describe_machine
+from comem_core.measures.provenance import describe_machine
 from tasks.partial import Partial
 from tasks.reuse import Stage
 from tasks.rows import read_items, read_questions

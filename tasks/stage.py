@@ -4,15 +4,12 @@ Prefect's own cache is off: it cannot see that a stage's helpers changed. A stag
 """
 
 import contextlib
-import functools
 import hashlib
 import logging
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pyarrow.parquet as pq
@@ -21,6 +18,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 
+from comem_core.measures.provenance import code_commit
 from tasks.context import RunRef
 from tasks.libraries import libraries
 from tasks.partial import ROWS_OF, BudgetSpent, Partial
@@ -208,17 +206,6 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
                 raise ValueError(
                     f"{path.name} of {stage}: {field.name} is {field.type} in {target}, the shard has {has}"
                 )
-
-
-@functools.cache
-def code_commit() -> str | None:
-    """Name the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
-        found = subprocess.run(git, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:

@@ -56,6 +56,17 @@ class Embedded:
     deepstack_JPD: Tensor | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A model family, as its file declares it (`FAMILY`): its name in recipes, the `model_type`s of config.json that
+    it reads, and its class.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    backbone: "type[Backbone]"
+
+
 class Reader(ABC):
     """A language model and its tokenizer; `model.model` is its body and `model.lm_head` its head."""
 

@@ -2,32 +2,23 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig
 
+from comem_core import backbone
 from comem_core.backbone.hub import hub_folder, identity_of
-from comem_core.backbone.interface import Backbone
-from comem_core.backbone.qwen3_vl import Qwen3VL
-from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.smol import NAME as SMOL
 from comem_core.backbone.smol import smol_folder
-from comem_core.backbone.smolvlm import SmolVLM
 from comem_core.backbone.text import TextModel
 from comem_core.backbone.tiny_text import NAME as TINY_TEXT
 from comem_core.backbone.tiny_text import tiny_text_folder
+from comem_core.declared import find_declared
 
 SHIPPED = Path(__file__).parent / "shipped"
-FAMILIES: Mapping[str, type[Backbone]] = {"qwen_vl": QwenVL, "qwen3_vl": Qwen3VL, "smolvlm": SmolVLM}
-# By the `model_type` of config.json.
-FAMILY_OF: Mapping[str, str] = {
-    "qwen2_vl": "qwen_vl",
-    "qwen2_5_vl": "qwen_vl",
-    "qwen3_vl": "qwen3_vl",
-    "smolvlm": "smolvlm",
-    "idefics3": "smolvlm",
-}
 # Made at first use, out of weights that a package or the project holds.
 DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: smol_folder, TINY_TEXT: tiny_text_folder}
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
@@ -61,11 +52,11 @@ def load_backbone(
     """
     folder = backbone_folder(name)
     found = family_of(folder)
-    if family not in (None, found):
-        raise ValueError(f"backbone {name!r} is of family {found!r}, not {family!r} (of {', '.join(FAMILIES)})")
-    backbone = FAMILIES[found].load(folder, dtype=dtype, device=device)
-    backbone.name = name
-    return backbone
+    if family not in (None, found.name):
+        raise ValueError(f"backbone {name!r} is of family {found.name!r}, not {family!r} (of {', '.join(families())})")
+    loaded = found.backbone.load(folder, dtype=dtype, device=device)
+    loaded.name = name
+    return loaded
 
 
 def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> TextModel:
@@ -84,16 +75,34 @@ def width_of(folder: Path) -> int:
     return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
 
 
-def family_of(folder: Path) -> str:
+@cache
+def families() -> Mapping[str, Family]:
+    """Return every model family by name: each file of this folder with a `FAMILY`, and those of other packages.
+
+    Another package offers its own by an entry point of the group `comem.families` that names a `Family`, or a module
+    with a `FAMILY`. Workers must have that package too. Raises ValueError for two families that read one `model_type`.
+    """
+    found = find_declared(backbone, "FAMILY", Family, group="comem.families", word="model families")
+    readers: dict[str, str] = {}
+    for family in found.values():
+        for kind in family.model_types:
+            if readers.setdefault(kind, family.name) != family.name:
+                raise ValueError(f"two model families read {kind!r}: {readers[kind]} and {family.name}; keep one")
+    return found
+
+
+def family_of(folder: Path) -> Family:
     """Read a model's family from its config.json.
 
     Raises:
         ValueError: it is of no known family; the known kinds are named.
     """
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if kind not in FAMILY_OF:
-        raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {', '.join(FAMILY_OF)}")
-    return FAMILY_OF[kind]
+    for family in families().values():
+        if kind in family.model_types:
+            return family
+    known = ", ".join(each for family in families().values() for each in family.model_types)
+    raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {known}")
 
 
 def backbone_fingerprint(folder: Path) -> str:

@@ -13,7 +13,7 @@ from transformers import ProcessorMixin
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.interface import Embedded, Family, Tokens
 from comem_core.backbone.qwen_vl import QwenVL, without_videos
 
 
@@ -43,3 +43,6 @@ class Qwen3VL(QwenVL):
         seen = BaseModelOutputWithDeepstackFeatures(pooler_output=visual, deepstack_features=levels)
         embeds_BLD = torch.where(embedded.visual_BL[..., None], mark_D, embedded.embeds_BLD)
         return super().inputs(replace(embedded, embeds_BLD=embeds_BLD)) | {"mm_encoder_outputs": {"image": seen}}
+
+
+FAMILY = Family(name="qwen3_vl", model_types=tuple(Qwen3VL.PROCESSORS), backbone=Qwen3VL)

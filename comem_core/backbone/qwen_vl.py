@@ -16,7 +16,7 @@ from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.images import VisualTokens, decode, fit
-from comem_core.backbone.interface import Backbone, Embedded, Tokens
+from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
 from comem_core.backbone.markup import TURN_END as TURN_END
 from comem_core.backbone.markup import TURN_START as TURN_START
 from comem_core.backbone.markup import chatml
@@ -150,3 +150,6 @@ class QwenVL(Backbone):
         batch = processor(images=pictures, size=size, return_tensors="pt").to(self.device)
         shapes = (batch["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
         return [visual.reshape(*shape, -1) for visual, shape in zip(self.see(batch).pooler_output, shapes, strict=True)]
+
+
+FAMILY = Family(name="qwen_vl", model_types=tuple(QwenVL.PROCESSORS), backbone=QwenVL)

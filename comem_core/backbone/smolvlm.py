@@ -18,7 +18,7 @@ from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.images import VisualTokens, decode, on_square
-from comem_core.backbone.interface import Backbone, Embedded, Tokens
+from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
 from comem_core.backbone.markup import Markup, ids_of
 
 IMAGE_TOKEN, AROUND_IMAGE, WHOLE_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"
@@ -112,6 +112,9 @@ class SmolVLM(Backbone):
         batch = self.processor.image_processor(images=pictures, return_tensors="pt", **self._size(visual_tokens))
         seen = self._see(dict(batch.to(self.device)))
         return [visual.unflatten(0, (math.isqrt(len(visual)), -1)) for visual in seen]
+
+
+FAMILY = Family(name="smolvlm", model_types=("smolvlm", "idefics3"), backbone=SmolVLM)
 
 
 def _markup(tokenizer: Any) -> Markup:

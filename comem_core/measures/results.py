@@ -4,15 +4,12 @@ Knows no measure. Rows have the fields of DESIGN's section 9; `low` and `high` a
 """
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from comem_core.measures.provenance import code_commit, describe_machine
 
 RESULTS = Path("docs/results")
 
@@ -34,25 +31,13 @@ class Measured:
     machine: str = ""
 
 
-def describe_machine() -> str:
-    """Name this machine by what decides a speed: cores, memory, system, Python."""
-    memory = round(psutil.virtual_memory().total / 2**30)
-    return f"{os.cpu_count()} cores, {memory} GiB memory, {platform.system()}, Python {platform.python_version()}"
-
-
-def commit() -> str | None:
-    """The commit that is checked out, or None outside a checkout."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return found.stdout.strip() or None
-
-
 def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = True, folder: Path = RESULTS) -> Path:
     """Write rows in the place of stored ones of the same measure, and new measures behind them.
 
     Other rows stay as they are, or, without `keep_others`, go.
     """
     path = folder / f"{topic}.json"
-    now = {"commit": commit(), "machine": describe_machine()}
+    now = {"commit": code_commit(), "machine": describe_machine()}
     new = {row.measure: asdict(row) | {name: getattr(row, name) or now[name] for name in now} for row in rows}
     assert len(new) == len(rows), "a measure is measured once"
     stored = read_results(path) if path.is_file() else []

@@ -22,7 +22,8 @@ import torch
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.measures.peak_memory import NUM_RUNS, large_encoder, measure_peaks, save_large_model
-from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.provenance import describe_machine
+from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.encoder import MemoryEncoder

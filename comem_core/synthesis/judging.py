@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from comem_core.evaluation.metrics.infoseek import Normalisation, normalise_answer, numbers_in
-from comem_core.evaluation.official import metric_of
 from comem_core.knowledge.items import Question
+from comem_core.synthesis.seeds import seed_metric
 
 BY_CONSISTENCY, BY_PROPOSED_ANSWER = "consistency", "proposed_answer"
 
@@ -39,7 +39,7 @@ def judge(
     """
     consistent = None
     if question.origin == "seed":
-        metric = metric_of(question.benchmark)
+        metric = seed_metric(question.benchmark)
         name = metric.name
         metric_score = metric.score(answer, question).correct
         without_score = metric.score(answer_without_items, question).correct

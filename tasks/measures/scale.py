@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import faiss
 
-from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.provenance import describe_machine
+from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scale_index import measure_index
 from comem_core.measures.tables import refresh_tables
 from tasks.measures.ingesting import measure_ingest

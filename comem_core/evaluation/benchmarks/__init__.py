@@ -74,7 +74,8 @@ class Benchmark:
     wording: Wording = field(default_factory=Wording)
     cluster_by: str = "image_id"
     slices: tuple[str, ...] = ("language", "attribute")
-    # The training split's questions, for synthesis.
+    # The training split's questions, for synthesis. They ship with the benchmark's code: `revision` and `metrics` are
+    # given None as folder. Each names this benchmark, whose first metric judges the answers.
     seeds: Callable[[], Iterable[Question]] = tuple
     # What no training question may be about, in any part: entities, and (entity, attribute) pairs.
     held_out: Callable[[], tuple[frozenset[str], frozenset[tuple[str, str]]]] = lambda: (frozenset(), frozenset())

@@ -5,23 +5,21 @@ annotation files, a comma parts them. One module a format says how its rows beco
 is decided by hash, among those whose picture is there; what a source is named by is their content, never a path.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.benchmarks.registry import all_benchmarks
+from comem_core.evaluation.benchmarks.registry import all_benchmarks, benchmark_named
+from comem_core.evaluation.metrics import Metric
+from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds.encyclopedic_vqa import encyclopedic_vqa_rows
-from comem_core.synthesis.seeds.files import BadSeed, SeedFile, SeedRow
-from comem_core.synthesis.seeds.infoseek import infoseek_rows
-from comem_core.synthesis.seeds.okvqa import okvqa_rows
+from comem_core.synthesis.seeds import encyclopedic_vqa, infoseek, okvqa
+from comem_core.synthesis.seeds.files import BadSeed, SeedFile, SeedFormat
 
-FORMATS: Mapping[str, tuple[int, Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]]]] = {
-    "infoseek": (1, infoseek_rows),
-    "encyclopedic-vqa": (1, encyclopedic_vqa_rows),
-    "okvqa": (2, okvqa_rows),
+FORMATS: Mapping[str, SeedFormat] = {
+    module.FORMAT.name: module.FORMAT for module in (infoseek, encyclopedic_vqa, okvqa)
 }
 
 
@@ -58,7 +56,15 @@ class BenchmarkSeeds:
         return f"{self.benchmark.name}@{self.benchmark.revision('train', None)}"
 
     def questions(self, num: int) -> Iterator[Question]:
-        yield from islice(self.benchmark.seeds(), num)
+        """Yield the first `num` questions. Raises ValueError for one that names another benchmark."""
+        for question in islice(self.benchmark.seeds(), num):
+            if question.benchmark != self.benchmark.name:
+                raise ValueError(
+                    f"the seed question {question.question_id!r} of the benchmark {self.benchmark.name!r} names the "
+                    f"benchmark {question.benchmark!r}; its metric would judge the answers. Set "
+                    f"benchmark={self.benchmark.name!r} in the questions that `seeds` yields"
+                )
+            yield question
 
     def faults(self) -> list[BadSeed]:
         return []
@@ -71,6 +77,7 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
     """
     trained_on = {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
     if spec in trained_on:
+        seed_metric(spec)
         return BenchmarkSeeds(trained_on[spec])
     form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
     if form not in FORMATS or not pictures:
@@ -78,14 +85,26 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
             f"seeds {spec!r}: expected a benchmark ({', '.join(trained_on)}), or format:annotations:pictures with a "
             f"format of {', '.join(FORMATS)}"
         )
-    num_files, rows = FORMATS[form]
+    found = FORMATS[form]
     files = [Path(name) for name in annotations.split(",")]
-    if len(files) != num_files:
-        raise ValueError(f"seeds {spec!r}: {form} has {num_files} annotation file(s); found {len(files)}")
+    if len(files) != found.num_files:
+        raise ValueError(f"seeds {spec!r}: {form} has {found.num_files} annotation file(s); found {len(files)}")
     for path in (*files, Path(pictures)):
         if not path.exists():
             raise ValueError(f"seeds {spec!r}: {path} is not there")
-    return SeedFile(form, files, Path(pictures), rows, kept=kept)
+    return SeedFile(form, files, Path(pictures), found.rows, kept=kept)
+
+
+def seed_metric(benchmark: str | None) -> Metric:
+    """Return the official metric of a seed question by the benchmark that it names.
+
+    A question that names no benchmark has gold answers of InfoSeek's kind. Raises ValueError that names the known ones.
+    """
+    if benchmark is None:
+        return INFOSEEK
+    if benchmark in FORMATS and (metric := FORMATS[benchmark].metric):
+        return metric
+    return benchmark_named(benchmark).metrics(None)[0]
 
 
 def share_of_each(counts: Sequence[int], total: int) -> list[int]:

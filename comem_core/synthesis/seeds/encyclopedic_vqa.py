@@ -9,11 +9,17 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from comem_core.evaluation.metrics.encyclopedic import ALTERNATIVES, LIST, LIST_QUESTION, encyclopedic_processed
-from comem_core.evaluation.official import ENCYCLOPEDIC_VQA
+from comem_core.evaluation.metrics.encyclopedic import (
+    ALTERNATIVES,
+    ENCYCLOPEDIC,
+    LIST,
+    LIST_QUESTION,
+    encyclopedic_processed,
+)
 from comem_core.knowledge.items import Question, content_id
-from comem_core.synthesis.seeds.files import BadSeed, SeedRow
+from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
+NAME = "encyclopedic-vqa"
 COLUMNS = {"question", "answer", "question_type", "dataset_name", "dataset_image_ids"}
 SPLIT, TWO_HOP, MULTI_ANSWER = "encyclopedic_vqa_split", "2_hop", "multi_answer"
 
@@ -46,13 +52,13 @@ def _question(row: Mapping[str, str]) -> Question:
         raise ValueError("no question or no answer")
     name = content_id(row["question"], row["dataset_name"], row["dataset_image_ids"], row["answer"])
     return Question(
-        question_id=f"{ENCYCLOPEDIC_VQA}/{name}",
+        question_id=f"{NAME}/{name}",
         question=row["question"].strip(),
         image=b"",
         language="en",
         answers=answers,
         question_type=LIST_QUESTION if row["question_type"] == MULTI_ANSWER else "string",
-        benchmark=ENCYCLOPEDIC_VQA,
+        benchmark=NAME,
         split="train",
         attribute=row["question_type"],
         entity_id=row.get("wikipedia_url") or row.get("wikipedia_title") or None,
@@ -61,3 +67,6 @@ def _question(row: Mapping[str, str]) -> Question:
 
 def _says_something(answer: str) -> bool:
     return any(encyclopedic_processed(part) for part in answer.split(LIST))
+
+
+FORMAT = SeedFormat(name=NAME, num_files=1, rows=encyclopedic_vqa_rows, metric=ENCYCLOPEDIC)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comem_core.backbone.images import decode
 from comem_core.evaluation.annotations.pictures import Pictures, open_pictures
+from comem_core.evaluation.metrics import Metric
 from comem_core.knowledge.items import Question, content_id
 from comem_core.synthesis.seeds.digests import Digests
 
@@ -38,6 +39,20 @@ class SeedRow:
     file: str
     row: int
     folder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedFormat:
+    """How annotation files become seed questions. `name` is the benchmark that the questions name.
+
+    `rows` reads `num_files` annotation files. `metric` scores the questions; None means that the benchmark of this name
+    says it.
+    """
+
+    name: str
+    num_files: int
+    rows: Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]]
+    metric: Metric | None = None
 
 
 class SeedFile:

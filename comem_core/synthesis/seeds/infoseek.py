@@ -8,10 +8,9 @@ from pathlib import Path
 
 from comem_core.evaluation.annotations.asking import BAD_ROW, said
 from comem_core.evaluation.annotations.rows import Row, json_lines
-from comem_core.evaluation.benchmarks.infoseek import gold_of
-from comem_core.evaluation.official import INFOSEEK
+from comem_core.evaluation.benchmarks.infoseek import NAME, gold_of
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds.files import BadSeed, SeedRow
+from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
 def infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
@@ -31,12 +30,15 @@ def _question(row: Row) -> Question:
     gold = gold_of(row.fields)
     gold["answers"] = tuple(alias for alias in gold["answers"] if alias.strip())
     return Question(
-        question_id=f"{INFOSEEK}/{row.fields['data_id']}",
+        question_id=f"{NAME}/{row.fields['data_id']}",
         question=said(row.fields["question"]),
         image=b"",
         language="en",
         **gold,
-        benchmark=INFOSEEK,
+        benchmark=NAME,
         split="train",
         entity_id=row.fields.get("entity_id"),
     )
+
+
+FORMAT = SeedFormat(name=NAME, num_files=1, rows=infoseek_rows)

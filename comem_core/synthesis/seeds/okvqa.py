@@ -7,9 +7,8 @@ from pathlib import Path
 
 from comem_core.evaluation.annotations.asking import BAD_ROW
 from comem_core.evaluation.annotations.rows import json_entries
-from comem_core.evaluation.benchmarks.okvqa import coco_names, joined_rows, question_of
-from comem_core.evaluation.official import OKVQA
-from comem_core.synthesis.seeds.files import BadSeed, SeedRow
+from comem_core.evaluation.benchmarks.okvqa import NAME, coco_names, joined_rows, question_of
+from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
 def okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
@@ -22,7 +21,10 @@ def okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
         try:
             image_ids = coco_names(int(row.fields["image_id"]), "train2014")
             question = question_of(row).question
-            question = replace(question, question_id=f"{OKVQA}/{question.question_id}", split="train")
+            question = replace(question, question_id=f"{NAME}/{question.question_id}", split="train")
             yield SeedRow(question=question, image_ids=image_ids, file=row.file, row=row.number)
         except BAD_ROW as error:
             yield BadSeed(row.file, row.number, "bad_row", f"{type(error).__name__}: {error}")
+
+
+FORMAT = SeedFormat(name=NAME, num_files=2, rows=okvqa_rows)

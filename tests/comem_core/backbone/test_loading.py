@@ -1,12 +1,13 @@
 """Backbones by name, and what tells one from another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, load_backbone
+from comem_core import backbone
+from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, families, family_of, load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.training.tiny_base import save_tiny_base
 
@@ -45,7 +46,7 @@ def test_a_folder_without_a_configuration_is_no_backbone(tmp_path: Path):
 
 def test_a_model_of_no_known_family_is_refused_with_the_known_ones(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
-    known = "qwen2_vl, qwen2_5_vl, qwen3_vl, smolvlm, idefics3"
+    known = "qwen3_vl, qwen2_vl, qwen2_5_vl, smolvlm, idefics3"
     with pytest.raises(ValueError, match=f"holds a 'llava' model; a backbone is one of {known}"):
         load_backbone(str(tmp_path))
 
@@ -72,3 +73,43 @@ def test_the_fingerprint_ignores_notes_and_the_record_beside_the_files(folder: P
     (folder / "record.json").write_text("{}")
     (folder / "README.md").write_text("notes")
     assert backbone_fingerprint(folder) == before
+
+
+FAMILY_FILE = """
+from comem_core.backbone.interface import Family
+from comem_core.backbone.qwen_vl import QwenVL
+
+
+class Pictographs(QwenVL):
+    PROCESSORS = {"pictographs": QwenVL.PROCESSORS["qwen2_5_vl"]}
+
+
+FAMILY = Family(name="pictographs", model_types=("MODEL_TYPE",), backbone=Pictographs)
+"""
+
+
+@pytest.fixture
+def add_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that puts the file of a family, for a `model_type`, into the folder of families."""
+
+    def add(model_type: str) -> None:
+        (tmp_path / f"of_{model_type}.py").write_text(FAMILY_FILE.replace("MODEL_TYPE", model_type))
+        monkeypatch.setattr(backbone, "__path__", [*backbone.__path__, str(tmp_path)])
+        families.cache_clear()
+
+    yield add
+    families.cache_clear()
+
+
+def test_a_family_in_one_file_is_found_by_itself(add_family: Callable[[str], None], tmp_path: Path):
+    add_family("pictographs")
+    (tmp_path / "config.json").write_text('{"model_type": "pictographs"}')
+    assert family_of(tmp_path).backbone.__name__ == "Pictographs"
+    with pytest.raises(ValueError, match=r"of family 'pictographs', not 'qwen_vl'"):
+        load_backbone(str(tmp_path), family="qwen_vl")
+
+
+def test_two_families_that_read_one_model_type_are_refused(add_family: Callable[[str], None]):
+    add_family("smolvlm")
+    with pytest.raises(ValueError, match="two model families read 'smolvlm': pictographs and smolvlm"):
+        families()

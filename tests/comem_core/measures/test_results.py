@@ -1,12 +1,14 @@
 """Rows of `docs/results`: what they say, and that measuring some leaves the others as they are."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from comem_core.measures.results import Measured, describe_machine, read_results, write_results
+from comem_core.measures.provenance import code_commit, describe_machine
+from comem_core.measures.results import Measured, read_results, write_results
 
 FIELDS = ["measure", "recipe", "value", "low", "high", "unit", "n", "seeds", "command", "commit", "machine"]
 ROW = Measured(measure="a", recipe="tiny_cpu", value=1.5, unit="s", n=3, command="make it", commit="abc", machine="one")
@@ -56,10 +58,10 @@ def test_a_topic_is_a_file_of_its_own(tmp_path: Path):
     assert [row["measure"] for row in read_results(tmp_path / "topic.json")] == ["a"]
 
 
-def test_a_row_without_commit_and_machine_is_of_here_and_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)  # no checkout
+def test_a_row_without_commit_and_machine_is_of_this_code_and_machine_wherever_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)  # no checkout, but the code is in one
     [row] = read_results(write_results("topic", [replace(ROW, commit=None, machine="")]))
-    assert (row["commit"], row["machine"]) == (None, describe_machine())
-    monkeypatch.chdir(Path(__file__).parent)
-    [row] = read_results(write_results("topic", [replace(ROW, commit=None, machine="")], folder=tmp_path))
-    assert len(row["commit"]) >= 7
+    assert (row["commit"], row["machine"]) == (code_commit(), describe_machine())
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", row["commit"])

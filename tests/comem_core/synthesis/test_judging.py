@@ -134,5 +134,5 @@ def test_a_seed_question_is_judged_by_the_metric_of_its_benchmark():
         1.0,
         0.0,
     )
-    with pytest.raises(ValueError, match="no official metric is known for questions of 'mine'; known are"):
+    with pytest.raises(ValueError, match="unknown benchmark: 'mine'; allowed are"):
         judge("Cairo", replace(SEED, benchmark="mine"), item_texts=[TEXT], answer_without_items="")

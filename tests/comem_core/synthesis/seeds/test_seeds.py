@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comem_core.evaluation.official import metric_of
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds import share_of_each, source_named
+from comem_core.synthesis.seeds import seed_metric, share_of_each, source_named
 from comem_core.synthesis.seeds.files import SeedFile
 
 INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
@@ -188,7 +187,7 @@ def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco
 
 
 def right(answer: str, question: Question) -> bool:
-    return metric_of(question.benchmark).score(answer, question).correct == 1.0
+    return seed_metric(question.benchmark).score(answer, question).correct == 1.0
 
 
 @pytest.mark.skipif(not INFOSEEK.is_file(), reason=f"no InfoSeek annotations at {INFOSEEK}")

@@ -1,0 +1,57 @@
+"""Finds what modules declare: every file of a folder that has a certain name in it, and what other packages offer.
+
+A new file is then all that a new benchmark or a new model family needs; no list names it.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+
+class Named(Protocol):
+    """What is declared has a name of its own, which tells it from others of its kind."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Declared = TypeVar("Declared", bound=Named)
+
+
+def find_declared(
+    package: ModuleType, attribute: str, kind: type[Declared], *, group: str, word: str
+) -> Mapping[str, Declared]:
+    """Return what the modules of `package`, and the entry points of `group`, declare as `attribute`, by name.
+
+    `word` is what several are called in a message.
+
+    Raises ValueError for two of one name, and for an entry point that leads to something else.
+    """
+    found: dict[str, tuple[str, Declared]] = {}
+    for origin, each in [*_shipped(package, attribute), *_offered(attribute, kind, group)]:
+        if each.name in found:
+            raise ValueError(f"two {word} are named {each.name!r}: {found[each.name][0]} and {origin}; rename one")
+        found[each.name] = origin, each
+    return {name: found[name][1] for name in sorted(found)}
+
+
+def _shipped(package: ModuleType, attribute: str) -> Iterator[tuple[str, Any]]:
+    for found in pkgutil.iter_modules(package.__path__):
+        module = import_module(f"{package.__name__}.{found.name}")
+        if hasattr(module, attribute):
+            yield module.__name__, getattr(module, attribute)
+
+
+def _offered(attribute: str, kind: type[Declared], group: str) -> Iterator[tuple[str, Declared]]:
+    for point in sorted(entry_points(group=group), key=lambda each: (each.name, each.value)):
+        loaded: Any = point.load()
+        declared = getattr(loaded, attribute, loaded)
+        if not isinstance(declared, kind):
+            raise ValueError(
+                f"entry point {point.name} = {point.value} of {group}: expected a {kind.__name__}, or a module with a "
+                f"{attribute}; found {type(declared).__name__}"
+            )
+        yield point.value, declared

@@ -1,0 +1,26 @@
+"""Where a number or an artefact comes from: the commit of the code, and the machine it ran on."""
+
+import functools
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """Name the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def describe_machine() -> str:
+    """Name this machine by what decides a speed: cores, memory, system, Python."""
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return f"{os.cpu_count()} cores, {memory} GiB memory, {platform.system()}, Python {platform.python_version()}"

