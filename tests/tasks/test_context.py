@@ -16,7 +16,7 @@ def test_defaults_lie_below_the_root_and_every_field_can_be_set(tmp_path: Path) 
 
 
 def test_a_value_of_the_wrong_type_is_named() -> None:
-    with pytest.raises(ValueError, match="COMEM_BATCH_SIZE is 'many'; expected a number"):
+    with pytest.raises(ValueError, match="COMEM_BATCH_SIZE is 'many'; expected a whole number"):
         Context.from_environment({"COMEM_BATCH_SIZE": "many"})
 
 

@@ -69,23 +69,38 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
 
     Raises ValueError for an unknown name or format, and for a file or folder that is not there.
     """
-    trained_on = {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
-    if spec in trained_on:
-        return BenchmarkSeeds(trained_on[spec])
+    if (benchmark := _trained_on().get(spec)) is not None:
+        return BenchmarkSeeds(benchmark)
+    form, files, pictures = _files_of(spec)
+    return SeedFile(form, files, pictures, FORMATS[form][1], kept=kept)
+
+
+def check_source(spec: str) -> None:
+    """Refuse what `source_named` would, without opening anything. Raises ValueError."""
+    if spec not in _trained_on():
+        _files_of(spec)
+
+
+def _trained_on() -> dict[str, Benchmark]:
+    return {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
+
+
+def _files_of(spec: str) -> tuple[str, list[Path], Path]:
+    """Read format:annotations:pictures. Raises ValueError for an unknown format, and for what is not there."""
     form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
     if form not in FORMATS or not pictures:
         raise ValueError(
-            f"seeds {spec!r}: expected a benchmark ({', '.join(trained_on)}), or format:annotations:pictures with a "
+            f"seeds {spec!r}: expected a benchmark ({', '.join(_trained_on())}), or format:annotations:pictures with a "
             f"format of {', '.join(FORMATS)}"
         )
-    num_files, rows = FORMATS[form]
+    num_files, _ = FORMATS[form]
     files = [Path(name) for name in annotations.split(",")]
     if len(files) != num_files:
         raise ValueError(f"seeds {spec!r}: {form} has {num_files} annotation file(s); found {len(files)}")
     for path in (*files, Path(pictures)):
         if not path.exists():
             raise ValueError(f"seeds {spec!r}: {path} is not there")
-    return SeedFile(form, files, Path(pictures), rows, kept=kept)
+    return form, files, Path(pictures)
 
 
 def share_of_each(counts: Sequence[int], total: int) -> list[int]:
