@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from comem_core.evaluation.benchmarks.own import NAME, SPLIT
+from flows.options import Knowledge, Writing
 from flows.synth_and_train import synth_and_train
 from tests.stories.conftest import FAULTS, NUM_ITEMS
 
@@ -16,7 +17,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, own_folder: Path, prefect_se
     root = tmp_path_factory.mktemp("own-story")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_ROOT", str(root))
-        synth_and_train(knowledge=str(own_folder), licence="ODbL-1.0", ask_about=12, limit=2)
+        knowledge = Knowledge(corpus=str(own_folder), licence="ODbL-1.0")
+        synth_and_train(knowledge=knowledge, writing=Writing(ask_about=12), limit=2)
     return root / ".comem"
 
 

@@ -26,10 +26,10 @@ def ends(
     """Four evaluations after each other, each with its folder and its final state."""
     root = tmp_path_factory.mktemp("evaluations")
     asked: dict[str, dict[str, Any]] = {
-        "first": {"limit": FEW, "conditions": EVERY, "k": [2, 3]},
+        "first": {"limit": FEW, "conditions": {"names": EVERY, "k": [2, 3]}},
         "more": {"limit": MORE, "conditions": ["none", "memory"]},
-        "other words": {"limit": MORE, "conditions": ["none", "memory"], "prompts": "smol"},
-        "the same": {"limit": MORE, "conditions": ["none", "memory"], "prompts": "smol"},
+        "other words": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
+        "the same": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
     }
     found: dict[str, tuple[Path, State]] = {}
     with pytest.MonkeyPatch.context() as patch:
