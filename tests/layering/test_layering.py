@@ -87,13 +87,11 @@ def wrong_rooms(module: str, source: str) -> list[str]:
 
 def _rooms_imported(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "tasks":
-            names = [f"tasks.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"tasks.{name}" for name in names] if node.module == "tasks" else [node.module or ""]
         yield from ((node.lineno, room_of(name.split("."))) for name in names if name.startswith("tasks."))
 
 
