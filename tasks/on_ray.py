@@ -22,7 +22,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from tasks.context import MEGABYTE, Context
 from tasks.seat import Seat
-from tasks.workers import WORKER_ENVIRONMENT, Progress, WorkerDied, Workers
+from tasks.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
 FOLDER = "comem-ray-"  # then the process id; short, for the path of a socket has 107 letters at most
@@ -132,7 +132,7 @@ def _own_error(error: RayTaskError) -> Exception:
     return cause if isinstance(cause, Exception) else error
 
 
-_kept: dict[Workers, list[Any]] = {}  # idle workers of the last stage, all of one kind
+_kept: dict[Kind, list[Any]] = {}  # idle workers of the last stage, all of one kind
 _kept_lock = threading.Lock()
 _one_at_a_time = threading.Lock()
 
@@ -146,7 +146,7 @@ def start_workers(workers: Workers, *, modules: tuple[str, ...] = ()) -> None:
         return
     with _kept_lock:
         _release_others(workers)
-        seats = _kept.setdefault(workers, [])
+        seats = _kept.setdefault(workers.kind, [])
         seats.extend(_open_seat(workers.resources) for _ in range(workers.num_actors - len(seats)))
         for seat in seats:
             seat.warm.remote(modules)
@@ -177,16 +177,15 @@ def _fits_beside_kept(cpus: float, gpus: float) -> bool:
     """Tell whether Ray has so much besides what the idle workers hold."""
     has = ray.cluster_resources()
     with _kept_lock:
-        held = [(len(seats) * workers.cpus, len(seats) * workers.gpus) for workers, seats in _kept.items()]
-    return all(
-        wanted + sum(own) <= has.get(name, 0)
-        for name, wanted, own in (("CPU", cpus, [c for c, _ in held]), ("GPU", gpus, [g for _, g in held]))
-    )
+        for (own_cpus, own_gpus), seats in _kept.items():
+            cpus, gpus = cpus + len(seats) * own_cpus, gpus + len(seats) * own_gpus
+    return cpus <= has.get("CPU", 0) and gpus <= has.get("GPU", 0)
 
 
 def _release_others(wanted: Workers | None) -> None:
-    for workers in [each for each in _kept if each != wanted]:
-        for seat in _kept.pop(workers):
+    """End the workers of another kind; how many of this kind a stage asks for is no reason to start them anew."""
+    for kind in [each for each in _kept if wanted is None or each != wanted.kind]:
+        for seat in _kept.pop(kind):
             ray.kill(seat)
 
 
@@ -243,7 +242,7 @@ class _Round:
                 ray.kill(seat)
             raise
         with _kept_lock:
-            _kept.setdefault(self.workers, []).extend(idle)
+            _kept.setdefault(self.workers.kind, []).extend(idle)
         return {name: self.results[name] for name in self.shards}
 
     def _give(self, seat: Any) -> None:
@@ -284,7 +283,7 @@ def _take_kept(workers: Workers) -> list[Any]:
     """Take the idle workers of this kind that still live, and end those of other kinds."""
     with _kept_lock:
         _release_others(workers)
-        seats = _kept.pop(workers, [])
+        seats = _kept.pop(workers.kind, [])
     alive = []
     for seat in seats:
         with contextlib.suppress(*DIED):

@@ -61,7 +61,7 @@ def deploy(
     Raises StartError when that fails.
     """
     with SyncPrefectClient(note.api_url) as client:
-        if begun is None and _read_note(layout) == _facts(layout, client):
+        if begun is None and is_deployed(layout, client):
             say("the deployments are there as prefect.yaml declares them")
             return
         was_on = schedules.is_on(client)
@@ -79,6 +79,11 @@ def deploy(
         if was_on:  # prefect.yaml has it paused; whoever switched it on wants it on
             schedules.switch(client, on=True)
         (layout.home / NOTE).write_text(json.dumps(_facts(layout, client)))
+
+
+def is_deployed(layout: Layout, client: SyncPrefectClient) -> bool:
+    """Tell whether the server has what was deployed from the sources that are there now, and nobody changed it."""
+    return _read_note(layout) == _facts(layout, client)
 
 
 def is_noted(layout: Layout) -> bool:
