@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record export serve stop status schedule compare smol test test-slow test-gpu check bench bench-scale embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record export serve stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -69,6 +69,9 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)
+
+bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
+	$(PYTHON) -m flows.local.measuring $(ARGS)
 
 bench-scale: $(INSTALLED) ## measure ingestion, index, filters and lineage at a million (an hour), and write docs/results/scale.json
 	$(PYTHON) -m tasks.measures.scale $(ARGS)

@@ -1,12 +1,10 @@
 """Embedders in a run: what names the weights of those that its retrieval needs, and how a worker holds them."""
 
-from functools import lru_cache
-
 from comem_core.knowledge.embedders.backbone import BackboneEmbedder
 from comem_core.knowledge.embedders.interface import Embedder
 from comem_core.knowledge.embedders.registry import BACKBONE, embedder_fingerprint, load_embedder
 from comem_core.recipes.retrieval import sides_of
-from tasks.models import reader
+from tasks.models import held, reader
 from tasks.run import Run
 from tasks.store import Reference
 
@@ -23,7 +21,7 @@ def embedder_references(run: Run) -> dict[str, Reference]:
     return inputs
 
 
-@lru_cache(maxsize=2)
+@held(2)
 def embedder_of(run: Run, name: str) -> Embedder:
     """An embedder in this worker, loaded once."""
     if name != BACKBONE:

@@ -16,7 +16,7 @@ from tasks.item_shards import PieceWriter, finish, part_name, take_out_duplicate
 from tasks.on_ray import map_shards
 from tasks.partial import Partial
 from tasks.reuse import Stage
-from tasks.run import Run
+from tasks.run import Run, warm_workers
 from tasks.stage import report_progress, run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from tasks.workers import Workers
@@ -44,6 +44,7 @@ def ingest_knowledge(run: Run) -> Reference:
     corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
+        warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
         _read(run, artefact, reading, list(corpus.pieces(size)))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)

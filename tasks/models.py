@@ -1,7 +1,9 @@
 """What workers hold: the reader, what writes the data, and the encoder. Loaded once a worker, at its first shard."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -17,8 +19,29 @@ from tasks.run import Run
 from tasks.served import served_judge, served_model, served_name
 from tasks.store import Reference
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_held: list[Any] = []
 
-@lru_cache(maxsize=1)
+
+def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep the last results of a function in this worker, until `forget_models`."""
+
+    def hold(function: Callable[P, R]) -> Callable[P, R]:
+        kept: Any = lru_cache(maxsize)(function)
+        _held.append(kept)
+        return kept
+
+    return hold
+
+
+def forget_models() -> None:
+    """Let go of every model that this worker holds."""
+    for kept in _held:
+        kept.cache_clear()
+
+
+@held(1)
 def reader(run: Run) -> Backbone:
     """The run's backbone, as this worker's only model."""
     return load_for(run.recipe.backbone, device=run.context.device)
@@ -50,7 +73,7 @@ def encoder_of(run: Run, encoder: Reference) -> MemoryEncoder:
     return _encoder_at(encoder.uri, run.recipe.backbone, run.context.device)
 
 
-@lru_cache(maxsize=1)
+@held(1)
 def _encoder_at(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
     """As this worker's only encoder, whichever benchmark it answers."""
     return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
@@ -80,7 +103,7 @@ def transfer_recipe(run: Run) -> TransferRecipe:
     )
 
 
-@lru_cache(maxsize=1)
+@held(1)
 def _text_reader_at(folder: str, name: str, dtype: str, device: str) -> TextModel:
     """As this worker's only text-only model."""
     reader = load_text_model(folder, dtype=getattr(torch, dtype), device=device)

@@ -1,20 +1,17 @@
-"""Work on Ray: a session, one function on a worker, and many shards over workers that stay.
+"""Work on Ray: a session, one function on a worker, and many shards over workers that stay. A worker runs a `Seat`.
 
-A worker imports this module, and Prefect costs it two seconds or more: so Prefect is imported only inside the bridge.
+Workers import this module with the stages, and Prefect costs them seconds: so it is imported only inside the bridge.
 """
 
 import contextlib
-import gc
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,13 @@ import psutil
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
-from tasks.context import Context
-from tasks.workers import WORKER_ENVIRONMENT, Progress, WorkerDied, Workers
+from tasks.context import MEGABYTE, Context
+from tasks.seat import Seat
+from tasks.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
 FOLDER = "comem-ray-"  # then the process id; short, for the path of a socket has 107 letters at most
+KEEP_MB = 2048  # with less memory free than that, training gets what idle workers hold
 DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
 
 
@@ -74,7 +73,9 @@ def _join(address: str) -> None:
 
 
 def _start(context: Context, folder: str | None) -> None:
-    logical = max(os.cpu_count() or 1, int(context.num_actors * context.cpus_per_actor), context.train_workers)
+    # Room for both, so that workers can stay while something is trained; what runs at once is decided by the stages.
+    workers = Workers.of(context)
+    logical = max(os.cpu_count() or 1, int(workers.num_actors * workers.cpus) + context.train_workers)
     ray.init(
         address="local",
         num_cpus=logical,
@@ -110,11 +111,13 @@ def on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
 
     carried = serialize_context() if TaskRunContext.get() or FlowRunContext.get() else None
     name = getattr(function, "__name__", "function")
-    seat = _open_seat({"num_cpus": 1} | resources)
+    wanted = {"num_cpus": 1} | resources
+    seat = _open_seat(wanted)
     reference = seat.call.remote(function, args, carried)
     try:
         while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
-            release_workers()  # workers kept by a stage that has ended may hold what this one waits for
+            if not _fits_beside_kept(wanted["num_cpus"], wanted.get("num_gpus", 0)):
+                release_workers()  # workers kept by a stage that has ended hold what this one waits for
         return ray.get(reference)
     except RayTaskError as error:
         raise _own_error(error) from error
@@ -129,54 +132,21 @@ def _own_error(error: RayTaskError) -> Exception:
     return cause if isinstance(cause, Exception) else error
 
 
-class _Seat:
-    """A worker process. It keeps what the last factory made, so a model is loaded once and not once a shard."""
-
-    def __init__(self, threads: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(threads)
-        self._factory: bytes | None = None
-        self._work: Callable[[Any], Any] | None = None
-
-    def warm(self, modules: tuple[str, ...] = ()) -> int:
-        """Import modules ahead of need and return the process id."""
-        for name in modules:
-            import_module(name)
-        return os.getpid()
-
-    def work(self, factory: bytes, shard: Any) -> Any:
-        if self._work is None or factory != self._factory:
-            self._work = self._factory = None
-            gc.collect()  # the former model goes before the next one comes
-            self._work = cloudpickle.loads(factory)()
-            self._factory = factory
-        assert self._work is not None
-        return self._work(shard)
-
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...], carried: dict[str, Any] | None) -> Any:
-        if carried is None:
-            return function(*args)
-        from prefect.context import hydrated_context
-        from prefect.logging.handlers import APILogWorker
-
-        with hydrated_context(carried):
-            try:
-                return function(*args)
-            finally:
-                APILogWorker.drain_all(timeout=5)  # else what was logged is lost with the worker
-
-
-_kept: dict[Workers, list[Any]] = {}  # idle workers of the last stage, all of one kind
+_kept: dict[Kind, list[Any]] = {}  # idle workers of the last stage, all of one kind
 _kept_lock = threading.Lock()
 _one_at_a_time = threading.Lock()
 
 
 def start_workers(workers: Workers, *, modules: tuple[str, ...] = ()) -> None:
-    """Start workers that the next stages will use, and let them import modules, without waiting for either."""
+    """Start workers that the next stages will use, and let them import modules, without waiting for either.
+
+    Where no session is open, nothing is started.
+    """
+    if not ray.is_initialized():
+        return
     with _kept_lock:
         _release_others(workers)
-        seats = _kept.setdefault(workers, [])
+        seats = _kept.setdefault(workers.kind, [])
         seats.extend(_open_seat(workers.resources) for _ in range(workers.num_actors - len(seats)))
         for seat in seats:
             seat.warm.remote(modules)
@@ -188,14 +158,39 @@ def release_workers() -> None:
         _release_others(None)
 
 
+def rest_workers(context: Context, *, forget: Callable[[], None]) -> None:
+    """Let the idle workers let go of their models before training; `forget` empties what they have cached.
+
+    They stay, for a new one takes seconds to import what they have; where training needs their GPUs, CPUs or memory, or
+    the cluster is not ours alone, they end.
+    """
+    scarce = psutil.virtual_memory().available < KEEP_MB * MEGABYTE
+    if context.ray_address or context.gpus_per_actor or scarce or not _fits_beside_kept(context.train_workers, 0):
+        release_workers()
+        return
+    with _kept_lock:
+        for seat in [seat for seats in _kept.values() for seat in seats]:
+            seat.rest.remote(forget)
+
+
+def _fits_beside_kept(cpus: float, gpus: float) -> bool:
+    """Tell whether Ray has so much besides what the idle workers hold."""
+    has = ray.cluster_resources()
+    with _kept_lock:
+        for (own_cpus, own_gpus), seats in _kept.items():
+            cpus, gpus = cpus + len(seats) * own_cpus, gpus + len(seats) * own_gpus
+    return cpus <= has.get("CPU", 0) and gpus <= has.get("GPU", 0)
+
+
 def _release_others(wanted: Workers | None) -> None:
-    for workers in [each for each in _kept if each != wanted]:
-        for seat in _kept.pop(workers):
+    """End the workers of another kind; how many of this kind a stage asks for is no reason to start them anew."""
+    for kind in [each for each in _kept if wanted is None or each != wanted.kind]:
+        for seat in _kept.pop(kind):
             ray.kill(seat)
 
 
 def _open_seat(resources: dict[str, Any]) -> Any:
-    return ray.remote(_Seat).options(max_restarts=0, **resources).remote(max(1, int(resources["num_cpus"])))
+    return ray.remote(Seat).options(max_restarts=0, **resources).remote(max(1, int(resources["num_cpus"])))
 
 
 def map_shards(
@@ -247,7 +242,7 @@ class _Round:
                 ray.kill(seat)
             raise
         with _kept_lock:
-            _kept.setdefault(self.workers, []).extend(idle)
+            _kept.setdefault(self.workers.kind, []).extend(idle)
         return {name: self.results[name] for name in self.shards}
 
     def _give(self, seat: Any) -> None:
@@ -288,7 +283,7 @@ def _take_kept(workers: Workers) -> list[Any]:
     """Take the idle workers of this kind that still live, and end those of other kinds."""
     with _kept_lock:
         _release_others(workers)
-        seats = _kept.pop(workers, [])
+        seats = _kept.pop(workers.kind, [])
     alive = []
     for seat in seats:
         with contextlib.suppress(*DIED):

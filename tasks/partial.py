@@ -1,5 +1,8 @@
 """An artefact while it is made: a `.partial` folder whose finished shards survive a crash.
 
+Every file gets its name when it is whole, so a killed process loses none that it finished. Against a power failure a
+shard is forced to the disk, before the record that lists it is; a batch, one of many small files, is not, and is made
+again where it did not outlive the failure.
 Knows files; nothing of Prefect, Ray or the warehouse, so that a worker imports it in no time and writes its own shards.
 """
 
@@ -36,10 +39,14 @@ class BudgetSpent(Exception):
 
 @dataclass(frozen=True)
 class Partial:
-    """An artefact that is being made. Small and picklable: workers get it and write their shards themselves."""
+    """An artefact that is being made. Small and picklable: workers get it and write their shards themselves.
+
+    Files of one that is not `durable` outlive their process, and perhaps not a power failure.
+    """
 
     folder: Path
     min_free_bytes: int = 0
+    durable: bool = True
 
     def finished(self) -> set[str]:
         """Name the files and folders that are done; what a crash left half-written is not among them.
@@ -56,7 +63,7 @@ class Partial:
         if rows_of is not None:
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), ROWS_OF: rows_of.encode()})
         with self.open_file(f"{name}.parquet") as path:
-            pq.write_table(table, path, compression="zstd")
+            pq.write_table(table, path, compression="zstd", write_page_checksum=not self.durable)
         return table.num_rows
 
     @contextlib.contextmanager
@@ -76,9 +83,11 @@ class Partial:
         """
         with self._hidden(name) as hidden:
             yield hidden
-            flush(hidden)
+            if self.durable:
+                flush(hidden)
             os.replace(hidden, self.folder / name)
-            flush(self.folder)
+            if self.durable:
+                flush(self.folder)
 
     @contextlib.contextmanager
     def open_folder(self, name: str) -> Iterator[Path]:
@@ -115,6 +124,12 @@ class Partial:
         """The folder of batches that are done, of shards that are not."""
         return self.folder / BATCHES
 
+    def batches_of(self, shard: str) -> "Partial":
+        """Open the folder of a shard's batches, which is made if it is not there."""
+        folder = self.batches / shard
+        folder.mkdir(parents=True, exist_ok=True)
+        return Partial(folder, self.min_free_bytes, durable=False)
+
     def begun(self) -> list[str]:
         """Name the batches that are done, of shards that are not."""
         return sorted(path.relative_to(self.batches).as_posix() for path in self.batches.glob("*/[0-9]*.parquet"))
@@ -147,6 +162,14 @@ class Partial:
             if hidden.is_dir():
                 shutil.rmtree(hidden, ignore_errors=True)
             hidden.unlink(missing_ok=True)
+
+
+def read_batch(path: Path) -> pa.Table | None:
+    """Read a batch; None where a power failure left less of it than was written."""
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowInvalid):
+        return None
 
 
 def flush(path: Path) -> None:

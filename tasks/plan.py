@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tasks.ledger import Costs, costs_in
-from tasks.partial import BATCHES
+from tasks.partial import BATCHES, read_batch
 from tasks.reuse import NAMING
 from tasks.store import Record, Reference, Store
 from warehouse.changes import differing_fields, of_one_kind
@@ -210,7 +210,8 @@ def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
 
 
 def _finished(partial_folder: Path) -> list[Path]:
-    return [*partial_folder.glob("part-*.parquet"), *(partial_folder / BATCHES).glob("*/[0-9]*.parquet")]
+    batches = (partial_folder / BATCHES).glob("*/[0-9]*.parquet")
+    return [*partial_folder.glob("part-*.parquet"), *(path for path in batches if read_batch(path) is not None)]
 
 
 def why_made(recipe: dict[str, Any], inputs: Mapping[str, Reference], version: str, store: Store, *, stage: str) -> str:

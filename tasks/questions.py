@@ -29,7 +29,7 @@ from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
 from tasks.reuse import Stage
 from tasks.rows import item_lengths, read_columns, read_items, write_questions
-from tasks.run import ASKED_BY, Run
+from tasks.run import ASKED_BY, Run, warm_workers
 from tasks.served import check_served
 from tasks.shards import Work, make_shards
 from tasks.stage import run_stage, stage_logger, stage_task
@@ -106,6 +106,7 @@ def collect_benchmark(run: Run) -> Reference:
     )
 
     def make(artefact: Partial) -> None:
+        warm_workers(run)
         missing: list[Missing] = []
         questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
         write_questions(artefact, "part-00000", questions)

@@ -1,16 +1,14 @@
-"""A run: its recipe, its backbone, where it works; opened before the first stage and closed after the last."""
+"""A run: its recipe, its backbone, where it works; opened before the first stage and closed after the last.
+
+Workers import this module for `Run`; Prefect and rich cost each of them seconds, so they are imported only where a run
+is opened or shown.
+"""
 
 import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
-
-from prefect.artifacts import create_table_artifact
-from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
-from rich.console import Console
-from rich.table import Table
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.backbone.text import TextModel
@@ -38,7 +36,7 @@ from tasks.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run
 
-# What every worker that holds a model needs; importing it takes seconds, so it starts with the run.
+# What every worker that holds a model needs; importing it takes seconds.
 MODEL_MODULES = ("tasks.models",)
 
 
@@ -117,6 +115,8 @@ def open_run(
             recipe's judge has no address or is not known there.
         ServerGone: no server answers at the judge's address.
     """
+    from prefect.runtime import flow_run
+
     context = Context.from_environment()
     context.check()
     if older := explain_older_names(Store.of(context), remember=not plan):
@@ -150,7 +150,6 @@ def open_run(
     status, error = "failed", "interrupted"
     try:
         with ray_session(context):
-            start_workers(Workers.of(context), modules=MODEL_MODULES)
             yield run
         status, error = "completed", None
     except Exception as failure:
@@ -159,6 +158,14 @@ def open_run(
     finally:
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
+
+
+def warm_workers(run: Run) -> None:
+    """Start the workers and their imports while this process reads what is new, for the stages behind it need them.
+
+    A run that finds everything made never gets here, and starts none.
+    """
+    start_workers(Workers.of(run.context), modules=MODEL_MODULES)
 
 
 def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
@@ -176,6 +183,11 @@ def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
 
 
 def _show_plan(plan: Plan) -> None:
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import FlowRunContext
+    from rich.console import Console
+    from rich.table import Table
+
     lines = plan.lines()
     table = Table(*lines[0], title="What this run would do")
     for line in lines:

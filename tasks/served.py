@@ -1,11 +1,13 @@
 """Which recipes let a served model write their data or judge answers, and whether this place can reach it."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
 from comem_core.synthesis.generator import BACKBONE, SERVED
-from comem_core.synthesis.served import ServedModel
 from tasks.context import Context
+
+if TYPE_CHECKING:
+    from comem_core.synthesis.served import ServedModel
 
 
 def served_name(generator: str) -> str | None:
@@ -21,7 +23,7 @@ def served_name(generator: str) -> str | None:
     return name
 
 
-def served_model(recipe: SynthesisRecipe, context: Context) -> ServedModel | None:
+def served_model(recipe: SynthesisRecipe, context: Context) -> "ServedModel | None":
     """Return the recipe's served model at the context's address, or None where the backbone writes.
 
     Raises ValueError where a served model is named and the context has no address.
@@ -29,7 +31,7 @@ def served_model(recipe: SynthesisRecipe, context: Context) -> ServedModel | Non
     return _served(recipe.generator, context, role="served", purpose="this recipe's data are written")
 
 
-def served_judge(recipe: JudgeRecipe, context: Context) -> ServedModel | None:
+def served_judge(recipe: JudgeRecipe, context: Context) -> "ServedModel | None":
     """Return the judge at the context's address for judges, or None where the backbone judges.
 
     Raises ValueError where a served judge is named and the context has no address for it.
@@ -39,7 +41,7 @@ def served_judge(recipe: JudgeRecipe, context: Context) -> ServedModel | None:
 
 def _served(
     generator: str, context: Context, *, role: Literal["served", "judge"], purpose: str, pictures: bool = True
-) -> ServedModel | None:
+) -> "ServedModel | None":
     """Return the model at the address and with the key that the context has for a role."""
     name, url = served_name(generator), getattr(context, f"{role}_url")
     if name is None:
@@ -50,6 +52,9 @@ def _served(
             f"{purpose} by the served model {name!r}: set {setting}_URL to the address of its OpenAI-compatible "
             f"server, up to /v1 (and {setting}_KEY where it asks for a key)"
         )
+    # Its client, openai, takes most of a second to import: only workers that ask a served model pay for it.
+    from comem_core.synthesis.served import ServedModel
+
     return ServedModel(
         name,
         url=url,

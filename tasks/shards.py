@@ -75,21 +75,22 @@ class _Writer:
     def __call__(self, shard: tuple[str, Sequence]) -> int | None:
         """Return the number of rows, or None when the time was over before the shard was done."""
         name, units = shard
-        folder = self.artefact.batches / name
-        folder.mkdir(parents=True, exist_ok=True)
-        written = Partial(folder, self.artefact.min_free_bytes)
-        done = _batches_in(folder)
+        written = self.artefact.batches_of(name)
+        done = _batches_in(written.folder)
         while (start := max(done, default=0)) < len(units):
             if self.until is not None and time.time() >= self.until:
                 return None
             end = min(start + self.batch_size, len(units))
-            written.write_shard(f"{end:08d}", self.work(units[start:end]))
-            done[end] = folder / f"{end:08d}.parquet"
-        num_rows = self.artefact.write_shard(name, pa.concat_tables(pq.read_table(done[end]) for end in sorted(done)))
-        shutil.rmtree(folder)
+            done[end] = self.work(units[start:end])
+            written.write_shard(f"{end:08d}", done[end])
+        num_rows = self.artefact.write_shard(name, pa.concat_tables(done[end] for end in sorted(done)))
+        shutil.rmtree(written.folder)
         return num_rows
 
 
-def _batches_in(folder: Path) -> dict[int, Path]:
-    """The batches that an interrupted worker finished, by the place of the unit behind their last one."""
-    return {int(path.stem): path for path in folder.glob("[0-9]*.parquet")}
+def _batches_in(folder: Path) -> dict[int, pa.Table]:
+    """Return the batches that an interrupted worker finished, by the place of the unit behind their last one.
+
+    `Store.begin` has removed what a power failure damaged, with what stands behind it.
+    """
+    return {int(path.stem): pq.read_table(path) for path in sorted(folder.glob("[0-9]*.parquet"))}

@@ -1,22 +1,22 @@
 """The only cache: a stage's result is reused if it is there and verified, continued if a part of it is, or made.
 
 Prefect's own cache is off: it cannot see that a stage's helpers changed. A stage raises its `version` instead.
+Workers import stages for the functions that they run; Prefect costs each of them seconds, so it is imported only where
+a stage is called.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import pyarrow.parquet as pq
-from prefect import Task, get_run_logger
-from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext, TaskRunContext
 
 from comem_core.measures.provenance import code_commit
 from tasks.context import RunRef
@@ -29,6 +29,9 @@ from tasks.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.records import record_stage, register_artefact
 from warehouse.schemas import schema_of
+
+if TYPE_CHECKING:
+    from prefect import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,11 +62,25 @@ class _Making:
         return facts | {"reason": reason, "seconds": seconds}
 
 
-class StageTask(Task[P, R]):
-    """A Prefect task whose function is called directly where a run is only planned: no server is needed for that."""
+class StageTask(Generic[P, R]):
+    """A stage: called in a flow it is a Prefect task; where a run is only planned, its function is called directly."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.fn(*args, **kwargs) if being_planned() is not None else super().__call__(*args, **kwargs)
+    def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
+        self.fn, self.options = function, options
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.fn(*args, **kwargs) if being_planned() is not None else self.task(*args, **kwargs)
+
+    @functools.cached_property
+    def task(self) -> "Task[P, R]":
+        """The Prefect task, made when the stage is first called."""
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+
+        plain: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+        retried: dict[str, Any] = {"retries": 1, "retry_delay_seconds": 1}
+        return Task(self.fn, **(plain | retried | self.options))
 
 
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
@@ -71,8 +88,7 @@ def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
 
     Takes the options of Prefect's `task`, such as `timeout_seconds`; they win over these.
     """
-    settings = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 1, "retry_delay_seconds": 1} | options
-    return lambda function: StageTask(function, **settings)
+    return lambda function: StageTask(function, options)
 
 
 def run_stage(
@@ -112,8 +128,10 @@ def run_stage(
                 action, reason, record = _make(store, making, make, table=table, damage=damage)
                 making = replace(making, fingerprint=record["fingerprint"])
     _log(action, making, reason)
+    hashed = action != "reused" or making.fingerprint == name  # what was cut off as it was before was only found
     with open_warehouse(run.context.warehouse) as con:
-        register_artefact(con, record, table=table, folder=record["uri"], replace=True)  # the store is what runs use
+        # Replaced, for the store is what runs use.
+        register_artefact(con, record, table=table, folder=record["uri"], replace=True, hashed=hashed)
         record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
     return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
@@ -223,13 +241,20 @@ def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Prog
 
 def under_prefect() -> bool:
     """Tell whether a Prefect flow or task runs here, and is not only planned."""
-    runs = TaskRunContext.get() is not None or FlowRunContext.get() is not None
-    return runs and being_planned() is None
+    if "prefect" not in sys.modules or being_planned() is not None:
+        return False  # where nobody has imported Prefect, nothing runs under it
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
 
 
 def stage_logger() -> Any:
     """Prefect's logger of the current run, or a plain one where no flow runs."""
-    return get_run_logger() if under_prefect() else logging.getLogger("comem.stage")
+    if not under_prefect():
+        return logging.getLogger("comem.stage")
+    from prefect import get_run_logger
+
+    return get_run_logger()
 
 
 def _log(action: str, making: _Making, reason: str) -> None:
@@ -243,6 +268,8 @@ def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
     if not under_prefect():
         return
+    from prefect.artifacts import create_table_artifact
+
     row = {"action": action, "why": reason, "fingerprint": making.fingerprint, "rows": record["num_rows"]}
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
     row |= {f"input {role}": name for role, name in making.inputs.items()}

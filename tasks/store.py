@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.context import MEGABYTE, Context
-from tasks.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush
+from tasks.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush, read_batch
 
 
 class ShardRecord(TypedDict):
@@ -182,7 +182,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        return Partial(folder, self.min_free_bytes)
+        partial = Partial(folder, self.min_free_bytes)
+        for shard in sorted(partial.batches.glob("*")):
+            _remove_damaged(shard)
+        return partial
 
     def begin_with(self, finished: Partial, stage: str, fingerprint: str) -> Partial:
         """Open the partial folder of a smaller artefact, with the shards and batches that another one has finished."""
@@ -215,6 +218,15 @@ class Store:
         os.replace(partial.folder, final)
         flush(final.parent)
         return record
+
+
+def _remove_damaged(batches: Path) -> None:
+    """Remove the batches of a shard from the first on that a power failure damaged."""
+    whole = True
+    for path in sorted(batches.glob("[0-9]*.parquet")):
+        whole = whole and read_batch(path) is not None
+        if not whole:
+            path.unlink()
 
 
 def describe_shard(path: Path, folder: Path) -> ShardRecord:

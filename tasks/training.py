@@ -2,6 +2,7 @@
 
 A run's checkpoints lie in the artefact's own folder, which is named by its fingerprint, so the same training finds them
 again. They hold the trained weights, the optimizer and the step; batches and random state are functions of the step.
+Ray Train brings pandas with it and takes seconds to import, so it is imported only where something is trained.
 """
 
 import json
@@ -17,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ray import train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from comem_core.backbone.interface import Reader
 from comem_core.training.loop import Objective, OptimizerRecipe, StepReport, Training
-from tasks.on_ray import release_workers
+from tasks.models import forget_models
+from tasks.on_ray import rest_workers
 from tasks.partial import Partial
 from tasks.run import Run
 from tasks.stage import stage_logger
@@ -55,7 +54,7 @@ def train_on_ray(
     """Train, and write the rows of the steps and the files that the trainee saves."""
     if {*files, STEPS} <= artefact.finished():
         return
-    release_workers()
+    rest_workers(run.context, forget=forget_models)
     with _progress_shown(artefact, optimizer):
         _fit(run, artefact, optimizer, build, files)
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
@@ -63,6 +62,9 @@ def train_on_ray(
 
 
 def _fit(run: Run, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
     context = run.context
     trainer = TorchTrainer(
         _train_on_worker,
@@ -83,6 +85,8 @@ def _fit(run: Run, artefact: Partial, optimizer: OptimizerRecipe, build: Build, 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
     """On each training worker: build, continue from the last checkpoint if there is one, train, and save."""
+    from ray import train
+
     artefact: Partial = config["artefact"]
     world = train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
@@ -113,11 +117,13 @@ def _train_on_worker(config: dict[str, Any]) -> None:
 
 def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) -> None:
     """Give Ray Train a checkpoint to resume from; one worker's is enough, their weights are equal."""
+    from ray import train
+
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if is_first:
             torch.save({"training": training.state(), "steps": steps}, Path(folder) / "state.pt")
-            checkpoint = Checkpoint.from_directory(folder)
+            checkpoint = train.Checkpoint.from_directory(folder)
         train.report({"step": training.step, "loss": steps[-1]["loss"]}, checkpoint=checkpoint)
 
 

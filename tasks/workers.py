@@ -16,6 +16,9 @@ WORKER_ENVIRONMENT = {
 }
 
 
+Kind = tuple[float, float]  # CPUs and GPUs that a worker holds: one of a kind can do another's work
+
+
 class WorkerDied(RuntimeError):
     """A worker process was killed, or ran out of memory, while it worked."""
 
@@ -33,6 +36,11 @@ class Workers:
     def resources(self) -> dict[str, float]:
         """What one worker holds, in Ray's words."""
         return {"num_cpus": self.cpus, "num_gpus": self.gpus}
+
+    @property
+    def kind(self) -> Kind:
+        """What tells one worker from another."""
+        return self.cpus, self.gpus
 
     @classmethod
     def of(cls, context: Context) -> "Workers":

@@ -60,17 +60,26 @@ _RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
 
 
 def register_artefact(
-    con: DuckDBPyConnection, record: Mapping, *, table: str | None, folder: str | Path, replace: bool = False
+    con: DuckDBPyConnection,
+    record: Mapping,
+    *,
+    table: str | None,
+    folder: str | Path,
+    replace: bool = False,
+    hashed: bool = False,
 ) -> int:
     """Check every shard, then insert the artefact, its inputs and the rows of its Parquet shards; return its num_rows.
 
     `table` takes the rows (None: the artefact has none, an encoder for example); a shard may name another one with
     its own key "table" (the rows that an ingest dropped, beside the items). Registering twice is a no-op. ValueError
     names a shard that is missing or changed, and refuses other content under a known fingerprint unless `replace`.
+
+    `hashed`: the caller has just hashed every shard. Then only sizes are compared, so that nobody waits for the
+    warehouse while gigabytes are read once more.
     """
     _check_record(record)
     folder = Path(folder)
-    verify_shards(record, folder)
+    verify_shards(record, folder, hashed=hashed)
     fingerprint, uri = record["fingerprint"], str(folder.absolute())
     known = find_artefact(con, fingerprint)
     equal = known is not None and known["content_sha256"] == record["content_sha256"]
@@ -117,19 +126,22 @@ def _num_bytes(size: str) -> float:
     return float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit)
 
 
-def verify_shards(record: Mapping, folder: str | Path) -> None:
-    """Hash every shard again; ValueError names each one that is missing or whose bytes have changed."""
-    if faults := shard_faults(record["shards"], Path(folder)):
+def verify_shards(record: Mapping, folder: str | Path, *, hashed: bool = False) -> None:
+    """Hash every shard, or, if that was just done, compare sizes; ValueError names each that is missing or changed."""
+    if faults := shard_faults(record["shards"], Path(folder), hashed=hashed):
         raise ValueError(f"{record['stage']} {record['fingerprint']} in {folder}: {'; '.join(faults)}")
 
 
-def shard_faults(shards: list[dict], folder: Path) -> list[str]:
+def shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> list[str]:
     """Say of each bad shard what is wrong with it; an empty list means that all are as they were made."""
     faults = []
     for shard in shards:
         path = folder / shard["file"]
         if not path.is_file():
             faults.append(f"shard {shard['file']} is missing")
+        elif hashed:
+            if (size := path.stat().st_size) != shard["bytes"]:
+                faults.append(f"shard {shard['file']} has changed: {size} bytes, recorded {shard['bytes']}")
         elif (found := file_sha256(path)) != shard["sha256"]:
             faults.append(f"shard {shard['file']} has changed: sha256 {found[:12]}…, recorded {shard['sha256'][:12]}…")
     return faults

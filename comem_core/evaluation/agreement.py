@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from comem_core.evaluation.llm_judge import CORRECT, UNPARSABLE
 from comem_core.evaluation.scores import Row
@@ -54,6 +53,8 @@ def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
 
 def kappa(table: Sequence[Sequence[int]]) -> float | None:
     """Cohen's kappa of a square table of counts; None where both raters call all the same, or there are none."""
+    from statsmodels.stats.inter_rater import cohens_kappa  # a second, for those alone that had answers judged
+
     counts = np.array(table)
     if np.count_nonzero(counts) == np.count_nonzero(counts.diagonal()) < 2:
         return None

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.power import TTestPower
 
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.evaluation.scores import Row, cluster_of, parts_of, percent
@@ -76,6 +75,8 @@ def questions_needed(differences: Sequence[float]) -> int | None:
     mean, spread = float(np.mean(differences)), float(np.std(differences))
     if mean == 0 or spread == 0:
         return None
+    from statsmodels.stats.power import TTestPower  # a second, and most differences get here never
+
     needed = TTestPower().solve_power(effect_size=abs(mean) / spread, power=POWER, alpha=ALPHA)
     return int(np.ceil(np.max(needed)))
 

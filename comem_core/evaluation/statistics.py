@@ -2,6 +2,8 @@
 
 Questions about one image share its luck, so whole clusters (images, or entities) are drawn, never single questions.
 Everything is in the unit of the input (fractions of 1). The same rows in another order give the same numbers.
+Every worker imports this module with its recipe, and none computes an interval: scipy.stats and statsmodels, which cost
+more than a second, are imported where they are used.
 
 Shapes: N questions, C clusters, S splits, R resamples.
 """
@@ -11,8 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import beta
-from statsmodels.stats.multitest import multipletests
 
 from comem_core.evaluation.metrics.totals import HARMONIC, Total
 
@@ -143,6 +143,8 @@ def paired_difference(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
+    from statsmodels.stats.multitest import multipletests
+
     return np.asarray(multipletests(p_values, method="holm")[1]).tolist() if len(p_values) else []
 
 
@@ -235,6 +237,8 @@ def _bounds(
 
 def _exact_binomial(num_right: int, num: int, confidence: float) -> tuple[float, float]:
     """Return the Clopper-Pearson interval."""
+    from scipy.stats import beta
+
     tail = (1 - confidence) / 2
     low = 0.0 if num_right == 0 else float(beta.ppf(tail, num_right, num - num_right + 1))
     high = 1.0 if num_right == num else float(beta.ppf(1 - tail, num_right + 1, num - num_right))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling, Crashed
 
-from flows.local import schedules
+from flows.local import deploying
 from flows.local.layout import DEFAULT_PORT, HOST, POOL, Layout, Note, Process
 from flows.local.processes import (
     StartError,
@@ -26,7 +25,6 @@ from flows.local.processes import (
     marked,
     port_is_free,
     spawn,
-    tail,
     wait_until,
 )
 
@@ -68,7 +66,7 @@ def locked(layout: Layout) -> Iterator[None]:
 
 def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) -> Note:
     """Start server, worker and deployments, or find them up. Call it under the lock."""
-    note = layout.read_note()
+    note, begun = layout.read_note(), None
     if note is None:
         end_all(layout, grace=5)
         note = Note(port=choose_port(), server=Process.current())
@@ -76,6 +74,8 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
         command = prefect("server", "start", "--host", HOST, "--port", str(note.port))
         note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
         layout.write_note(note)  # from here on `stop` finds it, whatever happens to us
+        if not deploying.is_noted(layout):
+            begun = deploying.begin(layout, note)  # it imports the flows while the server starts
         log = layout.logs / "server.log"
         wait_until(
             lambda: healthy(note), process=note.server, what="the Prefect server", log=log, seconds=START_SECONDS
@@ -87,7 +87,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     if note.worker is None or not note.worker.alive():
         mark_crashed(layout, note, say)
         start_worker(layout, note, say)
-    deploy(layout, note, say)
+    deploying.deploy(layout, note, say, begun=begun, seconds=START_SECONDS)
     note.keep = note.keep or keep
     layout.write_note(note)
     return note
@@ -125,30 +125,6 @@ def start_worker(layout: Layout, note: Note, say: Say) -> None:
     command = prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
     note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url)
     layout.write_note(note)
-
-
-def deploy(layout: Layout, note: Note, say: Say) -> None:
-    """Register what prefect.yaml declares, with the parameters that the flows have now. Raises StartError."""
-    say("deploying what prefect.yaml declares")
-    with SyncPrefectClient(note.api_url) as client:
-        was_on = schedules.is_on(client)
-    log = layout.logs / "deploy.log"
-    layout.logs.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        done = subprocess.run(
-            prefect("--no-prompt", "deploy", "--all"),
-            cwd=layout.root,
-            env=layout.environment(os.environ, note.api_url),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            timeout=START_SECONDS,
-        )
-    if done.returncode:
-        raise StartError(f"`prefect deploy --all` failed. The end of {log}:\n{tail(log, 40)}")
-    if was_on:  # prefect.yaml has it paused; whoever switched it on wants it on
-        with SyncPrefectClient(note.api_url) as client:
-            schedules.switch(client, on=True)
 
 
 def unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:

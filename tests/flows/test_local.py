@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import StateType
 
-from flows.local import service
+from flows.local import deploying, service
 from flows.local.layout import HOST, Layout, Note, Process
 from flows.local.processes import StartError, end_all, marked, spawn, wait_until
 
@@ -142,10 +143,26 @@ def test_serve_again_uses_what_is_up(served: Layout) -> None:
     code, output = run_local(served, "serve")
     assert code == 0, output
     assert "is running already" in output
+    assert "the deployments are there as prefect.yaml declares them" in output
     assert note_of(served) == before
     code, output = run_local(served, "status")
     assert code == 0
     assert "worker: up" in output
+
+
+def test_another_prefect_yaml_or_a_deployment_that_was_changed_is_deployed_again(served: Layout) -> None:
+    declared = served.root / "prefect.yaml"
+    as_it_was = declared.read_text()
+    assert deploying.is_noted(served)
+    declared.write_text(as_it_was + "# changed\n")
+    assert not deploying.is_noted(served)
+    declared.write_text(as_it_was)
+    with SyncPrefectClient(note_of(served).api_url) as client:
+        assert deploying.is_deployed(served, client)
+        found = client.read_deployment_by_name("synth-and-train/other")
+        client.update_deployment(found.id, DeploymentUpdate(description="changed by hand"))
+        assert not deploying.is_deployed(served, client)
+        client.update_deployment(found.id, DeploymentUpdate(description=found.description))
 
 
 def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_stays(served: Layout) -> None:

@@ -5,13 +5,15 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import ray
 
-from tasks.on_ray import map_shards, on_ray, ray_session, release_workers, start_workers
+from tasks.context import Context
+from tasks.on_ray import map_shards, on_ray, ray_session, release_workers, rest_workers, start_workers
 from tasks.workers import Progress, WorkerDied, Workers
 
 pytestmark = pytest.mark.usefixtures("small_ray")
@@ -116,6 +118,45 @@ def test_kept_workers_give_way_to_a_function_that_needs_their_cpus() -> None:
     start_workers(all_four, modules=("json",))
     assert_free(cpus=0)
     assert on_ray(os.getpid, num_cpus=4) != os.getpid()
+
+
+def test_kept_workers_stay_beside_a_function_that_fits_beside_them() -> None:
+    def make_worker():
+        return lambda name: os.getpid()
+
+    one = Workers(num_actors=1)
+    before = map_shards(make_worker, {"a": 0}, workers=one)
+    on_ray(time.sleep, 1.5)  # longer than the wait for a result is looked at
+    assert map_shards(make_worker, {"a": 0}, workers=one) == before
+
+
+def test_a_stage_of_fewer_workers_uses_those_that_are_up() -> None:
+    def make_worker():
+        return lambda name: os.getpid()
+
+    start_workers(TWO)
+    shards = {f"part-{number}": number for number in range(4)}
+    up = set(map_shards(make_worker, shards, workers=TWO).values())
+    assert set(map_shards(make_worker, shards, workers=Workers(num_actors=1)).values()) < up
+    assert set(map_shards(make_worker, shards, workers=TWO).values()) == up
+
+
+def test_workers_stay_through_training_and_let_go_of_what_they_held(context: Context, tmp_path: Path) -> None:
+    def make_worker():
+        (tmp_path / f"made-{time.time_ns()}").touch()
+        return lambda name: os.getpid()
+
+    def forget() -> None:
+        (tmp_path / f"forgot-{os.getpid()}").touch()
+
+    one = Workers(num_actors=1)
+    before = map_shards(make_worker, {"a": 0}, workers=one)
+    rest_workers(context, forget=forget)
+    assert map_shards(make_worker, {"a": 0}, workers=one) == before
+    assert (tmp_path / f"forgot-{before['a']}").exists()
+    assert len(list(tmp_path.glob("made-*"))) == 2
+    rest_workers(replace(context, train_workers=5), forget=forget)  # more than there is beside the idle one
+    assert map_shards(make_worker, {"a": 0}, workers=one) != before
 
 
 def test_two_stages_at_once_do_not_wait_for_each_other_for_ever() -> None:

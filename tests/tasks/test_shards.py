@@ -79,6 +79,18 @@ def test_a_batch_that_was_finished_before_a_failure_is_not_made_again(sized: Run
     assert not list(made.folder.glob(".*"))
 
 
+def test_a_batch_that_a_power_failure_cut_is_made_again_with_those_behind_it(sized: RunRef, calls: Path) -> None:
+    with pytest.raises(RuntimeError, match="unit 15"):
+        stage(sized, passing(calls, fail_at=15))
+    whole, cut, behind = sorted((sized.context.store / "passing").glob("*.partial/.batches/*/*.parquet"))
+    cut.write_bytes(cut.read_bytes()[:-20])
+    for path in calls.iterdir():
+        path.unlink()
+    assert rows(stage(sized, passing(calls))) == UNITS
+    redone = sorted(int(path.name[:3]) for path in calls.iterdir())
+    assert redone == [*range(10, 20)], (whole, behind)
+
+
 def test_units_are_batched_by_length_and_rows_do_not_depend_on_the_size_of_a_batch(sized: RunRef, calls: Path) -> None:
     made = stage(sized, passing(calls), length=lambda unit: unit % 4)
     alone = replace(sized, context=replace(sized.context, batch_size=16, store=sized.context.store.with_name("other")))

@@ -120,6 +120,20 @@ def test_a_flipped_byte_means_made_again_and_the_log_says_why(run: RunRef, caplo
     assert rows(run, "SELECT count(*), count(DISTINCT sample_id) FROM sample") == [(8, 8)]
 
 
+def test_a_shard_is_hashed_once_whether_made_or_reused(run: RunRef) -> None:
+    opened: list[str] = []
+
+    def note(event: str, arguments: tuple) -> None:
+        if event == "open" and str(arguments[0]).startswith(str(run.context.store)):
+            opened.append(Path(arguments[0]).name)
+
+    sys.addaudithook(note)  # hears of every file that Python opens, and not of those that Arrow or DuckDB do
+    for _ in ("made", "reused"):
+        opened.clear()
+        filter_stage(run, make_samples([]))
+        assert sorted(name for name in opened if name.endswith(".parquet")) == [f"{name}.parquet" for name in NAMES]
+
+
 def test_a_lost_store_is_made_anew_beside_the_old_warehouse(run: RunRef) -> None:
     filter_stage(run, make_samples([]))
     moved = replace(run, context=replace(run.context, store=run.context.root / "other"))

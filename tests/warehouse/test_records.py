@@ -102,6 +102,18 @@ def test_an_artefact_that_fails_to_load_leaves_nothing(fresh: SmallWorld, writer
     assert [count(writer, table) for table in ("artefact", "artefact_input", "knowledge_item")] == [0, 0, 0]
 
 
+def test_a_shard_that_was_just_hashed_is_still_refused_where_it_is_shorter_or_gone(
+    fresh: SmallWorld, writer: DuckDBPyConnection
+) -> None:
+    record, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()}, {"source": "abc"})
+    first, second = (folder / shard["file"] for shard in record["shards"])
+    first.write_bytes(first.read_bytes()[:-1])
+    second.unlink()
+    with pytest.raises(ValueError, match=r"has changed: \d+ bytes, recorded \d+; shard .* is missing"):
+        register_artefact(writer, record, table="knowledge_item", folder=folder, hashed=True)
+    assert count(writer, "knowledge_item") == 0
+
+
 def test_extra_columns_of_a_shard_stay_on_disk_and_missing_ones_are_refused(
     fresh: SmallWorld, writer: DuckDBPyConnection
 ) -> None:

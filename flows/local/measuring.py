@@ -1,0 +1,147 @@
+"""`make bench-against`: how long the fast tests and a demo from nothing take, beside those of another checkout.
+
+Both run on the same machine and by turns, so that a busy hour is so for both. What is written is the ratio of the
+median times; it is written only where both demos show the same scores.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from comem_core.measures.results import Measured, describe_machine, write_results
+
+TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
+FAST = "not gpu and not slow"
+LINKED = ("flows", "prefect.yaml", "prefect.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """A folder with this project and its `.venv`, and the commit that is checked out there."""
+
+    folder: Path
+    commit: str
+
+    @classmethod
+    def at(cls, folder: Path) -> "Checkout":
+        """Raises ValueError where there is no checkout, no `.venv`, or a file that differs from the commit."""
+        folder = folder.absolute()
+        if not (folder / ".venv/bin/python").exists():
+            raise ValueError(f"{folder} has no .venv/bin/python; `make test` there makes it")
+        git = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+        found = subprocess.run(git, capture_output=True, text=True)
+        commit = found.stdout.strip()
+        if found.returncode or commit.endswith("-dirty"):
+            raise ValueError(f"{folder} is {commit or 'not a checkout'}; commit first, so that the number has a name")
+        return cls(folder=folder, commit=commit)
+
+    def run(self, arguments: Sequence[str], *, cwd: Path, **settings: str) -> str:
+        """Run its Python in a folder and return what it says. Raises RuntimeError with the end of that if it fails."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("COMEM_", "PREFECT_"))}
+        done = subprocess.run(
+            [str(self.folder / ".venv/bin/python"), *arguments],
+            cwd=cwd,
+            env=own | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)} failed in {self.folder}:\n{done.stdout[-3000:]}")
+        return done.stdout
+
+
+def run_suite(checkout: Checkout) -> str:
+    """Run the fast tests, and return the line that counts them."""
+    said = checkout.run(["-m", "pytest", "-m", FAST, "-q", "-p", "no:cacheprovider"], cwd=checkout.folder)
+    return next(line for line in reversed(said.splitlines()) if " passed" in line).split(" in ")[0].strip(" =")
+
+
+def run_demo(checkout: Checkout) -> str:
+    """Run a demo in an empty folder, and return condition and score of each line of its table."""
+    with tempfile.TemporaryDirectory(prefix="comem-bench-") as folder:
+        for name in LINKED:
+            (Path(folder) / name).symlink_to(checkout.folder / name)
+        said = checkout.run(["-m", "flows.local", "demo"], cwd=Path(folder))
+    return shown_scores(said)
+
+
+def shown_scores(said: str) -> str:
+    """Pick condition and score out of the table that a demo prints. Raises ValueError where there is none."""
+    lines = iter(said.splitlines())
+    heading = next((line for line in lines if line.startswith("benchmark") and "condition" in line), None)
+    if heading is None:
+        raise ValueError("the demo printed no table of scores")
+    columns = [(heading.index(name), name) for name in ("condition", "split", "right")]
+    table = []
+    for line in lines:
+        if not line.strip():
+            break
+        table.append(" ".join(line[start:].split("  ")[0] for start, _ in columns))
+    return "\n".join(table[1:])
+
+
+def measure_ratio(
+    work: Callable[[Checkout], str], this: Checkout, other: Checkout, *, rounds: int
+) -> tuple[float, dict[str, set[str]]]:
+    """Time some work of both by turns; returns the ratio of the medians (this / other), and what each said."""
+    seconds: dict[str, list[float]] = {other.commit: [], this.commit: []}
+    said: dict[str, set[str]] = {other.commit: set(), this.commit: set()}
+    for turn in range(rounds):
+        for checkout in (other, this) if turn % 2 == 0 else (this, other):
+            started = time.monotonic()
+            said[checkout.commit].add(work(checkout))
+            seconds[checkout.commit].append(time.monotonic() - started)
+            print(f"{work.__name__} at {checkout.commit}: {seconds[checkout.commit][-1]:.0f} s", flush=True)
+    return statistics.median(seconds[this.commit]) / statistics.median(seconds[other.commit]), said
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure suite and demo against another checkout, print, and write `docs/results/speed.json`."""
+    parser = argparse.ArgumentParser(prog="make bench-against ARGS=...", description=main.__doc__)
+    parser.add_argument("--against", type=Path, required=True, help="folder of another checkout, with its .venv")
+    parser.add_argument("--only", choices=("suite", "demo"), help="measure one of them")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each is run; default: %(default)s")
+    parsed = parser.parse_args(arguments)
+    try:
+        this, other = Checkout.at(Path.cwd()), Checkout.at(parsed.against)
+        if this.commit == other.commit:
+            raise ValueError(f"both are {this.commit}: there is nothing to compare")
+        rows = []
+        for name, work, recipe in (("suite", run_suite, "fast tests"), ("demo", run_demo, "tiny_cpu")):
+            if parsed.only in (None, name):
+                ratio, said = measure_ratio(work, this, other, rounds=parsed.rounds)
+                print(*(f"{commit}:\n{each}" for commit, all_ in said.items() for each in all_), sep="\n")
+                if name == "demo" and said[this.commit] != said[other.commit]:
+                    raise ValueError("the two demos show different scores, so their times are not compared")
+                rows.append(_row(f"{name}_ratio", ratio, recipe, this, other, rounds=parsed.rounds))
+    except (ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"written: {write_results(TOPIC, rows)}")
+    return 0
+
+
+def _row(measure: str, ratio: float, recipe: str, this: Checkout, other: Checkout, *, rounds: int) -> Measured:
+    print(f"{measure}: {ratio:.2f}")
+    return Measured(
+        measure=measure,
+        recipe=recipe,
+        value=round(ratio, 2),
+        unit=f"time / time at {other.commit}",
+        n=rounds,
+        command=COMMAND.format(against=f"CHECKOUT_OF_{other.commit}"),
+        commit=this.commit,
+        machine=f"{describe_machine()}, load {os.getloadavg()[0]:.0f}",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

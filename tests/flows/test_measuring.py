@@ -1,0 +1,56 @@
+"""The comparison of two checkouts: what it refuses, what it reads from a demo, and which row it writes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.local.measuring import Checkout, main, shown_scores
+from flows.local.results import _score_lines
+
+SCORE = {"benchmark": "countries-vqa", "k": 3, "split": "all", "metric": "infoseek", "low": 0.1, "high": 0.9, "n": 400}
+SCORE |= {"prompt_tokens_mean": 20.0, "memory_vectors": 0}
+
+
+def checkout(folder: Path, *, python: str) -> Path:
+    """A committed folder whose Python is a script."""
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".gitignore").write_text(".venv\n")
+    (folder / ".venv/bin/python").write_text(python)
+    (folder / ".venv/bin/python").chmod(0o755)
+    (folder / "name.txt").write_text(folder.name)
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", folder.name]):
+        subprocess.run([*git, *arguments], check=True)
+    return folder
+
+
+def test_a_checkout_needs_its_own_python_and_no_change_that_is_not_committed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no .venv/bin/python"):
+        Checkout.at(tmp_path)
+    folder = checkout(tmp_path / "a", python="#!/bin/sh\n")
+    assert Checkout.at(folder).commit
+    (folder / "name.txt").write_text("changed")
+    with pytest.raises(ValueError, match="-dirty; commit first"):
+        Checkout.at(folder)
+
+
+def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
+    table = _score_lines([SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}])
+    assert shown_scores("\n".join(["took long", *table, "", "report page: x"])).splitlines() == [
+        "none all 0.0", "memory all 80.9",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no table of scores"):
+        shown_scores("it ended")
+
+
+def test_the_row_holds_the_ratio_and_both_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = checkout(tmp_path / "slow", python="#!/bin/sh\nsleep 2\necho '== 7 passed in 2 s =='\n")
+    quick = checkout(tmp_path / "quick", python="#!/bin/sh\nsleep 0.5\necho '== 7 passed in 1 s =='\n")
+    before = Checkout.at(quick).commit
+    monkeypatch.chdir(quick)
+    assert main(["--against", str(slow), "--only", "suite"]) == 0
+    [row] = json.loads((quick / "docs/results/speed.json").read_text())
+    assert row["measure"] == "suite_ratio" and 0.1 < row["value"] < 0.9
+    assert row["commit"] == before and Checkout.at(slow).commit in row["unit"]
