@@ -27,6 +27,7 @@ from tasks.reuse import NAMING, Stage, fingerprint
 from tasks.store import Record, Reference, Store
 from tasks.workers import Progress
 from warehouse.connection import open_warehouse
+from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
 from warehouse.schemas import schema_of
 
@@ -43,6 +44,7 @@ class _Making:
     recipe: dict[str, Any]
     references: Mapping[str, Reference]
     fingerprint: str
+    kinds: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -51,7 +53,7 @@ class _Making:
 
     def why(self, store: Store) -> str:
         """Say why the artefact is to be made."""
-        return why_made(self.recipe, self.references, self.version, store, stage=self.stage)
+        return why_made(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
 
     def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
         """Say what a run did about the artefact, for the warehouse."""
@@ -93,7 +95,14 @@ def run_stage(
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
-    making = _Making(stage=stage, version=declared.version, recipe=asdict(key), references=inputs, fingerprint=name)
+    making = _Making(
+        stage=stage,
+        version=declared.version,
+        recipe=asdict(key),
+        references=inputs,
+        fingerprint=name,
+        kinds=declared.explained.kinds,
+    )
     store, started = Store.of(run.context), time.monotonic()
     if (whole := being_planned()) is not None:
         reason = making.why(store)
@@ -113,6 +122,7 @@ def run_stage(
                 making = replace(making, fingerprint=record["fingerprint"])
     _log(action, making, reason)
     with open_warehouse(run.context.warehouse) as con:
+        declare_stages(con, [declared.row])
         register_artefact(con, record, table=table, folder=record["uri"], replace=True)  # the store is what runs use
         record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
