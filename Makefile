@@ -100,7 +100,11 @@ clean: ## end what is up, and remove what runs made (.comem) and caches; keeps .
 
 # torch comes first and pinned: a range takes the newest build, gigabytes of CUDA on a machine without a GPU.
 $(INSTALLED): pyproject.toml application/pyproject.toml constraints.txt
-	@found=; for python in "$$COMEM_PYTHON" python3 python3.13 python3.12 python3.11; do \
+	@if [ -n "$${COMEM_PYTHON+set}" ] && \
+	  ! "$$COMEM_PYTHON" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo "error: COMEM_PYTHON is '$$COMEM_PYTHON'; expected a Python 3.11 or newer, with its venv module." >&2; \
+	  echo "       Name one, or unset it." >&2; exit 1; fi; \
+	found=; for python in "$$COMEM_PYTHON" python3 python3.13 python3.12 python3.11; do \
 	  if [ -n "$$python" ] && "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    found=$$python; break; fi; done; \
 	if [ -z "$$found" ]; then \

@@ -1,11 +1,9 @@
 """Encode a corpus with the latest encoder: a bank for one's own knowledge, or the recipe's after it has changed."""
 
-from dataclasses import replace
-
 from prefect import flow
 
-from comem_core.recipes import recipe_named
-from flows.synth_and_train import RecipeName
+from flows.options import KnowledgeOption, RecipeName
+from flows.recipes import recipe_to_encode
 from tasks.encode import encode_memory
 from tasks.encoders import latest_encoder
 from tasks.ingest import ingest_knowledge
@@ -14,16 +12,14 @@ from tasks.store import Reference
 
 
 @flow(name="rebuild-memory")
-def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: str | None = None) -> Reference:
+def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption | None = None) -> Reference:
     """Encode knowledge items into a bank with the latest encoder of a recipe's backbone.
 
     Args:
         recipe: whose backbone and encoder; a name from `comem_core.recipes`.
-        knowledge: another corpus than the recipe's: a .jsonl file with image, text, language, source and licence.
+        knowledge: another corpus than the recipe's: a folder, a file or a URL (docs/data.md).
     """
-    whole = recipe_named(recipe)
-    if knowledge is not None:
-        whole = replace(whole, knowledge=replace(whole.knowledge, corpus=knowledge))
+    whole = recipe_to_encode(recipe, knowledge=knowledge)
     with open_run("rebuild-memory", whole) as run:
         encoder = latest_encoder(run)
         items = ingest_knowledge(run)

@@ -3,16 +3,45 @@
 Nothing of it ever enters a fingerprint: the same recipe on a laptop and on a cluster names the same artefact.
 """
 
+import difflib
+import math
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import psutil
 
 MEGABYTE = 1024**2
-FRACTIONS = ("cpus_per_actor", "gpus_per_actor", "answer_seconds")
+PREFIX = "COMEM_"
+ELSEWHERE: Mapping[str, str] = {
+    "COMEM_ROOT": "the project's folder, which holds .comem",
+    "COMEM_PORT": "the port of the local Prefect server (flows/local)",
+    "COMEM_LOCAL": "marks the processes that flows/local starts",
+    "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
+    "COMEM_CACHE": "the folder of what can be made again (comem_core)",
+}
+"""The project's variables that are no field of the context."""
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The smallest value of a setting; with `above`, the value itself is too small."""
+
+    least: float
+    above: bool = False
+
+    def allows(self, number: float) -> bool:
+        return math.isfinite(number) and (number > self.least if self.above else number >= self.least)
+
+    def __str__(self) -> str:
+        return f"more than {self.least:g}" if self.above else f"{self.least:g} or more"
+
+
+ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = AtLeast(1), AtLeast(0), AtLeast(0, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +58,15 @@ class Context:
     """Folder of the benchmarks' files as released, a folder a benchmark."""
     ray_address: str | None = None
     """A cluster to join; None starts a local Ray for the run."""
-    num_actors: int = 1
+    num_actors: Annotated[int, ONE_OR_MORE] = 1
     """How many workers a stage spreads its shards over."""
-    cpus_per_actor: float = 1
-    gpus_per_actor: float = 0
-    train_workers: int = 1
-    device: str = "cpu"
-    batch_size: int = 16
+    cpus_per_actor: Annotated[float, NOT_NEGATIVE] = 1
+    gpus_per_actor: Annotated[float, NOT_NEGATIVE] = 0
+    train_workers: Annotated[int, ONE_OR_MORE] = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: Annotated[int, ONE_OR_MORE] = 16
     """Samples that one forward pass takes on one device."""
-    rows_per_shard: int = 64
+    rows_per_shard: Annotated[int, ONE_OR_MORE] = 64
     """Rows that a worker finishes before it writes them down; a continued artefact keeps what it began with."""
     served_url: str | None = None
     """Where a served model answers, up to `/v1`; needed by recipes that name one."""
@@ -47,33 +76,31 @@ class Context:
     """Where a served judge answers, up to `/v1`; needed where one is named."""
     judge_key: str | None = field(default=None, repr=False)
     """What it asks for as a key."""
-    served_concurrency: int = 8
+    served_concurrency: Annotated[int, ONE_OR_MORE] = 8
     """Requests that one worker has under way at a time."""
-    served_timeout_seconds: float = 120.0
+    served_timeout_seconds: Annotated[float, POSITIVE] = 120.0
     """How long one request may take before it is tried again."""
-    answer_seconds: float | None = None
+    answer_seconds: Annotated[float, POSITIVE] | None = None
     """How long one batch of answers may take; then it is cut off and its answers are told as timed out."""
-    lock_wait_seconds: float = 6 * 3600
+    lock_wait_seconds: Annotated[float, NOT_NEGATIVE] = 6 * 3600
     """How long a run waits for another run that makes the same artefact."""
-    min_free_disk_mb: int = 500
-    min_free_memory_mb: int = 1000
+    min_free_disk_mb: Annotated[int, NOT_NEGATIVE] = 500
+    min_free_memory_mb: Annotated[int, NOT_NEGATIVE] = 1000
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Context":
         """Read the context from `COMEM_*` variables.
 
-        Raises ValueError for a variable that is no setting or whose value has the wrong type.
+        Raises ValueError for a variable that is no setting, is empty, or whose value has the wrong type.
         """
         environ = os.environ if environ is None else environ
-        root = Path(environ.get("COMEM_ROOT") or Path.cwd()).absolute() / ".comem"
+        check_names(environ)
+        root = Path(environ.get("COMEM_ROOT", Path.cwd())).absolute() / ".comem"
         settings: dict[str, object] = {"root": root, "store": root / "store", "warehouse": root / "warehouse.duckdb"}
         settings["benchmarks"] = root / "benchmarks"
         settings["ray_address"] = environ.get("RAY_ADDRESS") or None
         settings["num_actors"] = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
-        for each in fields(cls):
-            text = environ.get(f"COMEM_{each.name.upper()}")
-            if text and each.name not in ("root", "ray_address"):
-                settings[each.name] = _read(each.name, text)
+        settings |= {name: _read(name, environ[setting]) for name, setting in _settings().items() if setting in environ}
         context = cls(**settings)  # pyright: ignore[reportArgumentType]
         if context.device == "cuda" and "COMEM_GPUS_PER_ACTOR" not in environ:
             raise ValueError(
@@ -89,21 +116,23 @@ class Context:
         faults = [
             *_folder_faults("COMEM_STORE", self.store),
             *_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
-            *self._count_faults(),
+            *self._value_faults(),
             *self._resource_faults(),
         ]
         if faults:
             raise ValueError("this run cannot start:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
-    def _count_faults(self) -> list[str]:
-        positive = ("num_actors", "train_workers", "batch_size", "rows_per_shard", "served_concurrency")
-        faults = [
-            f"COMEM_{name.upper()} is {getattr(self, name)}; expected 1 or more"
-            for name in positive
-            if getattr(self, name) < 1
-        ]
-        if self.device not in ("cpu", "cuda"):
-            faults.append(f"COMEM_DEVICE is {self.device!r}; expected 'cpu' or 'cuda'")
+    def _value_faults(self) -> list[str]:
+        """Find the values that no run can work with, by the rules that stand at the fields."""
+        faults = []
+        for name, setting in _settings().items():
+            value, (kind, rule) = getattr(self, name), _rule(name)
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                faults.append(f"{setting} is {value!r}; expected {' or '.join(map(repr, get_args(kind)))}")
+            if rule is not None and value is not None and not rule.allows(value):
+                faults.append(f"{setting} is {value}; expected {rule}")
+            if name.endswith("_url") and value is not None and not value.startswith(("http://", "https://")):
+                faults.append(f"{setting} is {value!r}; expected an address such as http://host:8000/v1")
         return faults
 
     def _resource_faults(self) -> list[str]:
@@ -138,27 +167,51 @@ class RunRef:
     context: Context
 
 
+def check_names(environ: Mapping[str, str]) -> None:
+    """Refuse variables that look like ours and are not, and those that are set to nothing.
+
+    Raises ValueError that names the variable, and the known one that is nearest to it.
+    """
+    known = [*_settings().values(), *ELSEWHERE]
+    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        if name not in known:
+            nearest = difflib.get_close_matches(name, [*known, "RAY_ADDRESS"], n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"{name} is not a setting of this project; did you mean {nearest}? Set that, or unset {name}"
+            )
+        if not environ[name].strip():
+            raise ValueError(f"{name} is set to nothing; give it a value, or unset it")
+
+
+def _settings() -> dict[str, str]:
+    """Name the variable that each field is read from, but for those that have a way of their own."""
+    return {
+        each.name: PREFIX + each.name.upper() for each in fields(Context) if each.name not in ("root", "ray_address")
+    }
+
+
+def _rule(name: str) -> tuple[Any, AtLeast | None]:
+    """Return what type a setting is of and how small it may be, as the field's annotation says."""
+    kind = get_type_hints(Context, include_extras=True)[name]
+    if NoneType in get_args(kind):
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is Annotated:
+        kind, rule = get_args(kind)
+        return kind, rule
+    return kind, None
+
+
 def _read(name: str, text: str) -> object:
-    kind = {
-        "store": Path,
-        "warehouse": Path,
-        "benchmarks": Path,
-        "device": str,
-        "served_url": str,
-        "served_key": str,
-        "judge_url": str,
-        "judge_key": str,
-    }.get(name)
+    kind, _ = _rule(name)
     if kind is Path:
         return Path(text).absolute()
-    if kind is str:
+    if kind not in (int, float):
         return text
-    default = next(each.default for each in fields(Context) if each.name == name)
-    number = float if isinstance(default, float) or name in FRACTIONS else int
     try:
-        return number(text)
+        return kind(text)
     except ValueError:
-        raise ValueError(f"COMEM_{name.upper()} is {text!r}; expected a number such as {default}") from None
+        expected = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{PREFIX}{name.upper()} is {text!r}; expected {expected}") from None
 
 
 def _existing(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The only place that talks to Ray: a session, one function on a worker, and many shards over workers that stay.
+"""Work on Ray: a session, one function on a worker, and many shards over workers that stay.
 
 A worker imports this module, and Prefect costs it two seconds or more: so Prefect is imported only inside the bridge.
 """

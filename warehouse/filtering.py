@@ -17,8 +17,8 @@ from warehouse.schemas import schema_of
 from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
 from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names, with_values
 
-# The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The last
-# four compare drafts with each other and see only those that no earlier filter dropped: a bad draft crowds out no good.
+# The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The
+# last five read `remaining`, the drafts that no earlier filter dropped: a bad draft must not push out a good one.
 FILTERS = (
     "failed",
     "unjudged",

@@ -47,5 +47,5 @@ def funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, ob
 
 
 def _in_role(inputs: Mapping[str, str], name: str) -> Sequence[str]:
-    """Return the inputs in a role: `drafts`, or `benchmark 1`, `benchmark 2` and so on."""
+    """Return the inputs in a role: `drafts` is one, `benchmark okvqa` and `benchmark oven` share one."""
     return [fingerprint for role, fingerprint in inputs.items() if role.startswith(name.removesuffix("s"))]

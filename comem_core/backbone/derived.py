@@ -9,8 +9,14 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: `COMEM_CACHE`, or ~/.cache/comem."""
-    return Path(os.environ.get("COMEM_CACHE") or Path.home() / ".cache" / "comem")
+    """Return the folder that keeps what can be made again: `COMEM_CACHE`, or ~/.cache/comem.
+
+    Raises ValueError where the variable is set to nothing.
+    """
+    named = os.environ.get("COMEM_CACHE")
+    if named is not None and not named.strip():
+        raise ValueError("COMEM_CACHE is set to nothing; give it a value, or unset it")
+    return Path(named) if named else Path.home() / ".cache" / "comem"
 
 
 def derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:

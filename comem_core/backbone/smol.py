@@ -27,7 +27,6 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
 )
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from comem_core.backbone.derived import derived_folder
@@ -189,12 +188,6 @@ def _text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": llama.tie_word_embeddings,
     }
-
-
-def new_tower(vision: Mapping[str, Any]) -> Any:
-    """A vision tower of a shape, with random weights."""
-    config: Any = Qwen2_5_VLConfig(vision_config=dict(vision)).vision_config
-    return Qwen2_5_VisionTransformerPretrainedModel(config)
 
 
 def lifted_tower(tower: nn.Module, *, width: int, norm: float, seen_norm: float, seed: int = 0) -> dict[str, Tensor]:

@@ -57,9 +57,13 @@ class Difference:
     num_clusters: int
 
     def word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
-        """Say `better` or `worse` when the p-value is below alpha and the interval leaves out zero, else `tied`."""
+        """Return `better` or `worse` when the p-value is below alpha and the interval leaves out zero, else `tied`.
+
+        Where a split has too few clusters for an interval, the p-value decides alone: swapping needs none.
+        """
         p_value = self.p_value if p_adjusted is None else p_adjusted
-        if p_value >= alpha or self.low is None or self.high is None or self.low <= 0 <= self.high:
+        holds_zero = self.low is not None and self.high is not None and self.low <= 0 <= self.high
+        if p_value >= alpha or holds_zero:
             return "tied"
         return "better" if self.value > 0 else "worse"
 

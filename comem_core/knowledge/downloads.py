@@ -85,11 +85,6 @@ class Downloads:
                     if future is not None:
                         future.cancel()
 
-    def fetch(self, address: str) -> Fetched:
-        """Fetch one address."""
-        with self._connections() as connections:
-            return self._fetch(connections, address)
-
     def _connections(self) -> httpcore.ConnectionPool:
         networks = tuple(ipaddress.ip_network(each) for each in self.inside_allowed)
         return httpcore.ConnectionPool(

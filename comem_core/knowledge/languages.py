@@ -4,6 +4,7 @@ Owns the table of codes. Knows nothing of prompts, models or rows. Where a text 
 what is unknown is never held against a text.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import cache, lru_cache
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 UNKNOWN = "und"
+TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 MIN_CERTAINTY = 0.6
 MIN_LETTERS = 16
 # A sign of these scripts says as much as a few letters do.
@@ -104,6 +106,12 @@ def same_language(first: str | None, second: str | None) -> bool:
         return True
     groups = {_group(primary_code(first)), _group(primary_code(second))}
     return UNKNOWN in groups or len(groups) == 1
+
+
+def check_language(tag: str) -> None:
+    """Refuse what is not a language tag of BCP-47's form, such as `en` or `zh-Hans`. Raises ValueError."""
+    if not TAG.fullmatch(tag):
+        raise ValueError(f"found {tag!r}; expected a language such as en, pt-BR or zh-Hans")
 
 
 def primary_code(code: str) -> str:

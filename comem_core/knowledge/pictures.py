@@ -126,11 +126,6 @@ def _unreadable(raw: bytes, error: Exception) -> PictureRefused:
     return PictureRefused("unreadable_image", f"{len(raw)} bytes that are no whole picture: {detail}")
 
 
-def bits_apart(a: tuple[int, int], b: tuple[int, int]) -> int:
-    """Count in how many of 128 bits two pictures' hashes differ; 0 is equal to the eye."""
-    return sum(((x ^ y) & 0xFFFF_FFFF_FFFF_FFFF).bit_count() for x, y in zip(a, b, strict=True))
-
-
 def _hashes_of(picture: Image.Image) -> tuple[int, int]:
     brightness = imagehash.phash(picture).hash
     _, blue, red = picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX).split()

@@ -75,13 +75,6 @@ def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, a
     return fused
 
 
-def recall_at_k(retrieved: Sequence[Sequence[str]], gold: Sequence[str], *, k: int) -> float:
-    """Return the share of queries whose gold item is among the first k retrieved. Raises ValueError for no query."""
-    if len(retrieved) != len(gold) or not gold:
-        raise ValueError(f"recall needs one gold item a query; found {len(gold)} for {len(retrieved)} queries")
-    return sum(item_id in found[:k] for found, item_id in zip(retrieved, gold, strict=True)) / len(gold)
-
-
 def _cosines(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -> np.ndarray:
     """The cosines of some items and one query, 0 for an item that the index does not hold: float64 (F,)."""
     rows_F = index.vectors.rows_of(item_ids)

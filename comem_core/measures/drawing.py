@@ -3,7 +3,9 @@
 Knows no measure. The same numbers give the same bytes, whenever and wherever they are drawn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,12 @@ def drawing(path: Path, title: str, *, drawn_from: str, height: float = 4.0) -> 
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None, "Creator": None, "Title": title, "Description": drawn_from})
+
+
+def describe_source(topic: str, rows: Iterable[Row]) -> str:
+    """Name a topic's file and the numbers that are drawn from it; what they were measured on is not among them."""
+    numbers = [[row[key] for key in ("measure", "value", "low", "high")] for row in rows]
+    return f"docs/results/{topic}.json, {hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}"
 
 
 def curve(axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, label: str, marker: str) -> None:

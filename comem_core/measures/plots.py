@@ -5,8 +5,6 @@ keeps a hash of the numbers that it was drawn from, so that a test can tell when
 """
 
 import argparse
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +66,7 @@ class Plot:
 
     def drawn_from(self, rows: Rows) -> str:
         """Name the numbers that are drawn; what they were measured on is not among them."""
-        numbers = [[rows[each][key] for key in ("measure", "value", "low", "high")] for each in self.measures]
-        return f"docs/results/{TOPIC}.json, {hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}"
+        return drawing.describe_source(TOPIC, [rows[measure] for measure in self.measures])
 
     def write(self, rows: Rows, folder: Path) -> Path:
         path = folder / f"{self.name}.svg"

@@ -9,9 +9,10 @@ of a training run on a fixed sample of the dev part, and draws them. Rows go to 
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -194,10 +195,22 @@ def _samples_seen(path: Path) -> dict[int, int]:
     return seen
 
 
+def curve_measures(measures: Iterable[str]) -> list[str]:
+    """Choose the measures that the curve shows, in a fixed order."""
+    starts = tuple(f"{kind}_{condition}_short_dev_after_" for kind in ("em", "loss") for condition in DRAWN)
+    return sorted(measure for measure in measures if measure.startswith(starts))
+
+
+def drawn_from(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name the numbers that the curve is drawn from, of the rows of the topic by their measures."""
+    return drawing.describe_source(TOPIC, [rows[measure] for measure in curve_measures(rows)])
+
+
 def draw(rows: Sequence[Measured], path: Path) -> None:
     """Draw exact match with its intervals, and the loss, against passages seen."""
     title = "What a passage's memory is worth, by passages seen"
-    with drawing.drawing(path, title, drawn_from=f"docs/results/{TOPIC}.json") as figure:
+    source = drawn_from({row.measure: asdict(row) for row in rows})
+    with drawing.drawing(path, title, drawn_from=source) as figure:
         right, loss = figure.subplots(1, 2)
         for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # equal intervals stand side by side
             for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):

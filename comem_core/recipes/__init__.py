@@ -7,20 +7,17 @@ from typing import Any
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import condition_named
-from comem_core.evaluation.llm_judge import Unparsable
 from comem_core.evaluation.scores import Unanswered
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe
+from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
 from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 from comem_core.synthesis.prompts import prompt_set
 
+# The only list of recipes; each is known by the name that it gives itself.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
-    "tiny_cpu": tiny_cpu,
-    "smol_cpu": smol_cpu,
-    "comem_qwen25_vl_7b": comem_qwen25_vl_7b,
-    "comem_qwen2_vl_7b": comem_qwen2_vl_7b,
+    make().name: make for make in (tiny_cpu, smol_cpu, comem_qwen25_vl_7b, comem_qwen2_vl_7b)
 }
 
 # Of a user's own items, so many are never trained on and asked about afterwards.
@@ -32,8 +29,10 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0, variant:
     questions, asked items, translated samples, training steps and benchmark questions.
 
     Raises:
-        ValueError: an unknown name or variant (the known ones are listed), or a limit below 1.
+        ValueError: an unknown name or variant (the known ones are listed), a limit below 1, or a seed that not every
+            generator takes.
     """
+    check_seed(seed)
     known = name.replace("-", "_")
     if known not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
@@ -74,10 +73,17 @@ def with_knowledge(
 
     On another `corpus` the VLM asks about its items, only what it cannot answer without them is kept, and a part of
     that is the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
+
+    Raises ValueError for a number of items or samples that makes no sense.
     """
-    reading, writing = ({name: value for name, value in (given or {}).items() if value} for given in (reading, writing))
+    reading, writing = (
+        {name: value for name, value in (given or {}).items() if value is not None} for given in (reading, writing)
+    )
     if "seeds" in writing:
         writing["seeds"] = tuple(writing["seeds"])
+    for name, least in (("num_asked_items", 0), ("max_samples", 1)):
+        if writing.get(name, least) < least:
+            raise ValueError(f"{name} is {writing[name]}; expected {least} or more")
     if corpus is not None:
         reading["corpus"] = corpus
         writing = {"seeds": ()} | writing
@@ -101,20 +107,21 @@ def with_evaluation(
     conditions: Sequence[str] | None = None,
     k: Sequence[int] | None = None,
     unanswered: Unanswered | None = None,
-    knowledge: str | None = None,
     foreign: str | None = None,
     prompts: str | None = None,
 ) -> Recipe:
-    """Return the recipe with another benchmark, other conditions, numbers of items or corpora; what is None stays.
+    """Return the recipe with another benchmark, other conditions or numbers of items; what is None stays.
 
     Raises:
-        ValueError: an unknown benchmark or condition (the known ones are named), a number of items below 1, or the
-            condition `foreign` without a corpus to show.
+        ValueError: an unknown benchmark or condition (the known ones are named), no condition, a number of items below
+            1, or the condition `foreign` without a corpus to show.
     """
     asked = recipe.evaluation
     benchmark_named(benchmark)
     if prompts is not None:
         prompt_set(prompts)
+    if conditions is not None and not conditions:
+        raise ValueError("conditions are empty; name at least one, or leave them out for the recipe's")
     for name in conditions or ():
         condition_named(name)
     if k is not None and (not k or min(k) < 1):
@@ -125,29 +132,26 @@ def with_evaluation(
         asked,
         benchmark=benchmark,
         part=asked.part if benchmark == asked.benchmark else None,
-        conditions=tuple(conditions or asked.conditions),
+        conditions=asked.conditions if conditions is None else tuple(conditions),
         k=k[0] if k else asked.k,
         more_k=tuple(k[1:]) if k else asked.more_k,
-        unanswered=unanswered or asked.unanswered,
-        foreign=foreign or asked.foreign,
-        prompts=prompts or asked.prompts,
+        unanswered=asked.unanswered if unanswered is None else unanswered,
+        foreign=asked.foreign if foreign is None else foreign,
+        prompts=asked.prompts if prompts is None else prompts,
     )
     retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k))
-    corpus = replace(recipe.knowledge, corpus=knowledge or recipe.knowledge.corpus)
-    return replace(recipe, evaluation=asked, retrieval=retrieval, knowledge=corpus)
+    return replace(recipe, evaluation=asked, retrieval=retrieval)
 
 
-def with_judge(recipe: Recipe, judge: str | None, *, unparsable: Unparsable | None = None) -> Recipe:
+def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     """Return the recipe with a language model that judges every answer too; None: with the judge that it names, if any.
 
-    Raises ValueError where something is said of a judge and none is named.
+    Raises ValueError for a judge without a name.
     """
-    asked = recipe.evaluation.judge if judge is None else JudgeRecipe(generator=judge)
-    if unparsable is None:
-        return replace(recipe, evaluation=replace(recipe.evaluation, judge=asked))
-    if asked is None:
-        raise ValueError(f"judge_unparsable is {unparsable!r}, but no judge is named; name one (judge=served:<model>)")
-    return replace(recipe, evaluation=replace(recipe.evaluation, judge=replace(asked, unparsable=unparsable)))
+    if judge is None:
+        return recipe
+    asked = JudgeRecipe(generator=judge) if isinstance(judge, str) else judge
+    return replace(recipe, evaluation=replace(recipe.evaluation, judge=asked))
 
 
 def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:

@@ -7,8 +7,23 @@ from typing import ClassVar, Literal
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.synthesis.generator import SERVED
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import LARGEST_SEED, OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
+
+# Of recipes that are parameters of the flows too: a field that is not known is an error, and the form shows docstrings.
+OPTION = {"extra": "forbid", "use_attribute_docstrings": True, "revalidate_instances": "always"}
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that not every generator of random numbers takes. Raises ValueError."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed is {seed}; expected 0 to {LARGEST_SEED}")
+
+
+def _check_filled(recipe: object, *names: str) -> None:
+    for name in names:
+        if not getattr(recipe, name).strip():
+            raise ValueError(f"{name} is {getattr(recipe, name)!r}; expected at least one letter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +168,22 @@ class JudgeRecipe:
     A reply that is neither of the two words asked for is `left_out` of the judge's score, or counts as `wrong`.
     """
 
+    __pydantic_config__: ClassVar = OPTION
+
     generator: str
+    """`served:<model>` at COMEM_JUDGE_URL, or `backbone`."""
     prompts: str = "plain"
+    """The prompts that it is asked with."""
     max_new_tokens: int = 8
+    """At most so many tokens of a reply are read."""
     unparsable: Literal["left_out", "wrong"] = "left_out"
+    """Whether replies that are not a verdict are left out of its score, or count as wrong."""
+
+    def __post_init__(self) -> None:
+        """Refuse a judge that cannot judge. Raises ValueError that names the field."""
+        _check_filled(self, "generator", "prompts")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}; expected 1 or more")
 
     @property
     def metric(self) -> str:
@@ -202,17 +229,23 @@ class ReaderRecipe:
     Where it is of another width than the backbone, a projection is trained between them, on the encoder's own samples.
     """
 
-    # A parameter of the flows too, and there a field that is not known is an error.
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = OPTION
 
     name: str
-    # Put the memory of a question's picture before the question; otherwise nothing is known of the picture.
+    """`tiny-text`, a hub name or a folder."""
     question_picture: bool = True
-    # Train a projection even where the widths are equal and the memories can be read as they are.
+    """Put the memory of a question's picture before the question; otherwise nothing is known of the picture."""
     projection: bool = False
+    """Train a projection even where the widths are equal and the memories can be read as they are."""
     seed: int = 0
-    # Of the projection; None: the encoder's own.
+    """Of the projection's first weights."""
     optimizer: OptimizerRecipe | None = None
+    """Of the projection; without it, the encoder's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse a reader that cannot be found or trained for. Raises ValueError that names the field."""
+        _check_filled(self, "name")
+        check_seed(self.seed)
 
     @property
     def label(self) -> str:

@@ -8,12 +8,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 
 COUNTED = ("samples", "tokens")
+
+
+LARGEST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,25 @@ class OptimizerRecipe:
     gradient_clip: float = 3.0
     final_learning_rate_ratio: float = 0.0
     seed: int = 0
+
+    # A parameter of the flows too (of a text-only reader), and there a field that is not known is an error.
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with. Raises ValueError that names the field."""
+        shares = ("warmup_ratio", "final_learning_rate_ratio")
+        rules = {
+            "1 or more": {name: getattr(self, name) >= 1 for name in ("num_steps", "batch_size")},
+            "more than 0": {name: getattr(self, name) > 0 for name in ("learning_rate", "gradient_clip")},
+            "0 or more": {"weight_decay": self.weight_decay >= 0},
+            "0 to 1": {name: 0 <= getattr(self, name) <= 1 for name in shares},
+            "two numbers from 0 to below 1": {"betas": all(0 <= beta < 1 for beta in self.betas)},
+            f"0 to {LARGEST_SEED}": {"seed": 0 <= self.seed <= LARGEST_SEED},
+        }
+        for expected, found in rules.items():
+            for name, is_right in found.items():
+                if not is_right or getattr(self, name) == math.inf:
+                    raise ValueError(f"{name} is {getattr(self, name)}; expected {expected}")
 
 
 @dataclass(frozen=True)

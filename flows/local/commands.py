@@ -30,6 +30,8 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     context = Context.from_environment()
     context.check()
     parameters = read_parameters(arguments.parameters)
+    if parameters:
+        _check(layout, arguments.deployment, parameters)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -42,6 +44,15 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
             service.kill(layout)
         voice.say("interrupted; `make demo` continues from the shards that are finished")
         return 130
+
+
+def _check(layout: Layout, deployment: str, parameters: dict[str, Any]) -> None:
+    """Check parameters before a server is started. Raises ValueError that lists every fault."""
+    from flows.checking import check_deployment, find_declared  # takes seconds, as it takes what a flow takes
+
+    if (found := find_declared(layout.root, deployment)) is not None:
+        entrypoint, own = found
+        check_deployment(layout.root, entrypoint, own | parameters)
 
 
 def _stop_was_clean(layout: Layout) -> bool:

@@ -64,8 +64,14 @@ class Layout:
 
     @classmethod
     def find(cls) -> "Layout":
-        """Take the project's folder from COMEM_ROOT, else the current one. Raises ValueError if it is no project."""
-        root = Path(os.environ.get("COMEM_ROOT") or Path.cwd()).absolute()
+        """Take the project's folder from COMEM_ROOT, else the current one.
+
+        Raises ValueError for a folder that is not a project, and for a variable that is set to nothing.
+        """
+        named = os.environ.get("COMEM_ROOT")
+        if named is not None and not named.strip():
+            raise ValueError("COMEM_ROOT is set to nothing; give it a value, or unset it")
+        root = Path(named or Path.cwd()).absolute()
         if not (root / "prefect.yaml").exists():
             raise ValueError(f"{root} has no prefect.yaml; run this in the project's folder, or set COMEM_ROOT to it")
         return cls(root)

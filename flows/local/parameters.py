@@ -5,13 +5,21 @@ from collections.abc import Iterable
 
 
 def read_parameters(texts: Iterable[str]) -> dict[str, object]:
-    """Read parameters as Prefect does: a value that is no JSON is a text. Raises ValueError for one without a name."""
-    return dict(_parameter(text) for text in texts)
+    """Read parameters as Prefect does: a value that is not JSON is a text.
+
+    Raises ValueError for one without a name, and for a name that is given twice.
+    """
+    read: dict[str, object] = {}
+    for name, value in map(_parameter, texts):
+        if name in read:
+            raise ValueError(f"-p {name}=... is given twice; give it once")
+        read[name] = value
+    return read
 
 
 def _parameter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not name:
         raise ValueError(f"-p {text}: expected NAME=VALUE, for example -p recipe=tiny_cpu")
     try:
         return name, json.loads(value)

@@ -5,10 +5,8 @@ Importing this takes many seconds, as it takes what a flow takes: torch, transfo
 
 import argparse
 import json
-from typing import Any
 
-from prefect.exceptions import ParameterBindError, ParameterTypeError
-
+from flows.checking import check_parameters
 from flows.local.comparing import compare_runs
 from flows.local.layout import Layout
 from flows.local.parameters import read_parameters
@@ -19,12 +17,7 @@ from tasks.context import Context
 
 def plan(layout: Layout, arguments: argparse.Namespace) -> int:
     """Walk through synth-and-train without making anything, and show what each stage would do."""
-    given = read_parameters(arguments.parameters)
-    parameters: dict[str, Any]
-    try:
-        parameters = synth_and_train.validate_parameters(given)
-    except (ParameterBindError, ParameterTypeError) as error:
-        raise ValueError(f"synth-and-train does not take these parameters: {error}") from error
+    parameters = check_parameters(synth_and_train, read_parameters(arguments.parameters))
     parameters["plan"] = True
     synth_and_train.fn(**parameters)
     return 0

@@ -31,6 +31,7 @@ from flows.local.processes import (
 )
 
 START_SECONDS = 180
+LAST_PORT = 65535
 Say = Callable[[str], None]
 
 
@@ -93,11 +94,13 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
 
 
 def choose_port() -> int:
-    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for is taken."""
+    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for cannot be had."""
     asked = os.environ.get("COMEM_PORT")
-    if asked:
-        if not asked.isdigit() or not port_is_free(int(asked)):
-            raise StartError(f"COMEM_PORT is {asked}: that port is taken, or is no number. Set a free one, or unset it")
+    if asked is not None:
+        if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
+            raise StartError(f"COMEM_PORT is {asked!r}; expected a port from 1 to {LAST_PORT}. Set one, or unset it")
+        if not port_is_free(int(asked)):
+            raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
         return int(asked)
     for port in range(DEFAULT_PORT, DEFAULT_PORT + 50):
         if port_is_free(port):

@@ -8,6 +8,8 @@ from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
+from comem_core.recipes import RECIPES
+
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 
@@ -41,6 +43,11 @@ def test_an_unknown_recipe_is_refused_and_the_known_ones_are_named() -> None:
     flow = _flow(DEPLOYMENTS[0])
     with pytest.raises(ParameterTypeError, match="tiny_cpu"):
         flow.validate_parameters({"recipe": "enormous"})
+
+
+def test_every_recipe_has_a_deployment() -> None:
+    deployed = {each["parameters"]["recipe"] for each in DEPLOYMENTS if "synth_and_train" in each["entrypoint"]}
+    assert deployed == set(RECIPES)
 
 
 def test_the_weekly_evaluation_has_a_schedule_that_is_paused_until_it_is_switched_on() -> None:

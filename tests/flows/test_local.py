@@ -127,6 +127,16 @@ def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
     assert _full_name("story", []) == "story"
 
 
+def test_a_demo_and_a_deployment_s_run_refuse_the_same_in_the_same_words(served: Layout, project: Layout) -> None:
+    words = "error: re-evaluate cannot run with these parameters:\n  - limit: found 0; expected 1 or more\n"
+    code, output = run_local(project, "demo", "--deployment", "re-evaluate/weekly", "-p", "limit=0")
+    assert (code, output) == (2, words)  # before a server was started
+    code, output = prefect(served, "deployment", "run", "re-evaluate", "-p", "limit=0")
+    assert code == 2 and output.endswith(words) and "Traceback" not in output
+    code, output = run_local(project, "demo", "--deployment", "re-evaluate/weekly", "-p", "limitt=3")
+    assert code == 2 and "limitt: there is no such option; did you mean limit? The options are limit\n" in output
+
+
 def test_serve_again_uses_what_is_up(served: Layout) -> None:
     before = note_of(served)
     code, output = run_local(served, "serve")
@@ -154,6 +164,17 @@ def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layo
     assert code == 2
     assert f"COMEM_PORT is {port}: that port is taken" in output
     assert marked(project) == []
+
+
+@pytest.mark.parametrize("port", ["", "0", "-1", "70000", "many"])
+def test_a_port_that_is_none_is_refused_before_anything_starts(project: Layout, port: str) -> None:
+    code, output = run_local(project, "serve", COMEM_PORT=port)
+    assert code == 2 and "COMEM_PORT is" in output and "starting" not in output
+
+
+def test_an_unknown_variable_is_refused_before_anything_starts(project: Layout) -> None:
+    code, output = run_local(project, "demo", COMEM_BATCHSIZE="4")
+    assert code == 2 and "did you mean COMEM_BATCH_SIZE?" in output and "starting" not in output
 
 
 def test_without_a_disk_to_write_on_nothing_is_started(project: Layout) -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,19 @@ FORBIDDEN = {
     "comem_core": {"prefect", "ray", "duckdb"},
     "warehouse": {"torch", "transformers", "peft", "accelerate", "ray", "prefect"},
 }
+# Rooms of `tasks/`, lowest first: what each may import of the others. A room is a folder or a module of that name; the
+# table holds as soon as there is `tasks/engine/`. Nothing points back up.
+ROOMS: dict[str, set[str]] = {
+    "engine": set(),
+    "rows": {"engine"},
+    "served": {"engine"},
+    "run": {"engine", "rows", "served"},
+    "models": {"engine", "rows", "served", "run"},
+    "data": {"engine", "rows", "served", "run", "models"},
+    "training": {"engine", "rows", "served", "run", "models", "data"},
+    "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
+}
+HAS_ROOMS = (ROOT / "tasks" / "engine").is_dir()
 MAY_TALK_TO_RAY = {"tasks/on_ray.py", "tasks/training.py"}
 WORKERS_IMPORT = {"tasks/context.py", "tasks/partial.py", "tasks/workers.py"}
 VAGUE_NAMES = {"utils", "util", "helpers", "misc", "common"}
@@ -53,6 +66,71 @@ def wrong_imports(module: str, source: str) -> list[str]:
     return faults
 
 
+def room_of(path: Sequence[str]) -> str:
+    """Name the room of a module by its path below the root, or of an import by its dotted parts."""
+    return path[1].removesuffix(".py")
+
+
+def wrong_rooms(module: str, source: str) -> list[str]:
+    """Say of each import between rooms of `tasks/` what is wrong with it."""
+    if not module.startswith("tasks/") or module == "tasks/__init__.py":
+        return []
+    room = room_of(module.split("/"))
+    if room not in ROOMS:
+        return [f"{module}: {room} has no line in ROOMS; say what it may import, or move it into a room"]
+    faults = []
+    for line, name in _rooms_imported(source):
+        if name != room and name not in ROOMS[room]:
+            faults.append(f"{module}:{line}: {room} must not know tasks.{name}")
+    return faults
+
+
+def _rooms_imported(source: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"tasks.{name}" for name in names] if node.module == "tasks" else [node.module or ""]
+        yield from ((node.lineno, room_of(name.split("."))) for name in names if name.startswith("tasks."))
+
+
+def imported_at_start(module: str) -> set[str]:
+    """Return the packages that importing a module of ours imports, also those that our other modules import for it."""
+    found: set[str] = set()
+    waiting, seen = [module], set()
+    while waiting:
+        seen.add(here := waiting.pop())
+        for name in _names_at_start((ROOT / here).read_text()):
+            ours = [each for each in _files_of(name) if each in MODULES]
+            found |= {name.split(".")[0]} if not ours else set()
+            waiting += [each for each in ours if each not in seen]
+    return found
+
+
+def _names_at_start(source: str) -> Iterator[str]:
+    """Yield what is imported when the module is: not inside functions, nor for type checkers alone."""
+    waiting: list[ast.stmt] = list(ast.parse(source).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            waiting += [*node.body, *node.orelse]
+        elif isinstance(node, ast.Try | ast.With):
+            waiting += node.body
+
+
+def _files_of(name: str) -> Iterator[str]:
+    """Yield the files that importing a dotted name may run: of the name itself, and of every package above it."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        path = "/".join(parts[:end])
+        yield from (f"{path}.py", f"{path}/__init__.py")
+
+
 def test_imports_go_down_only() -> None:
     assert len(MODULES) > 20
     faults = [fault for module in MODULES for fault in wrong_imports(module, (ROOT / module).read_text())]
@@ -77,12 +155,58 @@ def test_a_wrong_import_is_found(module: str, source: str, fault: str) -> None:
     assert fault in found
 
 
-def test_what_workers_import_is_light() -> None:
+@pytest.mark.skipif(not HAS_ROOMS, reason="tasks/ has no rooms yet")
+def test_rooms_of_tasks_are_entered_from_above_only() -> None:
+    assert [fault for module in MODULES for fault in wrong_rooms(module, (ROOT / module).read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "fault"),
+    [
+        ("tasks/engine/stage.py", "from tasks.data.filter import filter_qa", "engine must not know tasks.data"),
+        ("tasks/engine/stage.py", "def f():\n    from tasks.run import Run", ":2: engine must not know tasks.run"),
+        ("tasks/engine/stage.py", "from tasks import rows", "engine must not know tasks.rows"),
+        ("tasks/rows/tables.py", "import tasks.run", "rows must not know tasks.run"),
+        ("tasks/run.py", "from tasks.data import ingest", "run must not know tasks.data"),
+        ("tasks/data/judge.py", "from tasks.training.train import train", "data must not know tasks.training"),
+        ("tasks/training/train.py", "from tasks.evaluation.score import f", "training must not know tasks.evaluation"),
+        ("tasks/encode.py", "import json", "encode has no line in ROOMS"),
+    ],
+)
+def test_a_wrong_room_is_found(module: str, source: str, fault: str) -> None:
+    [found] = wrong_rooms(module, source)
+    assert fault in found
+
+
+def test_the_right_rooms_are_left_alone() -> None:
+    allowed = "from tasks.engine.store import Reference\nfrom tasks.run import Run\nfrom tasks.training import train"
+    assert wrong_rooms("tasks/evaluation/score.py", allowed) == []
+    assert wrong_rooms("flows/a.py", "from tasks.run import Run") == []
+    order = list(ROOMS)
+    assert all(order.index(below) < order.index(room) for room, others in ROOMS.items() for below in others)
+
+
+def test_the_modules_that_may_talk_to_ray_do_and_the_pages_name_them() -> None:
+    do = {
+        module
+        for module in MODULES
+        if any(name.split(".")[0] == "ray" for _, name, _ in imports_of((ROOT / module).read_text()))
+    }
+    assert do == MAY_TALK_TO_RAY
+    names = " and ".join(f"`{Path(module).name}`" for module in sorted(do))
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert f"only {names} talk to Ray" in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("module", sorted(WORKERS_IMPORT))
+def test_what_workers_import_is_light(module: str) -> None:
     """A worker that writes shards must not pay for Prefect, or for the stages."""
-    light = {"tasks", "pyarrow", "psutil", "torch"} | set(sys.stdlib_module_names)
-    for module in sorted(WORKERS_IMPORT):
-        tops = {name.split(".")[0] for _, name, _ in imports_of((ROOT / module).read_text())}
-        assert tops <= light, f"{module} imports {sorted(tops - light)}"
+    light = {"pyarrow", "psutil", "torch"} | set(sys.stdlib_module_names)
+    assert imported_at_start(module) - light == set()
+
+
+def test_what_is_imported_by_another_module_of_ours_counts() -> None:
+    assert "prefect" in imported_at_start("tasks/encode.py") and "duckdb" in imported_at_start("tasks/encode.py")
 
 
 def test_modules_are_short_enough_to_read() -> None:

@@ -16,8 +16,10 @@ from warehouse.comparison import STAGES_OF_A_RUN, compare_stores
 NUM_KILLS = 10
 STORY = """
 import sys
+from flows.options import Knowledge, Writing
 from flows.synth_and_train import synth_and_train
-synth_and_train(knowledge=sys.argv[1], licence="ODbL-1.0", ask_about=12, limit=8)
+knowledge = Knowledge(corpus=sys.argv[1], licence="ODbL-1.0")
+synth_and_train(knowledge=knowledge, writing=Writing(ask_about=12), limit=8)
 """
 
 

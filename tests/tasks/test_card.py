@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from comem_core.recipes import recipe_named
-from comem_core.synthesis.comem_record import comem_record
 from comem_core.worlds.countries.world import knowledge_items, seed_questions
 from tasks.card import CARD, JudgedSet, write_card
 from tasks.context import Context
@@ -74,11 +73,6 @@ def test_the_folder_holds_every_kept_sample_whole_and_says_so(run: Run, made: tu
         assert (row["item_ids"], row["item_ranks"], row["retrieval_scores"]) == ([item.item_id], [1], [0.9])
         assert (row["item_texts"], row["item_images"]) == ([item.text], [item.image])
         assert (row["item_licences"], row["item_sources"]) == ([item.licence], [item.source])
-        record = comem_record(row)
-        assert record["knowledge_image"] == [item.image] and record["image"] == question.image
-        assert [turn["from"] for turn in record["knowledge_conversations"]] == ["human", "gpt"]
-        assert record["conversations"][1] == {"from": "gpt", "value": question.answers[0]}
-        assert record["conversations"][0]["value"] == f"<image>\n{question.question}"
     text = (card.folder / CARD).read_text(encoding="utf-8")
     assert "# tiny_cpu\n\n11 samples" in text and "Of 12 drafts 11 are kept" in text
     assert "| wrong | 1 | 1 |" in text and "longer than 12 words" in text

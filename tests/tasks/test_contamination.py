@@ -14,7 +14,7 @@ from PIL import Image
 
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.knowledge.items import Question
-from comem_core.knowledge.pictures import bits_apart, picture_hashes
+from comem_core.knowledge.pictures import picture_hashes
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.recipes import recipe_named
 from comem_core.training.trained_on import write_listing
@@ -29,6 +29,7 @@ from tasks.score import score_predictions
 from tasks.stage import run_stage
 from tasks.store import Reference, Store
 from tasks.training_data import training_data_of
+from tests.bits import bits_apart
 from tests.dictionary_translator import rows_of
 from warehouse.connection import open_warehouse
 from warehouse.page.data import collect

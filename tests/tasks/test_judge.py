@@ -11,7 +11,7 @@ import pytest
 
 from comem_core.knowledge.items import Question
 from comem_core.recipes import recipe_named, with_judge
-from comem_core.recipes.recipe import Recipe
+from comem_core.recipes.recipe import JudgeRecipe, Recipe
 from comem_core.synthesis.served import ServerGone
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
 from tasks.contamination import find_contamination
@@ -47,8 +47,8 @@ class Made:
     name: str
 
 
-def judged_recipe(unparsable: Any = None, judge: str = "served:rule") -> Recipe:
-    return with_judge(recipe_named("tiny_cpu"), judge, unparsable=unparsable)
+def judged_recipe(unparsable: Any = "left_out", judge: str = "served:rule") -> Recipe:
+    return with_judge(recipe_named("tiny_cpu"), JudgeRecipe(generator=judge, unparsable=unparsable))
 
 
 @pytest.fixture

@@ -76,7 +76,8 @@ def test_a_store_made_again_is_compared_with_the_first(tmp_path: Path) -> None:
     assert [each.key[0] for each in drafted.tables[0].differences] == ["s2", "s3"] and not drafted.same
     assert (new.fingerprint, new.known, new.same) == ("new", False, False)
     assert report.files == ("page.html",) and not report.same
-    assert all(each.same for each in compare_stores(tmp_path / "first", tmp_path / "first"))
+    same = list(compare_stores(tmp_path / "first", tmp_path / "first"))
+    assert same and all(each.same for each in same)
 
 
 def test_every_table_of_rows_has_a_key_of_its_columns() -> None:

@@ -116,7 +116,7 @@ def test_the_export_follows_the_openlineage_shape(con: DuckDBPyConnection, world
         facets = [*event["run"]["facets"].values(), *event["job"]["facets"].values()]
         for dataset in (*event["inputs"], *event["outputs"]):
             facets += [*dataset["facets"].values(), *dataset.get("outputFacets", {}).values()]
-        assert all({"_producer", "_schemaURL"} <= facet.keys() for facet in facets)
+        assert facets and all({"_producer", "_schemaURL"} <= facet.keys() for facet in facets)
     start, end = (event for event in events if event["job"]["name"].endswith(".synthesise"))
     assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
     assert start["run"] == end["run"] and start["eventTime"] <= end["eventTime"]

@@ -8,6 +8,7 @@ nothing of models and of where items are kept afterwards.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from comem_core.knowledge.corpora import delimited, jsonl, parquet
@@ -24,7 +25,17 @@ from comem_core.knowledge.corpora.rows import BadRow, FoundItem, Piece, RawRow, 
 from comem_core.knowledge.downloads import Downloads
 from comem_core.knowledge.items import KnowledgeItem
 
-__all__ = ["BUILT_IN", "BadRow", "Corpus", "FoundItem", "Piece", "Reading", "open_corpus", "read_corpus"]
+__all__ = [
+    "BUILT_IN",
+    "BadRow",
+    "Corpus",
+    "FoundItem",
+    "Piece",
+    "Reading",
+    "check_corpus",
+    "open_corpus",
+    "read_corpus",
+]
 
 TEXT_TABLES = (*jsonl.ENDINGS, *delimited.ENDINGS)
 TABLES = (*TEXT_TABLES, *(ending + packed for ending in TEXT_TABLES for packed in PACKED), *parquet.ENDINGS)
@@ -86,13 +97,29 @@ def open_corpus(corpus: str, *, reading: Reading | None = None, downloads: Downl
     fetching = (downloads or Downloads()) if reading.allow_urls else None
     if corpus in BUILT_IN:
         return Corpus(corpus, None, reading, (BuiltIn(corpus),), fetching)
+    check_corpus(corpus)
     files = files_at(corpus)
     if files is None:
-        raise ValueError(f"corpus {corpus!r}: no such file or folder. {_expected()}")
+        raise _not_there(corpus)
     forms = tuple(_forms(files, reading))
     if not forms:
         raise ValueError(f"corpus {corpus!r}: a file of another kind. {_expected()}")
     return Corpus(corpus, files, reading, forms, fetching)
+
+
+def check_corpus(corpus: str) -> None:
+    """Refuse a corpus without a name, and a local one that is not there; nothing is read, no address is asked.
+
+    Raises ValueError that says what a corpus may be.
+    """
+    if not corpus.strip():
+        raise ValueError(f"corpus {corpus!r}: found no name. {_expected()}")
+    if corpus not in BUILT_IN and "://" not in corpus and not Path(corpus).exists():
+        raise _not_there(corpus)
+
+
+def _not_there(corpus: str) -> ValueError:
+    return ValueError(f"corpus {corpus!r}: no such file or folder. {_expected()}")
 
 
 def read_corpus(corpus: str, *, reading: Reading | None = None) -> Iterator[KnowledgeItem | BadRow]:

@@ -54,11 +54,16 @@ def needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = 
     return [name for name in names if name in wanted]
 
 
+def check_columns(chosen: Mapping[str, str]) -> None:
+    """Refuse columns that no row can have. Raises ValueError that names those that it can have."""
+    if unknown := sorted(chosen.keys() - NAMES.keys()):
+        raise ValueError(f"columns name {', '.join(unknown)}; expected some of {', '.join(NAMES)}")
+
+
 @lru_cache(maxsize=1024)
 def _places(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
     chosen = dict(columns)
-    if unknown := sorted(chosen.keys() - NAMES.keys()):
-        raise ValueError(f"columns name {', '.join(unknown)}; expected some of {', '.join(NAMES)}")
+    check_columns(chosen)
     called: dict[str, list[str]] = {}
     for name in names:
         called.setdefault(name.strip().lower().replace(" ", "_").replace("-", "_"), []).append(name)

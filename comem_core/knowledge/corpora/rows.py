@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.languages import check_language
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 
 
@@ -30,6 +31,11 @@ class Reading:
     max_side: int = 1024
     max_pixels: int = 50_000_000
     columns: tuple[tuple[str, str], ...] = field(default=(), metadata=off_at(()))
+
+    def __post_init__(self) -> None:
+        """Refuse a language that is none. Raises ValueError."""
+        if self.language is not None:
+            check_language(self.language)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,6 @@ class Hits:
     item_ids: tuple[str, ...]
     scores: tuple[float, ...]
 
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        return tuple(range(len(self.item_ids)))
-
 
 class VectorIndex:
     """Items by an embedding of each. Each language is one range of rows, so that it can be searched alone."""

@@ -75,14 +75,31 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
 
     Raises ValueError for an unknown name or format, and for a file or folder that is not there.
     """
-    trained_on = {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
-    if spec in trained_on:
+    if (benchmark := _trained_on().get(spec)) is not None:
         seed_metric(spec)
-        return BenchmarkSeeds(trained_on[spec])
+        return BenchmarkSeeds(benchmark)
+    form, files, pictures = _files_of(spec)
+    return SeedFile(form, files, pictures, FORMATS[form].rows, kept=kept)
+
+
+def check_source(spec: str) -> None:
+    """Refuse what `source_named` would, without opening anything. Raises ValueError."""
+    if spec in _trained_on():
+        seed_metric(spec)
+    else:
+        _files_of(spec)
+
+
+def _trained_on() -> dict[str, Benchmark]:
+    return {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
+
+
+def _files_of(spec: str) -> tuple[str, list[Path], Path]:
+    """Read format:annotations:pictures. Raises ValueError for an unknown format, and for what is not there."""
     form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
     if form not in FORMATS or not pictures:
         raise ValueError(
-            f"seeds {spec!r}: expected a benchmark ({', '.join(trained_on)}), or format:annotations:pictures with a "
+            f"seeds {spec!r}: expected a benchmark ({', '.join(_trained_on())}), or format:annotations:pictures with a "
             f"format of {', '.join(FORMATS)}"
         )
     found = FORMATS[form]
@@ -92,7 +109,7 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
     for path in (*files, Path(pictures)):
         if not path.exists():
             raise ValueError(f"seeds {spec!r}: {path} is not there")
-    return SeedFile(form, files, Path(pictures), found.rows, kept=kept)
+    return form, files, Path(pictures)
 
 
 def seed_metric(benchmark: str | None) -> Metric:

@@ -11,7 +11,14 @@ import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+)
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 from comem_core.backbone import smol
 from comem_core.backbone.conversation import Turn
@@ -57,11 +64,17 @@ def llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
+def new_tower(vision: dict[str, Any]) -> Any:
+    """A vision tower of a shape, with random weights."""
+    config: Any = Qwen2_5_VLConfig(vision_config=vision).vision_config
+    return Qwen2_5_VisionTransformerPretrainedModel(config)
+
+
 @pytest.fixture(scope="module")
 def tower() -> dict[str, Tensor]:
     """The shipped vision tower's shape at this width, with random weights."""
     torch.manual_seed(4)
-    return smol.new_tower(vision_config() | {"out_hidden_size": WIDTH}).state_dict()
+    return new_tower(vision_config() | {"out_hidden_size": WIDTH}).state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +168,9 @@ def test_a_memory_encoder_works_on_it(
 
 
 def test_lifting_a_tower_keeps_every_angle_and_brings_lengths_to_those_asked_for(tower: dict[str, Tensor]):
-    narrow = smol.new_tower(vision_config() | {"out_hidden_size": WIDTH})
+    narrow = new_tower(vision_config() | {"out_hidden_size": WIDTH})
     narrow.load_state_dict(tower)
-    wide = smol.new_tower(vision_config() | {"out_hidden_size": 3 * WIDTH})
+    wide = new_tower(vision_config() | {"out_hidden_size": 3 * WIDTH})
     wide.load_state_dict(lifted_tower(narrow, width=3 * WIDTH, norm=6.0, seen_norm=2.0))
     torch.manual_seed(5)
     seen_PD = torch.randn(5, narrow.merger.mlp[2].in_features)
@@ -173,7 +186,7 @@ def test_without_the_package_the_name_is_refused_with_the_command(monkeypatch: p
 
 def test_the_shipped_tower_fits_what_is_said_of_it():
     stored = smol.load_file(smol.TOWER / smol.TOWER_WEIGHTS)
-    smol.new_tower(vision_config()).load_state_dict({name: weight.float() for name, weight in stored.items()})
+    new_tower(vision_config()).load_state_dict({name: weight.float() for name, weight in stored.items()})
     assert json.loads((smol.TOWER / "record.json").read_text())["from_backbone"] == "tiny"
 
 

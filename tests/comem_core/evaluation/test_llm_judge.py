@@ -10,6 +10,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.llm_judge import Judged, judge_answers, judge_marks, judge_prompts
 from comem_core.evaluation.metrics import Gold
 from comem_core.recipes import recipe_named, with_judge
+from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.prompts import prompt_hash
 from comem_core.synthesis.served import ServedModel
 
@@ -128,13 +129,14 @@ def test_what_is_no_verdict_has_no_mark_unless_it_counts_as_wrong_and_what_faile
     assert {row["metric"] for row in wrong} == {"judge:m"}
 
 
-def test_a_judge_is_in_the_recipe_and_nothing_is_said_of_one_that_is_not_named() -> None:
+def test_a_judge_is_in_the_recipe_and_one_without_a_name_is_refused() -> None:
     tiny = recipe_named("tiny_cpu")
-    named = with_judge(tiny, "served:some/model", unparsable="wrong").evaluation.judge
+    named = with_judge(tiny, JudgeRecipe(generator="served:some/model", unparsable="wrong")).evaluation.judge
     assert named and (named.generator, named.metric) == ("served:some/model", "judge:some/model")
     assert named.unparsable == "wrong"
     assert with_judge(tiny, None) == tiny and tiny.evaluation.judge is None
-    with pytest.raises(ValueError, match="judge_unparsable is 'wrong', but no judge is named"):
-        with_judge(tiny, None, unparsable="wrong")
+    assert with_judge(tiny, "backbone").evaluation.judge == JudgeRecipe(generator="backbone")
+    with pytest.raises(ValueError, match="generator is ''; expected at least one letter"):
+        with_judge(tiny, "")
     with pytest.raises(ValueError, match="unknown prompts of a judge 'other'; expected one of plain"):
         judge_prompts("other")

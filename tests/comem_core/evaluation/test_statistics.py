@@ -211,3 +211,13 @@ def test_input_that_cannot_be_resampled_is_named(correct: list[float], clusters:
 def test_pairs_come_in_equal_numbers():
     with pytest.raises(ValueError, match="found 1 and 2"):
         paired_difference([1.0], [1.0, 0.0], ["a"])
+
+
+def test_a_collapse_is_worse_where_one_split_has_too_few_clusters_for_an_interval():
+    clusters = [str(row) for row in range(11)] + ["alone"]
+    splits = ["seen"] * 11 + ["unseen"]
+    difference = paired_difference([0.0] * 12, [1.0] * 12, clusters, splits=splits)
+    assert difference.low is None and difference.p_value < 0.05
+    assert difference.word() == "worse"
+    few = paired_difference([0.0, 0.0], [1.0, 1.0], ["a", "b"], splits=["seen", "unseen"])
+    assert few.low is None and few.word() == "tied"

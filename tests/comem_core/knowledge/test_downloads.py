@@ -9,9 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from comem_core.knowledge.downloads import USER_AGENT, Downloads, is_public
+from comem_core.knowledge.downloads import USER_AGENT, Downloads, Fetched, is_public
 
 HERE = ("127.0.0.0/8",)
+
+
+def fetch(downloads: Downloads, address: str) -> Fetched:
+    [(_, found)] = downloads.in_order([address], lambda each: each)
+    assert found is not None
+    return found
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,9 +81,9 @@ def downloads(**changes) -> Downloads:
 
 
 def test_content_comes_as_it_is_and_the_server_is_told_who_asks(server: str):
-    assert downloads().fetch(f"{server}/ok/1").content == b"/ok/1"
-    assert downloads().fetch(f"{server}/agent").content == USER_AGENT.encode()
-    assert downloads().fetch(f"{server}/ok/Größe 1#part").content == b"/ok/Gr%C3%B6%C3%9Fe%201"
+    assert fetch(downloads(), f"{server}/ok/1").content == b"/ok/1"
+    assert fetch(downloads(), f"{server}/agent").content == USER_AGENT.encode()
+    assert fetch(downloads(), f"{server}/ok/Größe 1#part").content == b"/ok/Gr%C3%B6%C3%9Fe%201"
 
 
 def test_the_order_of_rows_is_kept_whatever_comes_first(server: str):
@@ -106,27 +112,27 @@ def test_only_a_bounded_number_is_fetched_ahead(server: str):
 
 
 def test_a_busy_server_is_asked_again_and_a_refusing_one_is_not(server: str):
-    assert downloads().fetch(f"{server}/twice").content == b"/twice"
-    assert downloads().fetch(f"{server}/status/500").detail == "the server answers 500"
-    gone = downloads().fetch(f"{server}/status/404")
+    assert fetch(downloads(), f"{server}/twice").content == b"/twice"
+    assert fetch(downloads(), f"{server}/status/500").detail == "the server answers 500"
+    gone = fetch(downloads(), f"{server}/status/404")
     assert (gone.content, gone.reason, gone.detail) == (None, "download_failed", "the server answers 404")
 
 
 def test_sizes_and_times_are_limited_while_content_comes(server: str):
-    assert downloads(max_bytes=3).fetch(f"{server}/ok/1").detail == "5 bytes; at most 3 are fetched"
-    big = downloads(max_bytes=100_000).fetch(f"{server}/big")
+    assert fetch(downloads(max_bytes=3), f"{server}/ok/1").detail == "5 bytes; at most 3 are fetched"
+    big = fetch(downloads(max_bytes=100_000), f"{server}/big")
     assert (big.reason, big.detail) == ("image_too_large", "more than 100000 bytes")
-    drip = downloads(total_seconds=0.3, num_tries=1).fetch(f"{server}/drip")
+    drip = fetch(downloads(total_seconds=0.3, num_tries=1), f"{server}/drip")
     assert (drip.reason, drip.detail) == ("download_failed", "not complete after 0.3 s")
-    slow = downloads(read_seconds=0.1, num_tries=1).fetch(f"{server}/slow/1")
+    slow = fetch(downloads(read_seconds=0.1, num_tries=1), f"{server}/slow/1")
     assert slow.reason == "download_failed"
 
 
 def test_redirects_are_followed_a_few_times_and_each_is_checked(server: str):
-    assert downloads().fetch(f"{server}/to/{server}/to//ok/2").content == b"/ok/2"
-    assert downloads().fetch(f"{server}/again").detail == "more than 3 redirects"
+    assert fetch(downloads(), f"{server}/to/{server}/to//ok/2").content == b"/ok/2"
+    assert fetch(downloads(), f"{server}/again").detail == "more than 3 redirects"
     for target in ("http://10.0.0.1/a", "http://[::1]/a", "file:///etc/passwd", "http://169.254.169.254/latest"):
-        refused = downloads().fetch(f"{server}/to/{target}")
+        refused = fetch(downloads(), f"{server}/to/{target}")
         assert (refused.content, refused.reason) == (None, "address_refused"), target
 
 
@@ -146,7 +152,7 @@ def test_redirects_are_followed_a_few_times_and_each_is_checked(server: str):
     ],
 )
 def test_what_is_inside_or_no_web_address_is_refused(address: str):
-    found = Downloads(num_tries=1).fetch(address)
+    found = fetch(Downloads(num_tries=1), address)
     assert (found.content, found.reason) == (None, "address_refused"), found
 
 

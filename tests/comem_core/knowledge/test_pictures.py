@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from comem_core.knowledge.pictures import (
     PictureRefused,
     Prepared,
-    bits_apart,
     looks_like_picture,
     picture_hashes,
     prepare_picture,
 )
+from tests.bits import bits_apart
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options) -> bytes:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from comem_core.knowledge.index.vector_index import VectorIndex
-from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both, recall_at_k
+from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
 
 NUM = 40
 IDS = [f"{row:02}" for row in range(NUM)]
@@ -87,11 +87,3 @@ def test_a_question_in_a_language_that_no_item_has_gets_none_and_others_get_thei
 def test_a_weight_that_is_no_share_is_refused(image: Side, text: Side) -> None:
     with pytest.raises(ValueError, match=r"text_weight is 1.5; expected a share from 0"):
         find_items_by_both(image, text, text_weight=1.5, k=3, among=ANY)
-
-
-def test_recall_counts_gold_items_among_the_first_k():
-    retrieved = [["a", "b"], ["c", "d"], ["e"]]
-    assert recall_at_k(retrieved, ["a", "d", "x"], k=1) == pytest.approx(1 / 3)
-    assert recall_at_k(retrieved, ["a", "d", "x"], k=2) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="one gold item a query; found 1 for 3"):
-        recall_at_k(retrieved, ["a"], k=1)

@@ -3,10 +3,12 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
 import pyarrow as pa
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from pydantic import AfterValidator
 
 from tasks.context import Context, RunRef
 from tasks.on_ray import map_shards, ray_session
@@ -62,6 +64,12 @@ def synth_and_train() -> str:
     return made.fingerprint
 
 
+def at_least_one(number: int) -> int:
+    if number < 1:
+        raise ValueError(f"found {number}; expected 1 or more")
+    return number
+
+
 @flow(name="re-evaluate")
-def re_evaluate() -> None:
+def re_evaluate(limit: Annotated[int, AfterValidator(at_least_one)] | None = None) -> None:
     get_run_logger().info("evaluated again")

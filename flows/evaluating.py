@@ -1,0 +1,45 @@
+"""What both evaluating flows do with one encoder and one benchmark: answer its questions, mark the answers, score."""
+
+from tasks.answer import answer_benchmark
+from tasks.contamination import find_contamination
+from tasks.encode import encode_memory
+from tasks.encoders import NamedEncoder
+from tasks.evaluations import Evaluation
+from tasks.exam import Exam
+from tasks.ingest import ingest_knowledge
+from tasks.judge import judge_predictions
+from tasks.run import Run
+from tasks.score import score_predictions
+from tasks.store import Reference
+
+
+def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Reference, shown: Reference) -> Evaluation:
+    """Evaluate one encoder on the benchmark of the run's recipe: a bank of its own, answers, scores."""
+    bank = encode_memory(run, items, named.encoder)
+    foreign_items, foreign_bank = None, None
+    if foreign := run.foreign_knowledge():
+        foreign_items = ingest_knowledge(foreign)
+        foreign_bank = encode_memory(foreign, foreign_items, named.encoder)
+
+    exam = Exam(
+        knowledge=items,
+        encoder=named.encoder,
+        bank=bank,
+        questions=questions,
+        retrieved=shown,
+        transfer=named.transfer,
+        foreign=foreign_items,
+        foreign_bank=foreign_bank,
+    )
+    predictions = answer_benchmark(run, exam)
+    contamination = find_contamination(run, questions, items, named.encoder)
+    judgements = judge_predictions(run, questions, predictions)
+    scores = score_predictions(run, questions, predictions, contamination, judgements)
+    return Evaluation(
+        name=named.name,
+        benchmark=run.recipe.evaluation.benchmark,
+        encoder=named.encoder,
+        questions=questions,
+        predictions=predictions,
+        scores=scores,
+    )

@@ -1,0 +1,143 @@
+"""Makes a recipe of the options of a flow. What they can say wrong is found here, before anything runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from comem_core.evaluation.llm_judge import judge_prompts
+from comem_core.knowledge.corpora import check_corpus
+from comem_core.memory.checkpoint import encoder_folder
+from comem_core.recipes import recipe_named, with_evaluation, with_judge, with_knowledge, with_reader
+from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
+from comem_core.recipes.scaling import Variant
+from comem_core.synthesis.seeds import check_source
+from flows.options import Benchmarks, Conditions, Knowledge, Limits, Writing
+from tasks.served import served_name
+
+
+def recipe_to_train(
+    recipe: str,
+    *,
+    variant: Variant | None,
+    seed: int,
+    knowledge: str | Knowledge | None,
+    writing: str | Writing | None,
+    judge: str | JudgeRecipe | None,
+    reader: str | ReaderRecipe | None,
+    limit: int | Limits | None,
+    start: str | None,
+) -> Recipe:
+    """Return the recipe of synth-and-train as its options change it.
+
+    Raises ValueError for what cannot work together, or names something that is not there.
+    """
+    read, limits = as_knowledge(knowledge), as_limits(limit)
+    written = Writing(generator=writing) if isinstance(writing, str) else writing or Writing()
+    for each in written.seeds or ():
+        check_source(each)
+    if written.generator is not None:
+        served_name(written.generator)
+    if start is not None:
+        encoder_folder(start)
+    named = recipe_named(recipe, limit=limits.questions, seed=seed, variant=variant)
+    whole = with_knowledge(
+        _judged(named, judge),
+        read.corpus,
+        reading=_reading(read),
+        writing={
+            "seeds": written.seeds,
+            "num_asked_items": written.ask_about,
+            "generator": written.generator,
+            "max_samples": limits.max_samples,
+        },
+    )
+    if not whole.synthesis.seeds and not whole.synthesis.num_asked_items:
+        raise ValueError(
+            "writing: there would be no question, neither of seeds nor of the VLM; name seeds, or set ask_about to 1 "
+            "or more (a limit below 8 lowers it to 0)"
+        )
+    return with_reader(whole, reader)
+
+
+def recipes_to_ask(
+    recipe: str,
+    *,
+    benchmarks: Sequence[str] | Benchmarks | None,
+    conditions: Sequence[str] | Conditions | None,
+    knowledge: str | Knowledge | None,
+    judge: str | JudgeRecipe | None,
+    reader: str | ReaderRecipe | None,
+    limit: int | None,
+) -> dict[str, Recipe]:
+    """Return the recipe of re-evaluate for each benchmark that is asked, in order.
+
+    Raises ValueError for what cannot work together, or names something that is not there.
+    """
+    asked = benchmarks if isinstance(benchmarks, Benchmarks) else Benchmarks(names=_list(benchmarks))
+    shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_list(conditions))
+    if shown.foreign is not None:
+        check_corpus(shown.foreign)
+    judged = with_reader(_judged(recipe_named(recipe, limit=limit), judge), reader)
+    own = _with_reading(judged, as_knowledge(knowledge))
+    return {
+        name: with_evaluation(
+            own,
+            name,
+            conditions=shown.names,
+            k=shown.k,
+            foreign=shown.foreign,
+            unanswered=asked.unanswered,
+            prompts=asked.prompts,
+        )
+        for name in ([own.evaluation.benchmark] if asked.names is None else asked.names)
+    }
+
+
+def recipe_to_encode(recipe: str, *, knowledge: str | Knowledge | None) -> Recipe:
+    """Return the recipe of rebuild-memory. Raises ValueError for a corpus that is not there."""
+    return _with_reading(recipe_named(recipe), as_knowledge(knowledge))
+
+
+def as_knowledge(given: str | Knowledge | None) -> Knowledge:
+    """Return what is read as a group. Raises ValueError for a corpus that is not there."""
+    read = Knowledge(corpus=given) if isinstance(given, str) else given or Knowledge()
+    if read.corpus is not None:
+        check_corpus(read.corpus)
+    return read
+
+
+def as_limits(given: int | Limits | None) -> Limits:
+    """Return limits as a group; a number is that of the questions."""
+    return Limits(questions=given) if isinstance(given, int) else given or Limits()
+
+
+def _list(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+def _judged(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
+    judged = with_judge(recipe, judge)
+    if judge is not None and (asked := judged.evaluation.judge):
+        served_name(asked.generator)
+        judge_prompts(asked.prompts)
+    return judged
+
+
+def _reading(read: Knowledge) -> dict[str, Any]:
+    """Name the fields of a KnowledgeRecipe that are said, but for the corpus."""
+    said = {name: getattr(read, name) for name in ("language", "source", "licence", "images", "allow_urls")}
+    return said | {"columns": None if read.columns is None else tuple(sorted(read.columns.items()))}
+
+
+def _with_reading(recipe: Recipe, read: Knowledge) -> Recipe:
+    said = {"corpus": read.corpus} | _reading(read)
+    changed = {name: value for name, value in said.items() if value is not None}
+    return replace(recipe, knowledge=replace(recipe.knowledge, **changed))
+
+
+MAKERS: Mapping[str, Callable[..., object]] = {
+    "synth-and-train": recipe_to_train,
+    "re-evaluate": recipes_to_ask,
+    "rebuild-memory": recipe_to_encode,
+}
+"""By the name of a flow, what makes its recipe: its parameters are among the flow's."""
