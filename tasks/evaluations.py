@@ -27,8 +27,10 @@ from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.changes import changed_inputs, changes_between, recipe_differences, two_things
 from warehouse.connection import open_warehouse
+from warehouse.declared import read_conditions
 from warehouse.evaluations import evaluation_before, moment_of, record_evaluation
 from warehouse.page.comparison import Compared, render_comparison, whole_of
+from warehouse.page.wording import Conditions
 from warehouse.records import folder_of
 from warehouse.schemas import check_rows
 from warehouse.sql import rows
@@ -159,6 +161,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
         answers = rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
         times = [moment_of(con, side) for side in (before, now)]
+        conditions = Conditions(read_conditions(con))
     _, old = official_marks(places[before["predictions"]], places[before["scores"]])
     metric, new = official_marks(places[now["predictions"]], places[now["scores"]])
     found = differences_of(new, old, asked, benchmark=now["benchmark"], metric=metric)
@@ -172,6 +175,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         fields=fields,
         answers=answers,
         apart=apart,
+        conditions=conditions,
     )
 
 

@@ -13,13 +13,18 @@ from comem_core.synthesis.prompts import prompt_set
 from tasks.encode import BANK
 from tasks.libraries import libraries
 from tasks.retrieve import INDEX, RETRIEVAL
-from tasks.reuse import Stage, fingerprint
+from tasks.reuse import Explanation, Stage, fingerprint
 from tasks.rows import read_items, read_rows
 from tasks.run import Run
 from tasks.store import Reference
 from tasks.stored_questions import StoredQuestions
 
-PREDICTIONS = Stage(name="predictions", version="3", table="prediction")
+PREDICTIONS = Stage(
+    name="predictions",
+    version="3",
+    table="prediction",
+    explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,18 @@ from comem_core.evaluation.benchmarks.own import NAME, SPLIT
 from comem_core.knowledge.items import Question
 from tasks.filter import HELD_OUT, dropped_for
 from tasks.partial import Partial
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.rows import read_columns, read_questions, write_questions
 from tasks.run import Run
 from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 
-HELD_OUT_QUESTIONS = Stage(name="held-out", version="2", table="question")
+HELD_OUT_QUESTIONS = Stage(
+    name="held-out",
+    version="2",
+    table="question",
+    explained=Explanation(subject="held-out questions", roles=("questions",), kinds=("benchmark",)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

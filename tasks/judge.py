@@ -20,7 +20,7 @@ from comem_core.synthesis.prompts import prompt_hash
 from tasks.ledger import measure_cost
 from tasks.models import judge_of
 from tasks.partial import Partial
-from tasks.reuse import Stage, find_rows, fingerprint, take_over
+from tasks.reuse import Explanation, Stage, find_rows, fingerprint, take_over
 from tasks.rows import asked_questions, read_columns
 from tasks.run import Run
 from tasks.shards import Work, make_shards
@@ -28,7 +28,12 @@ from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference, Store
 from warehouse.schemas import check_rows
 
-JUDGEMENTS = Stage(name="judgements", version="1", table="judgement")
+JUDGEMENTS = Stage(
+    name="judgements",
+    version="1",
+    table="judgement",
+    explained=Explanation(subject="judge", beside=True),
+)
 KEY = "judge_key"
 REUSED, FIRST, AGAIN = "part-judged-before", "part-first", "part-again"
 NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)

@@ -5,7 +5,7 @@ Estimates come from what is measured: the shards of an interrupted run, or earli
 Knows the store; nothing of Prefect, Ray or the warehouse.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -214,18 +214,30 @@ def _finished(partial_folder: Path) -> list[Path]:
     return [*partial_folder.glob("part-*.parquet"), *(path for path in batches if read_batch(path) is not None)]
 
 
-def why_made(recipe: dict[str, Any], inputs: Mapping[str, Reference], version: str, store: Store, *, stage: str) -> str:
+def why_made(
+    recipe: dict[str, Any],
+    inputs: Mapping[str, Reference],
+    version: str,
+    store: Store,
+    *,
+    stage: str,
+    kinds: Sequence[str] = (),
+) -> str:
     """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals).
 
-    What is of another kind is not compared: that its fields and inputs are others is no reason.
+    What is of another kind, as the fields in `kinds` tell, is not compared: that its fields and inputs are others is
+    no reason.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
     records = store.records(stage)
-    earlier = [record for record in records if of_one_kind(record, asked)]
+    earlier = [record for record in records if of_one_kind(record, asked, kinds)]
     if not earlier:
-        others = sorted({each["recipe"]["benchmark"] for each in records if each["recipe"].get("benchmark")})
-        of = f": {recipe.get('benchmark')}, and earlier ones are of {', '.join(others)}" if others else ""
+        named = [
+            (recipe.get(kind), {str(each["recipe"][kind]) for each in records if each["recipe"].get(kind)})
+            for kind in kinds
+        ]
+        of = "".join(f": {now}, and earlier ones are of {', '.join(sorted(before))}" for now, before in named if before)
         return f"no artefact of this kind yet{of}" if records else "no artefact yet"
     compared = [
         (_inputs_of_another_stage(each, inputs, store), _differences(recipe, made_from, version, each))

@@ -27,7 +27,7 @@ from tasks.context import Context
 from tasks.ledger import measure_cost
 from tasks.models import generator, inputs_of_generator
 from tasks.partial import Partial
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.rows import item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run, warm_workers
 from tasks.served import check_served
@@ -36,7 +36,14 @@ from tasks.stage import run_stage, stage_logger, stage_task
 from tasks.store import Reference
 from warehouse.schemas import check_rows
 
-BENCHMARK = Stage(name="benchmark", version="1", table="question")
+BENCHMARK = Stage(
+    name="benchmark",
+    version="1",
+    table="question",
+    explained=Explanation(
+        subject="benchmark data", roles=("questions",), extent=("num_questions",), kinds=("benchmark",)
+    ),
+)
 QUESTIONS = Stage(name="questions", version="2", table="question")
 ASKED = Stage(name="asked", version="1")
 

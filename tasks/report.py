@@ -65,7 +65,7 @@ def _show_plots(data: RunData) -> None:
         return
     plots = {
         "funnel": funnel_plot(data.funnel) if data.funnel else None,
-        "loss-curve": loss_plot(data.losses) if data.losses else None,
+        "loss-curve": loss_plot(data.trainings[0].losses) if data.trainings else None,
     }
     for key, plot in plots.items():
         if plot is not None:

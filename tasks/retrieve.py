@@ -23,7 +23,7 @@ from tasks.embed import embedder_of, embedder_references
 from tasks.index import Described, merge_shards, vector_table
 from tasks.on_ray import on_ray
 from tasks.partial import Partial
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.rows import read_items, read_questions
 from tasks.run import Run
 from tasks.shards import Work, make_shards
@@ -32,7 +32,12 @@ from tasks.store import Reference
 from warehouse.schemas import check_rows
 
 INDEX = Stage(name="index", version="2")
-RETRIEVAL = Stage(name="retrieval", version="3", table="retrieval")
+RETRIEVAL = Stage(
+    name="retrieval",
+    version="3",
+    table="retrieval",
+    explained=Explanation(roles=("retrieved",), extent=("k",)),
+)
 PICTURES = "pictures"
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -24,6 +24,28 @@ NAMING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """How a page explains that two results of a stage differ; the warehouse is handed it as a row (`Stage.row`).
+
+    `subject` is what a reader calls the stage (None: its name). `roles` are the names, besides the stage's own, under
+    which other stages take its results. `extent` are fields of the key that say how much is made, and not how. `kinds`
+    are fields of the key that tell one kind of thing from another: how the two were made is then not compared.
+    `fallbacks` maps roles of inputs to the role that counts where they are absent. A difference of a stage that is
+    `beside` moves no official score. Of an `essential` one it matters whether it was there at all. `caption` stands
+    above the loss curve of a stage that trains.
+    """
+
+    subject: str | None = None
+    roles: tuple[str, ...] = ()
+    extent: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    beside: bool = False
+    essential: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage as its module declares it: its name in store and warehouse, the version of its code, and the table that
     its rows belong to, if they belong to one.
@@ -34,6 +56,14 @@ class Stage:
     name: str
     version: str
     table: str | None = None
+    explained: Explanation = Explanation()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the warehouse is told of the stage: a row of its table stage."""
+        values = vars(self.explained)
+        lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return values | lists | {"name": self.name, "subject": self.explained.subject or self.name}
 
 
 def fingerprint(stage: Stage, key: object, inputs: Mapping[str, str]) -> str:

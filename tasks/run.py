@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
 from comem_core.backbone.text import TextModel
+from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import judge_prompts
 from comem_core.knowledge.items import content_id
 from comem_core.memory.encoding import EncoderRecipe
@@ -28,12 +29,13 @@ from comem_core.synthesis.translation import check_languages, translation_prompt
 from tasks.context import Context, RunRef
 from tasks.on_ray import ray_session, start_workers
 from tasks.plan import Plan, planning
-from tasks.reuse import explain_older_names
+from tasks.reuse import Explanation, Stage, explain_older_names
 from tasks.served import served_judge, served_model
 from tasks.stage import stage_logger
 from tasks.store import Reference, Store
 from tasks.workers import Workers
 from warehouse.connection import open_warehouse
+from warehouse.declared import declare_conditions, declare_stages
 from warehouse.records import finish_run, record_run
 
 # What every worker that holds a model needs; importing it takes seconds.
@@ -43,7 +45,10 @@ MODEL_MODULES = ("tasks.models",)
 # Of the time allowed: when asking ends, and when drafting does; the rest is for judging.
 ASKED_BY, DRAFTED_BY = 0.3, 0.65
 
-NO_BACKBONE = Reference(stage="backbone", fingerprint="", uri="", num_rows=0)
+# Models that no stage makes, but that results are made of.
+BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))
+READER = Stage(name="reader", version="1")
+NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +152,8 @@ def open_run(
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
     with open_warehouse(context.warehouse) as con:
         record_run(con, started | {"flow_run_id": flow_run.id})
+        declare_conditions(con, condition_rows())
+        declare_stages(con, [BACKBONE.row, READER.row])
     status, error = "failed", "interrupted"
     try:
         with ray_session(context):
@@ -204,11 +211,11 @@ def _text_reader(recipe: Recipe) -> Reference | None:
     folder = backbone_folder(recipe.reader.name)
     TextModel.check(folder)
     name = content_id("text-only", recipe.backbone.dtype, backbone_fingerprint(folder))
-    return Reference(stage="reader", fingerprint=name, uri=str(folder.absolute()), num_rows=0)
+    return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
 def _backbone(recipe: BackboneRecipe) -> Reference:
     """The backbone's folder, named by its weights and the number type that they run in: both decide every result."""
     folder = backbone_folder(recipe.name)
     name = content_id(recipe.family, recipe.dtype, backbone_fingerprint(folder))
-    return Reference(stage="backbone", fingerprint=name, uri=str(folder), num_rows=0)
+    return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)

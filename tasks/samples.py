@@ -1,7 +1,8 @@
 """The samples that an encoder is trained on: kept drafts of one or more makings, with their pictures and items."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import count
 
 from comem_core.training.memory import TrainingSample
 from tasks.rows import read_columns, read_items, read_questions, read_rows
@@ -52,7 +53,7 @@ class Samples:
         """The references by role; those of the first set have the plain names."""
         roles = {"knowledge": self.knowledge}
         for place, part in enumerate(self.sets):
-            roles |= {f"{role}-{place}" if place else role: reference for role, reference in part.inputs.items()}
+            roles |= {_role(name, place): reference for name, reference in part.inputs.items()}
         return roles
 
     @property
@@ -71,6 +72,19 @@ class Samples:
         items = read_items(self.knowledge)
         samples = [sample for part in self.sets for sample in part.read(items)]
         return sorted(samples, key=lambda sample: sample.sample_id)
+
+
+def find_sets(inputs: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the sets among the inputs of an artefact that was made of `Samples`: by field of `SampleSet`."""
+    for place in count():
+        if _role("kept", place) not in inputs:
+            return
+        yield {each.name: inputs[_role(each.name, place)] for each in fields(SampleSet)}
+
+
+def _role(name: str, place: int) -> str:
+    """Name a part of a set among all inputs; those of the first set have the plain names."""
+    return f"{name}-{place}" if place else name
 
 
 def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:

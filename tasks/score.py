@@ -26,7 +26,7 @@ from tasks.contamination import clean_column, measured_of
 from tasks.judge import NO_JUDGE, judgements_of
 from tasks.partial import Partial
 from tasks.questions import MISSING
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.rows import asked_questions, read_rows
 from tasks.run import Run
 from tasks.stage import run_stage, stage_task, under_prefect
@@ -34,7 +34,12 @@ from tasks.store import Reference
 from warehouse.overlap import told
 from warehouse.schemas import blank_row, check_rows
 
-SCORES = Stage(name="scores", version="4", table="score")
+SCORES = Stage(
+    name="scores",
+    version="4",
+    table="score",
+    explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
+)
 
 
 # What is asked of a set of conditions: is the first better than the second?

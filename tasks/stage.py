@@ -27,6 +27,7 @@ from tasks.reuse import NAMING, Stage, fingerprint
 from tasks.store import Record, Reference, Store
 from tasks.workers import Progress
 from warehouse.connection import open_warehouse
+from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
 from warehouse.schemas import schema_of
 
@@ -46,6 +47,7 @@ class _Making:
     recipe: dict[str, Any]
     references: Mapping[str, Reference]
     fingerprint: str
+    kinds: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -54,7 +56,7 @@ class _Making:
 
     def why(self, store: Store) -> str:
         """Say why the artefact is to be made."""
-        return why_made(self.recipe, self.references, self.version, store, stage=self.stage)
+        return why_made(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
 
     def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
         """Say what a run did about the artefact, for the warehouse."""
@@ -109,7 +111,14 @@ def run_stage(
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
-    making = _Making(stage=stage, version=declared.version, recipe=asdict(key), references=inputs, fingerprint=name)
+    making = _Making(
+        stage=stage,
+        version=declared.version,
+        recipe=asdict(key),
+        references=inputs,
+        fingerprint=name,
+        kinds=declared.explained.kinds,
+    )
     store, started = Store.of(run.context), time.monotonic()
     if (whole := being_planned()) is not None:
         reason = making.why(store)
@@ -130,6 +139,7 @@ def run_stage(
     _log(action, making, reason)
     hashed = action != "reused" or making.fingerprint == name  # what was cut off as it was before was only found
     with open_warehouse(run.context.warehouse) as con:
+        declare_stages(con, [declared.row])
         # Replaced, for the store is what runs use.
         register_artefact(con, record, table=table, folder=record["uri"], replace=True, hashed=hashed)
         record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))

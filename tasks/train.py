@@ -11,14 +11,22 @@ from comem_core.memory.encoding import recipe_from
 from comem_core.training.memory import AnswerFromMemory
 from tasks.models import load_for
 from tasks.partial import Partial
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.run import Run
 from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_task
 from tasks.store import Reference
 from tasks.training import Trainee, train_on_ray
 
-ENCODER = Stage(name="encoder", version="2", table="training_step")
+ENCODER = Stage(
+    name="encoder",
+    version="2",
+    table="training_step",
+    explained=Explanation(
+        caption="Only the encoder learns: it is asked to make memories from which the unchanged model gives the "
+        "sample's answer. The loss says how surprised the model still is by that answer."
+    ),
+)
 SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.training.trained_on import FILE, read_listing, start_of
-from tasks.samples import Samples, SampleSet
+from tasks.samples import Samples, SampleSet, find_sets
 from tasks.store import Record, Reference, Store
 from tasks.train import ENCODER
-
-ROLES = ("questions", "drafts", "kept")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +128,10 @@ def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
 
 def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]:
     """The sets of an encoder's own record, and in words those that are gone."""
-    sets, unknown, inputs = [], [], record["inputs"]
-    for suffix in [role.removeprefix("kept") for role in inputs if role.startswith("kept")]:
-        found = {role: _reference(store, inputs[f"{role}{suffix}"]) for role in ROLES}
-        if absent := [f"{role} {inputs[f'{role}{suffix}']}" for role in ROLES if found[role] is None]:
+    sets, unknown = [], []
+    for names in find_sets(record["inputs"]):
+        found = {field: _reference(store, name) for field, name in names.items()}
+        if absent := [f"{field} {names[field]}" for field, reference in found.items() if reference is None]:
             unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
         else:
             sets.append(SampleSet(**{role: reference for role, reference in found.items() if reference}))

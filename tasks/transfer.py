@@ -11,7 +11,7 @@ from comem_core.training.transfer import AnswerThroughTransfer
 from tasks.encoders import NamedEncoder, with_encoder
 from tasks.models import transfer_between, transfer_recipe
 from tasks.partial import Partial
-from tasks.reuse import Stage
+from tasks.reuse import Explanation, Stage
 from tasks.run import Run
 from tasks.samples import Samples, SampleSet
 from tasks.stage import run_stage, stage_task
@@ -19,7 +19,17 @@ from tasks.store import Reference, Store
 from tasks.training import Trainee, train_on_ray
 from tasks.training_data import samples_of
 
-TRANSFER = Stage(name="transfer", version="1", table="training_step")
+TRANSFER = Stage(
+    name="transfer",
+    version="1",
+    table="training_step",
+    explained=Explanation(
+        subject="projection to the reader",
+        essential=True,
+        caption="The text-only reader is of another width than the encoder's model, so a linear map between the two "
+        "was trained on the same samples; encoder and reader stayed as they are.",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

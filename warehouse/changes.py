@@ -8,43 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.declared import find_stage
 from warehouse.records import find_artefact
 
-# What a reader calls the stage in which a cause lies, and some of the recipe's fields.
-SUBJECTS = {
-    "predictions": "asking",
-    "scores": "scoring",
-    "encoder": "encoder",
-    "bank": "bank",
-    "index": "index",
-    "retrieval": "retrieval",
-    "benchmark": "benchmark data",
-    "held-out": "held-out questions",
-    "knowledge": "knowledge",
-    "backbone": "reader",
-    "judgements": "judge",
-    "reader": "reader",
-    "transfer": "projection to the reader",
-}
-# How much was asked, not how: what both evaluations asked is compared, and these say what else one of them asked.
-EXTENT = {
-    ("predictions", "conditions"),
-    ("predictions", "k"),
-    ("scores", "conditions"),
-    ("scores", "judge"),
-    ("scores", "unparsable"),
-    ("benchmark", "num_questions"),
-    ("retrieval", "k"),
-}
-# What a judge says moves no official mark, whatever it is made of.
-BESIDE = {"judgements"}
-INPUTS = {"questions": "benchmark", "retrieved": "retrieval"}
+# What a reader calls fields that stand in the recipes of many stages.
 FIELDS = {"prompts_sha256": "prompt", "revision": "data revision"}
 
 
@@ -81,8 +54,8 @@ def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     if old is None or new is None:
         return []
-    differing = _differing(_with_reader(old), _with_reader(new))
-    return sorted(_subject(role) for role, _, _ in differing)
+    inputs = _inputs(con, old), _inputs(con, new)
+    return sorted(_subject(con, role, *(each.get(role) for each in inputs)) for role, _, _ in _differing(*inputs))
 
 
 def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[tuple[str, str, str]]:
@@ -101,14 +74,14 @@ def _causes(
     seen.add((before, now))
     old, new = find_artefact(con, before), find_artefact(con, now)
     if old is None or new is None:
-        yield Change(_subject(role), role, before, now)
+        yield Change(_subject(con, role, before, now), role, before, now)
         return
-    if not of_one_kind(old, new):
+    if not of_one_kind(old, new, find_stage(con, new["stage"]).kinds):
         yield two_things(con, role, before, now)
         return
-    own = list(_own(old, new))
+    own = list(_own(con, old, new))
     yield from own
-    old_inputs, new_inputs = _with_reader(old), _with_reader(new)
+    old_inputs, new_inputs = _inputs(con, old), _inputs(con, new)
     further = [
         cause
         for name in sorted(old_inputs.keys() | new_inputs.keys())
@@ -121,20 +94,19 @@ def two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Cha
     """Say that in a role there are two different things, by what each is, and nothing of how they were made."""
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     assert old is not None and new is not None, (before, now)
-    return Change(
-        f"another {_subject(role).removesuffix(' data')}", role or new["stage"], _described(old), _described(new)
-    )
+    subject = _subject(con, role, before, now).removesuffix(" data")
+    return Change(f"another {subject}", role or new["stage"], _described(con, old), _described(con, new))
 
 
-def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any], kinds: Sequence[str]) -> bool:
     """Tell whether two records are of one kind, so that how they were made can be compared field by field.
 
-    Two kinds are two stages, two benchmarks, or two recipes of one stage: other fields, and made of other things
-    altogether.
+    Two kinds are two stages, two values of a recipe's field in `kinds`, or two recipes of one stage: other fields, and
+    made of other things altogether.
     """
     if old["stage"] != new["stage"]:
         return False
-    if new["stage"] == "benchmark" and old["recipe"].get("benchmark") != new["recipe"].get("benchmark"):
+    if any(old["recipe"].get(kind) != new["recipe"].get(kind) for kind in kinds):
         return False
     fields, roles = (({*old[part]}, {*new[part]}) for part in ("recipe", "inputs"))
     if fields[0] == fields[1]:
@@ -143,41 +115,50 @@ def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return bool(fields[0] & fields[1] and share_roles)
 
 
-def _described(record: Mapping[str, Any]) -> str:
+def _described(con: DuckDBPyConnection, record: Mapping[str, Any]) -> str:
     """Name an artefact by what it is."""
-    of = record["recipe"].get("benchmark")
-    return f"{record['stage']} {record['fingerprint']}" + (f" ({of})" if of else "")
+    of = [str(record["recipe"][kind]) for kind in find_stage(con, record["stage"]).kinds if record["recipe"].get(kind)]
+    return f"{record['stage']} {record['fingerprint']}" + (f" ({', '.join(of)})" if of else "")
 
 
-def _subject(role: str) -> str:
-    """What a reader calls the thing in a role; of what was compared itself, no role says it."""
-    return SUBJECTS.get(INPUTS.get(role, role), role) or "thing"
+def _subject(con: DuckDBPyConnection, role: str, *fingerprints: str | None) -> str:
+    """Return what a reader calls the thing in a role: as the stage that made it declares, else the role's own name.
+
+    Of what was compared itself, no role says it.
+    """
+    for fingerprint in reversed(fingerprints):
+        if fingerprint and (record := find_artefact(con, fingerprint)):
+            made_by = find_stage(con, record["stage"])
+            if role in (made_by.name, *made_by.roles):
+                return made_by.subject
+    return find_stage(con, role).subject or "thing"
 
 
-def _with_reader(record: Mapping[str, Any]) -> Mapping[str, str]:
-    """The inputs of an artefact; of answers, who gave them too: the backbone, where no other reader is named."""
+def _inputs(con: DuckDBPyConnection, record: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the inputs of an artefact by role, and in roles that are empty what its stage says counts there."""
     inputs = record["inputs"]
-    if record["stage"] == "predictions" and "backbone" in inputs:
-        return {"reader": inputs["backbone"]} | inputs
-    return inputs
+    fallbacks = find_stage(con, record["stage"]).fallbacks
+    return {role: inputs[other] for role, other in fallbacks.items() if other in inputs} | inputs
 
 
 def _input_causes(
     con: DuckDBPyConnection, role: str, before: str | None, now: str | None, *, seen: set[tuple[str, str]]
 ) -> Iterator[Change]:
     if before is None or now is None:
-        yield Change(_subject(role), role, before or "none", now or "none", extent=role != "transfer")
+        record = find_artefact(con, str(before or now))
+        essential = find_stage(con, record["stage"] if record else role).essential
+        yield Change(_subject(con, role, before, now), role, before or "none", now or "none", extent=not essential)
     else:
         yield from _causes(con, role, before, now, seen=seen)
 
 
-def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+def _own(con: DuckDBPyConnection, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     """Yield what differs in how the two were made, apart from what they were made of."""
-    stage = new["stage"]
-    beside = stage in BESIDE
+    declared = find_stage(con, new["stage"])
+    stage, beside = declared.name, declared.beside
     if old["version"] != new["version"]:
         yield Change(
-            f"how {SUBJECTS.get(stage, stage)} works",
+            f"how {declared.subject} works",
             stage,
             f"version {old['version']}",
             f"version {new['version']}",
@@ -190,9 +171,9 @@ def _own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     ]
     for name, *values in differing_fields(*recipes):
         before, now = map(_short, values)
-        named = f"{SUBJECTS.get(stage, stage)}: {name}"
+        named = f"{declared.subject}: {name}"
         subject = named if beside else FIELDS.get(name.split(".")[-1], named)
-        yield Change(subject, stage, before, now, extent=beside or (stage, name) in EXTENT)
+        yield Change(subject, stage, before, now, extent=beside or name in declared.extent)
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -16,13 +16,17 @@ Choice = Literal["none", "retrieved", "other_question", "foreign", "gold"]
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How a question is asked. `place` is where items go; `choice` is which items.
+    """How a question is asked, and what pages say of it. `place` is where items go; `choice` is which items.
 
-    `learned_nothing` asks for as many vectors as k memories have, filled with what an encoder knows of no item.
+    `phrase` is the condition in words, `meaning` a sentence or two, and `text_only` the meaning for a reader that sees
+    no pictures, where that is another one. `learned_nothing` asks for as many vectors as k memories have, filled with
+    what an encoder knows of no item.
     """
 
     name: str
+    phrase: str
     meaning: str
+    text_only: str | None = None
     place: Place
     choice: Choice
     learned_nothing: bool = False
@@ -42,34 +46,84 @@ class Condition:
         return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)
 
 
+# In the order of a page.
 CONDITIONS: Mapping[str, Condition] = {
     condition.name: condition
     for condition in (
-        Condition(name="none", meaning="The question and its image, no item.", place="nowhere", choice="none"),
         Condition(
-            name="text", meaning="The k retrieved items as prompt tokens (RAG).", place="prompt", choice="retrieved"
+            name="none",
+            phrase="without items",
+            meaning="The question and its image alone. What the frozen model knows by itself.",
+            text_only="The question alone. What the frozen language model knows by itself; it sees no picture.",
+            place="nowhere",
+            choice="none",
         ),
-        Condition(name="memory", meaning="The memories of the k retrieved items.", place="memory", choice="retrieved"),
+        Condition(
+            name="text",
+            phrase="items as text",
+            meaning="The retrieved items stand in the prompt as text and image: "
+            "ordinary retrieval-augmented generation.",
+            text_only="The retrieved items stand in the prompt as text alone: ordinary retrieval-augmented generation.",
+            place="prompt",
+            choice="retrieved",
+        ),
+        Condition(
+            name="memory",
+            phrase="items as memory",
+            meaning="Each retrieved item is a few vectors that the trained encoder made of it once, "
+            "ahead of any question.",
+            place="memory",
+            choice="retrieved",
+        ),
         Condition(
             name="shuffled",
-            meaning="As many memories of items that were retrieved for a question about another entity.",
+            phrase="memories of other questions",
+            meaning="A control: as many memories, but of items that were retrieved for a question about another "
+            "entity. Should be no better than no items.",
             place="memory",
             choice="other_question",
         ),
         Condition(
-            name="foreign", meaning="k memories of items of a different corpus.", place="memory", choice="foreign"
+            name="foreign",
+            phrase="memories of another corpus",
+            meaning="A control: memories of items from a different corpus.",
+            place="memory",
+            choice="foreign",
         ),
         Condition(
             name="empty",
-            meaning="As many vectors as k memories have, that stand for no item.",
+            phrase="empty memories",
+            meaning="A control: as many vectors, with nothing learned in them. "
+            "Shows what the mere presence of vectors does.",
             place="memory",
             choice="none",
             learned_nothing=True,
         ),
-        Condition(name="oracle", meaning="The memory of the gold item alone.", place="memory", choice="gold"),
-        Condition(name="text_gold", meaning="The gold item alone as prompt tokens.", place="prompt", choice="gold"),
+        Condition(
+            name="oracle",
+            phrase="memory of the right item",
+            meaning="An upper bound: the memory of the one item that holds the answer, as if retrieval never failed.",
+            place="memory",
+            choice="gold",
+        ),
+        Condition(
+            name="text_gold",
+            phrase="the right item as text",
+            meaning="An upper bound: the one item that holds the answer stands in the prompt as text and image.",
+            text_only="An upper bound: the one item that holds the answer stands in the prompt as text alone.",
+            place="prompt",
+            choice="gold",
+        ),
     )
 }
+
+
+def condition_rows() -> list[dict[str, str | None]]:
+    """Return what pages say of each condition, in the order of a page, as rows."""
+    return [
+        {"name": each.name, "phrase": each.phrase, "meaning": each.meaning, "text_only": each.text_only}
+        for each in CONDITIONS.values()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

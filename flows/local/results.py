@@ -5,7 +5,8 @@ from uuid import UUID
 
 from tasks.context import Context
 from warehouse.connection import open_warehouse
-from warehouse.page.wording import condition_order, percent
+from warehouse.declared import read_conditions
+from warehouse.page.wording import Conditions, percent
 from warehouse.sql import rows
 
 
@@ -20,8 +21,9 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         stages = rows(con, "stage_table", {"run_id": found[0]})
         scores = rows(con, "score_table", {"run_id": found[0]})
         [reader] = rows(con, "reader", {"run_id": found[0]})
+        conditions = Conditions(read_conditions(con))
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
-    lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores), ""]
+    lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores, conditions), ""]
     return lines + [f"report page: {page}" for page in _pages(stages)]
 
 
@@ -30,12 +32,12 @@ def _stage_lines(stages: list[dict]) -> list[str]:
     return _columns([("stage", "action", "rows", "seconds"), *cells])
 
 
-def _score_lines(scores: list[dict]) -> list[str]:
+def _score_lines(scores: list[dict], conditions: Conditions) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
     asked = ("benchmark", "condition", "items", "split")
     heading = (*asked, "metric", "right", "95 % interval", "n", "prompt tokens", "vectors")
-    ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], condition_order(row["condition"])))
+    ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], conditions.order(row["condition"])))
     return _columns([heading, *(_score_cells(score) for score in ordered)])
 
 
@@ -67,5 +69,7 @@ def _columns(table: list[tuple[str, ...]]) -> list[str]:
 
 
 def _pages(stages: list[dict]) -> list[Path]:
-    folders = [Path(each["uri"]) for each in stages if each["stage"] == "report" and each["uri"]]
+    from tasks.report import REPORT  # it imports what draws a page, which this module needs for nothing else
+
+    folders = [Path(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
     return [page for folder in folders for page in sorted(folder.glob("*.html"))]

@@ -140,12 +140,15 @@ def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> Non
     released = Collecting(benchmark="okvqa", revision="1")
     run_stage(run, Stage(name="benchmark", version="1"), released, {}, drafts(4))
     held = {"benchmark": "own"}
-    said = why_made(held, {"kept": kept}, "2", store, stage="benchmark")
+    said = why_made(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
     assert said == "no artefact of this kind yet: own, and earlier ones are of okvqa"
     run_stage(run, Stage(name="benchmark", version="1"), HoldingOut(benchmark="own"), {"kept": kept}, drafts(4))
-    assert why_made(held, {"kept": kept}, "2", store, stage="benchmark") == "again: version changed from 1 to 2"
+    assert (
+        why_made(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
+        == "again: version changed from 1 to 2"
+    )
     also = {"kept": kept, "drafts": kept}
-    assert why_made(held, also, "1", store, stage="benchmark") == "again: input `drafts` is new"
+    assert why_made(held, also, "1", store, stage="benchmark", kinds=("benchmark",)) == "again: input `drafts` is new"
 
 
 def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> None:

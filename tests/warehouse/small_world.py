@@ -16,6 +16,7 @@ from small_rows import CONDITIONS, draft, items, overlap, predict, questions, re
 
 from warehouse.connection import open_warehouse
 from warehouse.content import content_sha256, file_sha256
+from warehouse.declared import declare_conditions
 from warehouse.filtering import filter_parameters, kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
 from warehouse.schemas import check_rows
@@ -31,6 +32,19 @@ PARAMETERS = OFF | {
     "min_round_trip": 0.5,
 }
 RUN_ID = "run-2026-11-23-a"
+
+# What a run hands over of its conditions; `small_rows.CONDITIONS` are asked, and one that nobody asks is declared too.
+DECLARED_CONDITIONS = [
+    {"name": name, "phrase": f"with {name}", "meaning": meaning, "text_only": text_only}
+    for name, meaning, text_only in (
+        ("none", "The question and its image alone.", "The question alone."),
+        ("text", "The items as text and image.", "The items as text."),
+        ("memory", "The items as vectors.", None),
+        ("shuffled", "Other items as vectors.", None),
+        ("empty", "Vectors of no item.", None),
+        ("text_gold", "The right item as text.", None),
+    )
+]
 
 
 @dataclass
@@ -112,6 +126,7 @@ def start(folder: Path) -> SmallWorld:
     world = SmallWorld(folder / "warehouse.duckdb", folder / "store")
     recipe = {"name": "tiny-cpu", "filter": PARAMETERS, "k": 3, "note": "<b>bold</b> & 'quoted'"}
     with open_warehouse(world.database) as con:
+        declare_conditions(con, DECLARED_CONDITIONS)
         record_run(
             con,
             {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from duckdb import DuckDBPyConnection
 
 from warehouse.changes import changed_inputs, changes_between, recipe_differences
 from warehouse.connection import open_warehouse
+from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.evaluations import evaluation_before, evaluations_of, record_evaluation
 from warehouse.records import record_run, register_artefact
 
@@ -19,7 +21,24 @@ TORCH = {"torch": "2.13.0"}
 @pytest.fixture
 def con(tmp_path: Path) -> Iterator[DuckDBPyConnection]:
     with open_warehouse(tmp_path / "warehouse.duckdb") as opened:
+        declare_stages(opened, [declared(name, **how) for name, how in STAGES.items()])
         yield opened
+
+
+# What stages declare, as those of a run do.
+STAGES: Mapping[str, Mapping[str, Any]] = {
+    "predictions": {"subject": "asking", "extent": ["conditions", "k"], "fallbacks": {"reader": "backbone"}},
+    "benchmark": {"subject": "benchmark data", "roles": ["questions"], "kinds": ["benchmark"]},
+    "held-out": {"subject": "held-out questions", "roles": ["questions"], "kinds": ["benchmark"]},
+    "judgements": {"subject": "judge", "beside": True},
+    "backbone": {"subject": "reader"},
+    "transfer": {"subject": "projection to the reader", "essential": True},
+}
+
+
+def declared(name: str, **how: Any) -> dict[str, Any]:
+    """A row of the table stage."""
+    return vars(DeclaredStage(**{"name": name, "subject": name} | how))
 
 
 def register(
@@ -185,3 +204,30 @@ def test_readers_of_other_names_have_series_of_their_own(con: DuckDBPyConnection
         record_evaluation(con, row)
     before = {run: found and found["run_id"] for run in rows for found in [evaluation_before(con, rows[run])]}
     assert before == {"one": "three", "two": "five", "three": "one", "four": None, "five": "two"}
+
+
+def test_a_stage_that_declares_nothing_is_called_by_its_name(con: DuckDBPyConnection) -> None:
+    register(con, "translations", "before", recipe={"k": 1})
+    register(con, "translations", "now", recipe={"k": 2}, version="2")
+    assert told(con, "before", "now") == [
+        "how translations works (translations): version 1 -> version 2",
+        "translations: k (translations): 1 -> 2",
+    ]
+
+
+def test_what_a_stage_declares_decides_what_is_told_of_it(con: DuckDBPyConnection) -> None:
+    register(con, "translations", "before", recipe={"k": 1, "kind": "a"})
+    register(con, "translations", "now", recipe={"k": 2, "kind": "a"})
+    declare_stages(con, [declared("translations", subject="translating", extent=["k"])])
+    [change] = changes_between(con, "before", "now")
+    assert (change.subject, change.extent) == ("translating: k", True)
+    declare_stages(con, [declared("translations", subject="translating", kinds=["k"])])
+    [change] = changes_between(con, "before", "now")
+    assert (change.subject, change.before) == ("another thing", "translations before (1)")
+
+
+def test_an_input_is_called_as_the_stage_that_made_it_declares(con: DuckDBPyConnection) -> None:
+    for name in ("here", "there"):
+        register(con, "benchmark", name, recipe={"benchmark": "okvqa", "part": name})
+        register(con, "predictions", f"asked {name}", inputs={"questions": name, "foreign": name})
+    assert changed_inputs(con, "asked here", "asked there") == ["benchmark data", "foreign"]

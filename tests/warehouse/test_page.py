@@ -14,6 +14,7 @@ from small_rows import CONDITIONS, flag, items, predict, questions, score
 from small_world import RUN_ID, SmallWorld, add, make_samples, start
 
 from warehouse.connection import open_warehouse
+from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.filtering import FILTERS
 from warehouse.lineage import Edge
 from warehouse.page import render_page
@@ -259,6 +260,8 @@ def read_by_a_language_model(tmp_path: Path) -> SmallWorld:
     recipe = {"name": "tiny", "backbone": {"name": "vlm"}, "reader": {"name": "llm", "question_picture": True}}
     with open_warehouse(world.database) as con:
         con.execute("UPDATE run SET recipe = ?", [json.dumps(recipe)])
+        carried = DeclaredStage(name="transfer", subject="projection", caption="A linear map was trained.")
+        declare_stages(con, [vars(carried)])
     losses = {"encoder": (4.0, 3.0, 2.0), "transfer": (9.0, 5.0)}
     for stage, values in losses.items():
         steps = [blank_row("training_step") | {"step": at + 1, "loss": loss} for at, loss in enumerate(values)]
@@ -292,3 +295,4 @@ def test_the_losses_of_encoder_and_projection_are_two_curves(tmp_path: Path) -> 
         text = Reader(render_page(con, RUN_ID, images=flag)).text
     assert "Loss over 3 steps, from 4 to 2" in text
     assert "Loss over 2 steps, from 9 to 5" in text
+    assert "Projection" in text and "A linear map was trained." in text

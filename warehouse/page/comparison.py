@@ -6,12 +6,12 @@ Owns how the collected data is arranged for its template. Statistics are done be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from warehouse.changes import Change
 from warehouse.page.pictures import Pictures
 from warehouse.page.render import environment
-from warehouse.page.wording import condition_order
+from warehouse.page.wording import Conditions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Compared:
     fields: Sequence[tuple[str, str, str]]
     answers: Sequence[dict]
     apart: bool = False
+    conditions: Conditions = field(default_factory=Conditions)
 
     @property
     def causes(self) -> list[Change]:
@@ -82,7 +83,9 @@ def whole_of(differences: Sequence[dict]) -> str | None:
 def render_comparison(compared: Compared, *, images: Callable[[str], bytes | None]) -> str:
     """Return the comparison as one HTML file; `images` returns the bytes of an image_id, or None."""
     rows = [row for row in compared.differences if "/" not in row["split"]]
-    rows.sort(key=lambda row: (condition_order(row["first"]), row["k"] or 0, row["split"] != "all", row["split"]))
+    rows.sort(
+        key=lambda row: (compared.conditions.order(row["first"]), row["k"] or 0, row["split"] != "all", row["split"])
+    )
     return (
         environment()
         .get_template("comparison.html.j2")

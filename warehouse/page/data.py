@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.declared import find_stage
 from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
 from warehouse.lineage import Edge, upward
 from warehouse.overlap import told
 from warehouse.sql import heading, read_sql, rows, with_values
 
 NUM_GALLERY_QUESTIONS = 12
-TRANSFER = "transfer"  # the stage that trains a projection to a text-only reader
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,15 @@ class Query:
     name: str
     meaning: str
     text: str
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The steps of one stage that trained, with what the stage declares of itself."""
+
+    subject: str
+    caption: str
+    losses: list[dict]
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,7 @@ class RunData:
     funnel: Funnel | None
     meanings: dict[str, str]
     reader: dict
-    losses: list[dict]
-    transfer_losses: list[dict]
+    trainings: list[TrainingCurve]
     scores: list[dict]
     clean_scores: list[dict]
     contamination: list[str]
@@ -62,7 +70,6 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
     stages = rows(con, "stage_table", {"run_id": run_id})
     edges = upward(con, *(row["fingerprint"] for row in stages)) if stages else []
     drafts, drops = _funnel_artefacts(con, run_id)
-    losses = rows(con, "loss_curve", {"run_id": run_id})
     return RunData(
         run=facts[0],
         recipe=recipe,
@@ -71,8 +78,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         funnel=funnel(con, drafts, drops) if drafts and drops else None,
         meanings=reason_meanings(_plain_values(recipe)),
         reader=rows(con, "reader", {"run_id": run_id})[0],
-        losses=[row for row in losses if row["stage"] != TRANSFER],
-        transfer_losses=[row for row in losses if row["stage"] == TRANSFER],
+        trainings=_trainings(con, run_id),
         scores=rows(con, "score_table", {"run_id": run_id}),
         clean_scores=rows(con, "clean_scores", {"run_id": run_id}),
         contamination=_contamination(con, run_id),
@@ -82,6 +88,19 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         artefacts=_artefacts(con, stages, edges),
         queries=_queries(run_id, drafts, drops),
     )
+
+
+def _trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
+    """Return the curve of each stage that trained, those without a known loss left out."""
+    by_stage: dict[str, list[dict]] = defaultdict(list)
+    for row in rows(con, "loss_curve", {"run_id": run_id}):
+        by_stage[row["stage"]].append(row)
+    found = [(find_stage(con, name), losses) for name, losses in by_stage.items()]
+    return [
+        TrainingCurve(declared.subject, declared.caption, losses)
+        for declared, losses in found
+        if any(row["loss"] is not None for row in losses)
+    ]
 
 
 def _contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from warehouse.declared import read_conditions
 from warehouse.overlap import told
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, whole_of
@@ -79,6 +80,7 @@ def render_evaluation(
 
 def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
     row = evaluated.row
+    conditions = wording.Conditions(read_conditions(con))
     scores = rows(con, "evaluation_scores", {"scores": row["scores"]})
     differences = rows(con, "evaluation_differences", {"scores": row["scores"]})
     wanted = {name: row[name] for name in ("scores", "predictions", "questions")}
@@ -90,9 +92,10 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "row": row,
         "metrics": [evaluated.metric, *sorted(others, key=wording.metric_order)],
         "has_clean": any(each["split"].endswith(CLEAN) for each in scores),
-        "lines": _lines([each for each in scores if _is_line(each["split"])]),
+        "lines": _lines([each for each in scores if _is_line(each["split"])], conditions),
         "slices": _lines(
-            [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric]
+            [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric],
+            conditions,
         ),
         "differences": [each for each in differences if each["split"] == whole],
         "parted": parted,
@@ -138,7 +141,7 @@ def _is_line(split: str) -> bool:
     return "/" not in split or split.endswith(CLEAN)
 
 
-def _lines(scores: Sequence[dict]) -> list[dict]:
+def _lines(scores: Sequence[dict], conditions: wording.Conditions) -> list[dict]:
     """One line a condition, k and split, with its scores by metric."""
     lines: dict[tuple[str, int, str], dict[str, dict]] = {}
     for score in scores:
@@ -146,7 +149,7 @@ def _lines(scores: Sequence[dict]) -> list[dict]:
 
     def order(key: tuple[str, int, str]) -> tuple:
         condition, k, split = key
-        return (wording.condition_order(condition), k, split != "all", split)
+        return (conditions.order(condition), k, split != "all", split)
 
     return [
         {

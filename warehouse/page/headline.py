@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from warehouse.page.wording import number, percent, phrase, points
+from warehouse.page.wording import Conditions, number, percent, points
 
 MAIN = ("none", "text", "memory")
+NOT_DECLARED = Conditions()
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ class Difference:
 
 
 def headline(
-    scores: Sequence[dict], differences: Sequence[dict], run: dict, *, text_reader: str | None = None
+    scores: Sequence[dict],
+    differences: Sequence[dict],
+    run: dict,
+    *,
+    text_reader: str | None = None,
+    conditions: Conditions = NOT_DECLARED,
 ) -> Headline:
     """Compute the headline of a run; a run without scores says where it stands instead.
 
@@ -68,7 +74,7 @@ def headline(
     if not scores and not differences:
         return _unscored(run)
     benchmarks = sorted({row["benchmark"] for row in (differences or scores)})
-    parts = [_of_benchmark(name, scores, differences) for name in benchmarks]
+    parts = [_of_benchmark(name, scores, differences, conditions) for name in benchmarks]
     lede = " ".join(part.lede for part in parts)
     if text_reader is not None:
         read_by = (
@@ -90,7 +96,9 @@ def _unscored(run: dict) -> Headline:
     return Headline("This run has no scores.", "It ended before its answers to the test questions were scored.", ())
 
 
-def _of_benchmark(benchmark: str, scores: Sequence[dict], differences: Sequence[dict]) -> Headline:
+def _of_benchmark(
+    benchmark: str, scores: Sequence[dict], differences: Sequence[dict], conditions: Conditions
+) -> Headline:
     pairs = {(row["condition"], row["other"]): _difference(row) for row in differences if row["benchmark"] == benchmark}
     values = {pair.condition: pair.value for pair in pairs.values()}
     if not values:
@@ -107,7 +115,7 @@ def _of_benchmark(benchmark: str, scores: Sequence[dict], differences: Sequence[
     )
     if len(ranked) > 2:
         lede += f" With {_with(ranked[2])} it is {percent(values[ranked[2]], 0)}."
-    return Headline(title, lede, _findings(pairs, scores, benchmark))
+    return Headline(title, lede, _findings(pairs, scores, benchmark, conditions))
 
 
 def _apart(pair: Difference) -> str:
@@ -148,7 +156,9 @@ def _difference(row: dict) -> Difference:
     return Difference(**named, low=low, high=high)
 
 
-def _findings(pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], benchmark: str) -> tuple[Finding, ...]:
+def _findings(
+    pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], benchmark: str, conditions: Conditions
+) -> tuple[Finding, ...]:
     """Answer the three questions that decide whether the memory is worth anything."""
     asked = [
         ("none", "Does the memory help?", ("yes", "not shown", "no, it hurts")),
@@ -161,7 +171,7 @@ def _findings(pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], 
             continue
         answer = same if not pair.clear else better if pair.difference > 0 else worse
         tone = "open" if not pair.clear else "good" if pair.difference > 0 else "bad"
-        detail = f"{points(pair.difference)} points against {_with(other)} ({pair.interval})"
+        detail = f"{points(pair.difference)} points against {_with(other, conditions)} ({pair.interval})"
         if other == "text" and (cost := _cost(scores, benchmark)):
             detail += f", {cost}"
         findings.append(Finding(question, answer, detail + ".", tone))
@@ -180,9 +190,9 @@ def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
     return f"with {tokens} prompt tokens{vectors} instead of {instead}"
 
 
-def _with(condition: str) -> str:
+def _with(condition: str, conditions: Conditions = NOT_DECLARED) -> str:
     return {"none": "no items", "text": "the items as text", "memory": "the items as memory"}.get(
-        condition, phrase(condition)
+        condition, conditions.phrase(condition)
     )
 
 

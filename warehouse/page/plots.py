@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from warehouse.filtering import Funnel
-from warehouse.page.wording import MINUS, condition_order, number, percent
+from warehouse.page.wording import MINUS, number, percent
 
 COLOURS = {  # placeholder: the CSS variable that takes its place
     "#010001": "--ink",
@@ -116,11 +116,9 @@ def loss_plot(steps: Sequence[dict]) -> Plot:
 def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> Plot:
     """Draw each condition's score with its interval, one mark a split, the first split heaviest.
 
-    `scores` are rows of one benchmark and metric; values are shares between 0 and 1.
+    `scores` are rows of one benchmark and metric in the order in which they are drawn; values are shares of 1.
     """
-    rows = sorted(
-        {(row["condition"], row["k"]) for row in scores}, key=lambda key: (condition_order(key[0]), key[1] or 0)
-    )
+    rows = list(dict.fromkeys((row["condition"], row["k"]) for row in scores))
     several = len({condition for condition, _ in rows}) < len(rows)
     gap = 0.8 / max(len(splits), 2)
     with rc_context(_STYLE):

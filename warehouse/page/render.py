@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.data import RunData, collect
 from warehouse.page.drawing import draw_lineage
@@ -34,6 +35,7 @@ def render_page(
     unknown run_id is a ValueError. What the run did not reach is said on the page, not left out.
     """
     data = collect(con, run_id)
+    conditions = wording.Conditions(read_conditions(con))
     return (
         environment()
         .get_template("page.html.j2")
@@ -45,20 +47,20 @@ def render_page(
                 data.differences,
                 data.run,
                 text_reader=data.reader["name"] if data.reader["text_only"] else None,
+                conditions=conditions,
             ),
             machine=machine,
             score_tables=[
-                _score_table(*key, data.scores)
+                _score_table(*key, data.scores, conditions)
                 for key in sorted(
                     {(row["benchmark"], row["metric"]) for row in data.scores},
                     key=lambda key: (key[0], wording.metric_order(key[1])),
                 )
             ],
-            conditions=_conditions(data),
-            gallery=[_gallery_card(question) for question in data.gallery],
+            conditions=_conditions(data, conditions),
+            gallery=[_gallery_card(question, conditions) for question in data.gallery],
             funnel_plot=funnel_plot(data.funnel) if data.funnel else None,
-            loss_plot=loss_plot(data.losses) if any(row["loss"] is not None for row in data.losses) else None,
-            transfer_plot=loss_plot(data.transfer_losses) if data.transfer_losses else None,
+            trainings=[(each, loss_plot(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
             num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
@@ -89,15 +91,14 @@ def environment() -> Environment:
     }
     environment.globals |= {
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        "phrase": wording.phrase,
     }
     return environment
 
 
-def _score_table(benchmark: str, metric: str, scores: Sequence[dict]) -> dict:
+def _score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.Conditions) -> dict:
     """Arrange one benchmark's scores by condition (rows) and split (columns), with their plot."""
     scores = [row for row in scores if (row["benchmark"], row["metric"]) == (benchmark, metric)]
-    scores.sort(key=lambda row: (wording.condition_order(row["condition"]), row["k"] or 0, _split_order(row["split"])))
+    scores.sort(key=lambda row: (conditions.order(row["condition"]), row["k"] or 0, _split_order(row["split"])))
     splits = sorted({row["split"] for row in scores}, key=_split_order)
     lines: dict[tuple[str, int | None], dict[str, dict]] = {}
     for row in scores:
@@ -123,15 +124,15 @@ def _split_order(split: str) -> tuple[bool, str]:
     return (split not in OVERALL_SPLITS, split)
 
 
-def _conditions(data: RunData) -> list[dict]:
-    """List the conditions of the run with what they mean; for a run without scores, the five that a run asks."""
+def _conditions(data: RunData, conditions: wording.Conditions) -> list[dict]:
+    """List the conditions of the run with what they mean; for a run without scores, those that its recipe asks."""
     names = {row["condition"] for row in (data.scores or data.differences)}
-    names = names or {"none", "text", "memory", "shuffled", "empty"}
-    ordered = sorted(names, key=wording.condition_order)
-    return [{"name": name, "meaning": wording.meaning(name, data.reader)} for name in ordered]
+    names = names or set(((data.recipe or {}).get("evaluation") or {}).get("conditions") or ())
+    ordered = sorted(names, key=conditions.order)
+    return [{"name": name, "meaning": conditions.meaning(name, data.reader)} for name in ordered]
 
 
-def _gallery_card(question: dict) -> dict:
+def _gallery_card(question: dict, conditions: wording.Conditions) -> dict:
     """Order a question's answers as the conditions are ordered everywhere."""
-    answers = sorted(question["answers_by"], key=lambda row: wording.condition_order(row["condition"]))
+    answers = sorted(question["answers_by"], key=lambda row: conditions.order(row["condition"]))
     return question | {"answers_by": answers}

@@ -1,71 +1,44 @@
-"""The words of the page: what each condition means, and how a number, a size, a time is written for a reader."""
+"""The words of the page: how a condition, a number, a size, a time is written for a reader."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
 
-CONDITIONS: Mapping[str, tuple[str, str]] = {  # name: (as a phrase, what it means), in the order of the page
-    "none": ("without items", "The question and its image alone. What the frozen model knows by itself."),
-    "text": (
-        "items as text",
-        "The retrieved items stand in the prompt as text and image: ordinary retrieval-augmented generation.",
-    ),
-    "memory": (
-        "items as memory",
-        "Each retrieved item is a few vectors that the trained encoder made of it once, ahead of any question.",
-    ),
-    "shuffled": (
-        "memories of other questions",
-        "A control: as many memories, but of another question's items. Should be no better than no items.",
-    ),
-    "foreign": ("memories of another corpus", "A control: memories of items from a different corpus."),
-    "empty": (
-        "empty memories",
-        "A control: as many vectors, with nothing learned in them. Shows what the mere presence of vectors does.",
-    ),
-    "oracle": (
-        "memory of the right item",
-        "An upper bound: the memory of the one item that holds the answer, as if retrieval never failed.",
-    ),
-}
 
-# Of a reader that sees no pictures, where a meaning is another one.
-TEXT_ONLY: Mapping[str, str] = {
-    "none": "The question alone. What the frozen language model knows by itself; it sees no picture.",
-    "text": "The retrieved items stand in the prompt as text alone: ordinary retrieval-augmented generation.",
-}
+class Conditions:
+    """How pages call and order the conditions: as the code that asked them declares (`warehouse.declared`)."""
 
+    def __init__(self, rows: Sequence[Mapping] = ()):
+        self._rows = {row["name"]: row for row in rows}
+        self._places = {name: place for place, name in enumerate(self._rows)}
 
-def meaning(condition: str, reader: Mapping) -> str:
-    """Say what a condition means for a reader (a row of the report reader)."""
-    means = CONDITIONS.get(condition, ("", "Not described."))[1]
-    if not reader["text_only"]:
-        return means
-    if condition in TEXT_ONLY:
-        return TEXT_ONLY[condition]
-    picture = "stands behind them" if reader["question_picture"] else "is left out"
-    return f"{means} The memory of the question's own picture {picture}."
+    def order(self, name: str) -> tuple[int, str]:
+        """Sort key: the declared order, conditions that nobody declared last."""
+        return self._places.get(name, len(self._places)), name
 
+    def phrase(self, name: str) -> str:
+        """Say a condition in words."""
+        return self._rows[name]["phrase"] if name in self._rows else name
 
-def condition_order(name: str) -> tuple[int, str]:
-    """Sort key: the order above, unknown conditions last."""
-    names = list(CONDITIONS)
-    return (names.index(name) if name in CONDITIONS else len(names), name)
+    def meaning(self, name: str, reader: Mapping) -> str:
+        """Say what a condition means for a reader (a row of the report reader)."""
+        declared = self._rows.get(name, {"meaning": "Not described.", "text_only": None})
+        if not reader["text_only"]:
+            return declared["meaning"]
+        if declared["text_only"]:
+            return declared["text_only"]
+        picture = "stands behind them" if reader["question_picture"] else "is left out"
+        return f"{declared['meaning']} The memory of the question's own picture {picture}."
 
 
 def metric_order(name: str) -> tuple[bool, str]:
     """Sort key: a judge's metric behind the others."""
     return (name.startswith("judge:"), name)
-
-
-def phrase(condition: str) -> str:
-    """Say a condition in words."""
-    return CONDITIONS.get(condition, (condition, ""))[0]
 
 
 def number(value: float | int | None) -> str:

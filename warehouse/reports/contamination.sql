@@ -2,5 +2,6 @@
 -- and what of the training data is not known.
 SELECT fingerprint, json_extract(measured, '$.overlap') AS counts
 FROM artefact
-WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id) AND stage = 'contamination'
+WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+    AND json_exists(measured, '$.overlap')
 ORDER BY json_extract_string(measured, '$.overlap.benchmark'), fingerprint

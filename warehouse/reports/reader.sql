@@ -4,7 +4,7 @@ WITH answered AS (
     SELECT role, input_fingerprint
     FROM artefact_input
     JOIN run_stage USING (fingerprint)
-    WHERE run_id = $run_id AND stage = 'predictions' AND role IN ('backbone', 'reader')
+    WHERE run_id = $run_id AND fingerprint IN (SELECT artefact FROM prediction) AND role IN ('backbone', 'reader')
 )
 SELECT
     coalesce(recipe->>'$.reader.name', recipe->>'$.backbone.name') AS name,
