@@ -78,8 +78,9 @@ class StageTask(Generic[P, R]):
         from prefect import Task
         from prefect.cache_policies import NO_CACHE
 
-        settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 1}
-        return Task(self.fn, **(settings | {"retry_delay_seconds": 1} | self.options))
+        settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+        settings.update({"retries": 1, "retry_delay_seconds": 1}, **self.options)
+        return Task(self.fn, **settings)
 
 
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
