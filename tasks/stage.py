@@ -80,9 +80,9 @@ class StageTask(Generic[P, R]):
         from prefect import Task
         from prefect.cache_policies import NO_CACHE
 
-        plain: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-        retried: dict[str, Any] = {"retries": 1, "retry_delay_seconds": 1}
-        return Task(self.fn, **(plain | retried | self.options))
+        settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+        settings.update({"retries": 1, "retry_delay_seconds": 1}, **self.options)
+        return Task(self.fn, **settings)
 
 
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:

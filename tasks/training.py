@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 
 from comem_core.backbone.interface import Reader
@@ -25,6 +27,7 @@ from tasks.models import forget_models
 from tasks.on_ray import rest_workers
 from tasks.partial import Partial
 from tasks.run import Run
+from tasks.seat import call_pickled
 from tasks.stage import stage_logger
 from warehouse.schemas import check_rows
 
@@ -66,9 +69,11 @@ def _fit(run: Run, artefact: Partial, optimizer: OptimizerRecipe, build: Build, 
     from ray.train.torch import TorchTrainer
 
     context = run.context
+    config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
+    # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
     trainer = TorchTrainer(
-        _train_on_worker,
-        train_loop_config={"artefact": artefact, "optimizer": optimizer, "build": build, "files": files},
+        call_pickled,
+        train_loop_config={"call": cloudpickle.dumps(bind(_train_on_worker, config))},
         scaling_config=ScalingConfig(
             num_workers=context.train_workers,
             use_gpu=context.device == "cuda",

@@ -5,14 +5,16 @@ from typing import Any
 
 from tasks.context import Context
 
-# Waiting threads must not spin: beside another busy process that makes small models ten times slower. And a worker
-# imports Prefect inside a running event loop, where Prefect's plugins cannot start.
+# Waiting threads must not spin: beside another busy process that makes small models ten times slower. A worker imports
+# Prefect inside a running event loop, where Prefect's plugins cannot start. And Ray Train looks every two seconds for a
+# report, for which the training waits, and for its end.
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
     "PREFECT_PLUGINS_ENABLED": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
 }
 
 

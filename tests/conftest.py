@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",  # as `make serve` has it
     "DO_NOT_TRACK": "1",
     "PREFECT_PLUGINS_ENABLED": "false",  # else a `make serve` in this folder would take the tests' flow runs
 }
