@@ -1,9 +1,6 @@
 """What workers hold: the reader, what writes the data, and the encoder. Loaded once a worker, at its first shard."""
 
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -16,29 +13,9 @@ from comem_core.memory.transfer import TextTransfer, TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
 from tasks.run import Run
+from tasks.seat import held
 from tasks.served import served_judge, served_model, served_name
 from tasks.store import Reference
-
-P = ParamSpec("P")
-R = TypeVar("R")
-_held: list[Any] = []
-
-
-def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Keep the last results of a function in this worker, until `forget_models`."""
-
-    def hold(function: Callable[P, R]) -> Callable[P, R]:
-        kept: Any = lru_cache(maxsize)(function)
-        _held.append(kept)
-        return kept
-
-    return hold
-
-
-def forget_models() -> None:
-    """Let go of every model that this worker holds."""
-    for kept in _held:
-        kept.cache_clear()
 
 
 @held(1)

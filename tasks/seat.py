@@ -7,10 +7,32 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import cloudpickle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_held: list[Any] = []
+
+
+def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep the last results of a function in this process, until `forget_held`."""
+
+    def hold(function: Callable[P, R]) -> Callable[P, R]:
+        kept: Any = lru_cache(maxsize)(function)
+        _held.append(kept)
+        return kept
+
+    return hold
+
+
+def forget_held() -> None:
+    """Let go of everything that this process holds, which is mostly models."""
+    for kept in _held:
+        kept.cache_clear()
 
 
 def call_pickled(config: dict[str, bytes]) -> None:

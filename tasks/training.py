@@ -23,11 +23,10 @@ import torch
 
 from comem_core.backbone.interface import Reader
 from comem_core.training.loop import Objective, OptimizerRecipe, StepReport, Training
-from tasks.models import forget_models
+from tasks.context import RunRef
 from tasks.on_ray import rest_workers
 from tasks.partial import Partial
-from tasks.run import Run
-from tasks.seat import call_pickled
+from tasks.seat import call_pickled, forget_held
 from tasks.stage import stage_logger
 from warehouse.schemas import check_rows
 
@@ -52,19 +51,19 @@ Build = Callable[[int, int], Trainee]  # (rank, number of workers); called once 
 
 
 def train_on_ray(
-    run: Run, artefact: Partial, optimizer: OptimizerRecipe, build: Build, *, files: tuple[str, ...]
+    run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, *, files: tuple[str, ...]
 ) -> None:
     """Train, and write the rows of the steps and the files that the trainee saves."""
     if {*files, STEPS} <= artefact.finished():
         return
-    rest_workers(run.context, forget=forget_models)
+    rest_workers(run.context, forget=forget_held)
     with _progress_shown(artefact, optimizer):
         _fit(run, artefact, optimizer, build, files)
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
     (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
 
-def _fit(run: Run, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
+def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 

@@ -38,7 +38,8 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
 
 def declared(name: str, **how: Any) -> dict[str, Any]:
     """A row of the table stage."""
-    return vars(DeclaredStage(**{"name": name, "subject": name} | how))
+    plain: dict[str, Any] = {"name": name, "subject": name}
+    return vars(DeclaredStage(**(plain | how)))
 
 
 def register(
