@@ -25,6 +25,7 @@ from tasks.seat import Seat
 from tasks.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
+START_SECONDS = 30  # by then a worker is up, or somebody else holds what it asks for
 FOLDER = "comem-ray-"  # then the process id; short, for the path of a socket has 107 letters at most
 KEEP_MB = 2048  # with less memory free than that, training gets what idle workers hold
 DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
@@ -112,11 +113,13 @@ def on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
     carried = serialize_context() if TaskRunContext.get() or FlowRunContext.get() else None
     name = getattr(function, "__name__", "function")
     wanted = {"num_cpus": 1} | resources
-    seat = _open_seat(wanted)
+    seat, started = _open_seat(wanted), time.monotonic()
+    ready = seat.warm.remote()
     reference = seat.call.remote(function, args, carried)
     try:
         while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
-            if not _fits_beside_kept(wanted["num_cpus"], wanted.get("num_gpus", 0)):
+            late = time.monotonic() - started > START_SECONDS and not ray.wait([ready], timeout=0)[0]
+            if late or not _fits_beside_kept(wanted["num_cpus"], wanted.get("num_gpus", 0)):
                 release_workers()  # workers kept by a stage that has ended hold what this one waits for
         return ray.get(reference)
     except RayTaskError as error:
