@@ -31,7 +31,7 @@ record: $(INSTALLED) ## write what the last demo measured to docs/results and in
 	@$(PYTHON) -m flows.local record
 
 export: $(INSTALLED) ## write a run's answers for a benchmark's official evaluator (ARGS="--benchmark okvqa --condition memory --output FOLDER")
-	@$(PYTHON) -m tasks.export $(ARGS)
+	@$(PYTHON) -m tasks.evaluation.export $(ARGS)
 
 serve: $(INSTALLED) ## keep the Prefect server, a worker and the deployments up in the background
 	@$(PYTHON) -m flows.local serve

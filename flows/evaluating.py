@@ -1,16 +1,16 @@
 """What both evaluating flows do with one encoder and one benchmark: answer its questions, mark the answers, score."""
 
-from tasks.answer import answer_benchmark
-from tasks.contamination import find_contamination
-from tasks.encode import encode_memory
-from tasks.encoders import NamedEncoder
-from tasks.evaluations import Evaluation
-from tasks.exam import Exam
-from tasks.ingest import ingest_knowledge
-from tasks.judge import judge_predictions
+from tasks.data.ingest import ingest_knowledge
+from tasks.engine.store import Reference
+from tasks.evaluation.answer import answer_benchmark
+from tasks.evaluation.compare import Evaluation
+from tasks.evaluation.contamination import find_contamination
+from tasks.evaluation.encode import encode_memory
+from tasks.evaluation.exam import Exam
+from tasks.evaluation.judge import judge_predictions
+from tasks.evaluation.score import score_predictions
 from tasks.run import Run
-from tasks.score import score_predictions
-from tasks.store import Reference
+from tasks.training.encoders import NamedEncoder
 
 
 def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Reference, shown: Reference) -> Evaluation:

@@ -2,12 +2,12 @@
 
 from prefect import flow
 
+from comem_core.pretraining.base import PretrainingRecipe, finding_recipe, ranking_recipe
+from comem_core.pretraining.encoder import EncoderPretrainingRecipe
 from comem_core.recipes import recipe_named
-from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
-from comem_core.training.pretraining import PretrainingRecipe, finding_recipe, ranking_recipe
-from tasks.pretrain import install_models, pretrain_base_further, pretrain_base_model, pretrain_encoder_start
+from tasks.engine.store import Reference
 from tasks.run import open_run
-from tasks.store import Reference
+from tasks.training.pretrain import install_models, pretrain_base_further, pretrain_base_model, pretrain_encoder_start
 
 
 @flow(name="pretrain-base")

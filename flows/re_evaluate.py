@@ -16,15 +16,15 @@ from flows.options import (
     RecipeName,
 )
 from flows.recipes import recipes_to_ask
-from tasks.drift import report_evaluations, settle
-from tasks.encoder_pairs import compare_encoders
-from tasks.encoders import LATEST, find_encoders, with_encoder
-from tasks.evaluations import compare_with_last
-from tasks.ingest import ingest_knowledge
-from tasks.questions import collect_benchmark
-from tasks.retrieve import build_index, retrieve
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.questions import collect_benchmark
+from tasks.data.retrieve import build_index, retrieve
+from tasks.evaluation.compare import compare_with_last
+from tasks.evaluation.drift import report_evaluations, settle
+from tasks.evaluation.encoder_pairs import compare_encoders
 from tasks.run import open_run
-from tasks.transfer import with_transfer
+from tasks.training.encoders import LATEST, find_encoders, with_encoder
+from tasks.training.transfer import with_transfer
 
 
 @flow(name="re-evaluate")

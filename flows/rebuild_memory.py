@@ -4,11 +4,11 @@ from prefect import flow
 
 from flows.options import KnowledgeOption, RecipeName
 from flows.recipes import recipe_to_encode
-from tasks.encode import encode_memory
-from tasks.encoders import latest_encoder
-from tasks.ingest import ingest_knowledge
+from tasks.data.ingest import ingest_knowledge
+from tasks.engine.store import Reference
+from tasks.evaluation.encode import encode_memory
 from tasks.run import open_run
-from tasks.store import Reference
+from tasks.training.encoders import latest_encoder
 
 
 @flow(name="rebuild-memory")

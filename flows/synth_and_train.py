@@ -15,22 +15,22 @@ from flows.options import (
     WritingOption,
 )
 from flows.recipes import as_limits, recipe_to_train
-from tasks.against import collect_against
-from tasks.card import JudgedSet, write_card
-from tasks.encoders import NamedEncoder
-from tasks.evaluations import TRAINED, compare_with_last
-from tasks.filter import filter_qa
-from tasks.hold_out import hold_out
-from tasks.ingest import ingest_knowledge
-from tasks.questions import collect_benchmark, pose_questions
-from tasks.report import write_report
-from tasks.retrieve import build_index, retrieve
+from tasks.data.card import JudgedSet, write_card
+from tasks.data.filter import filter_qa
+from tasks.data.hold_out import hold_out
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.kept_apart import collect_against
+from tasks.data.questions import collect_benchmark, pose_questions
+from tasks.data.retrieve import build_index, retrieve
+from tasks.data.synthesize import judge_qa, synthesize_qa
+from tasks.data.translate import translate_qa
+from tasks.engine.store import Reference
+from tasks.evaluation.compare import TRAINED, compare_with_last
+from tasks.evaluation.report import write_report
 from tasks.run import open_run
-from tasks.store import Reference
-from tasks.synthesize import judge_qa, synthesize_qa
-from tasks.train import find_start, train_encoder
-from tasks.transfer import train_transfer
-from tasks.translate import translate_qa
+from tasks.training.encoder import find_start, train_encoder
+from tasks.training.encoders import NamedEncoder
+from tasks.training.transfer import train_transfer
 
 
 @flow(name="synth-and-train")

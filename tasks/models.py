@@ -12,10 +12,10 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.transfer import TextTransfer, TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
+from tasks.engine.seat import held
+from tasks.engine.store import Reference
 from tasks.run import Run
-from tasks.seat import held
 from tasks.served import served_judge, served_model, served_name
-from tasks.store import Reference
 
 
 @held(1)

@@ -26,14 +26,14 @@ from comem_core.recipes.recipe import (
 )
 from comem_core.recipes.retrieval import check_retrieval
 from comem_core.synthesis.translation import check_languages, translation_prompts
-from tasks.context import Context, RunRef
-from tasks.on_ray import ray_session, start_workers
-from tasks.plan import Plan, planning
-from tasks.reuse import Explanation, Stage, explain_older_names
+from tasks.engine.context import Context, RunRef
+from tasks.engine.on_ray import ray_session, start_workers
+from tasks.engine.plan import Plan, planning
+from tasks.engine.reuse import Explanation, Stage, explain_older_names
+from tasks.engine.stage import stage_logger
+from tasks.engine.store import Reference, Store
+from tasks.engine.workers import Workers
 from tasks.served import served_judge, served_model
-from tasks.stage import stage_logger
-from tasks.store import Reference, Store
-from tasks.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.records import finish_run, record_run

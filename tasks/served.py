@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
 from comem_core.synthesis.generator import BACKBONE, SERVED
-from tasks.context import Context
+from tasks.engine.context import Context
 
 if TYPE_CHECKING:
     from comem_core.synthesis.served import ServedModel

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.context import Context, RunRef
+from tasks.engine.context import Context, RunRef
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -66,7 +66,7 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_ray(tmp_path_factory: pytest.TempPathFactory, make_context: Callable[..., Context]) -> Iterator[None]:
     """A local Ray of four logical CPUs, as the product starts it."""
-    from tasks.on_ray import ray_session
+    from tasks.engine.on_ray import ray_session
 
     root = tmp_path_factory.mktemp("ray")
     with ray_session(make_context(root, num_actors=4)):

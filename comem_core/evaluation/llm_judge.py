@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.evaluation.metrics import GoldAnswers
+from comem_core.prompts import prompt_hash
+from comem_core.prompts.files import read_prompt_file
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.prompt_files import read_prompt_file
-from comem_core.synthesis.prompts import prompt_hash
 
 PREFIX = "judge:"
 """What the name of a judge's metric begins with."""

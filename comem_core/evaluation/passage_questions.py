@@ -12,7 +12,7 @@ from typing import Any
 
 from comem_core.evaluation.metrics.infoseek import score_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.training.passages import LANGUAGE, PRODUCT_FACTS
+from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS
 from comem_core.worlds.countries.splits import unit_hash
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,

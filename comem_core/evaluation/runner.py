@@ -18,7 +18,7 @@ from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.metrics import Metric
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.memory.answering import Answering
-from comem_core.synthesis.prompts import PromptSet, prompt_hash
+from comem_core.prompts import PromptSet, prompt_hash
 
 
 @dataclass(frozen=True, kw_only=True)

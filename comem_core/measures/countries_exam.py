@@ -21,7 +21,7 @@ from comem_core.evaluation.runner import Asking, predict
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 from comem_core.worlds.countries.world import (
     Country,
     benchmark_questions,

@@ -32,9 +32,9 @@ from comem_core.measures.tables import refresh_tables
 from comem_core.memory.answering import batches
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.pretraining.smol import SNAPSHOTS, STEPS
+from comem_core.prompts import prompt_set
 from comem_core.training.loss import token_losses
-from comem_core.training.smol import SNAPSHOTS, STEPS
 
 TOPIC, RECIPE, COMMAND = "smol", "smol_cpu", "python -m comem_core.measures.smol"
 BY_TEXT, BY_MEMORY = ("none", "text_gold"), ("memory_gold", "shuffled", "empty")

@@ -26,7 +26,7 @@ from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
 from comem_core.memory.qformer import QFormer
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
 GRID = (3, 4)

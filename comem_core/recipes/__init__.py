@@ -8,12 +8,12 @@ from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import condition_named
 from comem_core.evaluation.scores import Unanswered
+from comem_core.prompts import prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
 from comem_core.recipes.scaling import varied
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
-from comem_core.synthesis.prompts import prompt_set
 
 # The only list of recipes; each is known by the name that it gives itself.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {

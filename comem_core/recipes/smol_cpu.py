@@ -1,10 +1,10 @@
 """`smol_cpu`: real pretrained weights on a CPU, SmolLM2-135M inside the Qwen2.5-VL class (docs/smol.md)."""
 
 from comem_core.backbone.smol import NAME
+from comem_core.pretraining.naming import NamingRecipe
 from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
-from comem_core.training.naming import NamingRecipe
 
 
 def smol_cpu() -> Recipe:

@@ -1,7 +1,7 @@
 """`tiny_cpu`: the whole story on a laptop CPU, in minutes, with the models that ship with the project."""
 
+from comem_core.pretraining.encoder import EncoderPretrainingRecipe
 from comem_core.recipes.recipe import EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
-from comem_core.training.encoder_pretraining import EncoderPretrainingRecipe
 from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
 

@@ -14,9 +14,9 @@ from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.prompts import PromptSet, prompt_hash
 from comem_core.synthesis.generator import Generator
 from comem_core.synthesis.pairs import UNPARSABLE, Pair, parse_pair
-from comem_core.synthesis.prompts import PromptSet, prompt_hash
 
 
 @dataclass(frozen=True, kw_only=True)

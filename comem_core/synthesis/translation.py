@@ -16,9 +16,9 @@ from typing import Any
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.knowledge.items import content_id
 from comem_core.knowledge.languages import language_found
+from comem_core.prompts import prompt_hash
+from comem_core.prompts.files import read_prompt_file
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.prompt_files import read_prompt_file
-from comem_core.synthesis.prompts import prompt_hash
 from comem_core.synthesis.translation_checks import changed_numbers, is_left_untranslated, merged, round_trip_score
 
 FOLDER = "translations"

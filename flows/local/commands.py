@@ -20,7 +20,7 @@ from flows.local.parameters import read_parameters
 from flows.local.processes import StartError, marked
 from flows.local.results import describe_results
 from flows.local.schedules import SCHEDULED, switch
-from tasks.context import Context
+from tasks.engine.context import Context
 
 TAG = "demo"
 

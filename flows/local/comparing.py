@@ -5,8 +5,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tasks.context import Context
-from tasks.evaluations import PAGE, collect_comparison, pictures_of
+from tasks.engine.context import Context
+from tasks.evaluation.compare import PAGE, collect_comparison, pictures_of
 from warehouse.connection import open_warehouse
 from warehouse.evaluations import evaluations_of
 from warehouse.page.comparison import render_comparison

@@ -12,7 +12,7 @@ from flows.local.layout import Layout
 from flows.local.parameters import read_parameters
 from flows.local.recording import record as write_results
 from flows.synth_and_train import synth_and_train
-from tasks.context import Context
+from tasks.engine.context import Context
 
 
 def plan(layout: Layout, arguments: argparse.Namespace) -> int:

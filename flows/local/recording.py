@@ -10,7 +10,7 @@ from typing import Any
 from comem_core.measures.results import RESULTS, Measured, write_results
 from comem_core.measures.tables import refresh_tables
 from comem_core.recipes.recipe import ReaderRecipe
-from tasks.context import Context
+from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.sql import rows
 

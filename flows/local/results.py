@@ -3,7 +3,7 @@
 from pathlib import Path
 from uuid import UUID
 
-from tasks.context import Context
+from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.page.wording import Conditions, percent
@@ -69,7 +69,7 @@ def _columns(table: list[tuple[str, ...]]) -> list[str]:
 
 
 def _pages(stages: list[dict]) -> list[Path]:
-    from tasks.report import REPORT  # it imports what draws a page, which this module needs for nothing else
+    from tasks.evaluation.report import REPORT  # it imports what draws a page, which this module needs for nothing else
 
     folders = [Path(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
     return [page for folder in folders for page in sorted(folder.glob("*.html"))]

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from comem_core.recipes import recipe_named, with_knowledge
-from tasks.context import Context
-from tasks.ingest import ingest_knowledge
-from tasks.on_ray import ray_session
+from tasks.data.ingest import ingest_knowledge
+from tasks.engine.context import Context
+from tasks.engine.on_ray import ray_session
 from tasks.run import NO_BACKBONE, Run
 
 KINDS = ("text", "pictures")

@@ -14,8 +14,8 @@ from comem_core.backbone.text import TextModel
 from comem_core.backbone.tiny import TinyBackboneRecipe
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
-from comem_core.training.pretraining import PretrainingRecipe
-from comem_core.training.tiny_base import new_tiny_base
+from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.pretraining.tiny_base import new_tiny_base
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
 
 SMALL = TinyBackboneRecipe(

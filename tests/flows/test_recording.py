@@ -11,7 +11,7 @@ import pytest
 from comem_core.recipes import recipe_named, with_reader
 from comem_core.recipes.recipe import ReaderRecipe, Recipe
 from flows.local.recording import record
-from tasks.context import Context
+from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run, record_stage
 

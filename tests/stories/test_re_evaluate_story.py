@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import State
 
 from flows.local.comparing import compare_runs
 from flows.re_evaluate import re_evaluate
-from tasks.context import Context
-from tasks.drift import DRIFTED, EVENT
+from tasks.engine.context import Context
+from tasks.evaluation.drift import DRIFTED, EVENT
 
 EVERY = ["none", "text", "memory", "oracle", "shuffled", "foreign", "empty"]
 ENCODER, FEW, MORE = "tiny-encoder", 6, 24

@@ -15,7 +15,7 @@ from comem_core.recipes.recipe import ReaderRecipe
 from flows.local.comparing import compare_runs
 from flows.re_evaluate import re_evaluate
 from flows.synth_and_train import synth_and_train
-from tasks.context import Context
+from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.lineage import trace_prediction
 

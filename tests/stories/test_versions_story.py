@@ -9,11 +9,11 @@ import duckdb
 import pytest
 
 from flows.re_evaluate import re_evaluate
-from tasks.encode import BANK
-from tasks.exam import PREDICTIONS
-from tasks.judge import JUDGEMENTS
-from tasks.retrieve import INDEX, RETRIEVAL
-from tasks.reuse import Stage
+from tasks.data.retrieve import INDEX, RETRIEVAL
+from tasks.engine.reuse import Stage
+from tasks.evaluation.encode import BANK
+from tasks.evaluation.exam import PREDICTIONS
+from tasks.evaluation.judge import JUDGEMENTS
 
 FEW = 4
 EVERY = ("none", "text", "memory", "empty")

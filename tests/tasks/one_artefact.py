@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.context import Context, RunRef
-from tasks.partial import Partial
-from tasks.reuse import Stage
-from tasks.stage import run_stage
+from tasks.engine.context import Context, RunRef
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage
 from warehouse.schemas import schema_of
 
 

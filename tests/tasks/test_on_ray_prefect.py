@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from tasks.on_ray import on_ray
+from tasks.engine.on_ray import on_ray
 
 pytestmark = pytest.mark.usefixtures("small_ray", "prefect_server")
 

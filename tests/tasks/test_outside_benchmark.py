@@ -32,13 +32,13 @@ import json
 from dataclasses import replace
 
 from comem_core.recipes import recipe_named
-from tasks.filter import filter_qa
-from tasks.ingest import ingest_knowledge
-from tasks.questions import pose_questions
-from tasks.retrieve import build_index, retrieve
-from tasks.rows import read_rows
+from tasks.data.filter import filter_qa
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.questions import pose_questions
+from tasks.data.retrieve import build_index, retrieve
+from tasks.rows.tables import read_rows
 from tasks.run import open_run
-from tasks.synthesize import judge_qa, synthesize_qa
+from tasks.data.synthesize import judge_qa, synthesize_qa
 
 tiny = recipe_named("tiny_cpu")
 few = replace(tiny.synthesis, seeds=("street-flags",), num_seed_questions=3, num_asked_items=0)

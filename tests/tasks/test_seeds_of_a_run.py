@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from comem_core.recipes import recipe_named
-from tasks.context import Context
-from tasks.questions import Seeds
+from tasks.data.questions import Seeds
+from tasks.engine.context import Context
 
 
 @pytest.mark.parametrize(("wanted", "at_most", "taken"), [(1200, None, 1200), (1200, 5, 5), (3, 5, 3), (1200, 0, 0)])

@@ -9,7 +9,7 @@ import torch
 from comem_core import backbone
 from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, families, family_of, load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.training.tiny_base import save_tiny_base
+from comem_core.pretraining.tiny_base import save_tiny_base
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import Question
-from comem_core.training.tiny_base import save_tiny_base
+from comem_core.pretraining.tiny_base import save_tiny_base
 
 Questions = tuple[Question, ...]
 

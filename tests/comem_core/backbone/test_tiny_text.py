@@ -15,7 +15,7 @@ from comem_core.backbone.loading import SHIPPED, backbone_folder, load_backbone,
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny_text import decoder_of
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 
 
 def logits(reader: Reader, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
     LANGUAGES,

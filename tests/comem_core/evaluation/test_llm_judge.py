@@ -9,9 +9,9 @@ from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.llm_judge import Judged, judge_answers, judge_marks, judge_prompts
 from comem_core.evaluation.metrics import Gold
+from comem_core.prompts import prompt_hash
 from comem_core.recipes import recipe_named, with_judge
 from comem_core.recipes.recipe import JudgeRecipe
-from comem_core.synthesis.prompts import prompt_hash
 from comem_core.synthesis.served import ServedModel
 
 PROMPTS = judge_prompts("plain")

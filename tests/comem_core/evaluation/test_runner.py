@@ -10,7 +10,7 @@ from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.runner import Asking, predict
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.synthesis.prompts import prompt_hash, prompt_set
+from comem_core.prompts import prompt_hash, prompt_set
 
 PROMPTS = prompt_set("short")
 BENCHMARK = benchmark_named("countries-vqa")

@@ -12,7 +12,7 @@ from comem_core.measures import smol
 from comem_core.measures.results import write_results
 from comem_core.measures.smol import Asked, ask, draw, rows_of
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.training.naming import NamingRecipe
+from comem_core.pretraining.naming import NamingRecipe
 
 
 @pytest.fixture(scope="module")

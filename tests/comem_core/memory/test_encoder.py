@@ -13,7 +13,7 @@ from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 from comem_core.training.loop import OptimizerRecipe, Training
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 

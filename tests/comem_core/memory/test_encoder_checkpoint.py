@@ -15,8 +15,8 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
-from comem_core.training.pretraining import PretrainingRecipe
-from comem_core.training.tiny_base import new_tiny_base, save_tiny_base
+from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.pretraining.tiny_base import new_tiny_base, save_tiny_base
 
 Items = tuple[KnowledgeItem, ...]
 NewBackbone = Callable[[], QwenVL]

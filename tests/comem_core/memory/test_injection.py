@@ -15,7 +15,7 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 
 PROMPTS = prompt_set("short")
 Questions = tuple[Question, ...]

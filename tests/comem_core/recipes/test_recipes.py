@@ -9,11 +9,11 @@ import pytest
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.evaluation.conditions import CONDITIONS
+from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.prompts import prompt_set
 from comem_core.recipes import RECIPES, recipe_named, with_knowledge
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
-from comem_core.synthesis.prompts import prompt_set
 from comem_core.synthesis.seeds import source_named
-from comem_core.training.pretraining import PretrainingRecipe
 
 
 def parts_of(recipe: Any) -> Iterator[Any]:

@@ -10,8 +10,8 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.prompts import prompt_hash, prompt_set
 from comem_core.synthesis.generation import Again, Asked, answers_again, ask_about, draft_answers
-from comem_core.synthesis.prompts import prompt_hash, prompt_set
 
 PROMPTS = prompt_set("short")
 COLUMNS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
+from comem_core.prompts import prompt_set
 from comem_core.synthesis.pairs import ANSWER_IN_QUESTION, UNPARSABLE, Pair, parse_pair
-from comem_core.synthesis.prompts import prompt_set
 
 ENGLISH = {"question": ["Question"], "answer": ["Answer"]}
 

@@ -15,7 +15,7 @@ from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.prompts import prompt_set
+from comem_core.prompts import prompt_set
 from comem_core.synthesis.served import ServedModel, ServerGone, data_url
 
 PROMPTS = prompt_set("short")

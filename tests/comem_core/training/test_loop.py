@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.pretraining.tiny_base import save_state
 from comem_core.training.loop import OptimizerRecipe, StepReport, Training, learning_rate_at
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
-from comem_core.training.tiny_base import save_state
 
 
 class Line:

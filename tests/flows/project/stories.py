@@ -10,13 +10,13 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import AfterValidator
 
-from tasks.context import Context, RunRef
-from tasks.on_ray import map_shards, ray_session
-from tasks.partial import Partial
-from tasks.reuse import Stage
-from tasks.stage import report_progress, run_stage, stage_task
-from tasks.store import Reference
-from tasks.workers import Workers
+from tasks.engine.context import Context, RunRef
+from tasks.engine.on_ray import map_shards, ray_session
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import report_progress, run_stage, stage_task
+from tasks.engine.store import Reference
+from tasks.engine.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run
 from warehouse.schemas import schema_of

@@ -1,0 +1,289 @@
+"""What the tiny base is pretrained on: reading items about imaginary countries, and finding the right one by its flag.
+
+Three losses on one batch: cross-entropy on the answers; on the prompts' text, which teaches what kind of value stands
+where; and a contrastive loss (InfoNCE) that pulls the question's picture towards the picture of the item it is about,
+among all items of the batch. A recipe with guidance adds losses on attention (`training.guidance`). Every batch is a
+function of (seed, step).
+
+Shapes: Q questions of a batch, N items of a batch, D width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from comem_core.backbone.conversation import Turn
+from comem_core.backbone.interface import Tokens, pooled_cells
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.tiny import TinyBackboneRecipe
+from comem_core.pretraining.curriculum import phase_at
+from comem_core.pretraining.guidance import (
+    GuidanceRecipe,
+    finding_loss,
+    gathering_loss,
+    guided_heads,
+    places_of_answers,
+    watch,
+)
+from comem_core.prompts import PromptSet, prompt_set
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loss import token_losses
+from comem_core.worlds.countries.world import templates
+from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country, draw_question, draw_rival
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One part of the curriculum: what its conversations look like, for `share` of all steps."""
+
+    share: float
+    num_facts: tuple[int, int]
+    item_counts: tuple[int, ...]
+    num_questions: int
+    num_conversations: int
+    # How often a question is about the first item rather than any: retrieved items stand in rank order.
+    first_share: float = 0.0
+    # Whether all items of a conversation state the same kinds of fact, and how often one is a look-alike of the first.
+    rivals: bool = False
+    lookalike_share: float = 0.0
+    # How often the flags of a conversation are real ones of the train split, over facts that are not theirs.
+    borrowed_share: float = 0.0
+
+
+# Reading is learnt on short conversations: one item with one or two facts. A value to copy that is one token of a
+# hundred gives hardly any gradient. Then everything widens.
+MANY_ITEMS = Phase(
+    share=0.2, num_facts=(2, 7), item_counts=(0, 1, 1, 2, 3, 3, 4), num_questions=4, num_conversations=16
+)
+CURRICULUM = (
+    Phase(share=0.12, num_facts=(1, 2), item_counts=(1,), num_questions=2, num_conversations=32),
+    Phase(share=0.18, num_facts=(2, 7), item_counts=(1,), num_questions=3, num_conversations=24),
+    MANY_ITEMS,
+    replace(MANY_ITEMS, share=0.5, first_share=0.6),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingRecipe:
+    """What decides the tiny base model."""
+
+    version: str = "2026.11.1"
+    backbone: TinyBackboneRecipe = field(default_factory=TinyBackboneRecipe)
+    optimizer: OptimizerRecipe = field(
+        default_factory=lambda: OptimizerRecipe(
+            num_steps=2200,
+            batch_size=16,
+            learning_rate=2e-3,
+            weight_decay=0.01,
+            betas=(0.9, 0.98),
+            warmup_ratio=0.02,
+            gradient_clip=1.0,
+            final_learning_rate_ratio=0.02,
+        )
+    )
+    prompts: str = "short"
+    languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
+    curriculum: tuple[Phase, ...] = CURRICULUM
+    ask_share: float = 0.05
+    document_weight: float = 0.5
+    contrastive_weight: float = 0.5
+    contrastive_temperature: float = 0.1
+    # Rows and columns of cells in which pictures are compared; (1, 1) compares their mean visual tokens.
+    contrastive_grid: tuple[int, int] = (1, 1)
+    guidance: GuidanceRecipe | None = None
+
+
+# Only the picture tells which item is asked about: all state the same kinds of fact, in any order.
+FEW_FACTS = Phase(
+    share=0.35, num_facts=(1, 2), item_counts=(2, 3, 3, 4), num_questions=4, num_conversations=12, rivals=True
+)
+FINDING = (
+    FEW_FACTS,
+    replace(FEW_FACTS, share=0.65, num_facts=(2, 7), item_counts=(0, 1, 2, 3, 3, 4, 5), lookalike_share=0.3),
+)
+
+
+RANKED = (
+    replace(
+        FINDING[-1],
+        share=1.0,
+        item_counts=(0, 1, 2, 3, 3, 3, 4, 5),
+        first_share=0.6,
+        lookalike_share=0.6,
+        borrowed_share=0.6,
+    ),
+)
+
+
+def finding_recipe() -> PretrainingRecipe:
+    """How the base goes on when it can read: it learns to find the item that a question is about."""
+    optimizer = OptimizerRecipe(
+        num_steps=900,
+        batch_size=12,
+        learning_rate=1e-3,
+        weight_decay=0.01,
+        betas=(0.9, 0.98),
+        warmup_ratio=0.02,
+        gradient_clip=1.0,
+        final_learning_rate_ratio=0.02,
+        seed=1,
+    )
+    return PretrainingRecipe(optimizer=optimizer, curriculum=FINDING, document_weight=0.2, guidance=GuidanceRecipe())
+
+
+def ranking_recipe() -> PretrainingRecipe:
+    """How it goes on from there: look-alikes, where the first item is right more often than not, as in a ranked list.
+
+    Pictures are compared cell by cell, as retrieval does.
+    """
+    return _going_on(
+        num_steps=600,
+        seed=2,
+        curriculum=RANKED,
+        guidance=GuidanceRecipe(matching_strength=0.0),
+        contrastive_grid=(3, 4),
+    )
+
+
+def _going_on(*, num_steps: int, seed: int, **changes: Any) -> PretrainingRecipe:
+    optimizer = replace(
+        PretrainingRecipe().optimizer, num_steps=num_steps, batch_size=12, learning_rate=1e-3, seed=seed
+    )
+    return PretrainingRecipe(optimizer=optimizer, document_weight=0.2, **changes)
+
+
+@dataclass
+class _Batch:
+    """Conversations, and for the contrastive loss the place of each item picture and of each question's item."""
+
+    conversations: list[list[Turn]]
+    item_images: list[int]
+    question_images: list[int]
+    item_of_question: list[int]
+
+
+class Reading:
+    """The pretraining objective (see `training.loop.Objective`)."""
+
+    def __init__(self, backbone: QwenVL, recipe: PretrainingRecipe):
+        self.backbone, self.recipe, self.prompts = backbone, recipe, prompt_set(recipe.prompts)
+        self.backbone.model.requires_grad_(True)
+
+    def trainable(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.backbone.model.named_parameters())
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        batch = self._batch(step)
+        tokens = self.backbone.tokenize(batch.conversations, generation=False)
+        features = self.backbone.image_features(tokens)
+        embedded = self.backbone.embed(tokens, features)
+        guidance: Tensor | float = 0.0
+        if self.recipe.guidance is None:
+            hidden_BLD = self.backbone.hidden(embedded)
+        else:
+            watched = watch(self.backbone, embedded)
+            hidden_BLD = watched.hidden_BLD
+            guidance = self._guide(self.recipe.guidance, watched.attentions, tokens, batch)
+        losses_S, predicted_S, right_S = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
+        document_BL = self.backbone.text_mask(tokens) & ~tokens.answer_BL
+        document_loss = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, document_BL)[0].mean()
+        loss = losses_S.mean() + self.recipe.document_weight * document_loss + guidance
+        value_S = ~torch.isin(right_S, self.backbone.turn_end_ids)
+        measures = {
+            "samples": float(len(batch.conversations)),
+            "tokens": float(tokens.mask_BL.sum()),
+            "answer_accuracy": float((predicted_S == right_S)[value_S].float().mean()),
+            "value_loss": float(losses_S[value_S].mean().detach()),
+            "document_loss": float(document_loss.detach()),
+            "items": len(batch.item_images) / len(batch.conversations),
+        }
+        if len(batch.item_images) > 1 and batch.question_images:
+            contrastive, matched = self._contrast(batch, features, tokens)
+            loss = loss + self.recipe.contrastive_weight * contrastive
+            measures["match_accuracy"] = matched
+        return loss, measures
+
+    def _guide(
+        self, recipe: GuidanceRecipe, attentions: Sequence[Tensor], tokens: Tokens, batch: _Batch
+    ) -> Tensor | float:
+        if not batch.item_images and not batch.question_images:
+            return 0.0
+        gathering = guided_heads(attentions, recipe.gathering_layer, recipe)
+        finding = guided_heads(attentions, recipe.finding_layer, recipe)
+        num_items = len(batch.item_images) // len(batch.conversations)
+        places = places_of_answers(self.backbone, tokens, [item % num_items for item in batch.item_of_question])
+        return recipe.gathering_weight * gathering_loss(
+            gathering, self.backbone, tokens
+        ) + recipe.finding_weight * finding_loss(finding, places)
+
+    def _contrast(self, batch: _Batch, features: tuple[Tensor, ...], tokens: Tokens) -> tuple[Tensor, float]:
+        pooled = pooled_cells(self.backbone.as_grids(features, tokens), self.recipe.contrastive_grid)
+        items_ND = normalize(pooled[batch.item_images], dim=-1)
+        questions_QD = normalize(pooled[batch.question_images], dim=-1)
+        scores_QN = questions_QD @ items_ND.T / self.recipe.contrastive_temperature
+        right_Q = torch.tensor(batch.item_of_question)
+        return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
+
+    def _phase(self, step: int) -> Phase:
+        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
+
+    def _batch(self, step: int) -> _Batch:
+        random = Random(f"{self.recipe.optimizer.seed}-{step}")
+        phase = self._phase(step)
+        num_items = random.choice(phase.item_counts)
+        asks = len(phase.item_counts) > 1 and random.random() < self.recipe.ask_share
+        batch = _Batch([], [], [], [])
+        num_images = 0
+        for _ in range(phase.num_conversations):
+            language = random.choice(self.recipe.languages)
+            countries = _draw_countries(random, language, phase, count=max(1, num_items))
+            if asks:
+                batch.conversations.append(_asking(random, countries[0], self.prompts))
+                num_images += 1
+                continue
+            first_item = len(batch.item_images)
+            turns = [self.prompts.system_turn()]
+            for country in countries[:num_items]:
+                turns.append(self.prompts.item_turn(country.item(random)))
+                batch.item_images.append(num_images)
+                num_images += 1
+            for _ in range(phase.num_questions if num_items else 1):
+                first = phase.first_share and random.random() < phase.first_share
+                about = 0 if first else random.randrange(len(countries))
+                question, answer = draw_question(random, countries[about])
+                picture = countries[about].picture(random)
+                turns += [self.prompts.question_turn(question, picture, language), Turn("assistant", (answer,))]
+                if num_items:
+                    batch.question_images.append(num_images)
+                    batch.item_of_question.append(first_item + about)
+                num_images += 1
+            batch.conversations.append(turns)
+        return batch
+
+
+def _draw_countries(random: Random, language: str, phase: Phase, *, count: int) -> list[ImaginaryCountry]:
+    """Draw the countries of one conversation, in the order of their items."""
+    if not phase.rivals:
+        return [draw_country(random, language, num_facts=random.randint(*phase.num_facts)) for _ in range(count)]
+    first = draw_country(
+        random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
+    )
+    lookalikes = [random.random() < phase.lookalike_share for _ in range(count - 1)]
+    countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in lookalikes)]
+    random.shuffle(countries)
+    return countries
+
+
+def _asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) -> list[Turn]:
+    """A conversation in which the assistant asks about each of an item's facts."""
+    words = templates()[country.language]
+    turns = [prompts.system_turn(), prompts.item_turn(country.item(random))]
+    for attribute in random.sample(list(country.facts), k=len(country.facts)):
+        turns.append(prompts.ask_turn(attribute, country.language))
+        turns.append(Turn("assistant", (random.choice(words["question"][attribute]),)))
+    return turns

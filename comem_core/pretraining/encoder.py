@@ -1,0 +1,229 @@
+"""The encoder's start: reading imaginary countries from memory, before it sees any real one.
+
+The paper has no such stage: a 7B encoder starts from a model that has read the web. Ours starts from nothing, and the
+few samples of a demo are too few to learn from nothing what a memory is. Two losses stand beside the paper's own
+(each with its ablation in docs/log.md): the memory itself must tell which values its item states (reconstruction),
+and the reader's attention is shown to look at the memory of the item that answers. Every batch is a function of (seed,
+step).
+
+Shapes: B items, M vectors of an item, D width, V names and values of the world.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.injection import inject
+from comem_core.pretraining.curriculum import phase_at
+from comem_core.pretraining.guidance import (
+    GuidanceRecipe,
+    Watched,
+    finding_loss,
+    gathered,
+    guided_heads,
+    places_of_memories,
+    watch,
+)
+from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.memory import TrainingSample, encode_once, loss_of_hidden
+from comem_core.worlds.countries.world import closed_vocabulary
+from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPhase:
+    """One part of the curriculum, for `share` of all steps: facts an item, items a question, items a step.
+
+    `first_share` is how often a question is about the first item rather than any: retrieved items stand in rank order.
+    The weights are those of the losses beside the answers'.
+    """
+
+    share: float
+    num_facts: tuple[int, int]
+    item_counts: tuple[int, ...]
+    num_items: int
+    num_questions: int
+    first_share: float = 0.0
+    # How often another item of a question is a look-alike of the first; all state the same kinds of fact.
+    lookalike_share: float = 0.0
+    # How often the flags of a question are real ones of the train split, over facts that are not theirs.
+    borrowed_share: float = 0.0
+    reconstruction_weight: float = 0.0
+    likeness_weight: float = 0.0
+    finding_weight: float = 0.0
+
+
+# One item until its memory states its values; then reconstruction would only crowd out what tells items apart.
+ENCODER_CURRICULUM = (
+    EncoderPhase(
+        share=0.2,
+        num_facts=(4, 7),
+        item_counts=(1,),
+        num_items=16,
+        num_questions=4,
+        reconstruction_weight=0.5,
+        likeness_weight=0.1,
+    ),
+    EncoderPhase(
+        share=0.8,
+        num_facts=(4, 7),
+        item_counts=(1, 2, 3, 3, 4),
+        num_items=16,
+        num_questions=4,
+        first_share=0.4,
+        lookalike_share=0.4,
+        borrowed_share=0.6,
+        likeness_weight=0.2,
+        finding_weight=0.3,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPretrainingRecipe:
+    """What decides the encoder's start."""
+
+    version: str = "2026.11.1"
+    encoder: EncoderRecipe = field(
+        default_factory=lambda: EncoderRecipe(
+            num_heads=4, lora_dropout=0.0, match_embedding_norm=True, copying_start=True, reads_embeddings=True
+        )
+    )
+    optimizer: OptimizerRecipe = field(
+        default_factory=lambda: OptimizerRecipe(
+            num_steps=1300,
+            batch_size=64,
+            learning_rate=2e-3,
+            weight_decay=0.01,
+            betas=(0.9, 0.98),
+            gradient_clip=1.0,
+            final_learning_rate_ratio=0.02,
+        )
+    )
+    languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
+    curriculum: tuple[EncoderPhase, ...] = ENCODER_CURRICULUM
+    reconstruction_temperature: float = 0.07
+    likeness_temperature: float = 0.05
+    guidance: GuidanceRecipe = field(default_factory=GuidanceRecipe)
+
+
+class ImaginaryMemory:
+    """The objective of the encoder's start (see `training.loop.Objective`)."""
+
+    def __init__(self, encoder: MemoryEncoder, recipe: EncoderPretrainingRecipe):
+        if not isinstance(encoder.backbone, QwenVL):
+            raise ValueError(f"the encoder's start is trained on a Qwen2.5-VL, not on {encoder.backbone.name!r}")
+        self.encoder, self.recipe, self.backbone = encoder, recipe, encoder.backbone
+        encoder.set_trainable(True)
+        tokenizer = self.backbone.tokenizer
+        values = {value for values in closed_vocabulary().values() for value in values}
+        self.values_V = torch.tensor(sorted(set(tokenizer.convert_tokens_to_ids(sorted(values)))))
+
+    def trainable(self) -> Mapping[str, nn.Parameter]:
+        return self.encoder.parameters()
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        batch, backbone, phase = self.batch(step), self.backbone, self._phase(step)
+        encoded = encode_once(self.encoder, [sample.items for sample in batch])
+        memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
+        asked = [self.encoder.prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        tokens = backbone.tokenize(asked, generation=False, visual_tokens=self.encoder.recipe.query_visual_tokens)
+        with backbone.adapter(False):
+            embedded = inject(backbone.embed(tokens), memories)
+            watched = watch(backbone, embedded)
+            loss, measures = loss_of_hidden(backbone, tokens, watched.hidden_BLD)
+            pictures_QD = gathered(backbone, tokens, watched, self.recipe.guidance)
+        memory_BMD = torch.stack(list(encoded.values()))
+        texts = {item.item_id: item.text for sample in batch for item in sample.items}
+        shaping = {
+            "reconstruction": self.reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
+            "likeness": self.likeness(memory_BMD, pictures_QD, _places_in(list(encoded), batch)),
+        }
+        if len(batch[0].items) > 1:
+            shaping["finding"] = self._finding(watched, tokens, embedded, batch)
+        for name, term in shaping.items():
+            if weight := getattr(phase, f"{name}_weight"):
+                loss = loss + weight * term
+        return loss, dict(measures) | {name: float(term.detach()) for name, term in shaping.items()}
+
+    def _finding(self, watched: Watched, tokens: Tokens, embedded: Embedded, batch: Sequence[TrainingSample]) -> Tensor:
+        guidance, num_vectors = self.recipe.guidance, self.encoder.recipe.num_vectors
+        places = places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
+        return finding_loss(guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
+
+    def likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
+        """Minus log of the share that the right item has among all of the batch, by how near its vectors are to what
+        the reader gathers from the question's picture (mean cosine, what all pictures share left out)."""
+        pictures_QD = normalize(pictures_QD - pictures_QD.mean(dim=0), dim=-1)
+        near_QB = torch.einsum("bmd,qd->qb", normalize(memory_BMD, dim=-1), pictures_QD) / memory_BMD.shape[1]
+        return cross_entropy(near_QB / self.recipe.likeness_temperature, torch.tensor(about_Q))
+
+    def reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
+        """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
+        nearest of its vectors is to each value's token embedding."""
+        embeddings: Any = self.backbone.model.get_input_embeddings()
+        embeddings_VD = embeddings.weight[self.values_V]
+        near_BMV = normalize(memory_BMD, dim=-1) @ normalize(embeddings_VD, dim=-1).T
+        share_BV = (near_BMV / self.recipe.reconstruction_temperature).logsumexp(dim=1).log_softmax(dim=-1)
+        ids = self.backbone.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        stated_BV = torch.stack([torch.isin(self.values_V, torch.tensor(each)) for each in ids])
+        return -((share_BV * stated_BV).sum(dim=1) / stated_BV.sum(dim=1)).mean()
+
+    def batch(self, step: int) -> list[TrainingSample]:
+        """The samples of a step (see `draw_batch`)."""
+        return draw_batch(self.recipe, step)
+
+    def _phase(self, step: int) -> EncoderPhase:
+        return phase_of(self.recipe, step)
+
+
+def phase_of(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
+    """The phase that a step belongs to."""
+    return phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
+
+
+def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSample]:
+    """Questions about the step's countries, each with its country's item among others in the same language."""
+    random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), phase_of(recipe, step)
+    count = random.choice(phase.item_counts)
+    samples: list[TrainingSample] = []
+    while len(samples) < phase.num_items * phase.num_questions:
+        language = random.choice(recipe.languages)
+        first = draw_country(
+            random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
+        )
+        rivals = [random.random() < phase.lookalike_share for _ in range(count - 1)]
+        countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in rivals)]
+        random.shuffle(countries)
+        items = tuple(country.item(random) for country in countries)
+        for _ in range(phase.num_questions * count):
+            place = 0 if random.random() < phase.first_share else random.randrange(count)
+            about = countries[place]
+            question, answer = draw_question(random, about)
+            picture = about.picture(random)
+            samples.append(
+                TrainingSample(
+                    sample_id=f"{step}-{len(samples)}",
+                    question=question,
+                    image=picture,
+                    language=language,
+                    answer=answer,
+                    items=items,
+                    about=place,
+                )
+            )
+    return samples
+
+
+def _places_in(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:
+    """The place of each sample's right item among the different items of a batch."""
+    place = {item_id: index for index, item_id in enumerate(item_ids)}
+    return [place[sample.items[sample.about or 0].item_id] for sample in batch]

@@ -1,0 +1,169 @@
+"""What an encoder that ships was trained on: its samples, each with its words and the hashes of its picture, in a file
+beside the weights. `record.json` says whose the file is.
+
+The encoder of a run has a record in a store, which names its samples; one that ships has this instead. Both files are
+made anew by `python -m comem_core.pretraining.trained_on` (some minutes: the start's samples are drawn again).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial as bind
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.knowledge.items import content_id
+from comem_core.knowledge.pictures import picture_hashes
+from comem_core.pretraining.encoder import EncoderPretrainingRecipe, draw_batch
+from comem_core.worlds.countries.world import seed_questions
+from comem_core.worlds.imaginary.borrowed import borrowed_drawings
+
+FILE, RECORD, NOTE = "trained_on.parquet", "record.json", "trained_on"
+START, TRAINED = "tiny-encoder-start", "tiny-encoder"
+COMMAND = "python -m comem_core.pretraining.trained_on"
+# A picture that was drawn for training alone has no `image_id`; a drawing that pictures were made from has no `words`.
+SCHEMA = pa.schema(
+    {"sample_id": pa.string(), "words": pa.string(), "image_id": pa.string()}
+    | {"image_hash": pa.int64(), "image_chroma": pa.int64()}
+)
+ROWS_AT_ONCE, STEPS_AT_ONCE = 4096, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What `record.json` says of the file: in words what it lists, what made it, for which weights, and its hash."""
+
+    what: str
+    made_by: str
+    weights: str
+    file_sha256: str
+    num_rows: int
+
+
+def write_listing(folder: Path, rows: Iterable[Mapping[str, Any]], *, what: str, made_by: str) -> Listing:
+    """Write the samples of the encoder in `folder` beside its weights, and say so in its `record.json`."""
+    path, record, left, num_rows = folder / FILE, folder / RECORD, iter(rows), 0
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        while group := list(islice(left, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+            num_rows += len(group)
+    listing = Listing(
+        what=what,
+        made_by=made_by,
+        weights=backbone_fingerprint(folder),
+        file_sha256=_sha256(path),
+        num_rows=num_rows,
+    )
+    facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    record.write_text(json.dumps(facts | {NOTE: asdict(listing)}, indent=2) + "\n", encoding="utf-8")
+    return listing
+
+
+def read_listing(folder: Path) -> Listing | None:
+    """Read what an encoder's samples are listed as; None where nothing beside it says so.
+
+    Raises ValueError where the list is another encoder's, or is not there, or is not as it was written.
+    """
+    facts = _facts(folder)
+    if NOTE not in facts:
+        return None
+    listing, path, weights = Listing(**facts[NOTE]), folder / FILE, backbone_fingerprint(folder)
+    named = f"{folder.name}/{FILE}"
+    if listing.weights != weights:
+        raise ValueError(f"{named} lists what the weights {listing.weights} were trained on, and these are {weights}")
+    if not path.is_file():
+        raise ValueError(f"{named} is not there, and {RECORD} beside it says that it lists what was trained on")
+    if (found := _sha256(path)) != listing.file_sha256:
+        raise ValueError(f"{named} is not as {RECORD} says (sha256 {found[:8]}, expected {listing.file_sha256[:8]})")
+    return listing
+
+
+def start_of(folder: Path) -> str | None:
+    """Name the weights that the encoder in a folder started from, as its `record.json` says."""
+    return _facts(folder).get("inputs", {}).get("start")
+
+
+def samples_of_start(recipe: EncoderPretrainingRecipe) -> Iterator[dict[str, Any]]:
+    """Draw again what the encoder's start was asked about, step by step, on every core."""
+    steps = range(recipe.optimizer.num_steps)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from chain.from_iterable(pool.map(bind(samples_of_step, recipe), steps, chunksize=STEPS_AT_ONCE))
+
+
+def samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[str, Any]]:
+    """What one step asks about: the words of each question, and its picture."""
+    return [
+        _row(f"{START}/{sample.sample_id}", sample.image) | {"words": sample.question, "image_id": None}
+        for sample in draw_batch(recipe, step)
+    ]
+
+
+def borrowed_pictures() -> Iterator[dict[str, Any]]:
+    """The real drawings that training pictures were made from: flags of train countries.
+
+    What was shown has other colours, corners and proportions, but it is the same flag by the same artist.
+    """
+    for country_id, drawings in borrowed_drawings().items():
+        for place, image in enumerate(drawings):
+            yield _row(f"flag/{country_id}-{place}", image) | {"words": None, "image_id": content_id(image)}
+
+
+def _row(name: str, image: bytes) -> dict[str, Any]:
+    image_hash, image_chroma = picture_hashes(image)
+    return {"sample_id": name, "image_hash": image_hash, "image_chroma": image_chroma}
+
+
+def list_start(folder: Path, recipe: EncoderPretrainingRecipe) -> Listing:
+    """List beside an encoder's start what it was trained on, drawn again by the recipe that made it."""
+    num_countries = len(borrowed_drawings())
+    return write_listing(
+        folder,
+        chain(tqdm(samples_of_start(recipe), unit="sample"), borrowed_pictures()),
+        what="questions about imaginary countries, whose flags were drawn at random or borrowed from the "
+        f"{num_countries} countries of the train split of `countries`, over facts that are not theirs; and the "
+        "borrowed drawings. No flag of a country of dev or test, and no country with a fact of its own",
+        made_by=COMMAND,
+    )
+
+
+def list_trained(folder: Path) -> Listing:
+    """List beside the encoder that `synth-and-train` made of the start what it may have been trained on at most.
+
+    Its own samples are gone. They were seeds, and what the model asked about items of countries that no part of the
+    benchmark is about.
+    """
+    seeds = (
+        _row(seed.question_id, seed.image) | {"words": seed.question, "image_id": seed.image_id}
+        for seed in seed_questions()
+    )
+    return write_listing(
+        folder,
+        chain(seeds, borrowed_pictures()),
+        what="at most: every seed question of `countries-vqa`, and every drawing of a flag of the train split, which "
+        "the model may have asked about; its samples were some of these",
+        made_by=COMMAND,
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    print(list_trained(SHIPPED / TRAINED))
+    print(list_start(SHIPPED / START, EncoderPretrainingRecipe()))

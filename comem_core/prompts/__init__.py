@@ -1,0 +1,168 @@
+"""Prompts as data: how items and questions become conversations. One JSON file a prompt set, one text a language.
+
+The layout is the paper's (reference code): a knowledge item for the encoder is a user turn (picture, remark) answered
+by the item's text; for the `text` condition each item is a user turn of its own, before the question's turn. Pictures
+stand before their text, in training and at inference alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Literal, TypeVar
+
+from comem_core.backbone.conversation import Conversation, Turn
+from comem_core.evaluation.answers import ExtractionMethod
+from comem_core.knowledge.items import KnowledgeItem, content_id
+from comem_core.prompts.files import read_prompt_file
+
+# Reference code: every turn's text is cut at 5000 characters.
+MAX_CHARACTERS = 5000
+
+NEEDED = ("system", "remark", "item", "question", "ask")
+OPTIONAL = (
+    "examples", "asks", "extract", "default_language", "ask_system", "ask_frame", "markers", "ask_examples",
+)  # fmt: skip
+
+Text = TypeVar("Text")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """One set of prompts, by language, with a hash that names exactly these words.
+
+    `default_language` names the texts that serve languages without their own; without it such a language is an error.
+    """
+
+    name: str
+    sha256: str
+    system: str
+    remark: dict[str, str]
+    item: dict[str, str]
+    question: dict[str, str]
+    ask: dict[str, dict[str, str]]
+    # Worked examples by language, each with `item`, `question` and `answer`; they stand before everything but the
+    # system turn, without pictures, and without their items where the question itself has none.
+    examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    # What the VLM writes when it is asked about an item: a question, or a question with its answer.
+    asks: Literal["question", "pair"] = "question"
+    # How the short answer is found in what the VLM writes about a question.
+    extract: ExtractionMethod = "first_line"
+    default_language: str | None = None
+    # The system turn for asking, where it is another one; the words around what is asked for, `{ask}`; what stands
+    # before the `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`,
+    # `answer`), of which those of the kind that is asked for are shown.
+    ask_system: str | None = None
+    ask_frame: Mapping[str, str] = field(default_factory=dict)
+    markers: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+
+    def _in(self, texts: Mapping[str, Text], language: str) -> Text:
+        if language not in texts and self.default_language is not None:
+            return texts[self.default_language]
+        if language not in texts:
+            raise ValueError(
+                f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}"
+            )
+        return texts[language]
+
+    def item_conversation(self, item: KnowledgeItem) -> Conversation:
+        """What the memory encoder reads: the item alone, no question in sight, no system turn.
+
+        A remark may hold the `{text}` too: then the assistant repeats it, and states know what comes next.
+        """
+        text = item.text[:MAX_CHARACTERS]
+        remark = self._in(self.remark, item.language).replace("{text}", text)
+        return [Turn("user", _pictured(item, remark)), Turn("assistant", (text,))]
+
+    def system_turn(self) -> Turn:
+        return Turn("system", (self.system,))
+
+    def item_turn(self, item: KnowledgeItem) -> Turn:
+        """An item as prompt tokens (condition `text`)."""
+        text = self._in(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
+        return Turn("user", _pictured(item, text))
+
+    def question_turn(self, question: str, image: bytes, language: str) -> Turn:
+        text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
+        return Turn("user", (image, text))
+
+    def conversation(
+        self,
+        question: str,
+        image: bytes,
+        language: str,
+        *,
+        items: Sequence[KnowledgeItem] = (),
+        answer: str | None = None,
+    ) -> Conversation:
+        """System turn, worked examples where the set has any, the items (if any) in rank order, the question, and the
+        answer where it is known."""
+        turns = [self.system_turn(), *self.example_turns(language, with_items=bool(items))]
+        turns += [self.item_turn(item) for item in items]
+        turns.append(self.question_turn(question, image, language))
+        if answer is not None:
+            turns.append(Turn("assistant", (answer,)))
+        return turns
+
+    def example_turns(self, language: str, *, with_items: bool) -> Conversation:
+        """The set's worked examples in a language, worded as items and questions are."""
+        turns: list[Turn] = []
+        for example in self.examples.get(language, ()):
+            if with_items:
+                turns.append(Turn("user", (self._in(self.item, language).replace("{text}", example["item"]),)))
+            asked = self._in(self.question, language).replace("{question}", example["question"])
+            turns += [Turn("user", (asked,)), Turn("assistant", (example["answer"],))]
+        return turns
+
+    def ask_conversation(self, item: KnowledgeItem, kind: str) -> Conversation:
+        """What makes the VLM ask a question of one kind about an item."""
+        turns = [Turn("system", (self.ask_system or self.system,))]
+        for example in self.ask_examples.get(item.language, ()):
+            if example["kind"] != kind:
+                continue
+            before = self._in(self.markers, item.language)
+            pair = f"{before['question'][0]}: {example['question']}\n{before['answer'][0]}: {example['answer']}"
+            text = self._in(self.item, item.language).replace("{text}", example["item"])
+            turns += [Turn("user", (text,)), self.ask_turn(example["kind"], item.language), Turn("assistant", (pair,))]
+        return [*turns, self.item_turn(item), self.ask_turn(kind, item.language)]
+
+    def ask_turn(self, kind: str, language: str) -> Turn:
+        """An instruction to ask a question of one kind, to stand behind an item."""
+        wanted = self._in(self.ask, language)[kind]
+        frame = self._in(self.ask_frame, language) if self.ask_frame else "{ask}"
+        return Turn("user", (frame.replace("{ask}", wanted),))
+
+    def pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
+        """What stands before the `question` and before the `answer` of a written pair."""
+        return self._in(self.markers, language)
+
+    @property
+    def num_kinds(self) -> int:
+        """The most kinds that there are in any language."""
+        return max(len(kinds) for kinds in self.ask.values())
+
+    def kinds(self, language: str) -> tuple[str, ...]:
+        """The kinds of question that can be asked for in a language."""
+        return tuple(self._in(self.ask, language))
+
+
+def _pictured(item: KnowledgeItem, text: str) -> tuple[str | bytes, ...]:
+    return (text,) if item.image is None else (item.image, text)
+
+
+@lru_cache
+def prompt_set(name: str) -> PromptSet:
+    """Read a prompt set by name.
+
+    Raises:
+        ValueError: there is no such set; the known ones are named.
+    """
+    data = read_prompt_file(resources.files(__name__), name, what="prompt set")
+    wanted = ("name", "sha256", *NEEDED)
+    return PromptSet(**{key: data[key] for key in wanted} | {key: data[key] for key in OPTIONAL if key in data})
+
+
+def prompt_hash(conversation: Conversation) -> str:
+    """Name exactly what a model was asked: roles, texts and pictures in order (16 hex digits)."""
+    return content_id(*(part for turn in conversation for part in (turn.role, *turn.content)))

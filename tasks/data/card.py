@@ -1,0 +1,88 @@
+"""The data card: a folder that one can copy away and train on, with the card that says what is in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.rows.samples import SampleSet
+from tasks.rows.tables import shards_of
+from tasks.run import Run
+from warehouse.cards import CardSources, render_card
+from warehouse.connection import open_warehouse
+from warehouse.training_files import training_tables
+
+TRAINING_SET = Stage(name="training-set", version="2")
+CARD, TRAIN = "README.md", "train"
+ROWS_PER_FILE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedSet(SampleSet):
+    """Kept samples with the verdicts that they were kept by."""
+
+    verdicts: Reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """What a card is called, and with which benchmarks its drafts could not be compared; the rest its inputs decide."""
+
+    name: str
+    not_compared: tuple[str, ...]
+    rows_per_file: int = ROWS_PER_FILE
+
+
+@stage_task(name="write-card")
+def write_card(
+    run: Run, knowledge: Reference, sets: Sequence[JudgedSet], not_compared: Mapping[str, str] | None = None
+) -> Reference:
+    """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them.
+
+    `not_compared` names the benchmarks that drafts should have been compared with, but whose files were not at hand.
+    """
+    part = Describing(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
+
+    def make(artefact: Partial) -> None:
+        tables = training_tables(
+            drafts=_shards(sets, "drafts", "draft"),
+            questions=_shards(sets, "questions", "question"),
+            items=shards_of(knowledge),
+            kept=_shards(sets, "kept", "sample"),
+            rows_per_table=part.rows_per_file,
+        )
+        num_rows = 0
+        for place, table in enumerate(tables):
+            num_rows += artefact.write_shard(f"{TRAIN}-{place:05d}", table)
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            text = render_card(
+                con,
+                _sources(knowledge, sets),
+                name=part.name,
+                files=f"{TRAIN}-*.parquet",
+                not_compared=part.not_compared,
+            )
+        with artefact.open_file(CARD) as path:
+            path.write_text(text, encoding="utf-8")
+        stage_logger().info("training set: %d samples", num_rows)
+
+    inputs = {"knowledge": knowledge}
+    for place, each in enumerate(sets):
+        inputs |= {f"{role}-{place}" if place else role: reference for role, reference in vars(each).items()}
+    return run_stage(run, TRAINING_SET, part, inputs, make)
+
+
+def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:
+    return list(chain.from_iterable(shards_of(getattr(each, role), table) for each in sets))
+
+
+def _sources(knowledge: Reference, sets: Sequence[JudgedSet]) -> CardSources:
+    by_role = {
+        role: tuple(getattr(each, role).fingerprint for each in sets)
+        for role in ("questions", "drafts", "verdicts", "kept")
+    }
+    return CardSources(knowledge=(knowledge.fingerprint,), **by_role)

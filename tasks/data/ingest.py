@@ -1,0 +1,94 @@
+"""Knowledge in: reads a corpus in pieces, keeps the good rows as items, and lists the bad ones with file, row, reason.
+
+Pieces are spread over the workers; a small corpus is read here, as that takes less time than to ask a worker. Killed at
+any point, it goes on with the pieces that are missing, and the rows are those of an unbroken run, in the same order.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial as bind
+from pathlib import PurePosixPath
+
+from comem_core.evaluation.benchmarks.countries_vqa import revision as countries_revision
+from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, Reading, open_corpus
+from comem_core.neutral import OFF_AT_NONE
+from comem_core.recipes.recipe import KnowledgeRecipe
+from tasks.data.item_shards import PieceWriter, finish, part_name, take_out_duplicates
+from tasks.engine.on_ray import map_shards
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import report_progress, run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.engine.workers import Workers
+from tasks.run import Run, warm_workers
+
+KNOWLEDGE = Stage(name="knowledge", version="2", table="knowledge_item")
+SHARDS_OF_A_PIECE = 16  # a row of a corpus is less work than a sample: pieces are longer than other stages' shards
+FEW_PIECES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingesting:
+    """A corpus by name and content, so that an edited folder is read again; and how its rows are read."""
+
+    corpus: str
+    content: str
+    reading: Reading
+    near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
+
+
+@stage_task(name="ingest-knowledge")
+def ingest_knowledge(run: Run) -> Reference:
+    """Read the recipe's corpus into items; bad rows are counted and kept beside them."""
+    recipe = run.recipe.knowledge
+    reading = reading_of(recipe)
+    corpus = open_corpus(recipe.corpus, reading=reading)
+
+    def make(artefact: Partial) -> None:
+        warm_workers(run)
+        size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
+        _read(run, artefact, reading, list(corpus.pieces(size)))
+        take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
+        if bad := finish(artefact, recipe.corpus):
+            counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
+            stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
+        artefact.measure("bad_rows", dict(bad))
+
+    part = Ingesting(
+        corpus=PurePosixPath(recipe.corpus).name,
+        content=_content(corpus),
+        reading=reading,
+        near_duplicate_bits=recipe.near_duplicate_bits,
+    )
+    return run_stage(run, KNOWLEDGE, part, {}, make)
+
+
+def reading_of(recipe: KnowledgeRecipe) -> Reading:
+    """How the recipe reads rows."""
+    return Reading(
+        language=recipe.language,
+        source=recipe.source,
+        licence=recipe.licence,
+        images=recipe.images,
+        allow_urls=recipe.allow_urls,
+        max_side=recipe.max_side,
+        max_pixels=recipe.max_pixels,
+        columns=recipe.columns,
+    )
+
+
+def _read(run: Run, artefact: Partial, reading: Reading, pieces: list[Piece]) -> None:
+    """Write the shards of the pieces that are missing."""
+    done, corpus = artefact.finished(), run.recipe.knowledge.corpus
+    missing = {part_name(each): (each, piece) for each, piece in enumerate(pieces) if part_name(each) not in done}
+    make_writer = bind(PieceWriter, corpus, reading, artefact)
+    if len(missing) <= FEW_PIECES:
+        writer = make_writer()
+        for numbered in missing.values():
+            writer(numbered)
+    else:
+        map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+
+
+def _content(corpus: Corpus) -> str:
+    """Name what a corpus holds: the revision of a built-in one, else names, sizes and times of its files."""
+    return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.content()

@@ -1,0 +1,230 @@
+"""Pieces of a corpus in, shards of items out: written row group by row group, then rid of what is there twice.
+
+A piece becomes `part-00000.parquet` and, where rows are bad, `dropped-00000.parquet` before it: so a part that is there
+says that its piece is done. Duplicates are found when all are, over ids and hashes alone; so neither the number of
+workers nor where a run was killed makes a difference. Knows nothing of Prefect and Ray.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from comem_core.knowledge.corpora import BadRow, Corpus, FoundItem, Piece, Reading, no_good_row, open_corpus
+from comem_core.knowledge.duplicates import Duplicates, equal_items, near_items
+from comem_core.knowledge.items import content_id
+from tasks.engine.partial import ROWS_OF, Partial
+from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, found_item_table
+from warehouse.schemas import schema_of
+
+BYTES_OF_A_GROUP = 16_000_000
+DUPLICATES, DROPPED = "duplicates", "dropped-rows"
+DROPPED_SCHEMA = schema_of("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
+DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
+DESCRIBED_AT_ONCE = 4096
+PLACE = ["file", "row"]
+NUM_REASONS = 5
+
+
+@dataclass(frozen=True)
+class PieceWriter:
+    """In a worker: reads pieces of a corpus and writes their shards."""
+
+    corpus: str
+    reading: Reading
+    artefact: Partial
+
+    @cached_property
+    def opened(self) -> Corpus:
+        return open_corpus(self.corpus, reading=self.reading)
+
+    def __call__(self, numbered: tuple[int, Piece]) -> int:
+        """Write the shards of the piece with this number, and return how many items it gave."""
+        number, piece = numbered
+        bad: list[BadRow] = []
+        with self.artefact.open_shard(part_name(number), ITEM_SCHEMA) as writer:
+            num_items = self._write_items(writer, piece, bad)
+            if bad:
+                with self.artefact.open_shard(_dropped_name(number), DROPPED_SCHEMA) as dropped:
+                    dropped.write_table(pa.Table.from_pylist([vars(row) for row in bad], schema=DROPPED_SCHEMA))
+        return num_items
+
+    def _write_items(self, writer: pq.ParquetWriter, piece: Piece, bad: list[BadRow]) -> int:
+        waiting: list[FoundItem] = []
+        num_items = num_bytes = 0
+        for row in self.opened.read(piece):
+            if isinstance(row, BadRow):
+                bad.append(row)
+                continue
+            waiting.append(row)
+            num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
+            if len(waiting) == ROWS_OF_A_GROUP or num_bytes >= BYTES_OF_A_GROUP:
+                writer.write_table(found_item_table(waiting))
+                waiting, num_bytes = [], 0
+        if waiting:
+            writer.write_table(found_item_table(waiting))
+        return num_items
+
+
+def part_name(number: int) -> str:
+    """Name the shard of a piece, so that the order of names is the order of the corpus."""
+    return f"part-{number:05d}"
+
+
+def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -> None:
+    """Take items that are there twice out of the parts, and write `dropped-rows`: every bad row in the corpus's order.
+
+    It can be killed at any point and called again: what is to be taken out is written down before a part changes.
+    """
+    parts = sorted(artefact.folder.glob("part-*.parquet"))
+    if DROPPED not in artefact.finished():
+        if DUPLICATES not in artefact.finished():
+            found = _find_duplicates(parts, near_duplicate_bits)
+            with artefact.open_shard(DUPLICATES, DUPLICATE_SCHEMA) as writer:
+                for table in _described(parts, found):
+                    writer.write_table(table)
+        again = artefact.folder / f"{DUPLICATES}.parquet"
+        for number in np.unique(pq.read_table(again, columns=["part"])["part"].to_numpy()):
+            _rewrite(artefact, parts[number], _of_part(again, int(number)))
+        _write_dropped(artefact, len(parts), again)
+    for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
+        path.unlink(missing_ok=True)
+
+
+def finish(artefact: Partial, corpus: str) -> Counter[str]:
+    """Count the bad rows by reason; where there are none, none are kept.
+
+    Raises ValueError, with the first reasons, where no part holds an item.
+    """
+    path = artefact.folder / f"{DROPPED}.parquet"
+    if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
+        dropped = pq.read_table(path)
+        first = [BadRow(**row) for row in dropped.slice(0, NUM_REASONS).to_pylist()]
+        raise no_good_row(corpus, dropped.num_rows, first)
+    counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
+    if not counts:
+        path.unlink()
+    return Counter({each["values"]: each["counts"] for each in counts})
+
+
+def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> Duplicates:
+    ids_N = np.concatenate([np.zeros(0, np.uint64), *map(_ids, parts)])
+    equal = equal_items(ids_N)
+    if near_duplicate_bits is None or not len(ids_N):
+        return equal
+    stays_N = np.ones(len(ids_N), dtype=bool)
+    stays_N[equal.again] = False
+    words_N, hashes_N2, pictured_N = map(np.concatenate, zip(*map(_words_and_hashes, parts), strict=True))
+    places = np.flatnonzero(stays_N & pictured_N)
+    return equal.merged(near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
+
+
+def _ids(path: Path) -> np.ndarray:
+    item_ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
+    return np.array([int(item_id, 16) for item_id in item_ids], dtype=np.uint64)
+
+
+def _words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each item: a name of its text and language, its picture's two hashes, and whether it has a picture."""
+    table = pq.read_table(path, columns=["text", "language", "image_hash", "image_chroma"])
+    pairs = zip(table["text"].to_pylist(), table["language"].to_pylist(), strict=True)
+    words = np.array([int(content_id(*pair), 16) for pair in pairs], dtype=np.uint64)
+    hashes = [table[name].fill_null(0).to_numpy().astype(np.int64) for name in ("image_hash", "image_chroma")]
+    return words, np.stack(hashes, axis=1), np.asarray(table["image_hash"].is_valid()).astype(bool)
+
+
+def _described(parts: Sequence[Path], found: Duplicates) -> Iterator[pa.Table]:
+    """The duplicates as rows of `dropped_row`, with the part they are in: where each stood, and what it repeats.
+
+    A few thousand at a time: where they stood is looked up for all at once, and held as numbers.
+    """
+    places = _Places.of(parts, np.unique(np.concatenate([found.again, found.of])).astype(np.int64))
+    for start in range(0, len(found.again), DESCRIBED_AT_ONCE):
+        described = []
+        for again, of, near in zip(*(each[start : start + DESCRIBED_AT_ONCE].tolist() for each in found), strict=True):
+            (file, row, part), (first_file, first_row, _) = places[again], places[of]
+            same = (
+                "the same text and language, and nearly the same image,"
+                if near
+                else "the same image, text and language"
+            )
+            reason, detail = "near_duplicate" if near else "duplicate_id", f"{same} as {first_file} row {first_row}"
+            described.append({"file": file, "row": row, "reason": reason, "detail": detail, "part": part})
+        yield pa.Table.from_pylist(described, schema=DUPLICATE_SCHEMA)
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where some items of a corpus stood: `place_P` in the corpus (ascending), and of each its part, file and row."""
+
+    place_P: np.ndarray
+    part_P: np.ndarray
+    file_P: np.ndarray
+    row_P: np.ndarray
+    files: list[str]
+
+    @classmethod
+    def of(cls, parts: Sequence[Path], place_P: np.ndarray) -> "_Places":
+        ends = np.cumsum([pq.read_metadata(path).num_rows for path in parts])
+        part_P = np.searchsorted(ends, place_P, side="right").astype(np.int32)
+        found = cls(place_P, part_P, np.zeros(len(place_P), np.int32), np.zeros(len(place_P), np.int64), [])
+        numbers: dict[str, int] = {}
+        for part in np.unique(part_P):
+            of_part, table = np.flatnonzero(part_P == part), pq.read_table(parts[part], columns=PLACE)
+            chosen = table.take(place_P[of_part] - (ends[part] - table.num_rows))
+            found.row_P[of_part] = chosen["row"].to_numpy()
+            found.file_P[of_part] = [numbers.setdefault(name, len(numbers)) for name in chosen["file"].to_pylist()]
+        found.files.extend(numbers)
+        return found
+
+    def __getitem__(self, place: int) -> tuple[str, int, int]:
+        """The file, the row and the part of the item at this place in the corpus."""
+        at = np.searchsorted(self.place_P, place)
+        return self.files[self.file_P[at]], int(self.row_P[at]), int(self.part_P[at])
+
+
+def _of_part(duplicates: Path, number: int) -> pa.Table:
+    return pq.read_table(duplicates, filters=pc.field("part") == number)
+
+
+def _rewrite(artefact: Partial, path: Path, again: pa.Table) -> None:
+    """Write a part anew without its duplicates, row group by row group; one that was written anew stays as it is."""
+    places, part = _places(again), pq.ParquetFile(path)
+    if places.isdisjoint(_places(part.read(columns=PLACE))):
+        return
+    with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
+        for group in range(part.num_row_groups):
+            table = part.read_row_group(group)
+            stays = [place not in places for place in _placed(table)]
+            if any(stays):
+                writer.write_table(table.filter(pa.array(stays)))
+
+
+def _placed(table: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True)
+
+
+def _places(table: pa.Table) -> set[tuple[str, int]]:
+    return set(_placed(table))
+
+
+def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
+    """Bring the bad rows of all pieces together with the duplicates, each where it stood in the corpus."""
+    with artefact.open_shard(DROPPED, DROPPED_SCHEMA) as writer:
+        for number in range(num_parts):
+            path = artefact.folder / f"{_dropped_name(number)}.parquet"
+            bad = [pq.read_table(path)] if path.exists() else []
+            twice = _of_part(again, number).select(DROPPED_SCHEMA.names)
+            if bad or twice.num_rows:
+                tables = [table.replace_schema_metadata(DROPPED_SCHEMA.metadata) for table in (*bad, twice)]
+                writer.write_table(pa.concat_tables(tables).sort_by("row"))
+
+
+def _dropped_name(number: int) -> str:
+    return f"dropped-{number:05d}"

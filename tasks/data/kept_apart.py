@@ -1,0 +1,101 @@
+"""The benchmarks that samples are kept apart from: their questions without pictures, where the files are at hand."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.knowledge.items import Question
+from tasks.data.benchmarks import benchmark_folder
+from tasks.engine.partial import Partial
+from tasks.engine.plan import being_planned
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.rows.tables import PICTURE, question_table
+from tasks.run import Run
+
+KEPT_APART = Stage(name="kept-apart", version="1", table="question")
+ROWS_PER_SHARD = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepingApart:
+    """All questions of a part of a benchmark, by the revision of its data."""
+
+    benchmark: str
+    revision: str
+    part: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """Benchmarks by name, and, of those that samples could not be compared with, the reason."""
+
+    benchmarks: Mapping[str, Reference]
+    missing: Mapping[str, str]
+
+
+@stage_task(name="collect-against")
+def collect_against(run: Run, benchmark: Reference) -> Against:
+    """Take the recipe's own benchmark, and all questions of every other one that it names and whose files are there.
+
+    Data may be at hand only in part: what is not there is a warning, and the data card names it.
+    """
+    own = run.recipe.evaluation.benchmark
+    found, missing = {own: benchmark}, {}
+    for name in dict.fromkeys(run.recipe.against):
+        if name == own:
+            continue
+        other = benchmark_named(name)
+        try:
+            folder = benchmark_folder(other, run.context)
+            part, revision = _part_at_hand(other, folder)
+        except ValueError as error:
+            missing[name] = str(error)
+            stage_logger().warning("samples are not compared with %s: %s", name, error)
+            continue
+        kept_apart = _questions_of(run, other, folder, KeepingApart(benchmark=name, revision=revision, part=part))
+        if kept_apart.num_rows or being_planned() is not None:
+            found[name] = kept_apart
+        else:
+            missing[name] = f"none of its questions could be read in {folder}: its pictures are not there"
+            stage_logger().warning("samples are not compared with %s: %s", name, missing[name])
+    return Against(benchmarks=found, missing=missing)
+
+
+def _part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, str]:
+    """Return the last part whose files are there, with its revision. Raises ValueError of the last part for none."""
+    faults = []
+    for part in reversed(benchmark.parts):
+        try:
+            return part, benchmark.revision(part, folder)
+        except ValueError as error:
+            faults.append(error)
+    raise faults[0]
+
+
+def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: KeepingApart) -> Reference:
+    def make(artefact: Partial) -> None:
+        unread: Counter[str] = Counter()
+        questions, place = _askable(benchmark.read(part.part, folder), unread), 0
+        while (rows := list(islice(questions, ROWS_PER_SHARD))) or not place:
+            artefact.write_shard(f"part-{place:05d}", question_table(rows).drop_columns(list(PICTURE)))
+            place += 1
+        if unread:
+            artefact.measure("missing_questions", unread)
+            stage_logger().warning("samples are not compared with some of %s: %s", benchmark.name, dict(unread))
+
+    return run_stage(run, KEPT_APART, part, {}, make)
+
+
+def _askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:
+    """Yield the questions, and count what is missing by its reason."""
+    for each in read:
+        if isinstance(each, Question):
+            yield each
+        else:
+            unread[each.reason] += 1

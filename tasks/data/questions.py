@@ -1,0 +1,313 @@
+"""Questions: seeds with gold answers, what the VLM asks itself, and the benchmark's own."""
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial as bind
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.backbone.decoding import Decoding
+from comem_core.backbone.images import VisualTokens
+from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.neutral import OFF_AT_NONE
+from comem_core.prompts import prompt_set
+from comem_core.recipes.recipe import SynthesisRecipe
+from comem_core.synthesis.generation import Written, ask_about
+from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
+from tasks.data.benchmarks import benchmark_folder, part_of
+from tasks.engine.context import Context
+from tasks.engine.ledger import measure_cost
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.shards import Work, make_shards
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.models import generator, inputs_of_generator
+from tasks.rows.tables import item_lengths, read_columns, read_items, write_questions
+from tasks.run import ASKED_BY, Run, warm_workers
+from tasks.served import check_served
+from warehouse.schemas import check_rows
+
+BENCHMARK = Stage(
+    name="benchmark",
+    version="1",
+    table="question",
+    explained=Explanation(
+        subject="benchmark data", roles=("questions",), extent=("num_questions",), kinds=("benchmark",)
+    ),
+)
+QUESTIONS = Stage(name="questions", version="2", table="question")
+ASKED = Stage(name="asked", version="1")
+
+
+# What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
+FAULTY = "faulty.jsonl"
+# The shard of the benchmark's questions that cannot be asked.
+MISSING = "missing"
+DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
+WRITTEN_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
+    + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
+    + [("truncated", pa.bool_()), ("seconds", pa.float64())]
+)
+# What a picture counts beside the characters of a prompt when prompts are ordered by length.
+CHARACTERS_OF_A_PICTURE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """Which questions of which benchmark, by the revision of its data."""
+
+    benchmark: str
+    revision: str
+    part: str
+    num_questions: int | None = field(default=None, metadata=OFF_AT_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """About how many items, in how many kinds, beside which seeds and which benchmark; who is asked, in which words."""
+
+    num_items: int
+    num_kinds: int | None = field(default=None, metadata=OFF_AT_NONE)
+    max_samples: int | None = field(default=None, metadata=OFF_AT_NONE)
+    seeds: tuple[str, ...]
+    num_seeds: tuple[int, ...]
+    benchmark: str
+    revision: str
+    generator: str
+    prompts_sha256: str
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posing:
+    """Which seeds, by what their sources hold; what the VLM asked is an input."""
+
+    seeds: tuple[str, ...]
+    num_seeds: tuple[int, ...]
+
+
+@stage_task(name="collect-benchmark")
+def collect_benchmark(run: Run) -> Reference:
+    """Take the benchmark's questions."""
+    recipe = run.recipe.evaluation
+    benchmark = benchmark_named(recipe.benchmark)
+    folder, asked_part = benchmark_folder(benchmark, run.context), part_of(run.recipe.evaluation)
+    part = Collecting(
+        benchmark=benchmark.name,
+        revision=benchmark.revision(asked_part, folder),
+        part=asked_part,
+        num_questions=recipe.num_questions,
+    )
+
+    def make(artefact: Partial) -> None:
+        warm_workers(run)
+        missing: list[Missing] = []
+        questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
+        write_questions(artefact, "part-00000", questions)
+        if missing:
+            _list_missing(artefact, benchmark.name, missing)
+
+    return run_stage(run, BENCHMARK, part, {}, make)
+
+
+def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
+    """Yield the questions, and put what is missing into the list."""
+    for each in read:
+        if isinstance(each, Question):
+            yield each
+        else:
+            missing.append(each)
+
+
+def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
+    """List the questions that cannot be asked; they are counted in every score's coverage.
+
+    Raises ValueError, with the first reasons, where no question is left.
+    """
+    counts = Counter(each.reason for each in missing)
+    if not pq.read_metadata(artefact.folder / "part-00000.parquet").num_rows:
+        shown = "; ".join(f"{each.question_id}: {each.detail}" for each in missing[:3])
+        raise ValueError(f"no question of {benchmark} can be asked ({dict(counts)}). {shown}")
+    artefact.write_shard(
+        MISSING, check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
+    )
+    artefact.measure("missing_questions", counts)
+    stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))
+
+
+@stage_task(name="pose-questions")
+def pose_questions(run: Run, knowledge: Reference) -> Reference:
+    """Take seed questions, evenly from the recipe's sources, and let the VLM ask about items that none is about.
+
+    What the benchmark asks for is left out: its entities, and its facts about known entities.
+    """
+    seeds = Seeds.of(run.recipe.synthesis, run.context)
+    asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
+    part = Posing(seeds=seeds.content(), num_seeds=seeds.shares)
+
+    def make(artefact: Partial) -> None:
+        if not sum(seeds.shares) and not (asked and asked.num_rows):
+            raise ValueError(
+                "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
+            )
+        write_questions(artefact, "part-seeds", seeds.questions())
+        if faults := seeds.faults():
+            artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
+            counts = Counter(str(fault["reason"]) for fault in faults)
+            artefact.measure("faulty_seeds", counts)
+            stage_logger().warning("%d rows gave no seed question: %s", len(faults), dict(counts))
+        if asked:
+            _questions_of(artefact, asked, read_items(knowledge))
+
+    inputs = {"knowledge": knowledge} | ({"asked": asked} if asked else {})
+    expected = sum(seeds.shares) + (asked.num_rows if asked else 0)
+    return run_stage(run, QUESTIONS, part, inputs, make, expects=expected)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seed questions of a recipe: its sources, and how many each gives."""
+
+    sources: tuple[SeedSource, ...]
+    shares: tuple[int, ...]
+
+    @classmethod
+    def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
+        sources = tuple(source_named(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
+        wanted = recipe.num_seed_questions
+        if recipe.max_samples is not None:
+            wanted = min(wanted, recipe.max_samples)
+        counts = [source.count(wanted) for source in sources]
+        return cls(sources, tuple(share_of_each(counts, wanted)))
+
+    def content(self) -> tuple[str, ...]:
+        return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
+
+    def questions(self) -> Iterator[Question]:
+        for source, num in zip(self.sources, self.shares, strict=True):
+            yield from source.questions(num)
+
+    def faults(self) -> list[dict[str, object]]:
+        return [asdict(fault) for source in self.sources for fault in source.faults()]
+
+
+def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
+    """Pairs of (item, kind): items with a picture and without a seed, in an order that a hash decides, and of the kinds
+    that there are in the item's language as many as the recipe says."""
+    recipe = run.recipe.synthesis
+    prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
+    held_out, held_out_facts = benchmark.held_out()
+    rows = read_columns(knowledge, "item_id", "image_id", "language", "entity_id")
+    free = (
+        row
+        for row in rows
+        if row["image_id"] is not None and row["item_id"] not in asked_about and row["entity_id"] not in held_out
+    )
+    chosen = heapq.nsmallest(recipe.num_asked_items, free, key=lambda row: content_id("asked", row["item_id"]))
+    return [
+        (row["item_id"], kind)
+        for row in chosen
+        for kind in _kinds(prompts.kinds(row["language"]), row["item_id"], recipe.num_kinds)
+        if (row["entity_id"], kind) not in held_out_facts
+    ]
+
+
+def _kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequence[str]:
+    return kinds if num is None else sorted(kinds, key=lambda kind: content_id("kind", item_id, kind))[:num]
+
+
+def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
+    """Let the VLM write about items: what it wrote, one row a request, in an artefact of its own."""
+    recipe, benchmark = run.recipe.synthesis, benchmark_named(run.recipe.evaluation.benchmark)
+    part = Asking(
+        num_items=recipe.num_asked_items,
+        max_samples=recipe.max_samples,
+        num_kinds=recipe.num_kinds,
+        seeds=seeds.content(),
+        num_seeds=seeds.shares,
+        benchmark=benchmark.name,
+        revision=benchmark.revision(part_of(run.recipe.evaluation), benchmark_folder(benchmark, run.context)),
+        generator=recipe.generator,
+        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        max_new_tokens=recipe.max_new_tokens,
+        temperature=recipe.ask_temperature,
+        seed=recipe.seed,
+        visual_tokens=run.recipe.training.encoder.item_visual_tokens,
+    )
+
+    def make(artefact: Partial) -> None:
+        requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.questions()})
+        if recipe.max_samples is not None:
+            requests = requests[: max(0, recipe.max_samples - sum(seeds.shares))]
+        if not requests:
+            artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
+            return
+        check_served(recipe, run.context)
+        lengths = item_lengths(read_items(knowledge))
+        make_shards(
+            "ask-questions",
+            run.context,
+            artefact,
+            requests,
+            bind(_asker, run, knowledge),
+            length=lambda request: lengths(request[0]),
+            until=run.until(ASKED_BY),
+        )
+        measure_cost(artefact)
+
+    inputs = inputs_of_generator(run) | {"knowledge": knowledge}
+    expected = recipe.num_asked_items * (recipe.num_kinds or prompt_set(recipe.prompts).num_kinds)
+    if recipe.max_samples is not None:
+        expected = min(expected, max(0, recipe.max_samples - sum(seeds.shares)))
+    return run_stage(run, ASKED, part, inputs, make, expects=expected)
+
+
+def _asker(run: Run, knowledge: Reference) -> Work:
+    writer, items = generator(run), read_items(knowledge)
+    recipe = run.recipe.synthesis
+    options = {
+        "max_new_tokens": recipe.max_new_tokens,
+        "decoding": Decoding(temperature=recipe.ask_temperature, seed=recipe.seed),
+        "visual_tokens": run.recipe.training.encoder.item_visual_tokens,
+    }
+
+    def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
+        requests: list[tuple[KnowledgeItem, str]] = [(items[item_id], kind) for item_id, kind in batch]
+        written = ask_about(writer, requests, prompt_set(recipe.prompts), **options)
+        return pa.Table.from_pylist([asdict(each) for each in written], schema=WRITTEN_SCHEMA)
+
+    return work
+
+
+def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, KnowledgeItem]) -> None:
+    """Write the questions among what was written, shard by shard, and list the rest."""
+    faulty: list[Written] = []
+    for path in sorted(Path(asked.uri).glob("part-*.parquet")):
+        written = [Written(**row) for row in pq.read_table(path).to_pylist()]
+        faulty += [each for each in written if each.error]
+        write_questions(
+            artefact, path.stem, (each.as_question(items[each.item_id]) for each in written if not each.error)
+        )
+    with artefact.open_file(FAULTY) as file:
+        file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in faulty), encoding="utf-8")
+    artefact.measure("asked_in_vain", Counter(each.error for each in faulty))
+
+
+def read_faulty(questions: Reference) -> list[Written]:
+    """What the VLM wrote and is no question."""
+    path = Path(questions.uri) / FAULTY
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Written(**json.loads(line)) for line in lines]

@@ -1,0 +1,191 @@
+"""Synthesis: the VLM answers questions with their items in its prompt; then every draft is judged."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial as bind
+from typing import Any
+
+import pyarrow as pa
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.knowledge.languages import language_found
+from comem_core.neutral import OFF_AT_NONE
+from comem_core.prompts import MAX_CHARACTERS, prompt_set
+from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
+from comem_core.synthesis.judging import judge
+from tasks.data.questions import CHARACTERS_OF_A_PICTURE, read_faulty
+from tasks.engine.ledger import measure_cost
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.shards import Work, make_shards
+from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.store import Reference
+from tasks.models import generator, generator_name, inputs_of_generator
+from tasks.rows.stored_rows import StoredRows
+from tasks.rows.tables import item_lengths, read_columns, read_items, read_questions, shards_of
+from tasks.run import DRAFTED_BY, Run
+from tasks.served import check_served
+from warehouse.schemas import blank_row, check_rows
+
+DRAFTS = Stage(name="drafts", version="2", table="draft")
+VERDICTS = Stage(name="verdicts", version="3", table="verdict")
+QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drafting:
+    """What decides a draft besides its question and items."""
+
+    k: int
+    generator: str
+    prompts_sha256: str
+    max_new_tokens: int
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posed:
+    """Questions with what was retrieved for them, by reference."""
+
+    knowledge: Reference
+    questions: Reference
+    retrieved: Reference
+
+    @property
+    def inputs(self) -> dict[str, Reference]:
+        return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
+
+    def read(self, *, k: int) -> Callable[[str], Asked]:
+        """Return what gives a question by its id, with its first k items and scores; all is read when asked for."""
+        items, questions = read_items(self.knowledge), read_questions(self.questions)
+        found = StoredRows(shards_of(self.retrieved), RETRIEVED, dict, id_column="question_id")
+
+        def asked(question_id: str) -> Asked:
+            row = found.of(question_id)
+            return Asked(
+                question=questions.of(question_id),
+                items=tuple(items[item_id] for item_id in row["item_ids"][:k]),
+                scores=tuple(row["scores"][:k]),
+            )
+
+        return asked
+
+    def lengths(self, *, k: int) -> dict[str, int]:
+        """About how long each question's prompt is, in characters, by question id; reads no picture."""
+        lengths = item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
+        asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
+        return {
+            row["question_id"]: asked[row["question_id"]] + sum(map(lengths, row["item_ids"][:k]))
+            for row in read_columns(self.retrieved, "question_id", "item_ids")
+        }
+
+
+def _drafting(run: Run) -> Drafting:
+    recipe = run.recipe.synthesis
+    return Drafting(
+        k=recipe.k,
+        generator=recipe.generator,
+        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        max_new_tokens=recipe.max_new_tokens,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
+        seed=recipe.seed,
+    )
+
+
+@stage_task(name="synthesize-qa")
+def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieved: Reference) -> Reference:
+    """Answer every question with its items in the prompt: one draft a question."""
+    posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
+
+    def make(artefact: Partial) -> None:
+        check_served(run.recipe.synthesis, run.context)
+        units = [row["question_id"] for row in read_columns(questions, "question_id")]
+        length = posed.lengths(k=run.recipe.synthesis.k).__getitem__
+        _write_faulty(run, artefact, knowledge, questions)
+        work, until = bind(_drafter, run, posed), run.until(DRAFTED_BY)
+        make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
+        measure_cost(artefact)
+
+    inputs, expected = inputs_of_generator(run) | posed.inputs, questions.num_rows
+    return run_stage(run, DRAFTS, _drafting(run), inputs, make, expects=expected)
+
+
+def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: Reference) -> None:
+    """Add what the VLM wrote in place of questions as drafts with an error: each request is in the funnel once."""
+    faulty = read_faulty(questions)
+    if not faulty:
+        return
+    items, name, seed = read_items(knowledge), generator_name(run), run.recipe.synthesis.seed
+    rows = [faulty_draft(written, items[written.item_id], seed=seed, model=name) for written in faulty]
+    artefact.write_shard("part-faulty", check_rows("draft", rows))
+
+
+def _drafter(run: Run, posed: Posed) -> Work:
+    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+
+    def work(batch: Sequence[str]) -> pa.Table:
+        chosen = [asked(question_id) for question_id in batch]
+        rows = draft_answers(writer, chosen, **options, seed=run.recipe.synthesis.seed) if chosen else []
+        return check_rows("draft", rows)
+
+    return work
+
+
+@stage_task(name="judge-qa")
+def judge_qa(
+    run: Run, knowledge: Reference, questions: Reference, retrieved: Reference, drafts: Reference
+) -> Reference:
+    """Say of every draft whether it is right, grounded in its items, and not to be had without them."""
+    posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
+
+    def make(artefact: Partial) -> None:
+        check_served(run.recipe.synthesis, run.context)
+        rows = read_columns(drafts, "sample_id", "question_id", "answer", "error")
+        units = [(row["sample_id"], row["question_id"], row["answer"]) for row in rows if row["error"] is None]
+        lengths = posed.lengths(k=run.recipe.synthesis.k)
+        work = bind(_judge, run, posed)
+        until = run.until(1.0)
+        make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
+        measure_cost(artefact)
+
+    inputs, expected = inputs_of_generator(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
+    return run_stage(run, VERDICTS, _drafting(run), inputs, make, expects=expected)
+
+
+def _judge(run: Run, posed: Posed) -> Work:
+    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+
+    def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
+        chosen = [asked(question_id) for _, question_id, _ in batch]
+        again = answers_again(writer, chosen, **options) if chosen else []
+        rows = [
+            _verdict(sample_id, answer, each, other)
+            for (sample_id, _, answer), each, other in zip(batch, chosen, again, strict=True)
+            if other.error is None  # without an answer to compare with there is no verdict: the draft stays unjudged
+        ]
+        return check_rows("verdict", rows)
+
+    return work
+
+
+def _verdict(sample_id: str, answer: str, asked: Asked, again: Again) -> dict[str, Any]:
+    verdict = judge(
+        answer,
+        asked.question,
+        item_texts=[item.text for item in asked.items],
+        answer_without_items=again.without,
+        second_answer=again.second,
+    )
+    cost = {name: getattr(again, name) for name in ("prompt_tokens", "answer_tokens", "seconds")}
+    found = language_found(asked.question.question, asked.question.language)
+    return blank_row("verdict") | {"sample_id": sample_id, "language_found": found} | verdict | cost
+
+
+def _options(run: Run) -> dict[str, Any]:
+    recipe = run.recipe.synthesis
+    return {
+        "prompts": prompt_set(recipe.prompts),
+        "max_new_tokens": recipe.max_new_tokens,
+        "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
+    }

@@ -1,0 +1,170 @@
+"""Training on Ray Train, whatever is trained: frozen models compared, checkpoints, progress. Killed, it goes on there.
+
+A run's checkpoints lie in the artefact's own folder, which is named by its fingerprint, so the same training finds them
+again. They hold the trained weights, the optimizer and the step; batches and random state are functions of the step.
+Ray Train brings pandas with it and takes seconds to import, so it is imported only where something is trained.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+
+from comem_core.backbone.interface import Reader
+from comem_core.training.loop import Objective, OptimizerRecipe, StepReport, Training
+from tasks.engine.context import RunRef
+from tasks.engine.on_ray import rest_workers
+from tasks.engine.partial import Partial
+from tasks.engine.seat import call_pickled, forget_held
+from tasks.engine.stage import stage_logger
+from warehouse.schemas import check_rows
+
+STEPS = "part-00000"
+CHECKPOINTS = ".ray-train"
+PROGRESS = ".progress.json"
+SAVE_EVERY = 50
+SHOW_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainee:
+    """What one worker trains: an objective, the models whose own weights must stay as they are, and how the result is
+    written into a folder."""
+
+    objective: Objective
+    frozen: tuple[Reader, ...]
+    save: Callable[[Path], object]
+
+
+Build = Callable[[int, int], Trainee]  # (rank, number of workers); called once on each worker
+
+
+def train_on_ray(
+    run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, *, files: tuple[str, ...]
+) -> None:
+    """Train, and write the rows of the steps and the files that the trainee saves."""
+    if {*files, STEPS} <= artefact.finished():
+        return
+    rest_workers(run.context, forget=forget_held)
+    with _progress_shown(artefact, optimizer):
+        _fit(run, artefact, optimizer, build, files)
+    shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
+    (artefact.folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    context = run.context
+    config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
+    # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
+    trainer = TorchTrainer(
+        call_pickled,
+        train_loop_config={"call": cloudpickle.dumps(bind(_train_on_worker, config))},
+        scaling_config=ScalingConfig(
+            num_workers=context.train_workers,
+            use_gpu=context.device == "cuda",
+        ),
+        run_config=RunConfig(
+            name="training",  # its folder is the artefact's own, and that is named by the fingerprint
+            storage_path=str(artefact.folder / CHECKPOINTS),
+            failure_config=FailureConfig(max_failures=2),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    trainer.fit()
+
+
+def _train_on_worker(config: dict[str, Any]) -> None:
+    """On each training worker: build, continue from the last checkpoint if there is one, train, and save."""
+    from ray import train
+
+    artefact: Partial = config["artefact"]
+    world = train.get_context()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
+    trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
+    untouched = [reader.base_weights_sha256() for reader in trainee.frozen]
+    training, steps = Training(trainee.objective, config["optimizer"]), []
+    if checkpoint := train.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            state = torch.load(Path(folder) / "state.pt", weights_only=True)
+        training.load(state["training"])
+        steps = state["steps"]
+    is_first = world.get_world_rank() == 0
+
+    def on_step(report: StepReport) -> None:
+        row = asdict(report)
+        steps.append({name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")})
+        if is_first:
+            (artefact.folder / PROGRESS).write_text(json.dumps(steps[-1]))
+
+    while not training.done:
+        training.run(on_step, until=(training.step // SAVE_EVERY + 1) * SAVE_EVERY)
+        _report(training, steps, is_first=is_first)
+    if [reader.base_weights_sha256() for reader in trainee.frozen] != untouched:
+        raise AssertionError("training has changed the reader's own weights")
+    if is_first:
+        _save(trainee, steps, artefact, config["files"])
+
+
+def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) -> None:
+    """Give Ray Train a checkpoint to resume from; one worker's is enough, their weights are equal."""
+    from ray import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if is_first:
+            torch.save({"training": training.state(), "steps": steps}, Path(folder) / "state.pt")
+            checkpoint = train.Checkpoint.from_directory(folder)
+        train.report({"step": training.step, "loss": steps[-1]["loss"]}, checkpoint=checkpoint)
+
+
+def _save(trainee: Trainee, steps: list[dict[str, Any]], artefact: Partial, files: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trainee.save(Path(folder))
+        for name in files:
+            with artefact.open_file(name) as path:
+                path.write_bytes((Path(folder) / name).read_bytes())
+    artefact.write_shard(STEPS, check_rows("training_step", steps))
+
+
+@contextmanager
+def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[None]:
+    """Log step, loss, rate and remaining time while the workers train."""
+    ended, logger = threading.Event(), stage_logger()
+    (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
+
+    def follow() -> None:
+        started = last = None
+        while not ended.wait(SHOW_EVERY_SECONDS):
+            try:
+                now = json.loads((artefact.folder / PROGRESS).read_text())
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+            if started is None:
+                started = (time.monotonic(), now["step"])
+            if now["step"] != last:
+                last = now["step"]
+                rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
+                remain = f", {(optimizer.num_steps - last) / rate:.0f} s remain" if rate > 0 else ""
+                logger.info("step %d of %d, loss %.3f%s", last, optimizer.num_steps, now["loss"], remain)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()

@@ -1,0 +1,287 @@
+"""The only cache: a stage's result is reused if it is there and verified, continued if a part of it is, or made.
+
+Prefect's own cache is off: it cannot see that a stage's helpers changed. A stage raises its `version` instead.
+Workers import stages for the functions that they run; Prefect costs each of them seconds, so it is imported only where
+a stage is called.
+"""
+
+import contextlib
+import functools
+import hashlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+import pyarrow.parquet as pq
+
+from comem_core.measures.provenance import code_commit
+from tasks.engine.context import RunRef
+from tasks.engine.libraries import libraries
+from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
+from tasks.engine.plan import being_planned, why_made
+from tasks.engine.reuse import NAMING, Stage, fingerprint
+from tasks.engine.store import Record, Reference, Store
+from tasks.engine.workers import Progress
+from warehouse.connection import open_warehouse
+from warehouse.declared import declare_stages
+from warehouse.records import record_stage, register_artefact
+from warehouse.schemas import schema_of
+
+if TYPE_CHECKING:
+    from prefect import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Making:
+    """What a stage was asked for, and under which name its result is to be found."""
+
+    stage: str
+    version: str
+    recipe: dict[str, Any]
+    references: Mapping[str, Reference]
+    fingerprint: str
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What it is made from, by fingerprint."""
+        return {role: reference.fingerprint for role, reference in self.references.items()}
+
+    def why(self, store: Store) -> str:
+        """Say why the artefact is to be made."""
+        return why_made(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
+
+    def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
+        """Say what a run did about the artefact, for the warehouse."""
+        facts = {"stage": self.stage, "fingerprint": self.fingerprint, "action": action}
+        return facts | {"reason": reason, "seconds": seconds}
+
+
+class StageTask(Generic[P, R]):
+    """A stage: called in a flow it is a Prefect task; where a run is only planned, its function is called directly."""
+
+    def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
+        self.fn, self.options = function, options
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.fn(*args, **kwargs) if being_planned() is not None else self.task(*args, **kwargs)
+
+    @functools.cached_property
+    def task(self) -> "Task[P, R]":
+        """The Prefect task, made when the stage is first called."""
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+
+        settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+        settings.update({"retries": 1, "retry_delay_seconds": 1}, **self.options)
+        return Task(self.fn, **settings)
+
+
+def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
+    """Make a function a Prefect task that is tried again once and leaves reuse to `run_stage`.
+
+    Takes the options of Prefect's `task`, such as `timeout_seconds`; they win over these.
+    """
+    return lambda function: StageTask(function, options)
+
+
+def run_stage(
+    run: RunRef,
+    declared: Stage,
+    key: Any,
+    inputs: Mapping[str, Reference],
+    make: Callable[[Partial], None],
+    *,
+    expects: int | None = None,
+) -> Reference:
+    """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
+
+    `key` is a frozen dataclass of what decides the result besides the inputs. `make` writes into the partial folder; it
+    skips what `partial.finished()` names. Where the stage declares a table, every Parquet shard must have that table's
+    columns, and its rows are loaded into the warehouse. `expects` is about how many rows there will be, for a plan;
+    where a run is only planned, nothing is made.
+    """
+    made_from = {role: reference.fingerprint for role, reference in inputs.items()}
+    name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
+    making = _Making(
+        stage=stage,
+        version=declared.version,
+        recipe=asdict(key),
+        references=inputs,
+        fingerprint=name,
+        kinds=declared.explained.kinds,
+    )
+    store, started = Store.of(run.context), time.monotonic()
+    if (whole := being_planned()) is not None:
+        reason = making.why(store)
+        workers = run.context.num_actors
+        return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
+    with store.lock(stage, name) as waited:
+        damage = None
+        if record := store.find(stage, name):
+            damage = store.damage(record)
+        if record and not damage:
+            action = "reused"
+            waiting = ", made by another run while this one waited" if waited else ""
+            reason = f"same recipe, same inputs, {len(record['shards'])} shards verified{waiting}"
+        else:
+            with _failure_recorded(run, making):
+                action, reason, record = _make(store, making, make, table=table, damage=damage)
+                making = replace(making, fingerprint=record["fingerprint"])
+    _log(action, making, reason)
+    hashed = action != "reused" or making.fingerprint == name  # what was cut off as it was before was only found
+    with open_warehouse(run.context.warehouse) as con:
+        declare_stages(con, [declared.row])
+        # Replaced, for the store is what runs use.
+        register_artefact(con, record, table=table, folder=record["uri"], replace=True, hashed=hashed)
+        record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))
+    _show(action, making, reason, record)
+    return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
+
+
+def _make(
+    store: Store, making: _Making, make: Callable[[Partial], None], *, table: str | None, damage: dict[str, str] | None
+) -> tuple[str, str, Record]:
+    """Make or continue an artefact; returns what was done, why, and its record."""
+    started = time.monotonic()
+    partial = store.begin(making.stage, making.fingerprint)
+    before, begun = partial.finished(), len(partial.begun())
+    if damage:
+        action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
+        reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
+    elif before or begun:
+        action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
+    else:
+        action, reason = "made", making.why(store)
+    stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
+    try:
+        make(partial)
+    except BudgetSpent:
+        making, partial, reason = _cut_off(store, making, partial)
+        if known := store.find(making.stage, making.fingerprint):
+            return "reused", reason, known
+    _check(partial, making.stage, table)
+    if action == "continued" and "finished" not in making.recipe:
+        batches = f", and {begun} batches of others" if begun else ""
+        reason = f"{len(before)} of {len(partial.finished())} shards were there{batches}"
+    draft: Record = {
+        "fingerprint": making.fingerprint,
+        "stage": making.stage,
+        "version": making.version,
+        "naming": NAMING,
+        "recipe": making.recipe,
+        "inputs": making.inputs,
+        "uri": "",
+        "num_rows": 0,
+        "num_bytes": 0,
+        "shards": [],
+        "content_sha256": "",
+        "seconds": time.monotonic() - started,
+        "measured": {},
+        "libraries": libraries(),
+        "commit": code_commit(),
+        "created": datetime.now(UTC).isoformat(),
+    }
+    return action, reason, store.finish(partial, draft)
+
+
+def _cut_off(store: Store, making: _Making, partial: Partial) -> tuple[_Making, Partial, str]:
+    """Turn what was finished in time into an artefact of its own, named by how far it came; the rest can go on later.
+
+    Raises ValueError when nothing was finished.
+    """
+    done = sorted([*partial.finished(), *partial.begun()])
+    if not done:
+        raise ValueError(f"{making.stage}: the time allowed was over before one batch was finished; allow more")
+    finished = hashlib.sha256("\n".join([making.fingerprint, *done]).encode()).hexdigest()[:16]
+    smaller = replace(making, recipe=making.recipe | {"finished": finished}, fingerprint=finished)
+    reason = f"the time allowed was over; the rest goes on in a run that allows more [{making.fingerprint}]"
+    if store.find(making.stage, smaller.fingerprint):
+        return smaller, partial, reason
+    return smaller, store.begin_with(partial, making.stage, smaller.fingerprint), reason
+
+
+@contextlib.contextmanager
+def _failure_recorded(run: RunRef, making: _Making) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        failed = making.outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
+        with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # the first error counts
+            record_stage(con, run.run_id, failed)
+        raise
+
+
+def _check(partial: Partial, stage: str, table: str | None) -> None:
+    """Refuse an artefact that is empty, or whose shards lack a column of the table they are for."""
+    if not partial.finished():
+        raise ValueError(f"{stage} wrote no shard; a result without rows is one shard with no rows")
+    for path in sorted(partial.folder.glob("*.parquet")):
+        found = pq.read_schema(path)
+        target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
+        for field in schema_of(target) if target else ():
+            if field.name not in found.names or found.field(field.name).type != field.type:
+                has = found.field(field.name).type if field.name in found.names else "nothing"
+                raise ValueError(
+                    f"{path.name} of {stage}: {field.name} is {field.type} in {target}, the shard has {has}"
+                )
+
+
+def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:
+    """Return an `on_done` for `map_shards` that logs rate and remaining time, now and then and at the end."""
+    last = time.monotonic()
+
+    def on_done(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_seconds or progress.done == progress.total:
+            last = time.monotonic()
+            stage_logger().info("%s: %s", stage, progress)
+
+    return on_done
+
+
+def under_prefect() -> bool:
+    """Tell whether a Prefect flow or task runs here, and is not only planned."""
+    if "prefect" not in sys.modules or being_planned() is not None:
+        return False  # where nobody has imported Prefect, nothing runs under it
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+
+
+def stage_logger() -> Any:
+    """Prefect's logger of the current run, or a plain one where no flow runs."""
+    if not under_prefect():
+        return logging.getLogger("comem.stage")
+    from prefect import get_run_logger
+
+    return get_run_logger()
+
+
+def _log(action: str, making: _Making, reason: str) -> None:
+    again = " " if action == "made" and reason.startswith("again: ") else ": "
+    verb = f"{action} {making.stage} {making.fingerprint}" if action == "reused" else action
+    where = "" if action == "reused" else f" [{making.stage} {making.fingerprint}]"
+    stage_logger().info("%s%s%s%s", verb, again, reason, where)
+
+
+def _show(action: str, making: _Making, reason: str, record: Record) -> None:
+    """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
+    if not under_prefect():
+        return
+    from prefect.artifacts import create_table_artifact
+
+    row = {"action": action, "why": reason, "fingerprint": making.fingerprint, "rows": record["num_rows"]}
+    row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
+    row |= {f"input {role}": name for role, name in making.inputs.items()}
+    key = f"stage-{making.stage}".replace("_", "-").lower()
+    create_table_artifact([row], key=key, description=f"{making.stage}: {action}, {reason}")

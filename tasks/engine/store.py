@@ -1,0 +1,247 @@
+"""Artefacts on disk: `<store>/<stage>/<fingerprint>/`, named by how they are made, complete when a record is there.
+
+While one is made it is a `Partial`. Knows files and hashes; nothing of Prefect, Ray or the warehouse.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.engine.context import MEGABYTE, Context
+from tasks.engine.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush, read_batch
+
+
+class ShardRecord(TypedDict):
+    """One file of an artefact. `rows` is 0 for what is not Parquet; `table` is there if it is not the stage's."""
+
+    file: str
+    sha256: str
+    bytes: int
+    rows: int
+    table: NotRequired[str]
+
+
+class Record(TypedDict):
+    """What `record.json` says of a complete artefact; `inputs` maps role to fingerprint.
+
+    `num_rows` counts the stage's own rows, and not those of shards for another table. `naming` is the version of the
+    rule that gave the fingerprint (`tasks.engine.reuse`), which the oldest records lack.
+    """
+
+    fingerprint: str
+    stage: str
+    version: str
+    naming: NotRequired[int]
+    recipe: dict[str, Any]
+    inputs: dict[str, str]
+    uri: str
+    num_rows: int
+    num_bytes: int
+    shards: list[ShardRecord]
+    content_sha256: str
+    seconds: float
+    measured: dict[str, Any]
+    libraries: NotRequired[dict[str, str]]
+    commit: str | None
+    created: str
+
+
+class ArtefactBusy(TimeoutError):
+    """Another run makes the same artefact and did not end within the wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What stages hand each other: which artefact, and where it is."""
+
+    stage: str
+    fingerprint: str
+    uri: str
+    num_rows: int
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.uri)
+
+    def shards(self) -> list[Path]:
+        """List the Parquet shards in order of their names."""
+        return sorted(self.folder.glob("*.parquet"))
+
+
+class Store:
+    """The folder of artefacts."""
+
+    def __init__(self, folder: Path, *, lock_wait_seconds: float = 3600, min_free_bytes: int = 0) -> None:
+        self.folder = folder
+        self.lock_wait_seconds = lock_wait_seconds
+        self.min_free_bytes = min_free_bytes
+
+    @classmethod
+    def of(cls, context: Context) -> "Store":
+        free = context.min_free_disk_mb * MEGABYTE // 10
+        return cls(context.store, lock_wait_seconds=context.lock_wait_seconds, min_free_bytes=free)
+
+    def path(self, stage: str, fingerprint: str) -> Path:
+        return self.folder / stage / fingerprint
+
+    def partial_folder(self, stage: str, fingerprint: str) -> Path:
+        """Where an artefact lies while it is made."""
+        return self.path(stage, fingerprint).with_suffix(".partial")
+
+    def find(self, stage: str, fingerprint: str) -> Record | None:
+        """Read the record of a complete artefact; None where there is none, or only a part of one."""
+        path = self.path(stage, fingerprint) / RECORD
+        if not path.exists():
+            return None
+        try:
+            record: Record = json.loads(path.read_text())
+        except ValueError:
+            return None
+        return {"measured": {}, **record, "uri": str(path.parent)}
+
+    def find_anywhere(self, fingerprint: str) -> Record | None:
+        """Read the record of a complete artefact of whatever stage; None where there is none."""
+        stages = sorted(path.parent.parent.name for path in self.folder.glob(f"*/{fingerprint}/{RECORD}"))
+        return self.find(stages[0], fingerprint) if stages else None
+
+    def records(self, stage: str) -> list[Record]:
+        """List the records of a stage's complete artefacts, oldest first."""
+        names = (path.parent.name for path in (self.folder / stage).glob(f"*/{RECORD}"))
+        found = [record for name in names if (record := self.find(stage, name))]
+        return sorted(found, key=lambda record: record["created"])
+
+    def all_records(self) -> Iterator[Record]:
+        """Yield the records of all complete artefacts."""
+        for path in sorted(self.folder.glob(f"*/*/{RECORD}")):
+            if record := self.find(path.parent.parent.name, path.parent.name):
+                yield record
+
+    def damage(self, record: Record) -> dict[str, str]:
+        """Hash every shard again; maps each file that is not as recorded to its fault. Empty means verified."""
+        folder = self.path(record["stage"], record["fingerprint"])
+        faults = {}
+        for shard in record["shards"]:
+            path = folder / shard["file"]
+            if not path.exists():
+                faults[shard["file"]] = "is missing"
+            elif (found := sha256_of(path)) != shard["sha256"]:
+                faults[shard["file"]] = f"differs from its record (sha256 {found[:8]}, was {shard['sha256'][:8]})"
+        return faults
+
+    @contextlib.contextmanager
+    def lock(self, stage: str, fingerprint: str) -> Iterator[bool]:
+        """Let one process at a time work on an artefact; yields whether it had to wait for another one.
+
+        Raises ArtefactBusy after `lock_wait_seconds`. A lock ends with the process that holds it.
+        """
+        path = self.path(stage, fingerprint).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+            waited = False
+        except filelock.Timeout:
+            waited = True
+            try:
+                lock.acquire(timeout=self.lock_wait_seconds, poll_interval=0.2)
+            except filelock.Timeout:
+                raise ArtefactBusy(
+                    f"another run has been making {stage} {fingerprint} for more than {self.lock_wait_seconds:.0f} s. "
+                    "Wait for it or stop it (COMEM_LOCK_WAIT_SECONDS sets the wait)"
+                ) from None
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+    def begin(self, stage: str, fingerprint: str) -> Partial:
+        """Open the partial folder of an artefact, with what an interrupted or damaged making left in it.
+
+        Shards of a damaged artefact that are as recorded stay; the others are removed. Call it under the lock.
+        """
+        final, folder = self.path(stage, fingerprint), self.partial_folder(stage, fingerprint)
+        if final.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            if record := self.find(stage, fingerprint):
+                for file in self.damage(record):
+                    (final / file).unlink(missing_ok=True)
+                (final / RECORD).unlink()
+                os.replace(final, folder)
+            else:
+                shutil.rmtree(final)  # without a record nothing says what its shards should be
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.tmp"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        partial = Partial(folder, self.min_free_bytes)
+        for shard in sorted(partial.batches.glob("*")):
+            _remove_damaged(shard)
+        return partial
+
+    def begin_with(self, finished: Partial, stage: str, fingerprint: str) -> Partial:
+        """Open the partial folder of a smaller artefact, with the shards and batches that another one has finished."""
+        smaller = self.begin(stage, fingerprint)
+        for path in sorted(finished.folder.glob("[!.]*")):
+            if not (smaller.folder / path.name).exists():
+                os.link(path, smaller.folder / path.name)
+        for folder in sorted(finished.batches.glob("*")):
+            if batches := sorted(folder.glob("[0-9]*.parquet")):
+                smaller.write_shard(folder.name, pa.concat_tables([pq.read_table(path) for path in batches]))
+        return smaller
+
+    def finish(self, partial: Partial, record: Record) -> Record:
+        """Hash the shards, write the record last and give the artefact its name. Returns the completed record."""
+        record = {**record, "measured": partial.measured()}
+        for file in (KEPT, MEASURED, RECORD):
+            (partial.folder / file).unlink(missing_ok=True)
+        shutil.rmtree(partial.batches, ignore_errors=True)
+        files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
+        shards = [describe_shard(path, partial.folder) for path in files]
+        digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
+        final = self.path(record["stage"], record["fingerprint"])
+        record = {**record, "shards": shards, "uri": str(final)}
+        # Its own rows, not those that a shard lists for another table, such as faults.
+        record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
+        record["num_bytes"] = sum(shard["bytes"] for shard in shards)
+        record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
+        with partial.open_file(RECORD) as path:
+            path.write_text(json.dumps({key: value for key, value in record.items() if key != "uri"}, indent=1))
+        os.replace(partial.folder, final)
+        flush(final.parent)
+        return record
+
+
+def _remove_damaged(batches: Path) -> None:
+    """Remove the batches of a shard from the first on that a power failure damaged."""
+    whole = True
+    for path in sorted(batches.glob("[0-9]*.parquet")):
+        whole = whole and read_batch(path) is not None
+        if not whole:
+            path.unlink()
+
+
+def describe_shard(path: Path, folder: Path) -> ShardRecord:
+    """Hash a file and, if it is Parquet, count its rows and read which table they are for."""
+    name = path.relative_to(folder).as_posix()
+    shard: ShardRecord = {"file": name, "sha256": sha256_of(path), "bytes": path.stat().st_size, "rows": 0}
+    if path.suffix == ".parquet":
+        facts = pq.read_metadata(path)
+        shard["rows"] = facts.num_rows
+        if rows_of := (facts.metadata or {}).get(ROWS_OF):
+            shard["table"] = rows_of.decode()
+    return shard
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""The stages that ask, judge, score and compare."""

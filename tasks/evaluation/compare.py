@@ -1,0 +1,265 @@
+"""Evaluations in a series: each is recorded, compared with the one before it, and the reasons are told.
+
+A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark, read by one
+reader: its own backbone, or a text-only model by name.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.comparison import Comparing, compare, with_words
+from comem_core.evaluation.scores import Row
+from tasks.data.benchmarks import benchmark_folder
+from tasks.engine.context import Context
+from tasks.engine.partial import Partial
+from tasks.engine.plan import being_planned
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.evaluation.score import as_shares
+from tasks.rows.tables import asked_questions, question_shards
+from tasks.run import Run
+from warehouse.changes import changed_inputs, changes_between, recipe_differences, two_things
+from warehouse.connection import open_warehouse
+from warehouse.declared import read_conditions
+from warehouse.evaluations import evaluation_before, moment_of, record_evaluation
+from warehouse.page.comparison import Compared, render_comparison, whole_of
+from warehouse.page.wording import Conditions
+from warehouse.records import folder_of
+from warehouse.schemas import check_rows
+from warehouse.sql import rows
+
+COMPARISON = Stage(name="comparison", version="1", table="difference")
+PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
+NUM_ANSWERS = 60
+ROLES = ("questions", "predictions", "scores")
+# The name of an encoder in the series of those that a run has just trained.
+TRAINED = "trained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One encoder on one benchmark: what it was asked, what it answered, how that was scored.
+
+    `reader_name` is the text-only model that answered, where the run had one; `compare_with_last` notes it.
+    """
+
+    name: str
+    benchmark: str
+    encoder: Reference
+    questions: Reference
+    predictions: Reference
+    scores: Reference
+    reader_name: str | None = None
+
+    def __str__(self) -> str:
+        read_by = f", read by {self.reader_name}," if self.reader_name else ""
+        return f"{self.name}{read_by} on {self.benchmark}"
+
+    def row(self, run: Run) -> dict[str, str | None]:
+        """The row of the table evaluation."""
+        references = {role: getattr(self, role) for role in ("encoder", *ROLES)}
+        named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
+        made = {role: reference.fingerprint for role, reference in references.items()}
+        read_by = {"reader": run.answers.fingerprint, "reader_name": self.reader_name}
+        return named | {"encoder_name": self.name} | made | read_by
+
+
+@dataclass(frozen=True, kw_only=True)
+class Since:
+    """How an evaluation compares with the one before it. `compared` and `page` are None where there was none before,
+    or, with `unchanged`, where that one has the same answers and scores."""
+
+    evaluation: Evaluation
+    metric: str
+    compared: Compared | None = None
+    page: Path | None = None
+    unchanged: bool = False
+
+    def moved(self, *, min_points: float) -> list[dict[str, Any]]:
+        """The differences over the whole benchmark that chance does not explain, of at least so many points."""
+        rows = self.compared.differences if self.compared else ()
+        whole = whole_of(rows)
+        return [
+            row
+            for row in rows
+            if row["split"] == whole and row["word"] != "tied" and abs(100 * row["value"]) >= min_points
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A comparison tells of two evaluations, by what was answered and how it was scored."""
+
+    benchmark: str
+    name: str
+    before: str
+    before_scores: str
+
+
+@stage_task(name="compare-with-last")
+def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
+    """Record an evaluation and compare it with the one before it in its series.
+
+    The page and the reasons are an artefact; the differences are rows of the warehouse.
+    """
+    benchmark = benchmark_named(evaluation.benchmark)
+    evaluation = replace(evaluation, reader_name=run.recipe.reader and run.recipe.reader.label)
+    since = Since(evaluation=evaluation, metric=benchmark.metrics(benchmark_folder(benchmark, run.context))[0].name)
+    if being_planned() is not None:
+        return since
+    now = evaluation.row(run)
+    with open_warehouse(run.context.warehouse) as con:
+        record_evaluation(con, now)
+        before = evaluation_before(con, now)
+    if before is None:
+        stage_logger().info("%s: the first evaluation", evaluation)
+        return since
+    if all(before[role] == now[role] for role in ROLES):
+        stage_logger().info("%s: the same answers as the last time", evaluation)
+        return replace(since, unchanged=True)
+    compared = collect_comparison(run.context, before, now)
+    part = Comparison(
+        benchmark=evaluation.benchmark,
+        name=Path(evaluation.name).name,
+        before=before["predictions"],
+        before_scores=before["scores"],
+    )
+
+    def make(artefact: Partial) -> None:
+        write_comparison(artefact, compared, evaluation.questions)
+
+    inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
+    made = run_stage(run, COMPARISON, part, inputs, make)
+    since = replace(since, compared=compared, page=made.folder / PAGE)
+    _tell(since)
+    return since
+
+
+def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
+    """Compare two evaluations of one benchmark, rows of the table evaluation.
+
+    Where they asked no question in common, that is all that is said.
+    """
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        places = {side[role]: folder_of(con, side[role]) for side in (before, now) for role in ROLES}
+        asked, asked_before = (asked_questions(places[side["questions"]]) for side in (now, before))
+        apart = not {row["question_id"] for row in asked} & {row["question_id"] for row in asked_before}
+        changes = (
+            [two_things(con, "questions", before["questions"], now["questions"])]
+            if apart
+            else [each for role in ROLES[1:] for each in changes_between(con, before[role], now[role])]
+        )
+        inputs = changed_inputs(con, before["predictions"], now["predictions"])
+        fields = recipe_differences(con, before["run_id"], now["run_id"])
+        wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
+        answers = rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
+        times = [moment_of(con, side) for side in (before, now)]
+        conditions = Conditions(read_conditions(con))
+    _, old = official_marks(places[before["predictions"]], places[before["scores"]])
+    metric, new = official_marks(places[now["predictions"]], places[now["scores"]])
+    found = differences_of(new, old, asked, benchmark=now["benchmark"], metric=metric)
+    return Compared(
+        benchmark=now["benchmark"],
+        before=dict(before) | {"made": times[0]},
+        now=dict(now) | {"made": times[1]},
+        differences=[row | {"before": before["predictions"]} for row in found],
+        changes=sorted(set(changes)),
+        inputs=inputs,
+        fields=fields,
+        answers=answers,
+        apart=apart,
+        conditions=conditions,
+    )
+
+
+def write_comparison(artefact: Partial, compared: Compared, questions: Reference) -> None:
+    """Write the page, the reasons as JSON, and the differences as rows."""
+    with artefact.open_file(PAGE) as path:
+        path.write_text(render_comparison(compared, images=pictures_of([questions.folder])), encoding="utf-8")
+    reasons = {"changes": [asdict(change) for change in compared.changes], "inputs": list(compared.inputs)}
+    with artefact.open_file(REASONS) as path:
+        path.write_text(json.dumps(reasons, ensure_ascii=False, indent=1), encoding="utf-8")
+    artefact.write_shard(DIFFERENCES, check_rows("difference", compared.differences))
+
+
+Marks = Mapping[tuple[str, int], Mapping[str, float]]
+
+
+def official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
+    """The official metric and its marks of an evaluation: (condition, k) -> question id -> mark from 0 to 1.
+
+    The official metric marks every prediction first.
+    """
+    listed = pq.read_table(scores / "marks.parquet").to_pylist()
+    official = listed[0]["metric"] if listed else ""
+    value = {row["prediction_id"]: row["value"] for row in listed if row["metric"] == official}
+    marks: dict[tuple[str, int], dict[str, float]] = {}
+    for path in sorted(predictions.glob("part-*.parquet")):
+        for row in pq.read_table(path, columns=["prediction_id", "question_id", "condition", "k"]).to_pylist():
+            marks.setdefault((row["condition"], row["k"]), {})[row["question_id"]] = value[row["prediction_id"]]
+    return official, marks
+
+
+def differences_of(
+    now: Marks, before: Marks, questions: Sequence[Row], *, benchmark: str, metric: str
+) -> list[dict[str, Any]]:
+    """Compare two evaluations condition by condition: rows of the table difference, in shares, without `before`.
+
+    p-values are adjusted over everything that is compared (Holm).
+    """
+    family = compared_by_condition(now, before, questions, benchmark=benchmark)
+    return [
+        {"benchmark": benchmark, "metric": metric, "first": row["condition"], "second": row["condition"]}
+        | {name: value for name, value in as_shares(row).items() if name != "condition"}
+        for row in with_words(family)
+    ]
+
+
+def compared_by_condition(
+    first: Marks, second: Marks, questions: Sequence[Row], *, benchmark: str
+) -> list[dict[str, Any]]:
+    """Compare two sides under each condition and k that both answered: rows of `compare`, with `condition` and `k`."""
+    known = benchmark_named(benchmark)
+    comparing = Comparing(total=known.total, cluster_by=known.cluster_by)
+    return [
+        row | {"condition": condition, "k": k}
+        for (condition, k), marks in sorted(first.items())
+        if (condition, k) in second and marks.keys() & second[condition, k].keys()
+        for row in compare(marks, second[condition, k], questions, comparing)
+    ]
+
+
+def pictures_of(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
+    """Return what finds a picture among those of questions, in the folders of their artefacts, by its id."""
+    found: dict[str, bytes] = {}
+    for folder in questions:
+        for path in question_shards(folder):
+            found |= {
+                row["image_id"]: row["image"] for row in pq.read_table(path, columns=["image_id", "image"]).to_pylist()
+            }
+    return found.get
+
+
+def _tell(since: Since) -> None:
+    """Say in the log what moved by how much, how surely, on which questions, and why."""
+    evaluation, compared, logger = since.evaluation, since.compared, stage_logger()
+    assert compared is not None and since.page is not None
+    whole = whole_of(compared.differences)
+    for row in compared.differences:
+        if row["split"] == whole:
+            interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+            logger.info(
+                "%s, %s k=%s: %s, %+.1f points%s, p = %.3f, %d of %d answers changed",
+                *(evaluation, row["first"], row["k"], row["word"]),
+                *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
+            )
+    for change in compared.causes:
+        logger.info("changed since the last time: %s", change)
+    logger.info("comparison page: %s", since.page.as_uri())

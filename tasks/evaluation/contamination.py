@@ -1,0 +1,97 @@
+"""Contamination: which questions of a benchmark the encoder was trained on, and which the knowledge items show."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from comem_core.recipes.recipe import ContaminationRecipe
+from tasks.engine.partial import Partial
+from tasks.engine.plan import being_planned
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference, Store
+from tasks.rows.tables import read_columns, read_rows, shards_of
+from tasks.run import Run
+from tasks.training.training_data import TrainingData, training_data_of
+from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, find_overlap, told
+
+CONTAMINATION = Stage(name="contamination", version="1", table="contamination")
+MEASURED = "overlap"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparing:
+    """What counts as the same, of which benchmark's questions; and what is not known of the training data."""
+
+    benchmark: str
+    near: ContaminationRecipe
+    unknown: tuple[str, ...]
+
+
+@stage_task(name="find-contamination")
+def find_contamination(run: Run, questions: Reference, knowledge: Reference, encoder: Reference) -> Reference:
+    """Compare questions with the samples that the encoder was trained on, and with the knowledge items.
+
+    Of an encoder without a record in the store it is not known what it was trained on, and the artefact says so.
+    """
+    recipe, trained_on = run.recipe.evaluation, training_data_of(Store.of(run.context), encoder)
+    part = Comparing(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
+
+    def make(artefact: Partial) -> None:
+        rows = find_overlap(
+            questions=shards_of(questions, "question"),
+            items=shards_of(knowledge),
+            training=_sources(trained_on),
+            parameters=asdict(recipe.contamination),
+        )
+        artefact.write_shard("part-00000", rows)
+        counts = _counts(rows.to_pylist(), num_questions=sum(1 for _ in read_columns(questions, "question_id")))
+        artefact.measure(MEASURED, counts | {"benchmark": part.benchmark, "unknown": list(part.unknown)})
+
+    inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
+    found = run_stage(run, CONTAMINATION, part, inputs, make)
+    if being_planned() is None:
+        for sentence in told(measured_of(run, found)):
+            stage_logger().info("%s", sentence)
+    return found
+
+
+def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
+    """Where the samples lie that an encoder was trained on."""
+    sets = [
+        TrainedOn(
+            drafts=shards_of(each.drafts, "draft"),
+            questions=shards_of(each.questions, "question"),
+            kept=shards_of(each.kept),
+        )
+        for each in trained_on.sets
+    ]
+    return [*sets, *([Listed(files=trained_on.lists)] if trained_on.listed else [])]
+
+
+def measured_of(run: Run, contamination: Reference) -> dict[str, Any]:
+    """What was counted: questions, and those in each source by kind; the benchmark; what is not known."""
+    record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
+    assert record is not None, contamination
+    return record["measured"][MEASURED]
+
+
+def clean_column(run: Run, contamination: Reference, question_ids: Iterable[str]) -> dict[str, str | None]:
+    """Say of each question whether the encoder was trained without it: `yes`, `no`, or None where that is not known.
+
+    Only training counts. That an item shows a question's picture is what retrieval looks for.
+    """
+    trained_on = {row["question_id"] for row in read_rows(contamination) if row["source"] == TRAINING}
+    otherwise = None if measured_of(run, contamination)["unknown"] else "yes"
+    return {question_id: "no" if question_id in trained_on else otherwise for question_id in question_ids}
+
+
+def _counts(rows: Iterable[Mapping[str, Any]], *, num_questions: int) -> dict[str, Any]:
+    """Count the flagged questions by source, each once, and by kind, where one with two kinds counts in both."""
+    counts: dict[str, Any] = {"questions": num_questions}
+    listed = list(rows)
+    for source in (TRAINING, KNOWLEDGE):
+        of_source = [row for row in listed if row["source"] == source]
+        kinds = {kind: sum(row["kind"] == kind for row in of_source) for kind in ("image", "question", "both")}
+        counts[source] = {"flagged": len({row["question_id"] for row in of_source})} | kinds
+    return counts

@@ -1,0 +1,181 @@
+"""An exam: which question is asked under which condition with which items, and what names each answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChooser, Shown, condition_named
+from comem_core.neutral import OFF_AT_NONE, off_at
+from comem_core.prompts import prompt_set
+from comem_core.recipes.recipe import EvaluationRecipe
+from tasks.data.retrieve import INDEX, RETRIEVAL
+from tasks.engine.libraries import libraries
+from tasks.engine.reuse import Explanation, Stage, fingerprint
+from tasks.engine.store import Reference
+from tasks.evaluation.encode import BANK
+from tasks.rows.stored_questions import StoredQuestions
+from tasks.rows.tables import read_items, read_rows
+from tasks.run import Run
+
+PREDICTIONS = Stage(
+    name="predictions",
+    version="3",
+    table="prediction",
+    explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """What decides answers besides questions, items and encoder. The libraries' releases are among it: a score that
+    they move is a change to be seen. `question_picture` is of a text-only reader, which sees a question's picture as a
+    memory, or not at all."""
+
+    benchmark: str
+    conditions: tuple[str, ...]
+    k: tuple[int, ...]
+    prompts_sha256: str
+    max_new_tokens: int
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    libraries: dict[str, str]
+    question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerKey:
+    """What decides one answer besides models and stages: how it is asked, and what it is shown, by content.
+
+    `place` is where items go, `num_empty` the number of items whose place vectors take that stand for none.
+    """
+
+    place: str
+    words: str
+    image_id: str
+    language: str
+    item_ids: tuple[str, ...]
+    num_empty: int = field(default=0, metadata=off_at(0))
+    prompts_sha256: str
+    max_new_tokens: int
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
+    item_prompts_sha256: str | None = field(default=None, metadata=OFF_AT_NONE)
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them, and
+    `transfer` for a text-only reader of another width."""
+
+    knowledge: Reference
+    encoder: Reference
+    bank: Reference
+    questions: Reference
+    retrieved: Reference
+    transfer: Reference | None = None
+    foreign: Reference | None = None
+    foreign_bank: Reference | None = None
+
+    def inputs(self) -> dict[str, Reference]:
+        return {role: reference for role, reference in vars(self).items() if reference is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One question under one condition, with the ids of the items it is shown, and what names its answer."""
+
+    place: int
+    condition: str
+    k: int
+    item_ids: tuple[str, ...]
+    key: str
+
+
+def answering_part(run: Run) -> Answering:
+    recipe, reader = run.recipe.evaluation, run.recipe.reader
+    return Answering(
+        benchmark=recipe.benchmark,
+        conditions=recipe.conditions,
+        k=recipe.all_k,
+        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        max_new_tokens=recipe.max_new_tokens,
+        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
+        libraries=libraries(),
+        question_picture=reader and reader.question_picture,
+    )
+
+
+def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
+    """How many answers there will be: conditions that show no number of items are asked once."""
+    return num_questions * sum(len(condition_named(name).numbers(recipe.all_k)) for name in recipe.conditions)
+
+
+def units_of(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
+    """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
+
+    A question without a gold item is not asked under a condition that shows it.
+    """
+    recipe, benchmark = run.recipe.evaluation, benchmark_named(part.benchmark)
+    shown = Shown(
+        retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
+        entity_of=read_items(exam.knowledge).entities(),
+        foreign=list(read_items(exam.foreign)) if exam.foreign else (),
+    )
+    asked = list(questions.without_pictures())
+    chooser = ItemChooser(asked, shown)
+    wordings = [benchmark.wording.of(question) for question in questions]
+    keys = AnswerKeys(run, part, exam)
+    for condition in map(condition_named, recipe.conditions):
+        for k in condition.numbers(recipe.all_k):
+            for place, question in enumerate(asked):
+                if condition.choice == "gold" and question.gold_item_id is None:
+                    continue
+                item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
+                unit = Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
+                yield replace(unit, key=keys.of(unit, question, wordings[place]))
+
+
+@dataclass(frozen=True)
+class AnswerKeys:
+    """Names answers by everything that decides them, the versions of the stages that they rest on among it."""
+
+    run: Run
+    part: Answering
+    exam: Exam
+
+    def of(self, unit: Unit, question: AskedQuestion, words: str) -> str:
+        """Name the answer to a question that is asked in these words, of this reader, with these items."""
+        condition, part = condition_named(unit.condition), self.part
+        in_memory = condition.place == "memory"
+        key = AnswerKey(
+            place=condition.place,
+            words=words,
+            image_id=question.image_id,
+            language=question.language,
+            item_ids=unit.item_ids,
+            num_empty=unit.k if condition.learned_nothing else 0,
+            prompts_sha256=part.prompts_sha256,
+            max_new_tokens=part.max_new_tokens,
+            visual_tokens=part.visual_tokens,
+            question_picture=part.question_picture if in_memory else None,
+            item_prompts_sha256=self._item_prompts_sha256 if in_memory else None,
+            libraries=part.libraries,
+        )
+        return fingerprint(PREDICTIONS, key, self._rests_on(condition))
+
+    def _rests_on(self, condition: Condition) -> dict[str, str]:
+        """Name the models by their weights, and the stages that chose or made what is shown by their versions."""
+        exam, found = self.exam, {"reader": self.run.answers.fingerprint}
+        if condition.place == "memory":
+            models = {"backbone": self.run.backbone, "encoder": exam.encoder, "transfer": exam.transfer}
+            found |= {role: model.fingerprint for role, model in models.items() if model}
+        stages = [INDEX, RETRIEVAL] if condition.is_retrieved else []
+        if condition.place == "memory" and not condition.learned_nothing:
+            stages.append(BANK)
+        return found | {f"version of {stage.name}": stage.version for stage in stages}
+
+    @cached_property
+    def _item_prompts_sha256(self) -> str:
+        return prompt_set(self.run.recipe.training.encoder.prompts).sha256

@@ -1,0 +1,111 @@
+"""`make export`: the answers of a run in a benchmark's own format, for its official evaluator (docs/other_programs.md).
+
+Owns the command; `comem_core.evaluation.submissions` knows the formats, the warehouse the answers.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.metrics.oven import title_finder
+from comem_core.evaluation.submissions import submission_lines
+from tasks.data.benchmarks import benchmark_folder
+from tasks.engine.context import Context
+from warehouse.connection import open_warehouse
+from warehouse.sql import rows
+
+OVEN = "oven"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, say where they are, and return the exit status; a user's mistake is one message."""
+    asked = _parser().parse_args(arguments)
+    try:
+        context = Context.from_environment()
+        files = export(
+            context,
+            run_id=asked.run,
+            benchmark=asked.benchmark,
+            condition=asked.condition,
+            k=asked.k,
+            encoder=asked.encoder,
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    asked.output.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (asked.output / name).write_text(text, encoding="utf-8")
+        print(f"written: {asked.output / name}")
+    return 0
+
+
+def export(
+    context: Context,
+    *,
+    benchmark: str,
+    condition: str,
+    run_id: str | None = None,
+    k: int | None = None,
+    encoder: str | None = None,
+) -> Mapping[str, str]:
+    """Return the official files (name -> text) of a run's answers; without `run_id`, of the run that started last.
+
+    Raises:
+        ValueError: the run has no such answers, or those of several encoders or numbers of items (what there is, is
+            listed), or the benchmark has no official evaluator.
+    """
+    entity_of = _entities(context) if benchmark == OVEN else None
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        run_id = run_id or _last_run(rows(con, "recent_runs", {"limit": 1}))
+        wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
+        chosen = _chosen(rows(con, "answered", {"run_id": run_id}), wanted, run_id)
+        names = ("predictions", "questions", "condition", "k")
+        answered = rows(con, "answered_questions", {name: chosen[name] for name in names})
+    return submission_lines(benchmark, answered, entity_of=entity_of)
+
+
+def _last_run(runs: Sequence[Mapping[str, Any]]) -> str:
+    if not runs:
+        raise ValueError("the warehouse has no run yet")
+    return runs[0]["run_id"]
+
+
+def _chosen(answered: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], run_id: str) -> Mapping[str, Any]:
+    """The one set of answers that is wanted; an encoder is named by the beginning of its fingerprint."""
+    found = [each for each in answered if all(_fits(name, each[name], value) for name, value in wanted.items())]
+    if len(found) == 1:
+        return found[0]
+    said = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
+    listed = "".join(
+        f"\n  {each['benchmark']}, {each['condition']}, k {each['k']}, encoder {each['encoder']}: {each['n']} answers"
+        for each in (found or answered)
+    )
+    many = f"{len(found)} sets of answers" if found else "no answers"
+    raise ValueError(f"run {run_id} has {many} of {said}; choose one of{listed or ': none at all'}")
+
+
+def _fits(name: str, value: Any, wanted: Any) -> bool:
+    return wanted is None or value == wanted or (name == "encoder" and str(value).startswith(wanted))
+
+
+def _entities(context: Context) -> Callable[[str], str]:
+    return title_finder(benchmark_folder(benchmark_named(OVEN), context)).entity_of
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make export ARGS=...", description=main.__doc__)
+    parser.add_argument("--run", help="a run_id (default: the run that started last)")
+    parser.add_argument("--benchmark", required=True, help="its name, such as okvqa")
+    parser.add_argument("--condition", required=True, help="such as memory")
+    parser.add_argument("--k", type=int, help="the number of items (default: the only one there is)")
+    parser.add_argument("--encoder", help="the beginning of its fingerprint (default: the only one there is)")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

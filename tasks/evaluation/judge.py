@@ -1,0 +1,160 @@
+"""A language model as judge of answers: each question, gold and answer goes to it once, in whatever evaluation.
+
+What it judged is written as it goes. What it gave no reply to is asked for once more at the end; what fails then too
+is kept with its error, and a later evaluation asks for it again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial as bind
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, judge_prompts
+from comem_core.evaluation.scores import gold_of
+from comem_core.prompts import prompt_hash
+from comem_core.recipes.recipe import JudgeRecipe
+from comem_core.synthesis.generator import BACKBONE
+from tasks.engine.ledger import measure_cost
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, take_over
+from tasks.engine.shards import Work, make_shards
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference, Store
+from tasks.models import judge_of
+from tasks.rows.tables import asked_questions, read_columns
+from tasks.run import Run
+from warehouse.schemas import check_rows
+
+JUDGEMENTS = Stage(
+    name="judgements",
+    version="1",
+    table="judgement",
+    explained=Explanation(subject="judge", beside=True),
+)
+KEY = "judge_key"
+REUSED, FIRST, AGAIN = "part-judged-before", "part-first", "part-again"
+NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """What decides a reply besides question, gold and answer. Scoring decides what an unparsable one counts."""
+
+    judge: str
+    prompts: str
+    prompts_version: str
+    prompts_sha256: str
+    max_new_tokens: int
+
+
+@stage_task(name="judge-predictions")
+def judge_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
+    """Let the recipe's judge say of every answer whether it is right; NO_JUDGE where the recipe names none.
+
+    Multiple choice is not judged: which option was named is no matter of opinion.
+    """
+    recipe = run.recipe.evaluation.judge
+    if recipe is None:
+        return NO_JUDGE
+    prompts = judge_prompts(recipe.prompts)
+    part = Judging(
+        judge=recipe.generator,
+        prompts=prompts.name,
+        prompts_version=prompts.version,
+        prompts_sha256=prompts.sha256,
+        max_new_tokens=recipe.max_new_tokens,
+    )
+    model = {"backbone": run.backbone} if recipe.generator == BACKBONE else {}
+
+    def make(artefact: Partial) -> None:
+        units = _units(run, part, prompts, questions, predictions)
+        before = _judged_before(run, artefact, units)
+        stage_logger().info("%d of %d judgements are there from earlier evaluations", len(before), len(units))
+        missing = [unit for unit in units if unit.key not in before]
+        if missing:
+            _ask(run, artefact, recipe, missing)
+        _measure(artefact)
+
+    inputs = model | {"questions": questions, "predictions": predictions}
+    return run_stage(run, JUDGEMENTS, part, inputs, make, expects=predictions.num_rows)
+
+
+def judgements_of(reference: Reference) -> list[dict[str, Any]]:
+    """Who was judged how: rows of `prediction_ids` and `verdict`; none without a judge."""
+    return list(read_columns(reference, "prediction_ids", "verdict")) if reference.fingerprint else []
+
+
+def _units(
+    run: Run, part: Judging, prompts: JudgePrompts, questions: Reference, predictions: Reference
+) -> list[Judged]:
+    """List what is to be judged, once for all predictions that gave the same answer to the same question and gold."""
+    judge = run.backbone.fingerprint if part.judge == BACKBONE else part.judge
+    asked = {row["question_id"]: row for row in asked_questions(questions.folder) if not row["options"]}
+    found: dict[str, Judged] = {}
+    for row in read_columns(predictions, "prediction_id", "question_id", "answer"):
+        if question := asked.get(row["question_id"]):
+            answer = row["answer"] or ""
+            conversation = prompts.conversation(question["question"], gold_of(question), answer)
+            key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": prompt_hash(conversation)})
+            new = Judged(key=key, prediction_ids=[], answer=answer, conversation=conversation)
+            found.setdefault(key, new).prediction_ids.append(row["prediction_id"])
+    return list(found.values())
+
+
+def _judged_before(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[str]:
+    """Write down the replies that earlier evaluations have, for the predictions of this one; returns their keys.
+
+    Where there was no reply, it is asked for again.
+    """
+
+    def find() -> list[dict[str, Any]]:
+        keys = {unit.key for unit in units}
+        rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys)
+        earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
+        return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
+
+    return take_over(artefact, REUSED, find, stage=JUDGEMENTS, key=KEY)
+
+
+def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judged]) -> None:
+    """Ask the judge twice where need be: the first time keeps replies alone, the second failures too."""
+    for prefix in (FIRST, AGAIN):
+        judged = set(_column(artefact, FIRST, KEY)) if prefix == AGAIN else set()
+        left = [unit for unit in units if unit.key not in judged]
+        if left:
+            work = bind(_judge, run, recipe, keep_failed=prefix == AGAIN)
+            make_shards("judge-predictions", run.context, artefact, left, work, length=_length, prefix=prefix)
+
+
+def _judge(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:
+    judge, prompts = judge_of(run, recipe), judge_prompts(recipe.prompts)
+
+    def work(batch: Sequence[Judged]) -> pa.Table:
+        rows = judge_answers(judge, batch, prompts, max_new_tokens=recipe.max_new_tokens)
+        return check_rows("judgement", [row for row in rows if keep_failed or row["error"] is None])
+
+    return work
+
+
+def _length(unit: Judged) -> int:
+    return sum(len(part) for turn in unit.conversation for part in turn.content)
+
+
+def _column(artefact: Partial, prefix: str, name: str) -> list[Any]:
+    """A column of the shards that are there."""
+    paths = sorted(artefact.folder.glob(f"{prefix}-*.parquet"))
+    return [value for path in paths for value in pq.read_table(path, columns=[name])[name].to_pylist()]
+
+
+def _measure(artefact: Partial) -> None:
+    """Note what was asked and what it cost, and how many replies said nothing; what was there before cost nothing."""
+    measure_cost(artefact, FIRST, AGAIN)
+    verdicts = _column(artefact, "part", "verdict")
+    unparsable, failed = verdicts.count(UNPARSABLE), verdicts.count(None)
+    artefact.measure("unparsable", unparsable)
+    artefact.measure("failed", failed)
+    if bad := unparsable + failed:
+        stage_logger().warning("%d of %d judgements are unparsable or failed; the page shows them", bad, len(verdicts))

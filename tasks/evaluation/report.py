@@ -1,0 +1,74 @@
+"""The report: a static page of the run, its lineage as OpenLineage events, and the key plots as Prefect artifacts."""
+
+import base64
+from dataclasses import dataclass
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from comem_core.measures.provenance import describe_machine
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task, under_prefect
+from tasks.engine.store import Reference
+from tasks.rows.tables import read_items, read_questions
+from tasks.run import Run
+from warehouse.connection import open_warehouse
+from warehouse.openlineage import openlineage_lines
+from warehouse.page.data import RunData, collect
+from warehouse.page.plots import funnel_plot, loss_plot, standalone
+from warehouse.page.render import render_page
+from warehouse.records import finish_run
+
+REPORT = Stage(name="report", version="1")
+PAGE, EVENTS = "report.html", "openlineage.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """A page tells of one run, so each run has its own."""
+
+    run_id: str
+
+
+@stage_task(name="write-report")
+def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: Reference) -> Reference:
+    """Write the page of this run, and say where it is."""
+
+    def make(artefact: Partial) -> None:
+        asked, stored = read_questions(benchmark).pictures(), read_items(knowledge).pictures()
+
+        def picture(image_id: str) -> bytes | None:
+            return asked.get(image_id) or stored.get(image_id)
+
+        with open_warehouse(run.context.warehouse) as con:
+            finish_run(con, run.run_id, status="completed")  # the page is the last thing: it tells of a finished run
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            page = render_page(con, run.run_id, images=picture, machine=describe_machine())
+            events = openlineage_lines(con, run.run_id)
+            _show_plots(collect(con, run.run_id))
+        for name, text in ((PAGE, page), (EVENTS, events)):
+            with artefact.open_file(name) as path:
+                path.write_text(text, encoding="utf-8")
+
+    inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
+    report = run_stage(run, REPORT, Reporting(run_id=run.run_id), inputs, make)
+    address = (report.folder / PAGE).as_uri()
+    stage_logger().info("report page: %s", address)
+    if under_prefect():
+        create_link_artifact(address, key="report-page", description="The page of this run (a local file)")
+    return report
+
+
+def _show_plots(data: RunData) -> None:
+    """Put funnel, loss curve and scores into the Prefect UI as pictures."""
+    if not under_prefect():
+        return
+    plots = {
+        "funnel": funnel_plot(data.funnel) if data.funnel else None,
+        "loss-curve": loss_plot(data.trainings[0].losses) if data.trainings else None,
+    }
+    for key, plot in plots.items():
+        if plot is not None:
+            encoded = base64.b64encode(standalone(plot).encode()).decode()
+            picture = f"![{plot.alt}](data:image/svg+xml;base64,{encoded})"
+            create_markdown_artifact(f"{picture}\n\n{plot.alt}", key=key, description=key.replace("-", " "))

@@ -1,0 +1,214 @@
+"""Scoring: predictions become marks by every metric, marks become scores with intervals; conditions are compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial as bind
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from prefect.artifacts import create_table_artifact
+
+from comem_core.evaluation.agreement import agreement_rows
+from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.comparison import Comparing, compare, with_words
+from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.llm_judge import judge_marks, verdicts_by_prediction
+from comem_core.evaluation.metrics import Measure, Metric
+from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
+from comem_core.neutral import OFF_AT_NONE
+from comem_core.recipes.recipe import EvaluationRecipe
+from tasks.data.benchmarks import benchmark_folder, part_of
+from tasks.data.questions import MISSING
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.stage import run_stage, stage_task, under_prefect
+from tasks.engine.store import Reference
+from tasks.evaluation.contamination import clean_column, measured_of
+from tasks.evaluation.judge import NO_JUDGE, judgements_of
+from tasks.rows.tables import asked_questions, read_rows
+from tasks.run import Run
+from warehouse.overlap import told
+from warehouse.schemas import blank_row, check_rows
+
+SCORES = Stage(
+    name="scores",
+    version="4",
+    table="score",
+    explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
+)
+
+
+# What is asked of a set of conditions: is the first better than the second?
+PAIRS = (
+    ("memory", "none"), ("memory", "text"), ("memory", "shuffled"), ("memory", "foreign"), ("memory", "empty"),
+    ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
+)  # fmt: skip
+SHARES = ("value", "low", "high")
+CLEAN = "clean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marking:
+    """What is asked of which benchmark, and what becomes of questions without an answer. Metric and resampling are the
+    benchmark's; the version of this stage covers them. With a judge, also the name of its metric, and what becomes of
+    replies that said neither word."""
+
+    benchmark: str
+    revision: str
+    conditions: tuple[str, ...]
+    unanswered: str
+    judge: str | None = field(default=None, metadata=OFF_AT_NONE)
+    unparsable: str | None = field(default=None, metadata=OFF_AT_NONE)
+
+
+@stage_task(name="score-predictions")
+def score_predictions(
+    run: Run, questions: Reference, predictions: Reference, contamination: Reference, judgements: Reference = NO_JUDGE
+) -> Reference:
+    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions; and say
+    how far a judge, where there is one, agrees with the official metric.
+
+    Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
+    """
+    recipe = run.recipe.evaluation
+    benchmark = benchmark_named(recipe.benchmark)
+    folder = benchmark_folder(benchmark, run.context)
+    inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
+    if judgements.fingerprint:
+        inputs["judgements"] = judgements
+    part = _marking(recipe, benchmark.revision(part_of(recipe), folder))
+    make = bind(_write_scores, run, inputs)
+    scores = run_stage(run, SCORES, part, inputs, make)
+    _show_scores(run, scores, contamination, benchmark)
+    return scores
+
+
+def _marking(recipe: EvaluationRecipe, revision: str) -> Marking:
+    """Return the part of the recipe that decides scores."""
+    return Marking(
+        benchmark=recipe.benchmark,
+        revision=revision,
+        conditions=recipe.conditions,
+        unanswered=recipe.unanswered,
+        judge=recipe.judge and recipe.judge.metric,
+        unparsable=recipe.judge and recipe.judge.unparsable,
+    )
+
+
+def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) -> None:
+    """Write marks, scores and what they are compared with. The official metric marks first, a judge last."""
+    recipe, questions = run.recipe.evaluation, inputs["questions"]
+    benchmark = benchmark_named(recipe.benchmark)
+    metrics = _metrics(benchmark, benchmark_folder(benchmark, run.context))
+    answered, asked = list(read_rows(inputs["predictions"])), asked_questions(questions.folder)
+    clean = clean_column(run, inputs["contamination"], (row["question_id"] for row in asked))
+    asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
+    marks = mark_rows(answered, asked, metrics)
+    official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
+    if recipe.judge:
+        verdicts = verdicts_by_prediction(judgements_of(inputs["judgements"]))
+        marks += judge_marks(verdicts, metric=recipe.judge.metric, unparsable=recipe.judge.unparsable)
+        sides = {"benchmark": benchmark.name, "first": metrics[0].name, "second": recipe.judge.metric}
+        agreed = [sides | row for row in agreement_rows(answered, official, verdicts)]
+        artefact.write_shard("agreement", check_rows("agreement", agreed), rows_of="agreement")
+    scoring = Scoring(
+        metrics=metrics,
+        total=benchmark.total,
+        cluster_by=benchmark.cluster_by,
+        by=(*benchmark.slices, CLEAN) if {"yes", "no"} <= set(clean.values()) else benchmark.slices,
+        unanswered=recipe.unanswered,
+        judged=(Measure(name=recipe.judge.metric),) if recipe.judge else (),
+    )
+    every = [*asked, *_not_asked(questions.folder, asked)]
+    rows = [as_shares(row) for row in score_rows(answered, every, marks, scoring)]
+    named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
+    compared = [named | row for row in _compared(answered, asked, official, benchmark)]
+    artefact.write_shard("marks", check_rows("mark", marks), rows_of="mark")
+    artefact.write_shard("differences", check_rows("difference", compared), rows_of="difference")
+    artefact.write_shard("part-00000", check_rows("score", rows))
+
+
+def _metrics(benchmark: Benchmark, folder: Path | None) -> tuple[Metric, ...]:
+    """The benchmark's own metrics, the official one first, and the authors' where they scored it."""
+    compatible = authors_metric(benchmark.name, folder)
+    return (*benchmark.metrics(folder), *([compatible] if compatible else []))
+
+
+def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
+    """The questions that could not be asked, as rows without an answer: they are in a score's coverage.
+
+    One whose split is not known is left to the list of what is missing, unless there is one split only.
+    """
+    path = questions / f"{MISSING}.parquet"
+    splits = {row["split"] for row in asked}
+    only = next(iter(splits)) if len(splits) == 1 else None
+    rows = pq.read_table(path).to_pylist() if path.exists() else []
+    blank = blank_row("question") | {CLEAN: None}
+    known = {row["question_id"] for row in asked}
+    found = {row["question_id"]: row["split"] or only for row in rows if row["question_id"] not in known}
+    return [blank | {"question_id": each, "split": split} for each, split in found.items() if split is not None]
+
+
+def _compared(
+    answered: Sequence[Row], asked: Sequence[Row], marks: Mapping[str, float], benchmark: Benchmark
+) -> list[dict[str, Any]]:
+    """Compare the conditions that were asked, in pairs, at each k; of a condition that shows no k, its one set."""
+    sides: dict[tuple[str, int], dict[str, float]] = {}
+    for row in answered:
+        sides.setdefault((row["condition"], row["k"]), {})[row["question_id"]] = marks[row["prediction_id"]]
+    comparing = Comparing(total=benchmark.total, cluster_by=benchmark.cluster_by)
+    families: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for (first, second), k in product(PAIRS, sorted({k for _, k in sides})):
+        one, other = _side(sides, first, k), _side(sides, second, k)
+        if one is None or other is None:
+            continue
+        for row in compare(one, other, asked, comparing):
+            families.setdefault((k, row["split"]), []).append(row | {"first": first, "second": second, "k": k})
+    return [as_shares(row) for family in families.values() for row in with_words(family)]
+
+
+def _side(sides: Mapping[tuple[str, int], dict[str, float]], condition: str, k: int) -> dict[str, float] | None:
+    """The marks of a condition at k; of one that shows no number of items, the marks that it has."""
+    if condition_named(condition).shows_k:
+        return sides.get((condition, k))
+    return next((marks for (name, _), marks in sides.items() if name == condition), None)
+
+
+def as_shares(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Percent to shares of 1, which is what the warehouse holds; a difference is a value there."""
+    row = {("value" if name == "difference" else name): value for name, value in row.items()}
+    return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
+
+
+def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
+    """Put the scores into the Prefect UI, those of clean questions too, and how many were trained on."""
+    if not under_prefect():
+        return
+    rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
+    lines = [_score_line(row) for row in rows if row["low"] is not None]
+    sentences = "; ".join(told(measured_of(run, contamination)))
+    read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
+    description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
+    create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
+
+
+def is_shown(split: str) -> bool:
+    """Tell whether a part is a split or the clean questions of one, and no slice by language or attribute."""
+    return "/" not in split or f"/{CLEAN}=" in split
+
+
+def _score_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "condition": row["condition"],
+        "k": row["k"],
+        "split": row["split"],
+        "metric": row["metric"],
+        "score": round(100 * row["value"], 1),
+        "95 % interval": f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+        "n": row["n"],
+        "prompt tokens": round(row["prompt_tokens_mean"] or 0, 1),
+    }

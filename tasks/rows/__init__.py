@@ -1,0 +1,1 @@
+"""Parquet rows in and out: items, questions, samples."""

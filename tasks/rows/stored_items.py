@@ -1,0 +1,68 @@
+"""Items of an artefact as a mapping that holds little: ids in memory, texts and pictures read when they are asked for.
+
+Knows Parquet; nothing of Prefect and Ray.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from comem_core.knowledge.items import KnowledgeItem
+from tasks.rows.stored_rows import HELD_BYTES, StoredPictures, StoredRows
+
+ITEM_COLUMNS = ("text", "language", "source", "licence", "entity_id", "title", "image")
+FACTS = ("item_id", "image_id", "language", "entity_id")
+
+
+class StoredItems(Mapping[str, KnowledgeItem]):
+    """The items of `part-*.parquet` by their id, in the order in which they were written.
+
+    `facts` and what is made of it (languages, entities, pictures' ids) cost no text and no picture.
+    """
+
+    def __init__(self, folder: Path, *, held_bytes: int = HELD_BYTES):
+        self.rows = StoredRows(
+            sorted(folder.glob("part-*.parquet")),
+            ITEM_COLUMNS,
+            lambda row: KnowledgeItem(**row),
+            id_column="item_id",
+            number_of=_number_of,
+            held_bytes=held_bytes,
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{number:016x}" for number in self.rows.numbers.tolist())
+
+    def __contains__(self, item_id: object) -> bool:
+        return self.rows.place_of(item_id) is not None
+
+    def __getitem__(self, item_id: str) -> KnowledgeItem:
+        return self.rows.of(item_id)
+
+    @cached_property
+    def facts(self) -> pa.Table:
+        """Ids and languages of all items in order: item_id, image_id, language, entity_id."""
+        tables = list(self.rows.tables(*FACTS))
+        return pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.string()) for name in FACTS})
+
+    def column(self, name: str) -> list[Any]:
+        """One column of `facts`, in the order of items."""
+        return self.facts[name].to_pylist()
+
+    def entities(self) -> dict[str, str | None]:
+        """Map each item's id to its entity's."""
+        return dict(zip(self, self.column("entity_id"), strict=True))
+
+    def pictures(self) -> StoredPictures:
+        """The pictures by their own ids."""
+        return StoredPictures(self.rows, lambda item: item.picture)
+
+
+def _number_of(item_id: str) -> int:
+    return int(item_id, 16)

@@ -1,0 +1,84 @@
+"""Training the memory encoder: LoRA and Q-Former on the kept samples, the reader frozen.
+
+How it runs on Ray is in `tasks.engine.on_ray_train`.
+"""
+
+from collections.abc import Sequence
+from functools import partial as bind
+from pathlib import Path
+
+from comem_core.backbone.loading import backbone_fingerprint
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, encoder_folder, read_description
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.encoding import recipe_from
+from comem_core.training.memory import AnswerFromMemory
+from tasks.engine.on_ray_train import Trainee, train_on_ray
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.store import Reference
+from tasks.models import load_for
+from tasks.rows.samples import Samples, SampleSet
+from tasks.run import Run
+
+ENCODER = Stage(
+    name="encoder",
+    version="2",
+    table="training_step",
+    explained=Explanation(
+        caption="Only the encoder learns: it is asked to make memories from which the unchanged model gives the "
+        "sample's answer. The loss says how surprised the model still is by that answer."
+    ),
+)
+SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
+
+
+@stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
+def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], start: Reference | None) -> Reference:
+    """Train the memory encoder on the kept samples of every set, from another encoder's weights or from random ones."""
+    samples = Samples(knowledge=knowledge, sets=tuple(sets))
+    recipe = run.recipe.training
+
+    def make(artefact: Partial) -> None:
+        samples.refuse_none()
+        build = bind(_trainee, run, samples, start)
+        train_on_ray(run, artefact, recipe.optimizer, build, files=(WEIGHTS, DESCRIPTION))
+
+    inputs, steps = {"backbone": run.backbone} | samples.inputs, recipe.optimizer.num_steps
+    if start:
+        inputs["start"] = start
+    return run_stage(run, ENCODER, recipe, inputs, make, expects=steps)
+
+
+def _trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> Trainee:
+    recipe = run.recipe.training
+    encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
+    if start:
+        encoder.start_from(start.folder)
+    objective = AnswerFromMemory(encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks)
+
+    def save(folder: Path) -> None:
+        encoder.set_trainable(False)
+        encoder.save(folder)
+
+    return Trainee(objective=objective, frozen=(encoder.backbone,), save=save)
+
+
+@stage_task(name="find-start", retries=0)
+def find_start(run: Run, folder: str | None = None) -> Reference | None:
+    """Find the encoder that training starts from, a folder or the recipe's, named by its weights; None: random weights.
+
+    Raises:
+        ValueError: there is no encoder, or one of another shape than the recipe trains.
+    """
+    name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
+    if name is None:
+        return None
+    found = encoder_folder(name)
+    has = recipe_from(read_description(found).recipe, where=str(found / DESCRIPTION))
+    if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
+        said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
+        raise ValueError(f"the encoder in {found} cannot be the start of {run.recipe_name}: it has {said}")
+    return Reference(
+        stage="encoder-start", fingerprint=backbone_fingerprint(found), uri=str(found.absolute()), num_rows=0
+    )

@@ -1,0 +1,101 @@
+"""Which encoders are evaluated: the latest, all, or some by fingerprint, by folder, by the name of one that ships."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from comem_core.backbone.loading import backbone_fingerprint
+from comem_core.memory.checkpoint import DESCRIPTION, encoder_folder, read_description
+from comem_core.memory.encoding import recipe_from
+from tasks.engine.stage import stage_logger, stage_task
+from tasks.engine.store import Record, Reference, Store
+from tasks.run import Run
+from tasks.training.encoder import ENCODER
+
+LATEST, ALL = "latest", "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedEncoder:
+    """An encoder, and the name it was asked for by: behind `latest` there is another one after each training.
+
+    `transfer` is the projection of its memories to a text-only reader, where there is one.
+    """
+
+    name: str
+    encoder: Reference
+    transfer: Reference | None = None
+
+
+@stage_task(name="find-encoders", retries=0)
+def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
+    """Find encoders for the run's backbone: `latest`, `all` that were trained here, or by fingerprint or folder.
+
+    Raises:
+        ValueError: a name is none of these, or its encoder was trained for another backbone.
+    """
+    trained = [record for record in Store.of(run.context).records(ENCODER.name) if _is_for(record, run)]
+    found: list[NamedEncoder] = []
+    for name in names:
+        if name == ALL:
+            found += [NamedEncoder(name=each["fingerprint"], encoder=_reference(each)) for each in trained]
+        else:
+            found.append(NamedEncoder(name=name, encoder=_named(run, name, trained)))
+    if not found:
+        raise ValueError(_none_trained(run))
+    for each in found:
+        stage_logger().info("encoder %s: %s", each.name, each.encoder.fingerprint)
+    return found
+
+
+def latest_encoder(run: Run) -> Reference:
+    """Find the newest encoder that was trained for the run's backbone. Raises ValueError where there is none."""
+    return find_encoders(run, [LATEST])[0].encoder
+
+
+def _named(run: Run, name: str, trained: Sequence[Record]) -> Reference:
+    if name == LATEST:
+        if not trained:
+            raise ValueError(_none_trained(run))
+        return _reference(trained[-1])
+    if matching := [record for record in trained if len(name) >= 6 and record["fingerprint"].startswith(name)]:
+        return _reference(matching[0])
+    try:
+        folder = encoder_folder(name)
+    except ValueError as error:
+        known = ", ".join(record["fingerprint"] for record in trained) or "none yet"
+        raise ValueError(
+            f"no encoder {name!r}: expected {LATEST}, {ALL}, the fingerprint of one that was trained here for "
+            f"{run.recipe.backbone.name} ({known}), or a folder. {error}"
+        ) from error
+    made_for = read_description(folder)
+    if made_for.backbone != run.recipe.backbone.name:
+        raise ValueError(
+            f"the encoder in {folder} was trained for {made_for.backbone!r}, and the recipe {run.recipe_name} reads "
+            f"with {run.recipe.backbone.name!r}"
+        )
+    return Reference(
+        stage=ENCODER.name, fingerprint=backbone_fingerprint(folder), uri=str(folder.absolute()), num_rows=0
+    )
+
+
+def with_encoder(run: Run, encoder: Reference) -> Run:
+    """Return the run with the recipe that an encoder was made by, in the place of the one that it would train."""
+    described = read_description(encoder.folder)
+    return run.with_recipe(encoder=recipe_from(described.recipe, where=str(encoder.folder / DESCRIPTION)))
+
+
+def _is_for(record: Record, run: Run) -> bool:
+    return record["inputs"]["backbone"] == run.backbone.fingerprint
+
+
+def _reference(record: Record) -> Reference:
+    return Reference(
+        stage=ENCODER.name, fingerprint=record["fingerprint"], uri=record["uri"], num_rows=record["num_rows"]
+    )
+
+
+def _none_trained(run: Run) -> str:
+    return (
+        f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
+        f"run `prefect deployment run synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"
+    )

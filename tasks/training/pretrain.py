@@ -1,0 +1,157 @@
+"""Pretraining as two stages: the tiny base model, and the start of its encoder. Both go on where they stopped."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.measures.provenance import code_commit
+from comem_core.pretraining.base import PretrainingRecipe, finding_recipe, ranking_recipe
+from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.tiny_base import go_on, pretrain, pretrain_encoder, save_tiny_base
+from comem_core.pretraining.trained_on import COMMAND as LISTING
+from comem_core.pretraining.trained_on import START as SHIPPED_START
+from comem_core.pretraining.trained_on import list_start
+from comem_core.training.loop import StepReport
+from tasks.engine.on_ray import on_ray, release_workers
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.run import Run
+from warehouse.schemas import check_rows
+
+BASE = Stage(name="base", version="1", table="training_step")
+ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
+STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
+COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
+SHIPPED_BASE = "tiny"
+COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """Where a shipped model comes from."""
+
+    made_by: str
+    artefact: str
+    fingerprint: str
+    recipes: list[dict[str, Any]]
+    commit: str | None
+    installed: str
+
+
+@stage_task(name="pretrain-base-model")
+def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
+    """Pretrain the base model on one worker."""
+
+    def make(artefact: Partial) -> None:
+        release_workers()
+        on_ray(_pretrain_base, recipe, artefact)
+
+    return run_stage(run, BASE, recipe, {}, make)
+
+
+@stage_task(name="pretrain-base-further")
+def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) -> Reference:
+    """Let a finished base go on with a further recipe, on one worker."""
+
+    def make(artefact: Partial) -> None:
+        release_workers()
+        on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
+
+    return run_stage(run, BASE, recipe, {"base": base}, make)
+
+
+@stage_task(name="pretrain-encoder-start")
+def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretrainingRecipe) -> Reference:
+    """Train the encoder's start on the finished base, on one worker."""
+
+    def make(artefact: Partial) -> None:
+        release_workers()
+        on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
+
+    return run_stage(run, ENCODER_START, recipe, {"base": base}, make)
+
+
+def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    _finish_base(pretrain(recipe, artefact.folder / STATE, on_step), artefact)
+
+
+def _pretrain_further(recipe: PretrainingRecipe, artefact: Partial, base: Path) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    _finish_base(go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step), artefact)
+
+
+def _finish_base(backbone: QwenVL, artefact: Partial) -> None:
+    with artefact.open_folder(MODEL) as folder:
+        save_tiny_base(backbone, folder)
+    _write_steps(artefact)
+
+
+def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base: Path) -> None:
+    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
+    encoder.backbone.name = SHIPPED_BASE
+    with artefact.open_folder(MODEL) as folder:
+        encoder.save(folder)
+    _write_steps(artefact)
+
+
+def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
+    """Append each step to a file, and log now and then."""
+    logger = stage_logger()
+
+    def on_step(report: StepReport) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({name: asdict(report)[name] for name in COLUMNS}) + "\n")
+        if report.step % every == 0:
+            measures = ", ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
+            remain = (num_steps - report.step) * report.seconds / 60
+            logger.info("step %d of %d, loss %.3f, %s, %.0f min", report.step, num_steps, report.loss, measures, remain)
+
+    return on_step
+
+
+def _write_steps(artefact: Partial) -> None:
+    """Write the steps as a shard; of a step that was done twice (before and after a kill) the last word counts."""
+    lines = (artefact.folder / STEPS_SO_FAR).read_text(encoding="utf-8").splitlines()
+    rows = {row["step"]: row for row in map(json.loads, lines)}
+    artefact.write_shard(STEPS, check_rows("training_step", [rows[step] for step in sorted(rows)]))
+
+
+@task(name="install-models")
+def install_models(base: Reference, encoder: Reference) -> None:
+    """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
+    courses = {
+        SHIPPED_BASE: (base, [PretrainingRecipe(), finding_recipe(), ranking_recipe()]),
+        SHIPPED_START: (encoder, [EncoderPretrainingRecipe()]),
+    }
+    for name, (artefact, recipes) in courses.items():
+        target = SHIPPED / name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(artefact.folder / MODEL, target)
+        note = Installed(
+            made_by=COMMAND,
+            artefact=artefact.fingerprint,
+            fingerprint=backbone_fingerprint(target),
+            recipes=[asdict(recipe) for recipe in recipes],
+            commit=code_commit(),
+            installed=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        (target / "record.json").write_text(json.dumps(asdict(note), indent=2) + "\n", encoding="utf-8")
+        stage_logger().info("installed %s from %s", name, artefact.fingerprint)
+    stage_logger().info("listing what %s was trained on (minutes)", SHIPPED_START)
+    list_start(SHIPPED / SHIPPED_START, EncoderPretrainingRecipe())
+    stage_logger().warning(
+        "tiny-encoder is of the earlier base: run synth-and-train, copy its encoder there, and list what it was "
+        f"trained on (`{LISTING}`)"
+    )

@@ -1,0 +1,85 @@
+"""Training what stands between an encoder and a text-only reader of another width: a projection of its memories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial as bind
+
+from comem_core.evaluation.conditions import condition_named
+from comem_core.memory.transfer import DESCRIPTION, WEIGHTS, TransferRecipe
+from comem_core.training.memory import TrainingRecipe
+from comem_core.training.transfer import AnswerThroughTransfer
+from tasks.engine.on_ray_train import Trainee, train_on_ray
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.store import Reference, Store
+from tasks.models import transfer_between, transfer_recipe
+from tasks.rows.samples import Samples, SampleSet
+from tasks.run import Run
+from tasks.training.encoders import NamedEncoder, with_encoder
+from tasks.training.training_data import samples_of
+
+TRANSFER = Stage(
+    name="transfer",
+    version="1",
+    table="training_step",
+    explained=Explanation(
+        subject="projection to the reader",
+        essential=True,
+        caption="The text-only reader is of another width than the encoder's model, so a linear map between the two "
+        "was trained on the same samples; encoder and reader stayed as they are.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transferring:
+    """What decides a projection besides the encoder, the reader and the samples."""
+
+    transfer: TransferRecipe
+    training: TrainingRecipe
+
+
+@stage_task(name="train-transfer", retries=0)  # as train-encoder
+def train_transfer(
+    run: Run, encoder: Reference, knowledge: Reference | None = None, sets: Sequence[SampleSet] = ()
+) -> Reference | None:
+    """Train the projection on the samples that the encoder was trained on: those given, or those that its record names.
+
+    None where there is nothing to train: the backbone itself reads, memories fit the reader as they are, or none is
+    shown.
+
+    Raises:
+        ValueError: a projection is needed, and it is not known what the encoder was trained on.
+    """
+    reader, recipe = run.recipe.reader, run.recipe.training
+    shown = any(condition_named(name).place == "memory" for name in run.recipe.evaluation.conditions)
+    if reader is None or run.reader is None or not shown or not transfer_recipe(run).projection:
+        return None
+    samples = (
+        Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else samples_of(Store.of(run.context), encoder)
+    )
+    training = replace(recipe, start=None, optimizer=reader.optimizer or recipe.optimizer)
+    part = Transferring(transfer=transfer_recipe(run), training=training)
+
+    def make(artefact: Partial) -> None:
+        samples.refuse_none()
+        build = bind(_trainee, run, encoder, samples, training)
+        train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION))
+
+    inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
+    steps = training.optimizer.num_steps
+    return run_stage(run, TRANSFER, part, inputs, make, expects=steps)
+
+
+def with_transfer(run: Run, named: NamedEncoder) -> NamedEncoder:
+    """The encoder with the projection to the run's reader, trained where one is needed."""
+    return replace(named, transfer=train_transfer(with_encoder(run, named.encoder), named.encoder))
+
+
+def _trainee(
+    run: Run, encoder: Reference, samples: Samples, training: TrainingRecipe, rank: int, num_ranks: int
+) -> Trainee:
+    transfer = transfer_between(run, encoder)
+    objective = AnswerThroughTransfer(transfer, training, samples.read(), rank=rank, num_ranks=num_ranks)
+    return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)

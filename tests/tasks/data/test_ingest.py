@@ -1,0 +1,219 @@
+"""Ingesting a corpus of one's own: good rows go on, bad rows are listed, an edited file is read again."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from comem_core.knowledge.corpora import Reading
+from comem_core.knowledge.items import Question
+from comem_core.knowledge.pictures import picture_hashes
+from comem_core.recipes import recipe_named
+from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.item_shards import PieceWriter, finish, part_name, take_out_duplicates
+from tasks.engine.context import Context
+from tasks.engine.partial import Partial
+from tasks.engine.store import Reference
+from tasks.rows.tables import item_table, question_table, read_items, read_questions
+from tasks.run import NO_BACKBONE, Run
+
+
+def run_on(corpus: Path, context: Context) -> Run:
+    recipe = recipe_named("tiny_cpu")
+    recipe = replace(recipe, knowledge=replace(recipe.knowledge, corpus=str(corpus)))
+    return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A JSONL of two good rows, one whose picture is no picture, and one without text."""
+    (tmp_path / "good.png").write_bytes(knowledge_items()[0].picture)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    common = {"language": "en", "source": "test", "licence": "CC0-1.0"}
+    rows = [
+        {"image": "good.png", "text": "Country: Andorra."} | common,
+        {"image": "bad.png", "text": "Capital: Andorra la Vella."} | common,
+        {"image": "good.png", "text": ""} | common,
+        {"image": "good.png", "text": "Currency: Euro."} | common,
+    ]
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def test_good_rows_go_on_and_bad_rows_are_listed_with_file_row_and_reason(corpus: Path, context: Context) -> None:
+    knowledge = ingest_knowledge.fn(run_on(corpus, context))
+    assert [item.text for item in read_items(knowledge).values()] == ["Country: Andorra.", "Currency: Euro."]
+    with duckdb.connect(str(context.warehouse), read_only=True) as con:
+        assert con.execute("SELECT row, reason FROM dropped_row ORDER BY row").fetchall() == [
+            (2, "unreadable_image"),
+            (3, "missing_text"),
+        ]
+
+
+def test_the_same_corpus_is_reused_and_an_edited_one_is_read_again(corpus: Path, context: Context) -> None:
+    first, again = (ingest_knowledge.fn(run_on(corpus, context)) for _ in range(2))
+    assert again == first
+    with corpus.open("a", encoding="utf-8") as stream:
+        row = {"image": "good.png", "text": "Area: 468 km².", "language": "en", "source": "test", "licence": "CC0-1.0"}
+        stream.write("\n" + json.dumps(row))
+    edited = ingest_knowledge.fn(run_on(corpus, context))
+    assert edited.fingerprint != first.fingerprint
+    assert len(read_items(edited)) == 3
+
+
+def test_a_corpus_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path, context: Context) -> None:
+    with pytest.raises(ValueError, match="no such file or folder"):
+        ingest_knowledge.fn(run_on(tmp_path / "nowhere.jsonl", context))
+
+
+def test_items_and_questions_come_back_from_rows_as_they_went_in(tmp_path: Path) -> None:
+    items, questions = list(knowledge_items()[:7]), list(benchmark_questions("dev")[:7])
+    questions.append(Question(question_id="asked/1", question="?", image=items[0].picture, language="en", answers=()))
+    folder = Partial(tmp_path)
+    folder.write_shard("part-00000", item_table(items))
+    reference = Reference(stage="x", fingerprint="x", uri=str(tmp_path), num_rows=7)
+    assert list(read_items(reference).values()) == items
+    (tmp_path / "part-00000.parquet").unlink()
+    folder.write_shard("part-00000", question_table(questions))
+    assert list(read_questions(reference)) == questions
+
+
+def write_texts(folder: Path, texts: list[str]) -> Path:
+    path = folder / "texts.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text, "language": "en"}) if text else "" for text in texts))
+    return path
+
+
+def rows_of(knowledge: Reference, pattern: str) -> list[dict]:
+    tables = [pq.read_table(path) for path in sorted(knowledge.folder.glob(pattern))]
+    return [row for table in tables for row in table.to_pylist()]
+
+
+@pytest.fixture
+def many(tmp_path: Path, context: Context) -> Run:
+    """A run on 150 rows with bad ones and duplicates in several pieces of 16 rows."""
+    texts = [f"text {number}" for number in range(150)]
+    texts[149] = texts[140] = texts[20] = texts[3]
+    texts[77] = texts[76]
+    run = run_on(write_texts(tmp_path, texts), replace(context, rows_per_shard=1))
+    lines = (tmp_path / "texts.jsonl").read_text().splitlines()
+    lines[30] = lines[31] = lines[100] = "{broken"
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    knowledge = replace(run.recipe.knowledge, images="optional")
+    return replace(run, recipe=replace(run.recipe, knowledge=knowledge))
+
+
+BAD = [
+    (21, "duplicate_id"),
+    (31, "wrong_schema"),
+    (32, "wrong_schema"),
+    (78, "duplicate_id"),
+    (101, "wrong_schema"),
+    (141, "duplicate_id"),
+    (150, "duplicate_id"),
+]
+
+
+def test_many_pieces_are_spread_over_workers_and_duplicates_found_across_them(many: Run, small_ray: None) -> None:
+    knowledge = ingest_knowledge.fn(many)
+    bad = rows_of(knowledge, "dropped-rows.parquet")
+    assert [(row["row"], row["reason"]) for row in bad] == BAD
+    assert bad[-1]["detail"] == "the same image, text and language as texts.jsonl row 4"
+    items = rows_of(knowledge, "part-*.parquet")
+    assert [row["row"] for row in items] == [row for row in range(1, 151) if row not in dict(BAD)]
+    assert {path.name for path in knowledge.folder.iterdir()} == {
+        *(f"part-{number:05d}.parquet" for number in range(10)), "dropped-rows.parquet", "record.json"
+    }  # fmt: skip
+
+
+class Killed(BaseException):
+    """Ends the process, as far as these tests go."""
+
+
+@pytest.mark.parametrize("when", range(0, 30, 2))
+def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: Path, when: int) -> None:
+    """Every file that gets its name is a moment at which a run may end; it is ended at one and begun again."""
+    texts = [f"text {number % 40}" for number in range(60)] + ["last", ""]
+    corpus, reading = str(write_texts(tmp_path, texts)), Reading(images="optional")
+    with (tmp_path / "texts.jsonl").open("a") as stream:
+        stream.write("\n{broken")
+
+    def ingest(folder: Path, moments: int = -1) -> dict[str, list[dict]]:
+        artefact = Mortal(folder, moments=moments)
+        folder.mkdir(exist_ok=True)
+        writer = PieceWriter(corpus, reading, artefact)
+        for numbered in enumerate(writer.opened.pieces(7)):
+            if part_name(numbered[0]) not in artefact.finished():
+                writer(numbered)
+        take_out_duplicates(artefact, near_duplicate_bits=None)
+        finish(artefact, corpus)
+        return {path.name: pq.read_table(path).to_pylist() for path in sorted(folder.glob("*.parquet"))}
+
+    whole = ingest(tmp_path / "whole")
+    assert [row["row"] for row in whole["dropped-rows.parquet"]] == [*range(41, 61), 63]
+    with contextlib.suppress(Killed):
+        ingest(tmp_path / "broken", moments=when)
+    with contextlib.suppress(Killed):
+        ingest(tmp_path / "broken", moments=3)
+    assert ingest(tmp_path / "broken") == whole
+
+
+class Mortal(Partial):
+    """A partial artefact that ends its process when `moments` more files have got their names."""
+
+    def __init__(self, folder: Path, *, moments: int) -> None:
+        super().__init__(folder)
+        object.__setattr__(self, "left", [moments])
+
+    @contextlib.contextmanager
+    def open_file(self, name: str) -> Iterator[Path]:
+        left: list[int] = self.left  # pyright: ignore[reportAttributeAccessIssue]
+        if left[0] == 0:
+            raise Killed
+        with super().open_file(name) as path:
+            yield path
+        left[0] -= 1
+
+
+def test_near_duplicates_are_of_equal_words_only(tmp_path: Path, context: Context) -> None:
+    blocks = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8))
+    photo, resized = io.BytesIO(), io.BytesIO()
+    blocks.resize((240, 180), Image.Resampling.BICUBIC).save(photo, format="PNG")
+    blocks.resize((120, 90), Image.Resampling.BICUBIC).save(resized, format="JPEG", quality=80)
+    drawn = photo.getvalue()
+    (tmp_path / "a.png").write_bytes(drawn)
+    (tmp_path / "b.png").write_bytes(resized.getvalue())
+    (tmp_path / "c.png").write_bytes(knowledge_items()[500].picture)
+    rows = [(image, text) for text in ("one", "two") for image in "abc"][:5]
+    lines = [json.dumps({"image": f"{image}.png", "text": text, "language": "en"}) for image, text in rows]
+    (tmp_path / "items.jsonl").write_text("\n".join(lines))
+    run = run_on(tmp_path / "items.jsonl", context)
+    assert len(read_items(ingest_knowledge.fn(run))) == 5
+    knowledge = replace(run.recipe.knowledge, near_duplicate_bits=10)
+    found = ingest_knowledge.fn(replace(run, recipe=replace(run.recipe, knowledge=knowledge)))
+    assert [(row["row"], row["reason"]) for row in rows_of(found, "dropped-rows.parquet")] == [
+        (2, "near_duplicate"),
+        (5, "near_duplicate"),
+    ]
+    kept = rows_of(found, "part-*.parquet")
+    assert [row["file"] for row in kept] == ["items.jsonl"] * 3
+    assert {(row["image_hash"], row["image_chroma"]) for row in kept} == {
+        picture_hashes(drawn), picture_hashes(knowledge_items()[500].picture)
+    }  # fmt: skip
+
+
+def test_a_corpus_without_a_good_row_is_an_error_with_its_first_reasons(tmp_path: Path, context: Context) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text("{broken\n" * 9)
+    with pytest.raises(ValueError, match=r"no usable item; 9 bad rows, first:\n  items.jsonl row 1: wrong_schema"):
+        ingest_knowledge.fn(run_on(path, context))

@@ -1,0 +1,100 @@
+"""The stages that make data, on the shipped model: what decides a row, and what is told of requests in vain."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comem_core.recipes import recipe_named
+from comem_core.recipes.recipe import Recipe
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.questions import pose_questions
+from tasks.data.retrieve import build_index, retrieve
+from tasks.data.synthesize import judge_qa, synthesize_qa
+from tasks.engine.store import Store
+from tasks.rows.tables import read_rows
+from tasks.run import open_run
+
+Rows = dict[str, list[dict[str, Any]]]
+Synthesised = Callable[..., Rows]
+
+NUM_SEEDS = 4
+
+
+def recipe(**changes: Any) -> Recipe:
+    tiny = recipe_named("tiny_cpu")
+    few = replace(tiny.synthesis, num_seed_questions=NUM_SEEDS, num_asked_items=2, num_kinds=3)
+    return replace(tiny, synthesis=replace(few, **changes))
+
+
+@pytest.fixture
+def synthesised(tmp_path: Path, small_ray: None, monkeypatch: pytest.MonkeyPatch) -> Synthesised:
+    """Return a function (name of a place, recipe, **context) -> the rows that the stages make there, without times."""
+
+    def make(place: str, recipe: Recipe, **context: Any) -> Rows:
+        monkeypatch.setenv("COMEM_ROOT", str(tmp_path / place))
+        for name in ("MIN_FREE_DISK_MB", "MIN_FREE_MEMORY_MB"):
+            monkeypatch.setenv(f"COMEM_{name}", "10")
+        for name, value in context.items():
+            monkeypatch.setenv(f"COMEM_{name.upper()}", str(value))
+        with open_run("test", recipe, needs_generator=True) as run:
+            knowledge = ingest_knowledge.fn(run)
+            questions = pose_questions.fn(run, knowledge)
+            retrieved = retrieve.fn(run, build_index.fn(run, knowledge), questions)
+            drafts = synthesize_qa.fn(run, knowledge, questions, retrieved)
+            verdicts = judge_qa.fn(run, knowledge, questions, retrieved, drafts)
+            made = {"questions": questions, "drafts": drafts, "verdicts": verdicts}
+            measured = {name: (Store.of(run.context).find(name, each.fingerprint) or {}) for name, each in made.items()}
+        return {name: _timeless(read_rows(reference)) for name, reference in made.items()} | {
+            "measured": [measured[name]["measured"] for name in made]
+        }
+
+    return make
+
+
+def _timeless(rows: Any) -> list[dict[str, Any]]:
+    plain = ({name: value for name, value in row.items() if name != "seconds"} for row in rows)
+    return sorted(plain, key=lambda row: row.get("sample_id") or row["question_id"])
+
+
+def test_rows_depend_neither_on_batches_nor_on_shards_nor_on_workers(synthesised: Synthesised) -> None:
+    drawn = recipe(ask_temperature=0.9, seed=3)
+    one = synthesised("one", drawn, batch_size=16, rows_per_shard=64, num_actors=1)
+    other = synthesised("other", drawn, batch_size=3, rows_per_shard=4, num_actors=2)
+    for name in ("questions", "drafts", "verdicts"):
+        assert one[name] == other[name], name
+    assert len(one["questions"]) == len(one["drafts"]) == len(one["verdicts"]) > NUM_SEEDS
+    assert {row["mode"] for row in one["drafts"]} == {"answer", "ask"}
+    assert all(row["prompt_tokens"] > 0 for row in one["verdicts"])
+    assert {row["consistent"] for row in one["verdicts"] if row["judge"] == "infoseek"} == {None}
+
+
+def test_without_seeds_all_questions_are_asked_and_what_is_none_is_a_draft_with_its_error(
+    synthesised: Synthesised,
+) -> None:
+    # The tiny model knows no words of this prompt set, so that it writes no pair at all.
+    found = synthesised("none", recipe(seeds=(), prompts="reason", max_new_tokens=8))
+    assert found["questions"] == found["verdicts"] == []
+    requests = len(found["drafts"])
+    assert 0 < requests <= 2 * 3
+    assert {(row["mode"], row["error"], row["answer"]) for row in found["drafts"]} == {("ask", "unparsable", "")}
+    assert all(row["answer_raw"] is not None and row["prompt_tokens"] > 0 for row in found["drafts"])
+    questions, drafts, _ = found["measured"]
+    assert questions["asked_in_vain"] == {"unparsable": requests}
+    assert (drafts["rows"], drafts["failed"]) == (requests, requests)
+
+
+def test_a_served_model_makes_the_same_rows_as_the_same_model_in_the_workers(
+    synthesised: Synthesised, server: str
+) -> None:
+    served = recipe(generator="served:tiny")
+    with pytest.raises(ValueError, match="set COMEM_SERVED_URL to the address"):
+        synthesised("refused", served)
+    beside = synthesised("beside", recipe())
+    there = synthesised("there", served, served_url=f"{server}/v1", served_key="right-key")
+    assert {row.pop("model") for row in there["drafts"]} == {"served:tiny"}
+    assert {row.pop("model") for row in beside["drafts"]} == {"tiny"}
+    for name in ("questions", "drafts", "verdicts"):
+        assert there[name] == beside[name], name

@@ -1,0 +1,221 @@
+"""Kept samples of the countries world go through a real translator on Ray, the filters, and into training."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from comem_core.recipes import recipe_named
+from comem_core.synthesis.translation import check_languages, translation_prompts
+from comem_core.worlds.countries.world import knowledge_items, seed_questions
+from tasks.data.filter import dropped_for, filter_qa
+from tasks.data.translate import translate_qa
+from tasks.engine.context import Context
+from tasks.engine.store import Record, Reference, Store
+from tasks.rows.samples import Samples, SampleSet
+from tasks.rows.tables import item_table, question_table, read_questions, read_rows, shards_of
+from tasks.run import NO_BACKBONE, Run, open_run
+from tests import dictionary_translator
+from tests.dictionary_translator import DictionaryTranslator, rows_of
+from warehouse.connection import open_warehouse
+from warehouse.schemas import blank_row, check_rows
+
+LANGUAGES = ("es", "ru", "ar")
+SEEDS = [question for question in seed_questions() if question.language in ("en", "es")][:20]
+
+
+@pytest.fixture
+def translator() -> Iterator[Callable[[Run], DictionaryTranslator]]:
+    """Opens the translator in a worker, which does not see the tests folder: so the class travels whole."""
+    cloudpickle.register_pickle_by_value(dictionary_translator)
+    yield lambda run: DictionaryTranslator()
+    cloudpickle.unregister_pickle_by_value(dictionary_translator)
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> dict[str, Reference]:
+    """Questions, drafts with the right answer, and all but two of them kept."""
+    drafts = [blank_row("draft") | rows_of(question, question.answers[0])[0] for question in SEEDS]
+    tables = {
+        "questions": question_table(SEEDS),
+        "drafts": check_rows("draft", drafts),
+        "kept": check_rows("sample", [{"sample_id": row["sample_id"]} for row in drafts[2:]]),
+        "knowledge": item_table(item for item in knowledge_items() if item.language in ("en", "es")),
+    }
+    return {name: stored(tmp_path / "given" / name, table) for name, table in tables.items()}
+
+
+def stored(folder: Path, table: pa.Table) -> Reference:
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "part-00000.parquet")
+    return Reference(stage=folder.name, fingerprint=folder.name, uri=str(folder), num_rows=table.num_rows)
+
+
+def run_of(
+    context: Context, *, num_translated: int = 5, languages: Sequence[str] = LANGUAGES, generator: str = "backbone"
+) -> Run:
+    recipe = recipe_named("tiny_cpu")
+    changes: dict[str, Any] = {"num_translated": num_translated, "languages": tuple(languages), "generator": generator}
+    recipe = replace(recipe, synthesis=replace(recipe.synthesis, **changes))
+    return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
+
+
+def given(making: Mapping[str, Reference]) -> tuple[Reference, Reference, Reference]:
+    return making["questions"], making["drafts"], making["kept"]
+
+
+def translated(run: Run, making: Mapping[str, Reference], translator: Any) -> Reference:
+    return translate_qa.fn(run, *given(making), translator)
+
+
+def record_of(context: Context, made: Reference) -> Record:
+    record = Store.of(context).find(made.stage, made.fingerprint)
+    assert record is not None
+    return record
+
+
+def filtered(run: Run, reference: Reference) -> Reference:
+    return filter_qa.fn(run, reference, reference, reference)
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_translations_are_made_filtered_and_trained_on(
+    context: Context, making: dict[str, Reference], translator: Any
+) -> None:
+    run = run_of(replace(context, rows_per_shard=4, batch_size=3))
+    made = translated(run, making, translator)
+    drafts = list(read_rows(made, "draft"))
+    originals = {row["sample_id"]: row for row in read_rows(making["drafts"])}
+    chosen = {row["translated_from"] for row in drafts}
+    kept_ids = {row["sample_id"] for row in read_rows(making["kept"])}
+    assert len(chosen) == 5 and chosen <= kept_ids
+    wanted = {(each, into) for each in chosen for into in LANGUAGES if into != originals[each]["language"]}
+    assert {(row["translated_from"], row["language"]) for row in drafts} == wanted and len(drafts) == len(wanted)
+    assert [row["error"] for row in drafts] == [None] * len(drafts)
+    verdicts = {row["sample_id"]: row for row in read_rows(made, "verdict")}
+    questions = {question.question_id: question for question in read_questions(made)}
+    assert set(verdicts) == {row["sample_id"] for row in drafts}
+    measured = record_of(run.context, made)["measured"]
+    assert (measured["rows"], measured["failed"]) == (len(drafts), 0)
+    for name in ("prompt_tokens", "answer_tokens"):
+        there, back = (sum(row[name] for row in rows) for rows in (drafts, verdicts.values()))
+        assert measured[name] == there + back and there and back
+    assert set(questions) == {row["question_id"] for row in drafts}
+
+    kept = filtered(run, made)
+    assert kept.num_rows == len(drafts)
+    both = (
+        SampleSet(questions=making["questions"], drafts=making["drafts"], kept=making["kept"]),
+        SampleSet(questions=made, drafts=made, kept=kept),
+    )
+    samples = Samples(knowledge=making["knowledge"], sets=both)
+    read = samples.read()
+    assert len(read) == samples.num_kept == 18 + len(drafts)
+    assert [sample.sample_id for sample in read] == sorted(sample.sample_id for sample in read)
+    pictures = {question.question_id: question.image for question in SEEDS}
+    by_id = {sample.sample_id: sample for sample in read}
+    for row in drafts:
+        original = originals[row["translated_from"]]
+        sample = by_id[row["sample_id"]]
+        assert sample.image == pictures[original["question_id"]] and sample.language == row["language"]
+        assert sample.items == by_id[row["translated_from"]].items and sample.about == 0
+    assert list(samples.inputs) == ["knowledge", "questions", "drafts", "kept", "questions-1", "drafts-1", "kept-1"]
+
+    with open_warehouse(run.context.warehouse, read_only=True) as con:
+        counts = con.execute(
+            "SELECT (SELECT count(*) FROM draft), (SELECT count(*) FROM question), (SELECT count(*) FROM verdict)"
+        ).fetchall()
+    assert counts == [(len(drafts),) * 3]
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_the_same_translations_come_of_other_batches_and_shards(
+    tmp_path: Path, making: dict[str, Reference], translator: Any, make_context: Callable[..., Context]
+) -> None:
+    found = []
+    for rows_per_shard, batch_size in ((64, 16), (3, 2)):
+        context = make_context(tmp_path / str(rows_per_shard), rows_per_shard=rows_per_shard, batch_size=batch_size)
+        made = translated(run_of(context), making, translator)
+        stable = [
+            [{key: value for key, value in row.items() if key != "seconds"} for row in read_rows(made, table)]
+            for table in ("draft", "verdict", "question")
+        ]
+        found.append([sorted(rows, key=lambda row: row.get("sample_id") or row["question_id"]) for rows in stable])
+        assert len(shards_of(made, "draft")) == len(shards_of(made, "question")) == len(shards_of(made, "verdict"))
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_translations_that_fail_are_rows_with_a_reason_and_none_is_kept(
+    context: Context, making: dict[str, Reference], translator: Any
+) -> None:
+    silent: dict[str, Any] = dict.fromkeys(LANGUAGES, lambda reply: "I cannot translate this.")
+    made = translated(run_of(context), making, lambda run: DictionaryTranslator(faults=silent))
+    errors = [row["error"] for row in read_rows(made, "draft")]
+    assert len(errors) >= 10 and all(error.startswith("unreadable") for error in errors)
+    kept = filtered(run_of(context), made)
+    assert kept.num_rows == 0
+    assert set(errors) and len(dropped_for(kept, "failed")) == len(errors)
+    assert list(read_rows(filtered(run_of(context), made))) == []
+
+
+def test_no_translations_are_empty_and_need_no_worker(context: Context, making: dict[str, Reference]) -> None:
+    run = run_of(context, num_translated=0, languages=())
+    made = translate_qa.fn(run, *given(making))
+    assert [list(read_rows(made, table)) for table in ("draft", "question", "verdict")] == [[], [], []]
+    kept = filtered(run, made)
+    assert kept.num_rows == 0
+    samples = Samples(
+        knowledge=making["knowledge"],
+        sets=(
+            SampleSet(questions=making["questions"], drafts=making["drafts"], kept=making["kept"]),
+            SampleSet(questions=made, drafts=made, kept=kept),
+        ),
+    )
+    assert len(samples.read()) == 18
+
+
+@pytest.mark.parametrize("plan", [False, True])
+@pytest.mark.parametrize(
+    ("languages", "said"),
+    [
+        (("bg", "tlh"), "translates into tlh, which the prompts 'plain' cannot name; they name ar"),
+        ((), "translates 200 samples into no language"),
+    ],
+)
+def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, languages: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    recipe = recipe_named("tiny_cpu")
+    recipe = replace(recipe, synthesis=replace(recipe.synthesis, num_translated=200, languages=languages))
+    with pytest.raises(ValueError, match=said), open_run("test", recipe, needs_generator=True, plan=plan):
+        pytest.fail("the run has begun")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_papers_recipe_can_be_translated() -> None:
+    synthesis = recipe_named("comem_qwen25_vl_7b").synthesis
+    assert synthesis.num_translated == 200 and len(synthesis.languages) == 9
+    prompts = translation_prompts(synthesis.translation_prompts)
+    check_languages(prompts, synthesis.languages, num_translated=synthesis.num_translated)
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_a_served_translator_is_asked_a_cheap_question_first_and_its_cost_is_noted(
+    context: Context, making: dict[str, Reference], server: str
+) -> None:
+    served = replace(context, served_url=f"{server}/v1", served_key="right-key")
+    with pytest.raises(ValueError, match="does not answer for the model 'large'"):
+        translate_qa.fn(run_of(served, generator="served:large"), *given(making))
+    assert not list((context.store / "translations").glob("*/.batches"))
+    made = translate_qa.fn(run_of(served, generator="served:tiny"), *given(making))
+    drafts = list(read_rows(made, "draft"))
+    measured = record_of(context, made)["measured"]
+    assert measured["rows"] == measured["failed"] == len(drafts) >= 10  # the tiny model cannot translate
+    assert measured["prompt_tokens"] == sum(row["prompt_tokens"] for row in drafts) > 0

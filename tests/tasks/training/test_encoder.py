@@ -1,0 +1,46 @@
+"""Which encoder a training starts from: the recipe's, one of the user's own, or none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from comem_core.backbone.loading import SHIPPED, load_backbone
+from comem_core.memory.checkpoint import WEIGHTS
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.recipes import recipe_named
+from tasks.engine.context import Context
+from tasks.run import NO_BACKBONE, Run
+from tasks.training.encoder import find_start
+
+
+@pytest.fixture
+def run(context: Context) -> Run:
+    """A run of tiny_cpu, whose recipe names the encoder that ships as its start."""
+    recipe = recipe_named("tiny_cpu")
+    return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
+
+
+def without_start(run: Run) -> Run:
+    return replace(run, recipe=replace(run.recipe, training=replace(run.recipe.training, start=None)))
+
+
+def test_the_recipe_names_the_start_and_a_folder_takes_its_place(run: Run, tmp_path: Path) -> None:
+    shipped = find_start.fn(run)
+    assert shipped is not None and shipped.folder == SHIPPED / "tiny-encoder-start"
+    assert find_start.fn(without_start(run)) is None
+    MemoryEncoder(load_backbone("tiny"), replace(run.recipe.training.encoder, seed=5)).save(tmp_path / "own")
+    own = find_start.fn(run, str(tmp_path / "own"))
+    assert own is not None and own.folder == tmp_path / "own"
+    assert own.fingerprint != shipped.fingerprint
+    assert find_start.fn(without_start(run), str(tmp_path / "own")) == own
+
+
+def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{WEIGHTS} is missing; shipped are: .*tiny-encoder"):
+        find_start.fn(run, str(tmp_path / "nowhere"))
+    recipe = replace(run.recipe.training.encoder, num_vectors=2, lora_rank=4)
+    MemoryEncoder(load_backbone("tiny"), recipe).save(tmp_path / "two")
+    said = r"cannot be the start of tiny_cpu: it has num_vectors 2 \(the recipe: 8\), lora_rank 4 \(the recipe: 16\)"
+    with pytest.raises(ValueError, match=said):
+        find_start.fn(run, str(tmp_path / "two"))
