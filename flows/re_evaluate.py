@@ -16,9 +16,10 @@ from flows.options import (
     RecipeName,
 )
 from flows.recipes import recipes_to_ask
+from tasks.data.benchmarks import collect_benchmark
+from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
-from tasks.data.questions import collect_benchmark
-from tasks.data.retrieve import build_index, retrieve
+from tasks.data.retrieve import retrieve
 from tasks.evaluation.compare import compare_with_last
 from tasks.evaluation.drift import report_evaluations, settle
 from tasks.evaluation.encoder_pairs import compare_encoders

@@ -15,13 +15,15 @@ from flows.options import (
     WritingOption,
 )
 from flows.recipes import as_limits, recipe_to_train
+from tasks.data.benchmarks import collect_benchmark
 from tasks.data.card import JudgedSet, write_card
 from tasks.data.filter import filter_qa
 from tasks.data.hold_out import hold_out
+from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.kept_apart import collect_against
-from tasks.data.questions import collect_benchmark, pose_questions
-from tasks.data.retrieve import build_index, retrieve
+from tasks.data.questions import pose_questions
+from tasks.data.retrieve import retrieve
 from tasks.data.synthesize import judge_qa, synthesize_qa
 from tasks.data.translate import translate_qa
 from tasks.engine.store import Reference

@@ -1,11 +1,47 @@
-"""Where the files of a benchmark are on this machine, and that they are there before anything expensive starts."""
+"""The benchmark that is asked: where its files are on this machine, which part of it, and its questions."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from comem_core.evaluation.benchmarks import Benchmark
+import pyarrow.parquet as pq
+
+from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.knowledge.items import Question
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.engine.context import Context
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.store import Reference
+from tasks.rows.tables import write_questions
+from tasks.run import Run, warm_workers
+from warehouse.schemas import check_rows
+
+BENCHMARK = Stage(
+    name="benchmark",
+    version="1",
+    table="question",
+    explained=Explanation(
+        subject="benchmark data", roles=("questions",), extent=("num_questions",), kinds=("benchmark",)
+    ),
+)
+# The shard of the questions that cannot be asked.
+MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """Which questions of which benchmark, by the revision of its data."""
+
+    benchmark: str
+    revision: str
+    part: str
+    num_questions: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 def part_of(recipe: EvaluationRecipe) -> str:
@@ -33,3 +69,52 @@ def benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
             "COMEM_BENCHMARKS names another folder in which each benchmark has one."
         )
     return folder
+
+
+@stage_task(name="collect-benchmark")
+def collect_benchmark(run: Run) -> Reference:
+    """Take the benchmark's questions."""
+    recipe = run.recipe.evaluation
+    benchmark = benchmark_named(recipe.benchmark)
+    folder, asked_part = benchmark_folder(benchmark, run.context), part_of(run.recipe.evaluation)
+    part = Collecting(
+        benchmark=benchmark.name,
+        revision=benchmark.revision(asked_part, folder),
+        part=asked_part,
+        num_questions=recipe.num_questions,
+    )
+
+    def make(artefact: Partial) -> None:
+        warm_workers(run)
+        missing: list[Missing] = []
+        questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
+        write_questions(artefact, "part-00000", questions)
+        if missing:
+            _list_missing(artefact, benchmark.name, missing)
+
+    return run_stage(run, BENCHMARK, part, {}, make)
+
+
+def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
+    """Yield the questions, and put what is missing into the list."""
+    for each in read:
+        if isinstance(each, Question):
+            yield each
+        else:
+            missing.append(each)
+
+
+def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
+    """List the questions that cannot be asked; they are counted in every score's coverage.
+
+    Raises ValueError, with the first reasons, where no question is left.
+    """
+    counts = Counter(each.reason for each in missing)
+    if not pq.read_metadata(artefact.folder / "part-00000.parquet").num_rows:
+        shown = "; ".join(f"{each.question_id}: {each.detail}" for each in missing[:3])
+        raise ValueError(f"no question of {benchmark} can be asked ({dict(counts)}). {shown}")
+    artefact.write_shard(
+        MISSING, check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
+    )
+    artefact.measure("missing_questions", counts)
+    stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))

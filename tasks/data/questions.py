@@ -3,10 +3,9 @@
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial as bind
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ import pyarrow.parquet as pq
 
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
-from comem_core.evaluation.benchmarks import Missing
 from comem_core.evaluation.benchmarks.registry import benchmark_named
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.neutral import OFF_AT_NONE
@@ -26,32 +24,22 @@ from tasks.data.benchmarks import benchmark_folder, part_of
 from tasks.engine.context import Context
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_logger, stage_task
 from tasks.engine.store import Reference
 from tasks.models import generator, inputs_of_generator
 from tasks.rows.tables import item_lengths, read_columns, read_items, write_questions
-from tasks.run import ASKED_BY, Run, warm_workers
+from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows
 
-BENCHMARK = Stage(
-    name="benchmark",
-    version="1",
-    table="question",
-    explained=Explanation(
-        subject="benchmark data", roles=("questions",), extent=("num_questions",), kinds=("benchmark",)
-    ),
-)
 QUESTIONS = Stage(name="questions", version="2", table="question")
 ASKED = Stage(name="asked", version="1")
 
 
 # What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
 FAULTY = "faulty.jsonl"
-# The shard of the benchmark's questions that cannot be asked.
-MISSING = "missing"
 DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
@@ -60,16 +48,6 @@ WRITTEN_SCHEMA = pa.schema(
 )
 # What a picture counts beside the characters of a prompt when prompts are ordered by length.
 CHARACTERS_OF_A_PICTURE = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collecting:
-    """Which questions of which benchmark, by the revision of its data."""
-
-    benchmark: str
-    revision: str
-    part: str
-    num_questions: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,55 +75,6 @@ class Posing:
 
     seeds: tuple[str, ...]
     num_seeds: tuple[int, ...]
-
-
-@stage_task(name="collect-benchmark")
-def collect_benchmark(run: Run) -> Reference:
-    """Take the benchmark's questions."""
-    recipe = run.recipe.evaluation
-    benchmark = benchmark_named(recipe.benchmark)
-    folder, asked_part = benchmark_folder(benchmark, run.context), part_of(run.recipe.evaluation)
-    part = Collecting(
-        benchmark=benchmark.name,
-        revision=benchmark.revision(asked_part, folder),
-        part=asked_part,
-        num_questions=recipe.num_questions,
-    )
-
-    def make(artefact: Partial) -> None:
-        warm_workers(run)
-        missing: list[Missing] = []
-        questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
-        write_questions(artefact, "part-00000", questions)
-        if missing:
-            _list_missing(artefact, benchmark.name, missing)
-
-    return run_stage(run, BENCHMARK, part, {}, make)
-
-
-def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
-    """Yield the questions, and put what is missing into the list."""
-    for each in read:
-        if isinstance(each, Question):
-            yield each
-        else:
-            missing.append(each)
-
-
-def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
-    """List the questions that cannot be asked; they are counted in every score's coverage.
-
-    Raises ValueError, with the first reasons, where no question is left.
-    """
-    counts = Counter(each.reason for each in missing)
-    if not pq.read_metadata(artefact.folder / "part-00000.parquet").num_rows:
-        shown = "; ".join(f"{each.question_id}: {each.detail}" for each in missing[:3])
-        raise ValueError(f"no question of {benchmark} can be asked ({dict(counts)}). {shown}")
-    artefact.write_shard(
-        MISSING, check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
-    )
-    artefact.measure("missing_questions", counts)
-    stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))
 
 
 @stage_task(name="pose-questions")

@@ -1,8 +1,8 @@
-"""Retrieval: indexes over the items' pictures and texts, and for each question the k nearest items in rank order."""
+"""Retrieval: for each question the k nearest items in rank order."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
@@ -10,9 +10,6 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.backbone.images import VisualTokens
-from comem_core.knowledge.embedders.registry import BACKBONE, kind_of
-from comem_core.knowledge.index.approximate import Facts
 from comem_core.knowledge.index.shown import Shown
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import Question
@@ -20,38 +17,22 @@ from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_i
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.recipes.retrieval import IMAGE, TEXT, sides_of
 from tasks.data.embedders import embedder_of, embedder_references
-from tasks.data.index import Described, merge_shards, vector_table
-from tasks.engine.on_ray import on_ray
+from tasks.data.index import PICTURES
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_logger, stage_task
 from tasks.engine.store import Reference
-from tasks.rows.tables import read_items, read_questions
+from tasks.rows.tables import read_questions
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
-INDEX = Stage(name="index", version="2")
 RETRIEVAL = Stage(
     name="retrieval",
     version="3",
     table="retrieval",
     explained=Explanation(roles=("retrieved",), extent=("k",)),
 )
-PICTURES = "pictures"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """Whose embeddings of what, and from how many items on candidates are found without comparing all.
-
-    Grid and visual tokens are what the backbone's vision tower sees a picture as; None for other embedders.
-    """
-
-    embedders: dict[str, str]
-    grid: tuple[int, int] | None = field(default=None, metadata=OFF_AT_NONE)
-    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
-    exact_up_to: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,72 +44,6 @@ class Searching:
     k: int
     same_language: bool = field(default=False, metadata=OFF_AT_FALSE)
     exclude_own_image: bool = field(default=False, metadata=OFF_AT_FALSE)
-
-
-@stage_task(name="build-index")
-def build_index(run: Run, knowledge: Reference) -> Reference:
-    """Embed every different picture, or every text, or both once, and index the items by them."""
-    recipe, sides = run.recipe.retrieval, sides_of(run.recipe.retrieval)
-    own = sides.get(IMAGE) == BACKBONE
-    part = Embedding(
-        embedders={side: kind_of(name) for side, name in sides.items()},
-        grid=recipe.grid if own else None,
-        visual_tokens=run.recipe.training.encoder.item_visual_tokens if own else None,
-        exact_up_to=recipe.exact_up_to,
-    )
-    inputs = embedder_references(run) | {"knowledge": knowledge}
-
-    def make(artefact: Partial) -> None:
-        described = Described.read(knowledge)
-        if IMAGE in sides:
-            units = described.pictures()
-            make_shards("build-index", run.context, artefact, units, bind(_image_work, run, knowledge), prefix=IMAGE)
-        if TEXT in sides:
-            make_texts = bind(_text_work, run, knowledge)
-            texts = described.texts(knowledge)
-            make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_length)
-        facts = {side: _merge(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
-        for side, found in facts.items():
-            artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
-        if recalls := [found.recall_at_10 for found in facts.values() if found]:
-            artefact.measure("recall_at_10", min(recalls))
-        with artefact.open_folder(PICTURES) as folder:
-            described.shown().save(folder)
-
-    return run_stage(run, INDEX, part, inputs, make)
-
-
-def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
-    """Make the index of one side out of its shards: here where that is quick, else on a worker."""
-    exact_up_to = run.recipe.retrieval.exact_up_to
-    arguments = (artefact, knowledge, side, exact_up_to)
-    if num_items <= exact_up_to:
-        return merge_shards(*arguments)
-    return on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
-
-
-def _image_work(run: Run, knowledge: Reference) -> Work:
-    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
-
-    def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
-        found_NE = embedder.embed_images([items[item_id].picture for _, item_id in batch]) if batch else None
-        return vector_table([image_id for image_id, _ in batch], found_NE)
-
-    return work
-
-
-def _text_work(run: Run, knowledge: Reference) -> Work:
-    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[TEXT]), read_items(knowledge)
-
-    def work(batch: Sequence[tuple[str, int]]) -> pa.Table:
-        texts = [items[item_id].text for item_id, _ in batch]
-        return vector_table([item_id for item_id, _ in batch], embedder.embed_texts(texts, as_query=False))
-
-    return work
-
-
-def _length(unit: tuple[str, int]) -> int:
-    return unit[1]
 
 
 @stage_task(name="retrieve")

@@ -10,7 +10,8 @@ from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChoos
 from comem_core.neutral import OFF_AT_NONE, off_at
 from comem_core.prompts import prompt_set
 from comem_core.recipes.recipe import EvaluationRecipe
-from tasks.data.retrieve import INDEX, RETRIEVAL
+from tasks.data.index import INDEX
+from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.libraries import libraries
 from tasks.engine.reuse import Explanation, Stage, fingerprint
 from tasks.engine.store import Reference

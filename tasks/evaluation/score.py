@@ -21,8 +21,7 @@ from comem_core.evaluation.metrics import Measure, Metric
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
-from tasks.data.benchmarks import benchmark_folder, part_of
-from tasks.data.questions import MISSING
+from tasks.data.benchmarks import MISSING, benchmark_folder, part_of
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task, under_prefect

@@ -31,8 +31,8 @@ ROOMS: dict[str, set[str]] = {
     "data": {"engine", "rows", "served", "run", "models"},
     "training": {"engine", "rows", "served", "run", "models", "data"},
     "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
+    "measures": {"engine", "rows", "served", "run", "models", "data", "training", "evaluation"},
 }
-HAS_ROOMS = (ROOT / "tasks" / "engine").is_dir()
 MAY_TALK_TO_RAY = {"tasks/engine/on_ray.py", "tasks/engine/on_ray_train.py"}
 WORKERS_IMPORT = {"tasks/engine/context.py", "tasks/engine/partial.py", "tasks/engine/workers.py"}
 VAGUE_NAMES = {"utils", "util", "helpers", "misc", "common"}
@@ -155,7 +155,6 @@ def test_a_wrong_import_is_found(module: str, source: str, fault: str) -> None:
     assert fault in found
 
 
-@pytest.mark.skipif(not HAS_ROOMS, reason="tasks/ has no rooms yet")
 def test_rooms_of_tasks_are_entered_from_above_only() -> None:
     assert [fault for module in MODULES for fault in wrong_rooms(module, (ROOT / module).read_text())] == []
 
@@ -165,16 +164,12 @@ def test_rooms_of_tasks_are_entered_from_above_only() -> None:
     [
         ("tasks/engine/stage.py", "from tasks.data.filter import filter_qa", "engine must not know tasks.data"),
         ("tasks/engine/stage.py", "def f():\n    from tasks.run import Run", ":2: engine must not know tasks.run"),
-        ("tasks/engine/stage.py", "from tasks import rows", "engine must not know tasks.rows.tables"),
+        ("tasks/engine/stage.py", "from tasks import rows", "engine must not know tasks.rows"),
         ("tasks/rows/tables.py", "import tasks.run", "rows must not know tasks.run"),
         ("tasks/run.py", "from tasks.data import ingest", "run must not know tasks.data"),
-        (
-            "tasks/data/judge.py",
-            "from tasks.engine.on_ray_train.train import train",
-            "data must not know tasks.engine.on_ray_train",
-        ),
+        ("tasks/data/judge.py", "from tasks.training.encoder import train", "data must not know tasks.training"),
         ("tasks/training/train.py", "from tasks.evaluation.score import f", "training must not know tasks.evaluation"),
-        ("tasks/evaluation/encode.py", "import json", "encode has no line in ROOMS"),
+        ("tasks/encode.py", "import json", "encode has no line in ROOMS"),
     ],
 )
 def test_a_wrong_room_is_found(module: str, source: str, fault: str) -> None:
@@ -211,9 +206,7 @@ def test_what_workers_import_is_light(module: str) -> None:
 
 
 def test_what_is_imported_by_another_module_of_ours_counts() -> None:
-    assert "prefect" in imported_at_start("tasks/evaluation/encode.py") and "duckdb" in imported_at_start(
-        "tasks/evaluation/encode.py"
-    )
+    assert {"duckdb", "torch"} <= imported_at_start("tasks/evaluation/encode.py")
 
 
 def test_modules_are_short_enough_to_read() -> None:

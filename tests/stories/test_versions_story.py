@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from flows.re_evaluate import re_evaluate
-from tasks.data.retrieve import INDEX, RETRIEVAL
+from tasks.data.index import INDEX
+from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.reuse import Stage
 from tasks.evaluation.encode import BANK
 from tasks.evaluation.exam import PREDICTIONS

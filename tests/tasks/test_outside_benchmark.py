@@ -35,7 +35,8 @@ from comem_core.recipes import recipe_named
 from tasks.data.filter import filter_qa
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.questions import pose_questions
-from tasks.data.retrieve import build_index, retrieve
+from tasks.data.index import build_index
+from tasks.data.retrieve import retrieve
 from tasks.rows.tables import read_rows
 from tasks.run import open_run
 from tasks.data.synthesize import judge_qa, synthesize_qa

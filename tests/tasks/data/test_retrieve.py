@@ -16,9 +16,9 @@ from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question, content_id
 from comem_core.recipes import recipe_named
 from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
-from tasks.data.index import vector_table
+from tasks.data.index import build_index, vector_table
 from tasks.data.ingest import Ingesting
-from tasks.data.retrieve import build_index, retrieve
+from tasks.data.retrieve import retrieve
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage

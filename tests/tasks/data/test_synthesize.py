@@ -9,9 +9,10 @@ import pytest
 
 from comem_core.recipes import recipe_named
 from comem_core.recipes.recipe import Recipe
+from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.questions import pose_questions
-from tasks.data.retrieve import build_index, retrieve
+from tasks.data.retrieve import retrieve
 from tasks.data.synthesize import judge_qa, synthesize_qa
 from tasks.engine.store import Store
 from tasks.rows.tables import read_rows
