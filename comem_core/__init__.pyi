@@ -6,12 +6,12 @@ from comem_core.backbone.interface import Backbone as Backbone
 from comem_core.backbone.interface import Family as Family
 from comem_core.backbone.loading import load_backbone as load_backbone
 from comem_core.backbone.text import TextModel as TextModel
-from comem_core.evaluation.annotations.asking import Asked as Asked
-from comem_core.evaluation.annotations.asking import asked_of as asked_of
-from comem_core.evaluation.annotations.asking import said as said
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion as AnnotatedQuestion
+from comem_core.evaluation.annotations.asking import make_questions as make_questions
+from comem_core.evaluation.annotations.asking import require_text as require_text
 from comem_core.evaluation.annotations.release import Release as Release
-from comem_core.evaluation.annotations.release import needed as needed
-from comem_core.evaluation.annotations.rows import json_lines as json_lines
+from comem_core.evaluation.annotations.release import need as need
+from comem_core.evaluation.annotations.rows import read_json_lines as read_json_lines
 from comem_core.evaluation.benchmarks import ANY as ANY
 from comem_core.evaluation.benchmarks import Benchmark as Benchmark
 from comem_core.evaluation.benchmarks import Wording as Wording
@@ -37,8 +37,8 @@ from comem_core.training.memory import AnswerFromMemory as AnswerFromMemory
 from comem_core.training.memory import TrainingRecipe as TrainingRecipe
 from comem_core.training.memory import TrainingSample as TrainingSample
 from comem_core.training.transfer import AnswerThroughTransfer as AnswerThroughTransfer
-from comem_core.worlds.countries.world import benchmark_questions as benchmark_questions
-from comem_core.worlds.countries.world import knowledge_items as knowledge_items
-from comem_core.worlds.countries.world import seed_questions as seed_questions
+from comem_core.worlds.countries.world import load_benchmark_questions as load_benchmark_questions
+from comem_core.worlds.countries.world import load_knowledge_items as load_knowledge_items
+from comem_core.worlds.countries.world import load_seed_questions as load_seed_questions
 
 __all__: list[str]

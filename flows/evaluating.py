@@ -17,7 +17,7 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
     """Evaluate one encoder on the benchmark of the run's recipe: a bank of its own, answers, scores."""
     bank = encode_memory(run, items, named.encoder)
     foreign_items, foreign_bank = None, None
-    if foreign := run.foreign_knowledge():
+    if foreign := run.find_foreign_knowledge():
         foreign_items = ingest_knowledge(foreign)
         foreign_bank = encode_memory(foreign, foreign_items, named.encoder)
 

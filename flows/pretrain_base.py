@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from comem_core.pretraining.base import PretrainingRecipe, finding_recipe, ranking_recipe
+from comem_core.pretraining.base import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from tasks.engine.store import Reference
 from tasks.run import open_run
 from tasks.training.pretrain import install_models, pretrain_base_further, pretrain_base_model, pretrain_encoder_start
@@ -17,10 +17,10 @@ def pretrain_base(install: bool = False) -> Reference:
     Args:
         install: put the finished models where the project ships them from.
     """
-    with open_run("pretrain-base", recipe_named("tiny_cpu"), needs_backbone=False) as run:
+    with open_run("pretrain-base", find_recipe("tiny_cpu"), needs_backbone=False) as run:
         reading = pretrain_base_model(run, PretrainingRecipe())
-        finding = pretrain_base_further(run, reading, finding_recipe())
-        base = pretrain_base_further(run, finding, ranking_recipe())
+        finding = pretrain_base_further(run, reading, make_finding_recipe())
+        base = pretrain_base_further(run, finding, make_ranking_recipe())
         encoder = pretrain_encoder_start(run, base, EncoderPretrainingRecipe())
         if install:
             install_models(base, encoder)

@@ -8,7 +8,7 @@ from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import encode_memory
 from tasks.run import open_run
-from tasks.training.encoders import latest_encoder
+from tasks.training.encoders import find_latest_encoder
 
 
 @flow(name="rebuild-memory")
@@ -21,6 +21,6 @@ def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption |
     """
     whole = recipe_to_encode(recipe, knowledge=knowledge)
     with open_run("rebuild-memory", whole) as run:
-        encoder = latest_encoder(run)
+        encoder = find_latest_encoder(run)
         items = ingest_knowledge(run)
         return encode_memory(run, items, encoder)

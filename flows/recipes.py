@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from comem_core.evaluation.llm_judge import judge_prompts
+from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
-from comem_core.memory.checkpoint import encoder_folder
-from comem_core.recipes import recipe_named, with_evaluation, with_judge, with_knowledge, with_reader
+from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.recipes import find_recipe, with_evaluation, with_judge, with_knowledge, with_reader
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant
 from comem_core.synthesis.seeds import check_source
 from flows.options import Benchmarks, Conditions, Knowledge, Limits, Writing
-from tasks.served import served_name
+from tasks.served import name_served_model
 
 
 def recipe_to_train(
@@ -36,10 +36,10 @@ def recipe_to_train(
     for each in written.seeds or ():
         check_source(each)
     if written.generator is not None:
-        served_name(written.generator)
+        name_served_model(written.generator)
     if start is not None:
-        encoder_folder(start)
-    named = recipe_named(recipe, limit=limits.questions, seed=seed, variant=variant)
+        find_encoder_folder(start)
+    named = find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant)
     whole = with_knowledge(
         _judged(named, judge),
         read.corpus,
@@ -77,7 +77,7 @@ def recipes_to_ask(
     shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_list(conditions))
     if shown.foreign is not None:
         check_corpus(shown.foreign)
-    judged = with_reader(_judged(recipe_named(recipe, limit=limit), judge), reader)
+    judged = with_reader(_judged(find_recipe(recipe, limit=limit), judge), reader)
     own = _with_reading(judged, as_knowledge(knowledge))
     return {
         name: with_evaluation(
@@ -95,7 +95,7 @@ def recipes_to_ask(
 
 def recipe_to_encode(recipe: str, *, knowledge: str | Knowledge | None) -> Recipe:
     """Return the recipe of rebuild-memory. Raises ValueError for a corpus that is not there."""
-    return _with_reading(recipe_named(recipe), as_knowledge(knowledge))
+    return _with_reading(find_recipe(recipe), as_knowledge(knowledge))
 
 
 def as_knowledge(given: str | Knowledge | None) -> Knowledge:
@@ -118,8 +118,8 @@ def _list(names: Sequence[str] | None) -> list[str] | None:
 def _judged(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     judged = with_judge(recipe, judge)
     if judge is not None and (asked := judged.evaluation.judge):
-        served_name(asked.generator)
-        judge_prompts(asked.prompts)
+        name_served_model(asked.generator)
+        read_judge_prompts(asked.prompts)
     return judged
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
-from comem_core.backbone.loading import backbone_fingerprint, backbone_folder
+from comem_core.backbone.loading import find_backbone_folder, hash_backbone
 from comem_core.backbone.text import TextModel
 from comem_core.evaluation.conditions import condition_rows
-from comem_core.evaluation.llm_judge import judge_prompts
-from comem_core.knowledge.items import content_id
+from comem_core.evaluation.llm_judge import read_judge_prompts
+from comem_core.knowledge.items import hash_content_parts
 from comem_core.memory.encoding import EncoderRecipe
 from comem_core.recipes.recipe import (
     BackboneRecipe,
@@ -25,15 +25,15 @@ from comem_core.recipes.recipe import (
     SynthesisRecipe,
 )
 from comem_core.recipes.retrieval import check_retrieval
-from comem_core.synthesis.translation import check_languages, translation_prompts
+from comem_core.synthesis.translation import check_languages, read_translation_prompts
 from tasks.engine.context import Context, RunRef
-from tasks.engine.on_ray import ray_session, start_workers
-from tasks.engine.plan import Plan, planning
+from tasks.engine.on_ray import join_ray, start_workers
+from tasks.engine.plan import Plan, start_planning
 from tasks.engine.reuse import Explanation, Stage, explain_older_names
-from tasks.engine.stage import stage_logger
+from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
-from tasks.served import served_judge, served_model
+from tasks.served import find_served_judge, find_served_model
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.records import finish_run, record_run
@@ -87,7 +87,7 @@ class Run(RunRef):
         )
         return replace(self, recipe=changed)
 
-    def foreign_knowledge(self) -> "Run | None":
+    def find_foreign_knowledge(self) -> "Run | None":
         """Return the run with the corpus that the condition `foreign` shows; None where that is not asked."""
         asked = self.recipe.evaluation
         if asked.foreign is None or "foreign" not in asked.conditions:
@@ -125,7 +125,7 @@ def open_run(
     context = Context.from_environment()
     context.check()
     if older := explain_older_names(Store.of(context), remember=not plan):
-        stage_logger().warning("%s", older)
+        get_stage_logger().warning("%s", older)
     if needs_generator:
         _check_writing(recipe.synthesis, context)
     if needs_backbone:
@@ -145,7 +145,7 @@ def open_run(
         max_hours=max_hours,
     )
     if plan:
-        with planning() as planned:
+        with start_planning() as planned:
             yield run
         _show_plan(planned)
         return
@@ -156,7 +156,7 @@ def open_run(
         declare_stages(con, [BACKBONE.row, READER.row])
     status, error = "failed", "interrupted"
     try:
-        with ray_session(context):
+        with join_ray(context):
             yield run
         status, error = "completed", None
     except Exception as failure:
@@ -177,15 +177,15 @@ def warm_workers(run: Run) -> None:
 
 def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
     """Find what would stop the stages that write data, though they come long after others."""
-    served_model(recipe, context)
-    prompts = translation_prompts(recipe.translation_prompts)
+    find_served_model(recipe, context)
+    prompts = read_translation_prompts(recipe.translation_prompts)
     check_languages(prompts, recipe.languages, num_translated=recipe.num_translated)
 
 
 def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
     """Find what would stop a judge: unknown prompts, no address, and, where it is asked, a server without the model."""
-    judge_prompts(recipe.prompts)
-    if (judge := served_judge(recipe, context)) and ask:
+    read_judge_prompts(recipe.prompts)
+    if (judge := find_served_judge(recipe, context)) and ask:
         judge.check()
 
 
@@ -208,14 +208,14 @@ def _text_reader(recipe: Recipe) -> Reference | None:
     """The folder of the recipe's text-only reader, named as the backbone's is; its config.json says what it is."""
     if recipe.reader is None:
         return None
-    folder = backbone_folder(recipe.reader.name)
+    folder = find_backbone_folder(recipe.reader.name)
     TextModel.check(folder)
-    name = content_id("text-only", recipe.backbone.dtype, backbone_fingerprint(folder))
+    name = hash_content_parts("text-only", recipe.backbone.dtype, hash_backbone(folder))
     return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
 def _backbone(recipe: BackboneRecipe) -> Reference:
     """The backbone's folder, named by its weights and the number type that they run in: both decide every result."""
-    folder = backbone_folder(recipe.name)
-    name = content_id(recipe.family, recipe.dtype, backbone_fingerprint(folder))
+    folder = find_backbone_folder(recipe.name)
+    name = hash_content_parts(recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from comem_core.synthesis.served import ServedModel
 
 
-def served_name(generator: str) -> str | None:
+def name_served_model(generator: str) -> str | None:
     """Name the served model of a recipe's generator or judge, or None for the backbone.
 
     Raises ValueError for what is neither.
@@ -23,7 +23,7 @@ def served_name(generator: str) -> str | None:
     return name
 
 
-def served_model(recipe: SynthesisRecipe, context: Context) -> "ServedModel | None":
+def find_served_model(recipe: SynthesisRecipe, context: Context) -> "ServedModel | None":
     """Return the recipe's served model at the context's address, or None where the backbone writes.
 
     Raises ValueError where a served model is named and the context has no address.
@@ -31,7 +31,7 @@ def served_model(recipe: SynthesisRecipe, context: Context) -> "ServedModel | No
     return _served(recipe.generator, context, role="served", purpose="this recipe's data are written")
 
 
-def served_judge(recipe: JudgeRecipe, context: Context) -> "ServedModel | None":
+def find_served_judge(recipe: JudgeRecipe, context: Context) -> "ServedModel | None":
     """Return the judge at the context's address for judges, or None where the backbone judges.
 
     Raises ValueError where a served judge is named and the context has no address for it.
@@ -43,7 +43,7 @@ def _served(
     generator: str, context: Context, *, role: Literal["served", "judge"], purpose: str, pictures: bool = True
 ) -> "ServedModel | None":
     """Return the model at the address and with the key that the context has for a role."""
-    name, url = served_name(generator), getattr(context, f"{role}_url")
+    name, url = name_served_model(generator), getattr(context, f"{role}_url")
     if name is None:
         return None
     if not url:
@@ -70,5 +70,5 @@ def check_served(recipe: SynthesisRecipe, context: Context) -> None:
 
     Raises ValueError or ConnectionError that says what is wrong with address, key or model.
     """
-    if model := served_model(recipe, context):
+    if model := find_served_model(recipe, context):
         model.check()

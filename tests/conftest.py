@@ -66,10 +66,10 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_ray(tmp_path_factory: pytest.TempPathFactory, make_context: Callable[..., Context]) -> Iterator[None]:
     """A local Ray of four logical CPUs, as the product starts it."""
-    from tasks.engine.on_ray import ray_session
+    from tasks.engine.on_ray import join_ray
 
     root = tmp_path_factory.mktemp("ray")
-    with ray_session(make_context(root, num_actors=4)):
+    with join_ray(make_context(root, num_actors=4)):
         yield
 
 

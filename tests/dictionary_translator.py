@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.knowledge.items import Question
-from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, load_countries, templates, value_of
+from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, load_countries, read_templates, read_value
 
 NAMES = {"English": "en", "Spanish": "es", "Russian": "ru", "Chinese": "zh", "Arabic": "ar"}
 Fault = Callable[[dict], str]
@@ -53,7 +53,7 @@ class DictionaryTranslator:
     def _name(self, text: str, meanings: set[Meaning], language: str) -> str:
         countries = {country.country_id: country for country in load_countries()}
         named = [
-            value_of(countries[entity], attribute, language)[place] for entity, attribute, place in sorted(meanings)
+            read_value(countries[entity], attribute, language)[place] for entity, attribute, place in sorted(meanings)
         ]
         return named[0] if named else text
 
@@ -62,9 +62,9 @@ def questions_by_languages() -> dict[tuple[str, str], dict[str, str]]:
     """Each wording of a question with its wording in another language, by both languages."""
     return {
         (source, target): {
-            wording: templates()[target]["question"][attribute][place]
+            wording: read_templates()[target]["question"][attribute][place]
             for attribute in ATTRIBUTES
-            for place, wording in enumerate(templates()[source]["question"][attribute])
+            for place, wording in enumerate(read_templates()[source]["question"][attribute])
         }
         for source in LANGUAGES
         for target in LANGUAGES
@@ -77,7 +77,7 @@ def answers_by_language() -> dict[str, dict[str, set[Meaning]]]:
     for country in load_countries():
         for language in LANGUAGES:
             for attribute in ATTRIBUTES:
-                for place, name in enumerate(value_of(country, attribute, language)):
+                for place, name in enumerate(read_value(country, attribute, language)):
                     meanings[language].setdefault(name, set()).add((country.country_id, attribute, place))
     return meanings
 

@@ -14,16 +14,25 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.cards import render_card, sources_of_run
+from warehouse.cards import find_sources, render_card
 from warehouse.comparison import RECORD, STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
 from warehouse.content import UNSTABLE_COLUMNS
-from warehouse.filtering import FILTERS, Funnel, filter_parameters, funnel
-from warehouse.lineage import Edge, Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
-from warehouse.openlineage import openlineage_lines
+from warehouse.filtering import FILTERS, Funnel, count_funnel, filter_parameters
+from warehouse.lineage import (
+    Edge,
+    Link,
+    find_kind,
+    trace_downward,
+    trace_draft,
+    trace_item,
+    trace_prediction,
+    trace_upward,
+)
+from warehouse.openlineage import write_openlineage_lines
 from warehouse.records import find_artefact
-from warehouse.refiltering import filtered_artefacts, funnel_with
-from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names
+from warehouse.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
 from warehouse.verification import verify_artefacts
 
 _TRACES = {"prediction": trace_prediction, "item": trace_item, "draft": trace_draft}
@@ -93,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         parents=[of_run],
         help="print one of the queries behind the page",
-        description=f"The queries: {', '.join(sql_names('reports'))}.",
+        description=f"The queries: {', '.join(list_sql_names('reports'))}.",
     )
     report.add_argument("name", help="a query of warehouse/reports, such as score_table")
     _add_values(report, "another parameter")
@@ -122,18 +131,18 @@ def _values(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _lineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    kind = kind_of(con, options.id)
+    kind = find_kind(con, options.id)
     if kind in _TRACES:
         _print_links(_TRACES[kind](con, options.id, limit=options.limit))
         return 0
     if kind == "run":
-        made = [row["fingerprint"] for row in rows(con, "stage_table", {"run_id": options.id})]
+        made = [row["fingerprint"] for row in read_report_rows(con, "stage_table", {"run_id": options.id})]
         print(f"run {options.id}: {len(made)} artefacts")
-        _print_edges("made from", upward(con, *made))
+        _print_edges("made from", trace_upward(con, *made))
         return 0
     print(f"artefact {options.id}")
-    _print_edges("made from", upward(con, options.id))
-    _print_edges("used by", downward(con, options.id))
+    _print_edges("made from", trace_upward(con, options.id))
+    _print_edges("used by", trace_downward(con, options.id))
     return 0
 
 
@@ -172,11 +181,11 @@ def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    found = rows(con, "run_tables", {"run_id": _run_id(con, options)})
+    found = read_report_rows(con, "run_tables", {"run_id": _run_id(con, options)})
     drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
     if not drafts or not drops:
         raise ValueError(f"the run {_run_id(con, options)} has no filtered drafts")
-    _print_funnel(funnel(con, drafts, drops))
+    _print_funnel(count_funnel(con, drafts, drops))
     return 0
 
 
@@ -188,18 +197,18 @@ def _print_funnel(counts: Funnel) -> None:
 
 
 def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    for artefact in filtered_artefacts(con, _run_id(con, options)):
+    for artefact in list_filtered_artefacts(con, _run_id(con, options)):
         changes = _values(options)
         said = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
         print(f"{artefact} filtered again, with {said or 'its own thresholds'}; nothing is written")
-        _print_funnel(funnel_with(con, artefact, changes))
+        _print_funnel(count_funnel_with(con, artefact, changes))
     return 0
 
 
 def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
     print("".join(f"{title:>13}" for title in titles))
-    for row in rows(con, "ledger", {"run_id": _run_id(con, options)}):
+    for row in read_report_rows(con, "ledger", {"run_id": _run_id(con, options)}):
         counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
         shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
         cells = [row["mode"] or "all", row["language"] or "all", *counts]
@@ -210,10 +219,10 @@ def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     run_id = _run_id(con, options)
-    facts = rows(con, "run_facts", {"run_id": run_id})
+    facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")
-    print(render_card(con, sources_of_run(con, run_id), name=options.name or facts[0]["recipe_name"]), end="")
+    print(render_card(con, find_sources(con, run_id), name=options.name or facts[0]["recipe_name"]), end="")
     return 0
 
 
@@ -252,20 +261,20 @@ def _folder_of(con: DuckDBPyConnection, name: str) -> Path:
 
 
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    needed = parameters_of(read_sql("reports", options.name))
+    needed = list_parameters(read_sql("reports", options.name))
     values = {"limit": 20, "reasons": list(FILTERS)} | _values(options)
     if "run_id" in needed:
         values["run_id"] = _run_id(con, options)
     if options.name.startswith("card_") and not needed <= values.keys():
-        values = sources_of_run(con, _run_id(con, options)).parameters() | values
-    print(heading(read_sql("reports", options.name)))
-    for row in rows(con, options.name, values):
+        values = find_sources(con, _run_id(con, options)).parameters() | values
+    print(read_heading(read_sql("reports", options.name)))
+    for row in read_report_rows(con, options.name, values):
         print(json.dumps(row, ensure_ascii=False, default=str))
     return 0
 
 
 def _openlineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    print(openlineage_lines(con, _run_id(con, options)), end="")
+    print(write_openlineage_lines(con, _run_id(con, options)), end="")
     return 0
 
 
@@ -279,7 +288,7 @@ def _run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
     """Return the run asked for, or the one that started last."""
     if options.run_id:
         return options.run_id
-    latest = rows(con, "recent_runs", {"limit": 1})
+    latest = read_report_rows(con, "recent_runs", {"limit": 1})
     if not latest:
         raise ValueError("the warehouse has no run yet")
     return latest[0]["run_id"]

@@ -16,8 +16,8 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
-from warehouse.sql import heading, read_sql, rows, with_values
+from warehouse.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
+from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUM_EXAMPLES, NUM_KINDS, LONGEST_TEXT = 10, 40, 240
@@ -57,10 +57,10 @@ class Card:
         return self.found["totals"][0]
 
 
-def sources_of_run(con: DuckDBPyConnection, run_id: str) -> CardSources:
+def find_sources(con: DuckDBPyConnection, run_id: str) -> CardSources:
     """Find what a run's card is about; ValueError for a run without kept samples."""
     found: dict[str, list[str]] = {name: [] for name in CardSources.__dataclass_fields__}
-    for row in rows(con, "card_tables", {"run_id": run_id}):
+    for row in read_report_rows(con, "card_tables", {"run_id": run_id}):
         found[row["holds"]].append(row["fingerprint"])
     if not found["drafts"] or not found["kept"]:
         raise ValueError(f"the run {run_id} has no filtered drafts, so there is no training set to describe")
@@ -71,8 +71,11 @@ def collect_card(con: DuckDBPyConnection, sources: CardSources) -> Card:
     """Run the queries behind a card."""
     values = sources.parameters()
     limits = {"examples": NUM_EXAMPLES, "kinds": NUM_KINDS}
-    found = {name: rows(con, f"card_{name}", values | {"limit": limits.get(name, NUM_EXAMPLES)}) for name in QUERIES}
-    return Card(found, funnel(con, list(sources.drafts), list(sources.kept)), values)
+    found = {
+        name: read_report_rows(con, f"card_{name}", values | {"limit": limits.get(name, NUM_EXAMPLES)})
+        for name in QUERIES
+    }
+    return Card(found, count_funnel(con, list(sources.drafts), list(sources.kept)), values)
 
 
 def render_card(
@@ -98,18 +101,18 @@ def render_card(
         files=files,
         card=card,
         front=_front_matter(card, name=name, files=files),
-        meanings=reason_meanings(parameters),
+        meanings=read_reason_meanings(parameters),
         parameters=parameters,
         contamination=_contamination(card, parameters, sources.kept) | {"not_compared": not_compared},
         words=_words(card.found["artefacts"]),
-        queries=[(each, heading(read_sql("reports", each)), _query(each, card.parameters)) for each in names],
+        queries=[(each, read_heading(read_sql("reports", each)), _query(each, card.parameters)) for each in names],
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _query(name: str, parameters: dict[str, object]) -> str:
     limit = {"card_examples": NUM_EXAMPLES, "card_kinds": NUM_KINDS}.get(name, NUM_EXAMPLES)
-    return with_values(read_sql("reports", name), parameters | {"limit": limit}).strip()
+    return write_with_values(read_sql("reports", name), parameters | {"limit": limit}).strip()
 
 
 def _front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:

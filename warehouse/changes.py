@@ -38,7 +38,7 @@ class Change:
         return f"{self.subject} ({self.stage}): {self.before} -> {self.now}"
 
 
-def changes_between(con: DuckDBPyConnection, before: str, now: str) -> list[Change]:
+def list_changes(con: DuckDBPyConnection, before: str, now: str) -> list[Change]:
     """List the causes for which two artefacts differ, none where they are the same one.
 
     Raises ValueError for an artefact that is not in the warehouse.
@@ -49,7 +49,7 @@ def changes_between(con: DuckDBPyConnection, before: str, now: str) -> list[Chan
     return sorted(set(_causes(con, "", before, now, seen=set())))
 
 
-def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
+def list_changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
     """Name the direct inputs in which two artefacts differ, as a reader calls them."""
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     if old is None or new is None:
@@ -58,7 +58,7 @@ def changed_inputs(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
     return sorted(_subject(con, role, *(each.get(role) for each in inputs)) for role, _, _ in _differing(*inputs))
 
 
-def recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[tuple[str, str, str]]:
+def list_recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> list[tuple[str, str, str]]:
     """List the fields in which the recipes of two runs differ: path, value before, value now."""
     query = "SELECT recipe FROM run WHERE run_id = ?"
     found = [con.execute(query, [run_id]).fetchone() for run_id in (before, now)]
@@ -76,8 +76,8 @@ def _causes(
     if old is None or new is None:
         yield Change(_subject(con, role, before, now), role, before, now)
         return
-    if not of_one_kind(old, new, find_stage(con, new["stage"]).kinds):
-        yield two_things(con, role, before, now)
+    if not is_of_one_kind(old, new, find_stage(con, new["stage"]).kinds):
+        yield describe_two_things(con, role, before, now)
         return
     own = list(_own(con, old, new))
     yield from own
@@ -90,7 +90,7 @@ def _causes(
     yield from further
 
 
-def two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Change:
+def describe_two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Change:
     """Say that in a role there are two different things, by what each is, and nothing of how they were made."""
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     assert old is not None and new is not None, (before, now)
@@ -98,7 +98,7 @@ def two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Cha
     return Change(f"another {subject}", role or new["stage"], _described(con, old), _described(con, new))
 
 
-def of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any], kinds: Sequence[str]) -> bool:
+def is_of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any], kinds: Sequence[str]) -> bool:
     """Tell whether two records are of one kind, so that how they were made can be compared field by field.
 
     Two kinds are two stages, two values of a recipe's field in `kinds`, or two recipes of one stage: other fields, and
@@ -188,7 +188,7 @@ def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
     A field that one side lacks did not exist when that was made, which means that it was off: a value that is off too
     (null, false, zero, empty) is no difference.
     """
-    flat_old, flat_new = flat_fields(old), flat_fields(new)
+    flat_old, flat_new = flatten_fields(old), flatten_fields(new)
     for name in sorted(flat_old.keys() | flat_new.keys()):
         before, now = flat_old.get(name), flat_new.get(name)
         is_new = name not in flat_old or name not in flat_new
@@ -203,12 +203,12 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def flat_fields(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+def flatten_fields(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
     """Name the plain values of a recipe by their path, each as JSON has it, where a tuple is a list."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat |= flat_fields(value, f"{under}{name}.")
+            flat |= flatten_fields(value, f"{under}{name}.")
         else:
             flat[f"{under}{name}"] = json.loads(json.dumps(value))
     return flat

@@ -14,9 +14,9 @@ import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from warehouse.content import UNSTABLE_COLUMNS, file_sha256
-from warehouse.schemas import row_tables, schema_of
-from warehouse.sql import literal
+from warehouse.content import UNSTABLE_COLUMNS, hash_file
+from warehouse.schemas import list_row_tables, make_schema
+from warehouse.sql import write_literal
 
 RECORD = "record.json"
 # What tells of its own run is never the same twice: a report, which is named by it, and a card with its seconds.
@@ -47,7 +47,7 @@ LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferingRow:
     """One row that is not the same on both sides; `columns` are those that differ, where both have the row."""
 
     key: tuple[object, ...]
@@ -56,13 +56,13 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableComparison:
     """What comparing the rows of one table gave."""
 
     table: str
     num_left: int
     num_right: int
-    differences: tuple[Difference, ...]
+    differences: tuple[DifferingRow, ...]
 
     @property
     def num_equal(self) -> int:
@@ -89,7 +89,7 @@ class Rebuilt:
     stage: str
     fingerprint: str
     known: bool
-    tables: tuple[Comparison, ...] = ()
+    tables: tuple[TableComparison, ...] = ()
     files: tuple[str, ...] = ()
 
     @property
@@ -97,9 +97,9 @@ class Rebuilt:
         return self.known and not self.files and not any(table.differences for table in self.tables)
 
 
-def differing_rows(
+def compare_rows(
     table: str, left: Sequence[Path], right: Sequence[Path], *, ignore: Collection[str] = UNSTABLE_COLUMNS
-) -> Comparison:
+) -> TableComparison:
     """Compare the rows of `table` in two sets of shards, paired by what names a row (KEYS), in any order.
 
     `ignore` are columns that may differ, by default what changes with the machine. A column that one side lacks differs
@@ -115,17 +115,17 @@ def differing_rows(
         counts = [con.execute(f"SELECT count(*) FROM {side}").fetchall()[0][0] for side in ("left_rows", "right_rows")]
         found = con.execute(_query(KEYS[table], columns)).fetchall()
     size = len(KEYS[table])
-    rows = (Difference(tuple(row[:size]), row[size], tuple(row[size + 1])) for row in found)
-    return Comparison(table, counts[0], counts[1], tuple(rows))
+    rows = (DifferingRow(tuple(row[:size]), row[size], tuple(row[size + 1])) for row in found)
+    return TableComparison(table, counts[0], counts[1], tuple(rows))
 
 
-def compare_folders(left: Path, right: Path, *, ignore: Collection[str] = UNSTABLE_COLUMNS) -> list[Comparison]:
+def compare_folders(left: Path, right: Path, *, ignore: Collection[str] = UNSTABLE_COLUMNS) -> list[TableComparison]:
     """Compare two artefacts' folders, table by table; ValueError where one holds no rows of a table of the other."""
     sides = [_by_table(left), _by_table(right)]
     for here, there, folder in ((*sides, right), (*sides[::-1], left)):
         if lost := sorted(here.keys() - there.keys()):
             raise ValueError(f"{folder} has no rows of {', '.join(lost)}; the other side has. Are they of one stage?")
-    return [differing_rows(table, sides[0][table], sides[1][table], ignore=ignore) for table in sorted(sides[0])]
+    return [compare_rows(table, sides[0][table], sides[1][table], ignore=ignore) for table in sorted(sides[0])]
 
 
 def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
@@ -167,7 +167,7 @@ def _alike(left: Path, right: Path) -> bool:
 
 
 def _hash_of(path: Path) -> str | None:
-    return file_sha256(path) if path.is_file() else None
+    return hash_file(path) if path.is_file() else None
 
 
 def _by_table(folder: Path) -> dict[str, list[Path]]:
@@ -185,15 +185,15 @@ def _table_of(path: Path) -> str | None:
     schema = pq.read_schema(path)
     if said := (schema.metadata or {}).get(ROWS_OF):
         return said.decode()
-    fitting = [table for table in row_tables() if set(schema_of(table).names) <= set(schema.names)]
-    return max(fitting, key=lambda table: len(schema_of(table).names), default=None)
+    fitting = [table for table in list_row_tables() if set(make_schema(table).names) <= set(schema.names)]
+    return max(fitting, key=lambda table: len(make_schema(table).names), default=None)
 
 
 def _open(con: DuckDBPyConnection, left: Sequence[Path], right: Sequence[Path]) -> list[str]:
     """Open both sides with the same columns, a missing one as nulls; return the columns."""
     described = {}
     for side, paths in (("left", left), ("right", right)):
-        listed = literal([str(path) for path in paths])
+        listed = write_literal([str(path) for path in paths])
         con.execute(f"CREATE TEMP VIEW {side}_shards AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         described[side] = [row[0] for row in con.execute(f"DESCRIBE {side}_shards").fetchall()]
     columns = list(dict.fromkeys(described["left"] + described["right"]))

@@ -58,7 +58,7 @@ def open_warehouse(
 
 
 @contextmanager
-def transaction(con: DuckDBPyConnection) -> Iterator[None]:
+def open_transaction(con: DuckDBPyConnection) -> Iterator[None]:
     """Commit what the block does, or nothing of it when the block raises."""
     con.execute("BEGIN TRANSACTION")
     try:
@@ -82,7 +82,7 @@ def apply_migrations(con: DuckDBPyConnection, folder: Path = MIGRATIONS) -> list
     waiting = _waiting_migrations(con, folder)
     for file in waiting:
         text = file.read_text(encoding="utf-8")
-        with transaction(con):
+        with open_transaction(con):
             con.execute(text)
             con.execute("INSERT INTO migration VALUES (?, ?, ?)", [file.name, _sha256(text), datetime.now(UTC)])
     return [file.name for file in waiting]

@@ -19,13 +19,13 @@ UNSTABLE_COLUMNS = frozenset({"seconds", "retrieve_seconds", "encode_seconds", "
 _LANES = 4
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_sha256(folder: Path, files: Iterable[str]) -> str:
+def hash_content(folder: Path, files: Iterable[str]) -> str:
     """Hash the content of an artefact's files: the rows of the Parquet shards, and name and bytes of the others.
 
     Row order, the split into shards, column order and UNSTABLE_COLUMNS do not matter; a changed, missing or doubled
@@ -33,7 +33,7 @@ def content_sha256(folder: Path, files: Iterable[str]) -> str:
     """
     names = sorted(files)
     parquet = [folder / name for name in names if name.endswith(".parquet")]
-    others = [[name, file_sha256(folder / name)] for name in names if not name.endswith(".parquet")]
+    others = [[name, hash_file(folder / name)] for name in names if not name.endswith(".parquet")]
     with duckdb.connect() as con:
         groups: dict[tuple[tuple[str, str], ...], list[Path]] = {}
         for path in parquet:

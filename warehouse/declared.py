@@ -12,7 +12,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.connection import transaction
+from warehouse.connection import open_transaction
 
 CONDITION_KEYS = ("name", "phrase", "meaning", "text_only")
 STAGE_KEYS = ("name", "subject", "roles", "extent", "kinds", "fallbacks", "beside", "essential", "caption")
@@ -35,7 +35,7 @@ class DeclaredStage:
 
 def declare_conditions(con: DuckDBPyConnection, conditions: Sequence[Mapping[str, Any]]) -> None:
     """Put the conditions, with `CONDITION_KEYS` and in the order of a page, in the place of the earlier ones."""
-    with transaction(con):
+    with open_transaction(con):
         con.execute("DELETE FROM condition")
         for place, each in enumerate(conditions):
             values = [each[key] for key in CONDITION_KEYS]
@@ -46,7 +46,7 @@ def declare_conditions(con: DuckDBPyConnection, conditions: Sequence[Mapping[str
 
 def declare_stages(con: DuckDBPyConnection, stages: Sequence[Mapping[str, Any]]) -> None:
     """Put stages, with `STAGE_KEYS`, in the place of what they declared before."""
-    with transaction(con):
+    with open_transaction(con):
         for each in stages:
             values = [json.dumps(each[key]) if key == "fallbacks" else each[key] for key in STAGE_KEYS]
             marks = ", ".join("?" * len(STAGE_KEYS))

@@ -8,7 +8,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.connection import transaction
+from warehouse.connection import open_transaction
 
 KEYS = ("run_id", "recipe_name", "encoder_name", "benchmark", "encoder", "questions", "predictions", "scores")
 # Whose weights answered, and the name of a text-only model that did; where the encoder's own backbone did, it has none.
@@ -22,7 +22,7 @@ def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | No
     """
     if missing := [key for key in KEYS if key not in evaluation]:
         raise ValueError(f"an evaluation lacks {', '.join(missing)}; it has {', '.join(evaluation)}")
-    with transaction(con):
+    with open_transaction(con):
         keys = (*KEYS, *READER_KEYS)
         con.execute(
             f"INSERT OR REPLACE INTO evaluation ({', '.join(keys)}, made) VALUES ({', '.join('?' * len(keys))}, ?)",
@@ -30,12 +30,12 @@ def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | No
         )
 
 
-def evaluations_of(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
+def list_evaluations(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """List the evaluations of a run in the order in which they were made."""
     return _rows(con, "run_id = ?", [run_id])
 
 
-def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
+def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
     """Find the last evaluation of another run that asked the same benchmark of the encoder by the same name, with a
     reader of the same name."""
     found = _rows(
@@ -46,7 +46,7 @@ def evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | No
     return found[-1] if found else None
 
 
-def moment_of(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:
+def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:
     """Say when an evaluation was made. Raises ValueError for one that was not recorded."""
     query = "SELECT made FROM evaluation WHERE run_id = ? AND encoder_name = ? AND benchmark = ?"
     found = con.execute(query, [evaluation[key] for key in ("run_id", "encoder_name", "benchmark")]).fetchone()

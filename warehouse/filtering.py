@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from warehouse.schemas import schema_of
-from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
-from warehouse.sql import heading, parameters_of, read_sql, rows, sql_names, with_values
+from warehouse.schemas import make_schema
+from warehouse.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
+from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql, write_with_values
 
 # The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The
 # last five read `remaining`, the drafts that no earlier filter dropped: a bad draft must not push out a good one.
@@ -61,8 +61,8 @@ class Funnel:
 
 def filter_parameters() -> dict[str, set[str]]:
     """Map each filter, in order, to the names of its parameters."""
-    assert set(FILTERS) == set(sql_names("filters")), "FILTERS and warehouse/filters/*.sql differ"
-    return {name: parameters_of(read_sql("filters", name)) for name in FILTERS}
+    assert set(FILTERS) == set(list_sql_names("filters")), "FILTERS and warehouse/filters/*.sql differ"
+    return {name: list_parameters(read_sql("filters", name)) for name in FILTERS}
 
 
 def run_filters(
@@ -91,39 +91,41 @@ def run_filters(
             values = {key: parameters[key] for key in used}
             if not _is_off(values):
                 con.execute(f"INSERT INTO dropped {read_sql('filters', name)}", values)
-        return con.sql("SELECT * FROM dropped ORDER BY sample_id, reason").to_arrow_table().cast(schema_of("drop"))
+        return con.sql("SELECT * FROM dropped ORDER BY sample_id, reason").to_arrow_table().cast(make_schema("drop"))
 
 
-def kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Source, drops: pa.Table) -> pa.Table:
+def list_kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Source, drops: pa.Table) -> pa.Table:
     """Return the `sample` rows: the drafts that no drop names, in order of sample_id."""
     with _somewhere(con) as con, _views(con, {"draft": drafts}):
         con.register("given_drops", drops)
         try:
             query = "SELECT sample_id FROM draft ANTI JOIN given_drops USING (sample_id) ORDER BY sample_id"
-            return con.sql(query).to_arrow_table().cast(schema_of("sample"))
+            return con.sql(query).to_arrow_table().cast(make_schema("sample"))
         finally:
             con.unregister("given_drops")
 
 
-def funnel(con: DuckDBPyConnection, draft_artefact: str | Sequence[str], drop_artefact: str | Sequence[str]) -> Funnel:
+def count_funnel(
+    con: DuckDBPyConnection, draft_artefact: str | Sequence[str], drop_artefact: str | Sequence[str]
+) -> Funnel:
     """Count the drafts, the drops by first and by any reason in the order of the filters, and what is kept.
 
     A reason that dropped nothing is listed with zeros; one that this version does not know comes last.
     """
     drafts, drops = ([given] if isinstance(given, str) else list(given) for given in (draft_artefact, drop_artefact))
-    found = rows(con, "funnel", {"drafts": drafts, "drops": drops, "reasons": list(FILTERS)})
+    found = read_report_rows(con, "funnel", {"drafts": drafts, "drops": drops, "reasons": list(FILTERS)})
     counts = {row["reason"]: row for row in found}
     total, kept = counts.pop("drafts")["total"], counts.pop("kept")["total"]
     return Funnel(total, tuple(Reason(name, row["first"], row["total"]) for name, row in counts.items()), kept)
 
 
-def reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
+def read_reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
     """Map each filter to what its SQL file says of itself, with the recipe's values in it, for a person to read."""
     meanings = {}
     for name, used in filter_parameters().items():
-        meaning = heading(read_sql("filters", name)).split(" Value: ")[0]
+        meaning = read_heading(read_sql("filters", name)).split(" Value: ")[0]
         off = _is_off({key: parameters[key] for key in used if key in parameters})
-        meanings[name] = "Switched off in this recipe." if off else with_values(meaning, parameters)
+        meanings[name] = "Switched off in this recipe." if off else write_with_values(meaning, parameters)
     return meanings
 
 
@@ -133,7 +135,7 @@ def _is_off(values: Mapping[str, object]) -> bool:
 
 def _somewhere(con: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection]:
     """Return `con`, or an empty warehouse in memory."""
-    return warehouse_in_memory() if con is None else nullcontext(con)
+    return open_warehouse_in_memory() if con is None else nullcontext(con)
 
 
 def _check_parameters(parameters: Mapping[str, object]) -> None:
@@ -156,7 +158,7 @@ def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[N
     try:
         for table, source in sources.items():
             given = "question" if table == "benchmark" else table
-            query = rows_query(con, given, source, may_be_empty=table == "benchmark")
+            query = write_rows_query(con, given, source, may_be_empty=table == "benchmark")
             con.execute(f"CREATE TEMP VIEW {table} AS {query}")
         con.execute("CREATE TEMP TABLE dropped (sample_id VARCHAR, reason VARCHAR, value DOUBLE)")
         con.execute("CREATE TEMP VIEW remaining AS SELECT * FROM draft ANTI JOIN dropped USING (sample_id)")

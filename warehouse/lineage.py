@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Link:
     total: int
 
 
-def upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
+def trace_upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
     """Return every edge above the artefacts: their inputs, those inputs' inputs, and so on."""
-    return [Edge(**row) for row in rows(con, "artefacts_upward", {"fingerprints": list(fingerprints)})]
+    return [Edge(**row) for row in read_report_rows(con, "artefacts_upward", {"fingerprints": list(fingerprints)})]
 
 
-def downward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
+def trace_downward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
     """Return every edge below the artefacts: what was made from them, and from that, and so on."""
-    return [Edge(**row) for row in rows(con, "artefacts_downward", {"fingerprints": list(fingerprints)})]
+    return [Edge(**row) for row in read_report_rows(con, "artefacts_downward", {"fingerprints": list(fingerprints)})]
 
 
 def trace_prediction(con: DuckDBPyConnection, prediction_id: str, *, limit: int | None = None) -> list[Link]:
@@ -61,16 +61,16 @@ def trace_draft(con: DuckDBPyConnection, sample_id: str, *, limit: int | None = 
     return _trace(con, "draft", sample_id, limit)
 
 
-def kind_of(con: DuckDBPyConnection, identifier: str) -> str:
+def find_kind(con: DuckDBPyConnection, identifier: str) -> str:
     """Say what an id names: artefact, run, prediction, item or draft; ValueError when nothing has it."""
-    found = rows(con, "kind_of", {"id": identifier})
+    found = read_report_rows(con, "kind_of", {"id": identifier})
     if not found:
         raise ValueError(f"nothing in the warehouse has the id {identifier!r} (artefact, run, prediction, item, draft)")
     return found[0]["kind"]
 
 
 def _trace(con: DuckDBPyConnection, kind: str, identifier: str, limit: int | None) -> list[Link]:
-    found = rows(con, f"lineage_of_{kind}", {"id": identifier, "limit": limit})
+    found = read_report_rows(con, f"lineage_of_{kind}", {"id": identifier, "limit": limit})
     if not found or found[0]["kind"] != kind:
         raise ValueError(f"the warehouse has no {kind} {identifier!r}")
     return [Link(**row) for row in found]

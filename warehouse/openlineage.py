@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from duckdb import DuckDBPyConnection
 
 from warehouse.records import find_artefact
-from warehouse.schemas import row_tables, schema_of
-from warehouse.sql import rows
+from warehouse.schemas import list_row_tables, make_schema
+from warehouse.sql import read_report_rows
 
 NAMESPACE = "comem"
 PRODUCER = "urn:comem:warehouse"
@@ -23,12 +23,12 @@ _SPEC = "https://openlineage.io/spec"
 _RUN_IDS = uuid.uuid5(uuid.NAMESPACE_URL, PRODUCER)  # OpenLineage wants UUIDs; ours are made from our own ids
 
 
-def openlineage_events(con: DuckDBPyConnection, run_id: str) -> Iterator[dict]:
+def make_openlineage_events(con: DuckDBPyConnection, run_id: str) -> Iterator[dict]:
     """Yield a START and a COMPLETE (or FAIL) event for each stage of a run, reused ones too, in order."""
-    facts = rows(con, "run_facts", {"run_id": run_id})
+    facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")
-    for stage in rows(con, "stage_table", {"run_id": run_id}):
+    for stage in read_report_rows(con, "stage_table", {"run_id": run_id}):
         record = find_artefact(con, stage["fingerprint"])
         ended = stage["finished"].astimezone(UTC)
         started = ended - timedelta(seconds=stage["seconds"] or 0)
@@ -41,9 +41,9 @@ def openlineage_events(con: DuckDBPyConnection, run_id: str) -> Iterator[dict]:
         yield {"eventType": final, "eventTime": _time(ended), **shared, "inputs": inputs, "outputs": outputs}
 
 
-def openlineage_lines(con: DuckDBPyConnection, run_id: str) -> str:
+def write_openlineage_lines(con: DuckDBPyConnection, run_id: str) -> str:
     """Return the events of a run as JSON lines."""
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in openlineage_events(con, run_id))
+    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in make_openlineage_events(con, run_id))
 
 
 def _run(run: dict, stage: dict) -> dict:
@@ -85,8 +85,8 @@ def _dataset(con: DuckDBPyConnection, fingerprint: str, *, is_output: bool = Fal
 def _fields(con: DuckDBPyConnection, fingerprint: str) -> list[dict]:
     """List the columns of the artefact's rows; one that holds the rows of several tables has a struct for each."""
     held = {
-        table: [{"name": field.name, "type": str(field.type)} for field in schema_of(table)]
-        for table in row_tables()
+        table: [{"name": field.name, "type": str(field.type)} for field in make_schema(table)]
+        for table in list_row_tables()
         if con.execute(f"SELECT 1 FROM {table} WHERE artefact = ? LIMIT 1", [fingerprint]).fetchall()
     }
     if len(held) == 1:

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from warehouse.schemas import schema_of
-from warehouse.sources import Source, define_macros, rows_query, warehouse_in_memory
-from warehouse.sql import literal, parameters_of, read_sql, sql_names
+from warehouse.schemas import make_schema
+from warehouse.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
+from warehouse.sql import list_parameters, list_sql_names, read_sql, write_literal
 
 FOLDER = "contamination"
 TRAINING, KNOWLEDGE = "training", "knowledge"
@@ -55,22 +55,22 @@ def find_overlap(
     A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
     be left out). ValueError names a parameter that is missing, or runs that are too short to be halved.
     """
-    needed = {name for each in sql_names(FOLDER) for name in parameters_of(read_sql(FOLDER, each))} - {"source"}
+    needed = {name for each in list_sql_names(FOLDER) for name in list_parameters(read_sql(FOLDER, each))} - {"source"}
     if missing := sorted(needed - parameters.keys()):
         raise ValueError(f"contamination needs the parameter {', '.join(missing)}; got {sorted(parameters)}")
     if int(str(parameters["run_words"])) < 2:
         raise ValueError(f"run_words is {parameters['run_words']}; expected runs of 2 words or more")
-    with warehouse_in_memory() if con is None else nullcontext(con) as there:
+    with open_warehouse_in_memory() if con is None else nullcontext(con) as there:
         define_macros(there)
         try:
-            there.execute(f"CREATE TEMP VIEW question AS {rows_query(there, 'question', questions)}")
+            there.execute(f"CREATE TEMP VIEW question AS {write_rows_query(there, 'question', questions)}")
             there.execute("CREATE TEMP TABLE overlap AS SELECT * EXCLUDE (artefact) FROM contamination LIMIT 0")
             _compare(there, TRAINING, [_samples(there, each) for each in training], parameters)
-            known = rows_query(there, "knowledge_item", items)
+            known = write_rows_query(there, "knowledge_item", items)
             line = f"SELECT item_id AS other_id, text AS words, {COLUMNS} FROM ({known})"
             _compare(there, KNOWLEDGE, [line], parameters)
             found = there.sql("SELECT * FROM overlap ORDER BY question_id, source, kind")
-            return found.to_arrow_table().cast(schema_of("contamination"))
+            return found.to_arrow_table().cast(make_schema("contamination"))
         finally:
             there.execute("DROP VIEW IF EXISTS temp.question; DROP TABLE IF EXISTS temp.overlap")
 
@@ -80,14 +80,14 @@ def _samples(con: DuckDBPyConnection, given: TrainedOn | Listed) -> str:
     if isinstance(given, Listed):
         return f"""
             SELECT sample_id AS other_id, words, coalesce(image_id, sample_id) AS image_id, image_hash, image_chroma
-            FROM read_parquet({literal([str(path) for path in given.files])})
+            FROM read_parquet({write_literal([str(path) for path in given.files])})
         """
-    drafts, kept = rows_query(con, "draft", given.drafts), rows_query(con, "sample", given.kept)
+    drafts, kept = write_rows_query(con, "draft", given.drafts), write_rows_query(con, "sample", given.kept)
     return f"""
         SELECT sample_id AS other_id, draft.question AS words, {PICTURE_ASKED_ABOUT}
         FROM ({drafts}) AS draft
         SEMI JOIN ({kept}) AS kept USING (sample_id)
-        LEFT JOIN ({rows_query(con, "question", given.questions)}) AS asked USING (question_id)
+        LEFT JOIN ({write_rows_query(con, "question", given.questions)}) AS asked USING (question_id)
     """
 
 
@@ -108,10 +108,10 @@ def _compare(con: DuckDBPyConnection, source: str, others: Iterable[str], parame
 
 def _run(con: DuckDBPyConnection, before: str, name: str, parameters: Mapping[str, object]) -> None:
     text = read_sql(FOLDER, name)
-    con.execute(f"{before} {text}", {key: parameters[key] for key in parameters_of(text)})
+    con.execute(f"{before} {text}", {key: parameters[key] for key in list_parameters(text)})
 
 
-def told(counts: Mapping[str, Any]) -> list[str]:
+def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
     """Say in sentences what was counted: of the training samples, of what is not known, of the knowledge items."""
     name, total, trained, known = (counts[key] for key in ("benchmark", "questions", TRAINING, KNOWLEDGE))
     flagged, num_known = trained["flagged"], known["flagged"]

@@ -16,9 +16,9 @@ import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from warehouse.connection import transaction
-from warehouse.content import file_sha256
-from warehouse.schemas import ARTEFACT_COLUMN, ITEM_LINKS, row_tables, schema_of
+from warehouse.connection import open_transaction
+from warehouse.content import hash_file
+from warehouse.schemas import ARTEFACT_COLUMN, ITEM_LINKS, list_row_tables, make_schema
 
 _ARTEFACT_KEYS = [
     "fingerprint",
@@ -92,7 +92,7 @@ def register_artefact(
         return known["num_rows"]
 
     def load(in_order: bool) -> None:
-        with transaction(con):
+        with open_transaction(con):
             if not equal:
                 _forget_rows(con, fingerprint)
                 _load_rows(con, record, table, folder, in_order=in_order)
@@ -128,11 +128,11 @@ def _num_bytes(size: str) -> float:
 
 def verify_shards(record: Mapping, folder: str | Path, *, hashed: bool = False) -> None:
     """Hash every shard, or, if that was just done, compare sizes; ValueError names each that is missing or changed."""
-    if faults := shard_faults(record["shards"], Path(folder), hashed=hashed):
+    if faults := list_shard_faults(record["shards"], Path(folder), hashed=hashed):
         raise ValueError(f"{record['stage']} {record['fingerprint']} in {folder}: {'; '.join(faults)}")
 
 
-def shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> list[str]:
+def list_shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> list[str]:
     """Say of each bad shard what is wrong with it; an empty list means that all are as they were made."""
     faults = []
     for shard in shards:
@@ -142,12 +142,12 @@ def shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> l
         elif hashed:
             if (size := path.stat().st_size) != shard["bytes"]:
                 faults.append(f"shard {shard['file']} has changed: {size} bytes, recorded {shard['bytes']}")
-        elif (found := file_sha256(path)) != shard["sha256"]:
+        elif (found := hash_file(path)) != shard["sha256"]:
             faults.append(f"shard {shard['file']} has changed: sha256 {found[:12]}…, recorded {shard['sha256'][:12]}…")
     return faults
 
 
-def folder_of(con: DuckDBPyConnection, fingerprint: str) -> Path:
+def find_folder(con: DuckDBPyConnection, fingerprint: str) -> Path:
     """Say where the shards of an artefact are that is surely there."""
     record = find_artefact(con, fingerprint)
     assert record is not None, fingerprint
@@ -174,7 +174,7 @@ def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
 def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
     """Note that a run has started: run_id, flow, recipe_name, recipe, flow_run_id. A run that starts again goes on."""
     _check_keys("run", run, _RUN_KEYS)
-    with transaction(con):
+    with open_transaction(con):
         con.execute(
             """
             INSERT INTO run (run_id, flow, recipe_name, recipe, flow_run_id, status, started)
@@ -188,7 +188,7 @@ def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
 
 def finish_run(con: DuckDBPyConnection, run_id: str, *, status: str, error: str | None = None) -> None:
     """Note how a run ended ('completed', 'failed', 'cancelled'); an unknown run_id is a ValueError."""
-    with transaction(con):
+    with open_transaction(con):
         changed = con.execute(
             "UPDATE run SET status = ?, error = ?, ended = ? WHERE run_id = ? RETURNING run_id",
             [status, error, _now(), run_id],
@@ -203,7 +203,7 @@ def record_stage(con: DuckDBPyConnection, run_id: str, stage: Mapping) -> None:
     `action` is made, continued, reused or failed. Saying it again replaces what was said.
     """
     _check_keys("stage", stage, _STAGE_KEYS)
-    with transaction(con):
+    with open_transaction(con):
         columns = ", ".join(_STAGE_KEYS)
         con.execute(
             f"INSERT OR REPLACE INTO run_stage (run_id, {columns}, finished) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -225,7 +225,7 @@ def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
 
 def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
     """Take out the rows and inputs of an artefact that is registered again, in the caller's transaction."""
-    for table in (*row_tables(), *ITEM_LINKS.values()):
+    for table in (*list_row_tables(), *ITEM_LINKS.values()):
         con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])
     con.execute("DELETE FROM artefact_input WHERE fingerprint = ?", [fingerprint])
 
@@ -252,7 +252,7 @@ def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, fold
             _check_shard(record["fingerprint"], shard, target, folder)
             shards.setdefault(target, []).append(shard)
     for target, listed in shards.items():
-        columns = ", ".join(f'"{name}"' for name in schema_of(target).names)
+        columns = ", ".join(f'"{name}"' for name in make_schema(target).names)
         order = f"ORDER BY {_ORDER[target]}" if target in _ORDER and in_order else ""
         con.execute(
             f"INSERT INTO {target} ({ARTEFACT_COLUMN}, {columns}) SELECT ?, {columns} FROM read_parquet(?) {order}",
@@ -267,7 +267,7 @@ def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) ->
     path = folder / shard["file"]
     # Not the metadata's own schema: the two hold each other, and with them megabytes that Python does not count.
     names, num_rows = pq.read_schema(path).names, pq.read_metadata(path).num_rows
-    if missing := [name for name in schema_of(target).names if name not in names]:
+    if missing := [name for name in make_schema(target).names if name not in names]:
         raise ValueError(f"shard {shard['file']} of {fingerprint} lacks {', '.join(missing)}, columns of {target}")
     if num_rows != shard["rows"]:
         raise ValueError(f"shard {shard['file']} of {fingerprint} has {num_rows} rows; its record says {shard['rows']}")

@@ -9,23 +9,23 @@ from collections.abc import Mapping, Sequence
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.filtering import Funnel, funnel, run_filters
+from warehouse.filtering import Funnel, count_funnel, run_filters
 from warehouse.records import find_artefact
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 _INSTEAD = "filtered again"
 
 
-def filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
+def list_filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
     """Return the artefacts of a run that hold samples and drops; ValueError when it has none."""
-    found = rows(con, "run_tables", {"run_id": run_id})
+    found = read_report_rows(con, "run_tables", {"run_id": run_id})
     drops = [row["fingerprint"] for row in found if row["holds"] == "drop"]
     if not drops:
         raise ValueError(f"the run {run_id} has no filtered drafts")
     return drops
 
 
-def funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, object]) -> Funnel:
+def count_funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, object]) -> Funnel:
     """Filter the drafts that `artefact` was filtered from once more, with `changes` to its parameters, and count.
 
     Reads the rows in the warehouse. ValueError for a parameter that no filter has, or that the artefact's recipe
@@ -40,7 +40,7 @@ def funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, ob
     con.register("drops_instead", drops)
     try:
         con.execute(f"CREATE TEMP VIEW drop AS SELECT '{_INSTEAD}' AS artefact, * FROM drops_instead")
-        return funnel(con, sources["drafts"], _INSTEAD)
+        return count_funnel(con, sources["drafts"], _INSTEAD)
     finally:
         con.execute("DROP VIEW IF EXISTS temp.drop")
         con.unregister("drops_instead")

@@ -44,27 +44,27 @@ def _plain(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.list_(field.type.value_type)) if pa.types.is_list(field.type) else field
 
 
-def row_tables() -> list[str]:
+def list_row_tables() -> list[str]:
     """List the tables whose rows come from Parquet shards."""
     return list(_tables())
 
 
-def schema_of(table: str, *, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+def make_schema(table: str, *, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Return the schema of a shard of `table`, without `artefact`.
 
     `extra` adds columns that a shard carries and the warehouse does not load, such as {"image": pa.binary()}.
     """
     if table not in _tables():
-        raise ValueError(f"no table {table!r} holds rows of shards; there are: {', '.join(row_tables())}")
+        raise ValueError(f"no table {table!r} holds rows of shards; there are: {', '.join(list_row_tables())}")
     schema = _tables()[table][0]
     if taken := sorted(set(extra or {}) & set(schema.names)):
         raise ValueError(f"the table {table} already has the column {taken[0]!r}; an extra column needs another name")
     return pa.schema([*schema, *(pa.field(name, kind) for name, kind in (extra or {}).items())])
 
 
-def blank_row(table: str) -> dict[str, Any]:
+def make_blank_row(table: str) -> dict[str, Any]:
     """Return a row of `table` with every column null, to be filled with what is known."""
-    return dict.fromkeys(schema_of(table).names)
+    return dict.fromkeys(make_schema(table).names)
 
 
 def check_rows(
@@ -75,7 +75,7 @@ def check_rows(
     ValueError names the row (counted from 0) and the key that is missing, unknown, null where the table allows no
     null, or of the wrong type.
     """
-    schema = schema_of(table, extra=extra)
+    schema = make_schema(table, extra=extra)
     names = set(schema.names)
     for number, row in enumerate(rows):
         if missing := [name for name in schema.names if name not in row]:

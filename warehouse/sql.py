@@ -22,16 +22,16 @@ def read_sql(folder: str, name: str) -> str:
     """Return the text of `warehouse/<folder>/<name>.sql`; ValueError names the files there are."""
     path = PACKAGE / folder / f"{name}.sql"
     if not path.is_file():
-        raise ValueError(f"no query {name!r} in warehouse/{folder}; there are: {', '.join(sql_names(folder))}")
+        raise ValueError(f"no query {name!r} in warehouse/{folder}; there are: {', '.join(list_sql_names(folder))}")
     return path.read_text(encoding="utf-8")
 
 
-def sql_names(folder: str) -> list[str]:
+def list_sql_names(folder: str) -> list[str]:
     """List the queries of a folder, sorted."""
     return sorted(path.stem for path in (PACKAGE / folder).glob("*.sql"))
 
 
-def heading(text: str) -> str:
+def read_heading(text: str) -> str:
     """Return the comment that opens a query, as one line: what the query says of itself."""
     lines: list[str] = []
     for line in text.splitlines():
@@ -41,15 +41,15 @@ def heading(text: str) -> str:
     return " ".join(lines)
 
 
-def parameters_of(text: str) -> set[str]:
+def list_parameters(text: str) -> set[str]:
     """Return the names of the $parameters a query uses, comments left out."""
     return set(_PARAMETER.findall(_COMMENT.sub("", text)))
 
 
-def rows(con: DuckDBPyConnection, name: str, parameters: Mapping[str, object]) -> list[dict]:
+def read_report_rows(con: DuckDBPyConnection, name: str, parameters: Mapping[str, object]) -> list[dict]:
     """Run `reports/<name>.sql` and return its rows as dicts; ValueError for a parameter it lacks."""
     text = read_sql("reports", name)
-    needed = parameters_of(text)
+    needed = list_parameters(text)
     if missing := sorted(needed - parameters.keys()):
         raise ValueError(
             f"the report {name} needs {', '.join(missing)}; got {', '.join(sorted(parameters)) or 'nothing'}"
@@ -59,12 +59,14 @@ def rows(con: DuckDBPyConnection, name: str, parameters: Mapping[str, object]) -
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def with_values(text: str, parameters: Mapping[str, object]) -> str:
+def write_with_values(text: str, parameters: Mapping[str, object]) -> str:
     """Write a query's parameters out as SQL literals, for a person to paste; programs bind them instead."""
-    return _PARAMETER.sub(lambda match: literal(parameters[match[1]]) if match[1] in parameters else match[0], text)
+    return _PARAMETER.sub(
+        lambda match: write_literal(parameters[match[1]]) if match[1] in parameters else match[0], text
+    )
 
 
-def literal(value: object) -> str:
+def write_literal(value: object) -> str:
     """Write a plain value as SQL: 'it''s', 3, NULL, ['a', 'b']."""
     if value is None:
         return "NULL"
@@ -73,5 +75,5 @@ def literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(literal(entry) for entry in value) + "]"
+        return "[" + ", ".join(write_literal(entry) for entry in value) + "]"
     return "'" + str(value).replace("'", "''") + "'"

@@ -13,12 +13,12 @@ import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from warehouse.sql import literal, read_sql
+from warehouse.sql import read_sql, write_literal
 
 MEMORY_LIMIT = "1GB"
 
 
-def training_tables(
+def make_training_tables(
     *,
     drafts: Sequence[Path],
     questions: Sequence[Path],
@@ -39,7 +39,7 @@ def training_tables(
         duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as con,
     ):
         for name, paths in (("draft", drafts), ("question", questions), ("knowledge_item", items), ("sample", kept)):
-            listed = literal([str(path) for path in paths])
+            listed = write_literal([str(path) for path in paths])
             con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         ids = [name for (name,) in con.execute("SELECT DISTINCT sample_id FROM sample ORDER BY sample_id").fetchall()]
         for start in range(0, max(1, len(ids)), rows_per_table):

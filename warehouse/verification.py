@@ -7,8 +7,8 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.content import content_sha256
-from warehouse.records import find_artefact, shard_faults
+from warehouse.content import hash_content
+from warehouse.records import find_artefact, list_shard_faults
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ def _check(con: DuckDBPyConnection, fingerprint: str, *, content: bool) -> Check
     record = find_artefact(con, fingerprint)
     assert record is not None, fingerprint
     folder = Path(record["uri"])
-    faults = shard_faults(record["shards"], folder)
+    faults = list_shard_faults(record["shards"], folder)
     if content and not faults:
-        found = content_sha256(folder, [shard["file"] for shard in record["shards"]])
+        found = hash_content(folder, [shard["file"] for shard in record["shards"]])
         if found != record["content_sha256"]:
             faults.append(f"the content hash is {found[:12]}…, recorded {record['content_sha256'][:12]}…")
     return Checked(fingerprint, record["stage"], len(record["shards"]), tuple(faults))

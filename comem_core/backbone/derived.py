@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Return the folder that keeps what can be made again: `COMEM_CACHE`, or ~/.cache/comem.
 
     Raises ValueError where the variable is set to nothing.
@@ -19,7 +19,7 @@ def cache_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "comem"
 
 
-def derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+def make_derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
     """The folder of a model that `make` writes out of `sources`, made if it is not there.
 
     It is named by its version and the bytes of the sources, made beside, and moved into place: a crash leaves no half
@@ -29,7 +29,7 @@ def derived_folder(name: str, version: str, sources: Sequence[Path], make: Calla
     for path in sources:
         with path.open("rb") as stream:
             identity.update(hashlib.file_digest(stream, "sha256").digest())
-    folder = cache_folder() / "backbones" / f"{name}-{identity.hexdigest()[:16]}"
+    folder = find_cache_folder() / "backbones" / f"{name}-{identity.hexdigest()[:16]}"
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

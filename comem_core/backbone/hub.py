@@ -8,7 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 
-def hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
+def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
     """Find the files of a hub name (owner/name) in the cache, or download them where the hub is reachable.
 
     Raises:
@@ -23,7 +23,7 @@ def hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
         ) from error
 
 
-def identity_of(files: Iterable[Path]) -> str:
+def name_weights(files: Iterable[Path]) -> str:
     """Name weights by the names and bytes of their files, in the order given (16 hex digits)."""
     digest = hashlib.sha256()
     for path in files:

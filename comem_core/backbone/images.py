@@ -41,10 +41,10 @@ def decode(image: bytes) -> Image.Image:
         picture.load()
     except UNREADABLE as error:
         raise ValueError(f"{len(image)} bytes are not a readable picture: {error}") from error
-    return to_rgb(picture)
+    return convert_to_rgb(picture)
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
+def convert_to_rgb(picture: Image.Image) -> Image.Image:
     """Flatten any mode to RGB; what is transparent becomes white."""
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -53,7 +53,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def grid_of(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[int, int]:
+def compute_grid(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[int, int]:
     """Rows and columns of visual tokens for a picture of `size` (width, height): within the bounds, aspect kept.
 
     The picture's own size is kept where the bounds allow. Of all grids within them it is the one whose two sides are
@@ -73,11 +73,11 @@ def grid_of(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[
 
 def fit(picture: Image.Image, tokens: VisualTokens, *, side: int) -> Image.Image:
     """Scale a picture to whole visual tokens within the bounds."""
-    rows, columns = grid_of(picture.size, tokens, side=side)
+    rows, columns = compute_grid(picture.size, tokens, side=side)
     return picture.resize((columns * side, rows * side), Image.Resampling.BICUBIC)
 
 
-def on_square(picture: Image.Image) -> Image.Image:
+def put_on_square(picture: Image.Image) -> Image.Image:
     """Put a picture in the middle of a white square, for a vision tower that takes squares: aspect is kept."""
     wide, tall = picture.size
     edge = max(wide, tall)

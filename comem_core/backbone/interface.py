@@ -98,7 +98,7 @@ class Reader(ABC):
     def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
 
-    def tokens_of(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
+    def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
         """What a processor made of conversations, with the assistant's words marked; `pictures` names its tensors.
 
         Raises:
@@ -204,7 +204,7 @@ class Reader(ABC):
             for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
         ]
 
-    def base_weights_sha256(self) -> str:
+    def hash_base_weights(self) -> str:
         """Hash every weight of the model itself (not of a LoRA beside it), by name, dtype, shape and bytes."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -236,10 +236,12 @@ class Backbone(Reader):
         """
 
     @abstractmethod
-    def visual_grids(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Tensor]:
+    def compute_visual_grids(
+        self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
+    ) -> list[Tensor]:
         """The vision tower's tokens of each picture as they lie in it: one (rows, columns, D) a picture."""
 
-    def pooled_images(
+    def pool_images(
         self,
         images: Sequence[bytes],
         *,
@@ -252,10 +254,10 @@ class Backbone(Reader):
         the mean visual token, a finer grid also tells where in the picture things are.
         """
         with torch.inference_mode(), self.adapter(False):
-            found = self.visual_grids(images, visual_tokens=visual_tokens)
-            return pooled_cells(found, grid)
+            found = self.compute_visual_grids(images, visual_tokens=visual_tokens)
+            return pool_cells(found, grid)
 
-    def lora_targets(self) -> list[str]:
+    def list_lora_targets(self) -> list[str]:
         """Full names of the modules that get a LoRA: every linear layer but the output head (reference code)."""
         return [
             name
@@ -293,7 +295,7 @@ class Backbone(Reader):
             return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens, decoding=decoding)
 
 
-def pooled_cells(grids: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+def pool_cells(grids: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
     """Average each picture's visual tokens (rows, columns, D) in the cells of `grid`, each cell normalised: float32."""
     cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in grids]
     return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)

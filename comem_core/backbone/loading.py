@@ -9,22 +9,22 @@ import torch
 from transformers import AutoConfig
 
 from comem_core import backbone
-from comem_core.backbone.hub import hub_folder, identity_of
+from comem_core.backbone.hub import find_hub_folder, name_weights
 from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.smol import NAME as SMOL
-from comem_core.backbone.smol import smol_folder
+from comem_core.backbone.smol import find_smol_folder
 from comem_core.backbone.text import TextModel
 from comem_core.backbone.tiny_text import NAME as TINY_TEXT
-from comem_core.backbone.tiny_text import tiny_text_folder
+from comem_core.backbone.tiny_text import find_tiny_text_folder
 from comem_core.declared import find_declared
 
 SHIPPED = Path(__file__).parent / "shipped"
 # Made at first use, out of weights that a package or the project holds.
-DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: smol_folder, TINY_TEXT: tiny_text_folder}
+DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: find_smol_folder, TINY_TEXT: find_tiny_text_folder}
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
 
-def backbone_folder(name: str) -> Path:
+def find_backbone_folder(name: str) -> Path:
     """Find the folder of a model: shipped, made at first use (`smol`, `tiny-text`), local, or in the hub's cache
     (downloaded where the hub is reachable).
 
@@ -39,19 +39,19 @@ def backbone_folder(name: str) -> Path:
     shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
     if name.count("/") != 1:
         raise ValueError(f"no backbone {name!r}: not shipped ({shipped}), no folder with a config.json, no hub name")
-    return hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({shipped})")
+    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({shipped})")
 
 
 def load_backbone(
     name: str, *, family: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> Backbone:
-    """Load a backbone by name; see `backbone_folder` for where it is looked for. Its config.json tells the family.
+    """Load a backbone by name; see `find_backbone_folder` for where it is looked for. Its config.json tells the family.
 
     Raises:
         ValueError: there is no such model, it is of no known family, or of another than `family` where that is given.
     """
-    folder = backbone_folder(name)
-    found = family_of(folder)
+    folder = find_backbone_folder(name)
+    found = read_family(folder)
     if family not in (None, found.name):
         raise ValueError(f"backbone {name!r} is of family {found.name!r}, not {family!r} (of {', '.join(families())})")
     loaded = found.backbone.load(folder, dtype=dtype, device=device)
@@ -65,12 +65,12 @@ def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: st
     Raises:
         ValueError: there is no such model, or it is none that `TextModel` reads.
     """
-    model = TextModel.load(backbone_folder(name), dtype=dtype, device=device)
+    model = TextModel.load(find_backbone_folder(name), dtype=dtype, device=device)
     model.name = name
     return model
 
 
-def width_of(folder: Path) -> int:
+def read_width(folder: Path) -> int:
     """The width of a model's token embeddings, read from its config.json alone."""
     return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
 
@@ -91,7 +91,7 @@ def families() -> Mapping[str, Family]:
     return found
 
 
-def family_of(folder: Path) -> Family:
+def read_family(folder: Path) -> Family:
     """Read a model's family from its config.json.
 
     Raises:
@@ -105,7 +105,7 @@ def family_of(folder: Path) -> Family:
     raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {known}")
 
 
-def backbone_fingerprint(folder: Path) -> str:
+def hash_backbone(folder: Path) -> str:
     """Name a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
     paths = (path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
-    return identity_of(sorted(paths))
+    return name_weights(sorted(paths))

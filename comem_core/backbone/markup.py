@@ -81,7 +81,7 @@ class Markup:
                 )
 
 
-def chatml(tokenizer: Any, marks: Sequence[str]) -> Markup:
+def make_chatml(tokenizer: Any, marks: Sequence[str]) -> Markup:
     """The markup of the Qwen models and others: `<|im_start|>assistant`, newline, words, `<|im_end|>`, newline.
 
     Raises:
@@ -90,10 +90,10 @@ def chatml(tokenizer: Any, marks: Sequence[str]) -> Markup:
     if missing := [mark for mark in (TURN_START, TURN_END) if mark not in tokenizer.get_vocab()]:
         raise ValueError(f"this tokenizer has no {', '.join(missing)}, which its family's chat template writes")
     start, end = tokenizer.convert_tokens_to_ids([TURN_START, TURN_END])
-    header = (start, *ids_of(tokenizer, "assistant\n"))
-    return Markup((header,), end, ids_of(tokenizer, "\n"), (TURN_START, TURN_END, *marks))
+    header = (start, *tokenize_text(tokenizer, "assistant\n"))
+    return Markup((header,), end, tokenize_text(tokenizer, "\n"), (TURN_START, TURN_END, *marks))
 
 
-def ids_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+def tokenize_text(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Token ids of a text alone, without what a tokenizer would add around it."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -14,13 +14,13 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDe
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
 from comem_core.backbone.interface import Embedded, Family, Tokens
-from comem_core.backbone.qwen_vl import QwenVL, without_videos
+from comem_core.backbone.qwen_vl import QwenVL, drop_videos
 
 
 class Qwen3VL(QwenVL):
     """A Qwen3-VL model."""
 
-    PROCESSORS: Mapping[str, type[ProcessorMixin]] = {"qwen3_vl": without_videos(Qwen3VLProcessor)}
+    PROCESSORS: Mapping[str, type[ProcessorMixin]] = {"qwen3_vl": drop_videos(Qwen3VLProcessor)}
 
     def embed(self, tokens: Tokens, features: Sequence[Tensor] | None = None) -> Embedded:
         if "pixel_values" not in tokens.images:
@@ -30,7 +30,7 @@ class Qwen3VL(QwenVL):
         seen = self.see(tokens.images)
         deepstack_JPD = torch.stack([torch.cat(list(level)) for level in seen.deepstack_features])
         embedded = super().embed(tokens, seen.pooler_output)
-        return replace(embedded, visual_BL=self.visual_mask(tokens), deepstack_JPD=deepstack_JPD)
+        return replace(embedded, visual_BL=self.mark_pictures(tokens), deepstack_JPD=deepstack_JPD)
 
     def inputs(self, embedded: Embedded) -> dict[str, Any]:
         if embedded.deepstack_JPD is None or embedded.visual_BL is None:

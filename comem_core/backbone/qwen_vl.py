@@ -19,7 +19,7 @@ from comem_core.backbone.images import VisualTokens, decode, fit
 from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
 from comem_core.backbone.markup import TURN_END as TURN_END
 from comem_core.backbone.markup import TURN_START as TURN_START
-from comem_core.backbone.markup import chatml
+from comem_core.backbone.markup import make_chatml
 
 IMAGE_TOKEN, VIDEO_TOKEN = "<|image_pad|>", "<|video_pad|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
@@ -27,7 +27,7 @@ MARKS = (IMAGE_TOKEN, VIDEO_TOKEN, VISION_START, VISION_END)
 PICTURE_TENSORS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 
 
-def without_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
+def drop_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
     """A Qwen processor for pictures and text; a folder that it saves also opens as the family's own class."""
 
     class ImageProcessor(family):
@@ -43,20 +43,20 @@ def without_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
     return ImageProcessor
 
 
-QwenImageProcessor = without_videos(Qwen2_5_VLProcessor)
+QwenImageProcessor = drop_videos(Qwen2_5_VLProcessor)
 
 
 class QwenVL(Backbone):
     """A Qwen2-VL or Qwen2.5-VL model. `PROCESSORS` names the processor of each `model_type`."""
 
     PROCESSORS: Mapping[str, type[ProcessorMixin]] = {
-        "qwen2_vl": without_videos(Qwen2VLProcessor),
+        "qwen2_vl": drop_videos(Qwen2VLProcessor),
         "qwen2_5_vl": QwenImageProcessor,
     }
 
     def __init__(self, model: PreTrainedModel, processor: Any, name: str):
         self.processor = processor
-        super().__init__(model, processor.tokenizer, chatml(processor.tokenizer, MARKS), name)
+        super().__init__(model, processor.tokenizer, make_chatml(processor.tokenizer, MARKS), name)
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
@@ -82,7 +82,7 @@ class QwenVL(Backbone):
             add_special_tokens=False,  # the template has written them
             return_tensors="pt",
         ).to(self.device)
-        return self.tokens_of(batch, conversations, PICTURE_TENSORS)
+        return self.make_tokens(batch, conversations, PICTURE_TENSORS)
 
     def _fitted(self, images: Sequence[bytes], visual_tokens: VisualTokens | None) -> tuple[list[Any], dict[str, int]]:
         """Decode pictures and bring them to their visual tokens; the bounds that then leave them as they are."""
@@ -102,19 +102,19 @@ class QwenVL(Backbone):
         """Ids of the end token and the newline: supervised, but no part of an answer's content."""
         return torch.tensor([self.markup.end, *self.markup.newline], device=self.device)
 
-    def text_mask(self, tokens: Tokens) -> Tensor:
+    def mark_text(self, tokens: Tokens) -> Tensor:
         """Mark every token that is neither padding nor a place for a picture."""
-        return tokens.mask_BL & ~self.visual_mask(tokens)
+        return tokens.mask_BL & ~self.mark_pictures(tokens)
 
-    def visual_mask(self, tokens: Tokens) -> Tensor:
+    def mark_pictures(self, tokens: Tokens) -> Tensor:
         """Mark the places of pictures."""
         return tokens.ids_BL == self.processor.image_token_id
 
-    def image_features(self, tokens: Tokens) -> tuple[Tensor, ...]:
+    def compute_image_features(self, tokens: Tokens) -> tuple[Tensor, ...]:
         """Visual tokens of each picture in reading order: a tuple of (tokens, D)."""
         return self.see(tokens.images).pooler_output
 
-    def as_grids(self, features: Sequence[Tensor], tokens: Tokens) -> list[Tensor]:
+    def cut_into_grids(self, features: Sequence[Tensor], tokens: Tokens) -> list[Tensor]:
         """Visual tokens of each picture as they lie in it: (rows, columns, D) out of (tokens, D)."""
         processor: Any = self.processor.image_processor
         shapes = (tokens.images["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
@@ -128,10 +128,10 @@ class QwenVL(Backbone):
     def embed(self, tokens: Tokens, features: Sequence[Tensor] | None = None) -> Embedded:
         if "pixel_values" not in tokens.images:
             return super().embed(tokens)
-        features = self.image_features(tokens) if features is None else features
+        features = self.compute_image_features(tokens) if features is None else features
         embeds_BLD = self.model.get_input_embeddings()(tokens.ids_BL)
         visual_PD = torch.cat(list(features)).to(embeds_BLD.dtype)
-        embeds_BLD = embeds_BLD.masked_scatter(self.visual_mask(tokens)[..., None], visual_PD)
+        embeds_BLD = embeds_BLD.masked_scatter(self.mark_pictures(tokens)[..., None], visual_PD)
         body: Any = self.model.model
         positions_3BL, _ = body.get_rope_index(
             tokens.ids_BL,
@@ -144,7 +144,9 @@ class QwenVL(Backbone):
     def inputs(self, embedded: Embedded) -> dict[str, Any]:
         return super().inputs(embedded) | {"position_ids": embedded.positions_3BL}
 
-    def visual_grids(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Tensor]:
+    def compute_visual_grids(
+        self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
+    ) -> list[Tensor]:
         processor: Any = self.processor.image_processor
         pictures, size = self._fitted(images, visual_tokens)
         batch = processor(images=pictures, size=size, return_tensors="pt").to(self.device)

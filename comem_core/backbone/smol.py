@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from comem_core.backbone.derived import derived_folder
+from comem_core.backbone.derived import make_derived_folder
 from comem_core.backbone.qwen_vl import (
     IMAGE_TOKEN,
     VIDEO_TOKEN,
@@ -56,18 +56,18 @@ SPARE_TOKENS = {
 MAX_IMAGE_PIXELS = 3600
 
 
-def smol_folder() -> Path:
+def find_smol_folder() -> Path:
     """The converted model, made at first use (half a minute, 540 MB) below `COMEM_CACHE` or ~/.cache/comem.
 
     Raises:
         ValueError: the package with the weights is not installed.
     """
-    weights = packaged_weights()
+    weights = find_packaged_weights()
     sources = (weights, TOWER / TOWER_WEIGHTS, TOWER / TOWER_CONFIG)
-    return derived_folder(NAME, VERSION, sources, lambda folder: _make(folder, weights))
+    return make_derived_folder(NAME, VERSION, sources, lambda folder: _make(folder, weights))
 
 
-def packaged_weights() -> Path:
+def find_packaged_weights() -> Path:
     """The GGUF file inside the installed package, which is not imported: it needs an engine that is not used here.
 
     Raises:
@@ -84,17 +84,17 @@ def packaged_weights() -> Path:
 
 
 def _make(folder: Path, weights: Path) -> None:
-    tokenizer = renamed_tokenizer(AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name))
+    tokenizer = rename_tokens(AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name))
     llama = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
-    with_tower(llama, tokenizer, load_file(TOWER / TOWER_WEIGHTS), vision_config()).save(folder)
+    join_tower(llama, tokenizer, load_file(TOWER / TOWER_WEIGHTS), read_vision_config()).save(folder)
 
 
-def vision_config() -> dict[str, Any]:
+def read_vision_config() -> dict[str, Any]:
     """The shipped tower's shape."""
     return json.loads((TOWER / TOWER_CONFIG).read_text(encoding="utf-8"))
 
 
-def renamed_tokenizer(tokenizer: Any) -> PreTrainedTokenizerFast:
+def rename_tokens(tokenizer: Any) -> PreTrainedTokenizerFast:
     """The same tokenizer with the family's names for spare tokens; ids and all else stay.
 
     Raises:
@@ -119,11 +119,11 @@ def renamed_tokenizer(tokenizer: Any) -> PreTrainedTokenizerFast:
     return made
 
 
-def with_tower(
+def join_tower(
     llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tower: Mapping[str, Tensor], vision: Mapping[str, Any]
 ) -> QwenVL:
     """A Llama and a vision tower as one Qwen2.5-VL with its processor. Text gives the very logits of the Llama."""
-    model = in_qwen_class(llama, tokenizer, vision)
+    model = copy_into_qwen(llama, tokenizer, vision)
     body: Any = model.model
     body.visual.load_state_dict({name: weight.float() for name, weight in tower.items()})
     side = vision["patch_size"] * vision["spatial_merge_size"]
@@ -137,7 +137,7 @@ def with_tower(
     return QwenVL(model, QwenImageProcessor(pixels, tokenizer, chat_template=CHAT_TEMPLATE), NAME)
 
 
-def in_qwen_class(
+def copy_into_qwen(
     llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vision: Mapping[str, Any]
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Copy a Llama's weights into the Qwen2.5-VL class; its vision tower is random."""
@@ -190,7 +190,7 @@ def _text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict
     }
 
 
-def lifted_tower(tower: nn.Module, *, width: int, norm: float, seen_norm: float, seed: int = 0) -> dict[str, Tensor]:
+def lift_tower(tower: nn.Module, *, width: int, norm: float, seen_norm: float, seed: int = 0) -> dict[str, Tensor]:
     """A vision tower's weights with its merger's output carried to another width by a fixed isometry.
 
     Angles between visual tokens stay, so retrieval finds what it found; their mean norm goes from `seen_norm` to

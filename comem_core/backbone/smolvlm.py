@@ -17,9 +17,9 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.images import VisualTokens, decode, on_square
+from comem_core.backbone.images import VisualTokens, decode, put_on_square
 from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
-from comem_core.backbone.markup import Markup, ids_of
+from comem_core.backbone.markup import Markup, tokenize_text
 
 IMAGE_TOKEN, AROUND_IMAGE, WHOLE_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"
 FIRST, TURN_END = "<|im_start|>", "<end_of_utterance>"
@@ -64,7 +64,7 @@ class SmolVLM(Backbone):
         for conversation in conversations:
             messages, images = self.markup.messages(conversation)
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
-            pictures.append([on_square(decode(image)) for image in images])
+            pictures.append([put_on_square(decode(image)) for image in images])
         batch = self.processor(
             text=texts,
             images=pictures if any(pictures) else None,
@@ -73,7 +73,7 @@ class SmolVLM(Backbone):
             add_special_tokens=False,  # the template has written them
             return_tensors="pt",
         ).to(self.device)
-        return self.tokens_of(batch, conversations, PICTURE_TENSORS)
+        return self.make_tokens(batch, conversations, PICTURE_TENSORS)
 
     def _size(self, visual_tokens: VisualTokens | None) -> dict[str, Any]:
         """The image processor's settings for one square within the bounds.
@@ -107,8 +107,10 @@ class SmolVLM(Backbone):
         body: Any = self.model.model
         return list(body.get_image_features(images["pixel_values"], images["pixel_attention_mask"]).pooler_output)
 
-    def visual_grids(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Tensor]:
-        pictures = [[on_square(decode(image))] for image in images]
+    def compute_visual_grids(
+        self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
+    ) -> list[Tensor]:
+        pictures = [[put_on_square(decode(image))] for image in images]
         batch = self.processor.image_processor(images=pictures, return_tensors="pt", **self._size(visual_tokens))
         seen = self._see(dict(batch.to(self.device)))
         return [visual.unflatten(0, (math.isqrt(len(visual)), -1)) for visual in seen]
@@ -126,8 +128,8 @@ def _markup(tokenizer: Any) -> Markup:
     vocabulary = tokenizer.get_vocab()
     if missing := [mark for mark in (IMAGE_TOKEN, AROUND_IMAGE, TURN_END) if mark not in vocabulary]:
         raise ValueError(f"this tokenizer has no {', '.join(missing)}, which its family's chat template writes")
-    end, newline = vocabulary[TURN_END], ids_of(tokenizer, "\n")
-    headers = [(end, *ids_of(tokenizer, f"\n{HEADER}"))]
+    end, newline = vocabulary[TURN_END], tokenize_text(tokenizer, "\n")
+    headers = [(end, *tokenize_text(tokenizer, f"\n{HEADER}"))]
     if FIRST in vocabulary:
-        headers.append((vocabulary[FIRST], *ids_of(tokenizer, HEADER)))
+        headers.append((vocabulary[FIRST], *tokenize_text(tokenizer, HEADER)))
     return Markup(tuple(headers), end, newline, MARKS)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.interface import Reader, Tokens
-from comem_core.backbone.markup import chatml
+from comem_core.backbone.markup import make_chatml
 
 MODEL_TYPES = ("qwen2", "llama")
 
@@ -21,7 +21,7 @@ class TextModel(Reader):
     """A text-only language model and its tokenizer."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str):
-        super().__init__(model, tokenizer, chatml(tokenizer, ()), name)
+        super().__init__(model, tokenizer, make_chatml(tokenizer, ()), name)
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
@@ -66,4 +66,4 @@ class TextModel(Reader):
             plain = [each | {"content": "".join(part["text"] for part in each["content"])} for each in messages]
             texts.append(self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generation))
         batch = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt").to(self.device)
-        return self.tokens_of(batch, conversations)
+        return self.make_tokens(batch, conversations)

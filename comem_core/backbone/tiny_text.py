@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from comem_core.backbone.derived import derived_folder
+from comem_core.backbone.derived import make_derived_folder
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.text import TextModel
 
@@ -30,13 +30,13 @@ SAME = (
 )  # fmt: skip
 
 
-def tiny_text_folder() -> Path:
+def find_tiny_text_folder() -> Path:
     """The converted model, made at first use (a second, 7 MB) below `COMEM_CACHE` or ~/.cache/comem."""
     sources = [SOURCE / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
-    return derived_folder(NAME, VERSION, sources, lambda folder: decoder_of(QwenVL.load(SOURCE)).save(folder))
+    return make_derived_folder(NAME, VERSION, sources, lambda folder: copy_decoder(QwenVL.load(SOURCE)).save(folder))
 
 
-def decoder_of(vlm: QwenVL) -> TextModel:
+def copy_decoder(vlm: QwenVL) -> TextModel:
     """A copy of the language model inside a Qwen2.5-VL. On text its logits are the VLM's own."""
     whole: Any = vlm.model.config
     text, rotary = whole.get_text_config(), whole.get_text_config().rope_parameters

@@ -15,7 +15,7 @@ from comem_core.evaluation.scores import Row
 RIGHT_FROM = 0.5
 
 
-def agreement_rows(
+def compare_verdicts(
     predictions: Iterable[Row], official: Mapping[str, float], verdicts: Mapping[str, str | None]
 ) -> list[dict[str, Any]]:
     """Compare verdicts with official marks, both by prediction id: a row over all, then one a condition and k.
@@ -45,13 +45,13 @@ def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
         "second_only": second_only,
         "both_wrong": both_wrong,
         "share": (both_right + both_wrong) / len(said) if said else None,
-        "kappa": kappa([[both_right, first_only], [second_only, both_wrong]]),
+        "kappa": compute_kappa([[both_right, first_only], [second_only, both_wrong]]),
         "unparsable": sum(verdict == UNPARSABLE for _, verdict in pairs),
         "failed": sum(verdict is None for _, verdict in pairs),
     }
 
 
-def kappa(table: Sequence[Sequence[int]]) -> float | None:
+def compute_kappa(table: Sequence[Sequence[int]]) -> float | None:
     """Cohen's kappa of a square table of counts; None where both raters call all the same, or there are none."""
     from statsmodels.stats.inter_rater import cohens_kappa  # a second, for those alone that had answers judged
 

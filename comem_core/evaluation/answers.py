@@ -10,12 +10,12 @@ ExtractionMethod = Literal["first_line", "boxed"]
 _BOX = "\\boxed{"
 
 
-def first_line(text: str) -> str:
+def find_first_line(text: str) -> str:
     """Return the first line that holds more than white space, without the space around it; empty when there is none."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def boxed(text: str) -> str:
+def find_boxed(text: str) -> str:
     """Return what stands in the last closed `\\boxed{...}`, inner braces included; empty when there is none.
 
     The last one counts because a model that reasons may try an answer before it gives one. CoMEM's authors take the
@@ -37,9 +37,9 @@ def extract_answer(text: str, *, method: ExtractionMethod = "first_line") -> str
     does not fall back on the first line: a model that never closed its box, or was cut off before it, gave no answer.
     """
     if method == "first_line":
-        return first_line(text)
+        return find_first_line(text)
     if method == "boxed":
-        return first_line(boxed(text))
+        return find_first_line(find_boxed(text))
     allowed = ", ".join(get_args(ExtractionMethod))
     raise ValueError(f"unknown way to extract an answer: {method!r}; allowed are {allowed}")
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, right_option_of
-from comem_core.evaluation.metrics.infoseek import ASCII_PUNCTUATION, without_articles
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, find_right_option
+from comem_core.evaluation.metrics.infoseek import ASCII_PUNCTUATION, drop_articles
 from comem_core.evaluation.metrics.infoseek import score_answer as official_infoseek
 from comem_core.evaluation.metrics.oven import EntityScorer
 
@@ -29,15 +29,15 @@ _LETTERS = "ABCD"
 
 
 @lru_cache(maxsize=1 << 16)
-def normalised(text: str) -> str:
+def normalise_as_authors(text: str) -> str:
     """Lower case, no ASCII punctuation, only what follows the last "is", "the", "of" and "by", no articles."""
     kept = text.lower().translate(ASCII_PUNCTUATION)
     for piece in _CUT_BEHIND:
         kept = kept.rsplit(piece, maxsplit=1)[-1]
-    return without_articles(kept)
+    return drop_articles(kept)
 
 
-def extracted(text: str) -> str:
+def extract_answer(text: str) -> str:
     """What stands in the first box (on one line, up to its first closing brace), else behind the last colon."""
     box = _FIRST_BOX.search(text)
     return box.group(1) if box else _behind_colon(text)
@@ -49,8 +49,8 @@ def score_infoseek(response: str, gold: GoldAnswers) -> Scored:
     if gold.question_type == "numerical":
         return official_infoseek(cut, gold)
     _check(gold)
-    given = normalised(extracted(cut))
-    wanted = [normalised(extracted(alias)) for alias in gold.answers]
+    given = normalise_as_authors(extract_answer(cut))
+    wanted = [normalise_as_authors(extract_answer(alias)) for alias in gold.answers]
     if gold.question_type == "time":
         right = bool(given) and any(alias and (given in alias or alias in given) for alias in wanted)
     else:
@@ -61,43 +61,43 @@ def score_infoseek(response: str, gold: GoldAnswers) -> Scored:
 def score_any_match(response: str, gold: GoldAnswers, *, references: Callable[[Sequence[str]], list[str]]) -> Scored:
     """Score by whether the normalised answer is one of the references as they are."""
     _check(gold)
-    given = normalised(extracted(response))
+    given = normalise_as_authors(extract_answer(response))
     return Scored(float(given in references(gold.answers)), unparsable=not given)
 
 
 def score_viquae(response: str, gold: GoldAnswers) -> Scored:
     """As `score_any_match`, but that even a box is lost where a colon stands behind its beginning."""
-    return score_any_match(_behind_colon(response), gold, references=stripped)
+    return score_any_match(_behind_colon(response), gold, references=strip_answers)
 
 
 def score_oven(response: str, gold: GoldAnswers, *, scorer: EntityScorer) -> Scored:
     """Score by the title that is found for the first 50 characters of the normalised answer."""
-    return scorer(normalised(extracted(response))[:MAX_TITLE_CHARACTERS], gold)
+    return scorer(normalise_as_authors(extract_answer(response))[:MAX_TITLE_CHARACTERS], gold)
 
 
 def score_first_character(response: str, gold: GoldAnswers) -> Scored:
     """Score by whether the first character is the right letter, even where it begins a word."""
-    right, first = _LETTERS[right_option_of(gold)], response.strip()[:1]
+    right, first = _LETTERS[find_right_option(gold)], response.strip()[:1]
     return Scored(float(first == right), unparsable=first not in tuple(_LETTERS))
 
 
 def score_option_number(response: str, gold: GoldAnswers) -> Scored:
     """Score by whether the extracted text is the right option's number, from 1, with nothing around it."""
-    right, given = str(right_option_of(gold) + 1), extracted(response)
+    right, given = str(find_right_option(gold) + 1), extract_answer(response)
     return Scored(float(given == right), unparsable=not given.strip())
 
 
-def stripped(answers: Sequence[str]) -> list[str]:
+def strip_answers(answers: Sequence[str]) -> list[str]:
     """The answers without the space around them, and without empty ones."""
     return [each.strip() for each in answers if each.strip()]
 
 
 def split_at_apostrophes(answers: Sequence[str]) -> list[str]:
     """The references of OK-VQA: the list of answers as Python prints it, without brackets, cut at every apostrophe."""
-    return stripped(str(list(answers)).replace("[", "").replace("]", "").split("'"))
+    return strip_answers(str(list(answers)).replace("[", "").replace("]", "").split("'"))
 
 
-def authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | None:
+def find_authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | None:
     """Return the authors' metric of a benchmark; None for one that they did not score.
 
     `folder` holds the benchmark's files; OVEN needs it.
@@ -108,7 +108,7 @@ def authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | 
         "oven": partial(score_oven, scorer=EntityScorer(folder)),
         "mrag-bench": score_first_character,
         "okvqa": partial(score_any_match, references=split_at_apostrophes),
-        "a-okvqa": partial(score_any_match, references=stripped),
+        "a-okvqa": partial(score_any_match, references=strip_answers),
         "viquae": score_viquae,
         "cvqa": score_option_number,
     }

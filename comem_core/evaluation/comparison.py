@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.evaluation.scores import Row, cluster_of, parts_of, percent
-from comem_core.evaluation.statistics import Difference, Resampling, holm, paired_difference
+from comem_core.evaluation.scores import Row, compute_percent, cut_into_parts, find_cluster
+from comem_core.evaluation.statistics import Difference, Resampling, adjust_by_holm, compare_pairs
 
 POWER, ALPHA = 0.8, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparing:
+class ComparisonSettings:
     """How two sides are compared: the benchmark's total and clusters, and by which columns besides splits."""
 
     total: Total
@@ -28,7 +28,7 @@ class Comparing:
 
 
 def compare(
-    first: Mapping[str, float], second: Mapping[str, float], questions: Sequence[Row], comparing: Comparing
+    first: Mapping[str, float], second: Mapping[str, float], questions: Sequence[Row], comparing: ComparisonSettings
 ) -> list[dict[str, Any]]:
     """Compare marks by question id on the questions that both have, by split, group of splits, and over all.
 
@@ -42,13 +42,13 @@ def compare(
             f"no question in common: {len(first)} and {len(second)} answers, to {len(questions)} questions"
         )
     rows = []
-    for split, part in parts_of(common, comparing.total, comparing.by).items():
+    for split, part in cut_into_parts(common, comparing.total, comparing.by).items():
         one = [first[row["question_id"]] for row in part]
         other = [second[row["question_id"]] for row in part]
-        found = paired_difference(
+        found = compare_pairs(
             one,
             other,
-            [cluster_of(row, comparing.cluster_by) for row in part],
+            [find_cluster(row, comparing.cluster_by) for row in part],
             splits=[row["split"] or "all" for row in part],
             total=comparing.total,
             resampling=comparing.resampling,
@@ -57,16 +57,16 @@ def compare(
     return rows
 
 
-def with_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def add_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Adjust the p-values of one family of comparisons (Holm), and say of each: `better`, `worse` or `tied`."""
-    adjusted = holm([row["p_value"] for row in family])
+    adjusted = adjust_by_holm([row["p_value"] for row in family])
     return [
         dict(row) | {"p_adjusted": p_adjusted, "word": _found(row).word(p_adjusted=p_adjusted, alpha=ALPHA)}
         for row, p_adjusted in zip(family, adjusted, strict=True)
     ]
 
 
-def questions_needed(differences: Sequence[float]) -> int | None:
+def count_questions_needed(differences: Sequence[float]) -> int | None:
     """Say how many questions would show the mean of these differences in 4 of 5 repetitions (two-sided, 5 %).
 
     A paired t-test on independent questions (statsmodels); questions that share an image count for less, so it is a
@@ -84,13 +84,13 @@ def questions_needed(differences: Sequence[float]) -> int | None:
 def _row(found: Difference, one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
     differences = [a - b for a, b in zip(one, other, strict=True)]
     return {
-        "difference": percent(found.value),
-        "low": percent(found.low),
-        "high": percent(found.high),
+        "difference": compute_percent(found.value),
+        "low": compute_percent(found.low),
+        "high": compute_percent(found.high),
         "p_value": found.p_value,
         "n": found.n,
         "changed": sum(each != 0 for each in differences),
-        "needed": questions_needed(differences),
+        "needed": count_questions_needed(differences),
     }
 
 

@@ -141,7 +141,7 @@ Asked = Question | AskedQuestion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShowableItems:
     """What there is to show. `entity_of` maps items to entities, `foreign` lists items of a different corpus."""
 
     retrieved: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Shown:
     foreign: Sequence[str] = ()
 
 
-def condition_named(name: str) -> Condition:
+def find_condition(name: str) -> Condition:
     """Return a condition by name. Raises ValueError that names the allowed ones."""
     if name not in CONDITIONS:
         raise ValueError(f"unknown condition: {name!r}; allowed are {', '.join(CONDITIONS)}")
@@ -159,7 +159,7 @@ def condition_named(name: str) -> Condition:
 class ItemChooser:
     """Chooses the items that each question of a benchmark is shown under each condition."""
 
-    def __init__(self, questions: Iterable[Asked], shown: Shown):
+    def __init__(self, questions: Iterable[Asked], shown: ShowableItems):
         self._questions = {question.question_id: question for question in questions}
         self._shown = shown
         languages = {question.language for question in self._questions.values()}
@@ -167,12 +167,12 @@ class ItemChooser:
         self._whole_ring = self._ring(None)
         self._foreign = sorted(shown.foreign, key=_hash)
 
-    def items_for(self, condition: str, question_id: str, *, k: int) -> tuple[str, ...]:
+    def choose_items(self, condition: str, question_id: str, *, k: int) -> tuple[str, ...]:
         """Return the ids of the items to show, in rank order; at most k, fewer where fewer were retrieved.
 
         Raises ValueError for an unknown condition or question, k < 1, or a question without what the condition needs.
         """
-        choice = condition_named(condition).choice
+        choice = find_condition(condition).choice
         if question_id not in self._questions:
             raise ValueError(f"question {question_id!r} is not among the {len(self._questions)} questions given")
         if k < 1:

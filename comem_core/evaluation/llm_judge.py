@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.evaluation.metrics import GoldAnswers
-from comem_core.prompts import prompt_hash
+from comem_core.prompts import hash_prompt
 from comem_core.prompts.files import read_prompt_file
 from comem_core.synthesis.generator import Generator
 
@@ -82,7 +82,7 @@ def judge_answers(
             "judge_key": each.key,
             "prediction_ids": each.prediction_ids,
             "judge": generator.name,
-            "prompt_hash": prompt_hash(each.conversation),
+            "prompt_hash": hash_prompt(each.conversation),
             "answer": each.answer,
             "seconds": seconds,
         }
@@ -103,7 +103,7 @@ def _said(reply: Generated, prompts: JudgePrompts) -> dict[str, Any]:
     }
 
 
-def verdicts_by_prediction(judgements: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+def map_verdicts(judgements: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
     """Map predictions to what the judge said of them; None where it gave no reply."""
     return {name: row["verdict"] for row in judgements for name in row["prediction_ids"]}
 
@@ -127,7 +127,7 @@ def judge_marks(
 
 
 @lru_cache
-def judge_prompts(name: str) -> JudgePrompts:
+def read_judge_prompts(name: str) -> JudgePrompts:
     """Read a judge's prompts by name.
 
     Raises:

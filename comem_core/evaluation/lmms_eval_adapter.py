@@ -17,9 +17,9 @@ from tqdm.auto import tqdm
 
 from comem_core.backbone.conversation import Generated
 from comem_core.backbone.decoding import Decoding
-from comem_core.backbone.images import to_rgb
-from comem_core.evaluation.outside_requests import Request, Showing, open_answering
-from comem_core.memory.answering import batches
+from comem_core.backbone.images import convert_to_rgb
+from comem_core.evaluation.outside_requests import OutsideRequest, Showing, open_answering
+from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 
 # What lmms-eval's own models take where a task says nothing.
@@ -67,7 +67,7 @@ class CoMEM(lmms):
         answers: dict[int, GenerationResult] = {}
         with tqdm(total=len(requests), desc="comem", unit="request") as bar:
             for places in groups.values():
-                for batch in batches(places, self.batch_size):
+                for batch in cut_into_batches(places, self.batch_size):
                     answers |= zip(batch, self._answer([requests[place] for place in batch]), strict=True)
                     bar.update(len(batch))
         return [answers[place] for place in range(len(requests))]
@@ -77,20 +77,20 @@ class CoMEM(lmms):
         generated = self.answering.answer_batch(
             [self._request(request) for request in requests],
             max_new_tokens=int(settings.get("max_new_tokens") or MAX_NEW_TOKENS),
-            decoding=decoding_of(settings),
+            decoding=read_decoding(settings),
         )
-        results = [_result(said, stops_of(settings)) for said in generated]
+        results = [_result(said, read_stops(settings)) for said in generated]
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial("generate_until", request.args, result.text)
         return results
 
-    def _request(self, request: Instance) -> Request:
+    def _request(self, request: Instance) -> OutsideRequest:
         context, _, pictures_of, doc_id, task, split = request.args
         pictures = pictures_of(self.task_dict[task][split][doc_id]) or []
-        return Request(
+        return OutsideRequest(
             name=f"{task} {split} {doc_id}",
             context=context.replace("<image>", "").strip(),
-            pictures=tuple(encoded(picture) for picture in pictures),
+            pictures=tuple(encode_picture(picture) for picture in pictures),
         )
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
@@ -100,16 +100,16 @@ class CoMEM(lmms):
         raise NotImplementedError("comem answers tasks of the kind generate_until; this one asks in several rounds")
 
 
-def encoded(picture: object) -> bytes:
+def encode_picture(picture: object) -> bytes:
     """Encode what a task shows, without loss. Raises ValueError for what is no picture, such as a film."""
     if not isinstance(picture, Image.Image):
         raise ValueError(f"a task shows {type(picture).__name__}; comem reads pictures (PIL.Image) alone")
     written = io.BytesIO()
-    to_rgb(picture).save(written, format="PNG")
+    convert_to_rgb(picture).save(written, format="PNG")
     return written.getvalue()
 
 
-def decoding_of(settings: Mapping[str, Any]) -> Decoding:
+def read_decoding(settings: Mapping[str, Any]) -> Decoding:
     """How a task wants its answers: greedy, or drawn at a temperature.
 
     Raises:
@@ -123,7 +123,7 @@ def decoding_of(settings: Mapping[str, Any]) -> Decoding:
     return Decoding(temperature=temperature, top_p=float(settings.get("top_p") or 1))
 
 
-def stops_of(settings: Mapping[str, Any]) -> list[str]:
+def read_stops(settings: Mapping[str, Any]) -> list[str]:
     """The texts at which a task wants an answer to end."""
     until = settings.get("until") or []
     return [until] if isinstance(until, str) else list(until)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.conditions import find_condition
 from comem_core.knowledge.corpora import BadRow, read_corpus
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class OutsideRequest:
     """What another program asks. The first picture finds the items. `name` is for messages."""
 
     name: str
@@ -49,7 +49,7 @@ class Showing:
     same_language: bool = True
 
     def __post_init__(self) -> None:
-        if condition_named(self.condition).name not in ALLOWED:
+        if find_condition(self.condition).name not in ALLOWED:
             raise ValueError(
                 f"the condition {self.condition} needs to know of other questions or of the right item; allowed here "
                 f"are {', '.join(ALLOWED)}"
@@ -91,7 +91,7 @@ class OutsideAnswering:
             )
 
     def answer_batch(
-        self, requests: Sequence[Request], *, max_new_tokens: int, decoding: Decoding = GREEDY
+        self, requests: Sequence[OutsideRequest], *, max_new_tokens: int, decoding: Decoding = GREEDY
     ) -> list[Generated]:
         """Answer one batch of requests, each with its own items.
 
@@ -103,7 +103,7 @@ class OutsideAnswering:
         memories = [self._memory(item_ids) for item_ids in shown]
         return self.encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
 
-    def _find(self, requests: Sequence[Request]) -> list[tuple[str, ...]]:
+    def _find(self, requests: Sequence[OutsideRequest]) -> list[tuple[str, ...]]:
         """The ids of the items that each request is shown, in rank order."""
         if not self.showing.searches:
             return [()] * len(requests)
@@ -117,7 +117,7 @@ class OutsideAnswering:
         found = self.encoder.search(asked, self.bank, k=self.showing.k, same_language=self.showing.same_language)
         return [hits.item_ids for hits in found]
 
-    def _question(self, request: Request) -> Question:
+    def _question(self, request: OutsideRequest) -> Question:
         return Question(
             question_id=request.name,
             question=request.context,
@@ -126,14 +126,14 @@ class OutsideAnswering:
             answers=(),
         )
 
-    def _conversation(self, request: Request, item_ids: Sequence[str]) -> Conversation:
+    def _conversation(self, request: OutsideRequest, item_ids: Sequence[str]) -> Conversation:
         """The system turn, the items where they are prompt tokens, the request in its own words."""
         prompts, in_prompt = self.encoder.prompts, self.showing.condition == "text"
         items = [self.items[item_id] for item_id in item_ids] if in_prompt else []
         return [
-            prompts.system_turn(),
-            *prompts.example_turns(self.showing.language, with_items=bool(items)),
-            *map(prompts.item_turn, items),
+            prompts.make_system_turn(),
+            *prompts.make_example_turns(self.showing.language, with_items=bool(items)),
+            *map(prompts.make_item_turn, items),
             Turn("user", (*request.pictures, request.context)),
         ]
 

@@ -13,13 +13,13 @@ from typing import Any
 from comem_core.evaluation.metrics.infoseek import score_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS
-from comem_core.worlds.countries.splits import unit_hash
+from comem_core.worlds.countries.splits import hash_to_unit
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
-    benchmark_questions,
-    item_text_of,
-    knowledge_items,
+    load_benchmark_questions,
     load_countries,
+    load_knowledge_items,
+    write_facts,
 )
 
 GROCERY_SOURCE, GROCERY_LICENCE = "GroceryStoreDataset (tests only, no part of the project)", "MIT"
@@ -50,34 +50,34 @@ class Case:
         return score_answer(answer, self.question).correct
 
 
-def country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
+def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
     """The English questions of countries-vqa with their knowledge items; any prefix is balanced by kind."""
-    items = {item.item_id: item for item in knowledge_items()}
-    asked = [question for question in benchmark_questions(part) if question.language == LANGUAGE][:num_cases]
+    items = {item.item_id: item for item in load_knowledge_items()}
+    asked = [question for question in load_benchmark_questions(part) if question.language == LANGUAGE][:num_cases]
     return [
         Case(question=question, item=items[question.gold_item_id or ""], kind=question.attribute or "")
         for question in asked
     ]
 
 
-def short_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
+def make_short_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
     """The same questions with passages of two facts: the one that is asked for, and one that a hash picks."""
-    return [replace(case, item=_shortened(case)) for case in country_cases(part, num_cases=num_cases)]
+    return [replace(case, item=_shortened(case)) for case in make_country_cases(part, num_cases=num_cases)]
 
 
 def _shortened(case: Case) -> KnowledgeItem:
     facts = _facts()[case.question.entity_id or ""]
     others = [attribute for attribute in ATTRIBUTES if attribute != case.kind and facts[attribute]]
-    other = others[int(unit_hash("short", case.question.question_id) * len(others))]
+    other = others[int(hash_to_unit("short", case.question.question_id) * len(others))]
     order = [attribute for attribute in ATTRIBUTES if attribute in (case.kind, other)]
-    return replace(case.item, text=item_text_of(facts, LANGUAGE, order))
+    return replace(case.item, text=write_facts(facts, LANGUAGE, order))
 
 
 def _facts() -> dict[str, Any]:
     return {country.country_id: country.facts[LANGUAGE] for country in load_countries()}
 
 
-def grocery_cases(folder: Path) -> list[Case]:
+def read_grocery_cases(folder: Path) -> list[Case]:
     """What is asked of the groceries in a folder: sugar per 100 g and country of origin, by another photo of each.
 
     Raises:
@@ -125,13 +125,13 @@ def _written(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def others_of_the_same_kind(cases: Sequence[Case]) -> list[KnowledgeItem]:
+def choose_others(cases: Sequence[Case]) -> list[KnowledgeItem]:
     """For each case the passage of another entity that answers the same kind of question: the control `shuffled`.
 
     Raises:
         ValueError: a kind of question is asked about one entity only.
     """
-    ring = sorted(cases, key=lambda case: unit_hash("ring", case.question.question_id))
+    ring = sorted(cases, key=lambda case: hash_to_unit("ring", case.question.question_id))
     chosen = []
     for case in cases:
         start = ring.index(case)

@@ -14,15 +14,15 @@ from torch import Tensor
 from comem_core.backbone.conversation import Conversation
 from comem_core.evaluation.answers import ExtractionMethod, extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.metrics import Metric
-from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.memory.answering import Answering
-from comem_core.prompts import PromptSet, prompt_hash
+from comem_core.prompts import PromptSet, hash_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class ReaderInput:
     """A question under a condition: items for the prompt, memory (K·M, D; perhaps no row), and the ids of the items."""
 
     question: Question
@@ -35,7 +35,7 @@ class Asking:
 
 def predict(
     encoder: Answering,
-    askings: Sequence[Asking],
+    askings: Sequence[ReaderInput],
     prompts: PromptSet,
     *,
     benchmark: Benchmark,
@@ -48,17 +48,17 @@ def predict(
     `seconds` of a row is the batch's time divided by its size. After `max_seconds` no further token is begun.
     """
     started = time.perf_counter()
-    conversations = [encoder.seen(conversation_of(asking, prompts, benchmark)) for asking in askings]
+    conversations = [encoder.seen(make_conversation(asking, prompts, benchmark)) for asking in askings]
     memories = _in_front(encoder, askings)
     answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, max_seconds=max_seconds)
     seconds = (time.perf_counter() - started) / len(askings)
     official = benchmark.metrics(folder)[0]
     return [
-        named_row(asking.question, asking.condition, asking.k)
-        | marked_row(generated.text, asking.question, official, extract=prompts.extract)
+        name_row(asking.question, asking.condition, asking.k)
+        | mark_row(generated.text, asking.question, official, extract=prompts.extract)
         | {
             "item_ids": list(asking.item_ids),
-            "prompt_hash": prompt_hash(conversation),
+            "prompt_hash": hash_prompt(conversation),
             "prompt_tokens": generated.prompt_tokens,
             "memory_vectors": len(memory),
             "answer_tokens": generated.answer_tokens,
@@ -72,29 +72,29 @@ def predict(
     ]
 
 
-def _in_front(encoder: Answering, askings: Sequence[Asking]) -> list[Tensor]:
+def _in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor]:
     """What stands in front of each question: under a condition of memory all that the reader takes besides its words,
     under others nothing."""
     memories = [asking.memory for asking in askings]
-    places = [at for at, asking in enumerate(askings) if condition_named(asking.condition).place == "memory"]
+    places = [at for at, asking in enumerate(askings) if find_condition(asking.condition).place == "memory"]
     if places:
-        found = encoder.in_front([askings[at].question for at in places], [memories[at] for at in places])
+        found = encoder.put_in_front([askings[at].question for at in places], [memories[at] for at in places])
         for at, memory in zip(places, found, strict=True):
             memories[at] = memory
     return memories
 
 
-def conversation_of(asking: Asking, prompts: PromptSet, benchmark: Benchmark) -> Conversation:
+def make_conversation(asking: ReaderInput, prompts: PromptSet, benchmark: Benchmark) -> Conversation:
     """What the reader is asked, in the benchmark's words and the prompt set's frame."""
     question = asking.question
     words = benchmark.wording.of(question)
     return prompts.conversation(words, question.image, question.language, items=asking.prompt_items)
 
 
-def named_row(question: Question, condition: str, k: int) -> dict[str, Any]:
+def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
     """The columns that say which question was asked how."""
     return {
-        "prediction_id": content_id(question.question_id, condition, str(k)),
+        "prediction_id": hash_content_parts(question.question_id, condition, str(k)),
         "benchmark": question.benchmark,
         "question_id": question.question_id,
         "split": question.split,
@@ -103,7 +103,7 @@ def named_row(question: Question, condition: str, k: int) -> dict[str, Any]:
     }
 
 
-def marked_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
+def mark_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
     """The columns that come of what the model wrote: the short answer in it, and whether that is right."""
     answer = extract_answer(text, method=extract)
     scored = official.score(text if official.reads == "raw" else answer, question)

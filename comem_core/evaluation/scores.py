@@ -41,7 +41,7 @@ class Scoring:
     judged: tuple[Measure, ...] = ()
 
 
-def gold_of(question: Row) -> Gold:
+def read_gold(question: Row) -> Gold:
     """The gold answers in a row of the question table."""
     return Gold(
         question_type=question["question_type"],
@@ -59,7 +59,7 @@ def mark_rows(predictions: Iterable[Row], questions: Iterable[Row], metrics: Seq
 
     Raises ValueError for a prediction of an unknown question.
     """
-    gold = {question["question_id"]: gold_of(question) for question in questions}
+    gold = {question["question_id"]: read_gold(question) for question in questions}
     rows = []
     for prediction in predictions:
         if prediction["question_id"] not in gold:
@@ -91,12 +91,12 @@ def score_rows(
     slice. Raises ValueError for two predictions of one question under one condition, or none at all.
     """
     asked = list(questions)
-    marks_of = marks_by_prediction(marks)
+    marks_of = index_marks(marks)
     rows = []
-    for (benchmark, condition, k), answered in sorted(grouped(predictions, asked).items()):
+    for (benchmark, condition, k), answered in sorted(group_predictions(predictions, asked).items()):
         named = {"benchmark": benchmark, "condition": condition, "k": k}
         marked = _Marked.of(answered, marks_of, scoring)
-        for split, part in parts_of(asked, scoring.total, scoring.by).items():
+        for split, part in cut_into_parts(asked, scoring.total, scoring.by).items():
             in_part = [answered[question["question_id"]] for question in part if question["question_id"] in answered]
             if in_part and not _is_whole_of_one_split(split, in_part, scoring):
                 rows += [named | row for row in _rows_of(split, part, in_part, marked, scoring)]
@@ -126,7 +126,9 @@ class _Marked:
         return np.array([self.place_of.get(question["question_id"], -1) for question in questions])
 
 
-def grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple[str, str, int], dict[str, Row]]:
+def group_predictions(
+    predictions: Iterable[Row], questions: Iterable[Row]
+) -> dict[tuple[str, str, int], dict[str, Row]]:
     """Join predictions to their questions: (benchmark, condition, k) -> question_id -> joined row.
 
     Raises ValueError for a prediction of an unknown question, two of one question, or none at all.
@@ -147,7 +149,7 @@ def grouped(predictions: Iterable[Row], questions: Iterable[Row]) -> dict[tuple[
     return groups
 
 
-def marks_by_prediction(marks: Iterable[Row]) -> dict[str, dict[str, Row]]:
+def index_marks(marks: Iterable[Row]) -> dict[str, dict[str, Row]]:
     """Index marks: prediction_id -> metric -> row."""
     indexed: dict[str, dict[str, Row]] = {}
     for mark in marks:
@@ -155,7 +157,7 @@ def marks_by_prediction(marks: Iterable[Row]) -> dict[str, dict[str, Row]]:
     return indexed
 
 
-def parts_of(questions: Sequence[Row], total: Total, by: Sequence[str]) -> dict[str, list[Row]]:
+def cut_into_parts(questions: Sequence[Row], total: Total, by: Sequence[str]) -> dict[str, list[Row]]:
     """Cut questions into splits, groups of splits and all of them, and the same for every value of each column."""
     rows = sorted(questions, key=lambda row: row["question_id"])
     parts = _by_split(rows, total, suffix="")
@@ -222,25 +224,25 @@ def _measured(
 ) -> list[dict[str, Any]]:
     """Score V measures on the same N questions: `metric, value, low, high` of each."""
     splits = [row["split"] or ALL for row in counted]
-    clusters = [cluster_of(row, scoring.cluster_by) for row in counted]
+    clusters = [find_cluster(row, scoring.cluster_by) for row in counted]
     split_N = np.array(splits)
     places = {name: np.flatnonzero(split_N == name) for name in dict.fromkeys(splits)}
     intervals = score_intervals(values_VN, clusters, splits=splits, total=scoring.total, resampling=scoring.resampling)
     rows = []
     for measure, values_N, interval in zip(measures, values_VN, intervals, strict=True):
         by_split = {name: values_N[chosen].tolist() for name, chosen in places.items()}
-        bounds = {"low": percent(interval.low), "high": percent(interval.high)}
+        bounds = {"low": compute_percent(interval.low), "high": compute_percent(interval.high)}
         rows.append({"metric": measure.name, "value": scoring.total.percent(by_split, measure)} | bounds)
     return rows
 
 
-def cluster_of(row: Row, cluster_by: str) -> str:
+def find_cluster(row: Row, cluster_by: str) -> str:
     """Return the cluster of a question; one whose cluster is unknown (null) stands alone."""
     if row[cluster_by] is None:
         return f"question {row['question_id']}"
     return str(row[cluster_by])
 
 
-def percent(share: float | None) -> float | None:
+def compute_percent(share: float | None) -> float | None:
     """A share of 1 in percent, rounded to 2 decimals."""
     return None if share is None else round(share * 100, 2)

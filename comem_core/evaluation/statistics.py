@@ -111,7 +111,7 @@ def score_intervals(
     return intervals
 
 
-def paired_difference(
+def compare_pairs(
     first: Sequence[float] | np.ndarray,
     second: Sequence[float] | np.ndarray,
     clusters: Sequence[str],
@@ -141,7 +141,7 @@ def paired_difference(
     return Difference(value=value, low=low, high=high, p_value=p_value, n=len(first), num_clusters=len(counts_CS))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
     from statsmodels.stats.multitest import multipletests
 

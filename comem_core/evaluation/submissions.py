@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from comem_core.evaluation.metrics import right_option_of
-from comem_core.evaluation.metrics.choice import option_of_label
-from comem_core.evaluation.scores import gold_of
+from comem_core.evaluation.metrics import find_right_option
+from comem_core.evaluation.metrics.choice import find_option_of_label
+from comem_core.evaluation.scores import read_gold
 
 Row = Mapping[str, Any]
 Files = dict[str, str]
@@ -24,10 +24,10 @@ Files = dict[str, str]
 _LETTERS = "ABCDEFGH"
 
 
-def submission_lines(benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str] | None = None) -> Files:
+def write_submission(benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str] | None = None) -> Files:
     """Return the files (name -> text) that a benchmark's official evaluator reads, in the order of the rows.
 
-    `entity_of` finds the entity that an answer names; OVEN alone needs it (`metrics.oven.title_finder`). Raises
+    `entity_of` finds the entity that an answer names; OVEN alone needs it (`metrics.oven.open_title_finder`). Raises
     ValueError for a benchmark without an official evaluator, and for two answers to one question.
     """
     writers = {**_WRITERS, "oven": partial(_oven, entity_of=entity_of)}
@@ -93,7 +93,7 @@ def _viquae(rows: Sequence[Row]) -> Files:
 def _mrag_bench(rows: Sequence[Row]) -> Files:
     lines = []
     for row in rows:
-        right = right_option_of(gold_of(row))
+        right = find_right_option(read_gold(row))
         line = {
             "qs_id": row["question_id"],
             "prompt": "\n".join([row["question"], " Choices:", *map("{}: {}".format, _LETTERS, row["options"])]),
@@ -109,7 +109,7 @@ def _mrag_bench(rows: Sequence[Row]) -> Files:
 def _cvqa(rows: Sequence[Row]) -> Files:
     lines = ["ID,Prediction"]
     for row in rows:
-        place = option_of_label(row["answer"] or "", len(row["options"]))
+        place = find_option_of_label(row["answer"] or "", len(row["options"]))
         lines.append(f"{row['question_id']},{-1 if place is None else place}")
     return {"cvqa_submission.csv": "\n".join(lines) + "\n"}
 

@@ -61,7 +61,7 @@ class Downloads:
     num_parallel: int = 8
     inside_allowed: tuple[str, ...] = ()
 
-    def in_order(
+    def fetch_in_order(
         self, things: Iterable[Thing], address_of: Callable[[Thing], str | None]
     ) -> Iterator[tuple[Thing, Fetched | None]]:
         """Yield every thing with what its address gave (None without one), in the order of things.

@@ -23,7 +23,7 @@ class Duplicates(NamedTuple):
         return Duplicates(*(np.concatenate(pair)[order] for pair in zip(self, other, strict=True)))
 
 
-def equal_items(ids_N: np.ndarray) -> Duplicates:
+def find_equal_items(ids_N: np.ndarray) -> Duplicates:
     """Find items whose id (a 64-bit integer) came before."""
     order_N = np.argsort(ids_N, kind="stable")
     same_N, begins, ends = _runs(ids_N[order_N])
@@ -32,7 +32,7 @@ def equal_items(ids_N: np.ndarray) -> Duplicates:
     return Duplicates(again[in_order], of[in_order], np.zeros(len(again), dtype=bool))
 
 
-def near_items(words_N: np.ndarray, hashes_N2: np.ndarray, places_N: np.ndarray, *, max_bits: int) -> Duplicates:
+def find_near_items(words_N: np.ndarray, hashes_N2: np.ndarray, places_N: np.ndarray, *, max_bits: int) -> Duplicates:
     """Find items of the same words whose picture is near that of an item that stays: at most `max_bits` of 128 apart.
 
     `words_N` names text and language (64-bit integers), `hashes_N2` holds the two hashes of each picture

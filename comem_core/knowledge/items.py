@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 
-def content_id(*parts: str | bytes) -> str:
+def hash_content_parts(*parts: str | bytes) -> str:
     """Name content by a short hash (16 hex digits of SHA-256) over length-prefixed parts."""
     digest = hashlib.sha256()
     for part in parts:
@@ -40,12 +40,12 @@ class KnowledgeItem:
 
     @cached_property
     def image_id(self) -> str | None:
-        return None if self.image is None else content_id(self.image)
+        return None if self.image is None else hash_content_parts(self.image)
 
     @cached_property
     def item_id(self) -> str:
         """A hash of what a reader can see, so that equal items from two sources are one item."""
-        return content_id(self.image or b"", self.text, self.language)
+        return hash_content_parts(self.image or b"", self.text, self.language)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,4 +76,4 @@ class Question:
 
     @cached_property
     def image_id(self) -> str:
-        return content_id(self.image)
+        return hash_content_parts(self.image)

@@ -83,7 +83,7 @@ def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Ide
     return Identified(_written(best[group]), certainty)
 
 
-def likeliest_language(text: str) -> str:
+def guess_language(text: str) -> str:
     """Name the language that a text is most likely in, for what must have one; of a few words it is a guess.
 
     Only the first 300 characters are looked at: more makes it slower and hardly surer.
@@ -91,20 +91,20 @@ def likeliest_language(text: str) -> str:
     return _written(_identifier().classify(text[:300])[0])
 
 
-def language_found(text: str, declared: str | None) -> str:
+def identify_language_as_declared(text: str, declared: str | None) -> str:
     """Identify the language of a text, written as `declared` where the two codes mean the same.
 
     So a query needs no table of codes: what differs from the declared language, and is not `und`, contradicts it.
     """
     found = identify_language(text).language
-    return declared if declared is not None and found != UNKNOWN and same_language(found, declared) else found
+    return declared if declared is not None and found != UNKNOWN and is_same_language(found, declared) else found
 
 
-def same_language(first: str | None, second: str | None) -> bool:
+def is_same_language(first: str | None, second: str | None) -> bool:
     """Say whether two codes mean one language, whatever the region or script; `und` and None contradict nothing."""
     if first is None or second is None:
         return True
-    groups = {_group(primary_code(first)), _group(primary_code(second))}
+    groups = {_group(read_primary_code(first)), _group(read_primary_code(second))}
     return UNKNOWN in groups or len(groups) == 1
 
 
@@ -114,7 +114,7 @@ def check_language(tag: str) -> None:
         raise ValueError(f"found {tag!r}; expected a language such as en, pt-BR or zh-Hans")
 
 
-def primary_code(code: str) -> str:
+def read_primary_code(code: str) -> str:
     """Return the first part of a BCP-47 code in lower case: `pt` of `pt-BR`, `zh` of `zh_Hant`."""
     return code.replace("_", "-").split("-")[0].strip().lower() or UNKNOWN
 

@@ -11,7 +11,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from comem_core.backbone.images import to_rgb
+from comem_core.backbone.images import convert_to_rgb
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # A picture in one of these keeps its bytes where nothing needs to be done. MPO is a JPEG of several shots, as many
@@ -37,13 +37,13 @@ class PictureRefused(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture that is fit to be kept: its bytes, and its two hashes (see `picture_hashes`)."""
+    """A picture that is fit to be kept: its bytes, and its two hashes (see `hash_picture`)."""
 
     image: bytes
     hashes: tuple[int, int]
 
 
-def looks_like_picture(beginning: bytes) -> bool:
+def is_likely_picture(beginning: bytes) -> bool:
     """Tell from the first 16 bytes of a file whether it claims to be a picture of a kind that is read."""
     return beginning.startswith(BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP")
 
@@ -79,13 +79,13 @@ def _fitted(image: Image.Image, raw: bytes, *, max_side: int, max_pixels: int) -
     fits = max(image.size) <= max_side
     if image.format in KEPT_FORMATS and image.mode == "RGB" and upright and fits and still:
         return Prepared(raw, _hashes_of(image))
-    picture = to_rgb(ImageOps.exif_transpose(_in_8_bits(image)))
+    picture = convert_to_rgb(ImageOps.exif_transpose(_in_8_bits(image)))
     if not fits:
         picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     if image.format in ("JPEG", "MPO"):
         picture.save(written, format="JPEG", quality=95)
-        return Prepared(written.getvalue(), picture_hashes(written.getvalue()))  # of what is kept, loss included
+        return Prepared(written.getvalue(), hash_picture(written.getvalue()))  # of what is kept, loss included
     picture.save(written, format="PNG")  # without loss, as WebP may be
     return Prepared(written.getvalue(), _hashes_of(picture))
 
@@ -104,7 +104,7 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
     return shallow
 
 
-def picture_hashes(image: bytes) -> tuple[int, int]:
+def hash_picture(image: bytes) -> tuple[int, int]:
     """Hash a picture by what the eye sees: (`image_hash`, of brightness; `image_chroma`, of colour), 64 bits each.
 
     Both are signed, as a BIGINT is. The first is ImageHash's perceptual hash; the second has two bits for each of Cb
@@ -114,7 +114,7 @@ def picture_hashes(image: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(image)) as picture:
             picture.load()
-            return _hashes_of(to_rgb(picture))
+            return _hashes_of(convert_to_rgb(picture))
     except _BROKEN as error:
         raise _unreadable(image, error) from error
 

@@ -77,7 +77,7 @@ def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, a
 
 def _cosines(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -> np.ndarray:
     """The cosines of some items and one query, 0 for an item that the index does not hold: float64 (F,)."""
-    rows_F = index.vectors.rows_of(item_ids)
+    rows_F = index.vectors.find_rows(item_ids)
     scores_F = np.zeros(len(item_ids))
     scores_F[rows_F >= 0] = index.vectors.scores(rows_F[rows_F >= 0], query_E)
     return scores_F

@@ -14,28 +14,28 @@ from torch import Tensor
 from tqdm import tqdm
 
 from comem_core.backbone.interface import Backbone
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import ItemChooser, Shown
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.conditions import ItemChooser, ShowableItems
 from comem_core.evaluation.metrics.infoseek import matches_any
-from comem_core.evaluation.runner import Asking, predict
+from comem_core.evaluation.runner import ReaderInput, predict
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.worlds.countries.world import (
     Country,
-    benchmark_questions,
-    knowledge_items,
+    load_benchmark_questions,
     load_countries,
-    value_of,
+    load_knowledge_items,
+    read_value,
 )
-from comem_core.worlds.imaginary.countries import imaginary_items
+from comem_core.worlds.imaginary.countries import draw_imaginary_items
 
 GRID = (3, 4)
 DEEPEST = 20
 ItemsOf = Callable[[Question], Sequence[str]]
 
-COUNTRIES = benchmark_named("countries-vqa")
+COUNTRIES = find_benchmark("countries-vqa")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Answers:
 
 
 @dataclass
-class Exam:
+class CountriesExam:
     """Questions of one part of countries-vqa, and the items that are retrieved for them by picture.
 
     No answer depends on `batch_size`.
@@ -61,30 +61,30 @@ class Exam:
     batch_size: int = 48
 
     @classmethod
-    def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "Exam":
+    def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "CountriesExam":
         """Retrieve for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
-        questions = benchmark_questions(part)[:num_questions]
-        items = {item.item_id: item for item in knowledge_items()}
+        questions = load_benchmark_questions(part)[:num_questions]
+        items = {item.item_id: item for item in load_knowledge_items()}
         return cls(
             backbone,
             questions,
             items,
             _retrieve(backbone, questions, items),
-            {item.item_id: item for item in imaginary_items()},
+            {item.item_id: item for item in draw_imaginary_items()},
         )
 
-    def with_gold(self, question: Question, k: int) -> list[str]:
+    def choose_with_gold(self, question: Question, k: int) -> list[str]:
         """The k items retrieved, in rank order; where the gold item is not among them it takes the last place."""
         found, gold = list(self.retrieved[question.question_id][:k]), question.gold_item_id or ""
         return found if gold in found else [*found[: k - 1], gold]
 
-    def with_gold_anywhere(self, question: Question, k: int) -> list[str]:
+    def choose_with_gold_anywhere(self, question: Question, k: int) -> list[str]:
         """The same items in an order drawn by the question."""
-        shown = self.with_gold(question, k)
+        shown = self.choose_with_gold(question, k)
         Random(question.question_id).shuffle(shown)
         return shown
 
-    def among_others(self, question: Question, k: int) -> list[str]:
+    def choose_gold_among_others(self, question: Question, k: int) -> list[str]:
         """The gold item and k - 1 drawn ones in its language, in an order drawn by the question."""
         random, gold = Random(f"{question.question_id}-others"), question.gold_item_id or ""
         others = [item_id for item_id, item in self.items.items() if item.language == question.language]
@@ -93,15 +93,15 @@ class Exam:
         random.shuffle(shown)
         return shown
 
-    def of_control(self, condition: str, question: Question, k: int) -> Sequence[str]:
+    def choose_for_control(self, condition: str, question: Question, k: int) -> Sequence[str]:
         """The items that a control (`shuffled`, `foreign`) shows; see `evaluation.conditions`."""
-        return self._chooser.items_for(condition, question.question_id, k=k)
+        return self._chooser.choose_items(condition, question.question_id, k=k)
 
-    def states_answer(self, question: Question, item_ids: Sequence[str]) -> bool:
+    def has_answer(self, question: Question, item_ids: Sequence[str]) -> bool:
         """Whether one of these items of real countries states, of its own country, a right answer to the question."""
         shown = (self._countries[self.items[item_id].entity_id or ""] for item_id in item_ids)
         return any(
-            set(value_of(country, question.attribute or "", question.language)) & set(question.answers)
+            set(read_value(country, question.attribute or "", question.language)) & set(question.answers)
             for country in shown
         )
 
@@ -113,7 +113,7 @@ class Exam:
     def _chooser(self) -> ItemChooser:
         entities = {item_id: item.entity_id for item_id, item in self.items.items()}
         return ItemChooser(
-            self.questions, Shown(retrieved=self.retrieved, entity_of=entities, foreign=list(self.foreign))
+            self.questions, ShowableItems(retrieved=self.retrieved, entity_of=entities, foreign=list(self.foreign))
         )
 
     def encode_shown(self, encoder: MemoryEncoder, *choices: ItemsOf) -> dict[str, Tensor]:
@@ -147,7 +147,7 @@ class Exam:
         label: str,
         in_prompt: Mapping[str, Sequence[str]] | None = None,
     ) -> Answers:
-        prompts, right, tokens = prompt_set(encoder.recipe.prompts), {}, []
+        prompts, right, tokens = read_prompt_set(encoder.recipe.prompts), {}, []
         in_prompt = in_prompt or {}
         # Questions of like length together: padding would be most of a batch else.
         ordered = sorted(self.questions, key=lambda q: (len(in_prompt.get(q.question_id, ())), q.language))
@@ -155,7 +155,7 @@ class Exam:
         for start in tqdm(starts, desc=f"{label:>24}", unit="batch", leave=False):
             asked = ordered[start : start + self.batch_size]
             askings = [
-                Asking(
+                ReaderInput(
                     question=question,
                     condition="text" if in_prompt else "memory",
                     k=0,
@@ -200,7 +200,7 @@ def _retrieve(
 
 def _embed(backbone: Backbone, images: Sequence[bytes], *, batch_size: int = 64) -> np.ndarray:
     parts = [
-        backbone.pooled_images(images[start : start + batch_size], grid=GRID).numpy()
+        backbone.pool_images(images[start : start + batch_size], grid=GRID).numpy()
         for start in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)

@@ -17,10 +17,10 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import score_interval
-from comem_core.measures.countries_exam import Answers, Exam, ItemsOf
+from comem_core.measures.countries_exam import Answers, CountriesExam, ItemsOf
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
-from comem_core.memory.checkpoint import encoder_folder
+from comem_core.memory.checkpoint import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
 TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @dataclass(frozen=True)
-class Marking:
+class AnswerMarker:
     """Turns answers to an exam into rows. `command` is what measures them again."""
 
-    exam: Exam
+    exam: CountriesExam
     command: str
 
     def score(
@@ -64,7 +64,7 @@ class Marking:
             self.plain(measure, round(100 * found.value, 2), "%"), low=low, high=high, n=found.n, seeds=tuple(seeds)
         )
 
-    def in_detail(self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int]) -> Iterator[Measured]:
+    def mark_in_detail(self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int]) -> Iterator[Measured]:
         """The same by language, kind of fact and split of the benchmark: `measure/en`, `measure/capital`, ..."""
         questions = self.exam.questions
         for values_Q in (
@@ -88,7 +88,7 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
     `shuffled` is told apart by whether the other country's items state the answer too, as a region may.
     """
     encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
-    marking = Marking(exam, _command(chosen, chosen.encoders))
+    marking = AnswerMarker(exam, _command(chosen, chosen.encoders))
     in_prompt = {name: [answers] for name, answers in _ask_prompts(exam, encoders[0])}
     in_memory: dict[str, list[Answers]] = {}
     for encoder in encoders:
@@ -99,8 +99,8 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
         for name, answers in asked.items():
             yield marking.score(name, answers, seeds=seeds)
             if name in IN_DETAIL:
-                yield from marking.in_detail(name, answers, seeds=seeds)
-    stated_Q = np.array([exam.states_answer(q, exam.of_control("shuffled", q, k=3)) for q in exam.questions])
+                yield from marking.mark_in_detail(name, answers, seeds=seeds)
+    stated_Q = np.array([exam.has_answer(q, exam.choose_for_control("shuffled", q, k=3)) for q in exam.questions])
     for name, among_Q in (("stated", stated_Q), ("unstated", ~stated_Q)):
         if among_Q.any():
             yield marking.score(f"em_none_{name}", in_prompt["em_none"], seeds=BASE_SEEDS, among_Q=among_Q)
@@ -111,28 +111,28 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
     yield marking.plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
 
 
-def _shown(exam: Exam) -> Mapping[str, ItemsOf]:
+def _shown(exam: CountriesExam) -> Mapping[str, ItemsOf]:
     """The choices of items that are shown as text and as memory alike."""
     return {
-        "gold": partial(exam.with_gold, k=1),
-        "k3": partial(exam.with_gold, k=3),
-        "k3_any_order": partial(exam.with_gold_anywhere, k=3),
-        "k3_drawn": partial(exam.among_others, k=3),
+        "gold": partial(exam.choose_with_gold, k=1),
+        "k3": partial(exam.choose_with_gold, k=3),
+        "k3_any_order": partial(exam.choose_with_gold_anywhere, k=3),
+        "k3_drawn": partial(exam.choose_gold_among_others, k=3),
         "k3_as_retrieved": lambda question: exam.retrieved[question.question_id][:3],
     }
 
 
-def _ask_prompts(exam: Exam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
+def _ask_prompts(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
     """Nothing, and items in the prompt: through the reader alone, so that any encoder of the recipe will do."""
     yield "em_none", exam.ask_prompt(encoder, lambda question: (), label="none")
     for name, items_of in _shown(exam).items():
         yield f"em_text_{name}", exam.ask_prompt(encoder, items_of, label=f"text {name}")
 
 
-def _ask_memories(exam: Exam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
+def _ask_memories(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
     """The same items as memory, and the controls."""
     shown = {f"memory_{name}": items_of for name, items_of in _shown(exam).items()}
-    shown |= {control: partial(exam.of_control, control, k=3) for control in ("shuffled", "foreign")}
+    shown |= {control: partial(exam.choose_for_control, control, k=3) for control in ("shuffled", "foreign")}
     memories = exam.encode_shown(encoder, *shown.values())
     for name, items_of in shown.items():
         yield f"em_{name}", exam.ask_memory(encoder, memories, items_of, label=name)
@@ -142,10 +142,13 @@ def _ask_memories(exam: Exam, encoder: MemoryEncoder) -> Iterator[tuple[str, Ans
 def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Text and memory with 1 to 20 items, the gold one among them."""
     encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
-    marking, seeds = Marking(exam, _command(chosen, chosen.encoders)), [encoder.recipe.seed for encoder in encoders]
-    memories_of = [exam.encode_shown(encoder, partial(exam.with_gold, k=max(DEPTHS))) for encoder in encoders]
+    marking, seeds = (
+        AnswerMarker(exam, _command(chosen, chosen.encoders)),
+        [encoder.recipe.seed for encoder in encoders],
+    )
+    memories_of = [exam.encode_shown(encoder, partial(exam.choose_with_gold, k=max(DEPTHS))) for encoder in encoders]
     for k in DEPTHS:
-        items_of = partial(exam.with_gold, k=k)
+        items_of = partial(exam.choose_with_gold, k=k)
         text = exam.ask_prompt(encoders[0], items_of, label=f"text, {k} items")
         memory = [
             exam.ask_memory(encoder, memories, items_of, label=f"memory, {k} items")
@@ -160,7 +163,7 @@ def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Memory of the gold item, of three ranked, and of the gold and two drawn ones, for encoders named NAME=FOLDER."""
     exam = _exam(chosen)
     for name, folder in chosen.encoders:
-        encoder, marking = _encoder(folder), Marking(exam, _command(chosen, [folder], name=name))
+        encoder, marking = _encoder(folder), AnswerMarker(exam, _command(chosen, [folder], name=name))
         shown = {depth: items_of for depth, items_of in _shown(exam).items() if depth in VARIANT_DEPTHS}
         memories = exam.encode_shown(encoder, *shown.values())
         for depth, items_of in shown.items():
@@ -168,12 +171,12 @@ def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
             yield marking.score(f"em_memory_{depth}_{name}", [answers], seeds=[encoder.recipe.seed])
 
 
-def _exam(chosen: argparse.Namespace) -> Exam:
-    return Exam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
+def _exam(chosen: argparse.Namespace) -> CountriesExam:
+    return CountriesExam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
 
 
 def _encoder(folder: str) -> MemoryEncoder:
-    return MemoryEncoder.load(encoder_folder(folder), load_backbone(BASE))
+    return MemoryEncoder.load(find_encoder_folder(folder), load_backbone(BASE))
 
 
 def _encoders_of_one_recipe(folders: Sequence[str]) -> list[MemoryEncoder]:

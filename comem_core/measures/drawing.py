@@ -54,7 +54,7 @@ _STYLE: Any = {  # matplotlib types its keys one by one
 
 
 @contextmanager
-def drawing(path: Path, title: str, *, drawn_from: str, height: float = 4.0) -> Iterator[Figure]:
+def open_drawing(path: Path, title: str, *, drawn_from: str, height: float = 4.0) -> Iterator[Figure]:
     """Give an empty figure, and write it as SVG when it is drawn. `drawn_from` is kept in the file."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -70,13 +70,17 @@ def describe_source(topic: str, rows: Iterable[Row]) -> str:
     return f"docs/results/{topic}.json, {hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}"
 
 
-def curve(axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, label: str, marker: str) -> None:
+def draw_curve(
+    axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, label: str, marker: str
+) -> None:
     """Draw values over places as a line with marks, and the interval of each, where there is one."""
     axes.plot(places, [row["value"] for row in rows], marker=marker, color=colour, label=label)
-    intervals(axes, places, rows, colour=colour)
+    draw_intervals(axes, places, rows, colour=colour)
 
 
-def intervals(axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, flat: bool = False) -> None:
+def draw_intervals(
+    axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, flat: bool = False
+) -> None:
     """Draw the intervals alone: upright over places, or flat beside them."""
     known = [
         (place, row["low"], row["high"]) for place, row in zip(places, rows, strict=True) if row["low"] is not None
@@ -86,14 +90,14 @@ def intervals(axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colou
         draw(*zip(*known, strict=True), color=colour, linewidth=1.6 if flat else 1.2)
 
 
-def percent_axis(axes: Axes, label: str = "exact match (%), 95 % interval") -> None:
+def set_percent_axis(axes: Axes, label: str = "exact match (%), 95 % interval") -> None:
     """Let the upright axis run from 0 to 100 percent, with room for a mark at either end."""
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel(label)
 
 
-def legend_below(figure: Figure, axes: Axes, *, columns: int) -> None:
+def put_legend_below(figure: Figure, axes: Axes, *, columns: int) -> None:
     """Put the legend of one panel under all of them, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -17,12 +17,12 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from comem_core.backbone.interface import Backbone
-from comem_core.backbone.loading import backbone_folder, load_backbone
+from comem_core.backbone.loading import find_backbone_folder, load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import EncoderRecipe
 from comem_core.memory.injection import inject
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 LAYOUTS = ("one", "two")
 NUM_RUNS = 3
@@ -56,7 +56,7 @@ def measure_peaks() -> Peaks:
 def save_large_model(folder: Path) -> int:
     """Save a random model with the shipped one's processor and a larger language model; returns its weights' bytes."""
     small = load_backbone("tiny")
-    stated = Qwen2_5_VLConfig.from_pretrained(backbone_folder("tiny")).to_dict()
+    stated = Qwen2_5_VLConfig.from_pretrained(find_backbone_folder("tiny")).to_dict()
     half = WIDTH // NUM_HEADS // 2
     stated["text_config"] |= {
         "hidden_size": WIDTH,
@@ -76,7 +76,7 @@ def save_large_model(folder: Path) -> int:
     return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
-def large_encoder(folder: str) -> MemoryEncoder:
+def make_large_encoder(folder: str) -> MemoryEncoder:
     """A new encoder on the large model in a folder."""
     return MemoryEncoder(load_backbone(folder), EncoderRecipe(num_heads=NUM_HEADS))
 
@@ -84,9 +84,9 @@ def large_encoder(folder: str) -> MemoryEncoder:
 def run_layout(folder: str, layout: str) -> None:
     """Encode items and answer questions, with the encoder's own backbone as reader or with a second copy of it."""
     torch.set_num_threads(1)
-    encoder = large_encoder(folder)
+    encoder = make_large_encoder(folder)
     reader = encoder.backbone if layout == "one" else load_backbone(folder)
-    items, questions = knowledge_items()[:NUM_ITEMS], benchmark_questions("dev")[:NUM_QUESTIONS]
+    items, questions = load_knowledge_items()[:NUM_ITEMS], load_benchmark_questions("dev")[:NUM_QUESTIONS]
     memory_KD = encoder.encode_batch(items).flatten(end_dim=1)
     conversations = [encoder.prompts.conversation(each.question, each.image, each.language) for each in questions]
     with torch.inference_mode(), reader.adapter(False):
@@ -102,7 +102,7 @@ def refuse_shared_weights(one: Backbone, other: Backbone, *, shared: bool) -> No
     assert bool(places[0] & places[1]) == shared
 
 
-def peak_bytes() -> int:
+def read_peak_bytes() -> int:
     """The highest resident size of this process so far.
 
     Linux counts in `ru_maxrss` what the parent had before this program was started; VmHWM is of this program alone.
@@ -117,4 +117,4 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     run_layout(*sys.argv[1:])
-    print(peak_bytes())
+    print(read_peak_bytes())

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from comem_core.measures import drawing
 from comem_core.measures.countries_vqa import COMMAND, DEPTHS, TOPIC, VARIANT_DEPTHS
-from comem_core.measures.drawing import CONTROL, MEMORY, MEMORY_SOFT, TEXT, TEXT_SOFT, Row, curve, percent_axis
+from comem_core.measures.drawing import CONTROL, MEMORY, MEMORY_SOFT, TEXT, TEXT_SOFT, Row, draw_curve, set_percent_axis
 from comem_core.measures.results import RESULTS, read_results
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
 
@@ -51,7 +51,7 @@ Rows = Mapping[str, Row]
 
 
 @dataclass(frozen=True)
-class Plot:
+class DocsPlot:
     """A picture in docs/plots: its title, what it is drawn from, and how. `command` measures its rows."""
 
     name: str
@@ -64,13 +64,13 @@ class Plot:
     def missing(self, rows: Rows) -> list[str]:
         return [measure for measure in self.measures if measure not in rows]
 
-    def drawn_from(self, rows: Rows) -> str:
+    def name_numbers(self, rows: Rows) -> str:
         """Name the numbers that are drawn; what they were measured on is not among them."""
         return drawing.describe_source(TOPIC, [rows[measure] for measure in self.measures])
 
     def write(self, rows: Rows, folder: Path) -> Path:
         path = folder / f"{self.name}.svg"
-        with drawing.drawing(path, self.title, drawn_from=self.drawn_from(rows), height=self.height) as figure:
+        with drawing.open_drawing(path, self.title, drawn_from=self.name_numbers(rows), height=self.height) as figure:
             self.draw(figure, rows)
         return path
 
@@ -102,8 +102,8 @@ def draw_items(figure: Figure, rows: Rows) -> None:
         ("em_memory_items", MEMORY, "items as memory", "o", 0.12),
     ):
         of_depth = [rows[f"{measure}_{k}"] for k in DEPTHS]
-        curve(score, [k + shift for k in DEPTHS], of_depth, colour=colour, label=label, marker=marker)
-    percent_axis(score)
+        draw_curve(score, [k + shift for k in DEPTHS], of_depth, colour=colour, label=label, marker=marker)
+    set_percent_axis(score)
     vectors = rows["memory_vectors_k3"]["value"] / 3
     length.plot(DEPTHS, [rows[f"prompt_tokens_items_{k}"]["value"] for k in DEPTHS], marker="s", color=TEXT)
     length.plot(DEPTHS, [vectors * k for k in DEPTHS], marker="o", color=MEMORY)
@@ -112,7 +112,7 @@ def draw_items(figure: Figure, rows: Rows) -> None:
     for axes, ticks in ((score, DEPTHS), (length, (1, 5, 10, 15, 20))):
         axes.set_xticks(ticks)
         axes.set_xlabel("items per question")
-    drawing.legend_below(figure, score, columns=2)
+    drawing.put_legend_below(figure, score, columns=2)
 
 
 def draw_vectors(figure: Figure, rows: Rows) -> None:
@@ -121,7 +121,7 @@ def draw_vectors(figure: Figure, rows: Rows) -> None:
     _depths(axes, rows, "vectors", VECTORS)
     axes.set_xticks(VECTORS, [str(number) for number in VECTORS])
     axes.set_xlabel("memory vectors per item")
-    drawing.legend_below(figure, axes, columns=2)
+    drawing.put_legend_below(figure, axes, columns=2)
 
 
 def draw_samples(figure: Figure, rows: Rows) -> None:
@@ -130,7 +130,7 @@ def draw_samples(figure: Figure, rows: Rows) -> None:
     _depths(axes, rows, "samples", SAMPLES)
     axes.set_xticks(SAMPLES, [f"{number / 1000:.1f}" for number in SAMPLES])
     axes.set_xlabel("training samples of the encoder's start (thousands)")
-    drawing.legend_below(figure, axes, columns=2)
+    drawing.put_legend_below(figure, axes, columns=2)
 
 
 def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
@@ -142,9 +142,9 @@ def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
     ):
         measured = [rows[f"em_memory_{depth}_{kind}_{place}"] for place in places]
         shifted = [place * shift for place in places]
-        curve(axes, shifted, measured, colour=colour, label=label, marker=marker)
+        draw_curve(axes, shifted, measured, colour=colour, label=label, marker=marker)
     axes.minorticks_off()
-    percent_axis(axes)
+    set_percent_axis(axes)
 
 
 def draw_kinds(figure: Figure, rows: Rows) -> None:
@@ -155,13 +155,13 @@ def draw_kinds(figure: Figure, rows: Rows) -> None:
             places = [place + 0.2 * (turn - 1.5) for place in range(len(values))]
             measured = [rows[f"{measure}/{value}"] for value in values]
             axes.bar(places, [row["value"] for row in measured], width=0.18, color=colour, label=label)
-            drawing.intervals(axes, places, measured, colour=drawing.INK)
+            drawing.draw_intervals(axes, places, measured, colour=drawing.INK)
         axes.set_xticks(range(len(values)), [NAMES.get(value, value) for value in values])
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.6, len(values) - 0.4)
-        percent_axis(axes, "exact match (%)")
+        set_percent_axis(axes, "exact match (%)")
         axes.set_ylim(0, 103)
-    drawing.legend_below(figure, languages, columns=4)
+    drawing.put_legend_below(figure, languages, columns=4)
 
 
 def draw_conditions(figure: Figure, rows: Rows) -> None:
@@ -170,7 +170,7 @@ def draw_conditions(figure: Figure, rows: Rows) -> None:
     for place, (measure, (_, colour)) in enumerate(CONDITIONS.items()):
         row = rows[measure]
         axes.plot(row["value"], place, "o", color=colour)
-        drawing.intervals(axes, [place], [row], colour=colour, flat=True)
+        drawing.draw_intervals(axes, [place], [row], colour=colour, flat=True)
         end = max(row["value"], row["high"] or 0)
         axes.annotate(f"{row['value']:.1f}", (end, place), (7, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(CONDITIONS)), [label for label, _ in CONDITIONS.values()])
@@ -186,10 +186,10 @@ def draw_conditions(figure: Figure, rows: Rows) -> None:
 _KINDS = [f"{measure}/{value}" for measure in IN_DETAIL for value in (*LANGUAGES, *ATTRIBUTES)]
 _DEPTHS = [f"{name}_items_{k}" for name in ("em_text", "em_memory", "prompt_tokens") for k in DEPTHS]
 PLOTS = (
-    Plot(
+    DocsPlot(
         "conditions", "Exact match by what the reader is shown", list(CONDITIONS), f"{COMMAND} table", draw_conditions
     ),
-    Plot(
+    DocsPlot(
         "kinds",
         "Exact match by language and by kind of fact, with 95 % intervals",
         _KINDS,
@@ -197,21 +197,21 @@ PLOTS = (
         draw_kinds,
         height=5.0,
     ),
-    Plot(
+    DocsPlot(
         "items",
         "Exact match by how many items are shown, the gold one among them",
         [*_DEPTHS, "memory_vectors_k3"],
         f"{COMMAND} items` and `{COMMAND} table",
         draw_items,
     ),
-    Plot(
+    DocsPlot(
         "vectors",
         "Exact match from memory by vectors per item",
         [f"em_memory_{depth}_vectors_{number}" for depth in VARIANT_DEPTHS for number in VECTORS],
         f"{COMMAND} variants vectors_1=FOLDER ...",
         draw_vectors,
     ),
-    Plot(
+    DocsPlot(
         "samples",
         "Exact match from memory by training samples",
         [f"em_memory_{depth}_samples_{number}" for depth in VARIANT_DEPTHS for number in SAMPLES],

@@ -10,7 +10,7 @@ import psutil
 
 
 @functools.cache
-def code_commit() -> str | None:
+def find_commit() -> str | None:
     """Name the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
     try:

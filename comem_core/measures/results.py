@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from comem_core.measures.provenance import code_commit, describe_machine
+from comem_core.measures.provenance import describe_machine, find_commit
 
 RESULTS = Path("docs/results")
 
@@ -37,7 +37,7 @@ def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = T
     Other rows stay as they are, or, without `keep_others`, go.
     """
     path = folder / f"{topic}.json"
-    now = {"commit": code_commit(), "machine": describe_machine()}
+    now = {"commit": find_commit(), "machine": describe_machine()}
     new = {row.measure: asdict(row) | {name: getattr(row, name) or now[name] for name in now} for row in rows}
     assert len(new) == len(rows), "a measure is measured once"
     stored = read_results(path) if path.is_file() else []

@@ -12,7 +12,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from comem_core.knowledge.index.approximate import K, recall_of
+from comem_core.knowledge.index.approximate import K, measure_recall
 from comem_core.knowledge.index.vector_index import EXACT_UP_TO, VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 
@@ -35,7 +35,7 @@ def measure_index(num_vectors: int, width: int, num_queries: int, seed: int) -> 
         seconds, rows_QF = _search(index, queries_QE)
         assert index.approximate is not None or num_vectors <= EXACT_UP_TO
         return {
-            "index_recall_at_10": recall_of(index.vectors, queries_QE, rows_QF, nearest_QK),
+            "index_recall_at_10": measure_recall(index.vectors, queries_QE, rows_QF, nearest_QK),
             "index_speedup_vs_exact": exact_seconds / seconds,
             "index_queries_per_s": num_queries / seconds,
             "exact_queries_per_s": num_queries / exact_seconds,
@@ -98,5 +98,5 @@ def _search(index: VectorIndex, queries_QE: np.ndarray) -> tuple[float, np.ndarr
     seconds = time.perf_counter() - started
     rows_QK = np.full((len(hits), K), -1, dtype=np.int64)
     for row, hit in enumerate(hits):
-        rows_QK[row, : len(hit.item_ids)] = index.vectors.rows_of(hit.item_ids)
+        rows_QK[row, : len(hit.item_ids)] = index.vectors.find_rows(hit.item_ids)
     return seconds, rows_QK

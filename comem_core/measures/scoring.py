@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.metrics import Gold, Metric
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER, MULTIPLE_CHOICE
 from comem_core.evaluation.metrics.choice import CVQA_CHOICE, MRAG_CHOICE
 from comem_core.evaluation.metrics.encyclopedic import ENCYCLOPEDIC
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
-from comem_core.evaluation.metrics.oven import WORD_PIECES, oven_metric
+from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric
 from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.evaluation.metrics.totals import HARMONIC
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
@@ -42,8 +42,8 @@ def measure_scoring(num_predictions: int = NUM_PREDICTIONS, *, seed: int = 0) ->
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = _write_titles(folder, random.Random(seed))
-        predictions, questions = made_rows(num_predictions, names, seed=seed)
-        metrics = every_metric(folder)
+        predictions, questions = make_rows(num_predictions, names, seed=seed)
+        metrics = list_metrics(folder)
         mark_rows(predictions[:1], questions[:1], metrics)  # opens the index
         scoring = Scoring(metrics=metrics, total=HARMONIC, by=("language", "attribute"))
         started = time.process_time()
@@ -51,17 +51,17 @@ def measure_scoring(num_predictions: int = NUM_PREDICTIONS, *, seed: int = 0) ->
         return time.process_time() - started
 
 
-def every_metric(folder: Path) -> tuple[Metric, ...]:
+def list_metrics(folder: Path) -> tuple[Metric, ...]:
     """Every metric there is; the authors' ones, which share a name, with that of their benchmark behind it."""
-    authors = {name: authors_metric(name, folder) for name in AUTHORS_SCORE}
+    authors = {name: find_authors_metric(name, folder) for name in AUTHORS_SCORE}
     official = (
         *(INFOSEEK, VQA_ACCURACY, DIRECT_ANSWER, MULTIPLE_CHOICE, EXACT_MATCH, TOKEN_F1),
-        *(MRAG_CHOICE, CVQA_CHOICE, ENCYCLOPEDIC, oven_metric(folder)),
+        *(MRAG_CHOICE, CVQA_CHOICE, ENCYCLOPEDIC, make_oven_metric(folder)),
     )
     return official + tuple(replace(each, name=f"{each.name}:{name}") for name, each in authors.items() if each)
 
 
-def made_rows(num_predictions: int, names: list[str], *, seed: int) -> tuple[Table, Table]:
+def make_rows(num_predictions: int, names: list[str], *, seed: int) -> tuple[Table, Table]:
     """Make predictions and their questions, whose answers are names, numbers and years."""
     draw = random.Random(seed + 1)
     predictions, questions = [], []

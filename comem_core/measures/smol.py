@@ -20,21 +20,21 @@ from torch import Tensor
 from comem_core.evaluation.answers import extract_answer
 from comem_core.evaluation.passage_questions import (
     Case,
-    country_cases,
-    grocery_cases,
-    others_of_the_same_kind,
-    short_cases,
+    choose_others,
+    make_country_cases,
+    make_short_cases,
+    read_grocery_cases,
 )
 from comem_core.evaluation.statistics import score_interval
 from comem_core.measures import drawing
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
-from comem_core.memory.answering import batches
+from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.pretraining.smol import SNAPSHOTS, STEPS
-from comem_core.prompts import prompt_set
-from comem_core.training.loss import token_losses
+from comem_core.prompts import read_prompt_set
+from comem_core.training.loss import compute_token_losses
 
 TOPIC, RECIPE, COMMAND = "smol", "smol_cpu", "python -m comem_core.measures.smol"
 BY_TEXT, BY_MEMORY = ("none", "text_gold"), ("memory_gold", "shuffled", "empty")
@@ -51,7 +51,7 @@ DRAWN = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class CaseAnswer:
     """One answer: to which case, under which condition, and whether it is right."""
 
     case: Case
@@ -60,7 +60,7 @@ class Asked:
     correct: float
 
 
-def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Asked]:
+def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[CaseAnswer]:
     """Ask all cases under one condition.
 
     Raises:
@@ -68,9 +68,9 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[A
     """
     if condition not in CONDITIONS:
         raise ValueError(f"unknown condition {condition!r}; expected one of {', '.join(CONDITIONS)}")
-    prompts = prompt_set(SHOTS) if condition in BY_TEXT else encoder.prompts
-    asked: list[Asked] = []
-    for batch in batches(zip(cases, _memories(encoder, cases, condition), strict=True), BATCH_SIZE):
+    prompts = read_prompt_set(SHOTS) if condition in BY_TEXT else encoder.prompts
+    asked: list[CaseAnswer] = []
+    for batch in cut_into_batches(zip(cases, _memories(encoder, cases, condition), strict=True), BATCH_SIZE):
         conversations = []
         for case, _ in batch:
             items, question = [case.item] if condition == "text_gold" else [], case.question
@@ -81,7 +81,7 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[A
         answers = encoder.answer_batch(conversations, memories, max_new_tokens=MAX_NEW_TOKENS)
         for (case, _), generated in zip(batch, answers, strict=True):
             answer = extract_answer(generated.text)
-            asked.append(Asked(case, condition, answer, case.score(answer)))
+            asked.append(CaseAnswer(case, condition, answer, case.score(answer)))
     return asked
 
 
@@ -91,12 +91,12 @@ def _memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> 
         return [torch.zeros(0, encoder.backbone.width)] * len(cases)
     if condition == "empty":
         return [encoder.empty_memory()] * len(cases)
-    items = [case.item for case in cases] if condition == "memory_gold" else others_of_the_same_kind(cases)
+    items = [case.item for case in cases] if condition == "memory_gold" else choose_others(cases)
     bank = encoder.encode(items, batch_size=BATCH_SIZE, grid=None)
     return [bank.of([item.item_id]) for item in items]
 
 
-def rows_of(asked: Sequence[Asked], *, suffix: str, command: str) -> list[Measured]:
+def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str) -> list[Measured]:
     """The share of right answers of each condition, overall and by kind of fact."""
     rows = []
     for condition in CONDITIONS:
@@ -104,14 +104,14 @@ def rows_of(asked: Sequence[Asked], *, suffix: str, command: str) -> list[Measur
         kinds = sorted({each.case.kind for each in own})
         parts = {"": own} | {f"_{kind}": [each for each in own if each.case.kind == kind] for kind in kinds}
         rows += [
-            share_of(f"em_{condition}{suffix}{part}", chosen, command=command)
+            measure_share(f"em_{condition}{suffix}{part}", chosen, command=command)
             for part, chosen in parts.items()
             if chosen
         ]
     return rows
 
 
-def share_of(measure: str, asked: Sequence[Asked], *, command: str) -> Measured:
+def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) -> Measured:
     """Right answers in percent; the interval resamples entities."""
     entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
     found = score_interval([each.correct for each in asked], entities)
@@ -122,15 +122,15 @@ def share_of(measure: str, asked: Sequence[Asked], *, command: str) -> Measured:
     )
 
 
-def table(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
+def measure_table(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
     """Every set of cases under the conditions asked for."""
     encoder = MemoryEncoder.from_pretrained(options.encoder)
     sets = {
-        "": country_cases("test", num_cases=options.questions),
-        "_short": short_cases("test", num_cases=options.questions),
+        "": make_country_cases("test", num_cases=options.questions),
+        "_short": make_short_cases("test", num_cases=options.questions),
     }
     if options.grocery:
-        sets["_grocery"] = grocery_cases(options.grocery)
+        sets["_grocery"] = read_grocery_cases(options.grocery)
     rows: list[Measured] = []
     for suffix, cases in sets.items():
         for condition in options.conditions:
@@ -139,23 +139,25 @@ def table(options: argparse.Namespace, say: Callable[[str], None] = print) -> li
             for each in asked[:: max(1, len(asked) // 6)]:
                 say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
             command = f"{COMMAND} table ENCODER --questions {options.questions}"
-            rows += rows_of(asked, suffix=suffix, command=command + (" --grocery FOLDER" if options.grocery else ""))
+            rows += measure_conditions(
+                asked, suffix=suffix, command=command + (" --grocery FOLDER" if options.grocery else "")
+            )
     return rows
 
 
-def curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
+def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
     """Each snapshot of a run on the same short passages of dev countries, with its own and with another's memory."""
-    cases, rows = short_cases("dev", num_cases=options.questions), []
+    cases, rows = make_short_cases("dev", num_cases=options.questions), []
     samples = _samples_seen(options.run / STEPS)
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
         encoder, seen = MemoryEncoder.from_pretrained(folder), samples[int(folder.name)]
         command = f"{COMMAND} curve RUN --questions {options.questions}"
         for condition in ("memory_gold", "shuffled"):
             measure = f"em_{condition}_short_dev_after_{seen}"
-            rows.append(share_of(measure, ask(encoder, cases, condition), command=command))
+            rows.append(measure_share(measure, ask(encoder, cases, condition), command=command))
             say(f"{measure}: {rows[-1].value}")
         for condition in ("no_memory", *BY_MEMORY):
-            loss, measure = loss_under(encoder, cases, condition), f"loss_{condition}_short_dev_after_{seen}"
+            loss, measure = measure_loss(encoder, cases, condition), f"loss_{condition}_short_dev_after_{seen}"
             rows.append(
                 Measured(
                     measure=measure, recipe=RECIPE, value=round(loss, 3), unit="nats", n=len(cases), command=command
@@ -166,13 +168,13 @@ def curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> li
     return rows
 
 
-def loss_under(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> float:
+def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> float:
     """Mean loss of the right answers' tokens, in nats, in the encoder's own prompt: it tells sooner than exact match
     whether a memory helps. The condition `no_memory` has this prompt too, unlike `none`."""
     known = "none" if condition == "no_memory" else condition
     losses: list[Tensor] = []
     backbone, size = encoder.backbone, encoder.recipe.query_visual_tokens
-    for batch in batches(zip(cases, _memories(encoder, cases, known), strict=True), BATCH_SIZE):
+    for batch in cut_into_batches(zip(cases, _memories(encoder, cases, known), strict=True), BATCH_SIZE):
         asked = [case.question for case, _ in batch]
         conversations = [
             encoder.prompts.conversation(each.question, each.image, each.language, answer=each.answers[0])
@@ -181,7 +183,7 @@ def loss_under(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) ->
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
         with encoder.inference(), backbone.adapter(False):
             hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), [memory for _, memory in batch]))
-            losses.append(token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
+            losses.append(compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
     return float(torch.cat(losses).mean())
 
 
@@ -201,7 +203,7 @@ def curve_measures(measures: Iterable[str]) -> list[str]:
     return sorted(measure for measure in measures if measure.startswith(starts))
 
 
-def drawn_from(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def name_numbers(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Name the numbers that the curve is drawn from, of the rows of the topic by their measures."""
     return drawing.describe_source(TOPIC, [rows[measure] for measure in curve_measures(rows)])
 
@@ -209,8 +211,8 @@ def drawn_from(rows: Mapping[str, Mapping[str, Any]]) -> str:
 def draw(rows: Sequence[Measured], path: Path) -> None:
     """Draw exact match with its intervals, and the loss, against passages seen."""
     title = "What a passage's memory is worth, by passages seen"
-    source = drawn_from({row.measure: asdict(row) for row in rows})
-    with drawing.drawing(path, title, drawn_from=source) as figure:
+    source = name_numbers({row.measure: asdict(row) for row in rows})
+    with drawing.open_drawing(path, title, drawn_from=source) as figure:
         right, loss = figure.subplots(1, 2)
         for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # equal intervals stand side by side
             for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):
@@ -218,11 +220,11 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
                 own = {int(each.measure.removeprefix(start)): each for each in rows if each.measure.startswith(start)}
                 if seen := sorted(own):
                     places, drawn = [each + apart * turn for each in seen], [asdict(own[each]) for each in seen]
-                    drawing.curve(axes, places, drawn, colour=colour, label=label, marker="o")
+                    drawing.draw_curve(axes, places, drawn, colour=colour, label=label, marker="o")
             axes.set_xlabel("passages seen in training")
-        drawing.percent_axis(right)
+        drawing.set_percent_axis(right)
         loss.set_ylabel("loss of the right answer (nats a token)")
-        drawing.legend_below(figure, loss, columns=2)
+        drawing.put_legend_below(figure, loss, columns=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -234,11 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
     one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     one.add_argument("--questions", type=int, default=160, help="test questions of each set about countries")
-    one.set_defaults(measure=table)
+    one.set_defaults(measure=measure_table)
     many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
     many.add_argument("run", type=Path, help="the folder of the training run")
     many.add_argument("--questions", type=int, default=48, help="dev questions")
-    many.set_defaults(measure=curve)
+    many.set_defaults(measure=measure_curve)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"

@@ -21,14 +21,14 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.measures.peak_memory import NUM_RUNS, large_encoder, measure_peaks, save_large_model
+from comem_core.measures.peak_memory import NUM_RUNS, make_large_encoder, measure_peaks, save_large_model
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
 COMMAND = "make bench"
@@ -61,25 +61,25 @@ def _scoring() -> Iterator[Measured]:
 
 
 def _speed() -> Iterator[Measured]:
-    recipe = recipe_named(RECIPE)
+    recipe = find_recipe(RECIPE)
     encoder = MemoryEncoder(load_backbone(recipe.backbone.name), recipe.training.encoder)
-    items = knowledge_items()[: max(DEPTHS)]
-    [seconds] = median_seconds(lambda: encoder.encode_batch(items[:BATCH]), repeats=REPEATS)
+    items = load_knowledge_items()[: max(DEPTHS)]
+    [seconds] = measure_median_seconds(lambda: encoder.encode_batch(items[:BATCH]), repeats=REPEATS)
     yield _row("encode_items_per_s", BATCH / seconds, "items/s", n=REPEATS)
     for k in DEPTHS:
-        ratio = ttft_ratio(encoder, _question(), items[:k], repeats=REPEATS)
+        ratio = measure_ttft_ratio(encoder, _question(), items[:k], repeats=REPEATS)
         yield _row(f"ttft_ratio_k{k}", ratio, "text / memory", n=REPEATS)
 
 
 def _large() -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         save_large_model(Path(folder))
-        encoder = large_encoder(folder)
-    english = [item for item in knowledge_items() if item.language == "en"]
+        encoder = make_large_encoder(folder)
+    english = [item for item in load_knowledge_items() if item.language == "en"]
     for num_tokens, depths in LARGE_DEPTHS.items():
-        items = items_of_length(encoder, english, num_tokens)
+        items = lengthen_items(encoder, english, num_tokens)
         for k in depths:
-            ratio = ttft_ratio(encoder, _question(), items[:k], repeats=LARGE_REPEATS)
+            ratio = measure_ttft_ratio(encoder, _question(), items[:k], repeats=LARGE_REPEATS)
             name = f"ttft_ratio_k{k}_117m_{num_tokens}_tokens"
             yield _row(name, ratio, "text / memory", n=LARGE_REPEATS, recipe=LARGE_RECIPE)
 
@@ -92,10 +92,10 @@ def _memory() -> Iterator[Measured]:
 
 
 def _question() -> Question:
-    return benchmark_questions("dev")[0]
+    return load_benchmark_questions("dev")[0]
 
 
-def items_of_length(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
+def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
     """Lengthen items by the texts of those behind them, and cut each at the word that fills its turn's `num_tokens`.
 
     Raises:
@@ -103,7 +103,7 @@ def items_of_length(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_
     """
 
     def tokens(item: KnowledgeItem) -> int:
-        turn = encoder.prompts.item_turn(item)
+        turn = encoder.prompts.make_item_turn(item)
         return int(encoder.backbone.tokenize([[turn]], generation=False).mask_BL.sum())
 
     made = []
@@ -121,14 +121,16 @@ def _of_words(item: KnowledgeItem, words: Sequence[str]) -> KnowledgeItem:
     return replace(item, text=" ".join(words))
 
 
-def ttft_ratio(encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem], *, repeats: int) -> float:
+def measure_ttft_ratio(
+    encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem], *, repeats: int
+) -> float:
     """Time to first token with the items as prompt tokens, over that with their stored memory."""
     asked = (question.question, question.image, question.language)
     in_prompt, alone = encoder.prompts.conversation(*asked, items=items), encoder.prompts.conversation(*asked)
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
     stored = torch.cat([encoder.encode_batch(batch).flatten(end_dim=1) for batch in batches])
     nothing = stored[:0]
-    text, memory = median_seconds(
+    text, memory = measure_median_seconds(
         lambda: encoder.answer_batch([in_prompt], [nothing], max_new_tokens=1),
         lambda: encoder.answer_batch([alone], [stored], max_new_tokens=1),
         repeats=repeats,
@@ -137,7 +139,7 @@ def ttft_ratio(encoder: MemoryEncoder, question: Question, items: Sequence[Knowl
     return text / memory
 
 
-def median_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
+def measure_median_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
     """Median wall time of each, after one run that is not counted; by turns, so that a busy machine is so for all."""
     times: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):

@@ -79,7 +79,7 @@ class Answering(ABC):
         """What the reader sees of a conversation."""
         return conversation
 
-    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
+    def put_in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
         """What stands in front of each question, given the memories (K·M, D) of its items."""
         return memories
 
@@ -137,7 +137,7 @@ class Answering(ABC):
             raise ValueError(f"{len(item_ids)} lists of item ids for {len(asked)} questions; expected one a question")
         answers: list[Answer] = []
         with tqdm(total=len(asked), desc="answer", unit="question") as bar:
-            for batch in batches(asked, batch_size):
+            for batch in cut_into_batches(asked, batch_size):
                 if item_ids is not None:
                     given = item_ids[len(answers) : len(answers) + len(batch)]
                     shown = [Hits(tuple(ids), ()) for ids in given]
@@ -157,7 +157,7 @@ class Answering(ABC):
         decoding: Decoding,
     ) -> list[Answer]:
         conversations = [self.conversation(question) for question in questions]
-        memories = self.in_front(questions, [bank.of(hits.item_ids) for hits in shown])
+        memories = self.put_in_front(questions, [bank.of(hits.item_ids) for hits in shown])
         generated = self.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
         return [
             Answer(
@@ -174,7 +174,7 @@ class Answering(ABC):
         ]
 
 
-def batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+def cut_into_batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
     """Take `size` things at a time from an iterable."""
     if size < 1:
         raise ValueError(f"a batch has at least 1 entry; found batch_size={size}")

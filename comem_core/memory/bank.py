@@ -35,7 +35,7 @@ class Picture:
 class Bank:
     """Memories of one encoder. `num_vectors` is M, `width` is D; vectors are kept in `dtype`.
 
-    `grid` says how pictures are embedded (see `Backbone.pooled_images`); None makes a bank that cannot be searched.
+    `grid` says how pictures are embedded (see `Backbone.pool_images`); None makes a bank that cannot be searched.
     """
 
     encoder_id: str

@@ -38,7 +38,7 @@ class Description:
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:
         """Raise ValueError unless this is the backbone, with the very weights, that the encoder was trained for."""
-        found, dtype = backbone.base_weights_sha256(), str(backbone.model.dtype).removeprefix("torch.")
+        found, dtype = backbone.hash_base_weights(), str(backbone.model.dtype).removeprefix("torch.")
         if dtype != self.backbone_dtype:
             raise ValueError(
                 f"this encoder was trained for backbone {self.backbone!r} in {self.backbone_dtype}, but "
@@ -73,7 +73,7 @@ def write_fields(path: Path, description: Any) -> None:
     path.write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
 
-def encoder_folder(name: str | Path) -> Path:
+def find_encoder_folder(name: str | Path) -> Path:
     """The folder of an encoder: one that ships with the project, by its name, or any other.
 
     Raises:
@@ -162,7 +162,7 @@ def copy_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> No
             parameter.copy_(weights[name])
 
 
-def weights_id(weights: Mapping[str, Tensor], *also: str) -> str:
+def hash_weights(weights: Mapping[str, Tensor], *also: str) -> str:
     """Name weights, and whatever else decides what they do, by a hash (16 hex digits)."""
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):

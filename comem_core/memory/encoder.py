@@ -26,14 +26,14 @@ from comem_core.memory.checkpoint import (
     WEIGHTS,
     Description,
     copy_weights,
-    encoder_folder,
+    find_encoder_folder,
+    hash_weights,
     read_description,
     read_weights,
-    weights_id,
     write_checkpoint,
 )
-from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
-from comem_core.memory.parameters import parameter_share
+from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, read_recipe
+from comem_core.memory.parameters import describe_parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
 
 ADAPTER = "memory"
@@ -44,13 +44,13 @@ class MemoryEncoder(ItemEncoder, Answering):
 
     def __init__(self, backbone: Backbone, recipe: EncoderRecipe):
         torch.manual_seed(recipe.seed)
-        super().__init__(backbone, new_qformer(backbone, recipe), recipe)
+        super().__init__(backbone, make_qformer(backbone, recipe), recipe)
         backbone.model.add_adapter(
             LoraConfig(
                 r=recipe.lora_rank,
                 lora_alpha=recipe.lora_alpha,
                 lora_dropout=recipe.lora_dropout,
-                target_modules=backbone.lora_targets(),
+                target_modules=backbone.list_lora_targets(),
                 bias="none",
             ),
             ADAPTER,
@@ -78,7 +78,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         Raises:
             ValueError: the folder holds no encoder, it is damaged, or the backbone is another than it was trained for.
         """
-        folder = encoder_folder(folder)
+        folder = find_encoder_folder(folder)
         description = read_description(folder)
         trained_in = getattr(torch, description.backbone_dtype)
         loaded = load_backbone(backbone or description.backbone, dtype=trained_in, device=device)
@@ -98,7 +98,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         """
         folder = Path(folder)
         description = read_description(folder)
-        recipe = recipe_from(description.recipe, where=str(folder))
+        recipe = read_recipe(description.recipe, where=str(folder))
         description.refuse_other_backbone(backbone)
         weights = read_weights(folder / WEIGHTS)
         encoder = cls(backbone, recipe)
@@ -119,14 +119,14 @@ class MemoryEncoder(ItemEncoder, Answering):
     def save(self, folder: str | Path) -> Description:
         """Write the encoder: LoRA, Q-Former, recipe, and which backbone it belongs to. Returns the description."""
         sha256, dtype = self.made_for
-        report = self.parameter_report()
+        report = self.count_parameters()
         described = Description(
             recipe=asdict(self.recipe),
             backbone=self.backbone.name,
             backbone_sha256=sha256,
             backbone_dtype=dtype,
             parameters=dict(report),
-            parameter_share=parameter_share(report),
+            parameter_share=describe_parameter_share(report),
         )
         return write_checkpoint(Path(folder), self.parameters(), described)
 
@@ -134,14 +134,14 @@ class MemoryEncoder(ItemEncoder, Answering):
         m, d = self.recipe.num_vectors, self.backbone.width
         return (
             f"MemoryEncoder on {self.backbone.name!r}: {m} vectors of width {d} an item; "
-            f"{parameter_share(self.parameter_report())}"
+            f"{describe_parameter_share(self.count_parameters())}"
         )
 
     @property
     def made_for(self) -> tuple[str, str]:
         """The hash and the number type of the backbone's weights, as they were when the encoder was made or loaded."""
         if self._made_for is None:
-            self._made_for = self.backbone.base_weights_sha256(), str(self.backbone.model.dtype).removeprefix("torch.")
+            self._made_for = self.backbone.hash_base_weights(), str(self.backbone.model.dtype).removeprefix("torch.")
         return self._made_for
 
     @property
@@ -149,7 +149,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         """A hash of recipe, backbone and own weights. It is known once, and anew after training was switched on."""
         if self._encoder_id is None or self.qformer.training:
             recipe = json.dumps(asdict(self.recipe), sort_keys=True)
-            self._encoder_id = weights_id(self.parameters(), recipe, self.made_for[0])
+            self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0])
         return self._encoder_id
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -165,7 +165,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         for parameter in self.parameters().values():
             parameter.requires_grad_(trainable)
 
-    def parameter_report(self) -> Mapping[str, int]:
+    def count_parameters(self) -> Mapping[str, int]:
         """Counts that a parameter share can be stated from (see `parameters.parameter_share`)."""
         own = self.parameters()
         backbone = sum(weight.numel() for name, weight in self.backbone.model.named_parameters() if "lora_" not in name)
@@ -195,7 +195,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
 
 
-def new_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:
+def make_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:
     """A Q-Former of the backbone's width, before any training."""
     shape = QFormerRecipe(
         width=backbone.width,

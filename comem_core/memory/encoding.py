@@ -21,12 +21,12 @@ from comem_core.backbone.images import VisualTokens, decode
 from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.answering import batches
+from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
 from comem_core.memory.qformer import QFormer
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
 GRID = (3, 4)
@@ -57,7 +57,7 @@ class EncoderRecipe:
     seed: int = 0
 
 
-def recipe_from(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
+def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
     """An encoder's recipe out of its description. What an early version did not know takes its default.
 
     Raises:
@@ -81,7 +81,7 @@ class ItemEncoder(ABC):
 
     def __init__(self, backbone: Backbone, qformer: QFormer, recipe: EncoderRecipe):
         self.backbone, self.qformer, self.recipe = backbone, qformer, recipe
-        self.prompts = prompt_set(recipe.prompts)
+        self.prompts = read_prompt_set(recipe.prompts)
 
     @property
     @abstractmethod
@@ -107,13 +107,13 @@ class ItemEncoder(ABC):
 
     def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
         """Encode items, each alone, with gradients where they are switched on: memory_BMD, in the backbone's dtype."""
-        conversations = [self.prompts.item_conversation(item) for item in items]
+        conversations = [self.prompts.make_item_conversation(item) for item in items]
         tokens = self.backbone.tokenize(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
         with self.reading():
             embedded = self.backbone.embed(tokens)
             hidden_BTD = self.backbone.hidden(embedded)
         if self.recipe.reads_embeddings:
-            hidden_BTD = unit_rms(hidden_BTD) + unit_rms(embedded.embeds_BLD)
+            hidden_BTD = scale_to_unit_rms(hidden_BTD) + scale_to_unit_rms(embedded.embeds_BLD)
         return self.compress(hidden_BTD, tokens.mask_BL)
 
     def compress(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -148,11 +148,11 @@ class ItemEncoder(ABC):
         Raises:
             ValueError: `into` is another encoder's, or an item has a picture that cannot be read; it is named.
         """
-        bank = self.new_bank(grid=grid) if into is None else into
+        bank = self.make_bank(grid=grid) if into is None else into
         bank.refuse_other_encoder(self.encoder_id)
         seen: dict[str | None, np.ndarray] = {}
         with tqdm(total=length_hint(items, 0) or None, desc="encode", unit="item") as bar:
-            for batch in batches(items, batch_size):
+            for batch in cut_into_batches(items, batch_size):
                 new = list({item.item_id: item for item in batch if item.item_id not in bank}.values())
                 if new:
                     self._encode_into(bank, new, seen)
@@ -171,7 +171,7 @@ class ItemEncoder(ABC):
         languages = [question.language for question in questions] if same_language else None
         return bank.search(queries_BE, k=k, languages=languages)
 
-    def new_bank(self, *, grid: tuple[int, int] | None = None) -> Bank:
+    def make_bank(self, *, grid: tuple[int, int] | None = None) -> Bank:
         """An empty bank for this encoder's memories."""
         return Bank(
             encoder_id=self.encoder_id,
@@ -197,10 +197,10 @@ class ItemEncoder(ABC):
     def embed_pictures(self, images: Sequence[bytes], *, grid: tuple[int, int]) -> np.ndarray:
         """Embed pictures for search, a question's at the same size as an item's: (B, E) float32."""
         size = self.recipe.item_visual_tokens
-        return self.backbone.pooled_images(images, visual_tokens=size, grid=grid).cpu().numpy()
+        return self.backbone.pool_images(images, visual_tokens=size, grid=grid).cpu().numpy()
 
 
-def unit_rms(hidden_BTD: Tensor) -> Tensor:
+def scale_to_unit_rms(hidden_BTD: Tensor) -> Tensor:
     """Scale each vector to a root mean square of 1."""
     return rms_norm(hidden_BTD, hidden_BTD.shape[-1:], eps=1e-6)
 

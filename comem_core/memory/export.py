@@ -27,8 +27,8 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
 from comem_core.memory.checkpoint import DTYPES, copy_weights, read_fields, read_weights, write_fields, write_weights
-from comem_core.memory.encoder import ADAPTER, MemoryEncoder, new_qformer
-from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, recipe_from
+from comem_core.memory.encoder import ADAPTER, MemoryEncoder, make_qformer
+from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, read_recipe
 from comem_core.memory.qformer import QFormer
 
 BACKBONE, QFORMER, DESCRIPTION = "backbone", "qformer.safetensors", "merged.json"
@@ -53,7 +53,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class MergeDifference:
     """How far a merged encoder is from the adapter: its worst memory vector, and how many answers differ."""
 
     memory: float
@@ -106,14 +106,14 @@ class MergedEncoder(ItemEncoder):
         """
         folder = Path(folder)
         description = _read_description(folder)
-        recipe = recipe_from(description.recipe, where=str(folder))
+        recipe = read_recipe(description.recipe, where=str(folder))
         backbone = load_backbone(str(folder / BACKBONE), dtype=getattr(torch, description.merged_dtype), device=device)
-        if (found := backbone.base_weights_sha256()) != description.merged_sha256:
+        if (found := backbone.hash_base_weights()) != description.merged_sha256:
             raise ValueError(
                 f"{folder / BACKBONE} has weights {found[:12]}, but {description.merged_sha256[:12]} were exported; "
                 "export the encoder again"
             )
-        qformer = new_qformer(backbone, recipe)
+        qformer = make_qformer(backbone, recipe)
         copy_weights(read_weights(folder / QFORMER), dict(qformer.named_parameters()))
         return cls(backbone, qformer, recipe, description)
 
@@ -184,7 +184,7 @@ def export_merged(
 
 def compare(
     encoder: MemoryEncoder, merged: ItemEncoder, probes: Sequence[Probe], *, max_new_tokens: int = 32
-) -> Comparison:
+) -> MergeDifference:
     """Encode the probes' items both ways, and let the untouched reader answer from both memories."""
     items = list({item.item_id: item for probe in probes for item in probe.items}.values())
     questions = [probe.question for probe in probes]
@@ -196,10 +196,10 @@ def compare(
         for bank in banks
     ]
     changed = sum(one != other for one, other in zip(*answers, strict=True))
-    return Comparison(memory=distance, changed_answers=changed, num_items=len(items), num_answers=len(questions))
+    return MergeDifference(memory=distance, changed_answers=changed, num_items=len(items), num_answers=len(questions))
 
 
-def merged_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
+def merge_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
     """A copy of the backbone's model in which each linear layer's own weight holds its LoRA; rounded once, at the end.
 
     The sum is made in float32: PEFT's own `merge` rounds the LoRA's part first and the sum again.
@@ -221,7 +221,7 @@ def merged_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
 def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """Write weights; returns what the description states of them."""
     merged = copy.copy(encoder.backbone)
-    merged.model = merged_model(encoder, dtype)
+    merged.model = merge_model(encoder, dtype)
     merged.save(folder / BACKBONE)
     write_weights(folder / QFORMER, dict(encoder.qformer.named_parameters()))
     reader_sha256, reader_dtype = encoder.made_for
@@ -231,7 +231,7 @@ def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str
         "reader": encoder.backbone.name,
         "reader_sha256": reader_sha256,
         "reader_dtype": reader_dtype,
-        "merged_sha256": merged.base_weights_sha256(),
+        "merged_sha256": merged.hash_base_weights(),
         "merged_dtype": str(dtype).removeprefix("torch."),
     }
 

@@ -80,7 +80,7 @@ class TextTransfer(Answering):
                 f"the encoder on {encoder.backbone.name!r} makes memories of width {width}, but {reader.name!r} reads "
                 f"width {wanted}; train a projection between them: TransferRecipe(projection=True)"
             )
-        self.projection = new_projection(encoder, reader, seed=self.recipe.seed) if self.recipe.projection else None
+        self.projection = make_projection(encoder, reader, seed=self.recipe.seed) if self.recipe.projection else None
 
     def __repr__(self) -> str:
         carried = f"a projection of {self.num_parameters:,} parameters" if self.projection else "no projection"
@@ -115,16 +115,16 @@ class TextTransfer(Answering):
         """The texts alone: this reader sees no picture."""
         return without_pictures(conversation)
 
-    def shown_with(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
+    def list_shown(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
         """What is encoded for a question: its items, and behind them its picture, as an item without text."""
         if not self.recipe.question_picture:
             return tuple(items)
         return (*items, KnowledgeItem(image=image, text="", language=language, source="question", licence=""))
 
-    def in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
+    def put_in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
         if not self.recipe.question_picture:
             return memories
-        pictures = [item for each in questions for item in self.shown_with((), each.image, each.language)]
+        pictures = [item for each in questions for item in self.list_shown((), each.image, each.language)]
         picture_BMD = self.encoder.encode_batch(pictures)
         return [torch.cat([memory.to(own), own]) for memory, own in zip(memories, picture_BMD, strict=True)]
 
@@ -150,7 +150,7 @@ class TextTransfer(Answering):
             recipe=asdict(self.recipe),
             encoder_id=self.encoder_id,
             reader=self.reader.name,
-            reader_sha256=self.reader.base_weights_sha256(),
+            reader_sha256=self.reader.hash_base_weights(),
             reader_dtype=str(self.reader.model.dtype).removeprefix("torch."),
             parameters=self.num_parameters,
         )
@@ -179,7 +179,7 @@ class TextTransfer(Answering):
         return made
 
 
-def new_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> nn.Linear:
+def make_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> nn.Linear:
     """A projection before any training: angles between memories stay, and their norm becomes a token embedding's."""
     torch.manual_seed(seed)
     width, wanted = encoder.backbone.width, reader.width
@@ -211,7 +211,7 @@ def _refuse_others(description: TransferDescription, encoder: MemoryEncoder, rea
             f"this transfer was made for reader {description.reader!r} in {description.reader_dtype}, but "
             f"{reader.name!r} is loaded in {dtype}; load it in {description.reader_dtype}"
         )
-    if (found := reader.base_weights_sha256()) != description.reader_sha256:
+    if (found := reader.hash_base_weights()) != description.reader_sha256:
         raise ValueError(
             f"this transfer was made for reader {description.reader!r} (weights {description.reader_sha256[:12]}), but "
             f"{reader.name!r} has weights {found[:12]}"

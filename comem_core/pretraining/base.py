@@ -18,22 +18,22 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from comem_core.backbone.conversation import Turn
-from comem_core.backbone.interface import Tokens, pooled_cells
+from comem_core.backbone.interface import Tokens, pool_cells
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny import TinyBackboneRecipe
-from comem_core.pretraining.curriculum import phase_at
+from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.guidance import (
     GuidanceRecipe,
-    finding_loss,
-    gathering_loss,
-    guided_heads,
-    places_of_answers,
+    compute_finding_loss,
+    compute_gathering_loss,
+    compute_guided_heads,
+    find_places_of_answers,
     watch,
 )
-from comem_core.prompts import PromptSet, prompt_set
+from comem_core.prompts import PromptSet, read_prompt_set
 from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.loss import token_losses
-from comem_core.worlds.countries.world import templates
+from comem_core.training.loss import compute_token_losses
+from comem_core.worlds.countries.world import read_templates
 from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country, draw_question, draw_rival
 
 
@@ -120,7 +120,7 @@ RANKED = (
 )
 
 
-def finding_recipe() -> PretrainingRecipe:
+def make_finding_recipe() -> PretrainingRecipe:
     """How the base goes on when it can read: it learns to find the item that a question is about."""
     optimizer = OptimizerRecipe(
         num_steps=900,
@@ -136,7 +136,7 @@ def finding_recipe() -> PretrainingRecipe:
     return PretrainingRecipe(optimizer=optimizer, curriculum=FINDING, document_weight=0.2, guidance=GuidanceRecipe())
 
 
-def ranking_recipe() -> PretrainingRecipe:
+def make_ranking_recipe() -> PretrainingRecipe:
     """How it goes on from there: look-alikes, where the first item is right more often than not, as in a ranked list.
 
     Pictures are compared cell by cell, as retrieval does.
@@ -167,11 +167,11 @@ class _Batch:
     item_of_question: list[int]
 
 
-class Reading:
+class ReadingObjective:
     """The pretraining objective (see `training.loop.Objective`)."""
 
     def __init__(self, backbone: QwenVL, recipe: PretrainingRecipe):
-        self.backbone, self.recipe, self.prompts = backbone, recipe, prompt_set(recipe.prompts)
+        self.backbone, self.recipe, self.prompts = backbone, recipe, read_prompt_set(recipe.prompts)
         self.backbone.model.requires_grad_(True)
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
@@ -180,7 +180,7 @@ class Reading:
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch = self._batch(step)
         tokens = self.backbone.tokenize(batch.conversations, generation=False)
-        features = self.backbone.image_features(tokens)
+        features = self.backbone.compute_image_features(tokens)
         embedded = self.backbone.embed(tokens, features)
         guidance: Tensor | float = 0.0
         if self.recipe.guidance is None:
@@ -189,9 +189,11 @@ class Reading:
             watched = watch(self.backbone, embedded)
             hidden_BLD = watched.hidden_BLD
             guidance = self._guide(self.recipe.guidance, watched.attentions, tokens, batch)
-        losses_S, predicted_S, right_S = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
-        document_BL = self.backbone.text_mask(tokens) & ~tokens.answer_BL
-        document_loss = token_losses(self.backbone, hidden_BLD, tokens.ids_BL, document_BL)[0].mean()
+        losses_S, predicted_S, right_S = compute_token_losses(
+            self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL
+        )
+        document_BL = self.backbone.mark_text(tokens) & ~tokens.answer_BL
+        document_loss = compute_token_losses(self.backbone, hidden_BLD, tokens.ids_BL, document_BL)[0].mean()
         loss = losses_S.mean() + self.recipe.document_weight * document_loss + guidance
         value_S = ~torch.isin(right_S, self.backbone.turn_end_ids)
         measures = {
@@ -213,16 +215,16 @@ class Reading:
     ) -> Tensor | float:
         if not batch.item_images and not batch.question_images:
             return 0.0
-        gathering = guided_heads(attentions, recipe.gathering_layer, recipe)
-        finding = guided_heads(attentions, recipe.finding_layer, recipe)
+        gathering = compute_guided_heads(attentions, recipe.gathering_layer, recipe)
+        finding = compute_guided_heads(attentions, recipe.finding_layer, recipe)
         num_items = len(batch.item_images) // len(batch.conversations)
-        places = places_of_answers(self.backbone, tokens, [item % num_items for item in batch.item_of_question])
-        return recipe.gathering_weight * gathering_loss(
+        places = find_places_of_answers(self.backbone, tokens, [item % num_items for item in batch.item_of_question])
+        return recipe.gathering_weight * compute_gathering_loss(
             gathering, self.backbone, tokens
-        ) + recipe.finding_weight * finding_loss(finding, places)
+        ) + recipe.finding_weight * compute_finding_loss(finding, places)
 
     def _contrast(self, batch: _Batch, features: tuple[Tensor, ...], tokens: Tokens) -> tuple[Tensor, float]:
-        pooled = pooled_cells(self.backbone.as_grids(features, tokens), self.recipe.contrastive_grid)
+        pooled = pool_cells(self.backbone.cut_into_grids(features, tokens), self.recipe.contrastive_grid)
         items_ND = normalize(pooled[batch.item_images], dim=-1)
         questions_QD = normalize(pooled[batch.question_images], dim=-1)
         scores_QN = questions_QD @ items_ND.T / self.recipe.contrastive_temperature
@@ -230,7 +232,7 @@ class Reading:
         return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
 
     def _phase(self, step: int) -> Phase:
-        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
+        return find_phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
 
     def _batch(self, step: int) -> _Batch:
         random = Random(f"{self.recipe.optimizer.seed}-{step}")
@@ -247,9 +249,9 @@ class Reading:
                 num_images += 1
                 continue
             first_item = len(batch.item_images)
-            turns = [self.prompts.system_turn()]
+            turns = [self.prompts.make_system_turn()]
             for country in countries[:num_items]:
-                turns.append(self.prompts.item_turn(country.item(random)))
+                turns.append(self.prompts.make_item_turn(country.item(random)))
                 batch.item_images.append(num_images)
                 num_images += 1
             for _ in range(phase.num_questions if num_items else 1):
@@ -257,7 +259,7 @@ class Reading:
                 about = 0 if first else random.randrange(len(countries))
                 question, answer = draw_question(random, countries[about])
                 picture = countries[about].picture(random)
-                turns += [self.prompts.question_turn(question, picture, language), Turn("assistant", (answer,))]
+                turns += [self.prompts.make_question_turn(question, picture, language), Turn("assistant", (answer,))]
                 if num_items:
                     batch.question_images.append(num_images)
                     batch.item_of_question.append(first_item + about)
@@ -281,8 +283,8 @@ def _draw_countries(random: Random, language: str, phase: Phase, *, count: int) 
 
 def _asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) -> list[Turn]:
     """A conversation in which the assistant asks about each of an item's facts."""
-    words = templates()[country.language]
-    turns = [prompts.system_turn(), prompts.item_turn(country.item(random))]
+    words = read_templates()[country.language]
+    turns = [prompts.make_system_turn(), prompts.make_item_turn(country.item(random))]
     for attribute in random.sample(list(country.facts), k=len(country.facts)):
         turns.append(prompts.ask_turn(attribute, country.language))
         turns.append(Turn("assistant", (random.choice(words["question"][attribute]),)))

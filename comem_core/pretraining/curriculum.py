@@ -14,7 +14,7 @@ class HasShare(Protocol):
 AnyPhase = TypeVar("AnyPhase", bound=HasShare)
 
 
-def phase_at(curriculum: Sequence[AnyPhase], place: float) -> AnyPhase:
+def find_phase_at(curriculum: Sequence[AnyPhase], place: float) -> AnyPhase:
     """Return the phase at `place`, the part of all steps that is done (0 to 1); the last one also beyond its end."""
     for phase in curriculum:
         if place < phase.share:

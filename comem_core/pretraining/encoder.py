@@ -22,19 +22,19 @@ from comem_core.backbone.interface import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.pretraining.curriculum import phase_at
+from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.guidance import (
     GuidanceRecipe,
     Watched,
-    finding_loss,
-    gathered,
-    guided_heads,
-    places_of_memories,
+    compute_finding_loss,
+    compute_gathered,
+    compute_guided_heads,
+    find_places_of_memories,
     watch,
 )
 from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.memory import TrainingSample, encode_once, loss_of_hidden
-from comem_core.worlds.countries.world import closed_vocabulary
+from comem_core.training.memory import TrainingSample, compute_loss_of_hidden, encode_once
+from comem_core.worlds.countries.world import list_vocabulary
 from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
 
 
@@ -124,7 +124,7 @@ class ImaginaryMemory:
         self.encoder, self.recipe, self.backbone = encoder, recipe, encoder.backbone
         encoder.set_trainable(True)
         tokenizer = self.backbone.tokenizer
-        values = {value for values in closed_vocabulary().values() for value in values}
+        values = {value for values in list_vocabulary().values() for value in values}
         self.values_V = torch.tensor(sorted(set(tokenizer.convert_tokens_to_ids(sorted(values)))))
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
@@ -139,8 +139,8 @@ class ImaginaryMemory:
         with backbone.adapter(False):
             embedded = inject(backbone.embed(tokens), memories)
             watched = watch(backbone, embedded)
-            loss, measures = loss_of_hidden(backbone, tokens, watched.hidden_BLD)
-            pictures_QD = gathered(backbone, tokens, watched, self.recipe.guidance)
+            loss, measures = compute_loss_of_hidden(backbone, tokens, watched.hidden_BLD)
+            pictures_QD = compute_gathered(backbone, tokens, watched, self.recipe.guidance)
         memory_BMD = torch.stack(list(encoded.values()))
         texts = {item.item_id: item.text for sample in batch for item in sample.items}
         shaping = {
@@ -156,8 +156,8 @@ class ImaginaryMemory:
 
     def _finding(self, watched: Watched, tokens: Tokens, embedded: Embedded, batch: Sequence[TrainingSample]) -> Tensor:
         guidance, num_vectors = self.recipe.guidance, self.encoder.recipe.num_vectors
-        places = places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
-        return finding_loss(guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
+        places = find_places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
+        return compute_finding_loss(compute_guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
 
     def likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
         """Minus log of the share that the right item has among all of the batch, by how near its vectors are to what
@@ -182,17 +182,17 @@ class ImaginaryMemory:
         return draw_batch(self.recipe, step)
 
     def _phase(self, step: int) -> EncoderPhase:
-        return phase_of(self.recipe, step)
+        return find_phase(self.recipe, step)
 
 
-def phase_of(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
+def find_phase(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
     """The phase that a step belongs to."""
-    return phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
+    return find_phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
 
 
 def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSample]:
     """Questions about the step's countries, each with its country's item among others in the same language."""
-    random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), phase_of(recipe, step)
+    random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), find_phase(recipe, step)
     count = random.choice(phase.item_counts)
     samples: list[TrainingSample] = []
     while len(samples) < phase.num_items * phase.num_questions:

@@ -80,13 +80,13 @@ def watch(backbone: QwenVL, embedded: Embedded) -> Watched:
     return Watched(output.last_hidden_state, output.attentions, output.hidden_states)
 
 
-def gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: GuidanceRecipe) -> Tensor:
+def compute_gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: GuidanceRecipe) -> Tensor:
     """What the gathering heads add to a text that looks evenly at its row's one picture: (B, D), without gradient.
 
     The finding heads know an item by this. `watched` may be longer than `tokens`; both end at the same right edge.
     """
     layers: Any = backbone.model.model.language_model.layers  # pyright: ignore[reportAttributeAccessIssue]
-    layer, visual_BL = layers[recipe.gathering_layer], backbone.visual_mask(tokens)
+    layer, visual_BL = layers[recipe.gathering_layer], backbone.mark_pictures(tokens)
     width = recipe.num_heads * layer.self_attn.head_dim
     with torch.no_grad():
         seen_BLD = layer.input_layernorm(watched.inputs[recipe.gathering_layer][:, -tokens.ids_BL.shape[1] :])
@@ -95,7 +95,7 @@ def gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: Guidanc
         return values_BE @ layer.self_attn.o_proj.weight[:, :width].T
 
 
-def guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecipe) -> Tensor:
+def compute_guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecipe) -> Tensor:
     """The attention of a layer's first heads (B, H, L, L).
 
     Raises:
@@ -106,26 +106,26 @@ def guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecip
     return attentions[layer][:, : recipe.num_heads]
 
 
-def picture_before(backbone: QwenVL, tokens: Tokens) -> Tensor:
+def number_pictures_before(backbone: QwenVL, tokens: Tokens) -> Tensor:
     """Number the picture that stands last before each token, or holds it, from 1; 0 before the first: int64 (B, L)."""
-    return _starts(backbone.visual_mask(tokens)).long().cumsum(dim=1)
+    return _starts(backbone.mark_pictures(tokens)).long().cumsum(dim=1)
 
 
-def gathering_loss(attention_BHLL: Tensor, backbone: QwenVL, tokens: Tokens) -> Tensor:
+def compute_gathering_loss(attention_BHLL: Tensor, backbone: QwenVL, tokens: Tokens) -> Tensor:
     """Minus log of the attention that each text token behind a picture pays to that picture, mean in nats."""
-    picture_BL, visual_BL = picture_before(backbone, tokens), backbone.visual_mask(tokens)
+    picture_BL, visual_BL = number_pictures_before(backbone, tokens), backbone.mark_pictures(tokens)
     own_BLL = (picture_BL[:, :, None] == picture_BL[:, None, :]) & visual_BL[:, None, :]
     text_BL = (picture_BL > 0) & ~visual_BL & tokens.mask_BL
     return _missed((attention_BHLL.mean(dim=1) * own_BLL).sum(dim=-1)[text_BL])
 
 
-def places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence[int]) -> Places:
+def find_places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence[int]) -> Places:
     """Where each answer stands in its item: `item_of_answer` numbers the item within the conversation, from 0.
 
     Answers that do not stand in their item, token for token, are left out.
     """
     row_N, start_N = _starts(tokens.answer_BL).nonzero(as_tuple=True)
-    picture_BL, visual_BL = picture_before(backbone, tokens), backbone.visual_mask(tokens)
+    picture_BL, visual_BL = number_pictures_before(backbone, tokens), backbone.mark_pictures(tokens)
     item_N = torch.tensor(item_of_answer, device=row_N.device) + 1
     target_NL = (
         (picture_BL[row_N] == item_N[:, None])
@@ -137,7 +137,9 @@ def places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence
     return Places(row_N[stated_N], start_N[stated_N] - 1, target_NL[stated_N])
 
 
-def places_of_memories(tokens: Tokens, embedded: Embedded, about: Sequence[int | None], *, num_vectors: int) -> Places:
+def find_places_of_memories(
+    tokens: Tokens, embedded: Embedded, about: Sequence[int | None], *, num_vectors: int
+) -> Places:
     """Where the memory of the item that answers stands, one answer a row; rows whose item is not known are left out.
 
     `embedded` has memories in front of `tokens`, each of `num_vectors` vectors; both end at the same right edge.
@@ -152,7 +154,7 @@ def places_of_memories(tokens: Tokens, embedded: Embedded, about: Sequence[int |
     return Places(row_N, first_B[row_N] + padded - length - 1, target_NP)
 
 
-def finding_loss(attention_BHLL: Tensor, places: Places) -> Tensor:
+def compute_finding_loss(attention_BHLL: Tensor, places: Places) -> Tensor:
     """Minus log of the attention that the place before each answer pays to what answers it, mean in nats."""
     looked_NL = attention_BHLL.mean(dim=1)[places.row_N, places.place_N]
     return _missed((looked_NL * places.target_NL).sum(dim=-1))

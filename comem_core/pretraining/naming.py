@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from comem_core.backbone.conversation import Conversation, Turn
 from comem_core.backbone.images import VisualTokens
-from comem_core.backbone.markup import ids_of
+from comem_core.backbone.markup import tokenize_text
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.pretraining.curriculum import phase_at
+from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.passages import LANGUAGE, Passage, draw_passage
 from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.loss import token_losses
+from comem_core.training.loss import compute_token_losses
 
 FILLER = "."
 
@@ -138,7 +138,9 @@ class NamingAndAnswering:
     def _memory(self, step: int) -> Tensor:
         """Memory of a step's passages, memory_BMD. What the backbone said of them is kept for later steps."""
         if step not in self._read:
-            conversations = [self.encoder.prompts.item_conversation(passage.item) for passage in self.passages(step)]
+            conversations = [
+                self.encoder.prompts.make_item_conversation(passage.item) for passage in self.passages(step)
+            ]
             backbone, size = self.encoder.backbone, self.encoder.recipe.item_visual_tokens
             tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
             with torch.no_grad(), backbone.adapter(False):  # the LoRA adds nothing, and costs time
@@ -154,7 +156,7 @@ class NamingAndAnswering:
         log_probability_BMV = backbone.logits(memory_BMD * self.recipe.naming_scale).log_softmax(dim=-1)
         losses, right = [], []
         for passage, log_probability_MV in zip(passages, log_probability_BMV, strict=True):
-            places, ids = named_tokens(passage, backbone.tokenizer, num_vectors=memory_BMD.shape[1])
+            places, ids = pair_vectors_with_tokens(passage, backbone.tokenizer, num_vectors=memory_BMD.shape[1])
             losses.append(-log_probability_MV[places, ids].mean())
             right += (log_probability_MV.detach().argmax(dim=-1)[places] == torch.tensor(ids)).tolist()
         return torch.stack(losses), sum(right) / len(right)
@@ -166,25 +168,25 @@ class NamingAndAnswering:
         questions are asked one after the other in one conversation, in random order."""
         conversations: list[Conversation] = []
         for passage in passages:
-            turns: list[Turn] = [self.encoder.prompts.system_turn()]
+            turns: list[Turn] = [self.encoder.prompts.make_system_turn()]
             for question, answer in passage.questions[:num_questions]:
-                turns.append(self.encoder.prompts.question_turn(question, passage.item.picture, LANGUAGE))
+                turns.append(self.encoder.prompts.make_question_turn(question, passage.item.picture, LANGUAGE))
                 turns.append(Turn("assistant", (answer,)))
             conversations.append(turns)
         backbone, size = self.encoder.backbone, self.encoder.recipe.query_visual_tokens
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
         with backbone.adapter(False):
             hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), list(memory_BMD[: len(passages)])))
-            losses_S, predicted_S, right_S = token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
+            losses_S, predicted_S, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         return losses_S.mean(), float((predicted_S == right_S).float().mean()), int(tokens.mask_BL.sum())
 
     def _phase(self, step: int) -> NamingPhase:
-        return phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
+        return find_phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
 
 
-def named_tokens(passage: Passage, tokenizer: object, *, num_vectors: int) -> tuple[list[int], list[int]]:
+def pair_vectors_with_tokens(passage: Passage, tokenizer: object, *, num_vectors: int) -> tuple[list[int], list[int]]:
     """Which vector names which token. Values stand in the order of the text, a vector for each token; what remains
     names a full stop. More tokens than vectors are spread evenly, so that a vector names its neighbours together."""
-    ids = [each for value in passage.values for each in ids_of(tokenizer, f" {value}")]
-    ids += ids_of(tokenizer, FILLER)[-1:] * (num_vectors - len(ids))
+    ids = [each for value in passage.values for each in tokenize_text(tokenizer, f" {value}")]
+    ids += tokenize_text(tokenizer, FILLER)[-1:] * (num_vectors - len(ids))
     return [place * num_vectors // len(ids) for place in range(len(ids))], ids

@@ -11,16 +11,16 @@ from functools import cache
 from random import Random
 
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.worlds.countries.splits import pair_split_of
+from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
     ITEM_LICENCE,
     ITEM_SOURCE,
     KNOWLEDGE_STYLE,
-    item_text_of,
     load_countries,
     load_flags,
-    templates,
+    read_templates,
+    write_facts,
 )
 from comem_core.worlds.imaginary.countries import LICENCE, SOURCE, draw_country
 
@@ -113,7 +113,7 @@ def _known_facts() -> tuple[tuple[str, Mapping[str, Sequence[str]]], ...]:
             {
                 attribute: country.facts[LANGUAGE][attribute]
                 for attribute in ATTRIBUTES
-                if country.facts[LANGUAGE][attribute] and pair_split_of(country.country_id, attribute) == "train"
+                if country.facts[LANGUAGE][attribute] and choose_pair_split(country.country_id, attribute) == "train"
             },
         )
         for country in load_countries()
@@ -131,10 +131,10 @@ def _country_passage(
 ) -> Passage:
     kept = random.sample(sorted(known), k=min(num_facts, len(known)))
     order = [attribute for attribute in ATTRIBUTES if attribute in kept]
-    separator, wordings = templates()[LANGUAGE]["list_separator"], templates()[LANGUAGE]["question"]
+    separator, wordings = read_templates()[LANGUAGE]["list_separator"], read_templates()[LANGUAGE]["question"]
     questions = [(random.choice(wordings[attribute]), known[attribute][0]) for attribute in kept]
     item = KnowledgeItem(
-        image=image, text=item_text_of(known, LANGUAGE, order), language=LANGUAGE, source=source, licence=licence
+        image=image, text=write_facts(known, LANGUAGE, order), language=LANGUAGE, source=source, licence=licence
     )
     return Passage(item, tuple(separator.join(known[attribute]) for attribute in order), tuple(questions))
 

@@ -23,7 +23,7 @@ PARTS = ("embeddings", "reconstruction", "likeness", "finding")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and save the encoder in `OUT/encoder`."""
     chosen = _parser().parse_args(arguments)
-    recipe = changed_recipe(
+    recipe = change_recipe(
         num_steps=chosen.num_steps, num_vectors=chosen.num_vectors, seed=chosen.seed, without=chosen.without
     )
     torch.set_num_threads(chosen.threads)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"saved {chosen.out / 'encoder'}: {encoder}")
 
 
-def changed_recipe(
+def change_recipe(
     *, num_steps: int | None = None, num_vectors: int = 8, seed: int = 0, without: Sequence[str] = ()
 ) -> EncoderPretrainingRecipe:
     """The recipe with other steps, vectors or seed, and without parts of what is ours rather than the paper's."""

@@ -10,31 +10,31 @@ import torch
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny import build_tiny, build_tokenizer
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.base import PretrainingRecipe, Reading
+from comem_core.pretraining.base import PretrainingRecipe, ReadingObjective
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe, ImaginaryMemory
 from comem_core.pretraining.guidance import start_matching
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.training.loop import StepReport, Training
-from comem_core.worlds.countries.world import closed_vocabulary, templates
+from comem_core.worlds.countries.world import list_vocabulary, read_templates
 
 SAVE_EVERY = 100
 
 
-def new_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
+def make_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
     """A random model whose tokenizer holds every word of the prompts and templates, and every name and value."""
-    prompts = prompt_set(recipe.prompts)
+    prompts = read_prompt_set(recipe.prompts)
     sentences = [prompts.system, *prompts.remark.values()]
     for language in recipe.languages:
-        sentences += [*_texts(templates()[language]), *_texts(prompts.ask[language])]
-    kinds = closed_vocabulary()
+        sentences += [*_texts(read_templates()[language]), *_texts(prompts.ask[language])]
+    kinds = list_vocabulary()
     tokenizer = build_tokenizer(sentences, (value for values in kinds.values() for value in values))
     return build_tiny(recipe.backbone, tokenizer, kinds)
 
 
 def pretrain(recipe: PretrainingRecipe, state_path: Path, on_step: Callable[[StepReport], None]) -> QwenVL:
     """Pretrain the base to the end of its recipe, saving a resumable state; a state that is there is continued."""
-    backbone = new_tiny_base(recipe)
-    run_resumable(Training(Reading(backbone, recipe), recipe.optimizer), state_path, on_step)
+    backbone = make_tiny_base(recipe)
+    run_resumable(Training(ReadingObjective(backbone, recipe), recipe.optimizer), state_path, on_step)
     backbone.model.requires_grad_(False)
     return backbone
 
@@ -45,7 +45,7 @@ def go_on(
     """Let a base go on with another recipe (its shape stays), resumable like the base."""
     if recipe.guidance is not None and recipe.guidance.matching_strength:
         start_matching(backbone, recipe.guidance)
-    run_resumable(Training(Reading(backbone, recipe), recipe.optimizer), state_path, on_step)
+    run_resumable(Training(ReadingObjective(backbone, recipe), recipe.optimizer), state_path, on_step)
     backbone.model.requires_grad_(False)
     return backbone
 

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
-from comem_core.knowledge.items import content_id
-from comem_core.knowledge.pictures import picture_hashes
+from comem_core.backbone.loading import SHIPPED, hash_backbone
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.pictures import hash_picture
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe, draw_batch
-from comem_core.worlds.countries.world import seed_questions
-from comem_core.worlds.imaginary.borrowed import borrowed_drawings
+from comem_core.worlds.countries.world import load_seed_questions
+from comem_core.worlds.imaginary.borrowed import read_borrowed_drawings
 
 FILE, RECORD, NOTE = "trained_on.parquet", "record.json", "trained_on"
 START, TRAINED = "tiny-encoder-start", "tiny-encoder"
@@ -59,7 +59,7 @@ def write_listing(folder: Path, rows: Iterable[Mapping[str, Any]], *, what: str,
     listing = Listing(
         what=what,
         made_by=made_by,
-        weights=backbone_fingerprint(folder),
+        weights=hash_backbone(folder),
         file_sha256=_sha256(path),
         num_rows=num_rows,
     )
@@ -76,7 +76,7 @@ def read_listing(folder: Path) -> Listing | None:
     facts = _facts(folder)
     if NOTE not in facts:
         return None
-    listing, path, weights = Listing(**facts[NOTE]), folder / FILE, backbone_fingerprint(folder)
+    listing, path, weights = Listing(**facts[NOTE]), folder / FILE, hash_backbone(folder)
     named = f"{folder.name}/{FILE}"
     if listing.weights != weights:
         raise ValueError(f"{named} lists what the weights {listing.weights} were trained on, and these are {weights}")
@@ -92,14 +92,14 @@ def start_of(folder: Path) -> str | None:
     return _facts(folder).get("inputs", {}).get("start")
 
 
-def samples_of_start(recipe: EncoderPretrainingRecipe) -> Iterator[dict[str, Any]]:
+def draw_samples_of_start(recipe: EncoderPretrainingRecipe) -> Iterator[dict[str, Any]]:
     """Draw again what the encoder's start was asked about, step by step, on every core."""
     steps = range(recipe.optimizer.num_steps)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        yield from chain.from_iterable(pool.map(bind(samples_of_step, recipe), steps, chunksize=STEPS_AT_ONCE))
+        yield from chain.from_iterable(pool.map(bind(draw_samples_of_step, recipe), steps, chunksize=STEPS_AT_ONCE))
 
 
-def samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[str, Any]]:
+def draw_samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[str, Any]]:
     """What one step asks about: the words of each question, and its picture."""
     return [
         _row(f"{START}/{sample.sample_id}", sample.image) | {"words": sample.question, "image_id": None}
@@ -107,27 +107,27 @@ def samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[st
     ]
 
 
-def borrowed_pictures() -> Iterator[dict[str, Any]]:
+def draw_borrowed_pictures() -> Iterator[dict[str, Any]]:
     """The real drawings that training pictures were made from: flags of train countries.
 
     What was shown has other colours, corners and proportions, but it is the same flag by the same artist.
     """
-    for country_id, drawings in borrowed_drawings().items():
+    for country_id, drawings in read_borrowed_drawings().items():
         for place, image in enumerate(drawings):
-            yield _row(f"flag/{country_id}-{place}", image) | {"words": None, "image_id": content_id(image)}
+            yield _row(f"flag/{country_id}-{place}", image) | {"words": None, "image_id": hash_content_parts(image)}
 
 
 def _row(name: str, image: bytes) -> dict[str, Any]:
-    image_hash, image_chroma = picture_hashes(image)
+    image_hash, image_chroma = hash_picture(image)
     return {"sample_id": name, "image_hash": image_hash, "image_chroma": image_chroma}
 
 
 def list_start(folder: Path, recipe: EncoderPretrainingRecipe) -> Listing:
     """List beside an encoder's start what it was trained on, drawn again by the recipe that made it."""
-    num_countries = len(borrowed_drawings())
+    num_countries = len(read_borrowed_drawings())
     return write_listing(
         folder,
-        chain(tqdm(samples_of_start(recipe), unit="sample"), borrowed_pictures()),
+        chain(tqdm(draw_samples_of_start(recipe), unit="sample"), draw_borrowed_pictures()),
         what="questions about imaginary countries, whose flags were drawn at random or borrowed from the "
         f"{num_countries} countries of the train split of `countries`, over facts that are not theirs; and the "
         "borrowed drawings. No flag of a country of dev or test, and no country with a fact of its own",
@@ -143,11 +143,11 @@ def list_trained(folder: Path) -> Listing:
     """
     seeds = (
         _row(seed.question_id, seed.image) | {"words": seed.question, "image_id": seed.image_id}
-        for seed in seed_questions()
+        for seed in load_seed_questions()
     )
     return write_listing(
         folder,
-        chain(seeds, borrowed_pictures()),
+        chain(seeds, draw_borrowed_pictures()),
         what="at most: every seed question of `countries-vqa`, and every drawing of a flag of the train split, which "
         "the model may have asked about; its samples were some of these",
         made_by=COMMAND,

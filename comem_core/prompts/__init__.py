@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from comem_core.backbone.conversation import Conversation, Turn
 from comem_core.evaluation.answers import ExtractionMethod
-from comem_core.knowledge.items import KnowledgeItem, content_id
+from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
 from comem_core.prompts.files import read_prompt_file
 
 # Reference code: every turn's text is cut at 5000 characters.
@@ -66,7 +66,7 @@ class PromptSet:
             )
         return texts[language]
 
-    def item_conversation(self, item: KnowledgeItem) -> Conversation:
+    def make_item_conversation(self, item: KnowledgeItem) -> Conversation:
         """What the memory encoder reads: the item alone, no question in sight, no system turn.
 
         A remark may hold the `{text}` too: then the assistant repeats it, and states know what comes next.
@@ -75,15 +75,15 @@ class PromptSet:
         remark = self._in(self.remark, item.language).replace("{text}", text)
         return [Turn("user", _pictured(item, remark)), Turn("assistant", (text,))]
 
-    def system_turn(self) -> Turn:
+    def make_system_turn(self) -> Turn:
         return Turn("system", (self.system,))
 
-    def item_turn(self, item: KnowledgeItem) -> Turn:
+    def make_item_turn(self, item: KnowledgeItem) -> Turn:
         """An item as prompt tokens (condition `text`)."""
         text = self._in(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
         return Turn("user", _pictured(item, text))
 
-    def question_turn(self, question: str, image: bytes, language: str) -> Turn:
+    def make_question_turn(self, question: str, image: bytes, language: str) -> Turn:
         text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
         return Turn("user", (image, text))
 
@@ -98,14 +98,14 @@ class PromptSet:
     ) -> Conversation:
         """System turn, worked examples where the set has any, the items (if any) in rank order, the question, and the
         answer where it is known."""
-        turns = [self.system_turn(), *self.example_turns(language, with_items=bool(items))]
-        turns += [self.item_turn(item) for item in items]
-        turns.append(self.question_turn(question, image, language))
+        turns = [self.make_system_turn(), *self.make_example_turns(language, with_items=bool(items))]
+        turns += [self.make_item_turn(item) for item in items]
+        turns.append(self.make_question_turn(question, image, language))
         if answer is not None:
             turns.append(Turn("assistant", (answer,)))
         return turns
 
-    def example_turns(self, language: str, *, with_items: bool) -> Conversation:
+    def make_example_turns(self, language: str, *, with_items: bool) -> Conversation:
         """The set's worked examples in a language, worded as items and questions are."""
         turns: list[Turn] = []
         for example in self.examples.get(language, ()):
@@ -125,7 +125,7 @@ class PromptSet:
             pair = f"{before['question'][0]}: {example['question']}\n{before['answer'][0]}: {example['answer']}"
             text = self._in(self.item, item.language).replace("{text}", example["item"])
             turns += [Turn("user", (text,)), self.ask_turn(example["kind"], item.language), Turn("assistant", (pair,))]
-        return [*turns, self.item_turn(item), self.ask_turn(kind, item.language)]
+        return [*turns, self.make_item_turn(item), self.ask_turn(kind, item.language)]
 
     def ask_turn(self, kind: str, language: str) -> Turn:
         """An instruction to ask a question of one kind, to stand behind an item."""
@@ -133,7 +133,7 @@ class PromptSet:
         frame = self._in(self.ask_frame, language) if self.ask_frame else "{ask}"
         return Turn("user", (frame.replace("{ask}", wanted),))
 
-    def pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
+    def list_pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
         """What stands before the `question` and before the `answer` of a written pair."""
         return self._in(self.markers, language)
 
@@ -152,7 +152,7 @@ def _pictured(item: KnowledgeItem, text: str) -> tuple[str | bytes, ...]:
 
 
 @lru_cache
-def prompt_set(name: str) -> PromptSet:
+def read_prompt_set(name: str) -> PromptSet:
     """Read a prompt set by name.
 
     Raises:
@@ -163,6 +163,6 @@ def prompt_set(name: str) -> PromptSet:
     return PromptSet(**{key: data[key] for key in wanted} | {key: data[key] for key in OPTIONAL if key in data})
 
 
-def prompt_hash(conversation: Conversation) -> str:
+def hash_prompt(conversation: Conversation) -> str:
     """Name exactly what a model was asked: roles, texts and pictures in order (16 hex digits)."""
-    return content_id(*(part for turn in conversation for part in (turn.role, *turn.content)))
+    return hash_content_parts(*(part for turn in conversation for part in (turn.role, *turn.content)))

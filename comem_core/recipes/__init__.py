@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from comem_core.evaluation.benchmarks.own import NAME as OWN
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.scores import Unanswered
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
-from comem_core.recipes.scaling import varied
+from comem_core.recipes.scaling import vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 
@@ -24,7 +24,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 HELD_OUT_SHARE = 0.1
 
 
-def recipe_named(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
+def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
     """Return a recipe by name, its training with a seed, one thing in it of another size (`scaling`); `limit` caps seed
     questions, asked items, translated samples, training steps and benchmark questions.
 
@@ -37,7 +37,7 @@ def recipe_named(name: str, *, limit: int | None = None, seed: int = 0, variant:
     if known not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
     recipe = _seeded(RECIPES[known](), seed)
-    recipe = recipe if variant is None else varied(recipe, variant)
+    recipe = recipe if variant is None else vary_recipe(recipe, variant)
     if limit is None:
         return recipe
     if limit < 1:
@@ -117,13 +117,13 @@ def with_evaluation(
             1, or the condition `foreign` without a corpus to show.
     """
     asked = recipe.evaluation
-    benchmark_named(benchmark)
+    find_benchmark(benchmark)
     if prompts is not None:
-        prompt_set(prompts)
+        read_prompt_set(prompts)
     if conditions is not None and not conditions:
         raise ValueError("conditions are empty; name at least one, or leave them out for the recipe's")
     for name in conditions or ():
-        condition_named(name)
+        find_condition(name)
     if k is not None and (not k or min(k) < 1):
         raise ValueError(f"k is {list(k)}; expected numbers of items, each at least 1")
     if "foreign" in (conditions or ()) and not (foreign or asked.foreign):

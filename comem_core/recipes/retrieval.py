@@ -2,13 +2,13 @@
 
 from typing import get_args, get_type_hints
 
-from comem_core.knowledge.embedders.registry import BACKBONE, embedder_files, reads_texts, sees_images
+from comem_core.knowledge.embedders.registry import BACKBONE, can_embed_images, can_embed_texts, find_embedder_files
 from comem_core.recipes.recipe import Recipe, RetrievalRecipe
 
 IMAGE, TEXT = "image", "text"
 
 
-def sides_of(recipe: RetrievalRecipe) -> dict[str, str]:
+def name_sides(recipe: RetrievalRecipe) -> dict[str, str]:
     """Name the embedder of each side that is searched: of pictures, of texts, or of both.
 
     Raises:
@@ -16,12 +16,12 @@ def sides_of(recipe: RetrievalRecipe) -> dict[str, str]:
     """
     sides = {}
     if recipe.by != TEXT:
-        if not sees_images(recipe.embedder):
+        if not can_embed_images(recipe.embedder):
             raise ValueError(f"retrieval.embedder is {recipe.embedder!r}, which sees no pictures; name one that does")
         sides[IMAGE] = recipe.embedder
     if recipe.by != IMAGE:
         name = recipe.text_embedder or recipe.embedder
-        if not reads_texts(name):
+        if not can_embed_texts(name):
             raise ValueError(
                 f"retrieval.by is {recipe.by!r}, but {name!r} reads no texts; name a retrieval.text_embedder, "
                 "such as e5 (many languages) or minilm (English)"
@@ -46,9 +46,9 @@ def check_retrieval(recipe: Recipe) -> None:
     known = get_args(get_type_hints(RetrievalRecipe)["by"])
     if retrieval.by not in known:
         raise ValueError(f"retrieval.by is {retrieval.by!r}; expected one of {', '.join(known)}")
-    for name in sides_of(retrieval).values():
+    for name in name_sides(retrieval).values():
         if name != BACKBONE:
-            embedder_files(name)
+            find_embedder_files(name)
     if not 0 <= retrieval.text_weight <= 1:
         raise ValueError(
             f"retrieval.text_weight is {retrieval.text_weight}; expected a share from 0 (pictures alone) to 1 (texts "

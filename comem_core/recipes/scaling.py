@@ -27,7 +27,7 @@ Variant = Literal[
 """Vectors are a number; samples and parameters are times what the recipe has."""
 
 
-def varied(recipe: Recipe, variant: str) -> Recipe:
+def vary_recipe(recipe: Recipe, variant: str) -> Recipe:
     """Return the recipe with one thing of another size, and the variant in its name.
 
     Raises:

@@ -13,14 +13,14 @@ from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.answers import extract_answer
-from comem_core.knowledge.items import KnowledgeItem, Question, content_id
-from comem_core.prompts import PromptSet, prompt_hash
+from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
+from comem_core.prompts import PromptSet, hash_prompt
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.pairs import UNPARSABLE, Pair, parse_pair
+from comem_core.synthesis.pairs import UNPARSABLE, QuestionAnswerPair, parse_pair
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class QuestionWithItems:
     """A question, its retrieved items in rank order, and their retrieval scores."""
 
     question: Question
@@ -50,9 +50,9 @@ class Written:
     @property
     def question_id(self) -> str:
         """Names a question by what was asked for, about which item, in which prompt."""
-        return f"asked/{content_id(self.item_id, self.kind, self.prompt_hash)}"
+        return f"asked/{hash_content_parts(self.item_id, self.kind, self.prompt_hash)}"
 
-    def as_question(self, item: KnowledgeItem) -> Question:
+    def make_question(self, item: KnowledgeItem) -> Question:
         """The question about its item's picture; a proposed answer is its gold answer, for want of another."""
         return Question(
             question_id=self.question_id,
@@ -109,7 +109,7 @@ def ask_about(
                 answer="" if isinstance(found, str) else found.answer,
                 error=found if isinstance(found, str) else None,
                 raw=generated.text,
-                prompt_hash=prompt_hash(conversation),
+                prompt_hash=hash_prompt(conversation),
                 prompt_tokens=generated.prompt_tokens,
                 answer_tokens=generated.answer_tokens,
                 truncated=generated.truncated,
@@ -119,19 +119,19 @@ def ask_about(
     return written
 
 
-def _pair_in(generated: Generated, prompts: PromptSet, language: str) -> Pair | str:
+def _pair_in(generated: Generated, prompts: PromptSet, language: str) -> QuestionAnswerPair | str:
     """The question in a text, with its proposed answer (empty where questions alone are asked for), or the fault."""
     if prompts.asks == "pair":
-        markers = prompts.pair_markers(language)
+        markers = prompts.list_pair_markers(language)
         return parse_pair(generated.text, markers=markers, truncated=generated.truncated)
     question = extract_answer(generated.text)
-    return Pair(question=question, answer="") if question else UNPARSABLE
+    return QuestionAnswerPair(question=question, answer="") if question else UNPARSABLE
 
 
-def faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str) -> dict[str, Any]:
+def make_faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str) -> dict[str, Any]:
     """What was written and is no question, as a row of the draft table: so that it is counted where drafts are."""
     return {
-        "sample_id": content_id(written.question_id, written.prompt_hash, str(seed)),
+        "sample_id": hash_content_parts(written.question_id, written.prompt_hash, str(seed)),
         "question_id": written.question_id,
         "mode": "ask",
         "language": item.language,
@@ -155,7 +155,7 @@ def faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str
 
 def draft_answers(
     generator: Generator,
-    batch: Sequence[Asked],
+    batch: Sequence[QuestionWithItems],
     prompts: PromptSet,
     *,
     max_new_tokens: int,
@@ -169,10 +169,10 @@ def draft_answers(
     seconds = (time.perf_counter() - started) / len(batch)
     rows = []
     for asked, conversation, generated in zip(batch, conversations, answers, strict=True):
-        question, hashed = asked.question, prompt_hash(conversation)
+        question, hashed = asked.question, hash_prompt(conversation)
         rows.append(
             {
-                "sample_id": content_id(question.question_id, hashed, str(seed)),
+                "sample_id": hash_content_parts(question.question_id, hashed, str(seed)),
                 "question_id": question.question_id,
                 "mode": "answer" if question.origin == "seed" else "ask",
                 "language": question.language,
@@ -196,9 +196,9 @@ def draft_answers(
     return rows
 
 
-def answers_again(
+def answer_again(
     generator: Generator,
-    batch: Sequence[Asked],
+    batch: Sequence[QuestionWithItems],
     prompts: PromptSet,
     *,
     max_new_tokens: int,
@@ -234,6 +234,6 @@ def _again(answers: Sequence[Generated], prompts: PromptSet, *, seconds: float) 
     )
 
 
-def _conversation(asked: Asked, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> Conversation:
+def _conversation(asked: QuestionWithItems, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> Conversation:
     question = asked.question
     return prompts.conversation(question.question, question.image, question.language, items=items)

@@ -6,7 +6,7 @@ Pure functions of texts; no model runs here. The columns of `verdict` are return
 import unicodedata
 from collections.abc import Sequence
 
-from comem_core.evaluation.metrics.infoseek import Normalisation, normalise_answer, numbers_in
+from comem_core.evaluation.metrics.infoseek import Normalisation, find_numbers, normalise_answer
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds import seed_metric
 
@@ -47,10 +47,10 @@ def judge(
         raise ValueError(f"question {question.question_id!r} was asked by the model; judging it needs a second answer")
     else:
         name = BY_PROPOSED_ANSWER if question.answers else BY_CONSISTENCY
-        consistent = agrees(answer, second_answer)
-        right = any(agrees(answer, proposed) for proposed in question.answers) if question.answers else consistent
+        consistent = is_agreeing(answer, second_answer)
+        right = any(is_agreeing(answer, proposed) for proposed in question.answers) if question.answers else consistent
         metric_score = float(right)
-        without_score = float(agrees(answer, answer_without_items))
+        without_score = float(is_agreeing(answer, answer_without_items))
     return {
         "judge": name,
         "metric_score": metric_score,
@@ -62,7 +62,7 @@ def judge(
     }
 
 
-def agrees(first: str, second: str) -> bool:
+def is_agreeing(first: str, second: str) -> bool:
     """Say whether two answers are the same once normalised; two answers that say nothing do not agree."""
     normal = normalise_answer(first, normalisation="unicode")
     return bool(normal) and normal == normalise_answer(second, normalisation="unicode")
@@ -70,8 +70,8 @@ def agrees(first: str, second: str) -> bool:
 
 def is_grounded(answer: str, item_texts: Sequence[str], *, question_type: str = "string") -> bool:
     """Say whether the answer stands in one of the texts, as whole words; a number may be written another way."""
-    if question_type == "numerical" and (wanted := numbers_in(answer, normalisation="unicode")[:2]):
-        return any(set(wanted) <= set(numbers_in(text, normalisation="unicode")) for text in item_texts)
+    if question_type == "numerical" and (wanted := find_numbers(answer, normalisation="unicode")[:2]):
+        return any(set(wanted) <= set(find_numbers(text, normalisation="unicode")) for text in item_texts)
     forms = (normalise_answer, _words_apart)
     return any(
         _stands_in(form(answer, normalisation="unicode"), form(text, normalisation="unicode"))

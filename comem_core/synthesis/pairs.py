@@ -19,14 +19,14 @@ _EMPHASIS = "*_ \t"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class QuestionAnswerPair:
     """A question and the answer that its writer proposes."""
 
     question: str
     answer: str
 
 
-def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bool = False) -> Pair | str:
+def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bool = False) -> QuestionAnswerPair | str:
     """Find the first pair in a text: a line that a question marker opens, and behind it one that an answer marker does.
 
     A question may go on over several lines; an answer is one line, and of a truncated text it must have ended.
@@ -46,7 +46,7 @@ def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bo
         return UNPARSABLE
     if is_grounded(answer, [question]):
         return ANSWER_IN_QUESTION
-    return Pair(question=question, answer=answer)
+    return QuestionAnswerPair(question=question, answer=answer)
 
 
 def _opened(text: str, markers: Sequence[str], *, start: int = 0) -> re.Match[str] | None:

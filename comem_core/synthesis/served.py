@@ -132,7 +132,7 @@ class ServedModel:
             messages=messages,
             max_tokens=max_new_tokens,
             temperature=decoding.temperature,
-            seed=request_seed(messages, decoding.seed),
+            seed=compute_request_seed(messages, decoding.seed),
             **options,
         )
         if not getattr(completion, "choices", None):  # a page that is no API gives its text here
@@ -148,13 +148,13 @@ class ServedModel:
         )
 
 
-def request_seed(messages: Any, seed: int) -> int:
+def compute_request_seed(messages: Any, seed: int) -> int:
     """The seed of one request, out of the run's seed and the request's own words and pictures (31 bits)."""
     digest = hashlib.sha256(f"{seed} {messages!r}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def data_url(image: bytes, visual_tokens: VisualTokens | None) -> str:
+def make_data_url(image: bytes, visual_tokens: VisualTokens | None) -> str:
     """A picture as a URL that holds it: as it is where it fits the bounds and the web, else scaled, as PNG."""
     picture = Image.open(io.BytesIO(image))
     kind = SENT_AS_THEY_ARE.get(picture.format or "")
@@ -183,7 +183,7 @@ def _message(turn: Turn, visual_tokens: VisualTokens | None) -> dict[str, Any]:
 def _part(part: str | bytes, visual_tokens: VisualTokens | None) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    return {"type": "image_url", "image_url": {"url": data_url(part, visual_tokens)}}
+    return {"type": "image_url", "image_url": {"url": make_data_url(part, visual_tokens)}}
 
 
 def _failed(error: str) -> Generated:

@@ -14,12 +14,17 @@ from importlib import resources
 from typing import Any
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
-from comem_core.knowledge.items import content_id
-from comem_core.knowledge.languages import language_found
-from comem_core.prompts import prompt_hash
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.languages import identify_language_as_declared
+from comem_core.prompts import hash_prompt
 from comem_core.prompts.files import read_prompt_file
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.translation_checks import changed_numbers, is_left_untranslated, merged, round_trip_score
+from comem_core.synthesis.translation_checks import (
+    is_left_untranslated,
+    list_changed_numbers,
+    merge_texts,
+    score_round_trip,
+)
 
 FOLDER = "translations"
 MODE, ORIGIN, JUDGE = "translate", "translated", "round_trip"
@@ -70,7 +75,7 @@ class Texts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TranslationRequest:
     """A kept sample to be translated into a language. `draft` and `asked` are its rows of draft and question."""
 
     draft: Mapping[str, Any]
@@ -80,12 +85,12 @@ class Request:
     @property
     def texts(self) -> Texts:
         answer = self.draft["answer"]
-        others = [alias for alias in merged((answer, *(self.asked["answers"] or ()))) if alias != answer]
+        others = [alias for alias in merge_texts((answer, *(self.asked["answers"] or ()))) if alias != answer]
         return Texts(question=self.draft["question"], answer=answer, aliases=tuple(others))
 
 
 def translate(
-    generator: Generator, requests: Sequence[Request], prompts: TranslationPrompts, *, max_new_tokens: int
+    generator: Generator, requests: Sequence[TranslationRequest], prompts: TranslationPrompts, *, max_new_tokens: int
 ) -> list[dict[str, Any]]:
     """Translate samples: the rows of the draft table, each with its translated `aliases`.
 
@@ -99,18 +104,18 @@ def translate(
     replies = generator.answer(conversations, max_new_tokens=max_new_tokens)
     seconds = (time.perf_counter() - started) / len(requests)
     return [
-        _draft_row(request, prompt_hash(conversation), reply) | {"seconds": seconds, "model": generator.name}
+        _draft_row(request, hash_prompt(conversation), reply) | {"seconds": seconds, "model": generator.name}
         for request, conversation, reply in zip(requests, conversations, replies, strict=True)
     ]
 
 
-def _draft_row(request: Request, hashed: str, reply: Generated) -> dict[str, Any]:
+def _draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> dict[str, Any]:
     draft, texts, error = request.draft, read_reply(reply.text), reply.error
     if error is None:
         error = "unreadable: the reply is no JSON object with question and answer" if texts is None else None
     if error is None and texts is not None:
         error = _fault(request.texts, texts)
-    sample_id = content_id(MODE, draft["sample_id"], request.language, hashed)
+    sample_id = hash_content_parts(MODE, draft["sample_id"], request.language, hashed)
     good = texts is not None and error is None
     return {
         "sample_id": sample_id,
@@ -133,7 +138,7 @@ def _draft_row(request: Request, hashed: str, reply: Generated) -> dict[str, Any
 
 def _fault(original: Texts, found: Texts) -> str | None:
     for name in ("question", "answer"):
-        if changed := changed_numbers(getattr(original, name), getattr(found, name)):
+        if changed := list_changed_numbers(getattr(original, name), getattr(found, name)):
             return f"numbers: the {name} lost or gained {', '.join(changed)}"
     if is_left_untranslated(original.answer, found.answer, question=found.question):
         return "untranslated: the answer is a word of the original language"
@@ -143,8 +148,8 @@ def _fault(original: Texts, found: Texts) -> str | None:
 def _kept_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
     """The translated answers, the main one first, without those whose numbers are in no original answer."""
     originals = (original.answer, *original.aliases)
-    good = [alias for alias in found.aliases if any(not changed_numbers(each, alias) for each in originals)]
-    return merged((found.answer, *good))
+    good = [alias for alias in found.aliases if any(not list_changed_numbers(each, alias) for each in originals)]
+    return merge_texts((found.answer, *good))
 
 
 def read_reply(text: str) -> Texts | None:
@@ -166,7 +171,7 @@ def read_reply(text: str) -> Texts | None:
 
 def judge_round_trip(
     generator: Generator,
-    translated: Sequence[tuple[Request, Mapping[str, Any]]],
+    translated: Sequence[tuple[TranslationRequest, Mapping[str, Any]]],
     prompts: TranslationPrompts,
     *,
     max_new_tokens: int,
@@ -191,13 +196,15 @@ def judge_round_trip(
     return [_verdict(request, row, back.get(row["sample_id"]), seconds) for request, row in translated]
 
 
-def _verdict(request: Request, row: Mapping[str, Any], reply: Generated | None, seconds: float) -> dict[str, Any]:
+def _verdict(
+    request: TranslationRequest, row: Mapping[str, Any], reply: Generated | None, seconds: float
+) -> dict[str, Any]:
     verdict: dict[str, Any] = {"sample_id": row["sample_id"], "judge": JUDGE, "metric_score": 0.0}
     if reply is None:
         return verdict
     original, found = request.texts, read_reply(reply.text)
     if found is not None and reply.error is None:
-        verdict["metric_score"] = round_trip_score(
+        verdict["metric_score"] = score_round_trip(
             original.question,
             original.answer,
             back_question=found.question,
@@ -206,21 +213,21 @@ def _verdict(request: Request, row: Mapping[str, Any], reply: Generated | None, 
         )
     return verdict | {
         "second_answer": found.answer if found else None,
-        "language_found": language_found(row["question"], request.language),
+        "language_found": identify_language_as_declared(row["question"], request.language),
         "prompt_tokens": reply.prompt_tokens,
         "answer_tokens": reply.answer_tokens,
         "seconds": seconds,
     }
 
 
-def translated_question(asked: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def make_translated_question(asked: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the question row of a translated draft: the original's, in the other language, with the other answers."""
     changed = {"question_id": row["question_id"], "question": row["question"], "language": row["language"]}
     return {**asked, **changed, "answers": list(row["aliases"]), "origin": ORIGIN}
 
 
 @lru_cache
-def translation_prompts(name: str) -> TranslationPrompts:
+def read_translation_prompts(name: str) -> TranslationPrompts:
     """Read translation prompts by name.
 
     Raises:

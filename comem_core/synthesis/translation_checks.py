@@ -21,7 +21,7 @@ CASELESS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "ARABIC", "HEBREW", "THAI",
 JOINING_WORD = 3  # "of", "de", "del", "the": words up to so many letters say nothing of whether a text is a name
 
 
-def numbers_of(text: str) -> Counter[str]:
+def read_numbers(text: str) -> Counter[str]:
     """Return the numbers of a text as plain decimals, whatever their digits and separators: `1.234,50` is `1234.50`.
 
     A separator groups where it stands before three digits each time, as in `1.234`; else the last one is the decimal
@@ -32,12 +32,12 @@ def numbers_of(text: str) -> Counter[str]:
     return Counter(_plain(found) for found in _NUMBER.findall(text))
 
 
-def changed_numbers(original: str, translated: str) -> list[str]:
+def list_changed_numbers(original: str, translated: str) -> list[str]:
     """Name the numbers that a translation lost or made up; an empty list means that all survived.
 
     A number up to 31 may appear where the original has words ("March", "two"), and a month's may become a word.
     """
-    before, after = numbers_of(original), numbers_of(translated)
+    before, after = read_numbers(original), read_numbers(translated)
     months = Counter(number.lstrip("0") for number in _MONTH.findall(unicodedata.normalize("NFKC", original)))
     lost = before - after - months
     new = after - before
@@ -64,7 +64,7 @@ def is_left_untranslated(answer: str, translated: str, *, question: str) -> bool
     return any(word.islower() for word in words or [translated])
 
 
-def round_trip_score(
+def score_round_trip(
     question: str, answer: str, *, back_question: str, back_answer: str, aliases: Sequence[str]
 ) -> float:
     """Say how well an original came back, 0 to 1: overlap of the questions' words, times that of the answers.
@@ -72,18 +72,18 @@ def round_trip_score(
     An answer that comes back as another accepted one counts as the same.
     """
     same = matches_any(back_answer, (answer, *aliases), normalisation="unicode")
-    kept_answer = 1.0 if same else token_f1(answer, back_answer)
-    return kept_answer * token_f1(question, back_question)
+    kept_answer = 1.0 if same else compute_word_f1(answer, back_answer)
+    return kept_answer * compute_word_f1(question, back_question)
 
 
-def token_f1(first: str, second: str) -> float:
+def compute_word_f1(first: str, second: str) -> float:
     """Return the F1 of two texts' words; Chinese, Japanese and Thai, which have no spaces, count by sign."""
     one, other = Counter(_tokens(first)), Counter(_tokens(second))
     shared = (one & other).total()
     return 2 * shared / (one.total() + other.total()) if shared else 0.0
 
 
-def merged(texts: Iterable[str]) -> tuple[str, ...]:
+def merge_texts(texts: Iterable[str]) -> tuple[str, ...]:
     """Return texts in order without empty ones and without those that are the same once normalised."""
     found: dict[str, str] = {}
     for text in texts:

@@ -78,7 +78,7 @@ class Objective(Protocol):
         ...
 
 
-def learning_rate_at(step: int, recipe: OptimizerRecipe) -> float:
+def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
     """Linear warm-up over `warmup_ratio` of the steps, then cosine down to the final ratio."""
     warmup = max(1, round(recipe.num_steps * recipe.warmup_ratio))
     if step < warmup:
@@ -117,7 +117,7 @@ class Training:
     def _one_step(self) -> StepReport:
         started = time.perf_counter()
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        rate = learning_rate_at(self.step, self.recipe)
+        rate = compute_learning_rate(self.step, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, measures = self.objective.loss(self.step)

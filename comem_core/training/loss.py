@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from comem_core.backbone.interface import Reader
 
 
-def token_losses(
+def compute_token_losses(
     reader: Reader, hidden_BLD: Tensor, ids_BL: Tensor, supervised_BL: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy of each supervised token, in nats. Logits are computed at these positions only.

@@ -17,7 +17,7 @@ from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.loss import token_losses
+from comem_core.training.loss import compute_token_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,14 @@ class TrainingSample:
     about: int | None = None
 
 
-def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+def compute_loss_from_memory(
+    encoder: MemoryEncoder, batch: Sequence[TrainingSample]
+) -> tuple[Tensor, Mapping[str, float]]:
     """Cross-entropy of the frozen reader's answers with the samples' memories in front of the questions.
 
     An item that several samples share is encoded once. Returns the mean loss and measures.
     """
-    memories = memories_of(encoder, [sample.items for sample in batch])
+    memories = encode_shown(encoder, [sample.items for sample in batch])
     backbone, prompts = encoder.backbone, encoder.prompts
     conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
     tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
@@ -68,7 +70,7 @@ def loss_from_memory(encoder: MemoryEncoder, batch: Sequence[TrainingSample]) ->
         return answer_loss(backbone, tokens, memories)
 
 
-def memories_of(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
+def encode_shown(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
     """Encode what is shown with each question, with gradients: (K·M, D) a question. Each item is encoded once."""
     encoded = encode_once(encoder, shown)
     return [torch.cat([encoded[item.item_id] for item in items]) for items in shown]
@@ -82,12 +84,12 @@ def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]
 
 def answer_loss(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> tuple[Tensor, Mapping[str, float]]:
     """Cross-entropy of a reader's answers with memories, of its own width, in front; the mean loss and measures."""
-    return loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
+    return compute_loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
 
 
-def loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
+def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
     """As `answer_loss`, from the reader's last hidden states."""
-    losses_S, predicted_S, right_S = token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
+    losses_S, predicted_S, right_S = compute_token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
     return losses_S.mean(), {
         "samples": float(len(tokens.ids_BL)),
         "tokens": float(tokens.mask_BL.sum()),
@@ -124,11 +126,13 @@ class AnswerFromMemory:
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         chosen = [self.samples[index] for index in self._indices(step)]
-        return self.batch_loss([replace(sample, items=self._items(sample, step), about=None) for sample in chosen])
+        return self.compute_batch_loss(
+            [replace(sample, items=self._items(sample, step), about=None) for sample in chosen]
+        )
 
-    def batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+    def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
         """The loss of some samples, whatever step they belong to."""
-        return loss_from_memory(self.encoder, batch)
+        return compute_loss_from_memory(self.encoder, batch)
 
     def _indices(self, step: int) -> list[int]:
         """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from comem_core.backbone.conversation import without_pictures
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.transfer import TextTransfer
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample, answer_loss, memories_of
+from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample, answer_loss, encode_shown
 
 
 class AnswerThroughTransfer(AnswerFromMemory):
@@ -34,16 +34,16 @@ class AnswerThroughTransfer(AnswerFromMemory):
             )
         self.transfer, self.train_encoder = transfer, train_encoder
         transfer.encoder.set_trainable(train_encoder)
-        self.known = transfer.encoder.new_bank()
+        self.known = transfer.encoder.make_bank()
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.transfer.parameters() | (self.encoder.parameters() if self.train_encoder else {})
 
-    def batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
+    def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
         """Cross-entropy of the answers' tokens alone, as with a VLM."""
         transfer, prompts = self.transfer, self.encoder.prompts
-        shown = [transfer.shown_with(sample.items, sample.image, sample.language) for sample in batch]
-        memories = memories_of(self.encoder, shown) if self.train_encoder else self._known_memories(shown)
+        shown = [transfer.list_shown(sample.items, sample.image, sample.language) for sample in batch]
+        memories = encode_shown(self.encoder, shown) if self.train_encoder else self._known_memories(shown)
         conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
         tokens = transfer.reader.tokenize([without_pictures(each) for each in conversations], generation=False)
         return answer_loss(transfer.reader, tokens, [transfer.project(memory) for memory in memories])

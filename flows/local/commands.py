@@ -13,11 +13,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows.local import service
-from flows.local.following import Voice, brief, cancel, follow
+from flows.local.following import Voice, cancel, follow, shorten_message
 from flows.local.layout import Layout, Note
 from flows.local.meter import GIGABYTE, Meter
 from flows.local.parameters import read_parameters
-from flows.local.processes import StartError, marked
+from flows.local.processes import StartError, list_processes
 from flows.local.results import describe_results
 from flows.local.schedules import SCHEDULED, switch
 from tasks.engine.context import Context
@@ -35,7 +35,7 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
-        with service.up(layout, voice.say, keep=arguments.keep) as note:
+        with service.keep_up(layout, voice.say, keep=arguments.keep) as note:
             return _demo_run(layout, note, voice, arguments.deployment, parameters)
     except KeyboardInterrupt:
         voice.end_clock()
@@ -58,7 +58,7 @@ def _check(layout: Layout, deployment: str, parameters: dict[str, Any]) -> None:
 def _stop_was_clean(layout: Layout) -> bool:
     """Tell whether the first Ctrl-C has ended all, or something else still needs what is up."""
     note = layout.read_note()
-    return not marked(layout) if note is None else bool(note.keep or note.users)
+    return not list_processes(layout) if note is None else bool(note.keep or note.users)
 
 
 def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
@@ -79,7 +79,7 @@ def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str, paramet
 
 def _tell(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
     if ended.state is None or not ended.state.is_completed():
-        voice.say(f"the run ended {ended.state_name}: {brief(ended.state.message if ended.state else None)}")
+        voice.say(f"the run ended {ended.state_name}: {shorten_message(ended.state.message if ended.state else None)}")
         voice.say("`make demo` again continues from the shards that are finished")
         return 1
     for line in describe_results(Context.from_environment(), ended.id):
@@ -100,7 +100,7 @@ def find_or_create(
         known = {flow.id: flow.name for flow in client.read_flows()}
         names = sorted(f"{known[each.flow_id]}/{each.name}" for each in client.read_deployments())
         raise ValueError(f"no deployment is named {deployment!r}; there are: {', '.join(names)}") from None
-    for run in service.unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
+    for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
         if TAG in run.tags and run.deployment_id == found.id:
             say(f"the run {run.name} is still under way: it is followed")
             return run
@@ -114,7 +114,7 @@ def serve(layout: Layout, arguments: argparse.Namespace) -> int:
     Context.from_environment().check()
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
-    with service.up(layout, voice.say, keep=True) as note:
+    with service.keep_up(layout, voice.say, keep=True) as note:
         pass
     command = Path(sys.executable).parent / "prefect"
     shown = command.relative_to(layout.root) if command.is_relative_to(layout.root) else command
@@ -133,13 +133,13 @@ End it with `make stop`.""")
 def stop(layout: Layout, arguments: argparse.Namespace) -> int:
     """End everything that serve or an interrupted demo left up."""
     voice = Voice()
-    with service.locked(layout):
+    with service.hold_lock(layout):
         note = layout.read_note()
-        if note is None and not marked(layout):
+        if note is None and not list_processes(layout):
             voice.say("nothing is up")
             return 0
         service.shut_down(layout, note, voice.say)
-    if left := marked(layout):
+    if left := list_processes(layout):
         raise StartError(f"still there after SIGKILL: {', '.join(str(process.pid) for process in left)}")
     voice.say("everything has ended")
     return 0
@@ -152,11 +152,11 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
         print("nothing is up")
         return 0
     worker = "up" if note.worker and note.worker.alive() else "down"
-    print(f"Prefect server: {note.ui_url} ({'up' if service.healthy(note) else 'not answering'}); worker: {worker}")
+    print(f"Prefect server: {note.ui_url} ({'up' if service.is_healthy(note) else 'not answering'}); worker: {worker}")
     with SyncPrefectClient(note.api_url) as client:
-        for run in service.unfinished(client, StateType.RUNNING, StateType.PENDING):
+        for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING):
             print(f"flow run {run.name}: {run.state_name}")
-        scheduled = service.unfinished(client, StateType.SCHEDULED)
+        scheduled = service.list_unfinished(client, StateType.SCHEDULED)
     print(f"scheduled flow runs: {len(scheduled)}")
     return 0
 

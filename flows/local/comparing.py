@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.context import Context
-from tasks.evaluation.compare import PAGE, collect_comparison, pictures_of
+from tasks.evaluation.compare import PAGE, collect_comparison, open_pictures
 from warehouse.connection import open_warehouse
-from warehouse.evaluations import evaluations_of
+from warehouse.evaluations import list_evaluations
 from warehouse.page.comparison import render_comparison
 from warehouse.records import find_artefact
 
@@ -21,20 +21,20 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
     where there is no pair.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        sides = [evaluations_of(con, run_id) for run_id in (before, now)]
+        sides = [list_evaluations(con, run_id) for run_id in (before, now)]
         for run_id, side in zip((before, now), sides, strict=True):
             if not side:
                 known = [row[0] for row in con.execute("SELECT DISTINCT run_id FROM evaluation").fetchall()]
                 raise ValueError(f"the run {run_id!r} evaluated nothing; runs that did: {', '.join(known) or 'none'}")
     folder.mkdir(parents=True, exist_ok=True)
     pages = []
-    for old, new in pairs_of(*sides):
+    for old, new in pair_evaluations(*sides):
         compared = collect_comparison(context, old, new)
         with open_warehouse(context.warehouse, read_only=True) as con:
             record = find_artefact(con, new["questions"])
         assert record is not None, new["questions"]
         page = folder / f"{new['benchmark']}-{_short(old)}-{_short(new)}-{PAGE}"
-        page.write_text(render_comparison(compared, images=pictures_of([Path(record["uri"])])), encoding="utf-8")
+        page.write_text(render_comparison(compared, images=open_pictures([Path(record["uri"])])), encoding="utf-8")
         pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
     return pages
 
@@ -43,7 +43,7 @@ def _short(evaluation: dict[str, Any]) -> str:
     return f"{evaluation['run_id'][:8]}-{evaluation['encoder'][:8]}"
 
 
-def pairs_of(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
+def pair_evaluations(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
     """Pair evaluations of two runs, or of one run with itself. Raises ValueError where there is no pair."""
     if before == now:
         pairs = [(old, new) for old, new in combinations(before, 2) if old["benchmark"] == new["benchmark"]]

@@ -23,7 +23,7 @@ from prefect.flows import load_flow_from_entrypoint
 
 from flows.local import schedules
 from flows.local.layout import Layout, Note
-from flows.local.processes import StartError, tail
+from flows.local.processes import StartError, read_tail
 
 NOTE = "deployed.json"
 PACKAGES = ("flows", "tasks", "comem_core")  # where the flows and the types of their parameters are
@@ -137,7 +137,7 @@ def _log(layout: Layout) -> Path:
 
 
 def _end_of_log(layout: Layout) -> str:
-    return f"The end of {_log(layout)}:\n{tail(_log(layout), 40)}"
+    return f"The end of {_log(layout)}:\n{read_tail(_log(layout), 40)}"
 
 
 def main() -> None:

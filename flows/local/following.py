@@ -20,7 +20,7 @@ from prefect.states import Cancelling
 
 from flows.local.layout import Layout, Note
 from flows.local.meter import Meter
-from flows.local.processes import StartError, reap, tail
+from flows.local.processes import StartError, read_tail, reap
 
 POLL_SECONDS = 0.5
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -84,7 +84,9 @@ class Follower:
     def _say_state(self, key: UUID, line: str, message: str | None) -> None:
         if self.said_states.get(key) != line:
             self.said_states[key] = line
-            self.voice.say(line + (f" ({brief(message)})" if message and not line.endswith("Completed") else ""))
+            self.voice.say(
+                line + (f" ({shorten_message(message)})" if message and not line.endswith("Completed") else "")
+            )
 
     def _say_logs(self) -> None:
         wanted = LogFilter(
@@ -102,7 +104,7 @@ class Follower:
                 self.voice.say(f"{name}: {log.message}" if name else f"  {log.message}")
 
 
-def brief(message: str | None, *, letters: int = 300) -> str:
+def shorten_message(message: str | None, *, letters: int = 300) -> str:
     """Return the first line of a message, cut where it is long; the whole of it is in the log."""
     first = (message or "").strip().split("\n")[0]
     return first if len(first) <= letters else first[:letters] + "…"
@@ -123,7 +125,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
                 reap()
                 if process is not None and not process.alive():
                     log = layout.logs / f"{name}.log"
-                    raise StartError(f"the {name} ended before the run did. The end of {log}:\n{tail(log)}")
+                    raise StartError(f"the {name} ended before the run did. The end of {log}:\n{read_tail(log)}")
             meter.sample()
             voice.tick(f"{run.name}: {run.state_name}")
             time.sleep(POLL_SECONDS)

@@ -7,7 +7,7 @@ import time
 import psutil
 
 from flows.local.layout import Layout
-from flows.local.processes import marked
+from flows.local.processes import list_processes
 
 SAMPLE_SECONDS = 3.0
 GIGABYTE = 1024**3
@@ -24,7 +24,7 @@ class Meter:
         if time.monotonic() - self._last < SAMPLE_SECONDS:
             return
         self._last, total = time.monotonic(), 0
-        for process in [psutil.Process(), *marked(self.layout)]:
+        for process in [psutil.Process(), *list_processes(self.layout)]:
             with contextlib.suppress(psutil.Error):
                 memory = process.memory_full_info()
                 total += getattr(memory, "pss", memory.uss)  # only Linux counts shared pages by their share

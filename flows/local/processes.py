@@ -41,19 +41,19 @@ def wait_until(ready: Callable[[], bool], *, process: Process, what: str, log: P
     while not ready():
         reap()
         if not process.alive():
-            raise StartError(f"{what} ended while it started. The end of {log}:\n{tail(log)}")
+            raise StartError(f"{what} ended while it started. The end of {log}:\n{read_tail(log)}")
         if time.monotonic() > end:
-            raise StartError(f"{what} was not ready after {seconds:.0f} s. The end of {log}:\n{tail(log)}")
+            raise StartError(f"{what} was not ready after {seconds:.0f} s. The end of {log}:\n{read_tail(log)}")
         time.sleep(0.1)
 
 
-def tail(log: Path, lines: int = 20) -> str:
+def read_tail(log: Path, lines: int = 20) -> str:
     """Return the last lines of a log file, indented."""
     text = log.read_text(errors="replace") if log.exists() else "(it is empty)"
     return "\n".join(f"    {line}" for line in text.rstrip().splitlines()[-lines:])
 
 
-def port_is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Tell whether nothing listens on a port of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +64,7 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def marked(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:
+def list_processes(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:
     """List the processes that a local Prefect of this folder started, or those of one flow run; never our own."""
     ours, found = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}, []
     for process in psutil.process_iter():
@@ -99,7 +99,7 @@ def end_one(process: Process | None, *, grace: float) -> None:
 def end_all(layout: Layout, *, grace: float) -> None:
     """End everything that bears this folder's mark, and what those started in the meantime."""
     for _ in range(5):
-        if not (found := marked(layout)):
+        if not (found := list_processes(layout)):
             return
         end(found, grace=grace)
 

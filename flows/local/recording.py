@@ -12,7 +12,7 @@ from comem_core.measures.tables import refresh_tables
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 COMMAND = "make demo"
 DEMO, SIDE_TABLES = "demo", "side_tables"
@@ -31,8 +31,8 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         ).fetchone()
         if last is None:
             raise ValueError(f"no completed synth-and-train run is in {context.warehouse}; run `make demo` first")
-        scores = rows(con, "score_table", {"run_id": last[0]})
-        facts = rows(con, "run_facts", {"run_id": last[0]})[0]
+        scores = read_report_rows(con, "score_table", {"run_id": last[0]})
+        facts = read_report_rows(con, "run_facts", {"run_id": last[0]})[0]
     _, *changed = facts["recipe_name"].split("+")
     shared = {"recipe": facts["recipe_name"], "command": _command(changed, facts), "commit": facts["commit"]}
     overall = [score for score in scores if score["split"] == "all" and score["metric"] == "infoseek"]

@@ -6,8 +6,8 @@ from uuid import UUID
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
-from warehouse.page.wording import Conditions, percent
-from warehouse.sql import rows
+from warehouse.page.wording import Conditions, write_percent
+from warehouse.sql import read_report_rows
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
@@ -18,9 +18,9 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         found = con.execute("SELECT run_id FROM run WHERE flow_run_id = ?", [str(flow_run_id)]).fetchone()
         if found is None:
             return ["(the flow recorded no run in the warehouse)"]
-        stages = rows(con, "stage_table", {"run_id": found[0]})
-        scores = rows(con, "score_table", {"run_id": found[0]})
-        [reader] = rows(con, "reader", {"run_id": found[0]})
+        stages = read_report_rows(con, "stage_table", {"run_id": found[0]})
+        scores = read_report_rows(con, "score_table", {"run_id": found[0]})
+        [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
         conditions = Conditions(read_conditions(con))
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores, conditions), ""]
@@ -49,8 +49,8 @@ def _score_cells(score: dict) -> tuple[str, ...]:
         _count(score["k"]),
         score["split"] or "",
         score["metric"],
-        percent(score["value"]),
-        "" if low is None or high is None else f"{percent(low)} to {percent(high)}",
+        write_percent(score["value"]),
+        "" if low is None or high is None else f"{write_percent(low)} to {write_percent(high)}",
         _count(score["n"]),
         f"{score['prompt_tokens_mean'] or 0:.0f}",
         f"{vectors or 0:.0f}",

@@ -22,8 +22,8 @@ from flows.local.processes import (
     end,
     end_all,
     end_one,
-    marked,
-    port_is_free,
+    is_port_free,
+    list_processes,
     spawn,
     wait_until,
 )
@@ -33,16 +33,16 @@ LAST_PORT = 65535
 Say = Callable[[str], None]
 
 
-def prefect(*arguments: str) -> list[str]:
+def find_prefect(*arguments: str) -> list[str]:
     """Return the command line of this environment's Prefect."""
     return [sys.executable, "-m", "prefect", *arguments]
 
 
 @contextlib.contextmanager
-def up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
+def keep_up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
     """Hold a local Prefect up for the block, starting what is not; the last one to need it ends it, unless kept."""
     try:
-        with locked(layout):
+        with hold_lock(layout):
             note = start(layout, say, keep=keep, user=Process.current())
         yield note
     finally:
@@ -50,7 +50,7 @@ def up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
 
 
 @contextlib.contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def hold_lock(layout: Layout) -> Iterator[None]:
     """Let one command at a time start or end things. Raises StartError after the time that a start may take."""
     layout.home.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(layout.lock_path)
@@ -70,15 +70,15 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     if note is None:
         end_all(layout, grace=5)
         note = Note(port=choose_port(), server=Process.current())
-        say(f"starting the Prefect server at {note.ui_url} (log: {relative(layout, 'server.log')})")
-        command = prefect("server", "start", "--host", HOST, "--port", str(note.port))
+        say(f"starting the Prefect server at {note.ui_url} (log: {shorten_path(layout, 'server.log')})")
+        command = find_prefect("server", "start", "--host", HOST, "--port", str(note.port))
         note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
         layout.write_note(note)  # from here on `stop` finds it, whatever happens to us
         if not deploying.is_noted(layout):
             begun = deploying.begin(layout, note)  # it imports the flows while the server starts
         log = layout.logs / "server.log"
         wait_until(
-            lambda: healthy(note), process=note.server, what="the Prefect server", log=log, seconds=START_SECONDS
+            lambda: is_healthy(note), process=note.server, what="the Prefect server", log=log, seconds=START_SECONDS
         )
     else:
         say(f"the Prefect server is running already at {note.ui_url}: it is used")
@@ -99,16 +99,16 @@ def choose_port() -> int:
     if asked is not None:
         if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
             raise StartError(f"COMEM_PORT is {asked!r}; expected a port from 1 to {LAST_PORT}. Set one, or unset it")
-        if not port_is_free(int(asked)):
+        if not is_port_free(int(asked)):
             raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
         return int(asked)
     for port in range(DEFAULT_PORT, DEFAULT_PORT + 50):
-        if port_is_free(port):
+        if is_port_free(port):
             return port
     raise StartError(f"the ports {DEFAULT_PORT} to {DEFAULT_PORT + 49} are all taken. Set COMEM_PORT to a free one")
 
 
-def healthy(note: Note) -> bool:
+def is_healthy(note: Note) -> bool:
     """Tell whether the server answers."""
     try:
         with urllib.request.urlopen(f"{note.api_url}/health", timeout=2) as answer:
@@ -121,13 +121,13 @@ def start_worker(layout: Layout, note: Note, say: Say) -> None:
     """Make the work pool, if it is not there, and start its worker."""
     with SyncPrefectClient(note.api_url) as client, contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    say(f"starting the worker (log: {relative(layout, 'worker.log')})")
-    command = prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
+    say(f"starting the worker (log: {shorten_path(layout, 'worker.log')})")
+    command = find_prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
     note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url)
     layout.write_note(note)
 
 
-def unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+def list_unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
     """List the flow runs in one of these states."""
     wanted = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=wanted))
@@ -136,8 +136,8 @@ def unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
 def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
     """Say of runs that the server believes at work, but whose process is gone, that they crashed."""
     with SyncPrefectClient(note.api_url) as client:
-        for run in unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
-            if not marked(layout, str(run.id)):
+        for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
+            if not list_processes(layout, str(run.id)):
                 message = "its process was killed; a new run continues from the shards that it finished"
                 client.set_flow_run_state(run.id, Crashed(message=message), force=True)
                 say(f"the earlier run {run.name} was killed: marked Crashed")
@@ -145,7 +145,7 @@ def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
 
 def leave(layout: Layout, say: Say) -> None:
     """Say that this process needs the local Prefect no more; end it if nobody else does."""
-    with locked(layout):
+    with hold_lock(layout):
         note = layout.read_note()
         if note is None:
             end_all(layout, grace=5)
@@ -163,10 +163,10 @@ def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
     if note is not None:
         say("ending the worker and the Prefect server")
         with contextlib.suppress(Exception), SyncPrefectClient(note.api_url) as client:
-            for run in unfinished(client, StateType.RUNNING, StateType.PENDING):
+            for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING):
                 client.set_flow_run_state(run.id, Cancelling(), force=True)
         end_one(note.worker, grace=20)  # first: a worker whose server is gone does not end on request
-        end([process for process in marked(layout) if process.pid != note.server.pid], grace=10)
+        end([process for process in list_processes(layout) if process.pid != note.server.pid], grace=10)
         with contextlib.suppress(Exception):
             mark_crashed(layout, note, say)
         end_one(note.server, grace=10)
@@ -180,6 +180,6 @@ def kill(layout: Layout) -> None:
     layout.note_path.unlink(missing_ok=True)
 
 
-def relative(layout: Layout, log: str) -> Path:
+def shorten_path(layout: Layout, log: str) -> Path:
     """Name a log file as one sees it from the project's folder."""
     return (layout.logs / log).relative_to(layout.root)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.evaluation.benchmarks import Benchmark, Missing
-from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.tables import write_questions
 from tasks.run import Run, warm_workers
@@ -35,7 +35,7 @@ MISSING = "missing"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collecting:
+class BenchmarkKey:
     """Which questions of which benchmark, by the revision of its data."""
 
     benchmark: str
@@ -44,18 +44,18 @@ class Collecting:
     num_questions: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
-def part_of(recipe: EvaluationRecipe) -> str:
+def name_part(recipe: EvaluationRecipe) -> str:
     """Name the part of the benchmark that is asked: the recipe's, or the benchmark's last one.
 
     Raises ValueError for a part that the benchmark does not have.
     """
-    parts = benchmark_named(recipe.benchmark).parts
+    parts = find_benchmark(recipe.benchmark).parts
     if recipe.part is not None and recipe.part not in parts:
         raise ValueError(f"{recipe.benchmark} has no part {recipe.part!r}; it has {', '.join(parts)}")
     return recipe.part or parts[-1]
 
 
-def benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
+def find_benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
     """Return the folder of a benchmark's files; None for one that ships with the project.
 
     Raises ValueError where the folder is not there: what it should hold, and where that comes from.
@@ -75,9 +75,9 @@ def benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
 def collect_benchmark(run: Run) -> Reference:
     """Take the benchmark's questions."""
     recipe = run.recipe.evaluation
-    benchmark = benchmark_named(recipe.benchmark)
-    folder, asked_part = benchmark_folder(benchmark, run.context), part_of(run.recipe.evaluation)
-    part = Collecting(
+    benchmark = find_benchmark(recipe.benchmark)
+    folder, asked_part = find_benchmark_folder(benchmark, run.context), name_part(run.recipe.evaluation)
+    part = BenchmarkKey(
         benchmark=benchmark.name,
         revision=benchmark.revision(asked_part, folder),
         part=asked_part,
@@ -117,4 +117,4 @@ def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing])
         MISSING, check_rows("missing_question", [asdict(each) for each in missing]), rows_of="missing_question"
     )
     artefact.measure("missing_questions", counts)
-    stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))
+    get_stage_logger().warning("%d questions of %s cannot be asked: %s", len(missing), benchmark, dict(counts))

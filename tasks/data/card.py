@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.samples import SampleSet
-from tasks.rows.tables import shards_of
+from tasks.rows.tables import list_shards
 from tasks.run import Run
 from warehouse.cards import CardSources, render_card
 from warehouse.connection import open_warehouse
-from warehouse.training_files import training_tables
+from warehouse.training_files import make_training_tables
 
 TRAINING_SET = Stage(name="training-set", version="2")
 CARD, TRAIN = "README.md", "train"
@@ -29,7 +29,7 @@ class JudgedSet(SampleSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describing:
+class TrainingSetKey:
     """What a card is called, and with which benchmarks its drafts could not be compared; the rest its inputs decide."""
 
     name: str
@@ -45,13 +45,13 @@ def write_card(
 
     `not_compared` names the benchmarks that drafts should have been compared with, but whose files were not at hand.
     """
-    part = Describing(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
+    part = TrainingSetKey(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
 
     def make(artefact: Partial) -> None:
-        tables = training_tables(
+        tables = make_training_tables(
             drafts=_shards(sets, "drafts", "draft"),
             questions=_shards(sets, "questions", "question"),
-            items=shards_of(knowledge),
+            items=list_shards(knowledge),
             kept=_shards(sets, "kept", "sample"),
             rows_per_table=part.rows_per_file,
         )
@@ -68,7 +68,7 @@ def write_card(
             )
         with artefact.open_file(CARD) as path:
             path.write_text(text, encoding="utf-8")
-        stage_logger().info("training set: %d samples", num_rows)
+        get_stage_logger().info("training set: %d samples", num_rows)
 
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):
@@ -77,7 +77,7 @@ def write_card(
 
 
 def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:
-    return list(chain.from_iterable(shards_of(getattr(each, role), table) for each in sets))
+    return list(chain.from_iterable(list_shards(getattr(each, role), table) for each in sets))
 
 
 def _sources(knowledge: Reference, sets: Sequence[JudgedSet]) -> CardSources:

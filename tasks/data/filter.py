@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.rows.tables import shards_of
+from tasks.rows.tables import list_shards
 from tasks.run import Run
-from warehouse.filtering import kept_samples, run_filters
+from warehouse.filtering import list_kept_samples, run_filters
 
 SAMPLES = Stage(name="samples", version="3", table="sample")
 KEPT_SHARD, DROPS = "part-00000", "drops"
@@ -33,25 +33,25 @@ def filter_qa(
     apart_from = benchmarks or {}
 
     def make(artefact: Partial) -> None:
-        source = shards_of(drafts, "draft")
+        source = list_shards(drafts, "draft")
         drops = run_filters(
             drafts=source,
-            verdicts=shards_of(verdicts, "verdict"),
-            questions=shards_of(questions, "question"),
-            benchmarks=[shard for benchmark in apart_from.values() for shard in shards_of(benchmark)],
+            verdicts=list_shards(verdicts, "verdict"),
+            questions=list_shards(questions, "question"),
+            benchmarks=[shard for benchmark in apart_from.values() for shard in list_shards(benchmark)],
             parameters=asdict(run.recipe.filters),
         )
-        kept = kept_samples(drafts=source, drops=drops)
+        kept = list_kept_samples(drafts=source, drops=drops)
         artefact.write_shard(DROPS, drops, rows_of="drop")
         artefact.write_shard(KEPT_SHARD, kept)
-        stage_logger().info("kept %d of %d drafts", kept.num_rows, drafts.num_rows)
+        get_stage_logger().info("kept %d of %d drafts", kept.num_rows, drafts.num_rows)
 
     inputs = {"questions": questions, "drafts": drafts, "verdicts": verdicts}
     inputs |= {f"benchmark {name}": benchmark for name, benchmark in apart_from.items()}
     return run_stage(run, SAMPLES, run.recipe.filters, inputs, make)
 
 
-def dropped_for(kept: Reference, reason: str) -> set[str]:
+def read_dropped(kept: Reference, reason: str) -> set[str]:
     """Return the ids of the drafts that a reason dropped."""
     table = pq.read_table(kept.folder / f"{DROPS}.parquet", columns=["sample_id", "reason"])
     return {row["sample_id"] for row in table.to_pylist() if row["reason"] == reason}

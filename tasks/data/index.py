@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.knowledge.embedders.registry import BACKBONE, kind_of
+from comem_core.knowledge.embedders.registry import BACKBONE, name_kind
 from comem_core.knowledge.index.approximate import Facts
-from comem_core.knowledge.index.shown import Shown
+from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 from comem_core.neutral import OFF_AT_NONE
-from comem_core.recipes.retrieval import IMAGE, TEXT, sides_of
-from tasks.data.embedders import embedder_of, embedder_references
-from tasks.engine.on_ray import on_ray
+from comem_core.recipes.retrieval import IMAGE, TEXT, name_sides
+from tasks.data.embedders import find_embedder, name_embedders
+from tasks.engine.on_ray import run_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
@@ -36,7 +36,7 @@ PICTURES = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding:
+class IndexKey:
     """Whose embeddings of what, and from how many items on candidates are found without comparing all.
 
     Grid and visual tokens are what the backbone's vision tower sees a picture as; None for other embedders.
@@ -51,15 +51,15 @@ class Embedding:
 @stage_task(name="build-index")
 def build_index(run: Run, knowledge: Reference) -> Reference:
     """Embed every different picture, or every text, or both once, and index the items by them."""
-    recipe, sides = run.recipe.retrieval, sides_of(run.recipe.retrieval)
+    recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
     own = sides.get(IMAGE) == BACKBONE
-    part = Embedding(
-        embedders={side: kind_of(name) for side, name in sides.items()},
+    part = IndexKey(
+        embedders={side: name_kind(name) for side, name in sides.items()},
         grid=recipe.grid if own else None,
         visual_tokens=run.recipe.training.encoder.item_visual_tokens if own else None,
         exact_up_to=recipe.exact_up_to,
     )
-    inputs = embedder_references(run) | {"knowledge": knowledge}
+    inputs = name_embedders(run) | {"knowledge": knowledge}
 
     def make(artefact: Partial) -> None:
         described = Described.read(knowledge)
@@ -87,25 +87,25 @@ def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_ite
     arguments = (artefact, knowledge, side, exact_up_to)
     if num_items <= exact_up_to:
         return merge_shards(*arguments)
-    return on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
+    return run_on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
 
 
 def _image_work(run: Run, knowledge: Reference) -> Work:
-    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
+    embedder, items = find_embedder(run, name_sides(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
         found_NE = embedder.embed_images([items[item_id].picture for _, item_id in batch]) if batch else None
-        return vector_table([image_id for image_id, _ in batch], found_NE)
+        return make_vector_table([image_id for image_id, _ in batch], found_NE)
 
     return work
 
 
 def _text_work(run: Run, knowledge: Reference) -> Work:
-    embedder, items = embedder_of(run, sides_of(run.recipe.retrieval)[TEXT]), read_items(knowledge)
+    embedder, items = find_embedder(run, name_sides(run.recipe.retrieval)[TEXT]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, int]]) -> pa.Table:
         texts = [items[item_id].text for item_id, _ in batch]
-        return vector_table([item_id for item_id, _ in batch], embedder.embed_texts(texts, as_query=False))
+        return make_vector_table([item_id for item_id, _ in batch], embedder.embed_texts(texts, as_query=False))
 
     return work
 
@@ -152,13 +152,13 @@ class Described:
             zip(table["item_id"].to_pylist(), pc.call_function("utf8_length", [table["text"]]).to_pylist(), strict=True)
         )
 
-    def shown(self) -> Shown:
+    def shown(self) -> PictureItems:
         """Pair up pictures and the items that show them."""
         pictured = self.of(IMAGE).items
-        return Shown.of(pictured["image_id"].to_pylist(), pictured["item_id"].to_pylist())
+        return PictureItems.of(pictured["image_id"].to_pylist(), pictured["item_id"].to_pylist())
 
 
-def vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Table:
+def make_vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Table:
     """One batch as a worker writes it: the id of each picture or item, and its vector as little-endian float32."""
     raw = [] if found_NE is None else [row.tobytes() for row in found_NE.astype("<f4")]
     return pa.table({"key": pa.array(keys, pa.string()), "embedding": pa.array(raw, pa.binary())})

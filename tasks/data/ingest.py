@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import PurePosixPath
 
-from comem_core.evaluation.benchmarks.countries_vqa import revision as countries_revision
-from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, Reading, open_corpus
+from comem_core.evaluation.benchmarks.countries_vqa import name_revision as countries_revision
+from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions, open_corpus
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
-from tasks.data.item_shards import PieceWriter, finish, part_name, take_out_duplicates
+from tasks.data.item_shards import PieceWriter, finish, name_part_shard, take_out_duplicates
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import report_progress, run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, report_progress, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
@@ -27,12 +27,12 @@ FEW_PIECES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingesting:
+class KnowledgeKey:
     """A corpus by name and content, so that an edited folder is read again; and how its rows are read."""
 
     corpus: str
     content: str
-    reading: Reading
+    reading: ReadingOptions
     near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
@@ -40,7 +40,7 @@ class Ingesting:
 def ingest_knowledge(run: Run) -> Reference:
     """Read the recipe's corpus into items; bad rows are counted and kept beside them."""
     recipe = run.recipe.knowledge
-    reading = reading_of(recipe)
+    reading = make_reading_options(recipe)
     corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
@@ -50,10 +50,10 @@ def ingest_knowledge(run: Run) -> Reference:
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
         if bad := finish(artefact, recipe.corpus):
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
-            stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
+            get_stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
         artefact.measure("bad_rows", dict(bad))
 
-    part = Ingesting(
+    part = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
         content=_content(corpus),
         reading=reading,
@@ -62,9 +62,9 @@ def ingest_knowledge(run: Run) -> Reference:
     return run_stage(run, KNOWLEDGE, part, {}, make)
 
 
-def reading_of(recipe: KnowledgeRecipe) -> Reading:
+def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
     """How the recipe reads rows."""
-    return Reading(
+    return ReadingOptions(
         language=recipe.language,
         source=recipe.source,
         licence=recipe.licence,
@@ -76,10 +76,12 @@ def reading_of(recipe: KnowledgeRecipe) -> Reading:
     )
 
 
-def _read(run: Run, artefact: Partial, reading: Reading, pieces: list[Piece]) -> None:
+def _read(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Piece]) -> None:
     """Write the shards of the pieces that are missing."""
     done, corpus = artefact.finished(), run.recipe.knowledge.corpus
-    missing = {part_name(each): (each, piece) for each, piece in enumerate(pieces) if part_name(each) not in done}
+    missing = {
+        name_part_shard(each): (each, piece) for each, piece in enumerate(pieces) if name_part_shard(each) not in done
+    }
     make_writer = bind(PieceWriter, corpus, reading, artefact)
     if len(missing) <= FEW_PIECES:
         writer = make_writer()

@@ -16,16 +16,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.corpora import BadRow, Corpus, FoundItem, Piece, Reading, no_good_row, open_corpus
-from comem_core.knowledge.duplicates import Duplicates, equal_items, near_items
-from comem_core.knowledge.items import content_id
+from comem_core.knowledge.corpora import (
+    BadRow,
+    Corpus,
+    FoundItem,
+    Piece,
+    ReadingOptions,
+    describe_no_good_row,
+    open_corpus,
+)
+from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
+from comem_core.knowledge.items import hash_content_parts
 from tasks.engine.partial import ROWS_OF, Partial
-from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, found_item_table
-from warehouse.schemas import schema_of
+from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_table
+from warehouse.schemas import make_schema
 
 BYTES_OF_A_GROUP = 16_000_000
 DUPLICATES, DROPPED = "duplicates", "dropped-rows"
-DROPPED_SCHEMA = schema_of("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
+DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
 DESCRIBED_AT_ONCE = 4096
 PLACE = ["file", "row"]
@@ -37,7 +45,7 @@ class PieceWriter:
     """In a worker: reads pieces of a corpus and writes their shards."""
 
     corpus: str
-    reading: Reading
+    reading: ReadingOptions
     artefact: Partial
 
     @cached_property
@@ -48,7 +56,7 @@ class PieceWriter:
         """Write the shards of the piece with this number, and return how many items it gave."""
         number, piece = numbered
         bad: list[BadRow] = []
-        with self.artefact.open_shard(part_name(number), ITEM_SCHEMA) as writer:
+        with self.artefact.open_shard(name_part_shard(number), ITEM_SCHEMA) as writer:
             num_items = self._write_items(writer, piece, bad)
             if bad:
                 with self.artefact.open_shard(_dropped_name(number), DROPPED_SCHEMA) as dropped:
@@ -65,14 +73,14 @@ class PieceWriter:
             waiting.append(row)
             num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
             if len(waiting) == ROWS_OF_A_GROUP or num_bytes >= BYTES_OF_A_GROUP:
-                writer.write_table(found_item_table(waiting))
+                writer.write_table(make_found_item_table(waiting))
                 waiting, num_bytes = [], 0
         if waiting:
-            writer.write_table(found_item_table(waiting))
+            writer.write_table(make_found_item_table(waiting))
         return num_items
 
 
-def part_name(number: int) -> str:
+def name_part_shard(number: int) -> str:
     """Name the shard of a piece, so that the order of names is the order of the corpus."""
     return f"part-{number:05d}"
 
@@ -106,7 +114,7 @@ def finish(artefact: Partial, corpus: str) -> Counter[str]:
     if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
         dropped = pq.read_table(path)
         first = [BadRow(**row) for row in dropped.slice(0, NUM_REASONS).to_pylist()]
-        raise no_good_row(corpus, dropped.num_rows, first)
+        raise describe_no_good_row(corpus, dropped.num_rows, first)
     counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
     if not counts:
         path.unlink()
@@ -115,14 +123,14 @@ def finish(artefact: Partial, corpus: str) -> Counter[str]:
 
 def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> Duplicates:
     ids_N = np.concatenate([np.zeros(0, np.uint64), *map(_ids, parts)])
-    equal = equal_items(ids_N)
+    equal = find_equal_items(ids_N)
     if near_duplicate_bits is None or not len(ids_N):
         return equal
     stays_N = np.ones(len(ids_N), dtype=bool)
     stays_N[equal.again] = False
     words_N, hashes_N2, pictured_N = map(np.concatenate, zip(*map(_words_and_hashes, parts), strict=True))
     places = np.flatnonzero(stays_N & pictured_N)
-    return equal.merged(near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
+    return equal.merged(find_near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
 
 
 def _ids(path: Path) -> np.ndarray:
@@ -134,7 +142,7 @@ def _words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each item: a name of its text and language, its picture's two hashes, and whether it has a picture."""
     table = pq.read_table(path, columns=["text", "language", "image_hash", "image_chroma"])
     pairs = zip(table["text"].to_pylist(), table["language"].to_pylist(), strict=True)
-    words = np.array([int(content_id(*pair), 16) for pair in pairs], dtype=np.uint64)
+    words = np.array([int(hash_content_parts(*pair), 16) for pair in pairs], dtype=np.uint64)
     hashes = [table[name].fill_null(0).to_numpy().astype(np.int64) for name in ("image_hash", "image_chroma")]
     return words, np.stack(hashes, axis=1), np.asarray(table["image_hash"].is_valid()).astype(bool)
 

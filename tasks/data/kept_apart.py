@@ -7,15 +7,15 @@ from itertools import islice
 from pathlib import Path
 
 from comem_core.evaluation.benchmarks import Benchmark, Missing
-from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
-from tasks.data.benchmarks import benchmark_folder
+from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.partial import Partial
-from tasks.engine.plan import being_planned
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.rows.tables import PICTURE, question_table
+from tasks.rows.tables import PICTURE, make_question_table
 from tasks.run import Run
 
 KEPT_APART = Stage(name="kept-apart", version="1", table="question")
@@ -23,7 +23,7 @@ ROWS_PER_SHARD = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeepingApart:
+class KeptApartKey:
     """All questions of a part of a benchmark, by the revision of its data."""
 
     benchmark: str
@@ -50,20 +50,20 @@ def collect_against(run: Run, benchmark: Reference) -> Against:
     for name in dict.fromkeys(run.recipe.against):
         if name == own:
             continue
-        other = benchmark_named(name)
+        other = find_benchmark(name)
         try:
-            folder = benchmark_folder(other, run.context)
+            folder = find_benchmark_folder(other, run.context)
             part, revision = _part_at_hand(other, folder)
         except ValueError as error:
             missing[name] = str(error)
-            stage_logger().warning("samples are not compared with %s: %s", name, error)
+            get_stage_logger().warning("samples are not compared with %s: %s", name, error)
             continue
-        kept_apart = _questions_of(run, other, folder, KeepingApart(benchmark=name, revision=revision, part=part))
-        if kept_apart.num_rows or being_planned() is not None:
+        kept_apart = _questions_of(run, other, folder, KeptApartKey(benchmark=name, revision=revision, part=part))
+        if kept_apart.num_rows or get_plan() is not None:
             found[name] = kept_apart
         else:
             missing[name] = f"none of its questions could be read in {folder}: its pictures are not there"
-            stage_logger().warning("samples are not compared with %s: %s", name, missing[name])
+            get_stage_logger().warning("samples are not compared with %s: %s", name, missing[name])
     return Against(benchmarks=found, missing=missing)
 
 
@@ -78,16 +78,16 @@ def _part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, str]:
     raise faults[0]
 
 
-def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: KeepingApart) -> Reference:
+def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: KeptApartKey) -> Reference:
     def make(artefact: Partial) -> None:
         unread: Counter[str] = Counter()
         questions, place = _askable(benchmark.read(part.part, folder), unread), 0
         while (rows := list(islice(questions, ROWS_PER_SHARD))) or not place:
-            artefact.write_shard(f"part-{place:05d}", question_table(rows).drop_columns(list(PICTURE)))
+            artefact.write_shard(f"part-{place:05d}", make_question_table(rows).drop_columns(list(PICTURE)))
             place += 1
         if unread:
             artefact.measure("missing_questions", unread)
-            stage_logger().warning("samples are not compared with some of %s: %s", benchmark.name, dict(unread))
+            get_stage_logger().warning("samples are not compared with some of %s: %s", benchmark.name, dict(unread))
 
     return run_stage(run, KEPT_APART, part, {}, make)
 

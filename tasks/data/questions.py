@@ -13,23 +13,23 @@ import pyarrow.parquet as pq
 
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.knowledge.items import KnowledgeItem, Question, content_id
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.neutral import OFF_AT_NONE
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generation import Written, ask_about
-from comem_core.synthesis.seeds import SeedSource, share_of_each, source_named
-from tasks.data.benchmarks import benchmark_folder, part_of
+from comem_core.synthesis.seeds import SeedSource, find_source, share_out
+from tasks.data.benchmarks import find_benchmark_folder, name_part
 from tasks.engine.context import Context
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import generator, inputs_of_generator
-from tasks.rows.tables import item_lengths, read_columns, read_items, write_questions
+from tasks.models import make_generator, name_generator_inputs
+from tasks.rows.tables import open_item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows
@@ -51,7 +51,7 @@ CHARACTERS_OF_A_PICTURE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class AskedKey:
     """About how many items, in how many kinds, beside which seeds and which benchmark; who is asked, in which words."""
 
     num_items: int
@@ -70,7 +70,7 @@ class Asking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posing:
+class QuestionsKey:
     """Which seeds, by what their sources hold; what the VLM asked is an input."""
 
     seeds: tuple[str, ...]
@@ -85,7 +85,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
     """
     seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
-    part = Posing(seeds=seeds.content(), num_seeds=seeds.shares)
+    part = QuestionsKey(seeds=seeds.content(), num_seeds=seeds.shares)
 
     def make(artefact: Partial) -> None:
         if not sum(seeds.shares) and not (asked and asked.num_rows):
@@ -97,7 +97,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
             artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
             counts = Counter(str(fault["reason"]) for fault in faults)
             artefact.measure("faulty_seeds", counts)
-            stage_logger().warning("%d rows gave no seed question: %s", len(faults), dict(counts))
+            get_stage_logger().warning("%d rows gave no seed question: %s", len(faults), dict(counts))
         if asked:
             _questions_of(artefact, asked, read_items(knowledge))
 
@@ -115,12 +115,12 @@ class Seeds:
 
     @classmethod
     def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
-        sources = tuple(source_named(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
+        sources = tuple(find_source(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
         wanted = recipe.num_seed_questions
         if recipe.max_samples is not None:
             wanted = min(wanted, recipe.max_samples)
         counts = [source.count(wanted) for source in sources]
-        return cls(sources, tuple(share_of_each(counts, wanted)))
+        return cls(sources, tuple(share_out(counts, wanted)))
 
     def content(self) -> tuple[str, ...]:
         return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
@@ -137,7 +137,7 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     """Pairs of (item, kind): items with a picture and without a seed, in an order that a hash decides, and of the kinds
     that there are in the item's language as many as the recipe says."""
     recipe = run.recipe.synthesis
-    prompts, benchmark = prompt_set(recipe.prompts), benchmark_named(run.recipe.evaluation.benchmark)
+    prompts, benchmark = read_prompt_set(recipe.prompts), find_benchmark(run.recipe.evaluation.benchmark)
     held_out, held_out_facts = benchmark.held_out()
     rows = read_columns(knowledge, "item_id", "image_id", "language", "entity_id")
     free = (
@@ -145,7 +145,7 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
         for row in rows
         if row["image_id"] is not None and row["item_id"] not in asked_about and row["entity_id"] not in held_out
     )
-    chosen = heapq.nsmallest(recipe.num_asked_items, free, key=lambda row: content_id("asked", row["item_id"]))
+    chosen = heapq.nsmallest(recipe.num_asked_items, free, key=lambda row: hash_content_parts("asked", row["item_id"]))
     return [
         (row["item_id"], kind)
         for row in chosen
@@ -155,22 +155,22 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
 
 
 def _kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequence[str]:
-    return kinds if num is None else sorted(kinds, key=lambda kind: content_id("kind", item_id, kind))[:num]
+    return kinds if num is None else sorted(kinds, key=lambda kind: hash_content_parts("kind", item_id, kind))[:num]
 
 
 def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     """Let the VLM write about items: what it wrote, one row a request, in an artefact of its own."""
-    recipe, benchmark = run.recipe.synthesis, benchmark_named(run.recipe.evaluation.benchmark)
-    part = Asking(
+    recipe, benchmark = run.recipe.synthesis, find_benchmark(run.recipe.evaluation.benchmark)
+    part = AskedKey(
         num_items=recipe.num_asked_items,
         max_samples=recipe.max_samples,
         num_kinds=recipe.num_kinds,
         seeds=seeds.content(),
         num_seeds=seeds.shares,
         benchmark=benchmark.name,
-        revision=benchmark.revision(part_of(run.recipe.evaluation), benchmark_folder(benchmark, run.context)),
+        revision=benchmark.revision(name_part(run.recipe.evaluation), find_benchmark_folder(benchmark, run.context)),
         generator=recipe.generator,
-        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         temperature=recipe.ask_temperature,
         seed=recipe.seed,
@@ -185,7 +185,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
             artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
             return
         check_served(recipe, run.context)
-        lengths = item_lengths(read_items(knowledge))
+        lengths = open_item_lengths(read_items(knowledge))
         make_shards(
             "ask-questions",
             run.context,
@@ -197,15 +197,15 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         )
         measure_cost(artefact)
 
-    inputs = inputs_of_generator(run) | {"knowledge": knowledge}
-    expected = recipe.num_asked_items * (recipe.num_kinds or prompt_set(recipe.prompts).num_kinds)
+    inputs = name_generator_inputs(run) | {"knowledge": knowledge}
+    expected = recipe.num_asked_items * (recipe.num_kinds or read_prompt_set(recipe.prompts).num_kinds)
     if recipe.max_samples is not None:
         expected = min(expected, max(0, recipe.max_samples - sum(seeds.shares)))
     return run_stage(run, ASKED, part, inputs, make, expects=expected)
 
 
 def _asker(run: Run, knowledge: Reference) -> Work:
-    writer, items = generator(run), read_items(knowledge)
+    writer, items = make_generator(run), read_items(knowledge)
     recipe = run.recipe.synthesis
     options = {
         "max_new_tokens": recipe.max_new_tokens,
@@ -215,7 +215,7 @@ def _asker(run: Run, knowledge: Reference) -> Work:
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
         requests: list[tuple[KnowledgeItem, str]] = [(items[item_id], kind) for item_id, kind in batch]
-        written = ask_about(writer, requests, prompt_set(recipe.prompts), **options)
+        written = ask_about(writer, requests, read_prompt_set(recipe.prompts), **options)
         return pa.Table.from_pylist([asdict(each) for each in written], schema=WRITTEN_SCHEMA)
 
     return work
@@ -228,7 +228,7 @@ def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, Knowl
         written = [Written(**row) for row in pq.read_table(path).to_pylist()]
         faulty += [each for each in written if each.error]
         write_questions(
-            artefact, path.stem, (each.as_question(items[each.item_id]) for each in written if not each.error)
+            artefact, path.stem, (each.make_question(items[each.item_id]) for each in written if not each.error)
         )
     with artefact.open_file(FAULTY) as file:
         file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in faulty), encoding="utf-8")

@@ -10,18 +10,18 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.index.shown import Shown
+from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
-from comem_core.recipes.retrieval import IMAGE, TEXT, sides_of
-from tasks.data.embedders import embedder_of, embedder_references
+from comem_core.recipes.retrieval import IMAGE, TEXT, name_sides
+from tasks.data.embedders import find_embedder, name_embedders
 from tasks.data.index import PICTURES
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.tables import read_questions
 from tasks.run import Run
@@ -36,7 +36,7 @@ RETRIEVAL = Stage(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searching:
+class RetrievalKey:
     """How many items, by what, and among which."""
 
     by: Literal["image", "text", "both"]
@@ -50,7 +50,7 @@ class Searching:
 def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     """Find the k items that are nearest to each question, by its picture, its words, or both."""
     recipe = run.recipe.retrieval
-    part = Searching(
+    part = RetrievalKey(
         by=recipe.by,
         text_weight=recipe.text_weight if recipe.by == "both" else None,
         k=recipe.k,
@@ -65,18 +65,18 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
         found = pa.concat_tables(shards)["item_ids"].to_pylist()
         if without := sum(not item_ids for item_ids in found):
             why = ": no item is in their language" if recipe.same_language else ""
-            stage_logger().warning("%d of %d questions got no item%s", without, len(found), why)
+            get_stage_logger().warning("%d of %d questions got no item%s", without, len(found), why)
 
-    inputs = embedder_references(run) | {"index": index, "questions": questions}
+    inputs = name_embedders(run) | {"index": index, "questions": questions}
     expected = questions.num_rows
     return run_stage(run, RETRIEVAL, part, inputs, make, expects=expected)
 
 
 def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
-    recipe, sides = run.recipe.retrieval, sides_of(run.recipe.retrieval)
-    embedders = {side: embedder_of(run, name) for side, name in sides.items()}
+    recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
+    embedders = {side: find_embedder(run, name) for side, name in sides.items()}
     indexes = {side: VectorIndex.load(Path(index.uri) / side) for side in sides}
-    shown, asked = Shown.open(Path(index.uri) / PICTURES), read_questions(questions)
+    shown, asked = PictureItems.open(Path(index.uri) / PICTURES), read_questions(questions)
 
     def queries(side: str, chosen: Sequence[Question]) -> Side:
         if side == IMAGE:

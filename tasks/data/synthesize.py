@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.knowledge.languages import language_found
+from comem_core.knowledge.languages import identify_language_as_declared
 from comem_core.neutral import OFF_AT_NONE
-from comem_core.prompts import MAX_CHARACTERS, prompt_set
-from comem_core.synthesis.generation import Again, Asked, answers_again, draft_answers, faulty_draft
+from comem_core.prompts import MAX_CHARACTERS, read_prompt_set
+from comem_core.synthesis.generation import Again, QuestionWithItems, answer_again, draft_answers, make_faulty_draft
 from comem_core.synthesis.judging import judge
 from tasks.data.questions import CHARACTERS_OF_A_PICTURE, read_faulty
 from tasks.engine.ledger import measure_cost
@@ -20,12 +20,12 @@ from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import generator, generator_name, inputs_of_generator
+from tasks.models import make_generator, name_generator, name_generator_inputs
 from tasks.rows.stored_rows import StoredRows
-from tasks.rows.tables import item_lengths, read_columns, read_items, read_questions, shards_of
+from tasks.rows.tables import list_shards, open_item_lengths, read_columns, read_items, read_questions
 from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
 DRAFTS = Stage(name="drafts", version="2", table="draft")
 VERDICTS = Stage(name="verdicts", version="3", table="verdict")
@@ -33,7 +33,7 @@ QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drafting:
+class DraftsKey:
     """What decides a draft besides its question and items."""
 
     k: int
@@ -56,14 +56,14 @@ class Posed:
     def inputs(self) -> dict[str, Reference]:
         return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
 
-    def read(self, *, k: int) -> Callable[[str], Asked]:
+    def read(self, *, k: int) -> Callable[[str], QuestionWithItems]:
         """Return what gives a question by its id, with its first k items and scores; all is read when asked for."""
         items, questions = read_items(self.knowledge), read_questions(self.questions)
-        found = StoredRows(shards_of(self.retrieved), RETRIEVED, dict, id_column="question_id")
+        found = StoredRows(list_shards(self.retrieved), RETRIEVED, dict, id_column="question_id")
 
-        def asked(question_id: str) -> Asked:
+        def asked(question_id: str) -> QuestionWithItems:
             row = found.of(question_id)
-            return Asked(
+            return QuestionWithItems(
                 question=questions.of(question_id),
                 items=tuple(items[item_id] for item_id in row["item_ids"][:k]),
                 scores=tuple(row["scores"][:k]),
@@ -73,7 +73,7 @@ class Posed:
 
     def lengths(self, *, k: int) -> dict[str, int]:
         """About how long each question's prompt is, in characters, by question id; reads no picture."""
-        lengths = item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
+        lengths = open_item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
         asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
         return {
             row["question_id"]: asked[row["question_id"]] + sum(map(lengths, row["item_ids"][:k]))
@@ -81,12 +81,12 @@ class Posed:
         }
 
 
-def _drafting(run: Run) -> Drafting:
+def _drafting(run: Run) -> DraftsKey:
     recipe = run.recipe.synthesis
-    return Drafting(
+    return DraftsKey(
         k=recipe.k,
         generator=recipe.generator,
-        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         visual_tokens=run.recipe.training.encoder.query_visual_tokens,
         seed=recipe.seed,
@@ -107,7 +107,7 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
         make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
         measure_cost(artefact)
 
-    inputs, expected = inputs_of_generator(run) | posed.inputs, questions.num_rows
+    inputs, expected = name_generator_inputs(run) | posed.inputs, questions.num_rows
     return run_stage(run, DRAFTS, _drafting(run), inputs, make, expects=expected)
 
 
@@ -116,13 +116,13 @@ def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: 
     faulty = read_faulty(questions)
     if not faulty:
         return
-    items, name, seed = read_items(knowledge), generator_name(run), run.recipe.synthesis.seed
-    rows = [faulty_draft(written, items[written.item_id], seed=seed, model=name) for written in faulty]
+    items, name, seed = read_items(knowledge), name_generator(run), run.recipe.synthesis.seed
+    rows = [make_faulty_draft(written, items[written.item_id], seed=seed, model=name) for written in faulty]
     artefact.write_shard("part-faulty", check_rows("draft", rows))
 
 
 def _drafter(run: Run, posed: Posed) -> Work:
-    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[str]) -> pa.Table:
         chosen = [asked(question_id) for question_id in batch]
@@ -149,16 +149,16 @@ def judge_qa(
         make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
         measure_cost(artefact)
 
-    inputs, expected = inputs_of_generator(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
+    inputs, expected = name_generator_inputs(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
     return run_stage(run, VERDICTS, _drafting(run), inputs, make, expects=expected)
 
 
 def _judge(run: Run, posed: Posed) -> Work:
-    writer, asked, options = generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
 
     def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
         chosen = [asked(question_id) for _, question_id, _ in batch]
-        again = answers_again(writer, chosen, **options) if chosen else []
+        again = answer_again(writer, chosen, **options) if chosen else []
         rows = [
             _verdict(sample_id, answer, each, other)
             for (sample_id, _, answer), each, other in zip(batch, chosen, again, strict=True)
@@ -169,7 +169,7 @@ def _judge(run: Run, posed: Posed) -> Work:
     return work
 
 
-def _verdict(sample_id: str, answer: str, asked: Asked, again: Again) -> dict[str, Any]:
+def _verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: Again) -> dict[str, Any]:
     verdict = judge(
         answer,
         asked.question,
@@ -178,14 +178,14 @@ def _verdict(sample_id: str, answer: str, asked: Asked, again: Again) -> dict[st
         second_answer=again.second,
     )
     cost = {name: getattr(again, name) for name in ("prompt_tokens", "answer_tokens", "seconds")}
-    found = language_found(asked.question.question, asked.question.language)
-    return blank_row("verdict") | {"sample_id": sample_id, "language_found": found} | verdict | cost
+    found = identify_language_as_declared(asked.question.question, asked.question.language)
+    return make_blank_row("verdict") | {"sample_id": sample_id, "language_found": found} | verdict | cost
 
 
 def _options(run: Run) -> dict[str, Any]:
     recipe = run.recipe.synthesis
     return {
-        "prompts": prompt_set(recipe.prompts),
+        "prompts": read_prompt_set(recipe.prompts),
         "max_new_tokens": recipe.max_new_tokens,
         "visual_tokens": run.recipe.training.encoder.query_visual_tokens,
     }

@@ -8,16 +8,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.items import content_id
-from comem_core.knowledge.languages import same_language
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.languages import is_same_language
 from comem_core.recipes.recipe import SynthesisRecipe
 from comem_core.synthesis.generator import Generator
 from comem_core.synthesis.translation import (
-    Request,
+    TranslationRequest,
     judge_round_trip,
+    make_translated_question,
+    read_translation_prompts,
     translate,
-    translated_question,
-    translation_prompts,
 )
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import ROWS_OF, Partial
@@ -25,11 +25,11 @@ from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import generator, inputs_of_generator
-from tasks.rows.tables import PICTURE, read_rows, shards_of
+from tasks.models import make_generator, name_generator_inputs
+from tasks.rows.tables import PICTURE, list_shards, read_rows
 from tasks.run import Run
 from tasks.served import check_served
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
 TRANSLATIONS = Stage(name="translations", version="1", table="draft")
 DRAFTS, QUESTIONS, VERDICTS = "part", "questions", "verdicts"
@@ -39,7 +39,7 @@ Opened = Callable[[Run], Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translating:
+class TranslationsKey:
     """What decides a translation besides the samples."""
 
     generator: str
@@ -51,13 +51,13 @@ class Translating:
 
 @stage_task(name="translate-qa")
 def translate_qa(
-    run: Run, questions: Reference, drafts: Reference, kept: Reference, translator: Opened = generator
+    run: Run, questions: Reference, drafts: Reference, kept: Reference, translator: Opened = make_generator
 ) -> Reference:
     """Translate kept samples: drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
     recipe = run.recipe.synthesis
-    part = Translating(
+    part = TranslationsKey(
         generator=recipe.generator,
-        prompts_sha256=translation_prompts(recipe.translation_prompts).sha256,
+        prompts_sha256=read_translation_prompts(recipe.translation_prompts).sha256,
         num_translated=recipe.num_translated,
         languages=recipe.languages,
         max_new_tokens=recipe.max_translated_tokens,
@@ -75,39 +75,39 @@ def translate_qa(
             artefact.write_shard(f"{VERDICTS}-00000", check_rows("verdict", []), rows_of="verdict")
         _write_questions(artefact, requests, pictures)
 
-    inputs = inputs_of_generator(run) | {"questions": questions, "drafts": drafts, "kept": kept}
+    inputs = name_generator_inputs(run) | {"questions": questions, "drafts": drafts, "kept": kept}
     expected = recipe.num_translated * len(recipe.languages)
     return run_stage(run, TRANSLATIONS, part, inputs, make, expects=expected)
 
 
 def _requests(
     recipe: SynthesisRecipe, questions: Reference, drafts: Reference, kept: Reference
-) -> tuple[list[Request], dict[str, bytes]]:
+) -> tuple[list[TranslationRequest], dict[str, bytes]]:
     """The samples to translate, each into every language but its own, and the pictures of their questions."""
     if not recipe.num_translated:
         return [], {}
-    ids = sorted((row["sample_id"] for row in read_rows(kept)), key=lambda each: content_id("translated", each))
+    ids = sorted((row["sample_id"] for row in read_rows(kept)), key=lambda each: hash_content_parts("translated", each))
     chosen = set(ids[: recipe.num_translated])
     rows = sorted(_where(drafts, "draft", "sample_id", chosen), key=lambda row: row["sample_id"])
     wanted = {row["question_id"] for row in rows}
     asked = {row["question_id"]: row for row in _where(questions, "question", "question_id", wanted)}
     pictures = {question_id: row.pop("image") for question_id, row in asked.items()}
     requests = [
-        Request(draft=row, asked=asked[row["question_id"]], language=language)
+        TranslationRequest(draft=row, asked=asked[row["question_id"]], language=language)
         for row in rows
         for language in recipe.languages
-        if not same_language(row["language"], language)
+        if not is_same_language(row["language"], language)
     ]
     return requests, pictures
 
 
 def _where(reference: Reference, table: str, column: str, values: set[str]) -> Iterator[dict[str, Any]]:
     """The rows of a table that have one of the values, read a shard at a time."""
-    for path in shards_of(reference, table):
+    for path in list_shards(reference, table):
         yield from pq.read_table(path, filters=[(column, "in", values)]).to_pylist() if values else ()
 
 
-def _translate(run: Run, artefact: Partial, requests: Sequence[Request], translator: Opened) -> None:
+def _translate(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: Opened) -> None:
     factory = bind(_translate_batches, run, translator)
     make_shards("translate-qa", run.context, artefact, requests, factory, length=_length, prefix=DRAFTS)
 
@@ -115,14 +115,14 @@ def _translate(run: Run, artefact: Partial, requests: Sequence[Request], transla
 def _translate_batches(run: Run, translator: Opened) -> Work:
     options, model = _options(run), translator(run)
 
-    def work(batch: Sequence[Request]) -> pa.Table:
+    def work(batch: Sequence[TranslationRequest]) -> pa.Table:
         rows = translate(model, batch, **options)
-        return check_rows("draft", [blank_row("draft") | row for row in rows], extra=ALIASES)
+        return check_rows("draft", [make_blank_row("draft") | row for row in rows], extra=ALIASES)
 
     return work
 
 
-def _judge(run: Run, artefact: Partial, requests: Sequence[Request], translator: Opened) -> None:
+def _judge(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: Opened) -> None:
     by_key = {(request.draft["sample_id"], request.language): request for request in requests}
     units = [(by_key[row["translated_from"], row["language"]], row) for row in _drafts_in(artefact)]
     make_shards(
@@ -133,15 +133,15 @@ def _judge(run: Run, artefact: Partial, requests: Sequence[Request], translator:
 def _judge_batches(run: Run, translator: Opened) -> Work:
     options, model = _options(run), translator(run)
 
-    def work(batch: Sequence[tuple[Request, dict[str, Any]]]) -> pa.Table:
+    def work(batch: Sequence[tuple[TranslationRequest, dict[str, Any]]]) -> pa.Table:
         verdicts = judge_round_trip(model, batch, **options)
-        table = check_rows("verdict", [blank_row("verdict") | verdict for verdict in verdicts])
+        table = check_rows("verdict", [make_blank_row("verdict") | verdict for verdict in verdicts])
         return table.replace_schema_metadata({ROWS_OF: b"verdict"})
 
     return work
 
 
-def _write_questions(artefact: Partial, requests: Sequence[Request], pictures: dict[str, bytes]) -> None:
+def _write_questions(artefact: Partial, requests: Sequence[TranslationRequest], pictures: dict[str, bytes]) -> None:
     """Write the question rows of the translations, a shard for each shard of drafts; no model is needed for them."""
     asked = {request.draft["sample_id"]: request.asked for request in requests}
     for path in _draft_shards(artefact):
@@ -151,7 +151,7 @@ def _write_questions(artefact: Partial, requests: Sequence[Request], pictures: d
         rows = []
         for row in pq.read_table(path).to_pylist():
             original = asked[row["translated_from"]]
-            rows.append(translated_question(original, row) | {"image": pictures[original["question_id"]]})
+            rows.append(make_translated_question(original, row) | {"image": pictures[original["question_id"]]})
         artefact.write_shard(name, check_rows("question", rows, extra=PICTURE), rows_of="question")
 
 
@@ -164,7 +164,7 @@ def _draft_shards(artefact: Partial) -> list:
     return sorted(artefact.folder.glob(f"{DRAFTS}-*.parquet"))
 
 
-def _length(request: Request) -> int:
+def _length(request: TranslationRequest) -> int:
     """How long a prompt is: its characters."""
     texts = request.texts
     return len(texts.question) + len(texts.answer) + sum(len(alias) for alias in texts.aliases)
@@ -173,6 +173,6 @@ def _length(request: Request) -> int:
 def _options(run: Run) -> dict[str, Any]:
     recipe = run.recipe.synthesis
     return {
-        "prompts": translation_prompts(recipe.translation_prompts),
+        "prompts": read_translation_prompts(recipe.translation_prompts),
         "max_new_tokens": recipe.max_translated_tokens,
     }

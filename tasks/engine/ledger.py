@@ -26,7 +26,7 @@ class Costs:
     failed: int
 
 
-def costs_in(paths: Iterable[Path]) -> Costs | None:
+def sum_costs(paths: Iterable[Path]) -> Costs | None:
     """Sum what the rows of shards say of themselves; None where there are none, or where they do not count it all."""
     sums, rows, failed = dict.fromkeys(SUMMED, 0.0), 0, 0
     for path in sorted(paths):
@@ -49,7 +49,7 @@ def costs_in(paths: Iterable[Path]) -> Costs | None:
 def measure_cost(artefact: Partial, rows: str = "part", *others: str) -> None:
     """Note the costs of all finished shards as measured: rows and failures of those with the first prefix, tokens and
     seconds of the others too, such as the verdicts that stand beside the drafts they are about."""
-    costs = {prefix: costs_in(artefact.folder.glob(f"{prefix}-*.parquet")) for prefix in (rows, *others)}
+    costs = {prefix: sum_costs(artefact.folder.glob(f"{prefix}-*.parquet")) for prefix in (rows, *others)}
     if (own := costs[rows]) is None:
         return
     for name, value in asdict(own).items():

@@ -7,6 +7,6 @@ DECIDING = ("torch", "transformers", "peft", "tokenizers", "pillow", "faiss-cpu"
 
 
 @cache
-def libraries() -> dict[str, str]:
+def list_libraries() -> dict[str, str]:
     """Return name and release of each; which build of one it is (for a CPU, a GPU) is left out."""
     return {name: version(name).split("+")[0] for name in DECIDING}

@@ -32,7 +32,7 @@ DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
 
 
 @contextlib.contextmanager
-def ray_session(context: Context) -> Iterator[None]:
+def join_ray(context: Context) -> Iterator[None]:
     """Join the cluster at `ray_address`, or start a local Ray and stop it at the end. Within a session it does nothing.
 
     Call it on the flow's main thread: the kernel ends a local Ray with the thread that started it. Raises ValueError
@@ -99,7 +99,7 @@ def _check_fits(workers: Workers) -> None:
             )
 
 
-def on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
+def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
     """Run one function on one Ray worker and return its result; in a Prefect task its log lines reach Prefect.
 
     Ray's own retries are off, so that Prefect's are true. `resources` are Ray's options (num_cpus, num_gpus, ...).

@@ -27,7 +27,7 @@ from tasks.engine.context import RunRef
 from tasks.engine.on_ray import rest_workers
 from tasks.engine.partial import Partial
 from tasks.engine.seat import call_pickled, forget_held
-from tasks.engine.stage import stage_logger
+from tasks.engine.stage import get_stage_logger
 from warehouse.schemas import check_rows
 
 STEPS = "part-00000"
@@ -95,7 +95,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     world = train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
-    untouched = [reader.base_weights_sha256() for reader in trainee.frozen]
+    untouched = [reader.hash_base_weights() for reader in trainee.frozen]
     training, steps = Training(trainee.objective, config["optimizer"]), []
     if checkpoint := train.get_checkpoint():
         with checkpoint.as_directory() as folder:
@@ -113,7 +113,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     while not training.done:
         training.run(on_step, until=(training.step // SAVE_EVERY + 1) * SAVE_EVERY)
         _report(training, steps, is_first=is_first)
-    if [reader.base_weights_sha256() for reader in trainee.frozen] != untouched:
+    if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
         raise AssertionError("training has changed the reader's own weights")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
@@ -143,7 +143,7 @@ def _save(trainee: Trainee, steps: list[dict[str, Any]], artefact: Partial, file
 @contextmanager
 def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[None]:
     """Log step, loss, rate and remaining time while the workers train."""
-    ended, logger = threading.Event(), stage_logger()
+    ended, logger = threading.Event(), get_stage_logger()
     (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
 
     def follow() -> None:

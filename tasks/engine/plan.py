@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tasks.engine.ledger import Costs, costs_in
+from tasks.engine.ledger import Costs, sum_costs
 from tasks.engine.partial import BATCHES, read_batch
 from tasks.engine.reuse import NAMING
 from tasks.engine.store import Record, Reference, Store
-from warehouse.changes import differing_fields, of_one_kind
+from warehouse.changes import differing_fields, is_of_one_kind
 
 GIGABYTE = 1e9
 
@@ -116,11 +116,11 @@ class Plan:
             rows, missing, action, rates = record["num_rows"], 0, "reuse", None
             reason = f"same recipe, same inputs, made {record['created'][:16]}"
         else:
-            done, rows = done_rows(store, stage, fingerprint), expected or None
+            done, rows = count_done_rows(store, stage, fingerprint), expected or None
             missing = None if rows is None else max(0, rows - done)
             action = "continue" if done else "make"
             reason = f"{done} rows are there" if done else reason
-            rates = rates_of(store, stage, fingerprint, inputs, workers=workers)
+            rates = measure_rates(store, stage, fingerprint, inputs, workers=workers)
         self.stages.append(
             PlannedStage(
                 stage=stage,
@@ -145,13 +145,13 @@ def _shown(number: float | None, unit: float = 1) -> str:
 _planned: ContextVar[Plan | None] = ContextVar("planned", default=None)
 
 
-def being_planned() -> Plan | None:
+def get_plan() -> Plan | None:
     """Return the plan that stages are noted in, or None where they run."""
     return _planned.get()
 
 
 @contextmanager
-def planning() -> Iterator[Plan]:
+def start_planning() -> Iterator[Plan]:
     """Let the stages of the block say what they would do, and do nothing."""
     token = _planned.set(Plan())
     try:
@@ -162,13 +162,15 @@ def planning() -> Iterator[Plan]:
         _planned.reset(token)
 
 
-def done_rows(store: Store, stage: str, fingerprint: str) -> int:
+def count_done_rows(store: Store, stage: str, fingerprint: str) -> int:
     """Count the rows that an interrupted run of a stage has finished."""
-    folder = store.partial_folder(stage, fingerprint)
+    folder = store.find_partial_folder(stage, fingerprint)
     return sum(pq.read_metadata(path).num_rows for path in _finished(folder))
 
 
-def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int) -> Rates | None:
+def measure_rates(
+    store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int
+) -> Rates | None:
     """What a row costs: measured on the latest artefact that is like this one, else on this one's finished shards."""
     earlier = [record for record in store.records(stage) if record["num_rows"] and _alike(record, inputs)]
     if earlier:
@@ -180,8 +182,8 @@ def rates_of(store: Store, stage: str, fingerprint: str, inputs: Mapping[str, st
             bytes=record["num_bytes"] / rows,
             tokens=_measured_tokens(store, record),
         )
-    paths = _finished(store.partial_folder(stage, fingerprint))
-    if (costs := costs_in(paths)) is None:
+    paths = _finished(store.find_partial_folder(stage, fingerprint))
+    if (costs := sum_costs(paths)) is None:
         return None
     return Rates(
         source=f"the first {costs.rows} rows",
@@ -196,7 +198,7 @@ def _measured_tokens(store: Store, record: Record) -> float | None:
     measured = record["measured"]
     if "prompt_tokens" in measured:
         return (measured["prompt_tokens"] + measured["answer_tokens"]) / record["num_rows"]
-    costs = costs_in(store.path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
+    costs = sum_costs(store.path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
     return _tokens(costs) if costs else None
 
 
@@ -214,7 +216,7 @@ def _finished(partial_folder: Path) -> list[Path]:
     return [*partial_folder.glob("part-*.parquet"), *(path for path in batches if read_batch(path) is not None)]
 
 
-def why_made(
+def explain_making(
     recipe: dict[str, Any],
     inputs: Mapping[str, Reference],
     version: str,
@@ -231,7 +233,7 @@ def why_made(
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
     records = store.records(stage)
-    earlier = [record for record in records if of_one_kind(record, asked, kinds)]
+    earlier = [record for record in records if is_of_one_kind(record, asked, kinds)]
     if not earlier:
         named = [
             (recipe.get(kind), {str(each["recipe"][kind]) for each in records if each["recipe"].get(kind)})

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import pyarrow.parquet as pq
 
-from comem_core.measures.provenance import code_commit
+from comem_core.measures.provenance import find_commit
 from tasks.engine.context import RunRef
-from tasks.engine.libraries import libraries
+from tasks.engine.libraries import list_libraries
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
-from tasks.engine.plan import being_planned, why_made
+from tasks.engine.plan import explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint
 from tasks.engine.store import Record, Reference, Store
 from tasks.engine.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
-from warehouse.schemas import schema_of
+from warehouse.schemas import make_schema
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -56,7 +56,7 @@ class _Making:
 
     def why(self, store: Store) -> str:
         """Say why the artefact is to be made."""
-        return why_made(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
+        return explain_making(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
 
     def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
         """Say what a run did about the artefact, for the warehouse."""
@@ -72,7 +72,7 @@ class StageTask(Generic[P, R]):
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.fn(*args, **kwargs) if being_planned() is not None else self.task(*args, **kwargs)
+        return self.fn(*args, **kwargs) if get_plan() is not None else self.task(*args, **kwargs)
 
     @functools.cached_property
     def task(self) -> "Task[P, R]":
@@ -120,7 +120,7 @@ def run_stage(
         kinds=declared.explained.kinds,
     )
     store, started = Store.of(run.context), time.monotonic()
-    if (whole := being_planned()) is not None:
+    if (whole := get_plan()) is not None:
         reason = making.why(store)
         workers = run.context.num_actors
         return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
@@ -161,7 +161,7 @@ def _make(
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
         action, reason = "made", making.why(store)
-    stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
+    get_stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
     try:
         make(partial)
     except BudgetSpent:
@@ -186,8 +186,8 @@ def _make(
         "content_sha256": "",
         "seconds": time.monotonic() - started,
         "measured": {},
-        "libraries": libraries(),
-        "commit": code_commit(),
+        "libraries": list_libraries(),
+        "commit": find_commit(),
         "created": datetime.now(UTC).isoformat(),
     }
     return action, reason, store.finish(partial, draft)
@@ -228,7 +228,7 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
     for path in sorted(partial.folder.glob("*.parquet")):
         found = pq.read_schema(path)
         target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
-        for field in schema_of(target) if target else ():
+        for field in make_schema(target) if target else ():
             if field.name not in found.names or found.field(field.name).type != field.type:
                 has = found.field(field.name).type if field.name in found.names else "nothing"
                 raise ValueError(
@@ -244,23 +244,23 @@ def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Prog
         nonlocal last
         if time.monotonic() - last >= every_seconds or progress.done == progress.total:
             last = time.monotonic()
-            stage_logger().info("%s: %s", stage, progress)
+            get_stage_logger().info("%s: %s", stage, progress)
 
     return on_done
 
 
-def under_prefect() -> bool:
+def is_under_prefect() -> bool:
     """Tell whether a Prefect flow or task runs here, and is not only planned."""
-    if "prefect" not in sys.modules or being_planned() is not None:
+    if "prefect" not in sys.modules or get_plan() is not None:
         return False  # where nobody has imported Prefect, nothing runs under it
     from prefect.context import FlowRunContext, TaskRunContext
 
     return TaskRunContext.get() is not None or FlowRunContext.get() is not None
 
 
-def stage_logger() -> Any:
+def get_stage_logger() -> Any:
     """Prefect's logger of the current run, or a plain one where no flow runs."""
-    if not under_prefect():
+    if not is_under_prefect():
         return logging.getLogger("comem.stage")
     from prefect import get_run_logger
 
@@ -271,12 +271,12 @@ def _log(action: str, making: _Making, reason: str) -> None:
     again = " " if action == "made" and reason.startswith("again: ") else ": "
     verb = f"{action} {making.stage} {making.fingerprint}" if action == "reused" else action
     where = "" if action == "reused" else f" [{making.stage} {making.fingerprint}]"
-    stage_logger().info("%s%s%s%s", verb, again, reason, where)
+    get_stage_logger().info("%s%s%s%s", verb, again, reason, where)
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
-    if not under_prefect():
+    if not is_under_prefect():
         return
     from prefect.artifacts import create_table_artifact
 

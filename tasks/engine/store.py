@@ -94,7 +94,7 @@ class Store:
     def path(self, stage: str, fingerprint: str) -> Path:
         return self.folder / stage / fingerprint
 
-    def partial_folder(self, stage: str, fingerprint: str) -> Path:
+    def find_partial_folder(self, stage: str, fingerprint: str) -> Path:
         """Where an artefact lies while it is made."""
         return self.path(stage, fingerprint).with_suffix(".partial")
 
@@ -134,7 +134,7 @@ class Store:
             path = folder / shard["file"]
             if not path.exists():
                 faults[shard["file"]] = "is missing"
-            elif (found := sha256_of(path)) != shard["sha256"]:
+            elif (found := hash_file(path)) != shard["sha256"]:
                 faults[shard["file"]] = f"differs from its record (sha256 {found[:8]}, was {shard['sha256'][:8]})"
         return faults
 
@@ -169,7 +169,7 @@ class Store:
 
         Shards of a damaged artefact that are as recorded stay; the others are removed. Call it under the lock.
         """
-        final, folder = self.path(stage, fingerprint), self.partial_folder(stage, fingerprint)
+        final, folder = self.path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)
         if final.exists():
             shutil.rmtree(folder, ignore_errors=True)
             if record := self.find(stage, fingerprint):
@@ -232,7 +232,7 @@ def _remove_damaged(batches: Path) -> None:
 def describe_shard(path: Path, folder: Path) -> ShardRecord:
     """Hash a file and, if it is Parquet, count its rows and read which table they are for."""
     name = path.relative_to(folder).as_posix()
-    shard: ShardRecord = {"file": name, "sha256": sha256_of(path), "bytes": path.stat().st_size, "rows": 0}
+    shard: ShardRecord = {"file": name, "sha256": hash_file(path), "bytes": path.stat().st_size, "rows": 0}
     if path.suffix == ".parquet":
         facts = pq.read_metadata(path)
         shard["rows"] = facts.num_rows
@@ -241,7 +241,7 @@ def describe_shard(path: Path, folder: Path) -> ShardRecord:
     return shard
 
 
-def sha256_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

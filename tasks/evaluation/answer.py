@@ -8,22 +8,22 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import CONDITIONS, condition_named
-from comem_core.evaluation.runner import Asking, marked_row, named_row, predict
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.conditions import CONDITIONS, find_condition
+from comem_core.evaluation.runner import ReaderInput, mark_row, name_row, predict
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import Answering as ReadsMemory
 from comem_core.memory.bank import Bank
-from comem_core.prompts import prompt_set
-from tasks.data.benchmarks import benchmark_folder
+from comem_core.prompts import read_prompt_set
+from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import find_rows, take_over
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.encode import encode_seconds, read_bank
-from tasks.evaluation.exam import PREDICTIONS, Exam, Unit, answering_part, questions_asked, units_of
-from tasks.models import answering_of
+from tasks.evaluation.exam import PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
+from tasks.models import load_answering
 from tasks.rows.tables import read_items, read_questions, read_rows
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -34,21 +34,21 @@ REUSED, KEY = "part-answered-before", "answer_key"
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
     """Ask the reader every question under every condition of the recipe, unless it has answered before."""
-    recipe, part = run.recipe.evaluation, answering_part(run)
+    recipe, part = run.recipe.evaluation, make_predictions_key(run)
 
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:
             artefact.measure("reader", {"name": run.recipe.reader.name, "sees_pictures": False})
         questions = read_questions(exam.questions)
-        units = list(units_of(run, part, exam, questions))
+        units = list(list_units(run, part, exam, questions))
         answered = _answered_before(run, artefact, units, questions)
         missing = [unit for unit in units if unit.key not in answered]
-        stage_logger().info("%d of %d answers are there from earlier evaluations", len(answered), len(units))
+        get_stage_logger().info("%d of %d answers are there from earlier evaluations", len(answered), len(units))
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_examiner, run, exam))
 
     inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.inputs()
-    asked = questions_asked(recipe, exam.questions.num_rows)
+    asked = count_answers(recipe, exam.questions.num_rows)
     return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
 
 
@@ -56,14 +56,14 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questio
     """Write down the answers that earlier evaluations have, under the names of this one; returns their keys."""
 
     def find() -> list[dict[str, Any]]:
-        benchmark = benchmark_named(run.recipe.evaluation.benchmark)
-        official = benchmark.metrics(benchmark_folder(benchmark, run.context))[0]
-        extract = prompt_set(run.recipe.evaluation.prompts).extract
+        benchmark = find_benchmark(run.recipe.evaluation.benchmark)
+        official = benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0]
+        extract = read_prompt_set(run.recipe.evaluation.prompts).extract
         earlier = _earlier_answers(Store.of(run.context), {unit.key for unit in units})
         return [
             earlier[unit.key]
-            | named_row(question, unit.condition, unit.k)
-            | marked_row(earlier[unit.key]["answer_raw"], question, official, extract=extract)
+            | name_row(question, unit.condition, unit.k)
+            | mark_row(earlier[unit.key]["answer_raw"], question, official, extract=extract)
             | {"item_ids": list(unit.item_ids)}
             for unit in units
             if unit.key in earlier
@@ -95,7 +95,7 @@ class _Banks:
         return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
 
     def memory(self, unit: Unit, answering: ReadsMemory) -> torch.Tensor:
-        condition = condition_named(unit.condition)
+        condition = find_condition(unit.condition)
         if condition.learned_nothing:
             return answering.empty_memory().repeat(unit.k, 1)
         bank = self.banks[-1] if condition.choice == "foreign" else self.banks[0]
@@ -109,17 +109,17 @@ class _Banks:
 
 
 def _examiner(run: Run, exam: Exam) -> Work:
-    answering, banks = answering_of(run, exam.encoder, exam.transfer), _Banks.of(exam)
+    answering, banks = load_answering(run, exam.encoder, exam.transfer), _Banks.of(exam)
     items, questions = read_items(exam.knowledge), read_questions(exam.questions)
     found_in = {row["question_id"]: row["seconds"] for row in read_rows(exam.retrieved)}
     recipe = run.recipe.evaluation
-    benchmark, prompts = benchmark_named(recipe.benchmark), prompt_set(recipe.prompts)
-    folder = benchmark_folder(benchmark, run.context)
+    benchmark, prompts = find_benchmark(recipe.benchmark), read_prompt_set(recipe.prompts)
+    folder = find_benchmark_folder(benchmark, run.context)
 
-    def asking(unit: Unit) -> Asking:
-        in_prompt = condition_named(unit.condition).place == "prompt"
+    def asking(unit: Unit) -> ReaderInput:
+        in_prompt = find_condition(unit.condition).place == "prompt"
         prompt_items: tuple[KnowledgeItem, ...] = tuple(items[each] for each in unit.item_ids) if in_prompt else ()
-        return Asking(
+        return ReaderInput(
             question=questions[unit.place],
             condition=unit.condition,
             k=unit.k,

@@ -12,28 +12,28 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.comparison import Comparing, compare, with_words
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare
 from comem_core.evaluation.scores import Row
-from tasks.data.benchmarks import benchmark_folder
+from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
-from tasks.engine.plan import being_planned
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.score import as_shares
-from tasks.rows.tables import asked_questions, question_shards
+from tasks.evaluation.score import convert_to_shares
+from tasks.rows.tables import list_question_shards, read_asked_questions
 from tasks.run import Run
-from warehouse.changes import changed_inputs, changes_between, recipe_differences, two_things
+from warehouse.changes import describe_two_things, list_changed_inputs, list_changes, list_recipe_differences
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
-from warehouse.evaluations import evaluation_before, moment_of, record_evaluation
-from warehouse.page.comparison import Compared, render_comparison, whole_of
+from warehouse.evaluations import find_evaluation_before, find_moment, record_evaluation
+from warehouse.page.comparison import Compared, name_whole, render_comparison
 from warehouse.page.wording import Conditions
-from warehouse.records import folder_of
+from warehouse.records import find_folder
 from warehouse.schemas import check_rows
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 COMPARISON = Stage(name="comparison", version="1", table="difference")
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
@@ -85,7 +85,7 @@ class Since:
     def moved(self, *, min_points: float) -> list[dict[str, Any]]:
         """The differences over the whole benchmark that chance does not explain, of at least so many points."""
         rows = self.compared.differences if self.compared else ()
-        whole = whole_of(rows)
+        whole = name_whole(rows)
         return [
             row
             for row in rows
@@ -94,7 +94,7 @@ class Since:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparisonKey:
     """A comparison tells of two evaluations, by what was answered and how it was scored."""
 
     benchmark: str
@@ -109,23 +109,25 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
 
     The page and the reasons are an artefact; the differences are rows of the warehouse.
     """
-    benchmark = benchmark_named(evaluation.benchmark)
+    benchmark = find_benchmark(evaluation.benchmark)
     evaluation = replace(evaluation, reader_name=run.recipe.reader and run.recipe.reader.label)
-    since = Since(evaluation=evaluation, metric=benchmark.metrics(benchmark_folder(benchmark, run.context))[0].name)
-    if being_planned() is not None:
+    since = Since(
+        evaluation=evaluation, metric=benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0].name
+    )
+    if get_plan() is not None:
         return since
     now = evaluation.row(run)
     with open_warehouse(run.context.warehouse) as con:
         record_evaluation(con, now)
-        before = evaluation_before(con, now)
+        before = find_evaluation_before(con, now)
     if before is None:
-        stage_logger().info("%s: the first evaluation", evaluation)
+        get_stage_logger().info("%s: the first evaluation", evaluation)
         return since
     if all(before[role] == now[role] for role in ROLES):
-        stage_logger().info("%s: the same answers as the last time", evaluation)
+        get_stage_logger().info("%s: the same answers as the last time", evaluation)
         return replace(since, unchanged=True)
     compared = collect_comparison(run.context, before, now)
-    part = Comparison(
+    part = ComparisonKey(
         benchmark=evaluation.benchmark,
         name=Path(evaluation.name).name,
         before=before["predictions"],
@@ -148,23 +150,23 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
     Where they asked no question in common, that is all that is said.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        places = {side[role]: folder_of(con, side[role]) for side in (before, now) for role in ROLES}
-        asked, asked_before = (asked_questions(places[side["questions"]]) for side in (now, before))
+        places = {side[role]: find_folder(con, side[role]) for side in (before, now) for role in ROLES}
+        asked, asked_before = (read_asked_questions(places[side["questions"]]) for side in (now, before))
         apart = not {row["question_id"] for row in asked} & {row["question_id"] for row in asked_before}
         changes = (
-            [two_things(con, "questions", before["questions"], now["questions"])]
+            [describe_two_things(con, "questions", before["questions"], now["questions"])]
             if apart
-            else [each for role in ROLES[1:] for each in changes_between(con, before[role], now[role])]
+            else [each for role in ROLES[1:] for each in list_changes(con, before[role], now[role])]
         )
-        inputs = changed_inputs(con, before["predictions"], now["predictions"])
-        fields = recipe_differences(con, before["run_id"], now["run_id"])
+        inputs = list_changed_inputs(con, before["predictions"], now["predictions"])
+        fields = list_recipe_differences(con, before["run_id"], now["run_id"])
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
-        answers = rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
-        times = [moment_of(con, side) for side in (before, now)]
+        answers = read_report_rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
+        times = [find_moment(con, side) for side in (before, now)]
         conditions = Conditions(read_conditions(con))
-    _, old = official_marks(places[before["predictions"]], places[before["scores"]])
-    metric, new = official_marks(places[now["predictions"]], places[now["scores"]])
-    found = differences_of(new, old, asked, benchmark=now["benchmark"], metric=metric)
+    _, old = read_official_marks(places[before["predictions"]], places[before["scores"]])
+    metric, new = read_official_marks(places[now["predictions"]], places[now["scores"]])
+    found = compare_evaluations(new, old, asked, benchmark=now["benchmark"], metric=metric)
     return Compared(
         benchmark=now["benchmark"],
         before=dict(before) | {"made": times[0]},
@@ -182,7 +184,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
 def write_comparison(artefact: Partial, compared: Compared, questions: Reference) -> None:
     """Write the page, the reasons as JSON, and the differences as rows."""
     with artefact.open_file(PAGE) as path:
-        path.write_text(render_comparison(compared, images=pictures_of([questions.folder])), encoding="utf-8")
+        path.write_text(render_comparison(compared, images=open_pictures([questions.folder])), encoding="utf-8")
     reasons = {"changes": [asdict(change) for change in compared.changes], "inputs": list(compared.inputs)}
     with artefact.open_file(REASONS) as path:
         path.write_text(json.dumps(reasons, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -192,7 +194,7 @@ def write_comparison(artefact: Partial, compared: Compared, questions: Reference
 Marks = Mapping[tuple[str, int], Mapping[str, float]]
 
 
-def official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
+def read_official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
     """The official metric and its marks of an evaluation: (condition, k) -> question id -> mark from 0 to 1.
 
     The official metric marks every prediction first.
@@ -207,27 +209,27 @@ def official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
     return official, marks
 
 
-def differences_of(
+def compare_evaluations(
     now: Marks, before: Marks, questions: Sequence[Row], *, benchmark: str, metric: str
 ) -> list[dict[str, Any]]:
     """Compare two evaluations condition by condition: rows of the table difference, in shares, without `before`.
 
     p-values are adjusted over everything that is compared (Holm).
     """
-    family = compared_by_condition(now, before, questions, benchmark=benchmark)
+    family = compare_by_condition(now, before, questions, benchmark=benchmark)
     return [
         {"benchmark": benchmark, "metric": metric, "first": row["condition"], "second": row["condition"]}
-        | {name: value for name, value in as_shares(row).items() if name != "condition"}
-        for row in with_words(family)
+        | {name: value for name, value in convert_to_shares(row).items() if name != "condition"}
+        for row in add_words(family)
     ]
 
 
-def compared_by_condition(
+def compare_by_condition(
     first: Marks, second: Marks, questions: Sequence[Row], *, benchmark: str
 ) -> list[dict[str, Any]]:
     """Compare two sides under each condition and k that both answered: rows of `compare`, with `condition` and `k`."""
-    known = benchmark_named(benchmark)
-    comparing = Comparing(total=known.total, cluster_by=known.cluster_by)
+    known = find_benchmark(benchmark)
+    comparing = ComparisonSettings(total=known.total, cluster_by=known.cluster_by)
     return [
         row | {"condition": condition, "k": k}
         for (condition, k), marks in sorted(first.items())
@@ -236,11 +238,11 @@ def compared_by_condition(
     ]
 
 
-def pictures_of(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
+def open_pictures(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
     """Return what finds a picture among those of questions, in the folders of their artefacts, by its id."""
     found: dict[str, bytes] = {}
     for folder in questions:
-        for path in question_shards(folder):
+        for path in list_question_shards(folder):
             found |= {
                 row["image_id"]: row["image"] for row in pq.read_table(path, columns=["image_id", "image"]).to_pylist()
             }
@@ -249,9 +251,9 @@ def pictures_of(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
 
 def _tell(since: Since) -> None:
     """Say in the log what moved by how much, how surely, on which questions, and why."""
-    evaluation, compared, logger = since.evaluation, since.compared, stage_logger()
+    evaluation, compared, logger = since.evaluation, since.compared, get_stage_logger()
     assert compared is not None and since.page is not None
-    whole = whole_of(compared.differences)
+    whole = name_whole(compared.differences)
     for row in compared.differences:
         if row["split"] == whole:
             interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"

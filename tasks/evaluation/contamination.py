@@ -6,21 +6,21 @@ from typing import Any
 
 from comem_core.recipes.recipe import ContaminationRecipe
 from tasks.engine.partial import Partial
-from tasks.engine.plan import being_planned
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.rows.tables import read_columns, read_rows, shards_of
+from tasks.rows.tables import list_shards, read_columns, read_rows
 from tasks.run import Run
-from tasks.training.training_data import TrainingData, training_data_of
-from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, find_overlap, told
+from tasks.training.training_data import TrainingData, find_training_data
+from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, describe_overlap, find_overlap
 
 CONTAMINATION = Stage(name="contamination", version="1", table="contamination")
 MEASURED = "overlap"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparing:
+class ContaminationKey:
     """What counts as the same, of which benchmark's questions; and what is not known of the training data."""
 
     benchmark: str
@@ -34,13 +34,13 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
 
     Of an encoder without a record in the store it is not known what it was trained on, and the artefact says so.
     """
-    recipe, trained_on = run.recipe.evaluation, training_data_of(Store.of(run.context), encoder)
-    part = Comparing(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
+    recipe, trained_on = run.recipe.evaluation, find_training_data(Store.of(run.context), encoder)
+    part = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
 
     def make(artefact: Partial) -> None:
         rows = find_overlap(
-            questions=shards_of(questions, "question"),
-            items=shards_of(knowledge),
+            questions=list_shards(questions, "question"),
+            items=list_shards(knowledge),
             training=_sources(trained_on),
             parameters=asdict(recipe.contamination),
         )
@@ -50,9 +50,9 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
 
     inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
     found = run_stage(run, CONTAMINATION, part, inputs, make)
-    if being_planned() is None:
-        for sentence in told(measured_of(run, found)):
-            stage_logger().info("%s", sentence)
+    if get_plan() is None:
+        for sentence in describe_overlap(read_measured(run, found)):
+            get_stage_logger().info("%s", sentence)
     return found
 
 
@@ -60,16 +60,16 @@ def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
     """Where the samples lie that an encoder was trained on."""
     sets = [
         TrainedOn(
-            drafts=shards_of(each.drafts, "draft"),
-            questions=shards_of(each.questions, "question"),
-            kept=shards_of(each.kept),
+            drafts=list_shards(each.drafts, "draft"),
+            questions=list_shards(each.questions, "question"),
+            kept=list_shards(each.kept),
         )
         for each in trained_on.sets
     ]
     return [*sets, *([Listed(files=trained_on.lists)] if trained_on.listed else [])]
 
 
-def measured_of(run: Run, contamination: Reference) -> dict[str, Any]:
+def read_measured(run: Run, contamination: Reference) -> dict[str, Any]:
     """What was counted: questions, and those in each source by kind; the benchmark; what is not known."""
     record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
     assert record is not None, contamination
@@ -82,7 +82,7 @@ def clean_column(run: Run, contamination: Reference, question_ids: Iterable[str]
     Only training counts. That an item shows a question's picture is what retrieval looks for.
     """
     trained_on = {row["question_id"] for row in read_rows(contamination) if row["source"] == TRAINING}
-    otherwise = None if measured_of(run, contamination)["unknown"] else "yes"
+    otherwise = None if read_measured(run, contamination)["unknown"] else "yes"
     return {question_id: "no" if question_id in trained_on else otherwise for question_id in question_ids}
 
 

@@ -11,11 +11,11 @@ from prefect.states import Completed
 
 from comem_core.measures.provenance import describe_machine
 from tasks.engine.partial import Partial
-from tasks.engine.plan import being_planned
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task, under_prefect
+from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.compare import Since, pictures_of
+from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
 from tasks.run import Run
 from warehouse.connection import open_warehouse
@@ -29,7 +29,7 @@ PAGE = "evaluation.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reporting:
+class EvaluationReportKey:
     """A page tells of one run, so each run has its own."""
 
     run_id: str
@@ -40,7 +40,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
     """Write the page of all evaluations of a run, with its encoders in `pairs`, and say where it is."""
 
     def make(artefact: Partial) -> None:
-        images = pictures_of([each.evaluation.questions.folder for each in evaluations])
+        images = open_pictures([each.evaluation.questions.folder for each in evaluations])
         told = [
             Evaluated(
                 row=each.evaluation.row(run),
@@ -60,11 +60,11 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
 
     inputs = {f"scores-{place}": each.evaluation.scores for place, each in enumerate(evaluations)}
     inputs |= {"encoder-pairs": pairs} if pairs else {}
-    report = run_stage(run, EVALUATION_REPORT, Reporting(run_id=run.run_id), inputs, make)
-    if being_planned() is None:
+    report = run_stage(run, EVALUATION_REPORT, EvaluationReportKey(run_id=run.run_id), inputs, make)
+    if get_plan() is None:
         address = (report.folder / PAGE).as_uri()
-        stage_logger().info("evaluation page: %s", address)
-        if under_prefect():
+        get_stage_logger().info("evaluation page: %s", address)
+        if is_under_prefect():
             create_link_artifact(address, key="evaluation-page", description="The page of this run (a local file)")
     return report
 
@@ -74,7 +74,7 @@ def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> Stat
 
     Each evaluation that moved raises an event, whose payload says by how much and why. A planned run has no state.
     """
-    if being_planned() is not None:
+    if get_plan() is not None:
         return None
     moved = [(each, rows) for each in evaluations if (rows := each.moved(min_points=min_points))]
     for each, rows in moved:
@@ -83,7 +83,7 @@ def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> Stat
     if not moved:
         return Completed(message=f"{len(evaluations)} evaluations, no drift")
     said = "; ".join(_sentence(each, rows) for each, rows in moved)
-    stage_logger().warning("drift: %s", said)
+    get_stage_logger().warning("drift: %s", said)
     return Completed(name=DRIFTED, message=said[:1000])
 
 
@@ -116,7 +116,7 @@ def _sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:
 
 def _show(evaluations: Sequence[Since]) -> None:
     """Put what moved and why into the Prefect UI."""
-    if not under_prefect():
+    if not is_under_prefect():
         return
     compared = [(each, each.compared) for each in evaluations if each.compared]
     lines = [_line(each, row) for each, found in compared for row in found.differences if "/" not in row["split"]]

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.memory.bank import Bank, from_bytes, to_bytes
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import encoder_of
+from tasks.models import load_trained_encoder
 from tasks.rows.tables import read_items
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -26,7 +26,7 @@ MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoding:
+class BankKey:
     """What decides a memory besides the encoder and the items: the words that an item is read with."""
 
     prompts_sha256: str
@@ -41,13 +41,13 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
         units = range(knowledge.num_rows)
         make_shards("encode-memory", run.context, artefact, units, bind(_encoder, run, knowledge, encoder))
 
-    part = Encoding(prompts_sha256=prompt_set(run.recipe.training.encoder.prompts).sha256)
+    part = BankKey(prompts_sha256=read_prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
     return run_stage(run, BANK, part, inputs, make, expects=knowledge.num_rows)
 
 
 def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
-    trained, items = encoder_of(run, encoder), read_items(knowledge).rows
+    trained, items = load_trained_encoder(run, encoder), read_items(knowledge).rows
 
     def work(batch: Sequence[int]) -> pa.Table:
         started = time.perf_counter()

@@ -11,17 +11,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from comem_core.evaluation.comparison import with_words
+from comem_core.evaluation.comparison import add_words
 from tasks.engine.partial import Partial
-from tasks.engine.plan import being_planned
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.compare import ROLES, Evaluation, Marks, compared_by_condition, official_marks
-from tasks.evaluation.score import as_shares
-from tasks.rows.tables import asked_questions
+from tasks.evaluation.compare import ROLES, Evaluation, Marks, compare_by_condition, read_official_marks
+from tasks.evaluation.score import convert_to_shares
+from tasks.rows.tables import read_asked_questions
 from tasks.run import Run
-from warehouse.page.comparison import whole_of
+from warehouse.page.comparison import name_whole
 
 ENCODER_PAIRS = Stage(name="encoder-pairs", version="1")
 PAIRS = "pairs.json"
@@ -30,7 +30,7 @@ MOST_IN_ALL_PAIRS = 5  # ten pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairing:
+class EncoderPairsKey:
     """Which encoders by the names they were asked for by, under which conditions, and how many are compared each with
     each."""
 
@@ -58,7 +58,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
     different = [each for each in evaluations if known[each.benchmark, each.encoder.fingerprint] is each]
     if len({each.encoder.fingerprint for each in different}) < 2:
         return None
-    part = Pairing(
+    part = EncoderPairsKey(
         names=tuple(_name_of(each) for each in different),
         conditions=CONDITIONS,
         most_in_all_pairs=MOST_IN_ALL_PAIRS,
@@ -74,7 +74,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
         f"{role}-{place}": getattr(each, role) for place, each in enumerate(different) for role in ("encoder", *ROLES)
     }
     made = run_stage(run, ENCODER_PAIRS, part, inputs, make)
-    if being_planned() is None:
+    if get_plan() is None:
         _tell(read_pairs(made))
     return made
 
@@ -84,7 +84,7 @@ def read_pairs(pairs: Reference | None) -> list[dict[str, Any]]:
     return json.loads((pairs.folder / PAIRS).read_text(encoding="utf-8")) if pairs else []
 
 
-def pairs_among(sides: Sequence[Any], *, most: int = MOST_IN_ALL_PAIRS) -> list[tuple[Any, Any]]:
+def list_pairs(sides: Sequence[Any], *, most: int = MOST_IN_ALL_PAIRS) -> list[tuple[Any, Any]]:
     """All pairs of up to `most`; of more, the last one with each of the others."""
     if len(sides) <= most:
         return list(combinations(sides, 2))
@@ -93,28 +93,28 @@ def pairs_among(sides: Sequence[Any], *, most: int = MOST_IN_ALL_PAIRS) -> list[
 
 def _on_benchmark(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """Compare the encoders that one benchmark was asked; p-values are adjusted over all the pairs (Holm)."""
-    benchmark, questions = evaluations[0].benchmark, asked_questions(evaluations[0].questions.folder)
+    benchmark, questions = evaluations[0].benchmark, read_asked_questions(evaluations[0].questions.folder)
     metric, sides = "", []
     for each in evaluations:
-        metric, marks = official_marks(each.predictions.folder, each.scores.folder)
+        metric, marks = read_official_marks(each.predictions.folder, each.scores.folder)
         shown = {key: value for key, value in marks.items() if key[0] in CONDITIONS}
         sides.append(_Side(_name_of(each), each.encoder.fingerprint, shown))
-    pairs = pairs_among(sides)
+    pairs = list_pairs(sides)
     family = [row for one, other in pairs for row in _rows(one, other, questions, benchmark=benchmark)]
     return {
         "benchmark": benchmark,
         "metric": metric,
-        "rows": [as_shares(row) for row in with_words(family)],
+        "rows": [convert_to_shares(row) for row in add_words(family)],
         "left_out": _left_out(sides, num_pairs=len(pairs)),
     }
 
 
 def _rows(one: _Side, other: _Side, questions: Sequence[Mapping[str, Any]], *, benchmark: str) -> Iterable[dict]:
     """The first minus the second over the whole benchmark, condition by condition."""
-    rows = compared_by_condition(one.marks, other.marks, questions, benchmark=benchmark)
+    rows = compare_by_condition(one.marks, other.marks, questions, benchmark=benchmark)
     named = {"first": one.name, "second": other.name}
     named |= {"first_encoder": one.encoder, "second_encoder": other.encoder}
-    whole = whole_of(rows)
+    whole = name_whole(rows)
     yield from (row | named for row in rows if row["split"] == whole)
 
 
@@ -138,10 +138,10 @@ def _tell(found: Sequence[Mapping[str, Any]]) -> None:
     for each in found:
         for row in each["rows"]:
             interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
-            stage_logger().info(
+            get_stage_logger().info(
                 "%s, %s k=%s: %s against %s: %s, %+.1f points%s, p = %.3f",
                 *(each["benchmark"], row["condition"], row["k"], row["first"], row["second"], row["word"]),
                 *(100 * row["value"], interval, row["p_adjusted"]),
             )
         if each["left_out"]:
-            stage_logger().info("%s: %s", each["benchmark"], each["left_out"])
+            get_stage_logger().info("%s: %s", each["benchmark"], each["left_out"])

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChooser, Shown, condition_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChooser, ShowableItems, find_condition
 from comem_core.neutral import OFF_AT_NONE, off_at
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
-from tasks.engine.libraries import libraries
+from tasks.engine.libraries import list_libraries
 from tasks.engine.reuse import Explanation, Stage, fingerprint
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import BANK
@@ -29,7 +29,7 @@ PREDICTIONS = Stage(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
+class PredictionsKey:
     """What decides answers besides questions, items and encoder. The libraries' releases are among it: a score that
     they move is a change to be seen. `question_picture` is of a text-only reader, which sees a question's picture as a
     memory, or not at all."""
@@ -94,32 +94,32 @@ class Unit:
     key: str
 
 
-def answering_part(run: Run) -> Answering:
+def make_predictions_key(run: Run) -> PredictionsKey:
     recipe, reader = run.recipe.evaluation, run.recipe.reader
-    return Answering(
+    return PredictionsKey(
         benchmark=recipe.benchmark,
         conditions=recipe.conditions,
         k=recipe.all_k,
-        prompts_sha256=prompt_set(recipe.prompts).sha256,
+        prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         visual_tokens=run.recipe.training.encoder.query_visual_tokens,
-        libraries=libraries(),
+        libraries=list_libraries(),
         question_picture=reader and reader.question_picture,
     )
 
 
-def questions_asked(recipe: EvaluationRecipe, num_questions: int) -> int:
+def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
     """How many answers there will be: conditions that show no number of items are asked once."""
-    return num_questions * sum(len(condition_named(name).numbers(recipe.all_k)) for name in recipe.conditions)
+    return num_questions * sum(len(find_condition(name).numbers(recipe.all_k)) for name in recipe.conditions)
 
 
-def units_of(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
+def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
     """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
 
     A question without a gold item is not asked under a condition that shows it.
     """
-    recipe, benchmark = run.recipe.evaluation, benchmark_named(part.benchmark)
-    shown = Shown(
+    recipe, benchmark = run.recipe.evaluation, find_benchmark(part.benchmark)
+    shown = ShowableItems(
         retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
         entity_of=read_items(exam.knowledge).entities(),
         foreign=list(read_items(exam.foreign)) if exam.foreign else (),
@@ -128,12 +128,12 @@ def units_of(run: Run, part: Answering, exam: Exam, questions: StoredQuestions) 
     chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
     keys = AnswerKeys(run, part, exam)
-    for condition in map(condition_named, recipe.conditions):
+    for condition in map(find_condition, recipe.conditions):
         for k in condition.numbers(recipe.all_k):
             for place, question in enumerate(asked):
                 if condition.choice == "gold" and question.gold_item_id is None:
                     continue
-                item_ids = chooser.items_for(condition.name, question.question_id, k=max(1, k))
+                item_ids = chooser.choose_items(condition.name, question.question_id, k=max(1, k))
                 unit = Unit(place=place, condition=condition.name, k=k, item_ids=item_ids, key="")
                 yield replace(unit, key=keys.of(unit, question, wordings[place]))
 
@@ -143,12 +143,12 @@ class AnswerKeys:
     """Names answers by everything that decides them, the versions of the stages that they rest on among it."""
 
     run: Run
-    part: Answering
+    part: PredictionsKey
     exam: Exam
 
     def of(self, unit: Unit, question: AskedQuestion, words: str) -> str:
         """Name the answer to a question that is asked in these words, of this reader, with these items."""
-        condition, part = condition_named(unit.condition), self.part
+        condition, part = find_condition(unit.condition), self.part
         in_memory = condition.place == "memory"
         key = AnswerKey(
             place=condition.place,
@@ -179,4 +179,4 @@ class AnswerKeys:
 
     @cached_property
     def _item_prompts_sha256(self) -> str:
-        return prompt_set(self.run.recipe.training.encoder.prompts).sha256
+        return read_prompt_set(self.run.recipe.training.encoder.prompts).sha256

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.metrics.oven import title_finder
-from comem_core.evaluation.submissions import submission_lines
-from tasks.data.benchmarks import benchmark_folder
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.metrics.oven import open_title_finder
+from comem_core.evaluation.submissions import write_submission
+from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 OVEN = "oven"
 
@@ -60,12 +60,12 @@ def export(
     """
     entity_of = _entities(context) if benchmark == OVEN else None
     with open_warehouse(context.warehouse, read_only=True) as con:
-        run_id = run_id or _last_run(rows(con, "recent_runs", {"limit": 1}))
+        run_id = run_id or _last_run(read_report_rows(con, "recent_runs", {"limit": 1}))
         wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
-        chosen = _chosen(rows(con, "answered", {"run_id": run_id}), wanted, run_id)
+        chosen = _chosen(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
         names = ("predictions", "questions", "condition", "k")
-        answered = rows(con, "answered_questions", {name: chosen[name] for name in names})
-    return submission_lines(benchmark, answered, entity_of=entity_of)
+        answered = read_report_rows(con, "answered_questions", {name: chosen[name] for name in names})
+    return write_submission(benchmark, answered, entity_of=entity_of)
 
 
 def _last_run(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -93,7 +93,7 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
 
 
 def _entities(context: Context) -> Callable[[str], str]:
-    return title_finder(benchmark_folder(benchmark_named(OVEN), context)).entity_of
+    return open_title_finder(find_benchmark_folder(find_benchmark(OVEN), context)).entity_of
 
 
 def _parser() -> argparse.ArgumentParser:

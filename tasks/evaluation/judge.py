@@ -12,19 +12,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, judge_prompts
-from comem_core.evaluation.scores import gold_of
-from comem_core.prompts import prompt_hash
+from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, read_judge_prompts
+from comem_core.evaluation.scores import read_gold
+from comem_core.prompts import hash_prompt
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, take_over
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.models import judge_of
-from tasks.rows.tables import asked_questions, read_columns
+from tasks.models import make_judge
+from tasks.rows.tables import read_asked_questions, read_columns
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
@@ -40,7 +40,7 @@ NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class JudgementsKey:
     """What decides a reply besides question, gold and answer. Scoring decides what an unparsable one counts."""
 
     judge: str
@@ -59,8 +59,8 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     recipe = run.recipe.evaluation.judge
     if recipe is None:
         return NO_JUDGE
-    prompts = judge_prompts(recipe.prompts)
-    part = Judging(
+    prompts = read_judge_prompts(recipe.prompts)
+    part = JudgementsKey(
         judge=recipe.generator,
         prompts=prompts.name,
         prompts_version=prompts.version,
@@ -72,7 +72,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     def make(artefact: Partial) -> None:
         units = _units(run, part, prompts, questions, predictions)
         before = _judged_before(run, artefact, units)
-        stage_logger().info("%d of %d judgements are there from earlier evaluations", len(before), len(units))
+        get_stage_logger().info("%d of %d judgements are there from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
             _ask(run, artefact, recipe, missing)
@@ -82,23 +82,23 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     return run_stage(run, JUDGEMENTS, part, inputs, make, expects=predictions.num_rows)
 
 
-def judgements_of(reference: Reference) -> list[dict[str, Any]]:
+def read_judgements(reference: Reference) -> list[dict[str, Any]]:
     """Who was judged how: rows of `prediction_ids` and `verdict`; none without a judge."""
     return list(read_columns(reference, "prediction_ids", "verdict")) if reference.fingerprint else []
 
 
 def _units(
-    run: Run, part: Judging, prompts: JudgePrompts, questions: Reference, predictions: Reference
+    run: Run, part: JudgementsKey, prompts: JudgePrompts, questions: Reference, predictions: Reference
 ) -> list[Judged]:
     """List what is to be judged, once for all predictions that gave the same answer to the same question and gold."""
     judge = run.backbone.fingerprint if part.judge == BACKBONE else part.judge
-    asked = {row["question_id"]: row for row in asked_questions(questions.folder) if not row["options"]}
+    asked = {row["question_id"]: row for row in read_asked_questions(questions.folder) if not row["options"]}
     found: dict[str, Judged] = {}
     for row in read_columns(predictions, "prediction_id", "question_id", "answer"):
         if question := asked.get(row["question_id"]):
             answer = row["answer"] or ""
-            conversation = prompts.conversation(question["question"], gold_of(question), answer)
-            key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": prompt_hash(conversation)})
+            conversation = prompts.conversation(question["question"], read_gold(question), answer)
+            key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": hash_prompt(conversation)})
             new = Judged(key=key, prediction_ids=[], answer=answer, conversation=conversation)
             found.setdefault(key, new).prediction_ids.append(row["prediction_id"])
     return list(found.values())
@@ -130,7 +130,7 @@ def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judge
 
 
 def _judge(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:
-    judge, prompts = judge_of(run, recipe), judge_prompts(recipe.prompts)
+    judge, prompts = make_judge(run, recipe), read_judge_prompts(recipe.prompts)
 
     def work(batch: Sequence[Judged]) -> pa.Table:
         rows = judge_answers(judge, batch, prompts, max_new_tokens=recipe.max_new_tokens)
@@ -157,4 +157,6 @@ def _measure(artefact: Partial) -> None:
     artefact.measure("unparsable", unparsable)
     artefact.measure("failed", failed)
     if bad := unparsable + failed:
-        stage_logger().warning("%d of %d judgements are unparsable or failed; the page shows them", bad, len(verdicts))
+        get_stage_logger().warning(
+            "%d of %d judgements are unparsable or failed; the page shows them", bad, len(verdicts)
+        )

@@ -8,14 +8,14 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from comem_core.measures.provenance import describe_machine
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task, under_prefect
+from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
 from warehouse.connection import open_warehouse
-from warehouse.openlineage import openlineage_lines
+from warehouse.openlineage import write_openlineage_lines
 from warehouse.page.data import RunData, collect
-from warehouse.page.plots import funnel_plot, loss_plot, standalone
+from warehouse.page.plots import draw_funnel, draw_loss, write_standalone
 from warehouse.page.render import render_page
 from warehouse.records import finish_run
 
@@ -24,7 +24,7 @@ PAGE, EVENTS = "report.html", "openlineage.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reporting:
+class ReportKey:
     """A page tells of one run, so each run has its own."""
 
     run_id: str
@@ -44,31 +44,31 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
             finish_run(con, run.run_id, status="completed")  # the page is the last thing: it tells of a finished run
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             page = render_page(con, run.run_id, images=picture, machine=describe_machine())
-            events = openlineage_lines(con, run.run_id)
+            events = write_openlineage_lines(con, run.run_id)
             _show_plots(collect(con, run.run_id))
         for name, text in ((PAGE, page), (EVENTS, events)):
             with artefact.open_file(name) as path:
                 path.write_text(text, encoding="utf-8")
 
     inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
-    report = run_stage(run, REPORT, Reporting(run_id=run.run_id), inputs, make)
+    report = run_stage(run, REPORT, ReportKey(run_id=run.run_id), inputs, make)
     address = (report.folder / PAGE).as_uri()
-    stage_logger().info("report page: %s", address)
-    if under_prefect():
+    get_stage_logger().info("report page: %s", address)
+    if is_under_prefect():
         create_link_artifact(address, key="report-page", description="The page of this run (a local file)")
     return report
 
 
 def _show_plots(data: RunData) -> None:
     """Put funnel, loss curve and scores into the Prefect UI as pictures."""
-    if not under_prefect():
+    if not is_under_prefect():
         return
     plots = {
-        "funnel": funnel_plot(data.funnel) if data.funnel else None,
-        "loss-curve": loss_plot(data.trainings[0].losses) if data.trainings else None,
+        "funnel": draw_funnel(data.funnel) if data.funnel else None,
+        "loss-curve": draw_loss(data.trainings[0].losses) if data.trainings else None,
     }
     for key, plot in plots.items():
         if plot is not None:
-            encoded = base64.b64encode(standalone(plot).encode()).decode()
+            encoded = base64.b64encode(write_standalone(plot).encode()).decode()
             picture = f"![{plot.alt}](data:image/svg+xml;base64,{encoded})"
             create_markdown_artifact(f"{picture}\n\n{plot.alt}", key=key, description=key.replace("-", " "))

@@ -10,28 +10,28 @@ from typing import Any
 import pyarrow.parquet as pq
 from prefect.artifacts import create_table_artifact
 
-from comem_core.evaluation.agreement import agreement_rows
-from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.agreement import compare_verdicts
+from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.comparison import Comparing, compare, with_words
-from comem_core.evaluation.conditions import condition_named
-from comem_core.evaluation.llm_judge import judge_marks, verdicts_by_prediction
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare
+from comem_core.evaluation.conditions import find_condition
+from comem_core.evaluation.llm_judge import judge_marks, map_verdicts
 from comem_core.evaluation.metrics import Measure, Metric
 from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
-from tasks.data.benchmarks import MISSING, benchmark_folder, part_of
+from tasks.data.benchmarks import MISSING, find_benchmark_folder, name_part
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, stage_task, under_prefect
+from tasks.engine.stage import is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.contamination import clean_column, measured_of
-from tasks.evaluation.judge import NO_JUDGE, judgements_of
-from tasks.rows.tables import asked_questions, read_rows
+from tasks.evaluation.contamination import clean_column, read_measured
+from tasks.evaluation.judge import NO_JUDGE, read_judgements
+from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
-from warehouse.overlap import told
-from warehouse.schemas import blank_row, check_rows
+from warehouse.overlap import describe_overlap
+from warehouse.schemas import check_rows, make_blank_row
 
 SCORES = Stage(
     name="scores",
@@ -51,7 +51,7 @@ CLEAN = "clean"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marking:
+class ScoresKey:
     """What is asked of which benchmark, and what becomes of questions without an answer. Metric and resampling are the
     benchmark's; the version of this stage covers them. With a judge, also the name of its metric, and what becomes of
     replies that said neither word."""
@@ -74,21 +74,21 @@ def score_predictions(
     Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
     """
     recipe = run.recipe.evaluation
-    benchmark = benchmark_named(recipe.benchmark)
-    folder = benchmark_folder(benchmark, run.context)
+    benchmark = find_benchmark(recipe.benchmark)
+    folder = find_benchmark_folder(benchmark, run.context)
     inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
     if judgements.fingerprint:
         inputs["judgements"] = judgements
-    part = _marking(recipe, benchmark.revision(part_of(recipe), folder))
+    part = _marking(recipe, benchmark.revision(name_part(recipe), folder))
     make = bind(_write_scores, run, inputs)
     scores = run_stage(run, SCORES, part, inputs, make)
     _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
-def _marking(recipe: EvaluationRecipe, revision: str) -> Marking:
+def _marking(recipe: EvaluationRecipe, revision: str) -> ScoresKey:
     """Return the part of the recipe that decides scores."""
-    return Marking(
+    return ScoresKey(
         benchmark=recipe.benchmark,
         revision=revision,
         conditions=recipe.conditions,
@@ -101,18 +101,18 @@ def _marking(recipe: EvaluationRecipe, revision: str) -> Marking:
 def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) -> None:
     """Write marks, scores and what they are compared with. The official metric marks first, a judge last."""
     recipe, questions = run.recipe.evaluation, inputs["questions"]
-    benchmark = benchmark_named(recipe.benchmark)
-    metrics = _metrics(benchmark, benchmark_folder(benchmark, run.context))
-    answered, asked = list(read_rows(inputs["predictions"])), asked_questions(questions.folder)
+    benchmark = find_benchmark(recipe.benchmark)
+    metrics = _metrics(benchmark, find_benchmark_folder(benchmark, run.context))
+    answered, asked = list(read_rows(inputs["predictions"])), read_asked_questions(questions.folder)
     clean = clean_column(run, inputs["contamination"], (row["question_id"] for row in asked))
     asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
     marks = mark_rows(answered, asked, metrics)
     official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
     if recipe.judge:
-        verdicts = verdicts_by_prediction(judgements_of(inputs["judgements"]))
+        verdicts = map_verdicts(read_judgements(inputs["judgements"]))
         marks += judge_marks(verdicts, metric=recipe.judge.metric, unparsable=recipe.judge.unparsable)
         sides = {"benchmark": benchmark.name, "first": metrics[0].name, "second": recipe.judge.metric}
-        agreed = [sides | row for row in agreement_rows(answered, official, verdicts)]
+        agreed = [sides | row for row in compare_verdicts(answered, official, verdicts)]
         artefact.write_shard("agreement", check_rows("agreement", agreed), rows_of="agreement")
     scoring = Scoring(
         metrics=metrics,
@@ -123,7 +123,7 @@ def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) 
         judged=(Measure(name=recipe.judge.metric),) if recipe.judge else (),
     )
     every = [*asked, *_not_asked(questions.folder, asked)]
-    rows = [as_shares(row) for row in score_rows(answered, every, marks, scoring)]
+    rows = [convert_to_shares(row) for row in score_rows(answered, every, marks, scoring)]
     named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
     compared = [named | row for row in _compared(answered, asked, official, benchmark)]
     artefact.write_shard("marks", check_rows("mark", marks), rows_of="mark")
@@ -133,7 +133,7 @@ def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) 
 
 def _metrics(benchmark: Benchmark, folder: Path | None) -> tuple[Metric, ...]:
     """The benchmark's own metrics, the official one first, and the authors' where they scored it."""
-    compatible = authors_metric(benchmark.name, folder)
+    compatible = find_authors_metric(benchmark.name, folder)
     return (*benchmark.metrics(folder), *([compatible] if compatible else []))
 
 
@@ -146,7 +146,7 @@ def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
     splits = {row["split"] for row in asked}
     only = next(iter(splits)) if len(splits) == 1 else None
     rows = pq.read_table(path).to_pylist() if path.exists() else []
-    blank = blank_row("question") | {CLEAN: None}
+    blank = make_blank_row("question") | {CLEAN: None}
     known = {row["question_id"] for row in asked}
     found = {row["question_id"]: row["split"] or only for row in rows if row["question_id"] not in known}
     return [blank | {"question_id": each, "split": split} for each, split in found.items() if split is not None]
@@ -159,7 +159,7 @@ def _compared(
     sides: dict[tuple[str, int], dict[str, float]] = {}
     for row in answered:
         sides.setdefault((row["condition"], row["k"]), {})[row["question_id"]] = marks[row["prediction_id"]]
-    comparing = Comparing(total=benchmark.total, cluster_by=benchmark.cluster_by)
+    comparing = ComparisonSettings(total=benchmark.total, cluster_by=benchmark.cluster_by)
     families: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for (first, second), k in product(PAIRS, sorted({k for _, k in sides})):
         one, other = _side(sides, first, k), _side(sides, second, k)
@@ -167,17 +167,17 @@ def _compared(
             continue
         for row in compare(one, other, asked, comparing):
             families.setdefault((k, row["split"]), []).append(row | {"first": first, "second": second, "k": k})
-    return [as_shares(row) for family in families.values() for row in with_words(family)]
+    return [convert_to_shares(row) for family in families.values() for row in add_words(family)]
 
 
 def _side(sides: Mapping[tuple[str, int], dict[str, float]], condition: str, k: int) -> dict[str, float] | None:
     """The marks of a condition at k; of one that shows no number of items, the marks that it has."""
-    if condition_named(condition).shows_k:
+    if find_condition(condition).shows_k:
         return sides.get((condition, k))
     return next((marks for (name, _), marks in sides.items() if name == condition), None)
 
 
-def as_shares(row: Mapping[str, Any]) -> dict[str, Any]:
+def convert_to_shares(row: Mapping[str, Any]) -> dict[str, Any]:
     """Percent to shares of 1, which is what the warehouse holds; a difference is a value there."""
     row = {("value" if name == "difference" else name): value for name, value in row.items()}
     return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
@@ -185,11 +185,11 @@ def as_shares(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
     """Put the scores into the Prefect UI, those of clean questions too, and how many were trained on."""
-    if not under_prefect():
+    if not is_under_prefect():
         return
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
     lines = [_score_line(row) for row in rows if row["low"] is not None]
-    sentences = "; ".join(told(measured_of(run, contamination)))
+    sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
     read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
     create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)

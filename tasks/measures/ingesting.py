@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comem_core.recipes import recipe_named, with_knowledge
+from comem_core.recipes import find_recipe, with_knowledge
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.context import Context
-from tasks.engine.on_ray import ray_session
+from tasks.engine.on_ray import join_ray
 from tasks.run import NO_BACKBONE, Run
 
 KINDS = ("text", "pictures")
@@ -105,9 +105,9 @@ def ingest_once(kind: str, num_rows: int) -> dict[str, float]:
         context = replace(Context.from_environment(), root=root, store=root / "store", num_actors=2)
         context = replace(context, warehouse=root / "warehouse.duckdb")
         images = "optional" if kind == "text" else "needed"
-        recipe = with_knowledge(recipe_named("tiny_cpu"), str(root / "rows.parquet"), reading={"images": images})
+        recipe = with_knowledge(find_recipe("tiny_cpu"), str(root / "rows.parquet"), reading={"images": images})
         run = Run(run_id="measured", recipe_name=recipe.name, context=context, recipe=recipe, backbone=NO_BACKBONE)
-        with ray_session(context), _peak_noted() as peak:
+        with join_ray(context), _peak_noted() as peak:
             started = time.perf_counter()
             made = ingest_knowledge.fn(run)
             seconds = time.perf_counter() - started

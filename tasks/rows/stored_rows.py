@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.items import content_id
+from comem_core.knowledge.items import hash_content_parts
 
 HELD_BYTES = 256_000_000
 HELD_FILES = 64
@@ -22,9 +22,9 @@ HELD_FILES = 64
 Row = TypeVar("Row")
 
 
-def number_of_hash(name: str) -> int:
+def hash_to_number(name: str) -> int:
     """A number for an id that is a text: 64 bits of its hash."""
-    return int(content_id(name), 16)
+    return int(hash_content_parts(name), 16)
 
 
 class StoredRows(Generic[Row]):
@@ -37,7 +37,7 @@ class StoredRows(Generic[Row]):
         make: Callable[[dict[str, Any]], Row],
         *,
         id_column: str,
-        number_of: Callable[[str], int] = number_of_hash,
+        number_of: Callable[[str], int] = hash_to_number,
         held_bytes: int = HELD_BYTES,
     ):
         """`number_of` turns an id into the number that it is known by (64 bits); ValueError says that it is no id."""

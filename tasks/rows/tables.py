@@ -13,34 +13,34 @@ import pyarrow.parquet as pq
 
 from comem_core.knowledge.corpora import FoundItem
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.knowledge.pictures import picture_hashes
+from comem_core.knowledge.pictures import hash_picture
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
 from tasks.rows.stored_items import ITEM_COLUMNS, StoredItems
 from tasks.rows.stored_questions import QUESTION_COLUMNS, StoredQuestions
-from warehouse.schemas import blank_row, check_rows, schema_of
+from warehouse.schemas import check_rows, make_blank_row, make_schema
 
 PICTURE: Mapping[str, pa.DataType] = {"image": pa.binary()}
-ITEM_SCHEMA = schema_of("knowledge_item", extra=PICTURE)
+ITEM_SCHEMA = make_schema("knowledge_item", extra=PICTURE)
 HASHES = ("image_hash", "image_chroma")
-QUESTION_SCHEMA = schema_of("question", extra=PICTURE)
+QUESTION_SCHEMA = make_schema("question", extra=PICTURE)
 ROWS_OF_A_GROUP = 64  # so many are read at once when one row with its picture is asked for
 
 
-def item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
+def make_item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
     """Items that were read from nowhere."""
     return check_rows("knowledge_item", [_item_row(item, _hashes(item.image)) for item in items], extra=PICTURE)
 
 
-def found_item_table(found: Sequence[FoundItem]) -> pa.Table:
+def make_found_item_table(found: Sequence[FoundItem]) -> pa.Table:
     """Items with the place in the corpus where each was read."""
     rows = [_item_row(each.item, each.hashes) | {"file": each.file, "row": each.row} for each in found]
     return check_rows("knowledge_item", rows, extra=PICTURE)
 
 
-def question_table(questions: Iterable[Question]) -> pa.Table:
+def make_question_table(questions: Iterable[Question]) -> pa.Table:
     rows = [
-        blank_row("question")
+        make_blank_row("question")
         | {"image_id": question.image_id, "answers": list(question.answers), "options": list(question.options)}
         | dict(zip(HASHES, _hashes(question.image) or (None, None), strict=True))
         | {name: getattr(question, name) for name in QUESTION_COLUMNS}
@@ -54,7 +54,7 @@ def write_questions(artefact: Partial, name: str, questions: Iterable[Question])
     num_rows, left = 0, iter(questions)
     with artefact.open_shard(name, QUESTION_SCHEMA) as writer:
         while group := list(islice(left, ROWS_OF_A_GROUP)):
-            writer.write_table(question_table(group))
+            writer.write_table(make_question_table(group))
             num_rows += len(group)
     return num_rows
 
@@ -66,10 +66,10 @@ def read_items(reference: Reference) -> StoredItems:
 
 def read_questions(reference: Reference) -> StoredQuestions:
     """The questions of an artefact in the order in which they were written; each is read when it is asked for."""
-    return StoredQuestions(shards_of(reference, "question"))
+    return StoredQuestions(list_shards(reference, "question"))
 
 
-def item_lengths(items: StoredItems, *, most: int | None = None, of_picture: int = 0) -> Callable[[str], int]:
+def open_item_lengths(items: StoredItems, *, most: int | None = None, of_picture: int = 0) -> Callable[[str], int]:
     """Return what tells the length of an item's text in characters, by its id; at most `most`, and more for a picture.
 
     A number is held for each item, and no text.
@@ -91,7 +91,7 @@ def item_lengths(items: StoredItems, *, most: int | None = None, of_picture: int
 
 def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]:
     """Yield the rows of an artefact's shards, in order of shard names; `table` where it holds rows of several."""
-    for path in shards_of(reference, table):
+    for path in list_shards(reference, table):
         yield from pq.read_table(path).to_pylist()
 
 
@@ -101,18 +101,18 @@ def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
         yield from pq.read_table(path, columns=list(names)).to_pylist()
 
 
-def shards_of(reference: Reference, table: str = "") -> list[Path]:
+def list_shards(reference: Reference, table: str = "") -> list[Path]:
     """List the shards of a table: `questions-*.parquet` for `question` where an artefact has such, else `part-*`."""
     return _shards_in(Path(reference.uri), table)
 
 
-def asked_questions(questions: Path) -> list[dict[str, Any]]:
+def read_asked_questions(questions: Path) -> list[dict[str, Any]]:
     """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
-    names = schema_of("question").names
-    return [row for path in question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
+    names = make_schema("question").names
+    return [row for path in list_question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
 
 
-def question_shards(folder: Path) -> list[Path]:
+def list_question_shards(folder: Path) -> list[Path]:
     """List the shards with questions in the folder of an artefact."""
     return _shards_in(folder, "question")
 
@@ -124,7 +124,7 @@ def _shards_in(folder: Path, table: str) -> list[Path]:
 
 def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, Any]:
     return (
-        blank_row("knowledge_item")
+        make_blank_row("knowledge_item")
         | {"item_id": item.item_id, "image_id": item.image_id}
         | dict(zip(HASHES, hashes or (None, None), strict=True))
         | {name: getattr(item, name) for name in ITEM_COLUMNS}
@@ -133,4 +133,4 @@ def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, 
 
 @lru_cache(maxsize=512)
 def _hashes(image: bytes | None) -> tuple[int, int] | None:
-    return None if image is None else picture_hashes(image)
+    return None if image is None else hash_picture(image)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial as bind
 from pathlib import Path
 
-from comem_core.backbone.loading import backbone_fingerprint
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, encoder_folder, read_description
+from comem_core.backbone.loading import hash_backbone
+from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import recipe_from
+from comem_core.memory.encoding import read_recipe
 from comem_core.training.memory import AnswerFromMemory
 from tasks.engine.on_ray_train import Trainee, train_on_ray
 from tasks.engine.partial import Partial
@@ -74,11 +74,9 @@ def find_start(run: Run, folder: str | None = None) -> Reference | None:
     name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
     if name is None:
         return None
-    found = encoder_folder(name)
-    has = recipe_from(read_description(found).recipe, where=str(found / DESCRIPTION))
+    found = find_encoder_folder(name)
+    has = read_recipe(read_description(found).recipe, where=str(found / DESCRIPTION))
     if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
         said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
         raise ValueError(f"the encoder in {found} cannot be the start of {run.recipe_name}: it has {said}")
-    return Reference(
-        stage="encoder-start", fingerprint=backbone_fingerprint(found), uri=str(found.absolute()), num_rows=0
-    )
+    return Reference(stage="encoder-start", fingerprint=hash_backbone(found), uri=str(found.absolute()), num_rows=0)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comem_core.backbone.loading import backbone_fingerprint
-from comem_core.memory.checkpoint import DESCRIPTION, encoder_folder, read_description
-from comem_core.memory.encoding import recipe_from
-from tasks.engine.stage import stage_logger, stage_task
+from comem_core.backbone.loading import hash_backbone
+from comem_core.memory.checkpoint import DESCRIPTION, find_encoder_folder, read_description
+from comem_core.memory.encoding import read_recipe
+from tasks.engine.stage import get_stage_logger, stage_task
 from tasks.engine.store import Record, Reference, Store
 from tasks.run import Run
 from tasks.training.encoder import ENCODER
@@ -43,11 +43,11 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
     if not found:
         raise ValueError(_none_trained(run))
     for each in found:
-        stage_logger().info("encoder %s: %s", each.name, each.encoder.fingerprint)
+        get_stage_logger().info("encoder %s: %s", each.name, each.encoder.fingerprint)
     return found
 
 
-def latest_encoder(run: Run) -> Reference:
+def find_latest_encoder(run: Run) -> Reference:
     """Find the newest encoder that was trained for the run's backbone. Raises ValueError where there is none."""
     return find_encoders(run, [LATEST])[0].encoder
 
@@ -60,7 +60,7 @@ def _named(run: Run, name: str, trained: Sequence[Record]) -> Reference:
     if matching := [record for record in trained if len(name) >= 6 and record["fingerprint"].startswith(name)]:
         return _reference(matching[0])
     try:
-        folder = encoder_folder(name)
+        folder = find_encoder_folder(name)
     except ValueError as error:
         known = ", ".join(record["fingerprint"] for record in trained) or "none yet"
         raise ValueError(
@@ -73,15 +73,13 @@ def _named(run: Run, name: str, trained: Sequence[Record]) -> Reference:
             f"the encoder in {folder} was trained for {made_for.backbone!r}, and the recipe {run.recipe_name} reads "
             f"with {run.recipe.backbone.name!r}"
         )
-    return Reference(
-        stage=ENCODER.name, fingerprint=backbone_fingerprint(folder), uri=str(folder.absolute()), num_rows=0
-    )
+    return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
 
 
 def with_encoder(run: Run, encoder: Reference) -> Run:
     """Return the run with the recipe that an encoder was made by, in the place of the one that it would train."""
     described = read_description(encoder.folder)
-    return run.with_recipe(encoder=recipe_from(described.recipe, where=str(encoder.folder / DESCRIPTION)))
+    return run.with_recipe(encoder=read_recipe(described.recipe, where=str(encoder.folder / DESCRIPTION)))
 
 
 def _is_for(record: Record, run: Run) -> bool:

@@ -10,20 +10,20 @@ from typing import Any
 
 from prefect import task
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.backbone.loading import SHIPPED, hash_backbone
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.measures.provenance import code_commit
-from comem_core.pretraining.base import PretrainingRecipe, finding_recipe, ranking_recipe
+from comem_core.measures.provenance import find_commit
+from comem_core.pretraining.base import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe
 from comem_core.pretraining.tiny_base import go_on, pretrain, pretrain_encoder, save_tiny_base
 from comem_core.pretraining.trained_on import COMMAND as LISTING
 from comem_core.pretraining.trained_on import START as SHIPPED_START
 from comem_core.pretraining.trained_on import list_start
 from comem_core.training.loop import StepReport
-from tasks.engine.on_ray import on_ray, release_workers
+from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import run_stage, stage_logger, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -54,7 +54,7 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
 
     def make(artefact: Partial) -> None:
         release_workers()
-        on_ray(_pretrain_base, recipe, artefact)
+        run_on_ray(_pretrain_base, recipe, artefact)
 
     return run_stage(run, BASE, recipe, {}, make)
 
@@ -65,7 +65,7 @@ def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) 
 
     def make(artefact: Partial) -> None:
         release_workers()
-        on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
+        run_on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
 
     return run_stage(run, BASE, recipe, {"base": base}, make)
 
@@ -76,7 +76,7 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
 
     def make(artefact: Partial) -> None:
         release_workers()
-        on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
+        run_on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
 
     return run_stage(run, ENCODER_START, recipe, {"base": base}, make)
 
@@ -108,7 +108,7 @@ def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base:
 
 def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
     """Append each step to a file, and log now and then."""
-    logger = stage_logger()
+    logger = get_stage_logger()
 
     def on_step(report: StepReport) -> None:
         with path.open("a", encoding="utf-8") as stream:
@@ -132,7 +132,7 @@ def _write_steps(artefact: Partial) -> None:
 def install_models(base: Reference, encoder: Reference) -> None:
     """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
     courses = {
-        SHIPPED_BASE: (base, [PretrainingRecipe(), finding_recipe(), ranking_recipe()]),
+        SHIPPED_BASE: (base, [PretrainingRecipe(), make_finding_recipe(), make_ranking_recipe()]),
         SHIPPED_START: (encoder, [EncoderPretrainingRecipe()]),
     }
     for name, (artefact, recipes) in courses.items():
@@ -142,16 +142,16 @@ def install_models(base: Reference, encoder: Reference) -> None:
         note = Installed(
             made_by=COMMAND,
             artefact=artefact.fingerprint,
-            fingerprint=backbone_fingerprint(target),
+            fingerprint=hash_backbone(target),
             recipes=[asdict(recipe) for recipe in recipes],
-            commit=code_commit(),
+            commit=find_commit(),
             installed=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         (target / "record.json").write_text(json.dumps(asdict(note), indent=2) + "\n", encoding="utf-8")
-        stage_logger().info("installed %s from %s", name, artefact.fingerprint)
-    stage_logger().info("listing what %s was trained on (minutes)", SHIPPED_START)
+        get_stage_logger().info("installed %s from %s", name, artefact.fingerprint)
+    get_stage_logger().info("listing what %s was trained on (minutes)", SHIPPED_START)
     list_start(SHIPPED / SHIPPED_START, EncoderPretrainingRecipe())
-    stage_logger().warning(
+    get_stage_logger().warning(
         "tiny-encoder is of the earlier base: run synth-and-train, copy its encoder there, and list what it was "
         f"trained on (`{LISTING}`)"
     )

@@ -4,7 +4,7 @@ ship, and what is not known."""
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.backbone.loading import SHIPPED, hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.pretraining.trained_on import FILE, read_listing, start_of
 from tasks.engine.store import Record, Reference, Store
@@ -44,7 +44,7 @@ class TrainingData:
         )
 
 
-def training_data_of(store: Store, encoder: Reference) -> TrainingData:
+def find_training_data(store: Store, encoder: Reference) -> TrainingData:
     """Follow an encoder to its samples, and to those of the encoder that it started from, by its record in the store or
     by the list beside its weights.
 
@@ -56,7 +56,7 @@ def training_data_of(store: Store, encoder: Reference) -> TrainingData:
     return _of_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
 
 
-def samples_of(store: Store, encoder: Reference) -> Samples:
+def find_samples(store: Store, encoder: Reference) -> Samples:
     """The samples that an encoder was trained on itself, not those of the encoder that it started from.
 
     Raises:
@@ -111,7 +111,7 @@ def _no_start(weights: str) -> str:
 def _shipped(weights: str) -> Path | None:
     """Find the folder of an encoder that ships by its weights."""
     folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}"))]
-    return next((folder for folder in folders if backbone_fingerprint(folder) == weights), None)
+    return next((folder for folder in folders if hash_backbone(folder) == weights), None)
 
 
 def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
@@ -140,9 +140,7 @@ def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]
 
 def _record_of(store: Store, weights: str) -> Record | None:
     """Find the encoder that was trained here and has these weights: so are starts named, and encoders by a folder."""
-    return next(
-        (each for each in store.records(ENCODER.name) if backbone_fingerprint(Path(each["uri"])) == weights), None
-    )
+    return next((each for each in store.records(ENCODER.name) if hash_backbone(Path(each["uri"])) == weights), None)
 
 
 def _reference(store: Store, fingerprint: str) -> Reference | None:

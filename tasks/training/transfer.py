@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
 
-from comem_core.evaluation.conditions import condition_named
+from comem_core.evaluation.conditions import find_condition
 from comem_core.memory.transfer import DESCRIPTION, WEIGHTS, TransferRecipe
 from comem_core.training.memory import TrainingRecipe
 from comem_core.training.transfer import AnswerThroughTransfer
@@ -17,7 +17,7 @@ from tasks.models import transfer_between, transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 from tasks.training.encoders import NamedEncoder, with_encoder
-from tasks.training.training_data import samples_of
+from tasks.training.training_data import find_samples
 
 TRANSFER = Stage(
     name="transfer",
@@ -33,7 +33,7 @@ TRANSFER = Stage(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transferring:
+class TransferKey:
     """What decides a projection besides the encoder, the reader and the samples."""
 
     transfer: TransferRecipe
@@ -53,14 +53,14 @@ def train_transfer(
         ValueError: a projection is needed, and it is not known what the encoder was trained on.
     """
     reader, recipe = run.recipe.reader, run.recipe.training
-    shown = any(condition_named(name).place == "memory" for name in run.recipe.evaluation.conditions)
+    shown = any(find_condition(name).place == "memory" for name in run.recipe.evaluation.conditions)
     if reader is None or run.reader is None or not shown or not transfer_recipe(run).projection:
         return None
     samples = (
-        Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else samples_of(Store.of(run.context), encoder)
+        Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else find_samples(Store.of(run.context), encoder)
     )
     training = replace(recipe, start=None, optimizer=reader.optimizer or recipe.optimizer)
-    part = Transferring(transfer=transfer_recipe(run), training=training)
+    part = TransferKey(transfer=transfer_recipe(run), training=training)
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()

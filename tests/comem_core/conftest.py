@@ -15,8 +15,8 @@ from comem_core.backbone.tiny import TinyBackboneRecipe
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.pretraining.base import PretrainingRecipe
-from comem_core.pretraining.tiny_base import new_tiny_base
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.pretraining.tiny_base import make_tiny_base
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 SMALL = TinyBackboneRecipe(
     width=64,
@@ -47,7 +47,7 @@ def backbone(pretraining_recipe: PretrainingRecipe) -> QwenVL:
 
     What its layers add is large, unlike before any training: a wrong position or mask has to show in the output.
     """
-    made = new_tiny_base(pretraining_recipe)
+    made = make_tiny_base(pretraining_recipe)
     torch.manual_seed(1)
     with torch.no_grad():
         for name, weight in made.model.named_parameters():
@@ -118,14 +118,14 @@ def new_text_model(backbone: QwenVL) -> Callable[..., TextModel]:
 @pytest.fixture(scope="session")
 def items() -> tuple[KnowledgeItem, ...]:
     """Six items of six countries, in five languages, of different lengths."""
-    return tuple(knowledge_items()[place] for place in (0, 46, 107, 213, 374, 500))
+    return tuple(load_knowledge_items()[place] for place in (0, 46, 107, 213, 374, 500))
 
 
 @pytest.fixture(scope="session")
 def questions() -> tuple[Question, ...]:
     """Six questions of six kinds in several languages, with pictures of different sizes."""
     chosen: dict[str | None, Question] = {}
-    for place, question in enumerate(benchmark_questions("dev")):
+    for place, question in enumerate(load_benchmark_questions("dev")):
         if place % 3 == 0:
             chosen.setdefault(question.attribute, question)
     return tuple(chosen.values())[:6]

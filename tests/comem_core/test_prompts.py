@@ -9,15 +9,15 @@ import pytest
 from comem_core import prompts as prompt_package
 from comem_core.backbone.conversation import Turn
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.prompts import MAX_CHARACTERS, prompt_hash, prompt_set
+from comem_core.prompts import MAX_CHARACTERS, hash_prompt, read_prompt_set
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
 
-PROMPTS = prompt_set("short")
+PROMPTS = read_prompt_set("short")
 ITEM = KnowledgeItem(image=b"flag", text="Country: Togo.", language="en", source="test", licence="CC0-1.0")
 
 
 def test_the_encoder_reads_an_item_as_an_answer_to_its_picture_and_no_question():
-    assert PROMPTS.item_conversation(ITEM) == [
+    assert PROMPTS.make_item_conversation(ITEM) == [
         Turn("user", (b"flag", "Knowledge:")),
         Turn("assistant", ("Country: Togo.",)),
     ]
@@ -45,16 +45,16 @@ def test_text_is_cut_at_five_thousand_characters_wherever_it_stands():
     long = "ж" * (MAX_CHARACTERS + 1)
     item = replace(ITEM, text=long)
     assert MAX_CHARACTERS == 5000
-    assert PROMPTS.item_conversation(item)[1].content[0] == long[:5000]
-    assert PROMPTS.item_turn(item).content[1] == long[:5000]
-    assert PROMPTS.question_turn(long, b"photo", "en").content[1] == long[:5000]
-    assert PROMPTS.question_turn(long[:5000], b"photo", "en").content[1] == long[:5000]
+    assert PROMPTS.make_item_conversation(item)[1].content[0] == long[:5000]
+    assert PROMPTS.make_item_turn(item).content[1] == long[:5000]
+    assert PROMPTS.make_question_turn(long, b"photo", "en").content[1] == long[:5000]
+    assert PROMPTS.make_question_turn(long[:5000], b"photo", "en").content[1] == long[:5000]
 
 
 def test_braces_in_a_text_are_text():
     item = replace(ITEM, text="{text} {question} {0}")
-    assert PROMPTS.item_turn(item).content[1] == "{text} {question} {0}"
-    assert PROMPTS.question_turn("{question} {text}", b"photo", "en").content[1] == "{question} {text}"
+    assert PROMPTS.make_item_turn(item).content[1] == "{text} {question} {0}"
+    assert PROMPTS.make_question_turn("{question} {text}", b"photo", "en").content[1] == "{question} {text}"
 
 
 def test_the_hash_of_a_prompt_changes_with_every_part_of_it():
@@ -68,16 +68,16 @@ def test_the_hash_of_a_prompt_changes_with_every_part_of_it():
         [*plain[:-1], Turn("user", plain[-1].content[::-1])],
         [*plain[:-2], plain[-1], plain[-2]],
     ]
-    hashes = {prompt_hash(conversation) for conversation in (plain, *others)}
+    hashes = {hash_prompt(conversation) for conversation in (plain, *others)}
     assert len(hashes) == 8
-    assert prompt_hash(list(plain)) == prompt_hash(plain) == prompt_hash(tuple(plain))
+    assert hash_prompt(list(plain)) == hash_prompt(plain) == hash_prompt(tuple(plain))
     assert all(len(each) == 16 for each in hashes)
 
 
 def test_a_prompt_set_is_named_by_its_bytes():
     raw = (resources.files(prompt_package) / "short.json").read_bytes()
     assert PROMPTS.sha256 == hashlib.sha256(raw).hexdigest()
-    assert prompt_set("short") is PROMPTS
+    assert read_prompt_set("short") is PROMPTS
 
 
 def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
@@ -85,18 +85,18 @@ def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
         assert PROMPTS.kinds(language) == ATTRIBUTES
         asked = {PROMPTS.ask_turn(kind, language).content for kind in ATTRIBUTES}
         assert len(asked) == len(ATTRIBUTES)
-        assert PROMPTS.question_turn("?", b"photo", language).content == (b"photo", "?")
-        assert PROMPTS.item_conversation(replace(ITEM, language=language))[0].content[1]
+        assert PROMPTS.make_question_turn("?", b"photo", language).content == (b"photo", "?")
+        assert PROMPTS.make_item_conversation(replace(ITEM, language=language))[0].content[1]
 
 
 def test_a_remark_may_hold_the_text_so_that_the_item_is_read_twice():
     twice = replace(PROMPTS, remark={"en": "Repeat: {text}"})
-    assert twice.item_conversation(ITEM) == [
+    assert twice.make_item_conversation(ITEM) == [
         Turn("user", (b"flag", "Repeat: Country: Togo.")),
         Turn("assistant", ("Country: Togo.",)),
     ]
     long = replace(ITEM, text="{text}" + "x" * MAX_CHARACTERS)
-    assert twice.item_conversation(long)[0].content[1] == "Repeat: " + long.text[:5000]
+    assert twice.make_item_conversation(long)[0].content[1] == "Repeat: " + long.text[:5000]
 
 
 def test_worked_examples_stand_behind_the_system_turn_and_bring_their_items_only_where_the_question_does():
@@ -113,18 +113,20 @@ def test_worked_examples_stand_behind_the_system_turn_and_bring_their_items_only
 @pytest.mark.parametrize("name", ["smol", "smol_shots"])
 def test_every_shipped_set_speaks_every_language_of_the_world(name: str):
     for language in LANGUAGES:
-        assert str(prompt_set(name).item_turn(replace(ITEM, language=language)).content[1]).endswith(ITEM.text)
-        turns = prompt_set(name).item_conversation(replace(ITEM, language=language))
+        assert str(read_prompt_set(name).make_item_turn(replace(ITEM, language=language)).content[1]).endswith(
+            ITEM.text
+        )
+        turns = read_prompt_set(name).make_item_conversation(replace(ITEM, language=language))
         assert str(turns[0].content[1]).endswith(ITEM.text)
-        assert prompt_set(name).kinds(language) == ATTRIBUTES
-    assert bool(prompt_set(name).examples) == (name == "smol_shots")
+        assert read_prompt_set(name).kinds(language) == ATTRIBUTES
+    assert bool(read_prompt_set(name).examples) == (name == "smol_shots")
 
 
 def test_an_unknown_language_is_refused_with_the_known_ones():
     for ask in (
-        lambda: PROMPTS.question_turn("?", b"photo", "fr"),
-        lambda: PROMPTS.item_turn(replace(ITEM, language="fr")),
-        lambda: PROMPTS.item_conversation(replace(ITEM, language="fr")),
+        lambda: PROMPTS.make_question_turn("?", b"photo", "fr"),
+        lambda: PROMPTS.make_item_turn(replace(ITEM, language="fr")),
+        lambda: PROMPTS.make_item_conversation(replace(ITEM, language="fr")),
         lambda: PROMPTS.ask_turn("capital", "fr"),
         lambda: PROMPTS.kinds("fr"),
     ):
@@ -135,23 +137,23 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("name", ["long", "", "../short", "short.json"])
 def test_an_unknown_set_is_refused_with_the_known_ones(name: str):
     with pytest.raises(ValueError, match=f"unknown prompt set '{name}'; expected one of reason, short"):
-        prompt_set(name)
+        read_prompt_set(name)
 
 
 PAPER_LANGUAGES = ("en", "bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
 
 
 def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_has_words_for_all_others():
-    reason = prompt_set("reason")
+    reason = read_prompt_set("reason")
     assert (reason.asks, reason.extract, reason.default_language) == ("pair", "boxed", "other")
     kinds = reason.kinds("en")
     assert len(kinds) == 8
     for language in (*PAPER_LANGUAGES, "de", "ar"):
         assert language in reason.item and reason.kinds(language) == kinds
-        instruction = str(reason.question_turn("?", b"photo", language).content[1])
+        instruction = str(reason.make_question_turn("?", b"photo", language).content[1])
         assert "\\boxed{}" in instruction
         turns = reason.ask_conversation(replace(ITEM, language=language), "number")
-        markers = reason.pair_markers(language)
+        markers = reason.list_pair_markers(language)
         asked = str(turns[-1].content[0])
         assert f"\n{markers['question'][0]}" in asked and f"\n{markers['answer'][0]}" in asked
         assert "{" not in asked
@@ -161,10 +163,10 @@ def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_ha
 
 
 def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_turn_and_item():
-    pairs = prompt_set("smol_pairs")
+    pairs = read_prompt_set("smol_pairs")
     turns = pairs.ask_conversation(ITEM, "place")
     assert turns[0] == Turn("system", (pairs.ask_system or "",))
-    assert turns[-2:] == [pairs.item_turn(ITEM), pairs.ask_turn("place", "en")]
+    assert turns[-2:] == [pairs.make_item_turn(ITEM), pairs.ask_turn("place", "en")]
     examples = turns[1:-2]
     of_the_kind = [example for example in pairs.ask_examples["en"] if example["kind"] == "place"]
     assert len(examples) == 3 * len(of_the_kind) == 9
@@ -176,7 +178,7 @@ def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_tur
 
 def test_asking_in_the_sets_without_pairs_is_an_item_and_an_instruction():
     assert PROMPTS.ask_conversation(ITEM, "area") == [
-        PROMPTS.system_turn(),
-        PROMPTS.item_turn(ITEM),
+        PROMPTS.make_system_turn(),
+        PROMPTS.make_item_turn(ITEM),
         Turn("user", ("Ask about the area.",)),
     ]

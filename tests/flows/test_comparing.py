@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.local.comparing import pairs_of
+from flows.local.comparing import pair_evaluations
 
 
 def evaluated(run: str, *encoders: str, benchmarks: tuple[str, ...] = ("okvqa",)) -> list[dict]:
@@ -18,20 +18,20 @@ def names(pairs: list[tuple[dict, dict]]) -> list[tuple[str, str, str]]:
 
 
 def test_runs_of_one_encoder_each_are_compared_whatever_it_is_called() -> None:
-    assert names(pairs_of(evaluated("a", "latest"), evaluated("b", "tiny-encoder"))) == [
+    assert names(pair_evaluations(evaluated("a", "latest"), evaluated("b", "tiny-encoder"))) == [
         ("latest", "tiny-encoder", "okvqa")
     ]
 
 
 def test_of_several_encoders_those_of_one_name_are_compared_on_benchmarks_in_common() -> None:
     before = evaluated("a", "old", "new", benchmarks=("okvqa", "oven"))
-    assert names(pairs_of(before, evaluated("b", "new", "newer"))) == [("new", "new", "okvqa")]
+    assert names(pair_evaluations(before, evaluated("b", "new", "newer"))) == [("new", "new", "okvqa")]
     with pytest.raises(ValueError, match="no benchmark in common"):
-        pairs_of(before, evaluated("b", "newer", "newest"))
+        pair_evaluations(before, evaluated("b", "newer", "newest"))
 
 
 def test_a_run_with_itself_has_its_encoders_compared() -> None:
     run = evaluated("a", "first", "second", benchmarks=("okvqa", "oven"))
-    assert names(pairs_of(run, run)) == [("first", "second", "okvqa"), ("first", "second", "oven")]
+    assert names(pair_evaluations(run, run)) == [("first", "second", "okvqa"), ("first", "second", "oven")]
     with pytest.raises(ValueError, match="evaluated one only"):
-        pairs_of(evaluated("a", "first"), evaluated("a", "first"))
+        pair_evaluations(evaluated("a", "first"), evaluated("a", "first"))

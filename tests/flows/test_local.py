@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import StateType
 
 from flows.local import deploying, service
 from flows.local.layout import HOST, Layout, Note, Process
-from flows.local.processes import StartError, end_all, marked, spawn, wait_until
+from flows.local.processes import StartError, end_all, list_processes, spawn, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     code, output = run_local(layout, "stop")
     assert code == 0, output
     assert "everything has ended" in output
-    assert marked(layout) == []
+    assert list_processes(layout) == []
     assert run_local(layout, "stop") == (0, "[    0 s] nothing is up\n")
 
 
@@ -98,7 +98,7 @@ def note_of(layout: Layout) -> Note:
 def test_scheduled_runs_exist(served: Layout) -> None:
     end = time.monotonic() + 90
     with SyncPrefectClient(note_of(served).api_url) as client:
-        while not (runs := service.unfinished(client, StateType.SCHEDULED)):
+        while not (runs := service.list_unfinished(client, StateType.SCHEDULED)):
             assert time.monotonic() < end, "the scheduler made no run: see the pins of fastapi and sqlalchemy"
             time.sleep(1)
     assert all(run.auto_scheduled for run in runs)
@@ -180,7 +180,7 @@ def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layo
         code, output = run_local(project, "serve", COMEM_PORT=str(port))
     assert code == 2
     assert f"COMEM_PORT is {port}: that port is taken" in output
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 @pytest.mark.parametrize("port", ["", "0", "-1", "70000", "many"])
@@ -228,11 +228,11 @@ def test_a_demo_shows_its_stages_and_ends_all_and_the_next_one_reuses(project: L
     assert code == 0, output
     for words in ("flow run", "filter: 6 of 6 shards", "made: no artefact yet", "Prefect UI:"):
         assert words in output
-    assert marked(project) == []
+    assert list_processes(project) == []
     code, output = run_local(project, "demo")
     assert code == 0, output
     assert "same recipe, same inputs, 6 shards verified" in output
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 @pytest.mark.slow
@@ -244,7 +244,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, n
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "`make demo` continues" in output
-    assert marked(project) == []
+    assert list_processes(project) == []
     code, output = run_local(project, "demo")
     assert code == 0, output
     assert "of 6 shards were there" in output
@@ -258,7 +258,7 @@ def test_ctrl_c_while_things_start_leaves_no_process(project: Layout) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 @pytest.mark.slow
@@ -272,7 +272,7 @@ def test_a_second_ctrl_c_kills_at_once(project: Layout) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert time.monotonic() - started < 10
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 @pytest.mark.slow
@@ -287,7 +287,7 @@ def test_after_kill_9_of_everything_the_next_demo_says_crashed_and_continues(pro
     assert "was killed: marked Crashed" in output
     assert "of 6 shards were there" in output
     assert_every_shard_was_made_once(project)
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 @pytest.mark.slow
@@ -300,7 +300,7 @@ def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_al
     assert code == 0, output
     assert "is still under way: it is followed" in output
     assert_every_shard_was_made_once(project)
-    assert marked(project) == []
+    assert list_processes(project) == []
 
 
 def assert_every_shard_was_made_once(project: Layout) -> None:

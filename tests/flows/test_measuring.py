@@ -8,7 +8,7 @@ import pytest
 
 from flows.local.measuring import Checkout, main, shown_scores
 from flows.local.results import _score_lines
-from warehouse.page.wording import Conditions, percent
+from warehouse.page.wording import Conditions, write_percent
 
 SCORE = {"benchmark": "countries-vqa", "k": 3, "split": "all", "metric": "infoseek", "low": 0.1, "high": 0.9, "n": 400}
 SCORE |= {"prompt_tokens_mean": 20.0, "memory_vectors": 0}
@@ -42,8 +42,8 @@ def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
         [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}], Conditions()
     )
     assert shown_scores("\n".join(["took long", *table, "", "report page: x"])).splitlines() == [
-        f"none all {percent(0)}",
-        f"memory all {percent(0.8087)}",
+        f"none all {write_percent(0)}",
+        f"memory all {write_percent(0.8087)}",
     ]
     with pytest.raises(ValueError, match="no table of scores"):
         shown_scores("it ended")

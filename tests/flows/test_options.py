@@ -14,7 +14,7 @@ from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
-from comem_core.recipes import RECIPES, recipe_named
+from comem_core.recipes import RECIPES, find_recipe
 from flows.checking import check_parameters
 from flows.options import Word
 from flows.pretrain_base import pretrain_base
@@ -143,7 +143,7 @@ def test_empty_zero_and_negative_mean_what_they_say_or_are_refused_by_name(flow:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_is_absent_is_the_recipe_s_own(name: str) -> None:
-    recipe = recipe_named(name)
+    recipe = find_recipe(name)
     assert _made("synth-and-train", {"recipe": name}) == recipe
     for empty in ({"knowledge": {}}, {"writing": {}}, {"limit": {}}, {"judge": None}, {"reader": None, "start": None}):
         assert _made("synth-and-train", {"recipe": name} | empty) == recipe

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import recipe_named, with_reader
+from comem_core.recipes import find_recipe, with_reader
 from comem_core.recipes.recipe import ReaderRecipe, Recipe
 from flows.local.recording import record
 from tasks.engine.context import Context
@@ -49,7 +49,7 @@ def written(root: Path, topic: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_plain_recipe_is_the_demo(context: Context, ended: Callable[[Recipe], None], tmp_path: Path) -> None:
-    ended(recipe_named("tiny_cpu"))
+    ended(find_recipe("tiny_cpu"))
     record(context, tmp_path, seconds=9.0, peak_memory_gb=1.0)
     assert set(written(tmp_path, "demo")) == {"em_memory", "demo_seconds", "demo_peak_memory_gb"}
     assert written(tmp_path, "demo")["em_memory"]["command"] == "make demo"
@@ -59,13 +59,13 @@ def test_the_plain_recipe_is_the_demo(context: Context, ended: Callable[[Recipe]
 @pytest.mark.parametrize(
     ("recipe", "measure", "command"),
     [
-        (with_reader(recipe_named("tiny_cpu"), "tiny-text"), "em_memory+reader=tiny-text", "-p reader=tiny-text"),
+        (with_reader(find_recipe("tiny_cpu"), "tiny-text"), "em_memory+reader=tiny-text", "-p reader=tiny-text"),
         (
-            with_reader(recipe_named("tiny_cpu"), BLIND),
+            with_reader(find_recipe("tiny_cpu"), BLIND),
             "em_memory+reader=tiny-text,blind",
             """-p reader='"'"'{"name": "tiny-text", "question_picture": false}'"'"'""",
         ),
-        (recipe_named("tiny_cpu", variant="vectors=4"), "em_memory+vectors=4", "-p variant=vectors=4"),
+        (find_recipe("tiny_cpu", variant="vectors=4"), "em_memory+vectors=4", "-p variant=vectors=4"),
     ],
 )
 def test_another_reader_or_a_variant_leaves_the_demo_alone_and_says_its_command(
@@ -81,6 +81,6 @@ def test_another_reader_or_a_variant_leaves_the_demo_alone_and_says_its_command(
 
 def test_rows_of_other_readers_stay(context: Context, ended: Callable[[Recipe], None], tmp_path: Path) -> None:
     for reader in ("tiny-text", BLIND):
-        ended(with_reader(recipe_named("tiny_cpu"), reader))
+        ended(with_reader(find_recipe("tiny_cpu"), reader))
         record(context, tmp_path, seconds=9.0, peak_memory_gb=1.0)
     assert len(written(tmp_path, "side_tables")) == 2

@@ -22,7 +22,7 @@ MEASURED = {path.stem: {row["measure"]: row for row in read_results(path)} for p
 TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 DRAWN = {f"{plot.name}.svg": (TOPIC, plot.measures) for plot in PLOTS}
 DRAWN |= {smol.PLOT.name: (smol.TOPIC, smol.curve_measures(MEASURED[smol.TOPIC]))}
-DESCRIBED = {f"{plot.name}.svg": plot.drawn_from for plot in PLOTS} | {smol.PLOT.name: smol.drawn_from}
+DESCRIBED = {f"{plot.name}.svg": plot.name_numbers for plot in PLOTS} | {smol.PLOT.name: smol.name_numbers}
 
 # Measured and neither in a table nor in a plot: the topic, the measures, and why no page shows them.
 NOT_SHOWN = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comem_core.worlds.countries.world import knowledge_items
+from comem_core.worlds.countries.world import load_knowledge_items
 
 NUM_ITEMS = 60
 FAULTS = {
@@ -22,7 +22,7 @@ FAULTS = {
 @pytest.fixture(scope="session")
 def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve flags in five languages as loose files, of which one is misnamed, and one fault of each kind."""
-    folder, items = tmp_path_factory.mktemp("own") / "flags", knowledge_items()[:NUM_ITEMS]
+    folder, items = tmp_path_factory.mktemp("own") / "flags", load_knowledge_items()[:NUM_ITEMS]
     folder.mkdir()
     for item in items:
         (folder / f"{item.entity_id}.png").write_bytes(item.picture)

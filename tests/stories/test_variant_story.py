@@ -7,7 +7,7 @@ import pytest
 
 from flows.synth_and_train import synth_and_train
 from warehouse.connection import open_warehouse
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 LIMIT = 24
 
@@ -20,9 +20,9 @@ def test_an_encoder_with_four_vectors_an_item_is_trained_from_nothing_and_scored
     monkeypatch.setenv("COMEM_ROWS_PER_SHARD", "32")
     synth_and_train(variant="vectors=4", limit=LIMIT)
     with open_warehouse(tmp_path / ".comem" / "warehouse.duckdb", read_only=True) as con:
-        [run] = rows(con, "recent_runs", {"limit": 5})
-        length = {row["condition"]: row for row in rows(con, "prompt_length", {"run_id": run["run_id"]})}
-        speed = {row["condition"]: row for row in rows(con, "throughput", {"run_id": run["run_id"]})}
+        [run] = read_report_rows(con, "recent_runs", {"limit": 5})
+        length = {row["condition"]: row for row in read_report_rows(con, "prompt_length", {"run_id": run["run_id"]})}
+        speed = {row["condition"]: row for row in read_report_rows(con, "throughput", {"run_id": run["run_id"]})}
     assert (run["recipe_name"], run["status"]) == ("tiny_cpu+vectors=4", "completed")
     assert length["memory"]["memory_vectors"] == length["empty"]["memory_vectors"] == 3 * 4
     assert length["text"]["prompt_tokens"] > length["memory"]["prompt_tokens"] == length["none"]["prompt_tokens"]

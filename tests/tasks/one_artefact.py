@@ -11,7 +11,7 @@ from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
-from warehouse.schemas import schema_of
+from warehouse.schemas import make_schema
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def main(root: Path, run_id: str) -> None:
         print("began", flush=True)
         (root / f"made-by-{run_id}").touch()
         time.sleep(4)
-        partial.write_shard("part-00000", pa.table({"sample_id": ["a"]}, schema=schema_of("sample")))
+        partial.write_shard("part-00000", pa.table({"sample_id": ["a"]}, schema=make_schema("sample")))
 
     context = Context(
         root=root, store=root / "store", warehouse=root / "warehouse.duckdb", benchmarks=root, min_free_disk_mb=10

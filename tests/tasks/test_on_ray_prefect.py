@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from tasks.engine.on_ray import on_ray
+from tasks.engine.on_ray import run_on_ray
 
 pytestmark = pytest.mark.usefixtures("small_ray", "prefect_server")
 
@@ -26,7 +26,7 @@ def test_a_killed_worker_is_tried_again_by_prefect_and_its_log_reaches_prefect(t
 
     @task(retries=2, retry_delay_seconds=0)
     def heavy() -> int:
-        return on_ray(body)
+        return run_on_ray(body)
 
     @flow
     def story():
@@ -51,7 +51,7 @@ def test_a_time_limit_ends_the_work_and_frees_the_worker() -> None:
 
     @task(timeout_seconds=2)
     def heavy() -> None:
-        on_ray(sleeps, num_cpus=4)
+        run_on_ray(sleeps, num_cpus=4)
 
     @flow
     def waits():

@@ -86,15 +86,15 @@ def test_seeds_of_an_outside_benchmark_are_judged_by_its_own_metric(tmp_path: Pa
 def test_seeds_that_name_another_benchmark_are_refused_before_any_is_drafted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comem_core.evaluation.benchmarks.registry import all_benchmarks
-    from comem_core.synthesis.seeds import seed_metric, source_named
+    from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
+    from comem_core.synthesis.seeds import find_source, seed_metric
 
     offer(tmp_path, names="street-signs")
     monkeypatch.syspath_prepend(str(tmp_path))
-    all_benchmarks.cache_clear()
+    find_all_benchmarks.cache_clear()
     try:
         assert seed_metric("street-flags").name == "exact_match"
         with pytest.raises(ValueError, match="names the benchmark 'street-signs'"):
-            list(source_named("street-flags").questions(3))
+            list(find_source("street-flags").questions(3))
     finally:
-        all_benchmarks.cache_clear()
+        find_all_benchmarks.cache_clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from tasks.run import open_run
 
 
@@ -22,7 +22,7 @@ def test_a_retrieval_that_cannot_work_is_refused_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, changed: dict[str, Any], said: str
 ) -> None:
     monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     recipe = replace(recipe, retrieval=replace(recipe.retrieval, **changed))
     with pytest.raises(ValueError, match=said), open_run("test", recipe, plan=plan):
         pytest.fail("the run has begun")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from tasks.data.questions import Seeds
 from tasks.engine.context import Context
 
@@ -13,5 +13,5 @@ from tasks.engine.context import Context
 def test_the_least_of_what_is_wanted_and_allowed_is_taken(
     context: Context, wanted: int, at_most: int | None, taken: int
 ) -> None:
-    recipe = replace(recipe_named("tiny_cpu").synthesis, num_seed_questions=wanted, max_samples=at_most)
+    recipe = replace(find_recipe("tiny_cpu").synthesis, num_seed_questions=wanted, max_samples=at_most)
     assert sum(Seeds.of(recipe, context).shares) == taken

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from warehouse.schemas import blank_row
+from warehouse.schemas import make_blank_row
 
 COUNTRIES = {  # name: (bands of the flag, upright?, capital, currency, Arabic name, Arabic capital)
     "Austria": ("#c8102e #ffffff #c8102e", False, "Vienna", "euro", "النمسا", "فيينا"),
@@ -61,7 +61,7 @@ def items() -> list[dict]:
         }
         for language, text in texts.items():
             rows.append(
-                blank_row("knowledge_item")
+                make_blank_row("knowledge_item")
                 | {
                     "item_id": short_hash("item", text),
                     "image_id": f"flag-{name}",
@@ -90,7 +90,7 @@ def questions(split: str) -> list[dict]:
         for attribute, language, question, answers, opening in picked:
             gold = next(row["item_id"] for row in items() if row["text"].startswith(opening))
             rows.append(
-                blank_row("question")
+                make_blank_row("question")
                 | {
                     "question_id": short_hash("question", split, name, attribute, language),
                     "benchmark": "countries-vqa",
@@ -125,7 +125,7 @@ def retrieve(rows: Sequence[Mapping], chance: random.Random) -> list[dict]:
 
 def draft(row: Mapping, found: Mapping, chance: random.Random) -> dict:
     right = chance.random() < 0.8
-    return blank_row("draft") | {
+    return make_blank_row("draft") | {
         "sample_id": short_hash("sample", row["question_id"]),
         "question_id": row["question_id"],
         "mode": "answer",
@@ -147,7 +147,7 @@ def draft(row: Mapping, found: Mapping, chance: random.Random) -> dict:
 
 def verdict(row: Mapping, chance: random.Random) -> dict:
     right = row["answer"] not in ("", "Oslo") and not row["answer"].startswith("I am")
-    return blank_row("verdict") | {
+    return make_blank_row("verdict") | {
         "sample_id": row["sample_id"],
         "judge": "metric",
         "metric_score": float(right),
@@ -162,7 +162,7 @@ def predict(row: Mapping, found: Mapping, condition: str, chance: random.Random)
     wrong = "<script>alert(1)</script>" if condition == "empty" else chance.choice(["Oslo", "a flag", "crown & co"])
     with_items = condition in ("text", "memory", "shuffled")
     answer = row["answers"][0] if right else wrong
-    return blank_row("prediction") | {
+    return make_blank_row("prediction") | {
         "prediction_id": short_hash("prediction", row["question_id"], condition),
         "benchmark": "countries-vqa",
         "question_id": row["question_id"],

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from small_rows import CONDITIONS, draft, items, overlap, predict, questions, retrieve, score, short_hash, verdict
 
 from warehouse.connection import open_warehouse
-from warehouse.content import content_sha256, file_sha256
+from warehouse.content import hash_content, hash_file
 from warehouse.declared import declare_conditions
-from warehouse.filtering import filter_parameters, kept_samples, run_filters
+from warehouse.filtering import filter_parameters, list_kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
 from warehouse.schemas import check_rows
 
@@ -80,7 +80,7 @@ def write_artefact(
         shards.append({"file": name, "rows": 0})
     for shard in shards:
         path = folder / str(shard["file"])
-        shard |= {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+        shard |= {"sha256": hash_file(path), "bytes": path.stat().st_size}
     return {
         "fingerprint": fingerprint,
         "stage": stage,
@@ -90,7 +90,7 @@ def write_artefact(
         "num_rows": len(next(iter(tables.values()), [])),
         "num_bytes": sum(shard["bytes"] for shard in shards),
         "shards": shards,
-        "content_sha256": content_sha256(folder, [shard["file"] for shard in shards]),
+        "content_sha256": hash_content(folder, [shard["file"] for shard in shards]),
         "seconds": 3.2,
         "measured": {},
         "commit": "0f3c9a1",
@@ -175,7 +175,7 @@ def make_samples(world: SmallWorld) -> None:
             questions=[world.fingerprints["questions"]],
             parameters=PARAMETERS,
         )
-        kept = kept_samples(con, drafts=[world.fingerprints["synthesise"]], drops=drops)
+        kept = list_kept_samples(con, drafts=[world.fingerprints["synthesise"]], drops=drops)
     tables = {"sample": kept.to_pylist(), "drop": drops.to_pylist()}
     add(world, "filter", tables, "drafts=synthesise verdicts=judge questions=questions")
 

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 from small_world import PARAMETERS, RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.cards import CardSources, collect_card, render_card, sources_of_run
+from warehouse.cards import CardSources, collect_card, find_sources, render_card
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def one(con: DuckDBPyConnection, query: str) -> int:
 
 
 def test_a_runs_card_is_about_its_own_artefacts(con: DuckDBPyConnection, sources: CardSources) -> None:
-    found = sources_of_run(con, RUN_ID)
+    found = find_sources(con, RUN_ID)
     assert (found.drafts, found.verdicts, found.kept) == (sources.drafts, sources.verdicts, sources.kept)
     assert set(sources.questions) <= set(found.questions)
     with pytest.raises(ValueError, match="the run nothing has no filtered drafts"):
-        sources_of_run(con, "nothing")
+        find_sources(con, "nothing")
 
 
 def test_the_numbers_are_those_of_the_rows(con: DuckDBPyConnection, sources: CardSources) -> None:

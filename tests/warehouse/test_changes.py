@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from duckdb import DuckDBPyConnection
 
-from warehouse.changes import changed_inputs, changes_between, recipe_differences
+from warehouse.changes import list_changed_inputs, list_changes, list_recipe_differences
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
-from warehouse.evaluations import evaluation_before, evaluations_of, record_evaluation
+from warehouse.evaluations import find_evaluation_before, list_evaluations, record_evaluation
 from warehouse.records import record_run, register_artefact
 
 TORCH = {"torch": "2.13.0"}
@@ -79,14 +79,14 @@ def evaluated(con: DuckDBPyConnection, name: str, *, encoder: str, prompt: str =
 
 
 def told(con: DuckDBPyConnection, before: str, now: str) -> list[str]:
-    return [str(change) for change in changes_between(con, before, now)]
+    return [str(change) for change in list_changes(con, before, now)]
 
 
 def test_another_prompt_is_told_by_its_name_and_hash(con: DuckDBPyConnection) -> None:
     evaluated(con, "before", encoder="E")
     evaluated(con, "now", encoder="E", prompt="b")
     assert told(con, "before", "now") == ["prompt (predictions): aaaaaaaaaaaa -> bbbbbbbbbbbb"]
-    assert changed_inputs(con, "before", "now") == []
+    assert list_changed_inputs(con, "before", "now") == []
     assert told(con, "now", "now") == []
 
 
@@ -106,7 +106,7 @@ def test_of_a_new_encoder_the_first_cause_is_told_and_not_its_consequences(con: 
     evaluated(con, "before", encoder="few")
     evaluated(con, "now", encoder="many")
     assert told(con, "before", "now") == ["filter: min_metric_score (filter): 0.9 -> 0.5"]
-    assert changed_inputs(con, "before", "now") == ["bank", "encoder"]
+    assert list_changed_inputs(con, "before", "now") == ["bank", "encoder"]
 
 
 def test_an_encoder_from_elsewhere_is_told_by_its_fingerprint(con: DuckDBPyConnection) -> None:
@@ -122,18 +122,18 @@ def test_two_kinds_of_benchmark_are_said_to_be_two_and_their_making_is_not_compa
     register(con, "benchmark", "released", recipe=recipe)
     for name, questions in (("before", "own"), ("now", "released")):
         register(con, "predictions", name, recipe={"k": [3]}, inputs={"questions": questions})
-    [change] = changes_between(con, "before", "now")
+    [change] = list_changes(con, "before", "now")
     assert str(change) == ("another benchmark (questions): held-out own (own) -> benchmark released (okvqa)")
-    assert changed_inputs(con, "before", "now") == ["benchmark data"]
+    assert list_changed_inputs(con, "before", "now") == ["benchmark data"]
 
     register(con, "benchmark", "set aside", recipe={"benchmark": "own"}, inputs={"kept": "kept"})  # in older stores
-    assert [change.subject for change in changes_between(con, "set aside", "released")] == ["another thing"]
+    assert [change.subject for change in list_changes(con, "set aside", "released")] == ["another thing"]
 
 
 def test_how_much_was_asked_is_told_apart_from_causes(con: DuckDBPyConnection) -> None:
     register(con, "predictions", "before", recipe={"conditions": ["none"], "k": [3]})
     register(con, "predictions", "now", recipe={"conditions": ["none", "memory"], "k": [3, 5]}, inputs={"foreign": "F"})
-    assert {change.subject: change.extent for change in changes_between(con, "before", "now")} == {
+    assert {change.subject: change.extent for change in list_changes(con, "before", "now")} == {
         "asking: conditions": True,
         "asking: k": True,
         "foreign": True,
@@ -142,7 +142,7 @@ def test_how_much_was_asked_is_told_apart_from_causes(con: DuckDBPyConnection) -
 
 def test_an_unknown_artefact_is_refused(con: DuckDBPyConnection) -> None:
     with pytest.raises(ValueError, match="no artefact 'lost'"):
-        changes_between(con, "lost", "lost too")
+        list_changes(con, "lost", "lost too")
 
 
 def test_an_evaluation_finds_the_one_before_it_in_its_own_series(con: DuckDBPyConnection) -> None:
@@ -156,10 +156,10 @@ def test_an_evaluation_finds_the_one_before_it_in_its_own_series(con: DuckDBPyCo
     rows = [shared | {"run_id": run, "encoder_name": name, "benchmark": asked} for run, name, asked in series]
     for row in rows:
         record_evaluation(con, row)
-    before = evaluation_before(con, rows[3])
+    before = find_evaluation_before(con, rows[3])
     assert before is not None and before["run_id"] == "one"
-    assert evaluation_before(con, rows[1]) is None and evaluation_before(con, rows[2]) is None
-    assert [row["encoder_name"] for row in evaluations_of(con, "three")] == ["E"]
+    assert find_evaluation_before(con, rows[1]) is None and find_evaluation_before(con, rows[2]) is None
+    assert [row["encoder_name"] for row in list_evaluations(con, "three")] == ["E"]
     with pytest.raises(ValueError, match="lacks scores"):
         record_evaluation(con, {key: value for key, value in rows[0].items() if key != "scores"})
 
@@ -168,7 +168,7 @@ def test_the_recipes_of_two_runs_are_compared_field_by_field(con: DuckDBPyConnec
     for run, prompts in (("one", "short"), ("two", "reason")):
         recipe = {"evaluation": {"prompts": prompts, "k": 3}}
         record_run(con, {"run_id": run, "flow": "f", "recipe_name": "r", "recipe": recipe, "flow_run_id": None})
-    assert recipe_differences(con, "one", "two") == [("evaluation.prompts", "short", "reason")]
+    assert list_recipe_differences(con, "one", "two") == [("evaluation.prompts", "short", "reason")]
 
 
 def answered(con: DuckDBPyConnection, name: str, **inputs: str) -> str:
@@ -179,19 +179,17 @@ def test_another_reader_is_a_cause_and_so_is_a_projection_to_it(con: DuckDBPyCon
     answered(con, "by the backbone")
     answered(con, "by a language model", reader="LLM")
     answered(con, "through a projection", reader="LLM", transfer="P")
-    [read] = changes_between(con, "by the backbone", "by a language model")
+    [read] = list_changes(con, "by the backbone", "by a language model")
     assert (str(read), read.extent) == ("reader (reader): VLM -> LLM", False)
-    assert changed_inputs(con, "by the backbone", "by a language model") == ["reader"]
-    [carried] = changes_between(con, "by a language model", "through a projection")
+    assert list_changed_inputs(con, "by the backbone", "by a language model") == ["reader"]
+    [carried] = list_changes(con, "by a language model", "through a projection")
     assert (str(carried), carried.extent) == ("projection to the reader (transfer): none -> P", False)
 
 
 def test_another_backbone_is_told_once_where_it_answers_itself(con: DuckDBPyConnection) -> None:
     answered(con, "before")
     answered(con, "now", backbone="another VLM")
-    assert [str(change) for change in changes_between(con, "before", "now")] == [
-        "reader (backbone): VLM -> another VLM"
-    ]
+    assert [str(change) for change in list_changes(con, "before", "now")] == ["reader (backbone): VLM -> another VLM"]
 
 
 def test_readers_of_other_names_have_series_of_their_own(con: DuckDBPyConnection) -> None:
@@ -203,7 +201,7 @@ def test_readers_of_other_names_have_series_of_their_own(con: DuckDBPyConnection
     }
     for row in rows.values():
         record_evaluation(con, row)
-    before = {run: found and found["run_id"] for run in rows for found in [evaluation_before(con, rows[run])]}
+    before = {run: found and found["run_id"] for run in rows for found in [find_evaluation_before(con, rows[run])]}
     assert before == {"one": "three", "two": "five", "three": "one", "four": None, "five": "two"}
 
 
@@ -220,10 +218,10 @@ def test_what_a_stage_declares_decides_what_is_told_of_it(con: DuckDBPyConnectio
     register(con, "translations", "before", recipe={"k": 1, "kind": "a"})
     register(con, "translations", "now", recipe={"k": 2, "kind": "a"})
     declare_stages(con, [declared("translations", subject="translating", extent=["k"])])
-    [change] = changes_between(con, "before", "now")
+    [change] = list_changes(con, "before", "now")
     assert (change.subject, change.extent) == ("translating: k", True)
     declare_stages(con, [declared("translations", subject="translating", kinds=["k"])])
-    [change] = changes_between(con, "before", "now")
+    [change] = list_changes(con, "before", "now")
     assert (change.subject, change.before) == ("another thing", "translations before (1)")
 
 
@@ -231,4 +229,4 @@ def test_an_input_is_called_as_the_stage_that_made_it_declares(con: DuckDBPyConn
     for name in ("here", "there"):
         register(con, "benchmark", name, recipe={"benchmark": "okvqa", "part": name})
         register(con, "predictions", f"asked {name}", inputs={"questions": name, "foreign": name})
-    assert changed_inputs(con, "asked here", "asked there") == ["benchmark data", "foreign"]
+    assert list_changed_inputs(con, "asked here", "asked there") == ["benchmark data", "foreign"]

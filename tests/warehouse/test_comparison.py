@@ -10,13 +10,13 @@ import pytest
 from small_world import SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.comparison import BOTH, KEYS, LEFT, RIGHT, Difference, compare_folders, compare_stores, differing_rows
-from warehouse.schemas import blank_row, check_rows, row_tables, schema_of
+from warehouse.comparison import BOTH, KEYS, LEFT, RIGHT, DifferingRow, compare_folders, compare_rows, compare_stores
+from warehouse.schemas import check_rows, list_row_tables, make_blank_row, make_schema
 
 
 def drafts(*numbers: int) -> list[dict]:
     return [
-        blank_row("draft")
+        make_blank_row("draft")
         | {"sample_id": f"s{number}", "question": f"Q{number}?", "answer": "a", "item_ids": ["x", "y"], "seconds": 0.1}
         for number in numbers
     ]
@@ -31,10 +31,10 @@ def test_rows_in_another_order_and_slower_are_the_same(tmp_path: Path) -> None:
     left = written(tmp_path / "l.parquet", drafts(1, 2, 3))
     slower = [row | {"seconds": 9.0} for row in drafts(3, 1, 2)]
     parts = written(tmp_path / "r0.parquet", slower[:1]) + written(tmp_path / "r1.parquet", slower[1:])
-    found = differing_rows("draft", left, parts)
+    found = compare_rows("draft", left, parts)
     assert (found.num_left, found.num_right, found.num_equal, found.differences) == (3, 3, 3, ())
     assert str(found) == "draft: 3 and 3 rows, 3 equal"
-    timed = differing_rows("draft", left, parts, ignore=())
+    timed = compare_rows("draft", left, parts, ignore=())
     assert timed.columns() == {"seconds": 3} and timed.num_equal == 0
 
 
@@ -42,12 +42,12 @@ def test_changed_lost_added_and_doubled_rows_are_named(tmp_path: Path) -> None:
     left = written(tmp_path / "l.parquet", drafts(1, 2, 3, 4, 4))
     changed = drafts(1, 2, 4, 5)
     changed[1] |= {"answer": None, "item_ids": ["y", "x"]}
-    found = differing_rows("draft", left, written(tmp_path / "r.parquet", changed))
+    found = compare_rows("draft", left, written(tmp_path / "r.parquet", changed))
     assert found.differences == (
-        Difference(("s2",), BOTH, ("answer", "item_ids")),
-        Difference(("s3",), LEFT),
-        Difference(("s4",), LEFT),
-        Difference(("s5",), RIGHT),
+        DifferingRow(("s2",), BOTH, ("answer", "item_ids")),
+        DifferingRow(("s3",), LEFT),
+        DifferingRow(("s4",), LEFT),
+        DifferingRow(("s5",), RIGHT),
     )
     assert (found.num_left, found.num_right, found.num_equal) == (5, 4, 2)
     assert str(found) == (
@@ -59,7 +59,7 @@ def test_a_column_that_one_side_lacks_differs_where_the_other_has_a_value(tmp_pa
     left = written(tmp_path / "l.parquet", drafts(1, 2))
     table = pq.read_table(left[0]).drop_columns(["answer", "model"])
     pq.write_table(table, tmp_path / "r.parquet")
-    assert differing_rows("draft", left, [tmp_path / "r.parquet"]).columns() == {"answer": 2}
+    assert compare_rows("draft", left, [tmp_path / "r.parquet"]).columns() == {"answer": 2}
 
 
 def test_a_store_made_again_is_compared_with_the_first(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_a_store_made_again_is_compared_with_the_first(tmp_path: Path) -> None:
 
 
 def test_every_table_of_rows_has_a_key_of_its_columns() -> None:
-    assert set(KEYS) == set(row_tables())
-    assert all(set(key) <= set(schema_of(table).names) for table, key in KEYS.items())
+    assert set(KEYS) == set(list_row_tables())
+    assert all(set(key) <= set(make_schema(table).names) for table, key in KEYS.items())
 
 
 def test_folders_are_compared_table_by_table_and_the_command_says_so(

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from warehouse.connection import MIGRATIONS, WarehouseBusyError, apply_migrations, open_warehouse, transaction
+from warehouse.connection import MIGRATIONS, WarehouseBusyError, apply_migrations, open_transaction, open_warehouse
 
 ADD = "INSERT INTO dropped_row (artefact, file, reason) VALUES ('a', ?, 'x')"
 WRITE_TEN = f"""
@@ -73,7 +73,7 @@ def test_two_processes_that_write_at_once_both_finish(database: Path) -> None:
 def test_two_threads_that_write_at_once_both_finish(database: Path) -> None:
     def write(name: str) -> None:
         for number in range(5):
-            with open_warehouse(database) as con, transaction(con):
+            with open_warehouse(database) as con, open_transaction(con):
                 con.execute(ADD, [f"{name}-{number}"])
 
     threads = [threading.Thread(target=write, args=(name,)) for name in ("first", "second")]
@@ -139,17 +139,17 @@ def test_a_killed_writer_leaves_a_warehouse_that_opens(database: Path) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert files_in(database) == ["committed"]  # read-only, before any writer has repaired it
-    with open_warehouse(database, timeout=5) as con, transaction(con):
+    with open_warehouse(database, timeout=5) as con, open_transaction(con):
         con.execute(ADD, ["after"])
     assert files_in(database) == ["after", "committed"]
 
 
 def test_a_failed_transaction_leaves_nothing(database: Path) -> None:
     with open_warehouse(database) as con:
-        with pytest.raises(duckdb.Error), transaction(con):
+        with pytest.raises(duckdb.Error), open_transaction(con):
             con.execute(ADD, ["half"])
             con.execute("SELECT * FROM no_such_table")
-        with pytest.raises(KeyboardInterrupt), transaction(con):
+        with pytest.raises(KeyboardInterrupt), open_transaction(con):
             con.execute(ADD, ["half"])
             raise KeyboardInterrupt
     assert files_in(database) == []

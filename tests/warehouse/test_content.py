@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.content import content_sha256
+from warehouse.content import hash_content
 
 ROWS = [{"name": f"n{number}", "value": number / 3, "tags": ["a", None], "seconds": 1.0} for number in range(50)]
 
@@ -16,7 +16,7 @@ def write(folder: Path, *parts: list[dict], compression: str = "snappy") -> str:
     folder.mkdir()
     for number, part in enumerate(parts):
         pq.write_table(pa.Table.from_pylist(part), folder / f"part-{number:05d}.parquet", compression=compression)
-    return content_sha256(folder, [path.name for path in folder.iterdir()])
+    return hash_content(folder, [path.name for path in folder.iterdir()])
 
 
 def test_row_order_shards_compression_and_time_do_not_change_the_content(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_pictures_and_other_files_count(tmp_path: Path) -> None:
     first = write(tmp_path / "a", [{"image": b"\x00\xff"}])
     assert first != write(tmp_path / "b", [{"image": b"\x00\xfe"}])
     (tmp_path / "a" / "weights.bin").write_bytes(b"1")
-    second = content_sha256(tmp_path / "a", ["part-00000.parquet", "weights.bin"])
+    second = hash_content(tmp_path / "a", ["part-00000.parquet", "weights.bin"])
     (tmp_path / "a" / "weights.bin").write_bytes(b"2")
-    assert len({first, second, content_sha256(tmp_path / "a", ["weights.bin", "part-00000.parquet"])}) == 3
+    assert len({first, second, hash_content(tmp_path / "a", ["weights.bin", "part-00000.parquet"])}) == 3
 
 
 def test_an_empty_shard_has_a_content(tmp_path: Path) -> None:
     empty = pa.Table.from_pylist([], schema=pa.schema({"name": pa.string()}))
     pq.write_table(empty, tmp_path / "part-00000.parquet")
-    assert len(content_sha256(tmp_path, ["part-00000.parquet"])) == 64
+    assert len(hash_content(tmp_path, ["part-00000.parquet"])) == 64

@@ -10,26 +10,33 @@ import pytest
 from duckdb import DuckDBPyConnection
 from small_world import OFF, PARAMETERS, SmallWorld
 
-from warehouse.filtering import FILTERS, filter_parameters, funnel, kept_samples, reason_meanings, run_filters
-from warehouse.schemas import blank_row, check_rows, schema_of
-from warehouse.sql import sql_names
+from warehouse.filtering import (
+    FILTERS,
+    count_funnel,
+    filter_parameters,
+    list_kept_samples,
+    read_reason_meanings,
+    run_filters,
+)
+from warehouse.schemas import check_rows, make_blank_row, make_schema
+from warehouse.sql import list_sql_names
 
 ON = {"max_answer_words": 4, "must_be_grounded": True, "must_be_consistent": True, "must_be_in_language": True}
 
 
 def draft(number: int, **changes: object) -> dict:
-    row = blank_row("draft")
+    row = make_blank_row("draft")
     row |= {"sample_id": f"s{number:02d}", "question_id": f"q{number}", "question": f"Question {number}?"}
     return row | {"image_id": "i", "answer": f"answer {number}", "truncated": False, "answer_tokens": 3} | changes
 
 
 def verdict(number: int, **changes: object) -> dict:
     good = {"judge": "j", "metric_score": 1.0, "answer_without_items": "", "without_score": 0.0, "grounded": True}
-    return blank_row("verdict") | {"sample_id": f"s{number:02d}"} | good | changes
+    return make_blank_row("verdict") | {"sample_id": f"s{number:02d}"} | good | changes
 
 
 def question(number: int, **changes: object) -> dict:
-    row = blank_row("question")
+    row = make_blank_row("question")
     return row | {"question_id": f"q{number}", "question": f"Question {number}?", "attribute": "capital"} | changes
 
 
@@ -226,7 +233,7 @@ def test_an_unknown_artefact_is_named_and_leaves_the_connection_usable(
     with pytest.raises(ValueError, match="no artefact wrong is registered to take the draft rows from"):
         run_filters(con, drafts=["wrong"], parameters=PARAMETERS, **sources)
     drops = run_filters(con, drafts=[world.fingerprints["synthesise"]], parameters=PARAMETERS, **sources)
-    assert drops.schema == schema_of("drop")
+    assert drops.schema == make_schema("drop")
     assert con.execute("SELECT count(*) FROM draft").fetchall() == [(49,)]
 
 
@@ -243,7 +250,7 @@ def test_files_and_warehouse_give_the_same_drops(con: DuckDBPyConnection, world:
 
 
 def test_a_dropped_sample_keeps_its_reason_and_the_funnel_adds_up(con: DuckDBPyConnection, world: SmallWorld) -> None:
-    counts = funnel(con, world.fingerprints["synthesise"], world.fingerprints["filter"])
+    counts = count_funnel(con, world.fingerprints["synthesise"], world.fingerprints["filter"])
     assert [line.reason for line in counts.reasons] == list(FILTERS)
     assert counts.drafts == counts.kept + sum(line.first for line in counts.reasons) == 49
     assert all(line.first <= line.total for line in counts.reasons)
@@ -257,11 +264,11 @@ def test_a_dropped_sample_keeps_its_reason_and_the_funnel_adds_up(con: DuckDBPyC
 def test_kept_samples_are_the_drafts_that_no_drop_names(tmp_path: Path) -> None:
     pq.write_table(check_rows("draft", [draft(2), draft(1)]), tmp_path / "d.parquet")
     drops = check_rows("drop", [{"sample_id": "s02", "reason": "wrong", "value": 0.0}])
-    assert kept_samples(drafts=[tmp_path / "d.parquet"], drops=drops).to_pylist() == [{"sample_id": "s01"}]
+    assert list_kept_samples(drafts=[tmp_path / "d.parquet"], drops=drops).to_pylist() == [{"sample_id": "s01"}]
 
 
 def test_every_filter_file_is_ordered_and_explained_with_the_recipes_values() -> None:
-    assert set(FILTERS) == set(sql_names("filters")) == set(filter_parameters())
-    meanings = reason_meanings(PARAMETERS | {"max_without_score": None})
+    assert set(FILTERS) == set(list_sql_names("filters")) == set(filter_parameters())
+    meanings = read_reason_meanings(PARAMETERS | {"max_without_score": None})
     assert "longer than 6 words" in meanings["empty_or_long"] and "Value" not in meanings["empty_or_long"]
     assert meanings["not_needed"] == "Switched off in this recipe."

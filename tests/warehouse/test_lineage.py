@@ -12,8 +12,8 @@ from small_rows import items
 from small_world import RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.lineage import Link, downward, kind_of, trace_draft, trace_item, trace_prediction, upward
-from warehouse.openlineage import openlineage_events, openlineage_lines
+from warehouse.lineage import Link, find_kind, trace_downward, trace_draft, trace_item, trace_prediction, trace_upward
+from warehouse.openlineage import make_openlineage_events, write_openlineage_lines
 
 
 def by_kind(links: list[Link]) -> dict[str, set[str]]:
@@ -29,11 +29,11 @@ def ids(con: DuckDBPyConnection, query: str, *values: object) -> set[str]:
 
 def test_the_artefact_graph_is_walked_both_ways(con: DuckDBPyConnection, world: SmallWorld) -> None:
     names = world.fingerprints
-    above = {edge.input_fingerprint for edge in upward(con, names["train"])}
+    above = {edge.input_fingerprint for edge in trace_upward(con, names["train"])}
     assert above == {names[stage] for stage in ("ingest", "questions", "retrieve", "synthesise", "judge", "filter")}
-    below = {edge.stage for edge in downward(con, names["judge"])}
+    below = {edge.stage for edge in trace_downward(con, names["judge"])}
     assert below == {"filter", "train", "encode", "contamination", "score"}
-    assert upward(con, names["ingest"]) == downward(con, names["score"]) == []
+    assert trace_upward(con, names["ingest"]) == trace_downward(con, names["score"]) == []
 
 
 def test_a_prediction_leads_to_items_encoder_bank_samples_and_drafts(
@@ -79,11 +79,11 @@ def test_a_draft_tells_its_life(con: DuckDBPyConnection, world: SmallWorld) -> N
 
 
 def test_an_unknown_id_is_refused(con: DuckDBPyConnection, world: SmallWorld) -> None:
-    assert kind_of(con, RUN_ID) == "run" and kind_of(con, world.fingerprints["train"]) == "artefact"
+    assert find_kind(con, RUN_ID) == "run" and find_kind(con, world.fingerprints["train"]) == "artefact"
     with pytest.raises(ValueError, match="has no item 'nothing'"):
         trace_item(con, "nothing")
     with pytest.raises(ValueError, match="nothing in the warehouse has the id 'nothing'"):
-        kind_of(con, "nothing")
+        find_kind(con, "nothing")
 
 
 def test_the_command_line_answers(world: SmallWorld, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,8 +107,8 @@ def test_the_command_line_answers(world: SmallWorld, capsys: pytest.CaptureFixtu
 
 
 def test_the_export_follows_the_openlineage_shape(con: DuckDBPyConnection, world: SmallWorld) -> None:
-    events = list(openlineage_events(con, RUN_ID))
-    assert [json.loads(line) for line in openlineage_lines(con, RUN_ID).splitlines()] == events
+    events = list(make_openlineage_events(con, RUN_ID))
+    assert [json.loads(line) for line in write_openlineage_lines(con, RUN_ID).splitlines()] == events
     assert len(events) == 2 * len(world.fingerprints)
     for event in events:
         assert {"eventType", "eventTime", "producer", "schemaURL", "run", "job", "inputs", "outputs"} == event.keys()

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse.overlap import TrainedOn, find_overlap, told
-from warehouse.schemas import blank_row, check_rows
+from warehouse.overlap import TrainedOn, describe_overlap, find_overlap
+from warehouse.schemas import check_rows, make_blank_row
 
 NEAR: dict[str, Any] = {"near_bits": 6, "run_words": 4, "min_share": 0.5, "max_pictures": 2}
 SPECIFIC = "In which year was the suspension bridge of this picture opened to traffic?"
@@ -20,18 +20,18 @@ TEMPLATE = "Which country has this flag?"
 def question(name: str, words: str, picture: tuple[int, int] | None = None, **changes: object) -> dict:
     hashes = dict(zip(("image_hash", "image_chroma"), picture or (None, None), strict=True))
     shown = {"image_id": f"picture {picture}" if picture else None}
-    return blank_row("question") | {"question_id": name, "question": words} | shown | hashes | changes
+    return make_blank_row("question") | {"question_id": name, "question": words} | shown | hashes | changes
 
 
 def sample(asked: dict, **changes: object) -> dict:
-    row = blank_row("draft") | {"sample_id": f"s-{asked['question_id']}", "question_id": asked["question_id"]}
+    row = make_blank_row("draft") | {"sample_id": f"s-{asked['question_id']}", "question_id": asked["question_id"]}
     return row | {"question": asked["question"], "image_id": asked["image_id"]} | changes
 
 
 def item(name: str, text: str, picture: tuple[int, int] | None = None) -> dict:
     shown = question(name, "", picture)
     columns = {column: shown[column] for column in ("image_id", "image_hash", "image_chroma")}
-    return blank_row("knowledge_item") | {"item_id": name, "text": text, "language": "en"} | columns
+    return make_blank_row("knowledge_item") | {"item_id": name, "text": text, "language": "en"} | columns
 
 
 def overlap_of(
@@ -123,8 +123,11 @@ def test_what_is_not_known_is_not_called_clean() -> None:
     none = {"flagged": 0, "image": 0, "question": 0, "both": 0}
     some = {"flagged": 3, "image": 1, "question": 0, "both": 2}
     counts: dict[str, Any] = {"benchmark": "b", "questions": 9, "training": none, "knowledge": none, "unknown": []}
-    assert told(counts)[0] == "b: all 9 questions are clean: none is in the training samples"
-    assert "3 of 9" in told(counts | {"training": some})[0] and "6 are clean" in told(counts | {"training": some})[0]
-    unknown = told(counts | {"training": some, "unknown": ["no record"]})
+    assert describe_overlap(counts)[0] == "b: all 9 questions are clean: none is in the training samples"
+    assert (
+        "3 of 9" in describe_overlap(counts | {"training": some})[0]
+        and "6 are clean" in describe_overlap(counts | {"training": some})[0]
+    )
+    unknown = describe_overlap(counts | {"training": some, "unknown": ["no record"]})
     assert "picture and words 2, picture 1" in unknown[0] and "b: no record" in unknown
     assert not any("are clean" in sentence for sentence in unknown)

@@ -20,12 +20,12 @@ from warehouse.lineage import Edge
 from warehouse.page import render_page
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
 from warehouse.page.evaluation import render_evaluation
-from warehouse.page.headline import headline
-from warehouse.page.pictures import data_uri
-from warehouse.page.wording import duration, number, percent, points, size
+from warehouse.page.headline import compute_headline
+from warehouse.page.pictures import make_data_uri
+from warehouse.page.wording import write_duration, write_number, write_percent, write_points, write_size
 from warehouse.records import finish_run
-from warehouse.schemas import blank_row
-from warehouse.sql import rows
+from warehouse.schemas import make_blank_row
+from warehouse.sql import read_report_rows
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -138,7 +138,7 @@ def test_a_picture_that_is_missing_or_broken_is_said_to_be(world: SmallWorld) ->
     with open_warehouse(world.database, read_only=True) as con:
         text = Reader(render_page(con, RUN_ID, images=lambda image_id: b"no picture")).text
     assert text.count("picture not found") == 12 * 4
-    assert data_uri(b"") is None
+    assert make_data_uri(b"") is None
 
 
 def test_an_unknown_run_is_refused_with_the_known_ones(con: DuckDBPyConnection) -> None:
@@ -148,7 +148,7 @@ def test_an_unknown_run_is_refused_with_the_known_ones(con: DuckDBPyConnection) 
 
 def test_a_question_whose_items_are_not_registered_is_still_shown(tmp_path: Path) -> None:
     world = start(tmp_path)
-    row = blank_row("prediction")
+    row = make_blank_row("prediction")
     row |= {"prediction_id": "p", "benchmark": "b", "question_id": "gone", "split": None, "condition": "text", "k": 1}
     row |= {"item_ids": ["lost"], "answer_raw": "", "answer": None, "correct": None, "prompt_hash": None}
     row |= {"prompt_tokens": 1, "memory_vectors": 0, "answer_tokens": 0, "truncated": True, "seconds": 0.1}
@@ -173,12 +173,12 @@ def pair(condition: str, other: str, difference: float, error: float, value: flo
 
 
 def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() -> None:
-    clear = headline([], pair("memory", "text", 0.2, 0.05), {})
+    clear = compute_headline([], pair("memory", "text", 0.2, 0.05), {})
     assert clear.title == "Memory wins on b."
     assert "+20 points" in clear.lede and "+10.1 to +29.9" in clear.lede and "beyond chance" in clear.lede
-    tied = headline([], pair("memory", "text", 0.05, 0.05), {})
+    tied = compute_headline([], pair("memory", "text", 0.05, 0.05), {})
     assert tied.title == "Memory and text are tied on b." and "includes 0" in tied.lede
-    behind = headline([], [*pair("memory", "text", -0.2, 0.05), *pair("memory", "none", 0.3, 0.05)], {})
+    behind = compute_headline([], [*pair("memory", "text", -0.2, 0.05), *pair("memory", "none", 0.3, 0.05)], {})
     assert [finding.answer for finding in behind.findings] == ["yes", "it is behind"]
 
 
@@ -186,8 +186,8 @@ def test_the_headline_without_single_answers_compares_intervals() -> None:
     row = {"benchmark": "b", "split": "all", "metric": "accuracy", "k": 5, "n": 10}
     text = row | {"condition": "text", "value": 0.9, "low": 0.8, "high": 1.0}
     memory = row | {"condition": "memory", "value": 0.5, "low": 0.4, "high": 0.6}
-    assert headline([text, memory], [], {}).title == "Text wins on b."
-    assert headline([text, memory | {"high": 0.85}], [], {}).title == "Text and memory are tied on b."
+    assert compute_headline([text, memory], [], {}).title == "Text wins on b."
+    assert compute_headline([text, memory | {"high": 0.85}], [], {}).title == "Text and memory are tied on b."
 
 
 def test_the_headline_tells_the_prompts_of_all_questions_and_not_of_a_part() -> None:
@@ -197,7 +197,7 @@ def test_the_headline_tells_the_prompts_of_all_questions_and_not_of_a_part() -> 
 
     scores = [row("text", "all", 10, 209), row("text", "part", 4, 207), row("memory", "all", 10, 39)]
     scores.append(row("memory", "part", 4, 41))
-    [finding] = headline(scores, pair("memory", "text", 0.2, 0.05), {}).findings
+    [finding] = compute_headline(scores, pair("memory", "text", 0.2, 0.05), {}).findings
     assert finding.detail.endswith("with 39 prompt tokens + 24 memory vectors instead of 209.")
 
 
@@ -221,7 +221,15 @@ def test_the_drawing_keeps_boxes_apart_and_edges_going_down() -> None:
 
 
 def test_numbers_are_written_for_a_reader() -> None:
-    written = [number(12345), number(96.34), number(None), percent(0.125), points(-0.031), duration(200), size(8280)]
+    written = [
+        write_number(12345),
+        write_number(96.34),
+        write_number(None),
+        write_percent(0.125),
+        write_points(-0.031),
+        write_duration(200),
+        write_size(8280),
+    ]
     assert [text.replace("\N{NARROW NO-BREAK SPACE}", " ") for text in written] == [
         "12 345",
         "96.3",
@@ -264,7 +272,7 @@ def read_by_a_language_model(tmp_path: Path) -> SmallWorld:
         declare_stages(con, [vars(carried)])
     losses = {"encoder": (4.0, 3.0, 2.0), "transfer": (9.0, 5.0)}
     for stage, values in losses.items():
-        steps = [blank_row("training_step") | {"step": at + 1, "loss": loss} for at, loss in enumerate(values)]
+        steps = [make_blank_row("training_step") | {"step": at + 1, "loss": loss} for at, loss in enumerate(values)]
         add(world, stage, {"training_step": steps})
     world.fingerprints["llm"] = "weights-of-llm"
     answers = [
@@ -281,7 +289,7 @@ def test_a_text_only_reader_is_named_and_what_it_is_shown_is_told_as_it_is(tmp_p
     world = read_by_a_language_model(tmp_path)
     with open_warehouse(world.database, read_only=True) as con:
         text = re.sub(r"\s+", " ", Reader(render_page(con, RUN_ID, images=flag)).text)
-        [answered] = rows(con, "reader", {"run_id": RUN_ID})
+        [answered] = read_report_rows(con, "reader", {"run_id": RUN_ID})
     assert answered == {"name": "llm", "weights": "weights-of-llm", "text_only": True, "question_picture": True}
     assert "llm answers here, a text-only model that sees no picture" in text
     assert "llm, text only weights-of-llm" in text

@@ -14,10 +14,10 @@ from small_rows import items, questions
 from small_world import RUN_ID, SmallWorld, start, write_artefact
 
 from warehouse.connection import open_warehouse
-from warehouse.content import content_sha256, file_sha256
+from warehouse.content import hash_content, hash_file
 from warehouse.records import find_artefact, finish_run, record_run, record_stage, register_artefact
-from warehouse.schemas import blank_row
-from warehouse.sql import rows
+from warehouse.schemas import make_blank_row
+from warehouse.sql import read_report_rows
 from warehouse.verification import verify_artefacts
 
 
@@ -123,11 +123,11 @@ def test_extra_columns_of_a_shard_stay_on_disk_and_missing_ones_are_refused(
     pq.write_table(
         table.append_column("image", pa.array([b"png"] * 5)).select(["image", *reversed(table.column_names)]), path
     )
-    record["shards"][0]["sha256"] = file_sha256(path)
+    record["shards"][0]["sha256"] = hash_file(path)
     assert register_artefact(writer, record, table="question", folder=folder) == 5
-    assert rows(writer, "kind_of", {"id": record["fingerprint"]}) == [{"kind": "artefact"}]
+    assert read_report_rows(writer, "kind_of", {"id": record["fingerprint"]}) == [{"kind": "artefact"}]
     pq.write_table(table.drop_columns(["split"]), path)
-    record = record | {"fingerprint": "other", "shards": [record["shards"][0] | {"sha256": file_sha256(path)}]}
+    record = record | {"fingerprint": "other", "shards": [record["shards"][0] | {"sha256": hash_file(path)}]}
     with pytest.raises(ValueError, match="lacks split, columns of question"):
         register_artefact(writer, record, table="question", folder=folder)
 
@@ -150,7 +150,7 @@ def test_the_same_content_in_other_files_keeps_its_rows(fresh: SmallWorld, write
     register_artefact(writer, record, table="knowledge_item", folder=folder)
     moved = folder.with_name("moved")
     folder.rename(moved)
-    assert content_sha256(moved, [shard["file"] for shard in record["shards"]]) == record["content_sha256"]
+    assert hash_content(moved, [shard["file"] for shard in record["shards"]]) == record["content_sha256"]
     register_artefact(writer, record, table="knowledge_item", folder=moved)
     found = find_artefact(writer, record["fingerprint"])
     assert found is not None and found["uri"] == str(moved)
@@ -181,9 +181,9 @@ def test_a_run_can_go_on_after_it_ended_and_a_stage_can_be_told_again(writer: Du
     stage = {"fingerprint": "fp", "stage": "ingest", "reason": "new", "seconds": 1.0}
     record_stage(writer, RUN_ID, stage | {"action": "made"})
     record_stage(writer, RUN_ID, stage | {"action": "reused"})
-    facts = rows(writer, "run_facts", {"run_id": RUN_ID})[0]
+    facts = read_report_rows(writer, "run_facts", {"run_id": RUN_ID})[0]
     assert (facts["status"], facts["error"], facts["ended"], facts["flow_run_id"]) == ("running", None, None, "second")
-    assert [row["action"] for row in rows(writer, "stage_table", {"run_id": RUN_ID})] == ["reused"]
+    assert [row["action"] for row in read_report_rows(writer, "stage_table", {"run_id": RUN_ID})] == ["reused"]
     with pytest.raises(ValueError, match="the stage lacks action"):
         record_stage(writer, RUN_ID, stage)
     with pytest.raises(ValueError, match="no run 'other'"):
@@ -191,7 +191,7 @@ def test_a_run_can_go_on_after_it_ended_and_a_stage_can_be_told_again(writer: Du
 
 
 def many_drafts(numbers: range, answer: str) -> list[dict]:
-    rows = [blank_row("draft") | {"sample_id": f"{number * 7919 % 10007:05d}"} for number in numbers]
+    rows = [make_blank_row("draft") | {"sample_id": f"{number * 7919 % 10007:05d}"} for number in numbers]
     return [row | {"question": "Where?", "answer": answer, "item_ids": [f"i{answer}", "all"]} for row in rows]
 
 

@@ -7,32 +7,32 @@ from duckdb import DuckDBPyConnection
 from small_world import RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.filtering import funnel
-from warehouse.refiltering import filtered_artefacts, funnel_with
-from warehouse.sql import rows
+from warehouse.filtering import count_funnel
+from warehouse.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.sql import read_report_rows
 
 
 def test_the_same_thresholds_give_the_same_funnel(con: DuckDBPyConnection, world: SmallWorld) -> None:
-    (artefact,) = filtered_artefacts(con, RUN_ID)
+    (artefact,) = list_filtered_artefacts(con, RUN_ID)
     assert artefact == world.fingerprints["filter"]
-    before = funnel(con, world.fingerprints["synthesise"], artefact)
-    assert funnel_with(con, artefact, {}) == before
-    assert funnel(con, world.fingerprints["synthesise"], artefact) == before
+    before = count_funnel(con, world.fingerprints["synthesise"], artefact)
+    assert count_funnel_with(con, artefact, {}) == before
+    assert count_funnel(con, world.fingerprints["synthesise"], artefact) == before
 
 
 def test_another_threshold_changes_what_would_be_kept(con: DuckDBPyConnection, world: SmallWorld) -> None:
     artefact = world.fingerprints["filter"]
     strict, loose = (
-        funnel_with(con, artefact, change) for change in ({"max_per_answer": 1}, {"max_without_score": None})
+        count_funnel_with(con, artefact, change) for change in ({"max_per_answer": 1}, {"max_without_score": None})
     )
-    assert strict.kept < funnel_with(con, artefact, {}).kept < loose.kept
+    assert strict.kept < count_funnel_with(con, artefact, {}).kept < loose.kept
     assert all(found.drafts == found.kept + sum(line.first for line in found.reasons) for found in (strict, loose))
     with pytest.raises(ValueError, match="no filter uses max_words"):
-        funnel_with(con, artefact, {"max_words": 3})
+        count_funnel_with(con, artefact, {"max_words": 3})
 
 
 def test_the_ledger_adds_up(con: DuckDBPyConnection) -> None:
-    *parts, whole = rows(con, "ledger", {"run_id": RUN_ID})
+    *parts, whole = read_report_rows(con, "ledger", {"run_id": RUN_ID})
     assert {(row["mode"], row["language"]) for row in parts} == {("answer", "en"), ("answer", "ar")}
     assert (whole["mode"], whole["language"]) == (None, None)
     for name in ("num_drafts", "num_failed", "num_kept", "prompt_tokens", "answer_tokens"):

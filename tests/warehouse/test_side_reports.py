@@ -7,11 +7,11 @@ from duckdb import DuckDBPyConnection
 from small_world import RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 
 def by_condition(con: DuckDBPyConnection, name: str) -> dict[str, dict]:
-    found = rows(con, name, {"run_id": RUN_ID})
+    found = read_report_rows(con, name, {"run_id": RUN_ID})
     assert len(found) == len({row["condition"] for row in found})
     return {row["condition"]: row for row in found}
 
@@ -34,7 +34,9 @@ def test_prompt_length_stands_beside_the_score_of_the_whole(con: DuckDBPyConnect
     assert (length["text"]["prompt_tokens"], length["text"]["memory_vectors"]) == (655, 0)
     assert (length["memory"]["prompt_tokens"], length["memory"]["memory_vectors"]) == (96, 24)
     whole = {
-        row["condition"]: row["value"] for row in rows(con, "score_table", {"run_id": RUN_ID}) if row["split"] == "all"
+        row["condition"]: row["value"]
+        for row in read_report_rows(con, "score_table", {"run_id": RUN_ID})
+        if row["split"] == "all"
     }
     assert {condition: row["value"] for condition, row in length.items()} == whole
     assert length["memory"]["encoder"] == world.fingerprints["train"]
@@ -42,7 +44,7 @@ def test_prompt_length_stands_beside_the_score_of_the_whole(con: DuckDBPyConnect
 
 def test_another_run_has_nothing_of_this_one(con: DuckDBPyConnection):
     for name in ("throughput", "prompt_length", "answered"):
-        assert rows(con, name, {"run_id": "another"}) == []
+        assert read_report_rows(con, name, {"run_id": "another"}) == []
 
 
 @pytest.mark.parametrize("name", ["throughput", "prompt_length"])

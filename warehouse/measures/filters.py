@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from warehouse.filtering import kept_samples, run_filters
+from warehouse.filtering import list_kept_samples, run_filters
 from warehouse.measures.filters_in_pandas import filter_in_pandas
-from warehouse.measures.lineage_lookups import lookup_milliseconds, make_warehouse
-from warehouse.measures.million_rows import all_filters, make_rows, rows_in
+from warehouse.measures.lineage_lookups import make_warehouse, measure_lookup_milliseconds
+from warehouse.measures.million_rows import find_rows, make_rows, set_all_filters
 
 NUM_DRAFTS = 1_000_000
 WAYS = ("sql", "pandas")
@@ -41,7 +41,7 @@ def measure(num_drafts: int = NUM_DRAFTS, *, in_pandas: bool = True) -> dict[str
             found["filter_pandas_peak_memory_gb"] = other["peak_memory_gb"]
         database, found["load_seconds"] = make_warehouse(folder, rows, num_drafts)
         found["warehouse_gb"] = database.stat().st_size / 1e9
-        lookups = lookup_milliseconds(database)
+        lookups = measure_lookup_milliseconds(database)
         found["lineage_lookup_ms"] = max(lookups.values())
         return found | {f"lineage_lookup_ms of {kind}": value for kind, value in lookups.items()}
 
@@ -56,18 +56,18 @@ def _in_process(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
 
 def filter_once(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
     """Filter the rows in `folder` by `sql` or in `pandas`; return seconds, peak memory (GB) and the number of drops."""
-    sources, parameters = rows_in(folder).sources(), all_filters(num_drafts)
+    sources, parameters = find_rows(folder).sources(), set_all_filters(num_drafts)
     started = time.perf_counter()
     if way == "sql":
         drops = run_filters(**sources, parameters=parameters)
-        kept_samples(drafts=sources["drafts"], drops=drops)
+        list_kept_samples(drafts=sources["drafts"], drops=drops)
     else:
         drops = filter_in_pandas(**sources, parameters=parameters)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "peak_memory_gb": peak_bytes() / 1e9, "num_drops": len(drops)}
+    return {"seconds": seconds, "peak_memory_gb": read_peak_bytes() / 1e9, "num_drops": len(drops)}
 
 
-def peak_bytes() -> int:
+def read_peak_bytes() -> int:
     """Return the highest resident size of this process; Linux only."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
 from warehouse.connection import open_warehouse
-from warehouse.content import file_sha256
-from warehouse.filtering import kept_samples, run_filters
-from warehouse.lineage import downward, kind_of, trace_draft, trace_item, trace_prediction, upward
-from warehouse.measures.million_rows import Rows, all_filters
+from warehouse.content import hash_file
+from warehouse.filtering import list_kept_samples, run_filters
+from warehouse.lineage import find_kind, trace_downward, trace_draft, trace_item, trace_prediction, trace_upward
+from warehouse.measures.million_rows import Rows, set_all_filters
 from warehouse.records import register_artefact
 
 NUM_ASKED = 20
@@ -39,8 +39,8 @@ MADE_FROM = {
 
 def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, float]:
     """Load one large run, whose shards are in `folder`, into a warehouse; return its file and the seconds it took."""
-    drops = run_filters(**rows.sources(), parameters=all_filters(num_drafts))
-    kept = kept_samples(drafts=rows.shards["draft"], drops=drops)
+    drops = run_filters(**rows.sources(), parameters=set_all_filters(num_drafts))
+    kept = list_kept_samples(drafts=rows.shards["draft"], drops=drops)
     shards = _stages(rows, _written(folder / "sample.parquet", kept), _written(folder / "drop.parquet", drops))
     database, seconds = folder / "warehouse.duckdb", 0.0
     for stage, inputs in MADE_FROM.items():
@@ -52,15 +52,15 @@ def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, flo
     return database, seconds
 
 
-def lookup_milliseconds(database: Path) -> dict[str, float]:
+def measure_lookup_milliseconds(database: Path) -> dict[str, float]:
     """Return the median time of a lookup (milliseconds) by kind; each is asked of ids spread over the warehouse."""
     asked: dict[str, tuple[Callable[..., object], str]] = {
         "draft": (trace_draft, "SELECT sample_id FROM draft"),
         "item": (trace_item, "SELECT item_id FROM knowledge_item"),
         "prediction": (trace_prediction, "SELECT prediction_id FROM prediction"),
         "kind": (_kind_only, "SELECT sample_id FROM draft"),
-        "artefact up": (_without_limit(upward), "SELECT 'predictions'"),
-        "artefact down": (_without_limit(downward), "SELECT 'knowledge'"),
+        "artefact up": (_without_limit(trace_upward), "SELECT 'predictions'"),
+        "artefact down": (_without_limit(trace_downward), "SELECT 'knowledge'"),
     }
     with open_warehouse(database, read_only=True) as con:
         return {kind: _median(con, lookup, ids) for kind, (lookup, ids) in asked.items()}
@@ -77,7 +77,7 @@ def _median(con: DuckDBPyConnection, lookup: Callable[..., object], ids: str) ->
 
 
 def _kind_only(con: DuckDBPyConnection, identifier: str, *, limit: int) -> str:
-    return kind_of(con, identifier)
+    return find_kind(con, identifier)
 
 
 def _without_limit(walk: Callable[..., object]) -> Callable[..., object]:
@@ -109,7 +109,7 @@ def _record(stage: str, inputs: Sequence[str], shards: Mapping[str, Sequence[Pat
     listed = [
         {
             "file": path.name,
-            "sha256": file_sha256(path),
+            "sha256": hash_file(path),
             "bytes": path.stat().st_size,
             "rows": pq.read_metadata(path).num_rows,
             "table": table,

@@ -14,7 +14,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from warehouse.connection import apply_migrations
-from warehouse.sql import literal, parameters_of, read_sql
+from warehouse.sql import list_parameters, read_sql, write_literal
 
 FOLDER = "measures/million"
 DRAFTS_A_PICTURE, ITEMS_A_PICTURE = 50, 5
@@ -34,7 +34,7 @@ class Rows:
         return {f"{name}s": self.shards[name] for name in FILTERED}
 
 
-def all_filters(num_drafts: int) -> dict[str, object]:
+def set_all_filters(num_drafts: int) -> dict[str, object]:
     """Return parameters that switch the filters on; the limits of what is over-represented grow with the rows.
 
     Two stay off: there are no translations among the rows, and nothing is set aside for scoring.
@@ -87,7 +87,7 @@ def make_rows(folder: Path, num_drafts: int, *, traced: bool = False) -> Rows:
     return Rows(shards)
 
 
-def rows_in(folder: Path) -> Rows:
+def find_rows(folder: Path) -> Rows:
     """Find the rows that `make_rows` wrote into `folder`."""
     return Rows({name: sorted(folder.glob(f"{name}-*.parquet")) for name in FILTERED | TRACED})
 
@@ -95,10 +95,10 @@ def rows_in(folder: Path) -> Rows:
 def _write(con: DuckDBPyConnection, name: str, table: str, values: dict[str, int], path: Path) -> None:
     """Write one shard, with every column of its table."""
     _run(con, name, f"INSERT INTO {table} BY NAME ", values)
-    con.execute(f"COPY (SELECT * EXCLUDE artefact FROM {table}) TO {literal(str(path))} (FORMAT parquet)")
+    con.execute(f"COPY (SELECT * EXCLUDE artefact FROM {table}) TO {write_literal(str(path))} (FORMAT parquet)")
     con.execute(f"DELETE FROM {table}")
 
 
 def _run(con: DuckDBPyConnection, name: str, before: str, values: dict[str, int]) -> None:
     text = read_sql(FOLDER, name)
-    con.execute(before + text, {key: values[key] for key in parameters_of(text)})
+    con.execute(before + text, {key: values[key] for key in list_parameters(text)})

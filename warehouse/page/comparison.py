@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from warehouse.changes import Change
-from warehouse.page.pictures import Pictures
-from warehouse.page.render import environment
+from warehouse.page.pictures import PagePictures
+from warehouse.page.render import make_environment
 from warehouse.page.wording import Conditions
 
 
@@ -45,7 +45,7 @@ class Compared:
         return any(row["word"] != "tied" for row in self._whole())
 
     def _whole(self) -> list[dict]:
-        whole = whole_of(self.differences)
+        whole = name_whole(self.differences)
         return [row for row in self.differences if row["split"] == whole]
 
     @property
@@ -72,7 +72,7 @@ def _moved(row: dict) -> str:
     return f"{row['first']}{k} by {abs(100 * row['value']):.1f}"
 
 
-def whole_of(differences: Sequence[dict]) -> str | None:
+def name_whole(differences: Sequence[dict]) -> str | None:
     """Name the split that speaks for the benchmark: all, or the only one that there is."""
     splits = {row["split"] for row in differences if "/" not in row["split"]}
     if "all" in splits:
@@ -87,12 +87,12 @@ def render_comparison(compared: Compared, *, images: Callable[[str], bytes | Non
         key=lambda row: (compared.conditions.order(row["first"]), row["k"] or 0, row["split"] != "all", row["split"])
     )
     return (
-        environment()
+        make_environment()
         .get_template("comparison.html.j2")
         .render(
             compared=compared,
             differences=rows,
-            pictures=Pictures(images),
+            pictures=PagePictures(images),
             total=compared.answers[0]["total"] if compared.answers else 0,
         )
     )

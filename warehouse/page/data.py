@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from duckdb import DuckDBPyConnection
 
 from warehouse.declared import find_stage
-from warehouse.filtering import FILTERS, Funnel, funnel, reason_meanings
-from warehouse.lineage import Edge, upward
-from warehouse.overlap import told
-from warehouse.sql import heading, read_sql, rows, with_values
+from warehouse.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
+from warehouse.lineage import Edge, trace_upward
+from warehouse.overlap import describe_overlap
+from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
 NUM_GALLERY_QUESTIONS = 12
 
@@ -62,27 +62,27 @@ class RunData:
 
 def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
     """Run the reports behind the page; an unknown run_id is a ValueError that names the latest runs."""
-    facts = rows(con, "run_facts", {"run_id": run_id})
+    facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
-        latest = ", ".join(row["run_id"] for row in rows(con, "recent_runs", {"limit": 5})) or "none"
+        latest = ", ".join(row["run_id"] for row in read_report_rows(con, "recent_runs", {"limit": 5})) or "none"
         raise ValueError(f"the warehouse has no run {run_id!r}; the latest are: {latest}")
     recipe = json.loads(facts[0]["recipe"]) if facts[0]["recipe"] else None
-    stages = rows(con, "stage_table", {"run_id": run_id})
-    edges = upward(con, *(row["fingerprint"] for row in stages)) if stages else []
+    stages = read_report_rows(con, "stage_table", {"run_id": run_id})
+    edges = trace_upward(con, *(row["fingerprint"] for row in stages)) if stages else []
     drafts, drops = _funnel_artefacts(con, run_id)
     return RunData(
         run=facts[0],
         recipe=recipe,
         stages=stages,
-        dropped_rows=rows(con, "dropped_rows", {"run_id": run_id}),
-        funnel=funnel(con, drafts, drops) if drafts and drops else None,
-        meanings=reason_meanings(_plain_values(recipe)),
-        reader=rows(con, "reader", {"run_id": run_id})[0],
+        dropped_rows=read_report_rows(con, "dropped_rows", {"run_id": run_id}),
+        funnel=count_funnel(con, drafts, drops) if drafts and drops else None,
+        meanings=read_reason_meanings(_plain_values(recipe)),
+        reader=read_report_rows(con, "reader", {"run_id": run_id})[0],
         trainings=_trainings(con, run_id),
-        scores=rows(con, "score_table", {"run_id": run_id}),
-        clean_scores=rows(con, "clean_scores", {"run_id": run_id}),
+        scores=read_report_rows(con, "score_table", {"run_id": run_id}),
+        clean_scores=read_report_rows(con, "clean_scores", {"run_id": run_id}),
         contamination=_contamination(con, run_id),
-        differences=rows(con, "paired_difference", {"run_id": run_id}),
+        differences=read_report_rows(con, "paired_difference", {"run_id": run_id}),
         gallery=_gallery(con, run_id),
         edges=edges,
         artefacts=_artefacts(con, stages, edges),
@@ -93,7 +93,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
 def _trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
     """Return the curve of each stage that trained, those without a known loss left out."""
     by_stage: dict[str, list[dict]] = defaultdict(list)
-    for row in rows(con, "loss_curve", {"run_id": run_id}):
+    for row in read_report_rows(con, "loss_curve", {"run_id": run_id}):
         by_stage[row["stage"]].append(row)
     found = [(find_stage(con, name), losses) for name, losses in by_stage.items()]
     return [
@@ -105,12 +105,12 @@ def _trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
 
 def _contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
     """Say in sentences which questions the encoder was trained on, as far as that is known."""
-    counted = [json.loads(row["counts"]) for row in rows(con, "contamination", {"run_id": run_id})]
-    return [sentence for counts in counted for sentence in told(counts)]
+    counted = [json.loads(row["counts"]) for row in read_report_rows(con, "contamination", {"run_id": run_id})]
+    return [sentence for counts in counted for sentence in describe_overlap(counts)]
 
 
 def _funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:
-    found = rows(con, "run_tables", {"run_id": run_id})
+    found = read_report_rows(con, "run_tables", {"run_id": run_id})
     drafts = [row["fingerprint"] for row in found if row["holds"] == "draft"]
     return drafts, [row["fingerprint"] for row in found if row["holds"] == "drop"]
 
@@ -127,13 +127,13 @@ def _plain_values(recipe: object) -> dict[str, object]:
 
 def _gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
     """Return test questions, each with its `answers_by` condition and its `items`."""
-    questions = rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS})
+    questions = read_report_rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS})
     wanted = {"run_id": run_id, "questions": [row["question_id"] for row in questions]}
     answers, items = defaultdict(list), defaultdict(list)
     if questions:
-        for row in rows(con, "gallery_answers", wanted):
+        for row in read_report_rows(con, "gallery_answers", wanted):
             answers[row["benchmark"], row["question_id"]].append(row)
-        for row in rows(con, "gallery_items", wanted):
+        for row in read_report_rows(con, "gallery_items", wanted):
             items[row["question_id"]].append(row)
     return [
         row | {"answers_by": answers[row["benchmark"], row["question_id"]], "items": items[row["question_id"]]}
@@ -173,5 +173,7 @@ def _queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
         "gallery_questions",
     ]
     return [
-        Query(name, heading(text), with_values(text, values)) for name in names for text in [read_sql("reports", name)]
+        Query(name, read_heading(text), write_with_values(text, values))
+        for name in names
+        for text in [read_sql("reports", name)]
     ]

@@ -13,13 +13,13 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from warehouse.declared import read_conditions
-from warehouse.overlap import told
+from warehouse.overlap import describe_overlap
 from warehouse.page import wording
-from warehouse.page.comparison import Compared, whole_of
-from warehouse.page.pictures import Pictures
-from warehouse.page.render import environment
+from warehouse.page.comparison import Compared, name_whole
+from warehouse.page.pictures import PagePictures
+from warehouse.page.render import make_environment
 from warehouse.records import find_artefact
-from warehouse.sql import rows
+from warehouse.sql import read_report_rows
 
 COUNTS = ("coverage", "truncated", "unparsable")
 AUTHORS = "authors_compat"
@@ -62,15 +62,15 @@ def render_evaluation(
 
     `pairs` are encoders against each other: of each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
     """
-    facts = rows(con, "run_facts", {"run_id": run_id})
+    facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     return (
-        environment()
+        make_environment()
         .get_template("evaluation.html.j2")
         .render(
             run=facts[0],
             sections=[_section(con, each) for each in evaluated],
             pairs=[each for each in pairs if each["rows"]],
-            pictures=Pictures(images),
+            pictures=PagePictures(images),
             machine=machine,
             counts=COUNTS,
             num_moved=sum(each.since is not None and each.since.has_moved for each in evaluated),
@@ -81,16 +81,16 @@ def render_evaluation(
 def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
     row = evaluated.row
     conditions = wording.Conditions(read_conditions(con))
-    scores = rows(con, "evaluation_scores", {"scores": row["scores"]})
-    differences = rows(con, "evaluation_differences", {"scores": row["scores"]})
+    scores = read_report_rows(con, "evaluation_scores", {"scores": row["scores"]})
+    differences = read_report_rows(con, "evaluation_differences", {"scores": row["scores"]})
     wanted = {name: row[name] for name in ("scores", "predictions", "questions")}
-    parted = rows(con, "metrics_part", wanted | {"official": evaluated.metric, "limit": NUM_PARTED})
+    parted = read_report_rows(con, "metrics_part", wanted | {"official": evaluated.metric, "limit": NUM_PARTED})
     others = {each["metric"] for each in scores} - {evaluated.metric, *COUNTS}
-    whole = whole_of(differences)
+    whole = name_whole(differences)
     return {
         "evaluated": evaluated,
         "row": row,
-        "metrics": [evaluated.metric, *sorted(others, key=wording.metric_order)],
+        "metrics": [evaluated.metric, *sorted(others, key=wording.order_metric)],
         "has_clean": any(each["split"].endswith(CLEAN) for each in scores),
         "lines": _lines([each for each in scores if _is_line(each["split"])], conditions),
         "slices": _lines(
@@ -103,7 +103,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "compatible": any(each["metric"] == AUTHORS for each in scores),
         "judge": _judge(con, evaluated),
         "contamination": _contamination(con, row["scores"] or ""),
-        "missing": rows(con, "missing_by_reason", {"questions": row["questions"]}),
+        "missing": read_report_rows(con, "missing_by_reason", {"questions": row["questions"]}),
     }
 
 
@@ -116,16 +116,16 @@ def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
         return None
     wanted = {name: evaluated.row[name] for name in ("scores", "predictions", "questions")}
     wanted |= {"judgements": judged["fingerprint"], "official": evaluated.metric, "limit": NUM_PARTED}
-    parted = rows(con, "judge_parts", wanted)
+    parted = read_report_rows(con, "judge_parts", wanted)
     replies = {"judgements": judged["fingerprint"], "limit": NUM_REPLIES}
     return {
         "metric": scored["recipe"]["judge"],
         "unparsable": scored["recipe"]["unparsable"],
         "made_by": judged["recipe"],
-        "agreement": rows(con, "judge_agreement", {"scores": evaluated.row["scores"]}),
+        "agreement": read_report_rows(con, "judge_agreement", {"scores": evaluated.row["scores"]}),
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
-        "without_verdict": rows(con, "judge_without_verdict", replies),
+        "without_verdict": read_report_rows(con, "judge_without_verdict", replies),
     }
 
 
@@ -133,7 +133,7 @@ def _contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
     """Say what the questions share with training data and knowledge, as it was counted before they were scored."""
     scored = find_artefact(con, scores)
     found = find_artefact(con, scored["inputs"].get("contamination", "")) if scored else None
-    return told(found["measured"]["overlap"]) if found else []
+    return describe_overlap(found["measured"]["overlap"]) if found else []
 
 
 def _is_line(split: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from warehouse.page.wording import Conditions, number, percent, points
+from warehouse.page.wording import Conditions, write_number, write_percent, write_points
 
 MAIN = ("none", "text", "memory")
 NOT_DECLARED = Conditions()
@@ -36,7 +36,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConditionDifference:
     """First minus second condition on the same n questions, as shares, with a 95 % interval of the mean."""
 
     condition: str
@@ -56,10 +56,10 @@ class Difference:
     @property
     def interval(self) -> str:
         """Write the interval in points."""
-        return f"95{' '}% interval {points(self.low)} to {points(self.high)}"
+        return f"95{' '}% interval {write_points(self.low)} to {write_points(self.high)}"
 
 
-def headline(
+def compute_headline(
     scores: Sequence[dict],
     differences: Sequence[dict],
     run: dict,
@@ -110,20 +110,21 @@ def _of_benchmark(
     pair = pairs[best, second]
     title = f"{_name(best)} wins on {benchmark}." if pair.clear else f"{_both(best, second)} are tied on {benchmark}."
     lede = (
-        f"The frozen model answers {percent(pair.value, 0)} of {number(pair.n)} questions right with {_with(best)} and"
-        f" {percent(pair.other_value, 0)} with {_with(second)}: {_apart(pair)}."
+        f"The frozen model answers {write_percent(pair.value, 0)} of {write_number(pair.n)} questions right "
+        f"with {_with(best)} and"
+        f" {write_percent(pair.other_value, 0)} with {_with(second)}: {_apart(pair)}."
     )
     if len(ranked) > 2:
-        lede += f" With {_with(ranked[2])} it is {percent(values[ranked[2]], 0)}."
+        lede += f" With {_with(ranked[2])} it is {write_percent(values[ranked[2]], 0)}."
     return Headline(title, lede, _findings(pairs, scores, benchmark, conditions))
 
 
-def _apart(pair: Difference) -> str:
+def _apart(pair: ConditionDifference) -> str:
     """Say how far two conditions are apart, and whether that is beyond chance."""
     if pair.difference == 0 and not pair.clear:
         return f"no difference, {pair.interval}"
     verdict = "beyond chance" if pair.clear else "an interval that includes 0, so chance explains it"
-    return f"{points(pair.difference)} points, {pair.interval}, {verdict}"
+    return f"{write_points(pair.difference)} points, {pair.interval}, {verdict}"
 
 
 def _without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
@@ -141,23 +142,24 @@ def _without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
     names = best["condition"], second["condition"]
     title = f"{_name(names[0])} wins on {benchmark}." if apart else f"{_both(*names)} are tied on {benchmark}."
     lede = (
-        f"{percent(best['value'], 0)} with {_with(names[0])}, {percent(second['value'], 0)} with {_with(names[1])};"
+        f"{write_percent(best['value'], 0)} with {_with(names[0])}, "
+        f"{write_percent(second['value'], 0)} with {_with(names[1])};"
         f" their 95 % intervals {'do not ' if apart else ''}overlap. The single answers are not recorded."
     )
     return Headline(title, lede, ())
 
 
-def _difference(row: dict) -> Difference:
+def _difference(row: dict) -> ConditionDifference:
     """Add Student's interval to a row of paired_difference; one question has none, so it spans everything."""
     n, error = row["n"], row["standard_error"]
     half = 1.0 if n < 2 or error is None else float(stdtrit(n - 1, 0.975)) * error
     low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
     named = {key: row[key] for key in ("condition", "other", "n", "value", "other_value", "difference")}
-    return Difference(**named, low=low, high=high)
+    return ConditionDifference(**named, low=low, high=high)
 
 
 def _findings(
-    pairs: dict[tuple[str, str], Difference], scores: Sequence[dict], benchmark: str, conditions: Conditions
+    pairs: dict[tuple[str, str], ConditionDifference], scores: Sequence[dict], benchmark: str, conditions: Conditions
 ) -> tuple[Finding, ...]:
     """Answer the three questions that decide whether the memory is worth anything."""
     asked = [
@@ -171,7 +173,7 @@ def _findings(
             continue
         answer = same if not pair.clear else better if pair.difference > 0 else worse
         tone = "open" if not pair.clear else "good" if pair.difference > 0 else "bad"
-        detail = f"{points(pair.difference)} points against {_with(other, conditions)} ({pair.interval})"
+        detail = f"{write_points(pair.difference)} points against {_with(other, conditions)} ({pair.interval})"
         if other == "text" and (cost := _cost(scores, benchmark)):
             detail += f", {cost}"
         findings.append(Finding(question, answer, detail + ".", tone))
@@ -185,8 +187,8 @@ def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
     memory, text = by_condition.get("memory"), by_condition.get("text")
     if not memory or not text or memory["prompt_tokens_mean"] is None or text["prompt_tokens_mean"] is None:
         return None
-    vectors = f" + {number(memory['memory_vectors'])} memory vectors" if memory["memory_vectors"] else ""
-    tokens, instead = number(memory["prompt_tokens_mean"]), number(text["prompt_tokens_mean"])
+    vectors = f" + {write_number(memory['memory_vectors'])} memory vectors" if memory["memory_vectors"] else ""
+    tokens, instead = write_number(memory["prompt_tokens_mean"]), write_number(text["prompt_tokens_mean"])
     return f"with {tokens} prompt tokens{vectors} instead of {instead}"
 
 

@@ -13,7 +13,7 @@ _SMALL_BYTES = 12_000
 _AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
-class Pictures:
+class PagePictures:
     """Data URIs by image_id, each image read and shrunk once."""
 
     def __init__(self, images: Callable[[str], bytes | None]) -> None:
@@ -27,11 +27,11 @@ class Pictures:
             return None
         if image_id not in self._uris:
             data = self._images(image_id)
-            self._uris[image_id] = data_uri(data) if data else None
+            self._uris[image_id] = make_data_uri(data) if data else None
         return self._uris[image_id]
 
 
-def data_uri(data: bytes) -> str | None:
+def make_data_uri(data: bytes) -> str | None:
     """Return an image as a data URI, shrunk to MAX_SIDE when it is large; None when the bytes are no image."""
     try:
         with Image.open(io.BytesIO(data)) as image:

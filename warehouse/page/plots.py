@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from warehouse.filtering import Funnel
-from warehouse.page.wording import MINUS, number, percent
+from warehouse.page.wording import MINUS, write_number, write_percent
 
 COLOURS = {  # placeholder: the CSS variable that takes its place
     "#010001": "--ink",
@@ -54,14 +54,14 @@ _WIDTH = 6.0  # inches; the page scales the drawing, and on a phone the text mus
 
 
 @dataclass(frozen=True)
-class Plot:
+class PagePlot:
     """An inline SVG and the sentence that says the same to who cannot see it."""
 
     svg: str
     alt: str
 
 
-def funnel_plot(funnel: Funnel) -> Plot:
+def draw_funnel(funnel: Funnel) -> PagePlot:
     """Draw how many drafts are left after each reason, with what the reason took away."""
     bars = [("drafts", funnel.drafts, 0)]
     left = funnel.drafts
@@ -76,7 +76,7 @@ def funnel_plot(funnel: Funnel) -> Plot:
             whole = name in ("drafts", "kept")
             axes.barh(place, remaining, height=0.62, color=ACCENT if whole else CONTROL)
             axes.barh(place, dropped, left=remaining, height=0.62, color=DROPPED)
-            label = number(remaining) if whole else f"{MINUS}{number(dropped)}"
+            label = write_number(remaining) if whole else f"{MINUS}{write_number(dropped)}"
             axes.text(remaining + dropped + 0.012 * funnel.drafts, place, label, va="center", color=INK)
         axes.set_yticks(range(len(bars)), [name.replace("_", " ") for name, *_ in bars])
         axes.invert_yaxis()
@@ -86,10 +86,10 @@ def funnel_plot(funnel: Funnel) -> Plot:
         axes.tick_params(length=0)
         drops = "; ".join(f"{line.reason.replace('_', ' ')} {line.first}" for line in funnel.reasons if line.first)
         alt = f"Of {funnel.drafts} drafts {funnel.kept} were kept. Dropped, by first reason: {drops or 'none'}."
-        return Plot(_svg(figure, "funnel"), alt)
+        return PagePlot(_svg(figure, "funnel"), alt)
 
 
-def loss_plot(steps: Sequence[dict]) -> Plot:
+def draw_loss(steps: Sequence[dict]) -> PagePlot:
     """Draw the loss by step; with many steps, faint, under its running mean."""
     known = [(row["step"], row["loss"]) for row in steps if row["loss"] is not None]
     places, losses = [step for step, _ in known], [loss for _, loss in known]
@@ -110,10 +110,10 @@ def loss_plot(steps: Sequence[dict]) -> Plot:
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         alt = f"Loss over {len(known)} steps, from {losses[0]:.3g} to {smooth[-1]:.3g} (mean of the last {window})."
-        return Plot(_svg(figure, "loss"), alt)
+        return PagePlot(_svg(figure, "loss"), alt)
 
 
-def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> Plot:
+def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> PagePlot:
     """Draw each condition's score with its interval, one mark a split, the first split heaviest.
 
     `scores` are rows of one benchmark and metric in the order in which they are drawn; values are shares of 1.
@@ -137,14 +137,14 @@ def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> Plot:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         alt = "; ".join(
-            f"{row['condition']}, {row['split']}: {percent(row['value'])}, {_interval(row)}" for row in scores
+            f"{row['condition']}, {row['split']}: {write_percent(row['value'])}, {_interval(row)}" for row in scores
         )
-        return Plot(
+        return PagePlot(
             _svg(figure, f"score-{scores[0]['benchmark']}-{scores[0]['metric']}"), f"Scores with 95 % intervals. {alt}."
         )
 
 
-def standalone(plot: Plot) -> str:
+def write_standalone(plot: PagePlot) -> str:
     """Return the plot as an SVG file of its own, in the page's light colours, for where the page's style is not."""
     light = (STYLE_SHEET.read_text(encoding="utf-8")).split("@media", 1)[0]
     values = dict(re.findall(r"(--[\w-]+):\s*(#[0-9a-fA-F]+)", light))
@@ -154,7 +154,7 @@ def standalone(plot: Plot) -> str:
 
 
 def _interval(row: dict) -> str:
-    return f"{percent(row['low'])} to {percent(row['high'])}"
+    return f"{write_percent(row['low'])} to {write_percent(row['high'])}"
 
 
 def _mark(axes: Axes, row: dict, place: float, split: int) -> None:

@@ -18,9 +18,9 @@ from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.data import RunData, collect
 from warehouse.page.drawing import draw_lineage
-from warehouse.page.headline import headline
-from warehouse.page.pictures import Pictures
-from warehouse.page.plots import funnel_plot, loss_plot, score_plot
+from warehouse.page.headline import compute_headline
+from warehouse.page.pictures import PagePictures
+from warehouse.page.plots import draw_funnel, draw_loss, score_plot
 
 TEMPLATES = Path(__file__).parent / "templates"
 OVERALL_SPLITS = ("all", "overall")  # the split whose score speaks for the benchmark, where there is one
@@ -37,12 +37,12 @@ def render_page(
     data = collect(con, run_id)
     conditions = wording.Conditions(read_conditions(con))
     return (
-        environment()
+        make_environment()
         .get_template("page.html.j2")
         .render(
             data=data,
             run=data.run,
-            headline=headline(
+            headline=compute_headline(
                 data.scores,
                 data.differences,
                 data.run,
@@ -54,23 +54,23 @@ def render_page(
                 _score_table(*key, data.scores, conditions)
                 for key in sorted(
                     {(row["benchmark"], row["metric"]) for row in data.scores},
-                    key=lambda key: (key[0], wording.metric_order(key[1])),
+                    key=lambda key: (key[0], wording.order_metric(key[1])),
                 )
             ],
             conditions=_conditions(data, conditions),
             gallery=[_gallery_card(question, conditions) for question in data.gallery],
-            funnel_plot=funnel_plot(data.funnel) if data.funnel else None,
-            trainings=[(each, loss_plot(each.losses)) for each in data.trainings],
+            funnel_plot=draw_funnel(data.funnel) if data.funnel else None,
+            trainings=[(each, draw_loss(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
             num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
-            pictures=Pictures(images),
+            pictures=PagePictures(images),
         )
     )
 
 
 @cache
-def environment() -> Environment:
+def make_environment() -> Environment:
     """Return the templates with everything escaped and every missing name an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -80,13 +80,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": wording.number,
-        "percent": wording.percent,
-        "duration": wording.duration,
-        "size": wording.size,
-        "moment": wording.moment,
-        "direction": wording.direction,
-        "points": wording.points,
+        "number": wording.write_number,
+        "percent": wording.write_percent,
+        "duration": wording.write_duration,
+        "size": wording.write_size,
+        "moment": wording.write_moment,
+        "direction": wording.find_direction,
+        "points": wording.write_points,
         "svg": Markup,  # only for what plots.py drew
     }
     environment.globals |= {

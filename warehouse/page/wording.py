@@ -36,12 +36,12 @@ class Conditions:
         return f"{declared['meaning']} The memory of the question's own picture {picture}."
 
 
-def metric_order(name: str) -> tuple[bool, str]:
+def order_metric(name: str) -> tuple[bool, str]:
     """Sort key: a judge's metric behind the others."""
     return (name.startswith("judge:"), name)
 
 
-def number(value: float | int | None) -> str:
+def write_number(value: float | int | None) -> str:
     """Write a count or mean: 12 345; 96.3; a dash when there is none."""
     if value is None:
         return "–"
@@ -49,19 +49,19 @@ def number(value: float | int | None) -> str:
     return f"{value:,.0f}".replace(",", NARROW) if whole else f"{value:.3g}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def write_percent(share: float | None, digits: int = 1) -> str:
     """Write a share between 0 and 1 in percent."""
     return "–" if share is None else f"{100 * share:.{digits}f}{NARROW}%"
 
 
-def points(difference: float) -> str:
+def write_points(difference: float) -> str:
     """Write a difference of shares in signed percentage points, without the word."""
     rounded = round(100 * difference, 1)
     sign = "+" if rounded > 0 else MINUS if rounded < 0 else ""
     return f"{sign}{abs(rounded):g}"
 
 
-def duration(seconds: float | None) -> str:
+def write_duration(seconds: float | None) -> str:
     """Write a time: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds is None:
         return "–"
@@ -74,7 +74,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}{NARROW}h {minutes}{NARROW}min" if hours else f"{minutes}{NARROW}min {rest}{NARROW}s"
 
 
-def size(num_bytes: int | None) -> str:
+def write_size(num_bytes: int | None) -> str:
     """Write a size in bytes: 12 kB, 3.4 MB."""
     if num_bytes is None:
         return "–"
@@ -86,12 +86,12 @@ def size(num_bytes: int | None) -> str:
     return f"{value:.3g}{NARROW}{unit}"
 
 
-def moment(time: datetime | None) -> str:
+def write_moment(time: datetime | None) -> str:
     """Write a point in time, in its own zone, to the minute."""
     return "–" if time is None else time.strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
-def direction(language: str | None) -> str:
+def find_direction(language: str | None) -> str:
     """Return the `dir` of a language: rtl, ltr, or auto when it is not known."""
     if not language:
         return "auto"

@@ -13,7 +13,7 @@ from comem_core.backbone.images import decode
 from comem_core.evaluation.annotations.pictures import PictureSources
 from comem_core.evaluation.annotations.rows import Row
 from comem_core.evaluation.benchmarks import Missing
-from comem_core.knowledge.items import Question, content_id
+from comem_core.knowledge.items import Question, hash_content_parts
 
 # What a row without its fields, or with others than expected, raises while it becomes a question.
 BAD_ROW = (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError)
@@ -21,7 +21,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.Ba
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnnotatedQuestion:
     """A question without its picture, which is inside the row or known by the first of `image_ids` that is there."""
 
     question: Question
@@ -37,9 +37,9 @@ class Unaskable(ValueError):
         self.reason, self.detail, self.split = reason, detail, split
 
 
-def asked_of(
-    rows: Iterable[Row], question_of: Callable[[Row], Asked], *, id_field: str, prefix: str = ""
-) -> Iterator[Asked | Missing]:
+def make_questions(
+    rows: Iterable[Row], question_of: Callable[[Row], AnnotatedQuestion], *, id_field: str, prefix: str = ""
+) -> Iterator[AnnotatedQuestion | Missing]:
     """Yield what each row becomes. One without an id is called by its file and row."""
     for row in rows:
         known = row.fields.get(id_field)
@@ -54,15 +54,19 @@ def asked_of(
             yield Missing(name, "bad_row", f"{type(error).__name__}: {error}", row.file, row.number)
 
 
-def in_order(asked: Iterable[Asked | Missing], pictures: PictureSources) -> Iterator[Question | Missing]:
+def put_in_order(
+    asked: Iterable[AnnotatedQuestion | Missing], pictures: PictureSources
+) -> Iterator[Question | Missing]:
     """Yield questions and what is missing in the order of a hash of their ids, any beginning of which is a fair sample.
 
     Of questions with one id the first is asked.
     """
-    named: dict[str, list[Asked | Missing]] = {}
+    named: dict[str, list[AnnotatedQuestion | Missing]] = {}
     for each in asked:
-        named.setdefault(each.question.question_id if isinstance(each, Asked) else each.question_id, []).append(each)
-    for name in sorted(named, key=lambda name: content_id("benchmark", name)):
+        named.setdefault(
+            each.question.question_id if isinstance(each, AnnotatedQuestion) else each.question_id, []
+        ).append(each)
+    for name in sorted(named, key=lambda name: hash_content_parts("benchmark", name)):
         first: Row | None = None
         for each in named[name]:
             if isinstance(each, Missing):
@@ -75,7 +79,7 @@ def in_order(asked: Iterable[Asked | Missing], pictures: PictureSources) -> Iter
                 yield _with_picture(each, pictures)
 
 
-def _with_picture(asked: Asked, pictures: PictureSources) -> Question | Missing:
+def _with_picture(asked: AnnotatedQuestion, pictures: PictureSources) -> Question | Missing:
     try:
         image = asked.row.embedded() if asked.row.embedded is not None else None
         if image is None:
@@ -88,18 +92,18 @@ def _with_picture(asked: Asked, pictures: PictureSources) -> Question | Missing:
     return replace(asked.question, image=image)
 
 
-def _not_found(asked: Asked, pictures: PictureSources) -> str:
+def _not_found(asked: AnnotatedQuestion, pictures: PictureSources) -> str:
     named = " or ".join(asked.image_ids) or "in the row"
     unread = f"; not looked into: {', '.join(pictures.unread)}, unpack it" if pictures.unread else ""
     return f"no picture {named}{unread}"
 
 
-def _missing(asked: Asked, reason: str, detail: str) -> Missing:
+def _missing(asked: AnnotatedQuestion, reason: str, detail: str) -> Missing:
     row, question = asked.row, asked.question
     return Missing(question.question_id, reason, detail, row.file, row.number, question.split)
 
 
-def said(text: object, *, what: str = "question") -> str:
+def require_text(text: object, *, what: str = "question") -> str:
     """Return a text without the space around it. Raises ValueError where it says nothing."""
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"no {what}: {text!r}")

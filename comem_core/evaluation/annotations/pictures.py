@@ -18,7 +18,7 @@ ARCHIVES = {".zip", ".tar"}
 COMPRESSED_WHOLE = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
-class Pictures:
+class PictureFiles:
     """Names of pictures, with their sizes, by their id, which is the file's name without its ending; how one is read,
     and the stamp of the file that it lies in."""
 
@@ -56,11 +56,11 @@ def is_picture(path: PurePosixPath) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def open_pictures(path: Path) -> Pictures:
+def open_pictures(path: Path) -> PictureFiles:
     """Look at a folder or an archive. Raises ValueError for a file that is neither, or a tar compressed as a whole."""
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
-        return Pictures(files, lambda name: (path / name).read_bytes(), lambda name: _stamp(path / name))
+        return PictureFiles(files, lambda name: (path / name).read_bytes(), lambda name: _stamp(path / name))
     return _archive(path, _stamp(path))
 
 
@@ -70,12 +70,12 @@ def _stamp(path: Path) -> Stamp:
 
 
 @lru_cache(maxsize=32)
-def _archive(path: Path, stamp: Stamp) -> Pictures:
+def _archive(path: Path, stamp: Stamp) -> PictureFiles:
     """Look at an archive once, as long as its stamp stays: to list a large tar takes a while."""
     if zipfile.is_zipfile(path):
         zipped = zipfile.ZipFile(path)
         sizes = {each.filename: each.file_size for each in zipped.infolist() if not each.is_dir()}
-        return Pictures(sizes, zipped.read, lambda name: stamp)
+        return PictureFiles(sizes, zipped.read, lambda name: stamp)
     try:
         return _tar(tarfile.open(path, mode="r:"), stamp)
     except tarfile.ReadError as error:
@@ -85,7 +85,7 @@ def _archive(path: Path, stamp: Stamp) -> Pictures:
         ) from error
 
 
-def _tar(archive: tarfile.TarFile, stamp: Stamp) -> Pictures:
+def _tar(archive: tarfile.TarFile, stamp: Stamp) -> PictureFiles:
     members = {member.name: member for member in archive if member.isfile()}
 
     def read(name: str) -> bytes:
@@ -93,14 +93,14 @@ def _tar(archive: tarfile.TarFile, stamp: Stamp) -> Pictures:
         assert stream is not None  # only files are kept
         return stream.read()
 
-    return Pictures({name: member.size for name, member in members.items()}, read, lambda name: stamp)
+    return PictureFiles({name: member.size for name, member in members.items()}, read, lambda name: stamp)
 
 
 @dataclass(frozen=True)
 class PictureSources:
     """Several sources of pictures, the first that has one gives it; and the names of archives that cannot be read."""
 
-    sources: Sequence[Pictures]
+    sources: Sequence[PictureFiles]
     unread: Sequence[str] = ()
 
     def find(self, image_ids: Sequence[str]) -> Callable[[], bytes] | None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from comem_core.evaluation.annotations.asking import Asked, in_order
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, put_in_order
 from comem_core.evaluation.annotations.pictures import (
     ARCHIVES,
     COMPRESSED_WHOLE,
-    Pictures,
+    PictureFiles,
     PictureSources,
     is_picture,
     open_pictures,
@@ -37,7 +37,7 @@ class Needed:
     optional: bool = False
 
 
-def needed(*patterns: str, optional: bool = False) -> Needed:
+def need(*patterns: str, optional: bool = False) -> Needed:
     return Needed(patterns, optional)
 
 
@@ -63,7 +63,7 @@ class Release:
     benchmark: str
     files: str
     parts: Mapping[str, Mapping[str, Needed]]
-    asked: Callable[[str, Found], Iterator[Asked | Missing]]
+    asked: Callable[[str, Found], Iterator[AnnotatedQuestion | Missing]]
 
     def read(self, part: str, folder: Path | None) -> Iterator[Question | Missing]:
         """Return the questions of a part, and what is missing of it, in an order any beginning of which is fair.
@@ -71,7 +71,7 @@ class Release:
         Raises ValueError for an unknown part, and for a folder without the files that the part needs.
         """
         files = self._files_in(folder)
-        return in_order(self.asked(part, self._found(part, files, folder)), pictures_among(files))
+        return put_in_order(self.asked(part, self._found(part, files, folder)), find_pictures(files))
 
     def revision(self, part: str, folder: Path | None) -> str:
         """Name the content of the annotation files, and the pictures by name and size (16 hex digits).
@@ -85,10 +85,10 @@ class Release:
         for role in sorted(found):
             for path in found[role]:
                 file = by_path[path]
-                digest.update(f"{role}\0{content_of(path, file.size, file.changed)}\n".encode())
+                digest.update(f"{role}\0{hash_content(path, file.size, file.changed)}\n".encode())
         pictures = {
             (PurePosixPath(name).name, size)
-            for source in pictures_among(files).sources
+            for source in find_pictures(files).sources
             for name, size in source.sizes.items()
         }
         for name, size in sorted(pictures):
@@ -98,7 +98,7 @@ class Release:
     def _files_in(self, folder: Path | None) -> list[File]:
         if folder is None or not folder.is_dir():
             raise ValueError(f"{self.benchmark} needs a folder with its files; found {folder}. {self._wanted(folder)}")
-        return list(files_below(folder))
+        return list(list_files(folder))
 
     def _found(self, part: str, files: Sequence[File], folder: Path | None) -> Found:
         if part not in self.parts:
@@ -118,7 +118,7 @@ class Release:
         return f"It should hold {self.files}".replace("FOLDER", str(folder or "FOLDER"))
 
 
-def files_below(folder: Path) -> Iterator[File]:
+def list_files(folder: Path) -> Iterator[File]:
     """Yield the files of a folder at any depth, sorted, hidden ones left out; a circle of links is gone round once."""
     entered: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -135,12 +135,12 @@ def files_below(folder: Path) -> Iterator[File]:
                 yield File(path, path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns)
 
 
-def pictures_among(files: Sequence[File]) -> PictureSources:
+def find_pictures(files: Sequence[File]) -> PictureSources:
     """Look at the pictures that lie loose, then at those in archives, by the archives' names."""
     loose = {file.name: file for file in files if is_picture(PurePosixPath(file.name))}
     sizes = {name: file.size for name, file in loose.items()}
     sources = [
-        Pictures(
+        PictureFiles(
             sizes, lambda name: loose[name].path.read_bytes(), lambda name: (loose[name].size, loose[name].changed)
         )
     ]
@@ -155,7 +155,7 @@ def pictures_among(files: Sequence[File]) -> PictureSources:
 
 
 @lru_cache(maxsize=1024)
-def content_of(path: Path, size: int, changed: int) -> str:
+def hash_content(path: Path, size: int, changed: int) -> str:
     """Hash what a file holds, once in this process as long as its size and time stay."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:

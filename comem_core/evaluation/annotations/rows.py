@@ -30,7 +30,7 @@ class Row:
     fault: str = ""
 
 
-def json_lines(path: Path) -> Iterator[Row]:
+def read_json_lines(path: Path) -> Iterator[Row]:
     """Yield a row a line; one that is no JSON object has a fault. Empty lines are left out."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -44,7 +44,7 @@ def json_lines(path: Path) -> Iterator[Row]:
             yield _row_of(path.name, number, fields)
 
 
-def json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
+def read_json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
     """Yield a row an entry of a JSON list, or of the list `name` of a JSON object.
 
     Raises ValueError where the file is no such JSON.
@@ -60,7 +60,7 @@ def json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
         yield _row_of(path.name, number, fields)
 
 
-def parquet_rows(paths: Sequence[Path], columns: Sequence[str], *, picture: str | None = None) -> Iterator[Row]:
+def read_parquet_rows(paths: Sequence[Path], columns: Sequence[str], *, picture: str | None = None) -> Iterator[Row]:
     """Yield the rows of Parquet files with these columns.
 
     The column `picture` is as `datasets` keeps one (bytes and path), bytes, or a file's name; the name becomes the

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, json_entries, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
-from comem_core.evaluation.benchmarks.okvqa import coco_names
+from comem_core.evaluation.benchmarks.okvqa import list_coco_names
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER
 from comem_core.knowledge.items import Question
 
@@ -26,40 +26,44 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def rows_of(found: Found) -> Iterator[Row]:
+def read_rows(found: Found) -> Iterator[Row]:
     """Yield the rows of the JSON list or the Parquet files."""
     paths = found["questions"]
-    return json_entries(paths[0]) if paths[0].suffix == ".json" else parquet_rows(paths, COLUMNS, picture="image")
+    return (
+        read_json_entries(paths[0])
+        if paths[0].suffix == ".json"
+        else read_parquet_rows(paths, COLUMNS, picture="image")
+    )
 
 
-def question_of(row: Row, **named: Any) -> Asked:
+def make_question(row: Row, **named: Any) -> AnnotatedQuestion:
     """Make a row a question; `named` are its gold answers, or whatever a setting has otherwise."""
     fields = row.fields
     question = Question(
-        question_id=said(fields["question_id"], what="question_id"),
-        question=said(fields["question"]),
+        question_id=require_text(fields["question_id"], what="question_id"),
+        question=require_text(fields["question"]),
         image=b"",
         language="en",
         split=SPLIT,
         **named,
     )
     if "image_id" in fields:
-        return Asked(question, row, coco_names(int(fields["image_id"]), "val2017")[1:])
-    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+        return AnnotatedQuestion(question, row, list_coco_names(int(fields["image_id"]), "val2017")[1:])
+    return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def direct_answers_of(row: Row) -> Asked:
+def make_direct_question(row: Row) -> AnnotatedQuestion:
     """Make a row a question with people's answers. Raises ValueError for a row that is none."""
     given = row.fields["direct_answers"]
     people = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
     if not people:
         raise Unaskable("no_gold", "no direct answers", split=SPLIT)
-    return question_of(row, benchmark=NAME, answers=people)
+    return make_question(row, benchmark=NAME, answers=people)
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    rows = (row for row in rows_of(found) if row.fields.get("difficult_direct_answer") is not True)
-    yield from asked_of(rows, direct_answers_of, id_field="question_id")
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    rows = (row for row in read_rows(found) if row.fields.get("difficult_direct_answer") is not True)
+    yield from make_questions(rows, make_direct_question, id_field="question_id")
 
 
 FILES = (
@@ -71,9 +75,9 @@ FILES = (
 release = partial(
     Release,
     files=FILES,
-    parts={"val": {"questions": needed("aokvqa_v1p0_val.json", "validation-*.parquet", "validation/*.parquet")}},
+    parts={"val": {"questions": need("aokvqa_v1p0_val.json", "validation-*.parquet", "validation/*.parquet")}},
 )
-RELEASE = release(benchmark=NAME, asked=asked)
+RELEASE = release(benchmark=NAME, asked=read_asked)
 
 BENCHMARK = Benchmark(
     name=NAME,

@@ -2,30 +2,30 @@
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions
 from comem_core.evaluation.annotations.release import Found
 from comem_core.evaluation.annotations.rows import Row
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
-from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, question_of, release, rows_of
+from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, make_question, read_rows, release
 from comem_core.evaluation.metrics.aokvqa import MULTIPLE_CHOICE
 
 NAME = "a-okvqa-mc"
 
 
-def choice_of(row: Row) -> Asked:
+def make_choice(row: Row) -> AnnotatedQuestion:
     """Make a row a multiple choice. Raises ValueError for a row that is none."""
     options, right = tuple(str(each) for each in row.fields["choices"]), row.fields["correct_choice_idx"]
     if right is None or not 0 <= int(right) < len(options):
         raise Unaskable("no_gold", f"correct_choice_idx {right!r} of {len(options)} choices", split=SPLIT)
     right = int(right)
-    return question_of(row, benchmark=NAME, options=options, right_option=right, answers=(options[right],))
+    return make_question(row, benchmark=NAME, options=options, right_option=right, answers=(options[right],))
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    yield from asked_of(rows_of(found), choice_of, id_field="question_id")
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    yield from make_questions(read_rows(found), make_choice, id_field="question_id")
 
 
-RELEASE = release(benchmark=NAME, asked=asked)
+RELEASE = release(benchmark=NAME, asked=read_asked)
 
 BENCHMARK = Benchmark(
     name=NAME,

@@ -20,7 +20,7 @@ DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
 
 
 @cache
-def revision(part: str, folder: Path | None) -> str:
+def name_revision(part: str, folder: Path | None) -> str:
     """Name the shipped data by a hash of its files (16 hex digits)."""
     digest = hashlib.sha256()
     for name in DATA_FILES:
@@ -32,21 +32,21 @@ def read(part: str, folder: Path | None) -> Iterator[Question]:
     """Yield the questions of a part ("dev" or "test"). Raises ValueError for any other."""
     if part not in world.PARTS:
         raise ValueError(f"{world.BENCHMARK} has no part {part!r}; allowed are {', '.join(world.PARTS)}")
-    for question in world.benchmark_questions(part):
+    for question in world.load_benchmark_questions(part):
         # An alias that normalises to nothing would make an empty answer right.
         assert question.question_type == "numerical" or all(map(normalise_answer, question.answers)), question
         yield question
 
 
-def seeds() -> Iterator[Question]:
+def read_seeds() -> Iterator[Question]:
     """Yield the questions about train countries that no part of the benchmark asks."""
-    yield from world.seed_questions()
+    yield from world.load_seed_questions()
 
 
 @cache
-def held_out() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+def read_held_out() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     """Return the countries of dev and test, and the facts of train countries that dev or test ask for."""
-    questions = [question for part in world.PARTS for question in world.benchmark_questions(part)]
+    questions = [question for part in world.PARTS for question in world.load_benchmark_questions(part)]
     unseen_entity = frozenset(question.entity_id or "" for question in questions if question.split == "unseen_entity")
     pairs = frozenset((question.entity_id or "", question.attribute or "") for question in questions)
     return unseen_entity, pairs
@@ -58,10 +58,10 @@ BENCHMARK = Benchmark(
     licence=world.ITEM_LICENCE,
     parts=world.PARTS,
     read=read,
-    revision=revision,
+    revision=name_revision,
     metrics=lambda folder: (INFOSEEK,),
     total=HARMONIC,
     cluster_by="entity_id",  # up to three drawings show one country, and its one item answers for all of them
-    seeds=seeds,
-    held_out=held_out,
+    seeds=read_seeds,
+    held_out=read_held_out,
 )

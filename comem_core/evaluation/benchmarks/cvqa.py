@@ -10,9 +10,9 @@ CoMEM's authors ask five of the subsets: that is the part `test_comem`. Their ov
 import ast
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
 from comem_core.evaluation.metrics.choice import CVQA_CHOICE
 from comem_core.knowledge.items import Question
@@ -29,15 +29,15 @@ LANGUAGES = {
 COMEM_SUBSETS = ("Chinese/China", "Spanish/Spain", "Russian/Russia", "Bulgarian/Bulgaria", "Portuguese/Brazil")
 
 
-def question_of(row: Row) -> Asked:
+def make_question(row: Row) -> AnnotatedQuestion:
     """Make a row a question. Raises ValueError for a row that is none."""
-    fields, split = row.fields, subset_of(row)
+    fields, split = row.fields, read_subset(row)
     options, right = tuple(str(each) for each in fields["Options"]), fields["Label"]
     if right is None or not 0 <= int(right) < len(options):
         raise Unaskable("no_label", f"the label is {right!r} of {len(options)} options", split=split)
     question = Question(
-        question_id=said(fields["ID"], what="ID"),
-        question=said(fields["Question"]),
+        question_id=require_text(fields["ID"], what="ID"),
+        question=require_text(fields["Question"]),
         image=b"",
         language=_language(split),
         answers=(options[int(right)],),
@@ -47,10 +47,10 @@ def question_of(row: Row) -> Asked:
         split=split,
         attribute=fields["Category"],
     )
-    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+    return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def subset_of(row: Row) -> str:
+def read_subset(row: Row) -> str:
     """Read "('Chinese', 'China')" as Chinese/China."""
     language, country = ast.literal_eval(row.fields["Subset"])
     return f"{language}/{country}"
@@ -63,8 +63,8 @@ def _language(split: str) -> str:
     return LANGUAGES[name]
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    rows = asked_of(parquet_rows(found["questions"], COLUMNS, picture="image"), question_of, id_field="ID")
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    rows = make_questions(read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="ID")
     for each in rows:
         split = each.split if isinstance(each, Missing) else each.question.split
         if part == "test" or split is None or split in COMEM_SUBSETS:
@@ -77,8 +77,8 @@ RELEASE = Release(
         "the Parquet files of the hub: hf download afaji/cvqa --repo-type dataset --revision 6a38d71 "
         "--local-dir FOLDER."
     ),
-    parts={part: {"questions": needed("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
-    asked=asked,
+    parts={part: {"questions": need("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

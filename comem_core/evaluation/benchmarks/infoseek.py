@@ -9,9 +9,9 @@ alone a time. That changes no score, as times are matched as strings are, but it
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, json_lines
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_json_lines
 from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.evaluation.metrics.totals import HARMONIC
@@ -22,7 +22,7 @@ SPLITS = {"val_unseen_question": "unseen_question", "val_unseen_entity": "unseen
 TYPES = ("string", "numerical", "time")
 
 
-def gold_of(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:
+def make_gold(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:
     """Return the gold answers of a row, as `Question` names them, with the type derived where it is not given.
 
     Aliases are those released, in their order. Raises ValueError where there are none, or other ones than the type has.
@@ -46,7 +46,7 @@ def gold_of(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, Any
     }
 
 
-def question_of(row: Row, *, types: Mapping[str, str] | None, entities: Mapping[str, str]) -> Asked:
+def make_question(row: Row, *, types: Mapping[str, str] | None, entities: Mapping[str, str]) -> AnnotatedQuestion:
     """Make a row a question. `types` by id are the official ones, None where they are to be derived.
 
     Raises ValueError for a row that is none.
@@ -56,10 +56,10 @@ def question_of(row: Row, *, types: Mapping[str, str] | None, entities: Mapping[
         raise ValueError(f"data_split {fields['data_split']!r}; expected one of {', '.join(SPLITS)}")
     if types is not None and data_id not in types:
         raise Unaskable("no_question_type", f"{data_id} is not in the file of question types")
-    gold = gold_of(fields, None if types is None else types[data_id])
+    gold = make_gold(fields, None if types is None else types[data_id])
     question = Question(
         question_id=data_id,
-        question=said(fields["question"]),
+        question=require_text(fields["question"]),
         image=b"",
         language="en",
         **gold,
@@ -68,32 +68,32 @@ def question_of(row: Row, *, types: Mapping[str, str] | None, entities: Mapping[
         attribute=gold["question_type"],
         entity_id=entities.get(data_id),
     )
-    return Asked(question, row, (str(fields["image_id"]),))
+    return AnnotatedQuestion(question, row, (str(fields["image_id"]),))
 
 
-def types_in(found: Found, role: str = "types") -> dict[str, str] | None:
+def read_types(found: Found, role: str = "types") -> dict[str, str] | None:
     """Read the official types by id; None where the file is absent."""
     if not found[role]:
         return None
     return {str(row.fields.get("data_id")): str(row.fields.get("question_type")).lower() for row in _rows(found, role)}
 
 
-def entities_in(found: Found, role: str = "entities") -> dict[str, str]:
+def read_entities(found: Found, role: str = "entities") -> dict[str, str]:
     """Read the Wikidata ids of what the pictures show; none where the file is absent."""
     rows = (row.fields for row in _rows(found, role))
     return {str(row["data_id"]): row["entity_id"] for row in rows if row.keys() >= {"data_id", "entity_id"}}
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    types, entities = types_in(found), entities_in(found)
-    yield from asked_of(
-        _rows(found, "questions"), lambda row: question_of(row, types=types, entities=entities), id_field="data_id"
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    types, entities = read_types(found), read_entities(found)
+    yield from make_questions(
+        _rows(found, "questions"), lambda row: make_question(row, types=types, entities=entities), id_field="data_id"
     )
 
 
 def _rows(found: Found, role: str) -> Iterator[Row]:
     for path in found[role]:
-        yield from json_lines(path)
+        yield from read_json_lines(path)
 
 
 ADDRESS = "http://storage.googleapis.com/gresearch/open-vision-language"
@@ -111,12 +111,12 @@ RELEASE = Release(
     ),
     parts={
         "val": {
-            "questions": needed("infoseek_val.jsonl"),
-            "types": needed("infoseek_val_qtype.jsonl", optional=True),
-            "entities": needed("infoseek_val_withkb.jsonl", optional=True),
+            "questions": need("infoseek_val.jsonl"),
+            "types": need("infoseek_val_qtype.jsonl", optional=True),
+            "entities": need("infoseek_val_withkb.jsonl", optional=True),
         }
     },
-    asked=asked,
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

@@ -9,17 +9,17 @@ two splits.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from comem_core.evaluation.annotations.asking import BAD_ROW, Asked, asked_of
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import json_lines
+from comem_core.evaluation.annotations.asking import BAD_ROW, AnnotatedQuestion, make_questions
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import read_json_lines
 from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.benchmarks.infoseek import (
     IMAGES,
     SPLITS,
-    entities_in,
-    gold_of,
-    question_of,
-    types_in,
+    make_gold,
+    make_question,
+    read_entities,
+    read_types,
 )
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.evaluation.metrics.totals import Total
@@ -28,31 +28,31 @@ NAME = "infoseek-multilingual"
 LANGUAGES = {"bg": "bulgarian", "zh": "chinese", "pt": "portuguese", "ru": "russian", "es": "spanish"}
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    types, entities = _english_types(found), entities_in(found)
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    types, entities = _english_types(found), read_entities(found)
     for language in LANGUAGES:
-        rows = (row for path in found[language] for row in json_lines(path))
-        yield from asked_of(
+        rows = (row for path in found[language] for row in read_json_lines(path))
+        yield from make_questions(
             rows,
-            lambda row, language=language: _translated(question_of(row, types=types, entities=entities), language),
+            lambda row, language=language: _translated(make_question(row, types=types, entities=entities), language),
             id_field="data_id",
             prefix=f"{language}/",
         )
 
 
-def _translated(asked: Asked, language: str) -> Asked:
+def _translated(asked: AnnotatedQuestion, language: str) -> AnnotatedQuestion:
     question = asked.question
     named = {"question_id": f"{language}/{question.question_id}", "split": f"{language}/{question.split}"}
     return replace(asked, question=replace(question, **named, language=language, benchmark=NAME))
 
 
 def _english_types(found: Found) -> Mapping[str, str] | None:
-    if (official := types_in(found)) is not None or not found["english"]:
+    if (official := read_types(found)) is not None or not found["english"]:
         return official
     derived = {}
-    for row in (row for path in found["english"] for row in json_lines(path)):
+    for row in (row for path in found["english"] for row in read_json_lines(path)):
         try:
-            derived[str(row.fields["data_id"])] = gold_of(row.fields)["question_type"]
+            derived[str(row.fields["data_id"])] = make_gold(row.fields)["question_type"]
         except BAD_ROW:
             continue  # its translations are counted as without a type
     return derived
@@ -66,14 +66,14 @@ RELEASE = Release(
         "infoseek_val.jsonl (question types) and infoseek_val_withkb.jsonl (entities). " + IMAGES
     ),
     parts={
-        "val": {code: needed(f"infoseek_val_{language}.jsonl") for code, language in LANGUAGES.items()}
+        "val": {code: need(f"infoseek_val_{language}.jsonl") for code, language in LANGUAGES.items()}
         | {
-            "types": needed("infoseek_val_qtype.jsonl", optional=True),
-            "english": needed("infoseek_val.jsonl", optional=True),
-            "entities": needed("infoseek_val_withkb.jsonl", optional=True),
+            "types": need("infoseek_val_qtype.jsonl", optional=True),
+            "english": need("infoseek_val.jsonl", optional=True),
+            "entities": need("infoseek_val_withkb.jsonl", optional=True),
         }
     },
-    asked=asked,
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

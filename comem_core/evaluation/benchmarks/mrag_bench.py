@@ -7,9 +7,9 @@ shown comes from the run's own knowledge.
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
 from comem_core.evaluation.metrics.choice import MRAG_CHOICE
 from comem_core.knowledge.items import Question
@@ -18,16 +18,16 @@ NAME, SPLIT, LABELS = "mrag-bench", "test", ("A", "B", "C", "D")
 COLUMNS = ("id", "scenario", "question", *LABELS, "answer_choice")
 
 
-def question_of(row: Row) -> Asked:
+def make_question(row: Row) -> AnnotatedQuestion:
     """Make a row a question. Raises ValueError for a row that is none."""
     fields = row.fields
-    options = tuple(said(fields[label], what=f"option {label}") for label in LABELS)
+    options = tuple(require_text(fields[label], what=f"option {label}") for label in LABELS)
     if fields["answer_choice"] not in LABELS:
         raise Unaskable("no_gold", f"answer_choice {fields['answer_choice']!r}", split=SPLIT)
     right = LABELS.index(fields["answer_choice"])
     question = Question(
         question_id=str(fields["id"]),
-        question=said(fields["question"]),
+        question=require_text(fields["question"]),
         image=b"",
         language="en",
         answers=(options[right],),
@@ -37,11 +37,13 @@ def question_of(row: Row) -> Asked:
         split=SPLIT,
         attribute=fields["scenario"],
     )
-    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+    return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    yield from asked_of(parquet_rows(found["questions"], COLUMNS, picture="image"), question_of, id_field="id")
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    yield from make_questions(
+        read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="id"
+    )
 
 
 RELEASE = Release(
@@ -50,8 +52,8 @@ RELEASE = Release(
         "the Parquet files of the hub: hf download uclanlp/MRAG-Bench --repo-type dataset --revision 43620fd "
         "--local-dir FOLDER."
     ),
-    parts={"test": {"questions": needed("test-*.parquet", "test/*.parquet")}},
-    asked=asked,
+    parts={"test": {"questions": need("test-*.parquet", "test/*.parquet")}},
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

@@ -8,9 +8,9 @@ question (`question_type`, from "one" to "ten" and "other") is its attribute.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, json_entries, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.knowledge.items import Question
@@ -19,7 +19,7 @@ NAME, SPLIT, PEOPLE = "okvqa", "val", 10
 COLUMNS = ("question_id", "question", "answers", "question_type")
 
 
-def question_of(row: Row) -> Asked:
+def make_question(row: Row) -> AnnotatedQuestion:
     """Make a row a question; its `answers` are people's, as texts or as objects with an `answer`.
 
     Raises ValueError for a row that is none.
@@ -30,7 +30,7 @@ def question_of(row: Row) -> Asked:
         raise Unaskable("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
     question = Question(
         question_id=str(fields["question_id"]),
-        question=said(fields["question"]),
+        question=require_text(fields["question"]),
         image=b"",
         language="en",
         answers=people,
@@ -39,16 +39,16 @@ def question_of(row: Row) -> Asked:
         attribute=fields.get("question_type"),
     )
     if "image_id" in fields:
-        return Asked(question, row, coco_names(int(fields["image_id"]), "val2014"))
-    return Asked(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
+        return AnnotatedQuestion(question, row, list_coco_names(int(fields["image_id"]), "val2014"))
+    return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def coco_names(image_id: int, year: str) -> tuple[str, ...]:
+def list_coco_names(image_id: int, year: str) -> tuple[str, ...]:
     """The names under which a picture of COCO may lie: those of 2014 say their split, those of 2017 do not."""
     return f"COCO_{year}_{image_id:012d}", f"{image_id:012d}", str(image_id)
 
 
-def joined_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[Row]:
+def join_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[Row]:
     """Yield the rows of questions with the answers and the kind that their annotations have."""
     asked = list(questions)
     annotated: Mapping[Any, Mapping[str, Any]] = {row.fields.get("question_id"): row.fields for row in annotations}
@@ -58,16 +58,16 @@ def joined_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterato
         yield Row(row.file, row.number, {**row.fields, **more}, fault=row.fault)
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
     if all(path.suffix == ".json" for path in found["questions"]):
         if not found["answers"]:
             raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is not beside the questions. {RELEASE.files}")
-        rows = joined_rows(
-            json_entries(found["questions"][0], "questions"), json_entries(found["answers"][0], "annotations")
+        rows = join_rows(
+            read_json_entries(found["questions"][0], "questions"), read_json_entries(found["answers"][0], "annotations")
         )
     else:
-        rows = parquet_rows(found["questions"], COLUMNS, picture="image")
-    yield from asked_of(rows, question_of, id_field="question_id")
+        rows = read_parquet_rows(found["questions"], COLUMNS, picture="image")
+    yield from make_questions(rows, make_question, id_field="question_id")
 
 
 RELEASE = Release(
@@ -80,11 +80,11 @@ RELEASE = Release(
     ),
     parts={
         "val": {
-            "questions": needed("OpenEnded_mscoco_val2014_questions.json", "val2014-*.parquet", "val2014/*.parquet"),
-            "answers": needed("mscoco_val2014_annotations.json", optional=True),
+            "questions": need("OpenEnded_mscoco_val2014_questions.json", "val2014-*.parquet", "val2014/*.parquet"),
+            "answers": need("mscoco_val2014_annotations.json", optional=True),
         }
     },
-    asked=asked,
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

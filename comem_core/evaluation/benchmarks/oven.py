@@ -9,12 +9,12 @@ CoMEM's authors ask all query questions and 3,000 of the entity questions: that 
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, json_lines
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_json_lines
 from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.benchmarks.infoseek import ADDRESS, IMAGES
-from comem_core.evaluation.metrics.oven import TITLES, WORD_PIECES, WORD_PIECES_HUB, oven_metric
+from comem_core.evaluation.metrics.oven import TITLES, WORD_PIECES, WORD_PIECES_HUB, make_oven_metric
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.knowledge.items import Question
 
@@ -24,7 +24,7 @@ SPLITS = {split.replace("_", "_val_"): split for splits in GROUPS.values() for s
 QUESTIONS = ("query", "entity")
 
 
-def question_of(row: Row) -> Asked:
+def make_question(row: Row) -> AnnotatedQuestion:
     """Make a row a question. Raises ValueError for a row that is none."""
     fields = row.fields
     if fields["data_split"] not in SPLITS:
@@ -34,7 +34,7 @@ def question_of(row: Row) -> Asked:
         raise Unaskable("no_gold", "no entity_id or no entity_text", split=split)
     question = Question(
         question_id=str(fields["data_id"]),
-        question=said(fields["question"]),
+        question=require_text(fields["question"]),
         image=b"",
         language="en",
         answers=(str(fields["entity_text"]),),
@@ -42,16 +42,16 @@ def question_of(row: Row) -> Asked:
         split=split,
         entity_id=str(fields["entity_id"]),
     )
-    return Asked(question, row, (str(fields["image_id"]),))
+    return AnnotatedQuestion(question, row, (str(fields["image_id"]),))
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    rows = (row for role in QUESTIONS for path in found[role] for row in json_lines(path))
-    yield from asked_of(rows, question_of, id_field="data_id")
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    rows = (row for role in QUESTIONS for path in found[role] for row in read_json_lines(path))
+    yield from make_questions(rows, make_question, id_field="data_id")
 
 
-QUERY = needed("oven_query_val.jsonl")
-ALIKE = {"query": QUERY, "titles": needed(*TITLES, optional=True)}  # titles are no questions, but they decide a score
+QUERY = need("oven_query_val.jsonl")
+ALIKE = {"query": QUERY, "titles": need(*TITLES, optional=True)}  # titles are no questions, but they decide a score
 RELEASE = Release(
     benchmark=NAME,
     files=(
@@ -61,10 +61,10 @@ RELEASE = Release(
         f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and {WORD_PIECES}/ with the tokenizer of {WORD_PIECES_HUB}."
     ),
     parts={
-        "val_3k": ALIKE | {"entity": needed("oven_entity_val_3k.jsonl")},
-        "val": ALIKE | {"entity": needed("oven_entity_val.jsonl")},
+        "val_3k": ALIKE | {"entity": need("oven_entity_val_3k.jsonl")},
+        "val": ALIKE | {"entity": need("oven_entity_val.jsonl")},
     },
-    asked=asked,
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(
@@ -74,7 +74,7 @@ BENCHMARK = Benchmark(
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
     revision=RELEASE.revision,
-    metrics=lambda folder: (oven_metric(folder),),
+    metrics=lambda folder: (make_oven_metric(folder),),
     total=Total(within="harmonic", across="harmonic", groups=GROUPS),
     files=RELEASE.files,
 )

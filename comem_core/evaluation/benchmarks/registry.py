@@ -13,7 +13,7 @@ from comem_core.evaluation.benchmarks import Benchmark
 
 
 @cache
-def all_benchmarks() -> Mapping[str, Benchmark]:
+def find_all_benchmarks() -> Mapping[str, Benchmark]:
     """Return every benchmark by its name, in order of the names.
 
     Raises ValueError for two of one name, and for an entry point that leads to something else.
@@ -21,8 +21,8 @@ def all_benchmarks() -> Mapping[str, Benchmark]:
     return find_declared(benchmarks, "BENCHMARK", Benchmark, group="comem.benchmarks", word="benchmarks")
 
 
-def benchmark_named(name: str) -> Benchmark:
+def find_benchmark(name: str) -> Benchmark:
     """Return a benchmark by name. Raises ValueError that names the allowed ones."""
-    if name not in all_benchmarks():
-        raise ValueError(f"unknown benchmark: {name!r}; allowed are {', '.join(all_benchmarks())}")
-    return all_benchmarks()[name]
+    if name not in find_all_benchmarks():
+        raise ValueError(f"unknown benchmark: {name!r}; allowed are {', '.join(find_all_benchmarks())}")
+    return find_all_benchmarks()[name]

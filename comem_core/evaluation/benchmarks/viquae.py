@@ -7,9 +7,9 @@ in SQuAD.
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import Asked, Unaskable, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, needed
-from comem_core.evaluation.annotations.rows import Row, json_lines, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, need
+from comem_core.evaluation.annotations.rows import Row, read_json_lines, read_parquet_rows
 from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.knowledge.items import Question
@@ -18,7 +18,7 @@ NAME = "viquae"
 COLUMNS = ("id", "input", "output", "wikidata_id")
 
 
-def question_of(row: Row, *, split: str) -> Asked:
+def make_question(row: Row, *, split: str) -> AnnotatedQuestion:
     """Make a row a question. Raises ValueError for a row that is none."""
     fields, output = row.fields, row.fields["output"]
     accepted = output.get("answer") or [output.get("original_answer")]
@@ -26,8 +26,8 @@ def question_of(row: Row, *, split: str) -> Asked:
     if not any(alias.strip() for alias in aliases):
         raise Unaskable("no_gold", "no accepted answer", split=split)
     question = Question(
-        question_id=said(fields["id"], what="id"),
-        question=said(fields["input"]),
+        question_id=require_text(fields["id"], what="id"),
+        question=require_text(fields["input"]),
         image=b"",
         language="en",
         answers=aliases,
@@ -36,16 +36,16 @@ def question_of(row: Row, *, split: str) -> Asked:
         entity_id=fields.get("wikidata_id"),
     )
     name = fields.get("picture", fields.get("image"))
-    return Asked(question, row, (str(name),) if name else ())
+    return AnnotatedQuestion(question, row, (str(name),) if name else ())
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
     paths = found["questions"]
     if paths[0].suffix == ".parquet":
-        rows = parquet_rows(paths, COLUMNS, picture="image")
+        rows = read_parquet_rows(paths, COLUMNS, picture="image")
     else:
-        rows = (row for path in paths for row in json_lines(path))
-    yield from asked_of(rows, lambda row: question_of(row, split=part), id_field="id")
+        rows = (row for path in paths for row in read_json_lines(path))
+    yield from make_questions(rows, lambda row: make_question(row, split=part), id_field="id")
 
 
 RELEASE = Release(
@@ -56,10 +56,10 @@ RELEASE = Release(
         "PaulLerner/viquae_images --repo-type dataset --local-dir FOLDER; then unpack images.tar.gz there)."
     ),
     parts={
-        part: {"questions": needed(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
+        part: {"questions": need(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
         for part in ("validation", "test")
     },
-    asked=asked,
+    asked=read_asked,
 )
 
 BENCHMARK = Benchmark(

@@ -42,7 +42,7 @@ class Gold:
     entity_id: str | None = None
 
 
-def right_option_of(gold: GoldAnswers) -> int:
+def find_right_option(gold: GoldAnswers) -> int:
     """Return the place of the right option. Raises ValueError where it is not known, or not among the options."""
     right = gold.right_option
     if right is None or not 0 <= right < len(gold.options):
@@ -61,7 +61,7 @@ class Scored:
     unparsable: bool
 
 
-def percent_of(marks: Sequence[float]) -> float:
+def average_percent(marks: Sequence[float]) -> float:
     """Return the mean of the marks of a split, in percent, rounded to 2 decimals.
 
     Raises ValueError for no marks: such a split has no score.
@@ -71,13 +71,13 @@ def percent_of(marks: Sequence[float]) -> float:
     return round(sum(marks) / len(marks) * 100, 2)
 
 
-def percent_of_hundreds(marks: Sequence[float]) -> float:
-    """Return what `percent_of` does as those evaluators compute it that multiply before they divide.
+def average_hundreds(marks: Sequence[float]) -> float:
+    """Return what `average_percent` does as those evaluators compute it that multiply before they divide.
 
     Both differ in the last bit of a float, which can decide how a half is rounded. Raises ValueError for no marks.
     """
     if not len(marks):
-        return percent_of(marks)
+        return average_percent(marks)
     return round(100 * float(sum(marks)) / len(marks), 2)
 
 
@@ -86,7 +86,7 @@ class Measure:
     """What marks are called, and how those of a split become percent; where a mark comes from is not known here."""
 
     name: str
-    percent: Callable[[Sequence[float]], float] = percent_of
+    percent: Callable[[Sequence[float]], float] = average_percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ prints percentages as they come; here they have 2 decimals. Which questions coun
 are flagged `difficult_direct_answer`) is the benchmark's matter.
 """
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, right_option_of
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, find_right_option
 
 MATCHES_FOR_ALL = 3
 
@@ -23,7 +23,7 @@ def score_direct_answer(answer: str, gold: GoldAnswers) -> Scored:
 
 def score_option_text(answer: str, gold: GoldAnswers) -> Scored:
     """Score an answer by whether it is the right option's text. One that is no option's text is unparsable."""
-    right = gold.options[right_option_of(gold)]
+    right = gold.options[find_right_option(gold)]
     return Scored(float(answer == right), unparsable=answer not in gold.options)
 
 

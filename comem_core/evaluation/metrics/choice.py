@@ -12,13 +12,13 @@ with a period behind it. We take the option's number, as CoMEM's prompt asks for
 import string
 from collections.abc import Sequence
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, right_option_of
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, find_right_option
 
 _ENDS = (",", ".", "!", "?", ";", ":", "'")
 _WORDS_WITHOUT_CONTENT = 5
 
 
-def option_of_response(response: str, options: Sequence[str]) -> int | None:
+def find_option_of_response(response: str, options: Sequence[str]) -> int | None:
     """Find the option that a response names last: `(B)`, else ` B `, else, in a long one, an option's words."""
     response = response.strip()
     for sign in _ENDS:
@@ -35,7 +35,7 @@ def option_of_response(response: str, options: Sequence[str]) -> int | None:
     return named.index(max(named)) if max(named, default=-1) >= 0 else None
 
 
-def option_of_label(answer: str, num_options: int) -> int | None:
+def find_option_of_label(answer: str, num_options: int) -> int | None:
     """Find the option whose number (from 1) or capital letter is the answer, alone or before a period."""
     label = answer.split(".", maxsplit=1)[0]
     labels = {string.ascii_uppercase[place]: place for place in range(num_options)}
@@ -45,15 +45,15 @@ def option_of_label(answer: str, num_options: int) -> int | None:
 
 def score_mrag_choice(response: str, gold: GoldAnswers) -> Scored:
     """Score all that a model wrote by whether the option it names is the right one."""
-    right = right_option_of(gold)
-    named = option_of_response(response, gold.options)
+    right = find_right_option(gold)
+    named = find_option_of_response(response, gold.options)
     return Scored(float(named == right), unparsable=named is None)
 
 
 def score_cvqa_choice(answer: str, gold: GoldAnswers) -> Scored:
     """Score an answer by whether the label that it gives is the right option's."""
-    right = right_option_of(gold)
-    named = option_of_label(answer, len(gold.options))
+    right = find_right_option(gold)
+    named = find_option_of_label(answer, len(gold.options))
     return Scored(float(named == right), unparsable=named is None)
 
 

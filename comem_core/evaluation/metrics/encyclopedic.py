@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
-from comem_core.evaluation.metrics.vqa import DIGITS, on_one_line
+from comem_core.evaluation.metrics.vqa import DIGITS, put_on_one_line
 
 ALTERNATIVES, LIST = "|", "&&"
 LIST_QUESTION = "list"
@@ -24,12 +24,12 @@ _SPAN = "<extra_id_0> "
 
 
 @lru_cache(maxsize=1 << 16)
-def encyclopedic_processed(text: str) -> str:
+def process_encyclopedic_answer(text: str) -> str:
     """Bring an answer into the form in which Encyclopedic-VQA compares.
 
     Its table of contractions is left out: it is one to one, so that it changes no comparison.
     """
-    text = on_one_line(text.lower())
+    text = put_on_one_line(text.lower())
     if text.startswith(_SPAN):
         text = text.replace(_SPAN, "")
     plain = "".join(sign for sign in text if sign not in _ENCYCLOPEDIC_SIGNS)
@@ -46,9 +46,9 @@ def score_encyclopedic(answer: str, gold: GoldAnswers) -> Scored:
     if gold.question_type == LIST_QUESTION:
         right = any(_lists_overlap(answer, each) for each in gold.answers)
     else:
-        normal = encyclopedic_processed(answer)
-        right = bool(normal) and any(normal == encyclopedic_processed(each) for each in gold.answers)
-    return Scored(float(right), unparsable=not encyclopedic_processed(answer))
+        normal = process_encyclopedic_answer(answer)
+        right = bool(normal) and any(normal == process_encyclopedic_answer(each) for each in gold.answers)
+    return Scored(float(right), unparsable=not process_encyclopedic_answer(answer))
 
 
 def _lists_overlap(answer: str, gold: str) -> bool:
@@ -58,7 +58,7 @@ def _lists_overlap(answer: str, gold: str) -> bool:
 
 
 def _entries(parts: Sequence[str]) -> set[str]:
-    return {processed for part in parts if (processed := encyclopedic_processed(part))}
+    return {processed for part in parts if (processed := process_encyclopedic_answer(part))}
 
 
 ENCYCLOPEDIC = Metric(name="encyclopedic_exact_match", score=score_encyclopedic)

@@ -54,10 +54,10 @@ def normalise_answer(text: str, *, normalisation: Normalisation = "official") ->
     if _is_unicode(normalisation):
         text = _plain_characters(text)
         text = "".join(sign for sign in text if not unicodedata.category(sign).startswith("P"))
-    return without_articles(text.lower().translate(ASCII_PUNCTUATION))
+    return drop_articles(text.lower().translate(ASCII_PUNCTUATION))
 
 
-def without_articles(text: str) -> str:
+def drop_articles(text: str) -> str:
     """Drop English articles, and put one space between the words that are left."""
     return " ".join(_ARTICLE.sub(" ", text).split())
 
@@ -76,13 +76,13 @@ def parse_number(text: str, *, normalisation: Normalisation = "official") -> Num
     A hyphen behind a digit separates two numbers ("9-10"); anywhere else it is a sign. Of two numbers in descending
     order only the first is kept ("10 km, 6 miles" is 10).
     """
-    numbers = numbers_in(text, normalisation=normalisation)[:2]
+    numbers = find_numbers(text, normalisation=normalisation)[:2]
     if len(numbers) == 2 and numbers[0] <= numbers[1]:
         return numbers[0], numbers[1]
     return numbers[0] if numbers else None
 
 
-def numbers_in(text: str, *, normalisation: Normalisation = "official") -> list[float]:
+def find_numbers(text: str, *, normalisation: Normalisation = "official") -> list[float]:
     """Read all numbers of a text, in order: with thousands commas, decimal points and exponents."""
     if _is_unicode(normalisation):
         text = _plain_characters(text)
@@ -96,10 +96,10 @@ def is_number_right(number: NumberOrRange, *, low: float, high: float) -> bool:
         return low <= number <= high
     if all(low <= end <= high for end in number):
         return True
-    return interval_overlap(number, (min(low, high), max(low, high))) >= 0.5 - 1e-12
+    return compute_overlap(number, (min(low, high), max(low, high))) >= 0.5 - 1e-12
 
 
-def interval_overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
+def compute_overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
     """Return intersection over union of two ranges; lengths carry 1e-12, as the official code has it."""
     shared = max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
     union = (first[1] - first[0] + 1e-12) + (second[1] - second[0] + 1e-12) - shared

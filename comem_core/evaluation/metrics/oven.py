@@ -19,7 +19,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
-from comem_core.backbone.hub import hub_folder
+from comem_core.backbone.hub import find_hub_folder
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 from comem_core.evaluation.metrics.title_index import LAYOUT, TitleIndex, build_index
 
@@ -44,9 +44,9 @@ class TitleFinder:
 
     def entity_of(self, answer: str) -> str:
         """Return the entity of the title that BM25 finds first, an arbitrary one for an answer without word pieces."""
-        return self.looked_up(answer)[0]
+        return self.look_up(answer)[0]
 
-    def looked_up(self, answer: str) -> tuple[str, bool]:
+    def look_up(self, answer: str) -> tuple[str, bool]:
         """Return the entity that `entity_of` finds, and whether the answer has any word piece to find it by."""
         if answer not in self._found:
             tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
@@ -65,7 +65,7 @@ class EntityScorer:
 
     @cached_property
     def finder(self) -> TitleFinder:
-        return title_finder(self.folder)
+        return open_title_finder(self.folder)
 
     def __call__(self, answer: str, gold: GoldAnswers) -> Scored:
         """Score an answer by whether the title found first is that of the question's entity.
@@ -74,16 +74,16 @@ class EntityScorer:
         """
         if gold.entity_id is None:
             raise ValueError("a question of OVEN has no entity_id, so no answer to it is scored; give its Wikidata id")
-        found, has_word_pieces = self.finder.looked_up(answer)
+        found, has_word_pieces = self.finder.look_up(answer)
         return Scored(float(found == gold.entity_id), unparsable=not has_word_pieces)
 
 
-def oven_metric(folder: Path | None) -> Metric:
+def make_oven_metric(folder: Path | None) -> Metric:
     """Return OVEN's metric over the titles in a folder."""
     return Metric(name="oven_entity", score=EntityScorer(folder))
 
 
-def title_finder(folder: Path | None) -> TitleFinder:
+def open_title_finder(folder: Path | None) -> TitleFinder:
     """Open the titles of a folder, and build their index where there is none; each state of a file once a process.
 
     Raises ValueError that says what to put where.
@@ -129,7 +129,7 @@ def _word_pieces(folder: Path) -> Tokenizer:
     beside = folder / WORD_PIECES
     if not beside.is_dir():
         missing = f"the word pieces of {WORD_PIECES} are neither in {beside} (tokenizer.json or vocab.txt)"
-        beside = hub_folder(WORD_PIECES_HUB, ("tokenizer.json", "vocab.txt"), missing=missing)
+        beside = find_hub_folder(WORD_PIECES_HUB, ("tokenizer.json", "vocab.txt"), missing=missing)
     if (beside / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
         tokenizer.no_truncation()

@@ -8,11 +8,11 @@ their F1 is 0, as officially. Percentages are officially not rounded; here they 
 from collections import Counter
 from functools import lru_cache
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, percent_of_hundreds
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, average_hundreds
 from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
 
 
-def token_f1(answer: str, reference: str) -> float:
+def compute_token_f1(answer: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of the normalised words, each counted as often as it stands."""
     given, wanted = _words(answer), _words(reference)
     if set(given).isdisjoint(wanted):
@@ -33,7 +33,7 @@ def score_exact_match(answer: str, gold: GoldAnswers) -> Scored:
 def score_token_f1(answer: str, gold: GoldAnswers) -> Scored:
     """Score an answer by the overlap of its words with those of the gold answer that it is closest to."""
     _check(gold)
-    return Scored(max(token_f1(answer, each) for each in set(gold.answers)), unparsable=not _words(answer))
+    return Scored(max(compute_token_f1(answer, each) for each in set(gold.answers)), unparsable=not _words(answer))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -46,5 +46,5 @@ def _check(gold: GoldAnswers) -> None:
         raise ValueError("a question has no gold answer, so no answer to it can be scored by SQuAD's metrics")
 
 
-EXACT_MATCH = Metric(name="exact_match", score=score_exact_match, percent=percent_of_hundreds)
-TOKEN_F1 = Metric(name="token_f1", score=score_token_f1, percent=percent_of_hundreds)
+EXACT_MATCH = Metric(name="exact_match", score=score_exact_match, percent=average_hundreds)
+TOKEN_F1 = Metric(name="token_f1", score=score_token_f1, percent=average_hundreds)

@@ -29,7 +29,7 @@ class Total:
     across: Combining = "questions"
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def group_of(self, split: str) -> str:
+    def find_group(self, split: str) -> str:
         """Name the group of a split; empty for one that no group names."""
         return next((name for name, splits in self.groups.items() if split in splits), "")
 
@@ -43,11 +43,11 @@ class Total:
             raise ValueError("no split has marks, so there is no score; score the questions of at least one")
         if self.across == "questions" and (self.within == "questions" or len(self._grouped(by_split)) > 1):
             return metric.percent([mark for marks in by_split.values() for mark in marks])
-        return round(combined([self._group(each, metric) for each in self._grouped(by_split)], self.across), 2)
+        return round(combine_percents([self._group(each, metric) for each in self._grouped(by_split)], self.across), 2)
 
     def labels(self, splits: Sequence[str]) -> list[str]:
         """Name, question by question, what its mark is averaged with before anything is combined."""
-        group_of = {split: self.group_of(split) for split in set(splits)}
+        group_of = {split: self.find_group(split) for split in set(splits)}
         if self.across == "questions" and len(set(group_of.values())) > 1:
             return ["all"] * len(splits)
         return [group_of[split] for split in splits] if self.within == "questions" else list(splits)
@@ -59,8 +59,8 @@ class Total:
             return lambda means: means[..., 0]
         if self.within == "questions":
             return lambda means: _combined_shares(means, self.across)
-        groups = sorted({self.group_of(name) for name in names})
-        places = [[place for place, name in enumerate(names) if self.group_of(name) == group] for group in groups]
+        groups = sorted({self.find_group(name) for name in names})
+        places = [[place for place, name in enumerate(names) if self.find_group(name) == group] for group in groups]
 
         def combine(means: np.ndarray) -> np.ndarray:
             of_groups = np.stack([_combined_shares(means[..., chosen], self.within) for chosen in places], axis=-1)
@@ -71,27 +71,27 @@ class Total:
     def _grouped(self, by_split: Mapping[str, Marks]) -> list[dict[str, Marks]]:
         grouped: dict[str, dict[str, Marks]] = {}
         for split, marks in by_split.items():
-            grouped.setdefault(self.group_of(split), {})[split] = marks
+            grouped.setdefault(self.find_group(split), {})[split] = marks
         return list(grouped.values())
 
     def _group(self, by_split: Mapping[str, Marks], metric: Measure) -> float:
         if self.within == "questions":
             return metric.percent([mark for marks in by_split.values() for mark in marks])
-        return combined([metric.percent(marks) for marks in by_split.values()], self.within)
+        return combine_percents([metric.percent(marks) for marks in by_split.values()], self.within)
 
 
 HARMONIC = Total(within="harmonic")
 ALL_QUESTIONS = Total()
 
 
-def combined(percents: Sequence[float], how: Combining) -> float:
+def combine_percents(percents: Sequence[float], how: Combining) -> float:
     """Combine scores in percent. A single score is itself."""
     if len(percents) == 1:
         return percents[0]
-    return harmonic_mean(percents) if how == "harmonic" else sum(percents) / len(percents)
+    return compute_harmonic_mean(percents) if how == "harmonic" else sum(percents) / len(percents)
 
 
-def harmonic_mean(percents: Sequence[float]) -> float:
+def compute_harmonic_mean(percents: Sequence[float]) -> float:
     """Return the harmonic mean; a zero counts as `ZERO_PERCENT`, so that one zero makes the mean (almost) zero.
 
     Raises ValueError for no scores.

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, percent_of_hundreds
+from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, average_hundreds
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
@@ -45,9 +45,9 @@ _CONTRACTIONS["somebody'd"] = "somebodyd"
 
 
 @lru_cache(maxsize=1 << 16)
-def vqa_processed(text: str) -> str:
+def process_vqa_answer(text: str) -> str:
     """Bring an answer into the form in which VQA accuracy compares: punctuation, numbers as digits, no articles."""
-    text = on_one_line(text)
+    text = put_on_one_line(text)
     sparse = bool(_COMMA.search(text))
     processed = text
     for sign in _VQA_PUNCTUATION:
@@ -58,28 +58,28 @@ def vqa_processed(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
-def on_one_line(text: str) -> str:
+def put_on_one_line(text: str) -> str:
     """Put a space in the place of each line break and tab, and take away what is around the text."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
-def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
+def score_vqa_accuracy(answer: str, people: Sequence[str]) -> float:
     """Score an answer against the answers of (ten) people, from 0 to 1.
 
     Raises ValueError where there are fewer than two people: each one is left out in turn.
     """
     if len(people) < 2:
         raise ValueError(f"VQA accuracy compares with the answers of ten people; found {len(people)}")
-    given, wanted = on_one_line(answer), [on_one_line(each) for each in people]
+    given, wanted = put_on_one_line(answer), [put_on_one_line(each) for each in people]
     if len(set(wanted)) > 1:
-        given, wanted = vqa_processed(given), [vqa_processed(each) for each in wanted]
+        given, wanted = process_vqa_answer(given), [process_vqa_answer(each) for each in wanted]
     matches = [each == given for each in wanted]
     return sum(min(1.0, (sum(matches) - match) / 3) for match in matches) / len(people)
 
 
 def score_vqa(answer: str, gold: GoldAnswers) -> Scored:
     """Score an answer by VQA accuracy; the gold answers are people's, one each, in no order."""
-    return Scored(vqa_accuracy(answer, gold.answers), unparsable=not vqa_processed(answer))
+    return Scored(score_vqa_accuracy(answer, gold.answers), unparsable=not process_vqa_answer(answer))
 
 
-VQA_ACCURACY = Metric(name="vqa_accuracy", score=score_vqa, percent=percent_of_hundreds)
+VQA_ACCURACY = Metric(name="vqa_accuracy", score=score_vqa, percent=average_hundreds)

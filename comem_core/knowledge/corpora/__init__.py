@@ -14,14 +14,14 @@ from typing import Protocol
 from comem_core.knowledge.corpora import delimited, jsonl, parquet
 from comem_core.knowledge.corpora.built_in import BUILT_IN, BuiltIn
 from comem_core.knowledge.corpora.delimited import Delimited
-from comem_core.knowledge.corpora.files import Files, files_at
+from comem_core.knowledge.corpora.files import Files, find_files
 from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder
-from comem_core.knowledge.corpora.hf_datasets import ArrowStream, arrow_files
+from comem_core.knowledge.corpora.hf_datasets import ArrowStream, find_arrow_files
 from comem_core.knowledge.corpora.jsonl import JsonLines
-from comem_core.knowledge.corpora.lines import PACKED, unpacked_name
+from comem_core.knowledge.corpora.lines import PACKED, strip_packing
 from comem_core.knowledge.corpora.making import ItemMaker
 from comem_core.knowledge.corpora.parquet import Parquet
-from comem_core.knowledge.corpora.rows import BadRow, FoundItem, Piece, RawRow, Reading
+from comem_core.knowledge.corpora.rows import BadRow, FoundItem, Piece, RawRow, ReadingOptions
 from comem_core.knowledge.downloads import Downloads
 from comem_core.knowledge.items import KnowledgeItem
 
@@ -31,7 +31,7 @@ __all__ = [
     "Corpus",
     "FoundItem",
     "Piece",
-    "Reading",
+    "ReadingOptions",
     "check_corpus",
     "open_corpus",
     "read_corpus",
@@ -57,7 +57,7 @@ class Corpus:
 
     name: str
     files: Files | None
-    reading: Reading
+    reading: ReadingOptions
     forms: tuple[Form, ...]
     downloads: Downloads | None
 
@@ -82,7 +82,7 @@ class Corpus:
         return ItemMaker(files=files, reading=self.reading, downloads=self.downloads)
 
 
-def open_corpus(corpus: str, *, reading: Reading | None = None, downloads: Downloads | None = None) -> Corpus:
+def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads: Downloads | None = None) -> Corpus:
     """Open a corpus by what lies there: a shipped one by its name, a folder, or a file, by path or fsspec address.
 
     - a folder of pictures with their texts beside them (`corpora.folder`);
@@ -93,12 +93,12 @@ def open_corpus(corpus: str, *, reading: Reading | None = None, downloads: Downl
     `downloads` says how addresses are fetched, where the reading allows them. Raises ValueError at once for a corpus
     that does not exist or is of another kind.
     """
-    reading = reading or Reading()
+    reading = reading or ReadingOptions()
     fetching = (downloads or Downloads()) if reading.allow_urls else None
     if corpus in BUILT_IN:
         return Corpus(corpus, None, reading, (BuiltIn(corpus),), fetching)
     check_corpus(corpus)
-    files = files_at(corpus)
+    files = find_files(corpus)
     if files is None:
         raise _not_there(corpus)
     forms = tuple(_forms(files, reading))
@@ -122,7 +122,7 @@ def _not_there(corpus: str) -> ValueError:
     return ValueError(f"corpus {corpus!r}: no such file or folder. {_expected()}")
 
 
-def read_corpus(corpus: str, *, reading: Reading | None = None) -> Iterator[KnowledgeItem | BadRow]:
+def read_corpus(corpus: str, *, reading: ReadingOptions | None = None) -> Iterator[KnowledgeItem | BadRow]:
     """Yield the items and bad rows of a corpus in order; the second of two equal items is a bad row.
 
     Raises ValueError at once for a corpus that `open_corpus` refuses, and at the end for one without a good row.
@@ -130,7 +130,7 @@ def read_corpus(corpus: str, *, reading: Reading | None = None) -> Iterator[Know
     return _distinct(open_corpus(corpus, reading=reading))
 
 
-def no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
+def describe_no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
     """The error of a corpus that gave no item, with the first reasons."""
     shown = "".join(f"\n  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in first[:NUM_REASONS_SHOWN])
     follows = ", first:" if shown else "."
@@ -153,10 +153,10 @@ def _distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
             places[row.item.item_id] = f"{row.file} row {row.row}"
             yield row.item
     if not places:
-        raise no_good_row(corpus.name, num_bad, bad)
+        raise describe_no_good_row(corpus.name, num_bad, bad)
 
 
-def _forms(files: Files, reading: Reading) -> Iterator[Form]:
+def _forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
     """Find the forms in which items lie: the only file's, a saved dataset's, or the tables' and pairs' of a folder."""
     if files.only is not None:
         if (form := _table(files, files.only, reading)) is not None:
@@ -164,7 +164,7 @@ def _forms(files: Files, reading: Reading) -> Iterator[Form]:
         elif files.only.lower().endswith(TEXT_ENDINGS) and reading.images == "optional":
             yield Folder(files, strict=True, texts_alone=True)
         return
-    if (streams := arrow_files(files)) is not None:
+    if (streams := find_arrow_files(files)) is not None:
         yield from (ArrowStream(files, name, reading.columns) for name in streams)
         return
     tables = [entry.name for entry in files.entries() if entry.name.lower().endswith(TABLES)]
@@ -175,8 +175,8 @@ def _forms(files: Files, reading: Reading) -> Iterator[Form]:
         yield form
 
 
-def _table(files: Files, name: str, reading: Reading) -> Form | None:
-    plain = unpacked_name(name)
+def _table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
+    plain = strip_packing(name)
     if plain.endswith(jsonl.ENDINGS):
         return JsonLines(files, name)
     if plain.endswith(delimited.ENDINGS):

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from comem_core.knowledge.corpora.parquet import row_pieces
+from comem_core.knowledge.corpora.parquet import cut_rows
 from comem_core.knowledge.corpora.rows import Piece, RawRow
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries import world as countries
-from comem_core.worlds.imaginary.countries import imaginary_items
+from comem_core.worlds.imaginary.countries import draw_imaginary_items
 
 BUILT_IN: dict[str, Callable[[], Sequence[KnowledgeItem]]] = {
-    "countries": countries.knowledge_items,
-    "imaginary-countries": imaginary_items,
+    "countries": countries.load_knowledge_items,
+    "imaginary-countries": draw_imaginary_items,
 }
 
 
@@ -21,7 +21,7 @@ class BuiltIn:
         self.name = name
 
     def pieces(self, size: int) -> Iterator[Piece]:
-        yield from row_pieces(self.name, len(BUILT_IN[self.name]()), size)
+        yield from cut_rows(self.name, len(BUILT_IN[self.name]()), size)
 
     def rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, item in enumerate(BUILT_IN[self.name]()[piece.start : piece.stop], start=piece.row):

@@ -36,7 +36,7 @@ def is_missing(value: Any) -> bool:
     return value is None or value == b"" or (isinstance(value, float) and math.isnan(value))
 
 
-def known_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     """Give a row's values under our names. A column that is there but empty is None; one that is not there is absent.
 
     Raises ValueError where `columns` names a column that no row can have: ours must be known.
@@ -48,7 +48,7 @@ def known_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = 
     }
 
 
-def needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> list[str]:
+def list_needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> list[str]:
     """Name the columns of a file that are read at all, so that a table's others are not."""
     wanted = {place for found in _places(tuple(names), columns).values() for place in found}
     return [name for name in names if name in wanted]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.lines import Lines, cut, unpacked_name
+from comem_core.knowledge.corpora.lines import Lines, cut, strip_packing
 from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -21,7 +21,7 @@ class Delimited:
 
     def __init__(self, files: Files, name: str):
         self.files, self.name, self.lines = files, name, Lines(files, name)
-        self.delimiter = next(mark for ending, mark in DELIMITERS.items() if unpacked_name(name).endswith(ending))
+        self.delimiter = next(mark for ending, mark in DELIMITERS.items() if strip_packing(name).endswith(ending))
         self._header: list[str] | None = None
 
     @property

@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Files:
-    """A folder of files, or one file in it (then `only` is its name). Made by `files_at`; workers get a copy."""
+    """A folder of files, or one file in it (then `only` is its name). Made by `find_files`; workers get a copy."""
 
     address: str
     only: str | None = None
@@ -93,7 +93,7 @@ class Files:
         return digest.hexdigest()[:16]
 
 
-def files_at(corpus: str) -> Files | None:
+def find_files(corpus: str) -> Files | None:
     """Find what lies at a path or address: a folder, or one file; None for nothing.
 
     Raises ValueError for an address of a kind that fsspec does not know, or lacks a package for.

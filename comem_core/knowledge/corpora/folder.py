@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from comem_core.knowledge.corpora.columns import known_fields
+from comem_core.knowledge.corpora.columns import rename_fields
 from comem_core.knowledge.corpora.files import Entry, Files
 from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
 from comem_core.knowledge.corpora.sidecars import read_fields, read_text
-from comem_core.knowledge.pictures import looks_like_picture
+from comem_core.knowledge.pictures import is_likely_picture
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TEXT_ENDINGS = (".txt", ".md")
@@ -22,7 +22,7 @@ LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)")
 
 
 @dataclass(frozen=True)
-class Pair:
+class PictureTextPair:
     """A picture and one of its texts, by the names of their files; either may be missing."""
 
     image: str | None
@@ -40,7 +40,7 @@ class Folder:
 
     def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the listing into pieces of `size` pairs."""
-        waiting: list[Pair] = []
+        waiting: list[PictureTextPair] = []
         row = 1
         for pairs in map(self._pairs, self.files.folders()):
             waiting += pairs
@@ -58,12 +58,12 @@ class Folder:
                 fields = refused
             yield RawRow(pair.image or pair.text or "", number, fields)
 
-    def _fields(self, pair: Pair) -> Mapping[str, object]:
+    def _fields(self, pair: PictureTextPair) -> Mapping[str, object]:
         if pair.image is None and not self.texts_alone:
             assert pair.text is not None
             stem = pair.text.rpartition("/")[2].rpartition(".")[0]
             raise Refused("missing_image", f"no image named {stem} ({', '.join(IMAGE_ENDINGS)}) beside the text")
-        fields = known_fields(read_fields(self.files, pair.fields)) if pair.fields else {}
+        fields = rename_fields(read_fields(self.files, pair.fields)) if pair.fields else {}
         if pair.text is not None:
             fields |= {"text": read_text(self.files, pair.text)}
         if not fields.get("text"):
@@ -72,7 +72,7 @@ class Folder:
         picture = {"image": pair.image.rpartition("/")[2] if pair.image else None}
         return fields | picture | ({"language": pair.language} if pair.language else {})
 
-    def _pairs(self, entries: Sequence[Entry]) -> list[Pair]:
+    def _pairs(self, entries: Sequence[Entry]) -> list[PictureTextPair]:
         """Bring together what belongs together in one folder: pictures in order, then texts that have none."""
         texts = {entry.name for entry in entries if entry.name.lower().endswith(TEXT_ENDINGS)}
         fields = {_stem(entry.name): entry.name for entry in entries if entry.name.lower().endswith(FIELDS_ENDING)}
@@ -88,17 +88,17 @@ class Folder:
             described = fields.get(_stem(name)) or fields.get(name)
             used |= {text for text, _ in own}
             if own:
-                pairs += [Pair(name, text, language, described) for text, language in own]
+                pairs += [PictureTextPair(name, text, language, described) for text, language in own]
             elif described or self.strict:
-                pairs.append(Pair(name, fields=described))
-        return pairs + [Pair(None, text) for text in sorted(texts - used) if self._is_row(text)]
+                pairs.append(PictureTextPair(name, fields=described))
+        return pairs + [PictureTextPair(None, text) for text in sorted(texts - used) if self._is_row(text)]
 
     def _is_odd_picture(self, name: str, stems: set[str]) -> bool:
         """Tell whether a file without a picture's ending, beside a text that has no other picture, is one."""
         if name.lower().endswith(IMAGE_ENDINGS) or not {_stem(name), name} & stems:
             return False
         try:
-            return looks_like_picture(self.files.read(name, limit=15))
+            return is_likely_picture(self.files.read(name, limit=15))
         except OSError:
             return False
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.parquet import read_columns, row_pieces
+from comem_core.knowledge.corpora.parquet import cut_rows, read_columns
 from comem_core.knowledge.corpora.rows import Piece, RawRow
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
 LIMIT = 10_000_000  # bytes of a description
 
 
-def arrow_files(files: Files) -> list[str] | None:
+def find_arrow_files(files: Files) -> list[str] | None:
     """Name the Arrow files of a saved dataset in order; None where no dataset was saved.
 
     Raises ValueError for a description that is no such one.
@@ -51,7 +51,7 @@ class ArrowStream:
         """Cut the stream into pieces of `size` rows; of a local file only the descriptions of batches are read."""
         with self._opened() as stream:
             num_rows = sum(len(batch) for batch in stream)
-        yield from row_pieces(self.name, num_rows, size)
+        yield from cut_rows(self.name, num_rows, size)
 
     def rows(self, piece: Piece) -> Iterator[RawRow]:
         first = 0

@@ -16,7 +16,7 @@ PACKED = (".gz", ".bz2", ".xz")
 MAX_ROW_BYTES = 64_000_000  # a longer row is not read into memory
 
 
-def unpacked_name(name: str) -> str:
+def strip_packing(name: str) -> str:
     """The name of a file in lower case, without the ending that says how it is packed."""
     lower = name.lower()
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, is_missing, known_fields
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, is_missing, rename_fields
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, Reading, Refused
-from comem_core.knowledge.corpora.wit import is_wit, wit_fields
+from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused
+from comem_core.knowledge.corpora.wit import is_wit, rename_wit_fields
 from comem_core.knowledge.downloads import Downloads, Fetched
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.knowledge.languages import likeliest_language
-from comem_core.knowledge.pictures import MAX_BYTES, PictureRefused, Prepared, picture_hashes, prepare_picture
+from comem_core.knowledge.languages import guess_language
+from comem_core.knowledge.pictures import MAX_BYTES, PictureRefused, Prepared, hash_picture, prepare_picture
 
 STRIPPED = ("text", "language", "source", "licence")
 TEXTS = (*STRIPPED, "title", "entity_id")
@@ -31,7 +31,7 @@ class ItemMaker:
     """Makes the items of one corpus. `downloads` fetches addresses; None where they are not allowed."""
 
     files: Files
-    reading: Reading
+    reading: ReadingOptions
     downloads: Downloads | None = None
 
     def items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
@@ -40,15 +40,17 @@ class ItemMaker:
             for raw in rows:
                 yield self._made(raw, self._fields(raw), None)
             return
-        for (raw, fields), fetched in self.downloads.in_order(((raw, self._fields(raw)) for raw in rows), _address_of):
+        for (raw, fields), fetched in self.downloads.fetch_in_order(
+            ((raw, self._fields(raw)) for raw in rows), _address_of
+        ):
             yield self._made(raw, fields, fetched)
 
     def _fields(self, raw: RawRow) -> Mapping[str, Any] | KnowledgeItem | Refused:
         if not isinstance(raw.fields, Mapping):
             return raw.fields
         if is_wit(tuple(raw.fields)) and not self.reading.columns:
-            return self._with_downloaded(raw, wit_fields(raw.fields))
-        fields = known_fields(raw.fields, self.reading.columns)
+            return self._with_downloaded(raw, rename_wit_fields(raw.fields))
+        fields = rename_fields(raw.fields, self.reading.columns)
         if is_missing(fields.get("image")):
             structs = (value for value in raw.fields.values() if isinstance(value, Mapping) and not is_missing(value))
             if picture := next((value for value in structs if value.keys() >= PICTURE_STRUCT), None):
@@ -96,7 +98,7 @@ class ItemMaker:
         if len(words["text"]) > MAX_TEXT_CHARACTERS:
             raise Refused("text_too_long", f"{len(words['text'])} characters; at most {MAX_TEXT_CHARACTERS} are kept")
         words |= {name: value.strip() for name in STRIPPED if (value := words[name])}
-        words["language"] = words["language"] or self.reading.language or likeliest_language(str(words["text"]))
+        words["language"] = words["language"] or self.reading.language or guess_language(str(words["text"]))
         words["source"] = words["source"] or self.reading.source or file
         words["licence"] = words["licence"] or self.reading.licence or UNKNOWN_LICENCE
         return words
@@ -148,7 +150,7 @@ class ItemMaker:
         return content
 
 
-_hashes = lru_cache(maxsize=16)(picture_hashes)  # the items of one picture in several languages stand together
+_hashes = lru_cache(maxsize=16)(hash_picture)  # the items of one picture in several languages stand together
 
 
 def _address_of(row: tuple[RawRow, Any]) -> str | None:

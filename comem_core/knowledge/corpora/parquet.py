@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, needed_columns
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, list_needed_columns
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.rows import Piece, RawRow
 from comem_core.knowledge.corpora.wit import COLUMNS, is_wit
@@ -38,7 +38,7 @@ class Parquet:
 
     def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
-        yield from row_pieces(self.name, self._opened().metadata.num_rows, size)
+        yield from cut_rows(self.name, self._opened().metadata.num_rows, size)
 
     def rows(self, piece: Piece) -> Iterator[RawRow]:
         for first, batch in self._from(piece.start):
@@ -82,7 +82,7 @@ class Parquet:
         return self._file
 
 
-def row_pieces(name: str, num_rows: int, size: int) -> Iterator[Piece]:
+def cut_rows(name: str, num_rows: int, size: int) -> Iterator[Piece]:
     """Cut a table into pieces of `size` rows."""
     for start in range(0, num_rows, size):
         yield Piece(file=name, start=start, stop=min(start + size, num_rows), row=start + 1)
@@ -93,7 +93,7 @@ def read_columns(schema: pa.Schema, columns: tuple[tuple[str, str], ...]) -> lis
     if is_wit(schema.names) and not columns:
         return [name for name in schema.names if name in COLUMNS]
     pictures = [field.name for field in schema if is_picture(field.type)]
-    return [name for name in schema.names if name in {*needed_columns(schema.names, columns), *pictures}]
+    return [name for name in schema.names if name in {*list_needed_columns(schema.names, columns), *pictures}]
 
 
 def is_picture(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadingOptions:
     """How rows are read: what the rows themselves do not say, and what is refused.
 
     `language`, `source` and `licence` hold for rows without; None: the language is identified from the text, the source

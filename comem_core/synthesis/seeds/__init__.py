@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.benchmarks.registry import all_benchmarks, benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 from comem_core.evaluation.metrics import Metric
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.knowledge.items import Question
@@ -70,7 +70,7 @@ class BenchmarkSeeds:
         return []
 
 
-def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
+def find_source(spec: str, *, kept: Path | None = None) -> SeedSource:
     """Find the seed questions that a recipe names; `kept` is a folder that keeps hashes of pictures from run to run.
 
     Raises ValueError for an unknown name or format, and for a file or folder that is not there.
@@ -83,7 +83,7 @@ def source_named(spec: str, *, kept: Path | None = None) -> SeedSource:
 
 
 def check_source(spec: str) -> None:
-    """Refuse what `source_named` would, without opening anything. Raises ValueError."""
+    """Refuse what `find_source` would, without opening anything. Raises ValueError."""
     if spec in _trained_on():
         seed_metric(spec)
     else:
@@ -91,7 +91,7 @@ def check_source(spec: str) -> None:
 
 
 def _trained_on() -> dict[str, Benchmark]:
-    return {name: benchmark for name, benchmark in all_benchmarks().items() if any(benchmark.seeds())}
+    return {name: benchmark for name, benchmark in find_all_benchmarks().items() if any(benchmark.seeds())}
 
 
 def _files_of(spec: str) -> tuple[str, list[Path], Path]:
@@ -121,10 +121,10 @@ def seed_metric(benchmark: str | None) -> Metric:
         return INFOSEEK
     if benchmark in FORMATS and (metric := FORMATS[benchmark].metric):
         return metric
-    return benchmark_named(benchmark).metrics(None)[0]
+    return find_benchmark(benchmark).metrics(None)[0]
 
 
-def share_of_each(counts: Sequence[int], total: int) -> list[int]:
+def share_out(counts: Sequence[int], total: int) -> list[int]:
     """Share `total` questions out evenly over sources; what a small source lacks goes to the others, in order."""
     shares = [0] * len(counts)
     while (left := total - sum(shares)) and (open_places := [p for p, n in enumerate(counts) if shares[p] < n]):

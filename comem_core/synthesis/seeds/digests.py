@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from comem_core.evaluation.annotations.pictures import Pictures, Stamp
+from comem_core.evaluation.annotations.pictures import PictureFiles, Stamp
 
 CLOCK_TICK_NS = 2_000_000_000  # the coarsest clock of a file system in use, FAT's
 
@@ -20,7 +20,7 @@ CLOCK_TICK_NS = 2_000_000_000  # the coarsest clock of a file system in use, FAT
 class Digests:
     """SHA-256 of the pictures of one folder or archive. `file` keeps them; None: they are made anew each time."""
 
-    def __init__(self, pictures: Pictures, file: Path | None):
+    def __init__(self, pictures: PictureFiles, file: Path | None):
         self.pictures, self.file = pictures, file
         self._kept: dict[str, tuple[Stamp, str]] = {}
         if file is not None and file.exists():

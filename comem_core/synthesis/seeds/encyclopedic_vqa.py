@@ -14,9 +14,9 @@ from comem_core.evaluation.metrics.encyclopedic import (
     ENCYCLOPEDIC,
     LIST,
     LIST_QUESTION,
-    encyclopedic_processed,
+    process_encyclopedic_answer,
 )
-from comem_core.knowledge.items import Question, content_id
+from comem_core.knowledge.items import Question, hash_content_parts
 from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 NAME = "encyclopedic-vqa"
@@ -24,7 +24,7 @@ COLUMNS = {"question", "answer", "question_type", "dataset_name", "dataset_image
 SPLIT, TWO_HOP, MULTI_ANSWER = "encyclopedic_vqa_split", "2_hop", "multi_answer"
 
 
-def encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
+def read_encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
     """Yield the training rows of one CSV file. Raises ValueError where a column is missing."""
     [path] = files
     with path.open(encoding="utf-8", newline="") as stream:
@@ -50,7 +50,7 @@ def _question(row: Mapping[str, str]) -> Question:
     answers = tuple(dict.fromkeys(each for each in row["answer"].split(ALTERNATIVES) if _says_something(each)))
     if not answers or not row["question"].strip():
         raise ValueError("no question or no answer")
-    name = content_id(row["question"], row["dataset_name"], row["dataset_image_ids"], row["answer"])
+    name = hash_content_parts(row["question"], row["dataset_name"], row["dataset_image_ids"], row["answer"])
     return Question(
         question_id=f"{NAME}/{name}",
         question=row["question"].strip(),
@@ -66,7 +66,7 @@ def _question(row: Mapping[str, str]) -> Question:
 
 
 def _says_something(answer: str) -> bool:
-    return any(encyclopedic_processed(part) for part in answer.split(LIST))
+    return any(process_encyclopedic_answer(part) for part in answer.split(LIST))
 
 
-FORMAT = SeedFormat(name=NAME, num_files=1, rows=encyclopedic_vqa_rows, metric=ENCYCLOPEDIC)
+FORMAT = SeedFormat(name=NAME, num_files=1, rows=read_encyclopedic_vqa_rows, metric=ENCYCLOPEDIC)

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from comem_core.backbone.images import decode
-from comem_core.evaluation.annotations.pictures import Pictures, open_pictures
+from comem_core.evaluation.annotations.pictures import PictureFiles, open_pictures
 from comem_core.evaluation.metrics import Metric
-from comem_core.knowledge.items import Question, content_id
+from comem_core.knowledge.items import Question, hash_content_parts
 from comem_core.synthesis.seeds.digests import Digests
 
 
@@ -69,8 +69,8 @@ class SeedFile:
     ):
         """`kept` is a folder for what need not be found out twice: hashes of pictures."""
         self.form, self.files, self.read = form, files, read
-        self.pictures: Pictures = open_pictures(pictures)
-        name = content_id("pictures", str(pictures.absolute()))
+        self.pictures: PictureFiles = open_pictures(pictures)
+        name = hash_content_parts("pictures", str(pictures.absolute()))
         self.digests = Digests(self.pictures, kept / f"{name}.json" if kept else None)
         self._faults: dict[BadSeed, None] = {}
 
@@ -95,7 +95,7 @@ class SeedFile:
             shown = "; ".join(f"{fault.file} row {fault.row}: {fault.detail}" for fault in list(self._faults)[:3])
             counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no rows"
             raise ValueError(f"no seed question of {self.form} has its picture ({counted}). {shown}")
-        return sorted(found, key=lambda pair: content_id("seed", self.form, pair[0].question.question_id))
+        return sorted(found, key=lambda pair: hash_content_parts("seed", self.form, pair[0].question.question_id))
 
     def count(self, limit: int) -> int:
         return min(limit, len(self.found))

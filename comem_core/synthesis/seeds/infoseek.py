@@ -6,17 +6,17 @@ An alias that says nothing is left out: else an empty draft would be right.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from comem_core.evaluation.annotations.asking import BAD_ROW, said
-from comem_core.evaluation.annotations.rows import Row, json_lines
-from comem_core.evaluation.benchmarks.infoseek import NAME, gold_of
+from comem_core.evaluation.annotations.asking import BAD_ROW, require_text
+from comem_core.evaluation.annotations.rows import Row, read_json_lines
+from comem_core.evaluation.benchmarks.infoseek import NAME, make_gold
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
-def infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
+def read_infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
     """Yield the rows of one JSONL file; a row without its fields is a bad one."""
     [path] = files
-    for row in json_lines(path):
+    for row in read_json_lines(path):
         try:
             if row.fault:
                 raise ValueError(row.fault)
@@ -27,11 +27,11 @@ def infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
 
 
 def _question(row: Row) -> Question:
-    gold = gold_of(row.fields)
+    gold = make_gold(row.fields)
     gold["answers"] = tuple(alias for alias in gold["answers"] if alias.strip())
     return Question(
         question_id=f"{NAME}/{row.fields['data_id']}",
-        question=said(row.fields["question"]),
+        question=require_text(row.fields["question"]),
         image=b"",
         language="en",
         **gold,
@@ -41,4 +41,4 @@ def _question(row: Row) -> Question:
     )
 
 
-FORMAT = SeedFormat(name=NAME, num_files=1, rows=infoseek_rows)
+FORMAT = SeedFormat(name=NAME, num_files=1, rows=read_infoseek_rows)

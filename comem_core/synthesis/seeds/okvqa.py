@@ -6,25 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from comem_core.evaluation.annotations.asking import BAD_ROW
-from comem_core.evaluation.annotations.rows import json_entries
-from comem_core.evaluation.benchmarks.okvqa import NAME, coco_names, joined_rows, question_of
+from comem_core.evaluation.annotations.rows import read_json_entries
+from comem_core.evaluation.benchmarks.okvqa import NAME, join_rows, list_coco_names, make_question
 from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
-def okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
+def read_okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
     """Yield a row a question; one without ten answers is a bad row.
 
     Raises ValueError where a file is no such JSON (the questions come first, then the annotations).
     """
     asked, annotated = files
-    for row in joined_rows(json_entries(asked, "questions"), json_entries(annotated, "annotations")):
+    for row in join_rows(read_json_entries(asked, "questions"), read_json_entries(annotated, "annotations")):
         try:
-            image_ids = coco_names(int(row.fields["image_id"]), "train2014")
-            question = question_of(row).question
+            image_ids = list_coco_names(int(row.fields["image_id"]), "train2014")
+            question = make_question(row).question
             question = replace(question, question_id=f"{NAME}/{question.question_id}", split="train")
             yield SeedRow(question=question, image_ids=image_ids, file=row.file, row=row.number)
         except BAD_ROW as error:
             yield BadSeed(row.file, row.number, "bad_row", f"{type(error).__name__}: {error}")
 
 
-FORMAT = SeedFormat(name=NAME, num_files=2, rows=okvqa_rows)
+FORMAT = SeedFormat(name=NAME, num_files=2, rows=read_okvqa_rows)

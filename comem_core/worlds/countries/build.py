@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.worlds.countries.facts import CORRECTIONS, CountryFacts, read_facts
-from comem_core.worlds.countries.flags import draw_flags, picture_hash, thumbnail
+from comem_core.worlds.countries.flags import draw_flags, hash_pixels, make_thumbnail
 from comem_core.worlds.countries.sources import SOURCES, check_installed
 from comem_core.worlds.countries.splits import split_of
 from comem_core.worlds.countries.world import ATTRIBUTES, DATA, KNOWLEDGE_STYLE, LANGUAGES, Flag
@@ -76,7 +76,7 @@ def build(modules: Path, data: Path) -> dict:
             for (country_id, style), why in sorted(dropped_flags.items())
         ],
         "near_identical": _near_identical(flags),
-        "content_sha256": {name: content_hash(table) for name, table in tables.items()},
+        "content_sha256": {name: hash_rows(table) for name, table in tables.items()},
     }
     _write_json(data / "build.json", report)
     return report
@@ -90,7 +90,7 @@ def install(folder: Path) -> Path:
     return folder / "node_modules"
 
 
-def content_hash(table: pa.Table) -> str:
+def hash_rows(table: pa.Table) -> str:
     """Hash the rows of a table, whatever the Parquet writer's version."""
     digest = hashlib.sha256()
     for row in table.to_pylist():
@@ -100,7 +100,7 @@ def content_hash(table: pa.Table) -> str:
 
 def _countries_without_own_flag(countries: list[CountryFacts], flags: list[Flag]) -> dict[str, str]:
     """Map each country whose knowledge flag a more populous country has too to that country."""
-    pictures = {flag.country_id: thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
+    pictures = {flag.country_id: make_thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
     by_population = sorted(countries, key=lambda country: (-country.population, country.country_id))
     ordered = [country.country_id for country in by_population]
     twins: dict[str, str] = {}
@@ -116,7 +116,7 @@ def _pictures_of_no_use(flags: list[Flag]) -> dict[tuple[str, str], str]:
     owners = defaultdict(list)
     for flag in flags:
         if (flag.country_id, flag.style) not in useless:
-            owners[picture_hash(flag)].append(flag)
+            owners[hash_pixels(flag)].append(flag)
     for shared in owners.values():
         for flag in shared if len(shared) > 1 else []:
             if flag.style != KNOWLEDGE_STYLE:
@@ -127,11 +127,11 @@ def _pictures_of_no_use(flags: list[Flag]) -> dict[tuple[str, str], str]:
 
 def _near_identical(flags: list[Flag]) -> dict:
     """Count question pictures close to a knowledge picture: of their own country, and of another one."""
-    knowledge = {flag.country_id: thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
+    knowledge = {flag.country_id: make_thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
     own, other = [], []
     for flag in flags:
         if flag.style != KNOWLEDGE_STYLE:
-            picture = thumbnail(flag)
+            picture = make_thumbnail(flag)
             near = [code for code, known in knowledge.items() if _difference(picture, known) < NEAR]
             own += [f"{flag.country_id}/{flag.style}" for code in near if code == flag.country_id]
             other += [f"{flag.country_id}/{flag.style} ~ {code}" for code in near if code != flag.country_id]

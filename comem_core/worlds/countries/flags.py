@@ -79,13 +79,13 @@ def _draw(svg: str, *, country_id: str, style: str) -> Flag:
     return Flag(country_id=country_id, style=style, image=packed.getvalue(), width=size[0], height=size[1])
 
 
-def picture_hash(flag: Flag) -> str:
+def hash_pixels(flag: Flag) -> str:
     """Hash the pixels, so that two files of one picture are one picture."""
     pixels = Image.open(io.BytesIO(flag.image)).convert("RGB")
     return hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest()
 
 
-def thumbnail(flag: Flag) -> np.ndarray:
+def make_thumbnail(flag: Flag) -> np.ndarray:
     """Reduce a flag to 24 x 16 colours, [16, 24, 3] in 0..1, for comparing what pictures show."""
     picture = Image.open(io.BytesIO(flag.image)).convert("RGB").resize((24, 16), Image.Resampling.BOX)
     return np.asarray(picture, dtype=np.float32) / 255

@@ -7,7 +7,7 @@ SPLITS = ("train", "dev", "test")
 HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them dev, half test
 
 
-def unit_hash(*parts: str) -> float:
+def hash_to_unit(*parts: str) -> float:
     """Map text to a number in [0, 1), evenly and for ever the same."""
     digest = hashlib.sha256("\x1f".join((SALT, *parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -15,11 +15,11 @@ def unit_hash(*parts: str) -> float:
 
 def split_of(country_id: str) -> str:
     """Give a country its split: 60 % train, 15 % dev, 25 % test."""
-    place = unit_hash("split", country_id)
+    place = hash_to_unit("split", country_id)
     return "train" if place < 0.60 else "dev" if place < 0.75 else "test"
 
 
-def pair_split_of(country_id: str, attribute: str) -> str:
+def choose_pair_split(country_id: str, attribute: str) -> str:
     """Say where questions about a train country's attribute go: to the seeds, or held out for dev or test."""
-    place = unit_hash("pair", country_id, attribute)
+    place = hash_to_unit("pair", country_id, attribute)
     return "dev" if place < HELD_OUT_PAIRS / 2 else "test" if place < HELD_OUT_PAIRS else "train"

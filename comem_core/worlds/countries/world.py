@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.countries.splits import pair_split_of, unit_hash
+from comem_core.worlds.countries.splits import choose_pair_split, hash_to_unit
 
 DATA = Path(__file__).parent / "data"
 BENCHMARK = "countries-vqa"
@@ -83,25 +83,25 @@ def load_flags() -> tuple[Flag, ...]:
 
 
 @cache
-def templates() -> Mapping[str, Mapping]:
+def read_templates() -> Mapping[str, Mapping]:
     """Return by language: `sentence` and `question` (three wordings) by attribute, and the two separators."""
     return json.loads((DATA / "templates.json").read_text(encoding="utf-8"))
 
 
-def value_of(country: Country, attribute: str, language: str) -> tuple[str, ...]:
+def read_value(country: Country, attribute: str, language: str) -> tuple[str, ...]:
     """Return all right values of a fact, in the order of the item's text; empty where the country has no neighbour."""
     _check("language", language, LANGUAGES)
     _check("attribute", attribute, ATTRIBUTES)
     return country.facts[language][attribute]
 
 
-def item_text(country: Country, language: str) -> str:
+def write_item_text(country: Country, language: str) -> str:
     """Write what the knowledge item of a country says in a language: its name, then its other facts."""
     _check("language", language, LANGUAGES)
-    return item_text_of(country.facts[language], language)
+    return write_facts(country.facts[language], language)
 
 
-def item_text_of(facts: Mapping[str, Sequence[str]], language: str, order: Sequence[str] = ATTRIBUTES) -> str:
+def write_facts(facts: Mapping[str, Sequence[str]], language: str, order: Sequence[str] = ATTRIBUTES) -> str:
     """Write facts (attribute -> values, real or imaginary) as one line, in the order given.
 
     An attribute without a value is left out.
@@ -109,7 +109,7 @@ def item_text_of(facts: Mapping[str, Sequence[str]], language: str, order: Seque
     _check("language", language, LANGUAGES)
     for attribute in order:
         _check("attribute", attribute, ATTRIBUTES)
-    words = templates()[language]
+    words = read_templates()[language]
     sentences = [
         words["sentence"][attribute].format(value=words["list_separator"].join(facts[attribute]))
         for attribute in order
@@ -119,17 +119,17 @@ def item_text_of(facts: Mapping[str, Sequence[str]], language: str, order: Seque
 
 
 @cache
-def knowledge_items() -> tuple[KnowledgeItem, ...]:
+def load_knowledge_items() -> tuple[KnowledgeItem, ...]:
     """Return one item per country and language, with the flag in the knowledge style."""
     pictures = _pictures()
     return tuple(
         KnowledgeItem(
             image=pictures[country.country_id, KNOWLEDGE_STYLE],
-            text=item_text(country, language),
+            text=write_item_text(country, language),
             language=language,
             source=ITEM_SOURCE,
             licence=ITEM_LICENCE,
-            title=value_of(country, "name", language)[0],
+            title=read_value(country, "name", language)[0],
             entity_id=country.country_id,
         )
         for country in load_countries()
@@ -138,17 +138,17 @@ def knowledge_items() -> tuple[KnowledgeItem, ...]:
 
 
 @cache
-def seed_questions() -> tuple[Question, ...]:
+def load_seed_questions() -> tuple[Question, ...]:
     """Return the questions about train countries that no part of the benchmark asks; any prefix is balanced."""
     return _shuffled(
         _question(country, attribute, language=language, part="train", split="train")
         for country, attribute, language in _askable()
-        if country.split == "train" and pair_split_of(country.country_id, attribute) == "train"
+        if country.split == "train" and choose_pair_split(country.country_id, attribute) == "train"
     )
 
 
 @cache
-def benchmark_questions(part: str) -> tuple[Question, ...]:
+def load_benchmark_questions(part: str) -> tuple[Question, ...]:
     """Return the questions of `countries-vqa` for "dev" or "test"; any prefix is balanced.
 
     Split `unseen_entity` asks about countries of that part; `unseen_question` asks about train countries what the seeds
@@ -159,7 +159,7 @@ def benchmark_questions(part: str) -> tuple[Question, ...]:
     for country, attribute, language in _askable():
         if country.split == part:
             split = "unseen_entity"
-        elif country.split == "train" and pair_split_of(country.country_id, attribute) == part:
+        elif country.split == "train" and choose_pair_split(country.country_id, attribute) == part:
             split = "unseen_question"
         else:
             continue
@@ -167,7 +167,7 @@ def benchmark_questions(part: str) -> tuple[Question, ...]:
     return _shuffled(questions)
 
 
-def closed_vocabulary() -> dict[str, list[str]]:
+def list_vocabulary() -> dict[str, list[str]]:
     """Return every name and value of the world, sorted, by `attribute/language`.
 
     What is the same in every language is by `attribute` alone.
@@ -177,7 +177,7 @@ def closed_vocabulary() -> dict[str, list[str]]:
         for language in LANGUAGES:
             for attribute in ATTRIBUTES:
                 kind = attribute if attribute in LANGUAGE_NEUTRAL else f"{attribute}/{language}"
-                vocabulary.setdefault(kind, set()).update(value_of(country, attribute, language))
+                vocabulary.setdefault(kind, set()).update(read_value(country, attribute, language))
     return {kind: sorted(values) for kind, values in sorted(vocabulary.items())}
 
 
@@ -186,7 +186,7 @@ def _askable() -> Iterator[tuple[Country, str, str]]:
     for country in load_countries():
         for attribute in ATTRIBUTES:
             for language in LANGUAGES:
-                if value_of(country, attribute, language):
+                if read_value(country, attribute, language):
                     yield country, attribute, language
 
 
@@ -197,10 +197,10 @@ def _question(country: Country, attribute: str, *, language: str, part: str, spl
     is_area = attribute == "area"
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
-        question=_pick(templates()[language]["question"][attribute], "wording", *key),
+        question=_pick(read_templates()[language]["question"][attribute], "wording", *key),
         image=_pictures()[country.country_id, _pick(styles, "style", *key)],
         language=language,
-        answers=value_of(country, attribute, language),
+        answers=read_value(country, attribute, language),
         question_type="numerical" if is_area else "string",
         answer_low=round(country.area_km2 * (1 - AREA_TOLERANCE), 1) if is_area else None,
         answer_high=round(country.area_km2 * (1 + AREA_TOLERANCE), 1) if is_area else None,
@@ -219,18 +219,18 @@ def _pictures() -> dict[tuple[str, str], bytes]:
 
 @cache
 def _item_ids() -> dict[tuple[str | None, str], str]:
-    return {(item.entity_id, item.language): item.item_id for item in knowledge_items()}
+    return {(item.entity_id, item.language): item.item_id for item in load_knowledge_items()}
 
 
 def _pick(choices: Sequence[str], *key: str) -> str:
-    return choices[int(unit_hash(*key) * len(choices))]
+    return choices[int(hash_to_unit(*key) * len(choices))]
 
 
 def _shuffled(questions: Iterable[Question]) -> tuple[Question, ...]:
     """Order by hash, taking one question of every attribute and language in turn, so that any prefix is balanced."""
     turns: Counter[tuple[str | None, str]] = Counter()
     placed = []
-    for question in sorted(questions, key=lambda question: unit_hash("order", question.question_id)):
+    for question in sorted(questions, key=lambda question: hash_to_unit("order", question.question_id)):
         cell = (question.attribute, question.language)
         placed.append((turns[cell], question))
         turns[cell] += 1

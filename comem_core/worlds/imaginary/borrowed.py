@@ -27,7 +27,7 @@ class BorrowedFlag:
 
     def picture(self, random: Random, height: int = 48) -> Image.Image:
         """One of its drawings, in slightly other colours, finished as a further artist would."""
-        drawing = decode(random.choice(borrowed_drawings()[self.country_id]))
+        drawing = decode(random.choice(read_borrowed_drawings()[self.country_id]))
         artist = draw_artist(random)
         shift = [level / 2 for level in artist.shift[0]]
         levels = np.asarray(drawing, dtype=np.float32) + np.asarray(shift, dtype=np.float32)
@@ -51,7 +51,7 @@ def _country_ids() -> Sequence[str]:
 
 
 @cache
-def borrowed_drawings() -> Mapping[str, Sequence[bytes]]:
+def read_borrowed_drawings() -> Mapping[str, Sequence[bytes]]:
     """Every drawing (PNG) that may be borrowed, by country."""
     found: dict[str, list[bytes]] = {country_id: [] for country_id in _country_ids()}
     for flag in load_flags():

@@ -11,7 +11,7 @@ from functools import cache
 from random import Random
 
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.worlds.countries.world import ATTRIBUTES, closed_vocabulary, item_text_of, templates
+from comem_core.worlds.countries.world import ATTRIBUTES, list_vocabulary, read_templates, write_facts
 from comem_core.worlds.imaginary.borrowed import BorrowedFlag, borrow_flag
 from comem_core.worlds.imaginary.flags import DrawnFlag, draw_design, encode_png
 
@@ -35,7 +35,7 @@ class ImaginaryCountry:
         """A knowledge item: the flag by one artist, and the facts in random order."""
         order = list(self.facts)
         random.shuffle(order)
-        text = item_text_of(self.facts, self.language, order)
+        text = write_facts(self.facts, self.language, order)
         return KnowledgeItem(
             image=self.picture(random), text=text, language=self.language, source=SOURCE, licence=LICENCE
         )
@@ -53,7 +53,7 @@ def draw_country(random: Random, language: str, *, num_facts: int, borrowed_shar
 
 
 @cache
-def imaginary_items() -> tuple[KnowledgeItem, ...]:
+def draw_imaginary_items() -> tuple[KnowledgeItem, ...]:
     """A corpus that says nothing about the real world, in the languages in turn: what the control `foreign` shows."""
     items = []
     for number in range(NUM_ITEMS):
@@ -89,12 +89,12 @@ def _draw_facts(random: Random, language: str, kinds: Sequence[str]) -> Mapping[
 @cache
 def _vocabulary(language: str) -> dict[str, list[str]]:
     """The closed vocabulary of one language, by attribute."""
-    words = closed_vocabulary()
+    words = list_vocabulary()
     return {kind: words.get(f"{kind}/{language}") or words[kind] for kind in ATTRIBUTES}
 
 
 def draw_question(random: Random, country: ImaginaryCountry) -> tuple[str, str]:
     """A question about one of the country's facts in a random wording, and its answer (the first listed value)."""
     attribute = random.choice(list(country.facts))
-    wordings = templates()[country.language]["question"][attribute]
+    wordings = read_templates()[country.language]["question"][attribute]
     return random.choice(wordings), country.facts[attribute][0]

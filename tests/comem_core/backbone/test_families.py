@@ -217,7 +217,7 @@ def test_gradients_reach_every_lora_matrix_from_an_answer_through_the_reader(mak
 def test_lora_is_on_every_linear_layer_but_the_head(make_family: Callable[[], Backbone]):
     backbone = make_family()
     linear = {name for name, module in backbone.model.named_modules() if isinstance(module, nn.Linear)}
-    targets = set(backbone.lora_targets())
+    targets = set(backbone.list_lora_targets())
     assert targets == linear - {"lm_head"}
     adapted = MemoryEncoder(backbone, EncoderRecipe(num_heads=4, lora_rank=4)).parameters()
     names = {name.split(".lora_A")[0] for name in adapted if ".lora_A" in name}
@@ -239,17 +239,17 @@ def test_pictures_become_as_many_tokens_as_allowed_and_no_more(family: Backbone,
         tokens = family.tokenize([[Turn("user", (image,))]], generation=False, visual_tokens=bounds)
         num_tokens = int((tokens.ids_BL == image_id).sum())
         assert bounds.min <= num_tokens <= bounds.max, (wide, tall)
-        [seen_RCD] = family.visual_grids([image], visual_tokens=bounds)
+        [seen_RCD] = family.compute_visual_grids([image], visual_tokens=bounds)
         assert seen_RCD.shape[0] * seen_RCD.shape[1] == num_tokens
         family.embed(tokens)  # as many features as places
 
 
 def test_each_picture_has_an_embedding_of_its_own_whatever_its_neighbours(family: Backbone):
     pictures = [picture(seed, wide, tall) for seed, (wide, tall) in enumerate([(40, 24), (16, 64), (48, 48)])]
-    together_ND = family.pooled_images(pictures, grid=(2, 2))
+    together_ND = family.pool_images(pictures, grid=(2, 2))
     assert (together_ND.shape, together_ND.dtype) == ((3, 4 * family.width), torch.float32)
     for image, row_D in zip(pictures, together_ND, strict=True):
-        torch.testing.assert_close(family.pooled_images([image], grid=(2, 2))[0], row_D, **EXACT)
+        torch.testing.assert_close(family.pool_images([image], grid=(2, 2))[0], row_D, **EXACT)
     assert min(torch.pdist(together_ND).tolist()) > 0.05
 
 
@@ -286,7 +286,7 @@ def test_a_saved_folder_is_loaded_by_what_its_configuration_says(family: Backbon
     family.processor.save_pretrained(tmp_path)  # pyright: ignore[reportAttributeAccessIssue]
     loaded = load_backbone(str(tmp_path))
     assert type(loaded) is type(family)
-    assert loaded.base_weights_sha256() == family.base_weights_sha256()
+    assert loaded.hash_base_weights() == family.hash_base_weights()
     for bounds in (None, VisualTokens(max=9)):
         conversations = conversations_for(family)
         ours = family.tokenize(conversations, generation=True, visual_tokens=bounds)

@@ -6,8 +6,8 @@ import random
 import pytest
 from PIL import Image
 
-from comem_core.backbone.images import VisualTokens, decode, fit, grid_of, on_square
-from comem_core.worlds.countries.world import knowledge_items
+from comem_core.backbone.images import VisualTokens, compute_grid, decode, fit, put_on_square
+from comem_core.worlds.countries.world import load_knowledge_items
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -42,7 +42,7 @@ def test_bounds_hold_and_the_aspect_is_kept_to_within_a_visual_token():
         size = chance.randint(1, 900), chance.randint(1, 900)
         least = chance.randint(1, 40)
         bounds = VisualTokens(min=least, max=chance.randint(least, 90))
-        rows, columns = grid_of(size, bounds, side=14)
+        rows, columns = compute_grid(size, bounds, side=14)
         assert bounds.min <= rows * columns <= bounds.max
         wide, tall = size[0] / size[1] * rows, size[1] / size[0] * columns  # what each side would be beside the other
         if min(size) * 4 > max(size) and bounds.max > least + 8:
@@ -65,7 +65,7 @@ def test_bounds_hold_and_the_aspect_is_kept_to_within_a_visual_token():
     ],
 )
 def test_a_picture_takes_the_nearest_grid(size: tuple[int, int], bounds: VisualTokens, grid: tuple[int, int]):
-    assert grid_of(size, bounds, side=14) == grid
+    assert compute_grid(size, bounds, side=14) == grid
     assert fit(Image.new("L", size), bounds, side=14).size == (grid[1] * 14, grid[0] * 14)
 
 
@@ -76,11 +76,11 @@ def test_bounds_without_a_number_between_them_are_refused(least: int, most: int)
 
 
 def test_a_picture_stands_in_the_middle_of_a_white_square():
-    square = on_square(Image.new("RGB", (5, 2), (0, 0, 0)))
+    square = put_on_square(Image.new("RGB", (5, 2), (0, 0, 0)))
     assert square.size == (5, 5)
     rows = [square.getpixel((2, row)) for row in range(5)]
     assert rows == [(255, 255, 255), (0, 0, 0), (0, 0, 0), (255, 255, 255), (255, 255, 255)]
-    assert on_square(Image.new("RGB", (3, 3))).size == (3, 3)
+    assert put_on_square(Image.new("RGB", (3, 3))).size == (3, 3)
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"<svg/>"])
@@ -90,7 +90,7 @@ def test_bytes_that_are_no_picture_are_refused(raw: bytes):
 
 
 def test_broken_pictures_are_read_or_refused_and_nothing_else_is_raised():
-    picture = Image.open(io.BytesIO(knowledge_items()[0].picture)).convert("RGB")
+    picture = Image.open(io.BytesIO(load_knowledge_items()[0].picture)).convert("RGB")
     chance, refused = random.Random(0), 0
     for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
         whole = encoded(picture, kind)

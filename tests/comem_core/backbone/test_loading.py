@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from comem_core import backbone
-from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, families, family_of, load_backbone
+from comem_core.backbone.loading import families, find_backbone_folder, hash_backbone, load_backbone, read_family
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.pretraining.tiny_base import save_tiny_base
 
@@ -20,7 +20,7 @@ def folder(new_backbone: Callable[[], QwenVL], tmp_path_factory: pytest.TempPath
 
 
 def test_a_folder_is_found_and_loaded_under_the_name_that_was_asked_for(folder: Path):
-    assert backbone_folder(str(folder)) == folder
+    assert find_backbone_folder(str(folder)) == folder
     loaded = load_backbone(str(folder), dtype=torch.bfloat16)
     assert (loaded.name, loaded.width, loaded.model.dtype) == (str(folder), 64, torch.bfloat16)
     assert not loaded.model.training
@@ -36,12 +36,12 @@ def test_an_unknown_name_is_refused_with_what_was_looked_for():
 
 def test_a_hub_name_that_is_not_in_the_cache_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match=r"'nobody/no-such-model' is neither shipped .* Give a local folder instead"):
-        backbone_folder("nobody/no-such-model")
+        find_backbone_folder("nobody/no-such-model")
 
 
 def test_a_folder_without_a_configuration_is_no_backbone(tmp_path: Path):
     with pytest.raises(ValueError, match="no backbone"):
-        backbone_folder(str(tmp_path))
+        find_backbone_folder(str(tmp_path))
 
 
 def test_a_model_of_no_known_family_is_refused_with_the_known_ones(tmp_path: Path):
@@ -56,23 +56,23 @@ def test_the_fingerprint_changes_with_any_byte_of_what_decides_an_answer(folder:
     copy.mkdir()
     for path in folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    original = backbone_fingerprint(folder)
-    assert backbone_fingerprint(copy) == original
+    original = hash_backbone(folder)
+    assert hash_backbone(copy) == original
     assert len(original) == 16
     for name in ("model.safetensors", "config.json", "tokenizer.json", "processor_config.json", "chat_template.jinja"):
         raw = bytearray((copy / name).read_bytes())
         raw[-2] ^= 1
         (copy / name).write_bytes(bytes(raw))
-        assert backbone_fingerprint(copy) != original, name
+        assert hash_backbone(copy) != original, name
         (copy / name).write_bytes((folder / name).read_bytes())
-    assert backbone_fingerprint(copy) == original
+    assert hash_backbone(copy) == original
 
 
 def test_the_fingerprint_ignores_notes_and_the_record_beside_the_files(folder: Path):
-    before = backbone_fingerprint(folder)
+    before = hash_backbone(folder)
     (folder / "record.json").write_text("{}")
     (folder / "README.md").write_text("notes")
-    assert backbone_fingerprint(folder) == before
+    assert hash_backbone(folder) == before
 
 
 FAMILY_FILE = """
@@ -104,7 +104,7 @@ def add_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
 def test_a_family_in_one_file_is_found_by_itself(add_family: Callable[[str], None], tmp_path: Path):
     add_family("pictographs")
     (tmp_path / "config.json").write_text('{"model_type": "pictographs"}')
-    assert family_of(tmp_path).backbone.__name__ == "Pictographs"
+    assert read_family(tmp_path).backbone.__name__ == "Pictographs"
     with pytest.raises(ValueError, match=r"of family 'pictographs', not 'qwen_vl'"):
         load_backbone(str(tmp_path), family="qwen_vl")
 

@@ -131,10 +131,10 @@ def test_an_answer_says_its_length_and_whether_it_was_cut(new_backbone: Callable
 
 def test_pictures_have_one_embedding_each_whatever_their_neighbours(backbone: QwenVL, questions: Questions):
     pictures = [each.image for each in questions[:4]]
-    together_ND = backbone.pooled_images(pictures)
+    together_ND = backbone.pool_images(pictures)
     assert (together_ND.shape, together_ND.dtype) == ((4, 64), torch.float32)
     for picture, row_D in zip(pictures, together_ND, strict=True):
-        torch.testing.assert_close(backbone.pooled_images([picture])[0], row_D, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(backbone.pool_images([picture])[0], row_D, rtol=1e-4, atol=1e-4)
 
 
 def test_a_saved_folder_gives_the_same_model_up_to_half_precision(

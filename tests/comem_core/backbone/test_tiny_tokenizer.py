@@ -3,21 +3,21 @@
 import pytest
 
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
     LANGUAGES,
-    closed_vocabulary,
-    item_text_of,
-    knowledge_items,
+    list_vocabulary,
     load_countries,
-    templates,
-    value_of,
+    load_knowledge_items,
+    read_templates,
+    read_value,
+    write_facts,
 )
 
 VALUES = [
     (kind.partition("/")[0], value, language)
-    for kind, values in closed_vocabulary().items()
+    for kind, values in list_vocabulary().items()
     for value in values
     for language in ([kind.partition("/")[2]] if "/" in kind else LANGUAGES)
 ]
@@ -39,8 +39,8 @@ def test_every_value_is_one_token_inside_its_sentence_in_every_language(backbone
     of_value = {value: ids_of(backbone, value)[0] for _, value, _ in VALUES}
     wrong = []
     for attribute, value, language in VALUES:
-        sentence = item_text_of({attribute: (value,)}, language)
-        others = templates()[language]["sentence"][attribute].format(value="")
+        sentence = write_facts({attribute: (value,)}, language)
+        others = read_templates()[language]["sentence"][attribute].format(value="")
         ids = ids_of(backbone, sentence)
         if ids.count(of_value[value]) != 1 or len(ids) > len(ids_of(backbone, others)) + 1:
             wrong.append((language, value, backbone.tokenizer.convert_ids_to_tokens(ids)))
@@ -48,12 +48,12 @@ def test_every_value_is_one_token_inside_its_sentence_in_every_language(backbone
 
 
 def test_every_value_is_one_token_in_the_items_and_in_a_list(backbone: QwenVL):
-    for item in knowledge_items()[::7]:
+    for item in load_knowledge_items()[::7]:
         ids = ids_of(backbone, item.text)
         country_id, language = item.entity_id, item.language
         country = next(each for each in load_countries() if each.country_id == country_id)
         for attribute in ATTRIBUTES:
-            for value in value_of(country, attribute, language):
+            for value in read_value(country, attribute, language):
                 assert ids_of(backbone, value)[0] in ids, (value, item.text)
 
 
@@ -78,9 +78,9 @@ def test_unknown_words_survive_as_bytes(backbone: QwenVL, text: str):
 
 
 def test_every_question_and_instruction_survives(backbone: QwenVL):
-    prompts = prompt_set("short")
+    prompts = read_prompt_set("short")
     for language in LANGUAGES:
-        questions = [text for texts in templates()[language]["question"].values() for text in texts]
+        questions = [text for texts in read_templates()[language]["question"].values() for text in texts]
         for text in [*questions, *prompts.ask[language].values(), prompts.remark[language]]:
             ids = ids_of(backbone, text)
             assert backbone.tokenizer.decode(ids) == text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comem_core.evaluation.answers import boxed, extract_answer, first_line
+from comem_core.evaluation.answers import extract_answer, find_boxed, find_first_line
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from comem_core.evaluation.answers import boxed, extract_answer, first_line
     ],
 )
 def test_the_first_line_with_content_is_the_answer(text: str, expected: str):
-    assert first_line(text) == expected
+    assert find_first_line(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_first_line_with_content_is_the_answer(text: str, expected: str):
     ],
 )
 def test_the_last_closed_box_is_the_answer(text: str, expected: str):
-    assert boxed(text) == expected
+    assert find_boxed(text) == expected
 
 
 def test_without_a_box_there_is_no_answer_rather_than_a_guess():

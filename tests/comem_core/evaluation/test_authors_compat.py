@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.authors_compat import authors_metric, extracted, normalised, split_at_apostrophes
+from comem_core.evaluation.authors_compat import (
+    extract_answer,
+    find_authors_metric,
+    normalise_as_authors,
+    split_at_apostrophes,
+)
 from comem_core.evaluation.metrics import Gold, Scored
 from comem_core.evaluation.metrics.infoseek import normalise_answer
 
@@ -14,7 +19,7 @@ FIXTURES = Path(__file__).parents[3] / "../shared/fixtures"
 
 
 def score(benchmark: str, response: str, gold: Gold) -> Scored:
-    metric = authors_metric(benchmark)
+    metric = find_authors_metric(benchmark)
     assert metric is not None and (metric.name, metric.reads) == ("authors_compat", "raw")
     return metric.score(response, gold)
 
@@ -36,7 +41,7 @@ def score(benchmark: str, response: str, gold: Gold) -> Scored:
     ],
 )
 def test_the_normaliser_cuts_inside_words(text: str, kept: str):
-    assert normalised(text) == kept
+    assert normalise_as_authors(text) == kept
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def test_the_normaliser_cuts_inside_words(text: str, kept: str):
     ],
 )
 def test_the_first_box_counts_else_what_follows_the_last_colon(response: str, found: str):
-    assert extracted(response) == found
+    assert extract_answer(response) == found
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,9 @@ def test_cvqa_wants_the_number_with_nothing_around_it(response: str, correct: fl
 
 
 def test_what_the_authors_do_not_score_has_no_such_metric():
-    assert [authors_metric(name) for name in ("countries-vqa", "own", "a-okvqa-mc", "encyclopedic-vqa")] == [None] * 4
+    assert [find_authors_metric(name) for name in ("countries-vqa", "own", "a-okvqa-mc", "encyclopedic-vqa")] == [
+        None
+    ] * 4
 
 
 def test_what_cannot_be_scored_is_said():
@@ -134,7 +141,7 @@ def rows_of(file: str) -> list[dict]:
     return [json.loads(line) for line in (FIXTURES / file).read_text(encoding="utf-8").splitlines()]
 
 
-def altered_and_emptied(rows: list[list[str]], compat: Callable[[str], str] = normalised) -> tuple[int, int]:
+def altered_and_emptied(rows: list[list[str]], compat: Callable[[str], str] = normalise_as_authors) -> tuple[int, int]:
     """Count the rows with a text that the authors' normaliser changes more than the official, or leaves nothing of."""
     altered = sum(any(compat(text) != normalise_answer(text) for text in row) for row in rows)
     return altered, sum(any(not compat(text) for text in row) for row in rows)
@@ -146,7 +153,7 @@ def test_the_normaliser_alters_a_third_of_infoseeks_english_references():
     references = [each for each in references if not isinstance(each[0], dict)]
     assert len(references) == 4265
     assert altered_and_emptied(references) == (1451, 153)
-    assert altered_and_emptied(references, lambda text: normalised(extracted(text))) == (1458, 153)
+    assert altered_and_emptied(references, lambda text: normalise_as_authors(extract_answer(text))) == (1458, 153)
 
 
 @pytest.mark.parametrize(

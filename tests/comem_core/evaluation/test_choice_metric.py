@@ -6,8 +6,8 @@ from comem_core.evaluation.metrics import Gold
 from comem_core.evaluation.metrics.choice import (
     CVQA_CHOICE,
     MRAG_CHOICE,
-    option_of_label,
-    option_of_response,
+    find_option_of_label,
+    find_option_of_response,
 )
 
 DOGS = ("basenji", "pharaoh hound", "ibizan hound", "shiba inu")
@@ -32,7 +32,7 @@ DOGS = ("basenji", "pharaoh hound", "ibizan hound", "shiba inu")
     ],
 )
 def test_a_response_names_an_option_as_mrag_bench_reads_it(response: str, option: int | None):
-    assert option_of_response(response, DOGS) == option
+    assert find_option_of_response(response, DOGS) == option
     scored = MRAG_CHOICE.score(response, Gold(options=DOGS, right_option=1))
     assert (scored.correct, scored.unparsable) == (float(option == 1), option is None)
 
@@ -42,7 +42,7 @@ def test_a_response_names_an_option_as_mrag_bench_reads_it(response: str, option
     [("2", 1), ("B", 1), ("2. Mate", 1), ("B. Mate", 1), ("5", None), ("0", None), ("E", None), ("Mate", None)],
 )
 def test_an_answer_gives_a_number_or_a_letter(answer: str, option: int | None):
-    assert option_of_label(answer, 4) == option
+    assert find_option_of_label(answer, 4) == option
     scored = CVQA_CHOICE.score(answer, Gold(options=("Té", "Mate", "Café", "Agua"), right_option=1))
     assert (scored.correct, scored.unparsable) == (float(option == 1), option is None)
 

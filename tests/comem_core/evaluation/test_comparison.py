@@ -2,7 +2,7 @@
 
 import pytest
 
-from comem_core.evaluation.comparison import Comparing, compare, questions_needed, with_words
+from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare, count_questions_needed
 from comem_core.evaluation.metrics.totals import HARMONIC
 
 QUESTIONS = [
@@ -16,7 +16,7 @@ QUESTIONS = [
 ]
 NONE = {f"q{number:02}": float(number == 4) for number in range(12)}
 MEMORY = {f"q{number:02}": float(number in (0, 1, 4, 5, 6, 7)) for number in range(12)}
-HOW = Comparing(total=HARMONIC)
+HOW = ComparisonSettings(total=HARMONIC)
 
 
 def by_split(rows: list[dict]) -> dict[str, dict]:
@@ -24,7 +24,7 @@ def by_split(rows: list[dict]) -> dict[str, dict]:
 
 
 def test_two_sides_are_compared_on_the_same_questions():
-    rows = by_split(with_words(compare(MEMORY, NONE, QUESTIONS, HOW)))
+    rows = by_split(add_words(compare(MEMORY, NONE, QUESTIONS, HOW)))
     entity = rows["unseen_entity"]
     assert (entity["difference"], entity["n"], entity["changed"]) == (50.0, 4, 2)
     assert entity["word"] == "tied"  # two flags cannot show a difference
@@ -43,14 +43,14 @@ def test_a_clear_difference_is_better_one_side_against_itself_is_tied_and_words_
     questions = [QUESTIONS[0] | {"question_id": f"q{number}", "image_id": str(number)} for number in range(40)]
     right, wrong = ({row["question_id"]: mark for row in questions} for mark in (1.0, 0.0))
     pairs = [(right, wrong), (wrong, right), (wrong, wrong)]
-    family = with_words([row for one, other in pairs for row in compare(one, other, questions, HOW)])
+    family = add_words([row for one, other in pairs for row in compare(one, other, questions, HOW)])
     assert [row["word"] for row in family] == ["better", "worse", "tied"]
     assert family[0]["p_adjusted"] == pytest.approx(3 * family[0]["p_value"])
 
 
 def test_the_number_of_questions_needed_is_that_of_the_textbook():
     """G*Power, paired t-test, two-sided, alpha 0.05, power 0.8: dz = 0.5 needs 34 pairs, dz = 0.2 needs 199."""
-    assert questions_needed([1.0, 0.0, -1.0, 0.0] * 0 + [0.5 + 1, 0.5 - 1]) == 34
-    assert questions_needed([0.2 + 1, 0.2 - 1]) == 199
-    assert questions_needed([0.0, 0.0]) is None
-    assert questions_needed([1.0, 1.0]) is None  # every answer differs alike: nothing is left to chance
+    assert count_questions_needed([1.0, 0.0, -1.0, 0.0] * 0 + [0.5 + 1, 0.5 - 1]) == 34
+    assert count_questions_needed([0.2 + 1, 0.2 - 1]) == 199
+    assert count_questions_needed([0.0, 0.0]) is None
+    assert count_questions_needed([1.0, 1.0]) is None  # every answer differs alike: nothing is left to chance

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.evaluation.conditions import CONDITIONS, AskedQuestion, ItemChooser, Shown, condition_named
+from comem_core.evaluation.conditions import CONDITIONS, AskedQuestion, ItemChooser, ShowableItems, find_condition
 from comem_core.knowledge.items import Question
 
 LANGUAGES = ("en", "ar")
@@ -31,7 +31,7 @@ RETRIEVED = {
     ]
     for question in QUESTIONS
 }
-SHOWN = Shown(retrieved=RETRIEVED, entity_of=ENTITY_OF, foreign=[f"apple {number}" for number in range(10)])
+SHOWN = ShowableItems(retrieved=RETRIEVED, entity_of=ENTITY_OF, foreign=[f"apple {number}" for number in range(10)])
 
 
 def test_every_condition_of_the_design_is_there_with_a_sentence():
@@ -43,23 +43,25 @@ def test_every_condition_of_the_design_is_there_with_a_sentence():
 
 def test_retrieved_items_are_shown_in_rank_order():
     chooser = ItemChooser(QUESTIONS, SHOWN)
-    assert chooser.items_for("memory", "A/area/en", k=2) == ("A-en", "B-en")
-    assert chooser.items_for("text", "A/area/en", k=3) == ("A-en", "B-en", "C-en")
-    assert chooser.items_for("memory", "A/area/en", k=9) == ("A-en", "B-en", "C-en")  # no more were retrieved
+    assert chooser.choose_items("memory", "A/area/en", k=2) == ("A-en", "B-en")
+    assert chooser.choose_items("text", "A/area/en", k=3) == ("A-en", "B-en", "C-en")
+    assert chooser.choose_items("memory", "A/area/en", k=9) == ("A-en", "B-en", "C-en")  # no more were retrieved
 
 
 def test_none_and_empty_show_nothing_and_oracle_the_gold_item_alone():
     chooser = ItemChooser(QUESTIONS, SHOWN)
-    assert chooser.items_for("none", "A/area/en", k=3) == chooser.items_for("empty", "A/area/en", k=3) == ()
+    assert chooser.choose_items("none", "A/area/en", k=3) == chooser.choose_items("empty", "A/area/en", k=3) == ()
     assert (
-        chooser.items_for("oracle", "C/area/ar", k=3) == chooser.items_for("text_gold", "C/area/ar", k=3) == ("C-ar",)
+        chooser.choose_items("oracle", "C/area/ar", k=3)
+        == chooser.choose_items("text_gold", "C/area/ar", k=3)
+        == ("C-ar",)
     )
 
 
 def test_shuffled_items_are_as_many_about_other_entities_and_in_the_same_language():
     chooser = ItemChooser(QUESTIONS, SHOWN)
     for question in QUESTIONS:
-        shuffled = chooser.items_for("shuffled", question.question_id, k=3)
+        shuffled = chooser.choose_items("shuffled", question.question_id, k=3)
         assert len(set(shuffled)) == 3
         assert not set(shuffled) & set(RETRIEVED[question.question_id])
         assert question.entity_id not in {ENTITY_OF[item_id] for item_id in shuffled}
@@ -72,14 +74,14 @@ def test_shuffled_items_are_never_about_the_entity_asked_about_though_another_qu
     )
     retrieved = {"A": ["A in English"], "B": ["A in Arabic", "A on a stamp", "B in English"]}
     about = {"A in English": "A", "A in Arabic": "A", "A on a stamp": "A", "B in English": "B"}
-    chooser = ItemChooser([asked, other], Shown(retrieved=retrieved, entity_of=about))
-    assert chooser.items_for("shuffled", "A", k=1) == ("B in English",)
+    chooser = ItemChooser([asked, other], ShowableItems(retrieved=retrieved, entity_of=about))
+    assert chooser.choose_items("shuffled", "A", k=1) == ("B in English",)
 
 
 def test_with_one_item_each_question_lends_to_exactly_one_other():
     retrieved = {question.question_id: [f"item of {question.question_id}"] for question in QUESTIONS}
-    chooser = ItemChooser(QUESTIONS, Shown(retrieved=retrieved))
-    lent = [chooser.items_for("shuffled", question.question_id, k=1)[0] for question in QUESTIONS]
+    chooser = ItemChooser(QUESTIONS, ShowableItems(retrieved=retrieved))
+    lent = [chooser.choose_items("shuffled", question.question_id, k=1)[0] for question in QUESTIONS]
     assert sorted(lent) == sorted(items[0] for items in retrieved.values())
 
 
@@ -91,7 +93,7 @@ def test_neither_order_nor_batch_changes_what_a_question_is_shown(generator: ran
     expected, found = ItemChooser(QUESTIONS, SHOWN), ItemChooser(shuffled_questions, SHOWN)
     for question in generator.sample(QUESTIONS, 5):
         for condition in ("shuffled", "foreign"):
-            assert found.items_for(condition, question.question_id, k=2) == expected.items_for(
+            assert found.choose_items(condition, question.question_id, k=2) == expected.choose_items(
                 condition, question.question_id, k=2
             )
 
@@ -104,9 +106,9 @@ def test_however_entities_are_spread_no_question_gets_its_own(entities: list[str
         for number, entity in enumerate(entities)
     ]
     retrieved = {question.question_id: [f"{question.entity_id} item"] for question in questions}
-    chooser = ItemChooser(questions, Shown(retrieved=retrieved))
+    chooser = ItemChooser(questions, ShowableItems(retrieved=retrieved))
     for question in questions:
-        assert chooser.items_for("shuffled", question.question_id, k=1)[0] != f"{question.entity_id} item"
+        assert chooser.choose_items("shuffled", question.question_id, k=1)[0] != f"{question.entity_id} item"
 
 
 def test_a_language_with_one_entity_borrows_from_another_language():
@@ -115,14 +117,14 @@ def test_a_language_with_one_entity_borrows_from_another_language():
         for entity, language in (("A", "en"), ("B", "en"), ("C", "zh"))
     ]
     retrieved = {question.question_id: [f"item {question.question_id}"] for question in questions}
-    chooser = ItemChooser(questions, Shown(retrieved=retrieved))
-    assert chooser.items_for("shuffled", "A/en", k=1) == ("item B/en",)
-    assert chooser.items_for("shuffled", "C/zh", k=1)[0] in ("item A/en", "item B/en")
+    chooser = ItemChooser(questions, ShowableItems(retrieved=retrieved))
+    assert chooser.choose_items("shuffled", "A/en", k=1) == ("item B/en",)
+    assert chooser.choose_items("shuffled", "C/zh", k=1)[0] in ("item A/en", "item B/en")
 
 
 def test_foreign_items_come_from_the_other_corpus_and_differ_between_questions():
     chooser = ItemChooser(QUESTIONS, SHOWN)
-    chosen = [chooser.items_for("foreign", question.question_id, k=2) for question in QUESTIONS]
+    chosen = [chooser.choose_items("foreign", question.question_id, k=2) for question in QUESTIONS]
     assert {item_id for items in chosen for item_id in items} <= set(SHOWN.foreign)
     assert all(len(set(items)) == 2 for items in chosen)
     assert len(set(chosen)) > 3
@@ -132,7 +134,7 @@ def test_a_question_of_the_library_is_asked_as_it_is():
     question = Question(
         question_id="q", question="?", image=b"flag", language="en", answers=("x",), gold_item_id="gold"
     )
-    assert ItemChooser([question], Shown()).items_for("oracle", "q", k=1) == ("gold",)
+    assert ItemChooser([question], ShowableItems()).choose_items("oracle", "q", k=1) == ("gold",)
 
 
 @pytest.mark.parametrize(
@@ -146,16 +148,16 @@ def test_a_question_of_the_library_is_asked_as_it_is():
 )
 def test_what_cannot_be_shown_is_named(condition: str, question_id: str, k: int, message: str):
     with pytest.raises(ValueError, match=message):
-        ItemChooser(QUESTIONS, SHOWN).items_for(condition, question_id, k=k)
+        ItemChooser(QUESTIONS, SHOWN).choose_items(condition, question_id, k=k)
 
 
 def test_missing_gold_missing_retrieval_and_missing_others_are_named():
     alone = AskedQuestion(question_id="q", language="en", image_id="i")
     with pytest.raises(ValueError, match="has no gold item"):
-        ItemChooser([alone], Shown()).items_for("oracle", "q", k=1)
+        ItemChooser([alone], ShowableItems()).choose_items("oracle", "q", k=1)
     with pytest.raises(ValueError, match="has no retrieved items"):
-        ItemChooser([alone], Shown()).items_for("memory", "q", k=1)
+        ItemChooser([alone], ShowableItems()).choose_items("memory", "q", k=1)
     with pytest.raises(ValueError, match="only 0 of 1 items"):
-        ItemChooser([alone], Shown(retrieved={"q": ["a"]})).items_for("shuffled", "q", k=1)
+        ItemChooser([alone], ShowableItems(retrieved={"q": ["a"]})).choose_items("shuffled", "q", k=1)
     with pytest.raises(ValueError, match="allowed are none"):
-        condition_named("best")
+        find_condition("best")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from comem_core.evaluation.benchmarks import countries_vqa
-from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
 
-BENCHMARK = benchmark_named("countries-vqa")
+BENCHMARK = find_benchmark("countries-vqa")
 OFFICIAL = BENCHMARK.metrics(None)[0]
 
 
@@ -37,7 +37,7 @@ def test_both_splits_are_asked_in_every_language(part: str):
 
 
 def test_no_benchmark_question_is_a_seed_and_no_unseen_entity_has_one():
-    seeds = world.seed_questions()
+    seeds = world.load_seed_questions()
     seed_entities = {seed.entity_id for seed in seeds}
     seed_pairs = {(seed.entity_id, seed.attribute) for seed in seeds}
     for part in BENCHMARK.parts:
@@ -47,7 +47,7 @@ def test_no_benchmark_question_is_a_seed_and_no_unseen_entity_has_one():
 
 
 def test_no_question_shows_the_picture_of_an_item():
-    items = {item.image_id for item in world.knowledge_items()}
+    items = {item.image_id for item in world.load_knowledge_items()}
     assert not items & {question.image_id for part in BENCHMARK.parts for question in questions_of(part)}
 
 
@@ -55,14 +55,14 @@ def test_the_revision_changes_with_the_data_and_with_nothing_else(tmp_path: Path
     copy = tmp_path / "data"
     shutil.copytree(world.DATA, copy)
     monkeypatch.setattr(world, "DATA", copy)
-    assert countries_vqa.revision.__wrapped__("test", None) == BENCHMARK.revision("test", None)
+    assert countries_vqa.name_revision.__wrapped__("test", None) == BENCHMARK.revision("test", None)
     with (copy / "templates.json").open("a") as templates:
         templates.write(" ")
-    assert countries_vqa.revision.__wrapped__("test", None) != BENCHMARK.revision("test", None)
+    assert countries_vqa.name_revision.__wrapped__("test", None) != BENCHMARK.revision("test", None)
 
 
 def test_unknown_names_are_answered_with_the_allowed_ones():
     with pytest.raises(ValueError, match="'infoseek2'; allowed are a-okvqa, a-okvqa-mc, countries-vqa"):
-        benchmark_named("infoseek2")
+        find_benchmark("infoseek2")
     with pytest.raises(ValueError, match="no part 'train'; allowed are dev, test"):
         list(BENCHMARK.read("train", None))

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.metrics import Gold, Metric
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER, MULTIPLE_CHOICE
 from comem_core.evaluation.metrics.choice import CVQA_CHOICE, MRAG_CHOICE
 from comem_core.evaluation.metrics.encyclopedic import ENCYCLOPEDIC
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
-from comem_core.evaluation.metrics.oven import WORD_PIECES, oven_metric
+from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric
 from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.evaluation.metrics.totals import ALL_QUESTIONS, HARMONIC, Total
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
 from comem_core.evaluation.statistics import Resampling
-from comem_core.knowledge.embedders.sentences import minilm_folder
+from comem_core.knowledge.embedders.sentences import find_minilm_folder
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
 METRICS = (
@@ -47,15 +47,15 @@ def metric_of(head: dict[str, Any], folder: Path) -> Metric:
     if titles := head.get("titles"):
         _write_titles(folder, titles)
     if "authors_of" in head:
-        metric = authors_metric(head["authors_of"], folder)
+        metric = find_authors_metric(head["authors_of"], folder)
         assert metric is not None
         return metric
-    return {metric.name: metric for metric in (*METRICS, oven_metric(folder))}[head["metric"]]
+    return {metric.name: metric for metric in (*METRICS, make_oven_metric(folder))}[head["metric"]]
 
 
 def _write_titles(folder: Path, titles: dict[str, str]) -> None:
     try:
-        (folder / WORD_PIECES).symlink_to(minilm_folder())
+        (folder / WORD_PIECES).symlink_to(find_minilm_folder())
     except ValueError as missing:
         pytest.skip(f"no word pieces with real words: {missing}")
     rows = [json.dumps({"id": entity_id, "content": title}) + "\n" for entity_id, title in titles.items()]

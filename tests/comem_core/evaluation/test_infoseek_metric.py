@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.evaluation.metrics import Gold, percent_of
+from comem_core.evaluation.metrics import Gold, average_percent
 from comem_core.evaluation.metrics.infoseek import (
     INFOSEEK,
-    interval_overlap,
+    compute_overlap,
+    find_numbers,
     is_unparsable,
     matches_any,
     normalise_answer,
-    numbers_in,
     parse_number,
     score_answer,
 )
-from comem_core.evaluation.metrics.totals import HARMONIC, harmonic_mean
+from comem_core.evaluation.metrics.totals import HARMONIC, compute_harmonic_mean
 
 BRIDGE = Gold(question_type="numerical", answer_low=213.3, answer_high=260.7)
 GESTATION = Gold(question_type="numerical", answer_low=61.0, answer_high=63.0)
@@ -126,7 +126,7 @@ def test_unicode_normalisation_reads_the_numbers_that_the_official_one_misreads(
     assert parse_number("١٬٢٣٤", normalisation="unicode") == 1234
     assert parse_number("\u22125", normalisation="unicode") == -5
     assert parse_number("61\u201363", normalisation="unicode") == (61, 63)
-    assert numbers_in("面积为1234平方公里,人口5678", normalisation="unicode") == [1234, 5678]
+    assert find_numbers("面积为1234平方公里,人口5678", normalisation="unicode") == [1234, 5678]
 
 
 @settings(deadline=None)
@@ -154,9 +154,9 @@ def test_a_number_is_right_in_the_relaxed_range_or_with_half_the_overlap(answer:
 
 
 def test_overlap_of_ranges_by_hand():
-    assert interval_overlap((0, 2), (1, 3)) == pytest.approx(1 / 3)
-    assert interval_overlap((0, 1), (2, 3)) == 0
-    assert interval_overlap((5, 5), (5, 5)) == 0  # points have no length: inclusion decides, not overlap
+    assert compute_overlap((0, 2), (1, 3)) == pytest.approx(1 / 3)
+    assert compute_overlap((0, 1), (2, 3)) == 0
+    assert compute_overlap((5, 5), (5, 5)) == 0  # points have no length: inclusion decides, not overlap
 
 
 def test_no_number_counts_as_unparsable_and_as_zero_officially():
@@ -209,8 +209,8 @@ def test_an_unknown_normalisation_names_the_allowed_ones():
 
 
 def test_scores_are_rounded_percents_and_their_harmonic_mean():
-    assert percent_of([1, 0, 0]) == 33.33
-    assert harmonic_mean([20, 30]) == pytest.approx(24)  # 2 / (1/20 + 1/30)
+    assert average_percent([1, 0, 0]) == 33.33
+    assert compute_harmonic_mean([20, 30]) == pytest.approx(24)  # 2 / (1/20 + 1/30)
     assert HARMONIC.percent({"q": [1, 0, 0], "e": [1, 1, 0]}, INFOSEEK) == 44.44  # of 33.33 and 66.67
     assert HARMONIC.percent({"q": [0], "e": [1]}, INFOSEEK) == 0.0  # a zero counts as 1e-12 percent
     assert HARMONIC.percent({"q": [1], "e": [1]}, INFOSEEK) == 100.0
@@ -226,11 +226,11 @@ def test_the_final_score_is_that_of_the_rounded_split_scores():
 def test_the_order_of_answers_does_not_change_a_score(correct: list[float], random):
     shuffled = correct.copy()
     random.shuffle(shuffled)
-    assert percent_of(correct) == percent_of(shuffled)
+    assert average_percent(correct) == average_percent(shuffled)
 
 
 def test_a_split_without_answers_has_no_score():
     with pytest.raises(ValueError, match="no score"):
-        percent_of([])
+        average_percent([])
     with pytest.raises(ValueError, match="no split has marks"):
         HARMONIC.percent({}, INFOSEEK)

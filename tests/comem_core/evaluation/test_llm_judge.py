@@ -7,14 +7,14 @@ import pytest
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.loading import load_backbone
-from comem_core.evaluation.llm_judge import Judged, judge_answers, judge_marks, judge_prompts
+from comem_core.evaluation.llm_judge import Judged, judge_answers, judge_marks, read_judge_prompts
 from comem_core.evaluation.metrics import Gold
-from comem_core.prompts import prompt_hash
-from comem_core.recipes import recipe_named, with_judge
+from comem_core.prompts import hash_prompt
+from comem_core.recipes import find_recipe, with_judge
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.served import ServedModel
 
-PROMPTS = judge_prompts("plain")
+PROMPTS = read_judge_prompts("plain")
 GOLD = Gold(answers=("Oslo", "Oslo", "Christiania"))
 
 
@@ -81,9 +81,9 @@ def test_a_conversation_is_another_one_for_each_question_gold_and_answer() -> No
         ("What is the capital?", Gold(answers=("Oslo",)), "Oslo"),
         ("And the capital?", GOLD, "Oslo"),
     ]
-    hashes = [prompt_hash(PROMPTS.conversation(*each)) for each in given]
+    hashes = [hash_prompt(PROMPTS.conversation(*each)) for each in given]
     assert len(set(hashes)) == 4
-    assert hashes[0] == prompt_hash(PROMPTS.conversation("What is the capital?", GOLD, "Oslo"))
+    assert hashes[0] == hash_prompt(PROMPTS.conversation("What is the capital?", GOLD, "Oslo"))
 
 
 def test_a_served_judge_is_asked_greedily_and_what_it_says_is_kept_as_it_was_said(server: str) -> None:
@@ -130,7 +130,7 @@ def test_what_is_no_verdict_has_no_mark_unless_it_counts_as_wrong_and_what_faile
 
 
 def test_a_judge_is_in_the_recipe_and_one_without_a_name_is_refused() -> None:
-    tiny = recipe_named("tiny_cpu")
+    tiny = find_recipe("tiny_cpu")
     named = with_judge(tiny, JudgeRecipe(generator="served:some/model", unparsable="wrong")).evaluation.judge
     assert named and (named.generator, named.metric) == ("served:some/model", "judge:some/model")
     assert named.unparsable == "wrong"
@@ -139,4 +139,4 @@ def test_a_judge_is_in_the_recipe_and_one_without_a_name_is_refused() -> None:
     with pytest.raises(ValueError, match="generator is ''; expected at least one letter"):
         with_judge(tiny, "")
     with pytest.raises(ValueError, match="unknown prompts of a judge 'other'; expected one of plain"):
-        judge_prompts("other")
+        read_judge_prompts("other")

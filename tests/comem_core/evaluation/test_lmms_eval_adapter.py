@@ -12,9 +12,9 @@ import pytest
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
-from comem_core.memory.checkpoint import encoder_folder
+from comem_core.memory.checkpoint import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 for package in ("lmms_eval", "lmms_eval.evaluator"):
     pytest.importorskip(
@@ -58,7 +58,7 @@ def pictures(doc):
 
 @pytest.fixture(scope="module")
 def questions() -> list[Question]:
-    return [each for each in benchmark_questions("dev") if each.language == "en"][:NUM_QUESTIONS]
+    return [each for each in load_benchmark_questions("dev") if each.language == "en"][:NUM_QUESTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def task_folder(tmp_path_factory: pytest.TempPathFactory, questions: Sequence[Qu
 @pytest.fixture(scope="module")
 def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Memories of the first hundred items, so that no test encodes the world."""
-    encoder = MemoryEncoder.load(encoder_folder("tiny-encoder"), load_backbone("tiny"))
+    encoder = MemoryEncoder.load(find_encoder_folder("tiny-encoder"), load_backbone("tiny"))
     path = tmp_path_factory.mktemp("bank") / "bank.safetensors"
-    encoder.encode(knowledge_items()[:100]).save(path)
+    encoder.encode(load_knowledge_items()[:100]).save(path)
     return path
 
 
@@ -97,7 +97,7 @@ def test_lmms_eval_gets_the_answers_that_the_library_gives(
 ) -> None:
     arguments = f"encoder=tiny-encoder,bank={bank_file},condition=memory,k=2,language=en"
     answers, score = _evaluated(task_folder, arguments, batch_size=batch_size)
-    encoder = MemoryEncoder.load(encoder_folder("tiny-encoder"), load_backbone("tiny"))
+    encoder = MemoryEncoder.load(find_encoder_folder("tiny-encoder"), load_backbone("tiny"))
     bank = import_module("comem_core.memory.bank").Bank.load(bank_file)
     ours = encoder.answer(questions, bank, k=2, max_new_tokens=16)
     assert answers == [each.text for each in ours]

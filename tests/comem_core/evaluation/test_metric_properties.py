@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.metrics import Gold, Metric
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER, MULTIPLE_CHOICE
 from comem_core.evaluation.metrics.choice import CVQA_CHOICE, MRAG_CHOICE
@@ -18,7 +18,7 @@ from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
 from comem_core.evaluation.statistics import Resampling
 
-AUTHORS = {name: authors_metric(name) for name in ("infoseek", "okvqa", "a-okvqa", "viquae", "mrag-bench", "cvqa")}
+AUTHORS = {name: find_authors_metric(name) for name in ("infoseek", "okvqa", "a-okvqa", "viquae", "mrag-bench", "cvqa")}
 ANY_ALIAS = (INFOSEEK, EXACT_MATCH, TOKEN_F1, ENCYCLOPEDIC, AUTHORS["infoseek"], AUTHORS["a-okvqa"], AUTHORS["viquae"])
 PEOPLE = (VQA_ACCURACY, DIRECT_ANSWER, AUTHORS["okvqa"])
 CHOICES = (MULTIPLE_CHOICE, MRAG_CHOICE, CVQA_CHOICE, AUTHORS["mrag-bench"], AUTHORS["cvqa"])

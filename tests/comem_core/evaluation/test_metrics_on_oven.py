@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.authors_compat import authors_metric
+from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.metrics import Gold, Metric
-from comem_core.evaluation.metrics.oven import WORD_PIECES, oven_metric
+from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.knowledge.embedders.sentences import minilm_folder
+from comem_core.knowledge.embedders.sentences import find_minilm_folder
 
 ANNOTATIONS = Path(__file__).parents[3] / "../shared/fixtures/oven"
 TOTAL = Total(
@@ -38,7 +38,7 @@ def rows() -> list[dict]:
 def folder(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("oven")
     try:
-        (made / WORD_PIECES).symlink_to(minilm_folder())
+        (made / WORD_PIECES).symlink_to(find_minilm_folder())
     except ValueError as missing:
         pytest.skip(f"no word pieces with real words: {missing}")
     names = {row["entity_id"]: row["entity_text"] for row in rows}
@@ -57,7 +57,7 @@ def score_of(rows: Sequence[dict], metric: Metric, answer_to: Callable[[int], st
 
 
 def test_names_of_entities_are_found_and_names_of_others_are_not(rows: list[dict], folder: Path):
-    metric, half = oven_metric(folder), len(rows) // 2
+    metric, half = make_oven_metric(folder), len(rows) // 2
     assert len(rows) == 6291
     assert score_of(rows, metric, lambda place: rows[place]["entity_text"]) > 99.9
     assert score_of(rows, metric, lambda place: rows[place - half]["entity_text"]) < 5
@@ -65,7 +65,7 @@ def test_names_of_entities_are_found_and_names_of_others_are_not(rows: list[dict
 
 def test_with_the_authors_scoring_perfect_answers_do_not_get_100(rows: list[dict], folder: Path):
     """Found: 90.51, as the authors' normaliser cuts names."""
-    metric = authors_metric("oven", folder)
+    metric = find_authors_metric("oven", folder)
     assert metric is not None
     in_boxes = score_of(rows, metric, lambda place: f"\\boxed{{{rows[place]['entity_text']}}}")
     assert 90 < in_boxes < 91

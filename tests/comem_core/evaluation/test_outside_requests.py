@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from comem_core.backbone.conversation import Turn
-from comem_core.evaluation.outside_requests import OutsideAnswering, Request, Showing, open_answering
+from comem_core.evaluation.outside_requests import OutsideAnswering, OutsideRequest, Showing, open_answering
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
@@ -21,8 +21,8 @@ def bank(encoder: MemoryEncoder, items: Items) -> Bank:
 
 
 @pytest.fixture(scope="module")
-def requests(questions: Questions) -> list[Request]:
-    return [Request(name=each.question_id, context=each.question, pictures=(each.image,)) for each in questions]
+def requests(questions: Questions) -> list[OutsideRequest]:
+    return [OutsideRequest(name=each.question_id, context=each.question, pictures=(each.image,)) for each in questions]
 
 
 def every_language(condition: str, *, k: int = 2) -> Showing:
@@ -30,7 +30,7 @@ def every_language(condition: str, *, k: int = 2) -> Showing:
 
 
 def test_memory_is_answered_as_the_library_answers(
-    encoder: MemoryEncoder, bank: Bank, questions: Questions, requests: list[Request]
+    encoder: MemoryEncoder, bank: Bank, questions: Questions, requests: list[OutsideRequest]
 ):
     outside = OutsideAnswering(encoder, every_language("memory"), bank=bank)
     said = outside.answer_batch(requests, max_new_tokens=8)
@@ -39,7 +39,7 @@ def test_memory_is_answered_as_the_library_answers(
 
 
 def test_text_puts_the_items_into_the_prompt(
-    encoder: MemoryEncoder, bank: Bank, items: Items, questions: Questions, requests: list[Request]
+    encoder: MemoryEncoder, bank: Bank, items: Items, questions: Questions, requests: list[OutsideRequest]
 ):
     outside = OutsideAnswering(encoder, every_language("text"), bank=bank, items=items)
     [said] = outside.answer_batch(requests[:1], max_new_tokens=8)
@@ -49,8 +49,8 @@ def test_text_puts_the_items_into_the_prompt(
     assert said == encoder.backbone.answer([asked], max_new_tokens=8)[0]
 
 
-def test_empty_and_none_need_no_bank(encoder: MemoryEncoder, requests: list[Request]):
-    asked = [[encoder.prompts.system_turn(), Turn("user", (*requests[0].pictures, requests[0].context))]]
+def test_empty_and_none_need_no_bank(encoder: MemoryEncoder, requests: list[OutsideRequest]):
+    asked = [[encoder.prompts.make_system_turn(), Turn("user", (*requests[0].pictures, requests[0].context))]]
     [none] = OutsideAnswering(encoder, Showing(condition="none")).answer_batch(requests[:1], max_new_tokens=8)
     [empty] = OutsideAnswering(encoder, Showing(condition="empty", k=3)).answer_batch(requests[:1], max_new_tokens=8)
     assert none == encoder.backbone.answer(asked, max_new_tokens=8)[0]
@@ -62,17 +62,17 @@ def test_every_picture_of_a_request_is_read_and_the_first_one_finds_the_items(
     encoder: MemoryEncoder, bank: Bank, questions: Questions
 ):
     one, two = (
-        Request(name="a", context="which?", pictures=tuple(each.image for each in questions[:n])) for n in (1, 2)
+        OutsideRequest(name="a", context="which?", pictures=tuple(each.image for each in questions[:n])) for n in (1, 2)
     )
     outside = OutsideAnswering(encoder, every_language("memory"), bank=bank)
     shorter, longer = outside.answer_batch([one, two], max_new_tokens=1)
     assert longer.prompt_tokens > shorter.prompt_tokens
-    swapped = Request(name="b", context="which?", pictures=two.pictures[::-1])
+    swapped = OutsideRequest(name="b", context="which?", pictures=two.pictures[::-1])
     assert outside._find([two]) == outside._find([one]) != outside._find([swapped])
 
 
 def test_a_request_without_a_picture_is_refused_where_items_are_found_by_one(encoder: MemoryEncoder, bank: Bank):
-    blind = Request(name="task test 7", context="why?", pictures=())
+    blind = OutsideRequest(name="task test 7", context="why?", pictures=())
     with pytest.raises(ValueError, match="task test 7 has no picture"):
         OutsideAnswering(encoder, every_language("memory"), bank=bank).answer_batch([blind], max_new_tokens=1)
     [said] = OutsideAnswering(encoder, Showing(condition="none")).answer_batch([blind], max_new_tokens=1)
@@ -80,7 +80,7 @@ def test_a_request_without_a_picture_is_refused_where_items_are_found_by_one(enc
 
 
 def test_a_bank_is_made_of_the_corpus_once_and_read_afterwards(
-    encoder: MemoryEncoder, requests: list[Request], tmp_path: Path
+    encoder: MemoryEncoder, requests: list[OutsideRequest], tmp_path: Path
 ):
     folder = tmp_path / "corpus"
     folder.mkdir()

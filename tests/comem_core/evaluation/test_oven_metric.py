@@ -9,10 +9,10 @@ import pytest
 from rank_bm25 import BM25Okapi
 
 from comem_core.evaluation.metrics import Gold
-from comem_core.evaluation.metrics.oven import WORD_PIECES, oven_metric, title_finder
+from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric, open_title_finder
 from comem_core.evaluation.metrics.title_index import TitleIndex, build_index
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.knowledge.embedders.sentences import minilm_folder
+from comem_core.knowledge.embedders.sentences import find_minilm_folder
 
 ANNOTATIONS = Path(__file__).parents[3] / "../shared/fixtures/oven"
 RELEASED = Total(
@@ -28,7 +28,7 @@ WORDS = ("tea", "green tea", "tea house", "black tea", "house", "the house", "te
 def word_pieces() -> Path:
     """A folder with the word pieces of bert-base-uncased, which MiniLM shares."""
     try:
-        return minilm_folder()
+        return find_minilm_folder()
     except ValueError as missing:
         pytest.skip(f"no word pieces with real words: {missing}")
 
@@ -63,7 +63,7 @@ def test_titles_are_found_as_rank_bm25_finds_them(tmp_path: Path, word_pieces: P
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(word_pieces)
-    finder = title_finder(write_titles(tmp_path, word_pieces, names))
+    finder = open_title_finder(write_titles(tmp_path, word_pieces, names))
     bm25 = BM25Okapi([tokenizer.tokenize(name) for name in names.values()])
     texts, ids, num_ties = list(names.values()), list(names), 0
     halves = [name.split()[0] for name in texts[:200]] + [name.split()[-1].upper() for name in texts[200:400]]
@@ -110,18 +110,18 @@ def test_scores_are_those_of_rank_bm25_to_the_last_bit():
 
 def test_an_index_is_mapped_and_built_once(tmp_path: Path, word_pieces: Path):
     folder = write_titles(tmp_path, word_pieces, OTHERS | {"Q1": "Green tea", "Q2": "Black tea"})
-    assert title_finder(folder).entity_of("black") == "Q2"
+    assert open_title_finder(folder).entity_of("black") == "Q2"
     (made,) = (path for path in (folder / ".bm25").iterdir() if path.is_dir())
     assert isinstance(TitleIndex.load(made).titles_P, np.memmap)
     built = made.stat().st_mtime_ns
-    assert title_finder(folder) is title_finder(folder) and made.stat().st_mtime_ns == built
+    assert open_title_finder(folder) is open_title_finder(folder) and made.stat().st_mtime_ns == built
     with (folder / "wikipedia_6m.jsonl").open("a", encoding="utf-8") as titles:
         titles.write('{"id": "Q3", "content": "Black"}\n')  # the shorter title
-    assert title_finder(folder).entity_of("black") == "Q3"
+    assert open_title_finder(folder).entity_of("black") == "Q3"
 
 
 def test_a_metric_travels_without_its_titles(tmp_path: Path, word_pieces: Path):
-    metric = oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
+    metric = make_oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
     assert metric.score("como", Gold(entity_id="Q12")).correct == 1.0
     sent = pickle.dumps(metric)
     assert len(sent) < 1000
@@ -130,7 +130,7 @@ def test_a_metric_travels_without_its_titles(tmp_path: Path, word_pieces: Path):
 
 def test_vocabulary_alone_is_enough(tmp_path: Path, word_pieces: Path):
     folder = write_titles(tmp_path, word_pieces, OTHERS | {"Q1": "Café", "Q2": "Tea house"}, vocabulary="vocab.txt")
-    assert title_finder(folder).entity_of("cafe!") == "Q1"
+    assert open_title_finder(folder).entity_of("cafe!") == "Q1"
 
 
 def test_the_second_released_file_is_read_too(tmp_path: Path, word_pieces: Path):
@@ -138,19 +138,19 @@ def test_the_second_released_file_is_read_too(tmp_path: Path, word_pieces: Path)
     (folder / "wikipedia_6m.jsonl").unlink()
     row = {"wikidata_id": "Q2", "wikipedia_title": "Tea house"}
     (folder / "Wiki6M_ver_1_0_title_only.jsonl").write_text(json.dumps(row))
-    assert oven_metric(folder).score("tea", Gold(entity_id="Q2")).correct == 1.0
+    assert make_oven_metric(folder).score("tea", Gold(entity_id="Q2")).correct == 1.0
 
 
 def test_an_answer_is_right_where_its_first_title_is_the_entitys(tmp_path: Path, word_pieces: Path):
     titles = OTHERS | {"Q1": "Green tea", "Q2": "Tea house"}
-    metric = oven_metric(write_titles(tmp_path, word_pieces, titles))
+    metric = make_oven_metric(write_titles(tmp_path, word_pieces, titles))
     gold = Gold(answers=("Green tea",), entity_id="Q1")
     assert metric.score("a green one", gold).correct == 1.0
     assert metric.score("some house", gold).correct == 0.0
 
 
 def test_an_answer_without_words_gets_the_title_that_rank_bm25_gives_it(tmp_path: Path, word_pieces: Path):
-    metric = oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
+    metric = make_oven_metric(write_titles(tmp_path, word_pieces, OTHERS))
     bm25 = BM25Okapi([title.lower().split() for title in OTHERS.values()])
     ((_, taken),) = bm25.get_top_n([], [(title, entity_id) for entity_id, title in OTHERS.items()], n=1)
     marks = {entity_id: metric.score("  ", Gold(entity_id=entity_id)) for entity_id in OTHERS}
@@ -161,30 +161,30 @@ def test_an_answer_without_words_gets_the_title_that_rank_bm25_gives_it(tmp_path
 def test_what_is_missing_is_said(tmp_path: Path, word_pieces: Path):
     gold = Gold(entity_id="Q1")
     with pytest.raises(ValueError, match=r"give the folder that holds wikipedia_6m\.jsonl or Wiki6M"):
-        oven_metric(None).score("tea", gold)
+        make_oven_metric(None).score("tea", gold)
     with pytest.raises(ValueError, match=r"github\.com/edchengg/oven_eval"):
-        oven_metric(tmp_path).score("tea", gold)
+        make_oven_metric(tmp_path).score("tea", gold)
     with pytest.raises(ValueError, match="no entity_id"):
-        oven_metric(tmp_path).score("tea", Gold(answers=("tea",)))
+        make_oven_metric(tmp_path).score("tea", Gold(answers=("tea",)))
     (tmp_path / "wikipedia_6m.jsonl").write_text('{"content": "Tea"}\n')
     with pytest.raises(ValueError, match=r"neither in .*bert-base-uncased \(tokenizer.json or vocab.txt\)"):
-        oven_metric(tmp_path).score("tea", gold)
+        make_oven_metric(tmp_path).score("tea", gold)
     (tmp_path / WORD_PIECES).mkdir()
     with pytest.raises(ValueError, match="put one of google-bert/bert-base-uncased there"):
-        oven_metric(tmp_path).score("tea", gold)
+        make_oven_metric(tmp_path).score("tea", gold)
     (tmp_path / WORD_PIECES / "vocab.txt").write_bytes((word_pieces / "vocab.txt").read_bytes())
     with pytest.raises(ValueError, match=r'wikipedia_6m.jsonl:1 is no title: .*expected {"content": ..., "id": ...}'):
-        oven_metric(tmp_path).score("tea", gold)
+        make_oven_metric(tmp_path).score("tea", gold)
     (tmp_path / "wikipedia_6m.jsonl").write_text("")
     with pytest.raises(ValueError, match="no title holds a token"):
-        oven_metric(tmp_path).score("tea", gold)
+        make_oven_metric(tmp_path).score("tea", gold)
 
 
 def test_the_total_is_the_one_that_the_official_page_shows():
     """BLIP2 on the validation split, from the page of edchengg/oven_eval: query 20.58, entity 4.87, together 7.87."""
     accuracies = {"query_seen": 2463, "query_unseen": 1768, "entity_seen": 855, "entity_unseen": 340}
     marks = {split: [1.0] * right + [0.0] * (10_000 - right) for split, right in accuracies.items()}
-    metric = oven_metric(None)
+    metric = make_oven_metric(None)
     assert RELEASED.percent(marks, metric) == 7.87
     for group, score in {"query": 20.58, "entity": 4.87}.items():
         assert RELEASED.percent({split: marks[split] for split in RELEASED.groups[group]}, metric) == score

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from comem_core.evaluation.answers import extract_answer
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.runner import Asking, predict
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.runner import ReaderInput, predict
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.prompts import prompt_hash, prompt_set
+from comem_core.prompts import hash_prompt, read_prompt_set
 
-PROMPTS = prompt_set("short")
-BENCHMARK = benchmark_named("countries-vqa")
+PROMPTS = read_prompt_set("short")
+BENCHMARK = find_benchmark("countries-vqa")
 OFFICIAL = BENCHMARK.metrics(None)[0]
 COLUMNS = {
     "prediction_id", "benchmark", "question_id", "split", "condition", "k", "item_ids", "answer_raw", "answer",
@@ -25,7 +25,7 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def askings(
     encoder: MemoryEncoder, items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]
-) -> dict[str, Asking]:
+) -> dict[str, ReaderInput]:
     """One question under four conditions."""
     item_ids = tuple(item.item_id for item in items[:2])
     nothing = torch.zeros(0, encoder.backbone.width)
@@ -38,7 +38,7 @@ def askings(
         "empty": ((), (), empty),
     }
     return {
-        condition: Asking(
+        condition: ReaderInput(
             question=questions[0], condition=condition, k=2, prompt_items=in_prompt, item_ids=ids, memory=vectors
         )
         for condition, (in_prompt, ids, vectors) in shown.items()
@@ -50,7 +50,7 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
-    encoder: MemoryEncoder, askings: dict[str, Asking]
+    encoder: MemoryEncoder, askings: dict[str, ReaderInput]
 ):
     rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=5)
     for row, asking in zip(rows, askings.values(), strict=True):
@@ -65,13 +65,13 @@ def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
         conversation = PROMPTS.conversation(
             question.question, question.image, question.language, items=asking.prompt_items
         )
-        assert row["prompt_hash"] == prompt_hash(conversation)
+        assert row["prompt_hash"] == hash_prompt(conversation)
         assert 1 <= row["answer_tokens"] <= 5
         assert 0 < row["prefill_seconds"] + row["decode_seconds"] <= row["seconds"]
     assert len({row["prediction_id"] for row in rows}) == 4
 
 
-def test_memory_costs_no_prompt_tokens_and_text_does(encoder: MemoryEncoder, askings: dict[str, Asking]):
+def test_memory_costs_no_prompt_tokens_and_text_does(encoder: MemoryEncoder, askings: dict[str, ReaderInput]):
     rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=2)
     tokens = {row["condition"]: row["prompt_tokens"] for row in rows}
     vectors = {row["condition"]: row["memory_vectors"] for row in rows}
@@ -79,12 +79,12 @@ def test_memory_costs_no_prompt_tokens_and_text_does(encoder: MemoryEncoder, ask
     assert vectors == {"none": 0, "text": 0, "memory": 16, "empty": 16}
 
 
-def test_every_condition_is_seen_by_the_reader(encoder: MemoryEncoder, askings: dict[str, Asking]):
+def test_every_condition_is_seen_by_the_reader(encoder: MemoryEncoder, askings: dict[str, ReaderInput]):
     rows = predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=6)
     assert len({row["answer_raw"] for row in rows}) == 4
 
 
-def test_a_prediction_does_not_depend_on_its_batch(encoder: MemoryEncoder, askings: dict[str, Asking]):
+def test_a_prediction_does_not_depend_on_its_batch(encoder: MemoryEncoder, askings: dict[str, ReaderInput]):
     together = timeless(predict(encoder, list(askings.values()), PROMPTS, benchmark=BENCHMARK, max_new_tokens=5))
     alone = [
         timeless(predict(encoder, [asking], PROMPTS, benchmark=BENCHMARK, max_new_tokens=5))[0]
@@ -93,7 +93,9 @@ def test_a_prediction_does_not_depend_on_its_batch(encoder: MemoryEncoder, askin
     assert together == alone
 
 
-def test_conditions_without_memory_are_answered_by_the_plain_reader(encoder: MemoryEncoder, askings: dict[str, Asking]):
+def test_conditions_without_memory_are_answered_by_the_plain_reader(
+    encoder: MemoryEncoder, askings: dict[str, ReaderInput]
+):
     [row] = predict(encoder, [askings["text"]], PROMPTS, benchmark=BENCHMARK, max_new_tokens=5)
     question = askings["text"].question
     conversation = PROMPTS.conversation(

@@ -10,8 +10,8 @@ from comem_core.evaluation.statistics import (
     Difference,
     Interval,
     Resampling,
-    holm,
-    paired_difference,
+    adjust_by_holm,
+    compare_pairs,
     score_interval,
     score_intervals,
 )
@@ -103,7 +103,7 @@ def test_a_split_that_is_all_wrong_leaves_the_harmonic_mean_room_above_zero():
 def test_one_cluster_says_nothing_about_the_next():
     interval = score_interval([1.0, 0.0], ["a", "a"])
     assert (interval.value, interval.low, interval.high, interval.num_clusters) == (0.5, None, None, 1)
-    assert paired_difference([1.0, 1.0], [0.0, 0.0], ["a", "a"]).word() == "tied"
+    assert compare_pairs([1.0, 1.0], [0.0, 0.0], ["a", "a"]).word() == "tied"
 
 
 @settings(max_examples=25, deadline=None)
@@ -131,16 +131,16 @@ def test_the_order_of_rows_changes_no_number(rows: list[tuple[float, str, str]],
 
 def test_ten_of_ten_images_better_has_the_p_value_of_the_sign_test():
     images = [str(row // 3) for row in range(30)]
-    difference = paired_difference([1.0] * 30, [0.0] * 30, images, resampling=Resampling(num_swaps=20_000))
+    difference = compare_pairs([1.0] * 30, [0.0] * 30, images, resampling=Resampling(num_swaps=20_000))
     assert difference.value == 1.0
     assert difference.p_value == pytest.approx(2 / 2**10, abs=0.001)
     assert difference.word() == "better"
-    assert paired_difference([0.0] * 30, [1.0] * 30, images).word() == "worse"
+    assert compare_pairs([0.0] * 30, [1.0] * 30, images).word() == "worse"
 
 
 def test_equal_conditions_are_tied():
     correct = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
-    difference = paired_difference(correct, correct, list("aabbcc"))
+    difference = compare_pairs(correct, correct, list("aabbcc"))
     assert (difference.value, difference.low, difference.high, difference.p_value) == (0, 0, 0, 1)
     assert difference.word() == "tied"
 
@@ -152,7 +152,7 @@ def test_pairing_sees_what_two_overlapping_intervals_hide():
     first[np.flatnonzero(second == 0)[:16]] = 1.0  # 16 answers mended, none spoilt: sign test p = 3e-5
     images = [str(row) for row in range(400)]
     assert ends(score_interval(first, images))[0] < ends(score_interval(second, images))[1]
-    difference = paired_difference(first, second, images)
+    difference = compare_pairs(first, second, images)
     assert difference.value == pytest.approx(0.04)
     assert difference.p_value < 0.001
     assert difference.word() == "better"
@@ -163,7 +163,7 @@ def test_random_differences_are_rarely_called_differences():
     words = []
     for _ in range(100):
         first, second = (generator.random((2, 60)) < 0.4).astype(float)
-        words.append(paired_difference(first, second, [str(row // 2) for row in range(60)], resampling=QUICK).word())
+        words.append(compare_pairs(first, second, [str(row // 2) for row in range(60)], resampling=QUICK).word())
     assert words.count("tied") >= 88
     assert words.count("tied") < 100
 
@@ -172,22 +172,22 @@ def test_the_difference_of_harmonic_means_is_tested_too():
     splits = ["entity", "question"] * 40
     first, second = [1.0, 1.0] * 20 + [0.0, 0.0] * 20, [1.0, 0.0] * 20 + [0.0, 0.0] * 19 + [0.0, 1.0]
     images = [str(row) for row in range(80)]
-    difference = paired_difference(first, second, images, splits=splits)
+    difference = compare_pairs(first, second, images, splits=splits)
     assert difference.value == pytest.approx(0.5 - 2 / (2 + 40))  # of (0.5, 0.5) and (0.5, 0.025)
     assert difference.word() == "better"
 
 
 def test_holm_agrees_with_the_textbook():
     """R: p.adjust(c(.01, .04, .03, .005), "holm") is 0.03 0.06 0.06 0.02."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_by_holm([0.6, 0.7]) == [1.0, 1.0]
+    assert adjust_by_holm([]) == []
 
 
 @settings(deadline=None, max_examples=20)  # each is 50 ms in statsmodels
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]):
-    adjusted = holm(p_values)
+    adjusted = adjust_by_holm(p_values)
     assert all(after >= before for before, after in zip(p_values, adjusted, strict=True))
     by_p = [adjusted[place] for place in sorted(range(len(p_values)), key=lambda place: p_values[place])]
     assert by_p == sorted(by_p)
@@ -210,14 +210,14 @@ def test_input_that_cannot_be_resampled_is_named(correct: list[float], clusters:
 
 def test_pairs_come_in_equal_numbers():
     with pytest.raises(ValueError, match="found 1 and 2"):
-        paired_difference([1.0], [1.0, 0.0], ["a"])
+        compare_pairs([1.0], [1.0, 0.0], ["a"])
 
 
 def test_a_collapse_is_worse_where_one_split_has_too_few_clusters_for_an_interval():
     clusters = [str(row) for row in range(11)] + ["alone"]
     splits = ["seen"] * 11 + ["unseen"]
-    difference = paired_difference([0.0] * 12, [1.0] * 12, clusters, splits=splits)
+    difference = compare_pairs([0.0] * 12, [1.0] * 12, clusters, splits=splits)
     assert difference.low is None and difference.p_value < 0.05
     assert difference.word() == "worse"
-    few = paired_difference([0.0, 0.0], [1.0, 1.0], ["a", "b"], splits=["seen", "unseen"])
+    few = compare_pairs([0.0, 0.0], [1.0, 1.0], ["a", "b"], splits=["seen", "unseen"])
     assert few.low is None and few.word() == "tied"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from comem_core.evaluation.submissions import submission_lines
+from comem_core.evaluation.submissions import write_submission
 
 
 def row(question_id: str, answer: str | None, **columns: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
 
 
 def test_infoseek_is_json_lines():
-    files = submission_lines(
+    files = write_submission(
         "infoseek", [row("infoseek_val_00000070", "Île d'Yeu"), row("infoseek_val_00000074", None)]
     )
     assert lines_of(files["infoseek_predictions.jsonl"]) == [
@@ -42,7 +42,7 @@ def test_infoseek_is_json_lines():
 
 def test_a_language_has_its_own_file_under_the_released_ids():
     rows = [row("bg/infoseek_val_00000070", "САЩ"), row("zh/infoseek_val_00000070", "美国")]
-    files = submission_lines("infoseek-multilingual", rows)
+    files = write_submission("infoseek-multilingual", rows)
     assert sorted(files) == ["infoseek_predictions_bg.jsonl", "infoseek_predictions_zh.jsonl"]
     assert lines_of(files["infoseek_predictions_zh.jsonl"]) == [
         {"data_id": "infoseek_val_00000070", "prediction": "美国"}
@@ -51,7 +51,7 @@ def test_a_language_has_its_own_file_under_the_released_ids():
 
 def test_oven_has_answers_and_entities_in_one_file_a_split():
     rows = [row("oven_query_val_00000001", "gull"), row("oven_entity_val_00000002", "")]
-    files = submission_lines("oven", rows, entity_of={"gull": "Q25354", "": "Q1"}.__getitem__)
+    files = write_submission("oven", rows, entity_of={"gull": "Q25354", "": "Q1"}.__getitem__)
     assert lines_of(files["oven_query_predictions.jsonl"]) == [
         {"data_id": "oven_query_val_00000001", "prediction": "gull", "pred_entity_id": "Q25354"}
     ]
@@ -59,32 +59,32 @@ def test_oven_has_answers_and_entities_in_one_file_a_split():
         {"data_id": "oven_entity_val_00000002", "prediction": "", "pred_entity_id": "Q1"}
     ]
     with pytest.raises(ValueError, match="give entity_of"):
-        submission_lines("oven", rows)
+        write_submission("oven", rows)
     with pytest.raises(ValueError, match="begin with oven_query_"):
-        submission_lines("oven", [row("infoseek_val_00000070", "gull")], entity_of={"gull": "Q25354"}.__getitem__)
+        write_submission("oven", [row("infoseek_val_00000070", "gull")], entity_of={"gull": "Q25354"}.__getitem__)
 
 
 def test_okvqa_is_a_list_with_numbers_as_ids():
-    (text,) = submission_lines("okvqa", [row("2971475", "ski")]).values()
+    (text,) = write_submission("okvqa", [row("2971475", "ski")]).values()
     assert json.loads(text) == [{"question_id": 2971475, "answer": "ski"}]
 
 
 def test_a_okvqa_has_one_file_a_setting():
-    assert json.loads(submission_lines("a-okvqa", [row("22MexN", "ski")])["aokvqa_direct_answer_predictions.json"]) == {
+    assert json.loads(write_submission("a-okvqa", [row("22MexN", "ski")])["aokvqa_direct_answer_predictions.json"]) == {
         "22MexN": {"direct_answer": "ski"}
     }
-    (text,) = submission_lines("a-okvqa-mc", [row("22MexN", "bus")]).values()
+    (text,) = write_submission("a-okvqa-mc", [row("22MexN", "bus")]).values()
     assert json.loads(text) == {"22MexN": {"multiple_choice": "bus"}}
 
 
 def test_viquae_is_the_two_lists_of_meerqat():
-    (text,) = submission_lines("viquae", [row("q1", "Ringo", answers=["Ringo Starr", "Ringo"])]).values()
+    (text,) = write_submission("viquae", [row("q1", "Ringo", answers=["Ringo Starr", "Ringo"])]).values()
     assert json.loads(text) == {"predictions": ["Ringo"], "references": [["Ringo Starr", "Ringo"]]}
 
 
 def test_mrag_bench_has_all_that_was_written():
     options = {"options": ["tern", "gull"], "right_option": 1, "attribute": "Angle", "question": "Which bird?"}
-    (text,) = submission_lines("mrag-bench", [row("12", "B", answer_raw="It is (B).", **options)]).values()
+    (text,) = write_submission("mrag-bench", [row("12", "B", answer_raw="It is (B).", **options)]).values()
     assert lines_of(text) == [
         {
             "qs_id": "12",
@@ -100,12 +100,12 @@ def test_mrag_bench_has_all_that_was_written():
 def test_cvqa_is_a_table_of_places():
     options = {"options": ["a", "b", "c", "d"], "right_option": 0}
     rows = [row("59_0", "2", **options), row("59_1", "D. d", **options), row("59_2", "none", **options)]
-    (text,) = submission_lines("cvqa", rows).values()
+    (text,) = write_submission("cvqa", rows).values()
     assert list(csv.reader(io.StringIO(text))) == [["ID", "Prediction"], ["59_0", "1"], ["59_1", "3"], ["59_2", "-1"]]
 
 
 def test_what_cannot_be_submitted_is_said():
     with pytest.raises(ValueError, match=r"known for 'own'; known are a-okvqa, a-okvqa-mc, cvqa, infoseek"):
-        submission_lines("own", [])
+        write_submission("own", [])
     with pytest.raises(ValueError, match="one condition and one k at a time"):
-        submission_lines("infoseek", [row("q", "a"), row("q", "b")])
+        write_submission("infoseek", [row("q", "a"), row("q", "b")])

@@ -3,8 +3,8 @@
 import pytest
 
 from comem_core.evaluation.metrics import Gold
-from comem_core.evaluation.metrics.encyclopedic import encyclopedic_processed, score_encyclopedic
-from comem_core.evaluation.metrics.vqa import VQA_ACCURACY, score_vqa, vqa_accuracy, vqa_processed
+from comem_core.evaluation.metrics.encyclopedic import process_encyclopedic_answer, score_encyclopedic
+from comem_core.evaluation.metrics.vqa import VQA_ACCURACY, process_vqa_answer, score_vqa, score_vqa_accuracy
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from comem_core.evaluation.metrics.vqa import VQA_ACCURACY, score_vqa, vqa_accur
     ],
 )
 def test_text_is_processed_as_the_official_code_does(text: str, processed: str):
-    assert vqa_processed(text) == processed
+    assert process_vqa_answer(text) == processed
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_text_is_processed_as_the_official_code_does(text: str, processed: str):
 )
 def test_the_score_leaves_each_of_ten_people_out_in_turn(matches: int, score: float):
     people = ["Surfing"] * matches + ["swimming"] * (10 - matches)
-    assert vqa_accuracy("the surfing", people) == pytest.approx(score)
+    assert score_vqa_accuracy("the surfing", people) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_the_score_leaves_each_of_ten_people_out_in_turn(matches: int, score: fl
     [("surfing board", 1.0), (" surfing\tboard\n", 1.0), ("the surfing board", 0.0), ("Surfing board", 0.0)],
 )
 def test_nothing_is_processed_where_all_people_agree(answer: str, score: float):
-    assert vqa_accuracy(answer, ["surfing board"] * 10) == score
-    assert vqa_accuracy(answer, ["surfing board"] * 9 + ["waves"]) == 1.0
+    assert score_vqa_accuracy(answer, ["surfing board"] * 10) == score
+    assert score_vqa_accuracy(answer, ["surfing board"] * 9 + ["waves"]) == 1.0
 
 
 def test_the_percentage_is_rounded_as_officially():
@@ -62,7 +62,7 @@ def test_the_percentage_is_rounded_as_officially():
 
 def test_one_person_is_not_enough():
     with pytest.raises(ValueError, match="answers of ten people; found 1"):
-        vqa_accuracy("cat", ["cat"])
+        score_vqa_accuracy("cat", ["cat"])
 
 
 def test_an_answer_that_says_nothing_is_unparsable():
@@ -103,6 +103,6 @@ def test_a_list_is_right_where_it_overlaps_by_half(answer: str, right: bool):
 
 
 def test_punctuation_vanishes_and_articles_too():
-    assert encyclopedic_processed("The St. John's-wort, an herb") == "st johnswort herb"
+    assert process_encyclopedic_answer("The St. John's-wort, an herb") == "st johnswort herb"
     with pytest.raises(ValueError, match="no gold answer"):
         score_encyclopedic("cat", Gold())

@@ -15,7 +15,7 @@ HERE = ("127.0.0.0/8",)
 
 
 def fetch(downloads: Downloads, address: str) -> Fetched:
-    [(_, found)] = downloads.in_order([address], lambda each: each)
+    [(_, found)] = downloads.fetch_in_order([address], lambda each: each)
     assert found is not None
     return found
 
@@ -90,7 +90,7 @@ def test_the_order_of_rows_is_kept_whatever_comes_first(server: str):
     waits = (0.3, 0, 0.2, 0, None, 0.1, 0)
     things = [(place, None if wait is None else f"{server}/slow/{wait}") for place, wait in enumerate(waits)]
     started = time.monotonic()
-    found = list(downloads(num_parallel=4).in_order(things, lambda thing: thing[1]))
+    found = list(downloads(num_parallel=4).fetch_in_order(things, lambda thing: thing[1]))
     assert time.monotonic() - started < 0.6
     assert [thing for thing, _ in found] == things
     contents = [fetched and fetched.content for _, fetched in found]
@@ -105,7 +105,7 @@ def test_only_a_bounded_number_is_fetched_ahead(server: str):
             taken.append(number)
             yield f"{server}/ok/{number}"
 
-    rows = downloads(num_parallel=2).in_order(things(), str)
+    rows = downloads(num_parallel=2).fetch_in_order(things(), str)
     assert next(rows)[0] == f"{server}/ok/0"
     assert len(taken) <= 6
     rows.close()  # pyright: ignore[reportAttributeAccessIssue]

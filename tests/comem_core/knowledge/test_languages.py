@@ -9,11 +9,11 @@ from comem_core.knowledge.languages import (
     UNKNOWN,
     Identified,
     identify_language,
-    language_found,
-    primary_code,
-    same_language,
+    identify_language_as_declared,
+    is_same_language,
+    read_primary_code,
 )
-from comem_core.worlds.countries.world import LANGUAGES, templates
+from comem_core.worlds.countries.world import LANGUAGES, read_templates
 
 SENTENCES = {
     "bg": "Коя река минава през града, в който се намира тази сграда?",
@@ -45,23 +45,29 @@ def test_egyptian_arabic_is_arabic_and_filipino_is_tagalog() -> None:
     egyptian = identify_language("ايه اسم النهر اللي بيعدي في المدينة اللي فيها المبنى ده؟")
     assert egyptian.language == "ar"
     for first, second in [("arz", egyptian.language), ("fil", "tl"), ("pt-BR", "pt"), ("zh_Hant", "zh"), ("EN", "en")]:
-        assert same_language(first, second) and same_language(second, first)
-    assert not same_language("bg", "ru") and not same_language("pt", "es") and not same_language("ja", "zh")
+        assert is_same_language(first, second) and is_same_language(second, first)
+    assert not is_same_language("bg", "ru") and not is_same_language("pt", "es") and not is_same_language("ja", "zh")
 
 
 def test_a_language_is_written_as_it_was_declared_where_both_codes_mean_it() -> None:
-    assert language_found(SENTENCES["ar"], "arz") == "arz"
-    assert language_found(SENTENCES["fil"], "tl") == "tl" and language_found(SENTENCES["pt"], "pt-BR") == "pt-BR"
-    assert language_found(SENTENCES["ru"], "bg") == "ru" and language_found(SENTENCES["ru"], None) == "ru"
-    assert language_found("Paris", "fr") == UNKNOWN
+    assert identify_language_as_declared(SENTENCES["ar"], "arz") == "arz"
+    assert (
+        identify_language_as_declared(SENTENCES["fil"], "tl") == "tl"
+        and identify_language_as_declared(SENTENCES["pt"], "pt-BR") == "pt-BR"
+    )
+    assert (
+        identify_language_as_declared(SENTENCES["ru"], "bg") == "ru"
+        and identify_language_as_declared(SENTENCES["ru"], None) == "ru"
+    )
+    assert identify_language_as_declared("Paris", "fr") == UNKNOWN
 
 
 @pytest.mark.parametrize("text", ["", "1984", "Paris", "Côte d’Ivoire", "42 km²", "東京", "???", "ABC-1234 / 5678-90"])
 def test_what_is_short_or_no_language_is_unknown_and_contradicts_nothing(text: str) -> None:
     found = identify_language(text)
     assert found.language == UNKNOWN and not found.known
-    assert all(same_language(found.language, language) for language in SENTENCES)
-    assert same_language(None, "en") and same_language("en", None)
+    assert all(is_same_language(found.language, language) for language in SENTENCES)
+    assert is_same_language(None, "en") and is_same_language("en", None)
 
 
 def test_a_script_that_one_language_has_decides_even_a_short_text() -> None:
@@ -78,14 +84,14 @@ def test_a_caller_may_ask_for_more_certainty() -> None:
 
 
 def test_a_code_without_a_name_is_unknown() -> None:
-    assert [primary_code(code) for code in ("pt-BR", "zh_Hant", " EN ", "")] == ["pt", "zh", "en", UNKNOWN]
+    assert [read_primary_code(code) for code in ("pt-BR", "zh_Hant", " EN ", "")] == ["pt", "zh", "en", UNKNOWN]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_question_of_the_countries_world_is_taken_for_another_language(language: str) -> None:
-    questions = [text for wordings in templates()[language]["question"].values() for text in wordings]
+    questions = [text for wordings in read_templates()[language]["question"].values() for text in wordings]
     found = [identify_language(question).language for question in questions]
-    assert all(same_language(each, language) for each in found)
+    assert all(is_same_language(each, language) for each in found)
     assert sum(each != UNKNOWN for each in found) >= 0.5 * len(found)
 
 
@@ -100,6 +106,6 @@ def test_infoseek_questions_are_named_or_unknown_and_hardly_ever_another_languag
     questions = sorted({json.loads(line)["question"] for line in lines})
     found = [identify_language(question).language for question in questions]
     named = sum(each == language for each in found) / len(found)
-    wrong = sum(not same_language(each, language) for each in found) / len(found)
+    wrong = sum(not is_same_language(each, language) for each in found) / len(found)
     print(f"{language}: {len(found)} questions, {named:.3f} named, {wrong:.4f} taken for another language")
     assert named >= min_named and wrong <= 0.01

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from comem_core.knowledge.pictures import (
     PictureRefused,
     Prepared,
-    looks_like_picture,
-    picture_hashes,
+    hash_picture,
+    is_likely_picture,
     prepare_picture,
 )
 from tests.bits import bits_apart
@@ -113,14 +113,12 @@ def test_what_is_no_whole_picture_is_refused(raw: bytes):
         prepared(raw)
     assert refused.value.reason == "unreadable_image"
     with pytest.raises(PictureRefused):
-        picture_hashes(raw)
+        hash_picture(raw)
 
 
 def test_a_picture_is_known_by_how_it_begins():
-    assert all(
-        looks_like_picture(encoded(plain(), kind)[:16]) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-    )
-    assert not looks_like_picture(b"Blue flag, RIFF")
+    assert all(is_likely_picture(encoded(plain(), kind)[:16]) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"))
+    assert not is_likely_picture(b"Blue flag, RIFF")
 
 
 def test_the_hashes_of_a_kept_picture_are_those_of_its_bytes():
@@ -132,18 +130,18 @@ def test_the_hashes_of_a_kept_picture_are_those_of_its_bytes():
     ):
         for max_side in (50, 1024):
             kept = prepared(raw, max_side=max_side)
-            assert kept.hashes == picture_hashes(kept.image)
+            assert kept.hashes == hash_picture(kept.image)
             assert all(-(2**63) <= part < 2**63 for part in kept.hashes)
 
 
 def test_a_picture_that_was_saved_again_is_near_and_another_is_far():
-    original = picture_hashes(encoded(photo()))
-    again = picture_hashes(encoded(photo().resize((120, 90)), "JPEG", quality=60))
+    original = hash_picture(encoded(photo()))
+    again = hash_picture(encoded(photo().resize((120, 90)), "JPEG", quality=60))
     assert bits_apart(original, original) == 0
     assert bits_apart(original, again) <= 8
-    assert bits_apart(original, picture_hashes(encoded(photo(seed=1)))) > 30
+    assert bits_apart(original, hash_picture(encoded(photo(seed=1)))) > 30
 
 
 def test_one_layout_in_two_colours_is_two_pictures():
-    one, other = picture_hashes(encoded(flag("#c00000", "white"))), picture_hashes(encoded(flag("#0000c0", "white")))
+    one, other = hash_picture(encoded(flag("#c00000", "white"))), hash_picture(encoded(flag("#0000c0", "white")))
     assert bits_apart(one, other) >= 16

@@ -4,8 +4,8 @@ import pytest
 
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.countries_exam import Exam
-from comem_core.memory.checkpoint import encoder_folder
+from comem_core.measures.countries_exam import CountriesExam
+from comem_core.memory.checkpoint import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
 
@@ -15,10 +15,10 @@ def shipped_backbone() -> Backbone:
 
 
 @pytest.fixture(scope="session")
-def exam(shipped_backbone: Backbone) -> Exam:
-    return Exam.of(shipped_backbone, part="dev", num_questions=20)
+def exam(shipped_backbone: Backbone) -> CountriesExam:
+    return CountriesExam.of(shipped_backbone, part="dev", num_questions=20)
 
 
 @pytest.fixture(scope="session")
 def shipped_encoder() -> MemoryEncoder:
-    return MemoryEncoder.load(encoder_folder("tiny-encoder"), load_backbone("tiny"))
+    return MemoryEncoder.load(find_encoder_folder("tiny-encoder"), load_backbone("tiny"))

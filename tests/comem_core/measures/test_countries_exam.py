@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from comem_core.knowledge.items import Question
-from comem_core.measures.countries_exam import DEEPEST, Exam, encode_all
+from comem_core.measures.countries_exam import DEEPEST, CountriesExam, encode_all
 from comem_core.memory.encoder import MemoryEncoder
 
 
-def missed(exam: Exam, k: int) -> list[Question]:
+def missed(exam: CountriesExam, k: int) -> list[Question]:
     """The questions whose gold item is not among the first k retrieved."""
     return [q for q in exam.questions if q.gold_item_id not in exam.retrieved[q.question_id][:k]]
 
 
-def test_retrieved_items_are_different_ones_in_the_language_of_the_question(exam: Exam):
+def test_retrieved_items_are_different_ones_in_the_language_of_the_question(exam: CountriesExam):
     for question in exam.questions:
         found = exam.retrieved[question.question_id]
         assert len(set(found)) == len(found) == DEEPEST
@@ -26,9 +26,9 @@ def test_retrieved_items_are_different_ones_in_the_language_of_the_question(exam
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 8, DEEPEST])
-def test_the_gold_item_is_always_shown_and_the_others_keep_their_rank(exam: Exam, k: int):
+def test_the_gold_item_is_always_shown_and_the_others_keep_their_rank(exam: CountriesExam, k: int):
     for question in exam.questions:
-        shown, found = exam.with_gold(question, k), list(exam.retrieved[question.question_id])
+        shown, found = exam.choose_with_gold(question, k), list(exam.retrieved[question.question_id])
         assert len(set(shown)) == len(shown) == k
         assert question.gold_item_id in shown
         assert shown == found[:k] or shown == [*found[: k - 1], question.gold_item_id]
@@ -36,51 +36,53 @@ def test_the_gold_item_is_always_shown_and_the_others_keep_their_rank(exam: Exam
     assert len(missed(exam, 1)) < len(exam.questions)  # else nothing was found
 
 
-def test_any_order_is_a_permutation_that_a_question_keeps_and_that_is_not_the_rank(exam: Exam):
-    ranked = [exam.with_gold(question, 8) for question in exam.questions]
-    drawn = [exam.with_gold_anywhere(question, 8) for question in exam.questions]
+def test_any_order_is_a_permutation_that_a_question_keeps_and_that_is_not_the_rank(exam: CountriesExam):
+    ranked = [exam.choose_with_gold(question, 8) for question in exam.questions]
+    drawn = [exam.choose_with_gold_anywhere(question, 8) for question in exam.questions]
     assert [sorted(each) for each in drawn] == [sorted(each) for each in ranked]
-    assert [exam.with_gold_anywhere(question, 8) for question in exam.questions] == drawn
+    assert [exam.choose_with_gold_anywhere(question, 8) for question in exam.questions] == drawn
     places = {each.index(q.gold_item_id or "") for q, each in zip(exam.questions, drawn, strict=True)}
     assert len(places) > 3 and sum(one != other for one, other in zip(drawn, ranked, strict=True)) > 15
 
 
-def test_drawn_others_are_of_the_same_language_with_the_gold_item_anywhere_among_them(exam: Exam):
+def test_drawn_others_are_of_the_same_language_with_the_gold_item_anywhere_among_them(exam: CountriesExam):
     places = set()
     for question in exam.questions:
-        shown = exam.among_others(question, 3)
+        shown = exam.choose_gold_among_others(question, 3)
         assert len(set(shown)) == 3
         assert {exam.items[each].language for each in shown} == {question.language}
         places.add(shown.index(question.gold_item_id or ""))
     assert places == {0, 1, 2}
-    assert len({tuple(exam.among_others(question, 3)) for question in exam.questions}) == len(exam.questions)
+    assert len({tuple(exam.choose_gold_among_others(question, 3)) for question in exam.questions}) == len(
+        exam.questions
+    )
 
 
 @pytest.mark.parametrize("control", ["shuffled", "foreign"])
 @pytest.mark.parametrize("k", [1, 3])
-def test_a_control_shows_as_many_items_and_none_that_is_about_the_question(exam: Exam, control: str, k: int):
+def test_a_control_shows_as_many_items_and_none_that_is_about_the_question(exam: CountriesExam, control: str, k: int):
     all_items = {**exam.items, **exam.foreign}
     for question in exam.questions:
-        shown = exam.of_control(control, question, k)
+        shown = exam.choose_for_control(control, question, k)
         assert len(set(shown)) == k
         assert question.gold_item_id not in shown
         assert question.entity_id not in {all_items[each].entity_id for each in shown}
         assert all((each in exam.foreign) == (control == "foreign") for each in shown)
 
 
-def test_an_item_states_an_answer_that_its_country_shares(exam: Exam):
+def test_an_item_states_an_answer_that_its_country_shares(exam: CountriesExam):
     for question in exam.questions:
         gold = exam.items[question.gold_item_id or ""]
-        assert exam.states_answer(question, [gold.item_id])
+        assert exam.has_answer(question, [gold.item_id])
         others = [item_id for item_id, item in exam.items.items() if item.language == question.language]
         others.remove(gold.item_id)
-        stating = [item_id for item_id in others if exam.states_answer(question, [item_id])]
+        stating = [item_id for item_id in others if exam.has_answer(question, [item_id])]
         assert all(any(answer in exam.items[item_id].text for answer in question.answers) for item_id in stating)
         assert len(stating) > 5 or question.attribute != "region"
         assert not (stating and question.attribute in ("name", "capital"))
 
 
-def test_foreign_items_are_of_no_real_country(exam: Exam):
+def test_foreign_items_are_of_no_real_country(exam: CountriesExam):
     assert not set(exam.foreign) & set(exam.items)
     assert {item.language for item in exam.foreign.values()} == {"en", "es", "ru", "zh", "ar"}
     texts = {item.text for item in exam.items.values()}
@@ -88,11 +90,11 @@ def test_foreign_items_are_of_no_real_country(exam: Exam):
 
 
 def test_an_answer_depends_neither_on_the_batch_nor_on_the_order_of_questions(
-    exam: Exam, shipped_encoder: MemoryEncoder
+    exam: CountriesExam, shipped_encoder: MemoryEncoder
 ):
     few, many = replace(exam, batch_size=3), replace(exam, batch_size=20)
     backwards = replace(exam, questions=exam.questions[::-1])
-    gold = partial(exam.with_gold, k=1)
+    gold = partial(exam.choose_with_gold, k=1)
     memories = encode_all(shipped_encoder, {shown: exam.items[shown] for q in exam.questions for shown in gold(q)})
     asked = [
         (
@@ -110,9 +112,11 @@ def test_an_answer_depends_neither_on_the_batch_nor_on_the_order_of_questions(
     assert asked[0][0].prompt_tokens > asked[0][1].prompt_tokens + 20  # the item's tokens
 
 
-def test_right_is_strictly_the_gold_answer_in_the_order_of_the_questions(exam: Exam, shipped_encoder: MemoryEncoder):
+def test_right_is_strictly_the_gold_answer_in_the_order_of_the_questions(
+    exam: CountriesExam, shipped_encoder: MemoryEncoder
+):
     """Half of the questions are given answers that nobody gives: they are wrong, and the others are as before."""
-    gold = partial(exam.with_gold, k=1)
+    gold = partial(exam.choose_with_gold, k=1)
     asked = exam.ask_prompt(shipped_encoder, gold, label="text")
     other = [
         question if place % 2 else replace(question, answers=("no such answer",))
@@ -123,7 +127,7 @@ def test_right_is_strictly_the_gold_answer_in_the_order_of_the_questions(exam: E
     assert np.array_equal(again.right_Q[1::2], asked.right_Q[1::2]) and asked.right_Q[1::2].sum() > 0
 
 
-def test_every_item_has_its_own_memory_whatever_the_batch(exam: Exam, shipped_encoder: MemoryEncoder):
+def test_every_item_has_its_own_memory_whatever_the_batch(exam: CountriesExam, shipped_encoder: MemoryEncoder):
     chosen: Sequence[str] = list(exam.items)[:7]
     items = {item_id: exam.items[item_id] for item_id in chosen}
     one, other = (encode_all(shipped_encoder, items, batch_size=size) for size in (2, 7))

@@ -10,8 +10,8 @@ import pytest
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures import countries_vqa
-from comem_core.measures.countries_exam import Answers, Exam
-from comem_core.measures.countries_vqa import Marking
+from comem_core.measures.countries_exam import Answers, CountriesExam
+from comem_core.measures.countries_vqa import AnswerMarker
 from comem_core.measures.results import Measured, read_results, write_results
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import EncoderRecipe
@@ -48,13 +48,13 @@ def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     return save
 
 
-def marked(exam: Exam, *right: np.ndarray) -> Measured:
+def marked(exam: CountriesExam, *right: np.ndarray) -> Measured:
     answers = [Answers(right_Q, 10.0) for right_Q in right]
-    return Marking(exam, "make it").score("em", answers, seeds=range(len(right)))
+    return AnswerMarker(exam, "make it").score("em", answers, seeds=range(len(right)))
 
 
 def test_the_table_has_every_condition_with_all_fields(
-    measure: Callable[..., dict[str, dict[str, Any]]], exam: Exam, capsys: pytest.CaptureFixture[str]
+    measure: Callable[..., dict[str, dict[str, Any]]], exam: CountriesExam, capsys: pytest.CaptureFixture[str]
 ):
     others = replace(marked(exam, np.ones(20)), measure="em_text_items_1")
     write_results("countries_vqa", [others])
@@ -75,9 +75,9 @@ def test_the_table_has_every_condition_with_all_fields(
     assert "em_memory_k3" in printed and "docs/results/countries_vqa.json" in printed
 
 
-def test_the_parts_of_a_condition_are_its_questions_by_language_by_kind_of_fact_and_by_split(exam: Exam):
+def test_the_parts_of_a_condition_are_its_questions_by_language_by_kind_of_fact_and_by_split(exam: CountriesExam):
     right_Q = np.random.default_rng(0).integers(0, 2, size=20).astype(float)
-    rows = list(Marking(exam, "make it").in_detail("em", [Answers(right_Q, 10.0)], seeds=[0]))
+    rows = list(AnswerMarker(exam, "make it").mark_in_detail("em", [Answers(right_Q, 10.0)], seeds=[0]))
     parts = {row.measure.removeprefix("em/"): row for row in rows}
     for values_Q in ([q.language for q in exam.questions], [q.attribute for q in exam.questions]):
         names = sorted(set(map(str, values_Q)))
@@ -87,14 +87,14 @@ def test_the_parts_of_a_condition_are_its_questions_by_language_by_kind_of_fact_
     assert {"unseen_entity", "unseen_question"} <= set(parts)
 
 
-def test_encoders_are_averaged_question_by_question_and_the_row_says_their_seeds(exam: Exam):
+def test_encoders_are_averaged_question_by_question_and_the_row_says_their_seeds(exam: CountriesExam):
     first, second = np.array([1.0, 0.0] * 10), np.array([1.0] * 20)
     row = marked(exam, first, second)
     assert (row.value, row.n, tuple(row.seeds)) == (75.0, 20, (0, 1))
     assert row.low is not None and row.high is not None and row.low < 75 < row.high
 
 
-def test_an_interval_is_drawn_by_country(exam: Exam):
+def test_an_interval_is_drawn_by_country(exam: CountriesExam):
     """Ten questions on each of two countries, one all right and one all wrong: nothing is known about the third."""
     two = [replace(question, entity_id="ab"[place % 2]) for place, question in enumerate(exam.questions)]
     row = marked(replace(exam, questions=two), np.array([1.0, 0.0] * 10))

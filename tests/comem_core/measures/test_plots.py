@@ -9,7 +9,7 @@ import pytest
 
 from comem_core.measures import plots
 from comem_core.measures.countries_vqa import COMMAND
-from comem_core.measures.plots import PLOTS, Plot, draw_all
+from comem_core.measures.plots import PLOTS, DocsPlot, draw_all
 from comem_core.measures.results import Measured, read_results, write_results
 
 NAMES = ["conditions", "kinds", "items", "vectors", "samples"]
@@ -30,7 +30,7 @@ def results(folder: Path, *, without: Sequence[str] = (), **values: float) -> Pa
     return write_results("countries_vqa", rows, folder=folder)
 
 
-def plot_named(name: str) -> Plot:
+def plot_named(name: str) -> DocsPlot:
     [plot] = [plot for plot in PLOTS if plot.name == name]
     return plot
 
@@ -77,12 +77,12 @@ def test_a_drawing_says_which_numbers_it_was_drawn_from_and_nothing_of_when(tmp_
     plot = plot_named("vectors")
     rows = {name: {"measure": name, "value": 50.0, "low": None, "high": 60.0} for name in plot.measures}
     drawn = plot.write(rows, tmp_path).read_text()
-    assert plot.drawn_from(rows) in drawn
+    assert plot.name_numbers(rows) in drawn
     assert not re.search(r"dc:date|20\d\d-\d\d|[Mm]atplotlib v", drawn)
-    assert plot.drawn_from({name: row | {"commit": "b"} for name, row in rows.items()}) == plot.drawn_from(rows)
+    assert plot.name_numbers({name: row | {"commit": "b"} for name, row in rows.items()}) == plot.name_numbers(rows)
     for key in ("value", "high"):
         changed = rows | {plot.measures[0]: rows[plot.measures[0]] | {key: 55.0}}
-        assert plot.drawn_from(changed) != plot.drawn_from(rows)
+        assert plot.name_numbers(changed) != plot.name_numbers(rows)
 
 
 def test_a_plot_without_all_of_its_rows_is_left_as_it_is_and_they_are_named(tmp_path: Path):

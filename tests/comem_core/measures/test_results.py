@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.measures.provenance import code_commit, describe_machine
+from comem_core.measures.provenance import describe_machine, find_commit
 from comem_core.measures.results import Measured, read_results, write_results
 
 FIELDS = ["measure", "recipe", "value", "low", "high", "unit", "n", "seeds", "command", "commit", "machine"]
@@ -63,5 +63,5 @@ def test_a_row_without_commit_and_machine_is_of_this_code_and_machine_wherever_i
 ):
     monkeypatch.chdir(tmp_path)  # no checkout, but the code is in one
     [row] = read_results(write_results("topic", [replace(ROW, commit=None, machine="")]))
-    assert (row["commit"], row["machine"]) == (code_commit(), describe_machine())
+    assert (row["commit"], row["machine"]) == (find_commit(), describe_machine())
     assert re.fullmatch("[0-9a-f]{40}(-dirty)?", row["commit"])

@@ -12,16 +12,16 @@ from comem_core.measures.scoring import (
     AUTHORS_SCORE,
     NUM_PREDICTIONS,
     _write_titles,
-    every_metric,
-    made_rows,
+    list_metrics,
+    make_rows,
     measure_scoring,
 )
 
 
 def test_made_rows_are_scored_by_every_metric(tmp_path: Path):
     names = _write_titles(tmp_path, random.Random(0))
-    predictions, questions = made_rows(400, names, seed=0)
-    metrics = every_metric(tmp_path)
+    predictions, questions = make_rows(400, names, seed=0)
+    metrics = list_metrics(tmp_path)
     marks = mark_rows(predictions, questions, metrics)
     assert len(metrics) == len({metric.name for metric in metrics}) == 10 + len(AUTHORS_SCORE)
     assert len(marks) == 400 * len(metrics)
@@ -29,7 +29,7 @@ def test_made_rows_are_scored_by_every_metric(tmp_path: Path):
         metric.name: sum(mark["value"] for mark in marks if mark["metric"] == metric.name) / 400 for metric in metrics
     }
     assert {name: mean for name, mean in means.items() if not 0 < mean < 0.6} == {}
-    assert made_rows(5, names, seed=0) == made_rows(5, names, seed=0) != made_rows(5, names, seed=1)
+    assert make_rows(5, names, seed=0) == make_rows(5, names, seed=0) != make_rows(5, names, seed=1)
 
 
 def test_the_time_grows_with_what_is_scored():

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.passage_questions import Case, short_cases
+from comem_core.evaluation.passage_questions import Case, make_short_cases
 from comem_core.measures import smol
 from comem_core.measures.results import write_results
-from comem_core.measures.smol import Asked, ask, draw, rows_of
+from comem_core.measures.smol import CaseAnswer, ask, draw, measure_conditions
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.naming import NamingRecipe
 
@@ -22,7 +22,7 @@ def encoder(new_adapted_encoder: Callable[..., MemoryEncoder]) -> MemoryEncoder:
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    return short_cases("dev", num_cases=16)
+    return make_short_cases("dev", num_cases=16)
 
 
 def test_every_condition_answers_every_case_and_shows_what_it_says(
@@ -58,9 +58,9 @@ def test_the_control_has_the_memory_of_another_passage(encoder: MemoryEncoder, c
 
 
 def test_the_loss_of_the_right_answer_tells_conditions_apart(encoder: MemoryEncoder, cases: list[Case]):
-    losses = [smol.loss_under(encoder, cases, name) for name in ("no_memory", *smol.BY_MEMORY)]
+    losses = [smol.measure_loss(encoder, cases, name) for name in ("no_memory", *smol.BY_MEMORY)]
     assert len({round(loss, 4) for loss in losses}) == 4
-    assert smol.loss_under(encoder, cases, "shuffled") == pytest.approx(losses[2])
+    assert smol.measure_loss(encoder, cases, "shuffled") == pytest.approx(losses[2])
 
 
 def test_an_unknown_condition_is_refused(encoder: MemoryEncoder, cases: list[Case]):
@@ -69,8 +69,8 @@ def test_an_unknown_condition_is_refused(encoder: MemoryEncoder, cases: list[Cas
 
 
 def test_rows_state_shares_overall_and_by_kind_with_their_numbers(cases: list[Case]):
-    asked = [Asked(case, "memory_gold", "", float(case.kind == "capital")) for case in cases]
-    rows = {row.measure: row for row in rows_of(asked, suffix="_short", command="measure")}
+    asked = [CaseAnswer(case, "memory_gold", "", float(case.kind == "capital")) for case in cases]
+    rows = {row.measure: row for row in measure_conditions(asked, suffix="_short", command="measure")}
     assert rows["em_memory_gold_short"].value == 12.5
     assert rows["em_memory_gold_short"].n == 16
     assert rows["em_memory_gold_short_capital"].value == 100.0
@@ -87,7 +87,7 @@ def test_a_curve_is_measured_from_the_snapshots_of_a_run_and_drawn(
     (tmp_path / "run" / smol.STEPS).write_text("\n".join(map(json.dumps, steps)))
     monkeypatch.setattr(smol, "PLOT", tmp_path / "plots" / "curve.svg")
     monkeypatch.setattr(MemoryEncoder, "from_pretrained", lambda folder: encoder)
-    rows = smol.curve(argparse.Namespace(run=tmp_path / "run", questions=16), say=lambda line: None)
+    rows = smol.measure_curve(argparse.Namespace(run=tmp_path / "run", questions=16), say=lambda line: None)
     assert [row.measure for row in rows if row.unit == "%"] == [
         f"em_{condition}_short_dev_after_{seen}" for seen in (8, 24) for condition in ("memory_gold", "shuffled")
     ]

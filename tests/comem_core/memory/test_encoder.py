@@ -13,7 +13,7 @@ from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 from comem_core.training.loop import OptimizerRecipe, Training
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 
@@ -56,7 +56,9 @@ def base_hashes(backbone: Backbone) -> dict[str, str]:
 
 
 def logits_of(backbone: Backbone, questions: Questions) -> Tensor:
-    conversations = [prompt_set("short").conversation(each.question, each.image, each.language) for each in questions]
+    conversations = [
+        read_prompt_set("short").conversation(each.question, each.image, each.language) for each in questions
+    ]
     with torch.inference_mode(), backbone.adapter(False):
         tokens = backbone.tokenize(conversations, generation=True)
         return backbone.logits(backbone.hidden(backbone.embed(tokens)))
@@ -88,7 +90,7 @@ def test_lora_is_on_every_linear_layer_but_the_head_in_language_model_and_vision
 ):
     linear = {name for name, module in backbone.model.named_modules() if isinstance(module, nn.Linear)}
     adapted = {name.split(".lora_A")[0] for name in encoder.parameters() if ".lora_A" in name}
-    assert adapted == linear - {"lm_head"} == set(backbone.lora_targets())
+    assert adapted == linear - {"lm_head"} == set(backbone.list_lora_targets())
     parts = [name.split(".")[1] for name in adapted]
     assert parts.count("language_model") == 2 * 7  # q, k, v, o, gate, up, down
     assert parts.count("visual") == 2 * 5 + 2  # qkv, proj, three of the MLP; two of the merger
@@ -105,7 +107,7 @@ def test_with_the_lora_off_the_model_is_bit_for_bit_what_it_was_before(
     encoder.encode_batch(items[:1])  # leaves the LoRA on
     assert torch.equal(logits_of(encoder.backbone, questions[:3]), before)
     assert not torch.equal(encoder.encode_batch(items[:1]), untrained)
-    conversation = prompt_set("short").conversation(questions[0].question, questions[0].image, "en")
+    conversation = read_prompt_set("short").conversation(questions[0].question, questions[0].image, "en")
     assert encoder.backbone.answer([conversation], max_new_tokens=5) == backbone.answer(
         [conversation], max_new_tokens=5
     )
@@ -116,20 +118,20 @@ def test_pictures_are_embedded_for_retrieval_by_the_untouched_vision_tower(
 ):
     encoder.encode_batch(items[:1])  # leaves the LoRA on
     pictures = [item.picture for item in items[:3]]
-    adapted = encoder.backbone.pooled_images(pictures)
-    assert torch.equal(adapted, backbone.pooled_images(pictures))
+    adapted = encoder.backbone.pool_images(pictures)
+    assert torch.equal(adapted, backbone.pool_images(pictures))
 
 
 def test_training_leaves_every_base_weight_and_changes_every_weight_of_lora_and_qformer(
     backbone: QwenVL, new_encoder: NewEncoder, items: Items, questions: Questions
 ):
     encoder = new_encoder(lora_dropout=0.05)
-    hashes, name = base_hashes(backbone), backbone.base_weights_sha256()
+    hashes, name = base_hashes(backbone), backbone.hash_base_weights()
     assert base_hashes(encoder.backbone) == hashes
     start = {name: weight.detach().clone() for name, weight in encoder.parameters().items()}
     train_a_little(encoder, items, questions)
     assert base_hashes(encoder.backbone) == hashes
-    assert encoder.backbone.base_weights_sha256() == name
+    assert encoder.backbone.hash_base_weights() == name
     unchanged = [name for name, weight in encoder.parameters().items() if torch.equal(weight, start[name])]
     assert unchanged == []
 
@@ -153,10 +155,10 @@ def test_on_a_bfloat16_backbone_the_papers_small_steps_are_not_lost_to_rounding(
 
 def test_one_changed_bit_of_the_base_changes_its_name(new_backbone: Callable[[], QwenVL]):
     changed = new_backbone()
-    before = changed.base_weights_sha256()
+    before = changed.hash_base_weights()
     weight = next(changed.model.parameters())
     weight.data.view(torch.int32).flatten()[0] ^= 1
-    assert changed.base_weights_sha256() != before
+    assert changed.hash_base_weights() != before
 
 
 def test_switching_the_lora_leaves_gradients_as_they_were(new_encoder: NewEncoder):
@@ -177,9 +179,9 @@ def test_a_backbone_without_a_lora_cannot_switch_it_on(backbone: QwenVL):
 
 def test_the_reported_counts_are_those_of_the_tensors(backbone: QwenVL, new_encoder: NewEncoder):
     encoder = new_encoder(lora_rank=3)
-    targets = backbone.lora_targets()
+    targets = backbone.list_lora_targets()
     linear: list[Any] = [module for name, module in backbone.model.named_modules() if name in targets]
-    assert encoder.parameter_report() == {
+    assert encoder.count_parameters() == {
         "lora": sum(3 * (module.in_features + module.out_features) for module in linear),
         "qformer": 14 * 64**2 + 18 * 64,
         "backbone": sum(weight.numel() for weight in backbone.model.parameters()),

@@ -16,7 +16,7 @@ from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.pretraining.base import PretrainingRecipe
-from comem_core.pretraining.tiny_base import new_tiny_base, save_tiny_base
+from comem_core.pretraining.tiny_base import make_tiny_base, save_tiny_base
 
 Items = tuple[KnowledgeItem, ...]
 NewBackbone = Callable[[], QwenVL]
@@ -65,7 +65,7 @@ def test_the_file_holds_lora_and_qformer_and_no_weight_of_the_backbone(saved: Pa
     weights = load_file(saved / WEIGHTS)
     assert set(weights) == set(encoder.parameters())
     assert all("lora_" in name or name.startswith("qformer.") for name in weights)
-    report = encoder.parameter_report()
+    report = encoder.count_parameters()
     num_bytes = 4 * (report["lora"] + report["qformer"])
     assert num_bytes < (saved / WEIGHTS).stat().st_size < num_bytes + 20_000  # names and shapes
 
@@ -73,10 +73,10 @@ def test_the_file_holds_lora_and_qformer_and_no_weight_of_the_backbone(saved: Pa
 def test_the_description_names_recipe_backbone_counts_share_and_size(saved: Path, encoder: MemoryEncoder):
     description = json.loads((saved / DESCRIPTION).read_text())
     assert description["recipe"]["num_heads"] == 4
-    assert description["backbone_sha256"] == encoder.backbone.base_weights_sha256()
+    assert description["backbone_sha256"] == encoder.backbone.hash_base_weights()
     assert description["backbone_dtype"] == "float32"
-    assert description["parameters"] == encoder.parameter_report()
-    assert f"of one backbone ({encoder.parameter_report()['backbone']:,} parameters)" in description["parameter_share"]
+    assert description["parameters"] == encoder.count_parameters()
+    assert f"of one backbone ({encoder.count_parameters()['backbone']:,} parameters)" in description["parameter_share"]
     assert description["size_bytes"] == (saved / WEIGHTS).stat().st_size
 
 
@@ -88,7 +88,7 @@ def test_saving_twice_gives_the_same_bytes(saved: Path, encoder: MemoryEncoder, 
 
 
 def test_another_backbone_is_refused(saved: Path, pretraining_recipe: PretrainingRecipe):
-    other = new_tiny_base(replace(pretraining_recipe, backbone=replace(pretraining_recipe.backbone, seed=1)))
+    other = make_tiny_base(replace(pretraining_recipe, backbone=replace(pretraining_recipe.backbone, seed=1)))
     with pytest.raises(
         ValueError, match=r"trained for backbone 'tiny' \(weights [0-9a-f]{12}\), but 'tiny' has weights"
     ):

@@ -11,7 +11,7 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import batches
+from comem_core.memory.encoding import cut_into_batches
 
 Items = tuple[KnowledgeItem, ...]
 NewEncoder = Callable[..., MemoryEncoder]
@@ -40,7 +40,7 @@ def test_items_of_text_alone_are_encoded_beside_those_with_pictures(encoder: Mem
 
 
 def test_items_are_taken_one_batch_at_a_time(encoder: MemoryEncoder, items: Items):
-    bank, taken = encoder.new_bank(), 0
+    bank, taken = encoder.make_bank(), 0
 
     def endless() -> Iterator[KnowledgeItem]:
         nonlocal taken
@@ -136,7 +136,7 @@ def test_an_items_picture_gets_the_visual_tokens_of_the_recipe(new_encoder: NewE
 
 
 def test_batches_hold_every_thing_once_in_order():
-    assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
-    assert list(batches([], 2)) == []
+    assert list(cut_into_batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(cut_into_batches([], 2)) == []
     with pytest.raises(ValueError, match="found batch_size=0"):
-        list(batches([1], 0))
+        list(cut_into_batches([1], 0))

@@ -49,7 +49,7 @@ def test_without_its_lora_an_encoder_would_not_pass(encoder: MemoryEncoder, new_
 
 def test_the_backbones_folder_opens_with_transformers_alone(exported: Path, encoder: MemoryEncoder, items: Items):
     model = AutoModelForImageTextToText.from_pretrained(exported / BACKBONE)
-    conversations = [encoder.prompts.item_conversation(item) for item in items[:2]]
+    conversations = [encoder.prompts.make_item_conversation(item) for item in items[:2]]
     tokens = encoder.backbone.tokenize(conversations, generation=False)
     with torch.inference_mode(), encoder.reading():
         expected_BLD = encoder.backbone.hidden(encoder.backbone.embed(tokens))
@@ -69,23 +69,23 @@ def test_every_adapted_weight_is_the_bases_plus_the_scaled_product(exported: Pat
             num_adapted += 1
         if "lora_" not in name:
             torch.testing.assert_close(merged[name.replace(".base_layer", "")], weight)
-    assert num_adapted == len(encoder.backbone.lora_targets()) / 3  # a LoRA's two halves are linear layers too
+    assert num_adapted == len(encoder.backbone.list_lora_targets()) / 3  # a LoRA's two halves are linear layers too
 
 
 def test_an_export_leaves_the_encoder_and_its_reader_as_they_were(
     new_adapted_encoder: NewEncoder, probes: list[Probe], items: Items, tmp_path: Path
 ):
     encoder = new_adapted_encoder()
-    weights, memory_BMD = encoder.backbone.base_weights_sha256(), encoder.encode_batch(items[:2])
+    weights, memory_BMD = encoder.backbone.hash_base_weights(), encoder.encode_batch(items[:2])
     export_merged(encoder, tmp_path / "merged", probes)
-    assert encoder.backbone.base_weights_sha256() == weights
+    assert encoder.backbone.hash_base_weights() == weights
     assert torch.equal(encoder.encode_batch(items[:2]), memory_BMD)
 
 
 def test_the_description_says_what_it_was_made_from_and_how_far_it_is_off(exported: Path, encoder: MemoryEncoder):
     stated = json.loads((exported / DESCRIPTION).read_text())
     assert (stated["encoder_id"], stated["reader"]) == (encoder.encoder_id, "tiny")
-    assert stated["reader_sha256"] == encoder.backbone.base_weights_sha256() != stated["merged_sha256"]
+    assert stated["reader_sha256"] == encoder.backbone.hash_base_weights() != stated["merged_sha256"]
     assert 0 < stated["compared"]["memory"] < 1e-3
     assert stated["compared"]["num_items"] == stated["compared"]["num_answers"] == 4
     assert stated["compared"]["changed_answers"] == 0

@@ -15,9 +15,9 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.prompts import prompt_set
+from comem_core.prompts import read_prompt_set
 
-PROMPTS = prompt_set("short")
+PROMPTS = read_prompt_set("short")
 Questions = tuple[Question, ...]
 Items = tuple[KnowledgeItem, ...]
 

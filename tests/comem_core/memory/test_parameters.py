@@ -11,8 +11,8 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.parameters import parameter_share
-from comem_core.recipes import recipe_named
+from comem_core.memory.parameters import describe_parameter_share
+from comem_core.recipes import find_recipe
 
 CONFIGURATIONS = Path(__file__).parent / "configurations"
 LANGUAGE_MODEL_LORA, QFORMER = 40_370_176, 179_895_296
@@ -23,7 +23,7 @@ def encoder_on_meta(name: str, recipe_name: str, backbone: QwenVL) -> MemoryEnco
     config: dict[str, Any] = json.loads((CONFIGURATIONS / f"{name}.json").read_text())["config"]
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(CONFIG_MAPPING[config.pop("model_type")](**config))
-        return MemoryEncoder(QwenVL(model, backbone.processor, name), recipe_named(recipe_name).training.encoder)
+        return MemoryEncoder(QwenVL(model, backbone.processor, name), find_recipe(recipe_name).training.encoder)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_papers_encoders_have_exactly_its_number_of_parameters(
         part = next(part for part in counts if part in weight_name.split("."))
         counts[part] += weight.numel()
     assert counts == {"language_model": LANGUAGE_MODEL_LORA, "visual": vision_lora, "qformer": QFORMER}
-    assert encoder.parameter_report() == {
+    assert encoder.count_parameters() == {
         "lora": LANGUAGE_MODEL_LORA + vision_lora,
         "qformer": QFORMER,
         "backbone": one_backbone,
@@ -52,7 +52,7 @@ def test_the_papers_encoders_have_exactly_its_number_of_parameters(
 
 
 def test_a_share_names_what_it_is_a_share_of():
-    text = parameter_share({"lora": 51_824_640, "qformer": 179_895_296, "backbone": 8_292_166_656})
+    text = describe_parameter_share({"lora": 51_824_640, "qformer": 179_895_296, "backbone": 8_292_166_656})
     assert "231,719,936 own parameters (LoRA 51,824,640, Q-Former 179,895,296)" in text
     assert "2.79% of one backbone (8,292,166,656 parameters)" in text
     assert "1.38% of encoder and reader as two copies, as the paper counts (16,816,053,248)" in text
@@ -60,7 +60,7 @@ def test_a_share_names_what_it_is_a_share_of():
 
 def test_a_small_encoder_states_its_own_counts(new_encoder: Callable[..., MemoryEncoder]):
     encoder = new_encoder()
-    report = encoder.parameter_report()
+    report = encoder.count_parameters()
     assert repr(encoder).startswith("MemoryEncoder on 'tiny': 8 vectors of width 64 an item; ")
-    assert parameter_share(report) in repr(encoder)
-    assert f"{report['lora'] + report['qformer']:,} own" in parameter_share(report)
+    assert describe_parameter_share(report) in repr(encoder)
+    assert f"{report['lora'] + report['qformer']:,} own" in describe_parameter_share(report)

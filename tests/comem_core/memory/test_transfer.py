@@ -63,7 +63,7 @@ def test_a_questions_picture_stands_behind_the_items_as_an_item_without_text(
     transfer, question = TextTransfer(encoder, new_text_model(64)), questions[0]
     bank = encoder.encode(items)
     picture = KnowledgeItem(image=question.image, text="", language=question.language, source="any", licence="any")
-    [in_front] = transfer.in_front([question], [bank.of([items[1].item_id])])
+    [in_front] = transfer.put_in_front([question], [bank.of([items[1].item_id])])
     expected = torch.cat([bank.memories[items[1].item_id], encoder.encode_batch([picture])[0]])
     torch.testing.assert_close(in_front, expected, rtol=1e-5, atol=1e-5)
     ids = [[items[1].item_id]]
@@ -159,7 +159,7 @@ def test_a_transfer_without_a_projection_is_saved_and_loaded_too(
 def test_the_file_holds_the_projection_alone_and_names_both_sides(wide: TextTransfer, tmp_path: Path):
     stated = wide.save(tmp_path)
     assert set(load_file(tmp_path / WEIGHTS)) == {"projection.weight", "projection.bias"}
-    assert json.loads((tmp_path / DESCRIPTION).read_text())["reader_sha256"] == wide.reader.base_weights_sha256()
+    assert json.loads((tmp_path / DESCRIPTION).read_text())["reader_sha256"] == wide.reader.hash_base_weights()
     assert (stated.reader, stated.reader_dtype, stated.parameters) == ("text", "float32", 64 * 96 + 96)
 
 

@@ -10,10 +10,16 @@ import torch
 
 from comem_core.backbone.images import decode
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.pretraining.base import CURRICULUM, PretrainingRecipe, Reading, finding_recipe, ranking_recipe
+from comem_core.pretraining.base import (
+    CURRICULUM,
+    PretrainingRecipe,
+    ReadingObjective,
+    make_finding_recipe,
+    make_ranking_recipe,
+)
 from comem_core.pretraining.guidance import GuidanceRecipe
 from comem_core.training.loop import OptimizerRecipe, Training
-from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, templates
+from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, read_templates
 
 NUM_STEPS = 100
 # A step in the middle of each phase, at NUM_STEPS.
@@ -32,8 +38,8 @@ def recipe(pretraining_recipe: PretrainingRecipe) -> PretrainingRecipe:
 
 
 @pytest.fixture(scope="session")
-def reading(recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]) -> Reading:
-    return Reading(new_backbone(), recipe)
+def reading(recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]) -> ReadingObjective:
+    return ReadingObjective(new_backbone(), recipe)
 
 
 def pictures_of(batch: Any) -> list[bytes]:
@@ -49,7 +55,7 @@ def test_the_shares_of_the_curriculum_add_up_to_one():
     assert sum(phase.share for phase in CURRICULUM) == pytest.approx(1)
 
 
-def test_phases_switch_where_their_shares_say(reading: Reading):
+def test_phases_switch_where_their_shares_say(reading: ReadingObjective):
     phases = [reading._phase(step) for step in range(NUM_STEPS)]
     places = [reading.recipe.curriculum.index(phase) for phase in phases]
     assert places == sorted(places)
@@ -60,18 +66,18 @@ def test_phases_switch_where_their_shares_say(reading: Reading):
 
 @pytest.mark.parametrize("step", [*MIDDLES, NUM_STEPS - 1])
 def test_a_batch_is_a_function_of_seed_and_step(
-    reading: Reading, recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL], step: int
+    reading: ReadingObjective, recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL], step: int
 ):
     reading._batch(0)
-    again = Reading(new_backbone(), recipe)
+    again = ReadingObjective(new_backbone(), recipe)
     assert again._batch(step) == reading._batch(step)
     assert again._batch(step) != reading._batch(step + 1)
     reseeded = replace(recipe, optimizer=replace(recipe.optimizer, seed=1))
-    assert Reading(new_backbone(), reseeded)._batch(step) != reading._batch(step)
+    assert ReadingObjective(new_backbone(), reseeded)._batch(step) != reading._batch(step)
 
 
 @pytest.mark.parametrize("step", MIDDLES)
-def test_a_phase_has_the_items_and_questions_that_it_says(reading: Reading, step: int):
+def test_a_phase_has_the_items_and_questions_that_it_says(reading: ReadingObjective, step: int):
     phase = reading._phase(step)
     num_places = 0
     for near in range(step - 2, step + 3):
@@ -86,11 +92,11 @@ def test_a_phase_has_the_items_and_questions_that_it_says(reading: Reading, step
     assert num_places > 0
 
 
-def test_every_language_is_taught(reading: Reading):
+def test_every_language_is_taught(reading: ReadingObjective):
     remarks = {
         text: language
         for language in LANGUAGES
-        for texts in templates()[language]["question"].values()
+        for texts in read_templates()[language]["question"].values()
         for text in texts
     }
     asked = [
@@ -103,7 +109,7 @@ def test_every_language_is_taught(reading: Reading):
     assert {remarks[text] for text in asked if text in remarks} == set(LANGUAGES)
 
 
-def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(reading: Reading):
+def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(reading: ReadingObjective):
     num_questions = 0
     for step in range(0, NUM_STEPS, 4):
         batch = reading._batch(step)
@@ -128,7 +134,7 @@ def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(rea
     assert num_questions > 100
 
 
-def test_a_question_shows_the_design_of_its_item_as_another_artist_draws_it(reading: Reading):
+def test_a_question_shows_the_design_of_its_item_as_another_artist_draws_it(reading: ReadingObjective):
     nearest, num_questions = 0, 0
     for step in range(0, NUM_STEPS, 5):
         batch = reading._batch(step)
@@ -147,7 +153,7 @@ def test_a_question_shows_the_design_of_its_item_as_another_artist_draws_it(read
 def test_some_conversations_of_the_later_phases_ask_about_every_fact_of_an_item(
     recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]
 ):
-    asking = Reading(new_backbone(), replace(recipe, ask_share=1.0))
+    asking = ReadingObjective(new_backbone(), replace(recipe, ask_share=1.0))
     for step in MIDDLES:
         reads_one_item_only = len(asking._phase(step).item_counts) == 1
         assert bool(asking._batch(step).item_images) == reads_one_item_only
@@ -159,13 +165,13 @@ def test_some_conversations_of_the_later_phases_ask_about_every_fact_of_an_item(
             text: kind
             for language in LANGUAGES
             for kind in ATTRIBUTES
-            for text in templates()[language]["question"][kind]
+            for text in read_templates()[language]["question"][kind]
         }
         assert len(asked) == len({wordings[text] for text in asked}) >= 3
 
 
 @pytest.mark.parametrize("step", MIDDLES)
-def test_a_step_of_every_phase_yields_a_finite_loss_and_gradients(reading: Reading, step: int):
+def test_a_step_of_every_phase_yields_a_finite_loss_and_gradients(reading: ReadingObjective, step: int):
     loss, measures = reading.loss(step)
     assert loss.isfinite()
     assert {"samples", "tokens", "answer_accuracy", "value_loss", "document_loss"} <= set(measures)
@@ -178,13 +184,13 @@ def test_a_step_of_every_phase_yields_a_finite_loss_and_gradients(reading: Readi
 
 def test_questions_without_any_item_are_answered_too(recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]):
     bare = tuple(replace(phase, item_counts=(0,)) for phase in recipe.curriculum)
-    loss, measures = Reading(new_backbone(), replace(recipe, curriculum=bare, ask_share=0.0)).loss(MIDDLES[-1])
+    loss, measures = ReadingObjective(new_backbone(), replace(recipe, curriculum=bare, ask_share=0.0)).loss(MIDDLES[-1])
     assert loss.isfinite()
     assert (measures["items"], "match_accuracy" in measures) == (0, False)
 
 
 def test_the_loss_falls_while_one_batch_is_repeated(recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]):
-    class OneBatch(Reading):
+    class OneBatch(ReadingObjective):
         def _batch(self, step: int) -> Any:
             return super()._batch(0)
 
@@ -195,12 +201,12 @@ def test_the_loss_falls_while_one_batch_is_repeated(recipe: PretrainingRecipe, n
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("course", [finding_recipe, ranking_recipe])
+@pytest.mark.parametrize("course", [make_finding_recipe, make_ranking_recipe])
 def test_in_the_later_courses_only_the_picture_tells_which_item_is_asked_about(
     course: Callable[[], PretrainingRecipe], new_backbone: Callable[[], QwenVL]
 ):
-    guided = Reading(new_backbone(), smaller(course()))
-    sentences = {language: templates()[language]["sentence"] for language in LANGUAGES}
+    guided = ReadingObjective(new_backbone(), smaller(course()))
+    sentences = {language: read_templates()[language]["sentence"] for language in LANGUAGES}
     num_conversations = 0
     for step in range(6):
         for turns in guided._batch(step).conversations:
@@ -213,14 +219,14 @@ def test_in_the_later_courses_only_the_picture_tells_which_item_is_asked_about(
     assert num_conversations > 10
 
 
-@pytest.mark.parametrize("course", [finding_recipe, ranking_recipe])
+@pytest.mark.parametrize("course", [make_finding_recipe, make_ranking_recipe])
 def test_a_step_of_the_later_courses_is_guided(
     course: Callable[[], PretrainingRecipe], new_backbone: Callable[[], QwenVL]
 ):
     recipe = smaller(course())
-    step = next(step for step in range(20) if Reading(new_backbone(), recipe)._batch(step).item_images)
-    guided, _ = Reading(new_backbone(), recipe).loss(step)
-    plain, _ = Reading(new_backbone(), replace(recipe, guidance=None)).loss(step)
+    step = next(step for step in range(20) if ReadingObjective(new_backbone(), recipe)._batch(step).item_images)
+    guided, _ = ReadingObjective(new_backbone(), recipe).loss(step)
+    plain, _ = ReadingObjective(new_backbone(), replace(recipe, guidance=None)).loss(step)
     assert guided.isfinite()
     assert guided > plain + 1  # a random model looks elsewhere
 

@@ -12,7 +12,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.encoder import ENCODER_CURRICULUM, EncoderPretrainingRecipe, ImaginaryMemory
 from comem_core.pretraining.guidance import GuidanceRecipe
 from comem_core.training.loop import OptimizerRecipe, StepReport, Training
-from comem_core.worlds.countries.world import ATTRIBUTES, templates
+from comem_core.worlds.countries.world import ATTRIBUTES, read_templates
 
 NUM_STEPS = 100
 MIDDLES = [
@@ -72,11 +72,11 @@ def test_the_start_is_trained_and_the_reader_is_not(
     recipe: EncoderPretrainingRecipe, new_encoder: Callable[..., MemoryEncoder]
 ):
     encoder = new_encoder(match_embedding_norm=True, copying_start=True)
-    before = encoder.backbone.base_weights_sha256()
+    before = encoder.backbone.hash_base_weights()
     reports: list[StepReport] = []
     Training(ImaginaryMemory(encoder, recipe), recipe.optimizer).run(reports.append, until=8)
     assert reports[-1].loss < reports[0].loss
-    assert encoder.backbone.base_weights_sha256() == before
+    assert encoder.backbone.hash_base_weights() == before
 
 
 def test_only_the_picture_tells_which_of_several_items_is_asked_about(objective: ImaginaryMemory):
@@ -91,7 +91,7 @@ def test_only_the_picture_tells_which_of_several_items_is_asked_about(objective:
 
 
 def kinds_in(text: str, language: str) -> frozenset[str]:
-    sentences = templates()[language]["sentence"]
+    sentences = read_templates()[language]["sentence"]
     return frozenset(kind for kind in ATTRIBUTES if sentences[kind].split("{value}")[0] in text)
 
 

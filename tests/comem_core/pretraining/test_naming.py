@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from comem_core.backbone.markup import ids_of
+from comem_core.backbone.markup import tokenize_text
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.naming import NamingAndAnswering, NamingPhase, NamingRecipe, named_tokens
+from comem_core.pretraining.naming import NamingAndAnswering, NamingPhase, NamingRecipe, pair_vectors_with_tokens
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import train_smol_encoder
 from comem_core.training.loop import Training
-from comem_core.worlds.countries.splits import pair_split_of
+from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import load_countries
 
 CURRICULUM = (
@@ -80,7 +80,7 @@ def test_real_passages_never_tell_of_held_out_countries_or_held_out_facts():
             if answer in countries and question in ("Which country is this?", "Name this country."):
                 country = countries[answer]
                 assert country.split == "train"
-                assert pair_split_of(country.country_id, "name") == "train"
+                assert choose_pair_split(country.country_id, "name") == "train"
                 flags.add(country.country_id)
     assert len(flags) > 20
 
@@ -109,25 +109,25 @@ def test_a_step_names_and_answers_and_counts_what_the_reader_took(objective: Nam
 def test_values_are_named_in_the_order_of_the_text_a_vector_for_each_token(objective: NamingAndAnswering):
     tokenizer: Any = objective.encoder.backbone.tokenizer
     passage = replace(drawn(2)[1], values=("Oslo", "Norwegian Krone"))
-    places, ids = named_tokens(passage, tokenizer, num_vectors=8)
+    places, ids = pair_vectors_with_tokens(passage, tokenizer, num_vectors=8)
     assert places == list(range(8))
     assert tokenizer.convert_ids_to_tokens(ids[:2]) == ["Oslo", "Norwegian Krone"]
-    assert set(ids[2:]) == set(ids_of(tokenizer, "."))
-    places, ids = named_tokens(passage, tokenizer, num_vectors=1)
+    assert set(ids[2:]) == set(tokenize_text(tokenizer, "."))
+    places, ids = pair_vectors_with_tokens(passage, tokenizer, num_vectors=1)
     assert (places, len(ids)) == ([0, 0], 2)
     longer = replace(passage, values=("Oslo",) * 12)
-    assert named_tokens(longer, tokenizer, num_vectors=8)[0] == [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
+    assert pair_vectors_with_tokens(longer, tokenizer, num_vectors=8)[0] == [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
 
 
 def test_only_the_qformer_is_trained_and_every_part_of_it(objective: NamingAndAnswering):
     backbone = objective.encoder.backbone
-    before = backbone.base_weights_sha256()
+    before = backbone.hash_base_weights()
     training = Training(objective, objective.recipe.optimizer)
     own = {name: weight.detach().clone() for name, weight in objective.encoder.parameters().items()}
     training.run(lambda report: None, until=4)
     changed = {name for name, weight in objective.encoder.parameters().items() if not torch.equal(weight, own[name])}
     assert changed == {name for name in own if name.startswith("qformer.")}
-    assert backbone.base_weights_sha256() == before
+    assert backbone.hash_base_weights() == before
 
 
 def test_a_memory_of_the_values_own_embeddings_names_them_and_in_another_order_it_does_not(
@@ -135,7 +135,7 @@ def test_a_memory_of_the_values_own_embeddings_names_them_and_in_another_order_i
 ):
     passage, backbone = replace(drawn(1)[0], values=("Oslo", "Norwegian Krone")), objective.encoder.backbone
     embeddings_VD: Any = backbone.model.get_input_embeddings().weight
-    _, ids = named_tokens(passage, backbone.tokenizer, num_vectors=8)
+    _, ids = pair_vectors_with_tokens(passage, backbone.tokenizer, num_vectors=8)
     right_BMD = embeddings_VD[torch.tensor(ids)][None]
     losses_B, _ = objective._naming([passage], right_BMD)
     turned_B, _ = objective._naming([passage], right_BMD.roll(1, dims=1))

@@ -8,20 +8,20 @@ import pytest
 from comem_core.memory.checkpoint import read_description
 from comem_core.pretraining import tiny_base
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe
-from comem_core.pretraining.start_encoder import PARTS, changed_recipe, main
+from comem_core.pretraining.start_encoder import PARTS, change_recipe, main
 
 
 def test_unchanged_it_is_the_recipe():
-    assert changed_recipe() == EncoderPretrainingRecipe()
+    assert change_recipe() == EncoderPretrainingRecipe()
 
 
 def test_what_is_not_the_papers_can_be_left_out_part_by_part():
-    plain = changed_recipe(without=PARTS)
+    plain = change_recipe(without=PARTS)
     assert not plain.encoder.reads_embeddings
     weights = ("reconstruction_weight", "likeness_weight", "finding_weight")
     assert all(getattr(phase, weight) == 0 for phase in plain.curriculum for weight in weights)
-    assert changed_recipe(without=("finding",)).curriculum[0] == EncoderPretrainingRecipe().curriculum[0]
-    assert changed_recipe(without=("finding",)).curriculum[-1].likeness_weight > 0
+    assert change_recipe(without=("finding",)).curriculum[0] == EncoderPretrainingRecipe().curriculum[0]
+    assert change_recipe(without=("finding",)).curriculum[-1].likeness_weight > 0
 
 
 def test_a_run_that_was_stopped_goes_on_and_saves_what_it_was_asked_for(

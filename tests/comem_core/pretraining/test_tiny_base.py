@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from comem_core.pretraining import tiny_base
-from comem_core.pretraining.base import PretrainingRecipe, ranking_recipe
+from comem_core.pretraining.base import PretrainingRecipe, make_ranking_recipe
 from comem_core.pretraining.guidance import GuidanceRecipe
-from comem_core.pretraining.tiny_base import go_on, new_tiny_base, pretrain
+from comem_core.pretraining.tiny_base import go_on, make_tiny_base, pretrain
 from comem_core.training.loop import OptimizerRecipe, StepReport
 
 
@@ -21,11 +21,11 @@ def recipe(pretraining_recipe: PretrainingRecipe) -> PretrainingRecipe:
 
 
 def test_the_same_recipe_gives_the_same_model_and_another_seed_another(pretraining_recipe: PretrainingRecipe):
-    first, again = new_tiny_base(pretraining_recipe), new_tiny_base(pretraining_recipe)
-    assert first.base_weights_sha256() == again.base_weights_sha256()
+    first, again = make_tiny_base(pretraining_recipe), make_tiny_base(pretraining_recipe)
+    assert first.hash_base_weights() == again.hash_base_weights()
     assert first.tokenizer.get_vocab() == again.tokenizer.get_vocab()
     reseeded = replace(pretraining_recipe, backbone=replace(pretraining_recipe.backbone, seed=1))
-    assert new_tiny_base(reseeded).base_weights_sha256() != first.base_weights_sha256()
+    assert make_tiny_base(reseeded).hash_base_weights() != first.hash_base_weights()
 
 
 def test_a_pretraining_that_was_killed_ends_as_an_unbroken_one(
@@ -49,7 +49,7 @@ def test_a_pretraining_that_was_killed_ends_as_an_unbroken_one(
     assert [report.step for report in again] == [3, 4, 5, 6]  # from the last saved step on
     losses = {report.step: report.loss for report in [*reports.values(), *again]}
     assert losses == {report.step: report.loss for report in unbroken_reports}
-    assert killed.base_weights_sha256() == unbroken.base_weights_sha256()
+    assert killed.hash_base_weights() == unbroken.hash_base_weights()
     assert not any(weight.requires_grad for weight in killed.model.parameters())
 
 
@@ -58,7 +58,7 @@ def test_a_finished_pretraining_is_read_and_not_run_again(recipe: PretrainingRec
     made = pretrain(recipe, tmp_path / "state.pt", lambda report: None)
     read = pretrain(recipe, tmp_path / "state.pt", reports.append)
     assert reports == []
-    assert read.base_weights_sha256() == made.base_weights_sha256()
+    assert read.hash_base_weights() == made.hash_base_weights()
 
 
 def test_a_further_course_that_was_killed_ends_as_an_unbroken_one(
@@ -66,16 +66,18 @@ def test_a_further_course_that_was_killed_ends_as_an_unbroken_one(
 ):
     monkeypatch.setattr(tiny_base, "SAVE_EVERY", 2)
     guidance = GuidanceRecipe(gathering_layer=0, finding_layer=1)
-    further = replace(ranking_recipe(), optimizer=recipe.optimizer, curriculum=recipe.curriculum, guidance=guidance)
-    start = new_tiny_base(recipe)
-    unbroken = go_on(further, new_tiny_base(recipe), tmp_path / "unbroken.pt", lambda report: None)
-    assert unbroken.base_weights_sha256() != start.base_weights_sha256()
+    further = replace(
+        make_ranking_recipe(), optimizer=recipe.optimizer, curriculum=recipe.curriculum, guidance=guidance
+    )
+    start = make_tiny_base(recipe)
+    unbroken = go_on(further, make_tiny_base(recipe), tmp_path / "unbroken.pt", lambda report: None)
+    assert unbroken.hash_base_weights() != start.hash_base_weights()
 
     def die_at_four(report: StepReport) -> None:
         if report.step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go_on(further, new_tiny_base(recipe), tmp_path / "killed.pt", die_at_four)
-    resumed = go_on(further, new_tiny_base(recipe), tmp_path / "killed.pt", lambda report: None)
-    assert resumed.base_weights_sha256() == unbroken.base_weights_sha256()
+        go_on(further, make_tiny_base(recipe), tmp_path / "killed.pt", die_at_four)
+    resumed = go_on(further, make_tiny_base(recipe), tmp_path / "killed.pt", lambda report: None)
+    assert resumed.hash_base_weights() == unbroken.hash_base_weights()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
-from comem_core.knowledge.items import content_id
+from comem_core.backbone.loading import SHIPPED, hash_backbone
+from comem_core.knowledge.items import hash_content_parts
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe
 from comem_core.pretraining.trained_on import (
     FILE,
@@ -17,12 +17,12 @@ from comem_core.pretraining.trained_on import (
     RECORD,
     START,
     TRAINED,
+    draw_samples_of_step,
     read_listing,
-    samples_of_step,
     start_of,
     write_listing,
 )
-from comem_core.worlds.countries.world import load_countries, load_flags, seed_questions
+from comem_core.worlds.countries.world import load_countries, load_flags, load_seed_questions
 
 ROW = {"sample_id": "1", "words": "Which flag is this?", "image_id": None, "image_hash": -5, "image_chroma": 7}
 
@@ -42,7 +42,7 @@ def encoder(tmp_path: Path) -> Path:
 def test_the_samples_of_the_start_are_those_that_its_recipe_draws_again(step: int) -> None:
     recipe, record = EncoderPretrainingRecipe(), json.loads((SHIPPED / START / RECORD).read_text())
     assert json.loads(json.dumps(asdict(recipe))) == record["recipes"][0]
-    drawn = samples_of_step(recipe, step)
+    drawn = draw_samples_of_step(recipe, step)
     listed = pq.read_table(SHIPPED / START / FILE, filters=[("sample_id", "in", [row["sample_id"] for row in drawn])])
     assert sorted(listed.to_pylist(), key=lambda row: row["sample_id"]) == sorted(
         drawn, key=lambda row: row["sample_id"]
@@ -55,7 +55,7 @@ def test_the_start_lists_a_batch_for_each_step_and_every_flag_that_may_be_borrow
     steps = {name.split("/")[1].split("-")[0] for name in sample_ids if name.startswith(START)}
     assert len(steps) == EncoderPretrainingRecipe().optimizer.num_steps
     train = {country.country_id for country in load_countries() if country.split == "train"}
-    borrowed = {content_id(flag.image) for flag in load_flags() if flag.country_id in train}
+    borrowed = {hash_content_parts(flag.image) for flag in load_flags() if flag.country_id in train}
     images = pq.read_table(SHIPPED / START / FILE, columns=["image_id"])["image_id"].to_pylist()
     assert {image for image in images if image} == borrowed
 
@@ -63,8 +63,8 @@ def test_the_start_lists_a_batch_for_each_step_and_every_flag_that_may_be_borrow
 def test_the_trained_encoder_lists_every_seed_and_names_its_start() -> None:
     listed = pq.read_table(SHIPPED / TRAINED / FILE, columns=["sample_id", "words", "image_id"]).to_pylist()
     asked = {(row["sample_id"], row["words"], row["image_id"]) for row in listed}
-    assert {(seed.question_id, seed.question, seed.image_id) for seed in seed_questions()} <= asked
-    assert start_of(SHIPPED / TRAINED) == backbone_fingerprint(SHIPPED / START)
+    assert {(seed.question_id, seed.question, seed.image_id) for seed in load_seed_questions()} <= asked
+    assert start_of(SHIPPED / TRAINED) == hash_backbone(SHIPPED / START)
 
 
 @pytest.mark.parametrize("name", [START, TRAINED])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from comem_core.recipes import recipe_named, with_evaluation, with_reader
+from comem_core.recipes import find_recipe, with_evaluation, with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 
 
@@ -19,16 +19,16 @@ from comem_core.recipes.recipe import ReaderRecipe
     ],
 )
 def test_a_reader_and_what_is_unusual_about_it_stand_in_the_name_of_the_recipe(reader: str | ReaderRecipe, called: str):
-    plain = recipe_named("tiny_cpu", variant="vectors=4")
+    plain = find_recipe("tiny_cpu", variant="vectors=4")
     made = with_reader(plain, reader)
     assert made.name == f"tiny_cpu+vectors=4+reader={called}"
     assert replace(made, name=plain.name, reader=None) == plain
 
 
 def test_without_a_reader_the_backbone_itself_answers():
-    assert with_reader(recipe_named("tiny_cpu"), None) == recipe_named("tiny_cpu")
+    assert with_reader(find_recipe("tiny_cpu"), None) == find_recipe("tiny_cpu")
 
 
 def test_a_reader_stays_with_every_benchmark():
-    recipe = with_evaluation(with_reader(recipe_named("tiny_cpu"), "tiny-text"), "countries-vqa", k=[5])
+    recipe = with_evaluation(with_reader(find_recipe("tiny_cpu"), "tiny-text"), "countries-vqa", k=[5])
     assert recipe.reader == ReaderRecipe(name="tiny-text") and recipe.name.endswith("+reader=tiny-text")

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import CONDITIONS
 from comem_core.pretraining.base import PretrainingRecipe
-from comem_core.prompts import prompt_set
-from comem_core.recipes import RECIPES, recipe_named, with_knowledge
+from comem_core.prompts import read_prompt_set
+from comem_core.recipes import RECIPES, find_recipe, with_knowledge
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
-from comem_core.synthesis.seeds import source_named
+from comem_core.synthesis.seeds import find_source
 
 
 def parts_of(recipe: Any) -> Iterator[Any]:
@@ -28,8 +28,8 @@ def parts_of(recipe: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_the_name_that_it_is_asked_for_by(name: str):
-    assert recipe_named(name).name == name
-    assert recipe_named(name.replace("_", "-")) == recipe_named(name)
+    assert find_recipe(name).name == name
+    assert find_recipe(name.replace("_", "-")) == find_recipe(name)
 
 
 @pytest.mark.parametrize("recipe", [*(make() for make in RECIPES.values()), PretrainingRecipe()])
@@ -60,23 +60,23 @@ def test_a_recipe_holds_plain_values_only(recipe: Any):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_a_recipe_names_exists(name: str):
-    recipe = recipe_named(name)
-    benchmark = benchmark_named(recipe.evaluation.benchmark)
+    recipe = find_recipe(name)
+    benchmark = find_benchmark(recipe.evaluation.benchmark)
     assert recipe.evaluation.part in (None, *benchmark.parts)
     assert set(recipe.evaluation.conditions) <= set(CONDITIONS)
     for seeds in recipe.synthesis.seeds:
-        source_named(seeds)
+        find_source(seeds)
     for prompts in (recipe.synthesis.prompts, recipe.evaluation.prompts, recipe.training.encoder.prompts):
-        prompt_set(prompts)
+        read_prompt_set(prompts)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown recipe 'huge'; expected one of .*tiny_cpu"):
-        recipe_named("huge")
+        find_recipe("huge")
 
 
 def test_a_limit_caps_what_costs_time_and_nothing_else():
-    whole, limited = recipe_named("tiny_cpu"), recipe_named("tiny_cpu", limit=20)
+    whole, limited = find_recipe("tiny_cpu"), find_recipe("tiny_cpu", limit=20)
     assert limited.synthesis.num_seed_questions == limited.evaluation.num_questions == 20
     assert limited.training.optimizer.num_steps == 20
     assert limited.synthesis.num_asked_items < 20
@@ -97,21 +97,21 @@ def test_a_limit_caps_what_costs_time_and_nothing_else():
 
 
 def test_a_limit_beyond_the_recipe_changes_nothing():
-    assert recipe_named("tiny_cpu", limit=10**9) == recipe_named("tiny_cpu")
+    assert find_recipe("tiny_cpu", limit=10**9) == find_recipe("tiny_cpu")
 
 
 def test_a_seed_is_the_trainings_and_changes_nothing_else():
-    plain, seeded = recipe_named("tiny_cpu"), recipe_named("tiny_cpu", seed=3)
+    plain, seeded = find_recipe("tiny_cpu"), find_recipe("tiny_cpu", seed=3)
     assert (seeded.training.encoder.seed, seeded.training.optimizer.seed) == (3, 3)
-    assert recipe_named("tiny_cpu", seed=0) == plain
+    assert find_recipe("tiny_cpu", seed=0) == plain
     assert replace(seeded, training=plain.training) == plain
-    assert recipe_named("tiny_cpu", seed=3, limit=20).training.optimizer.seed == 3
+    assert find_recipe("tiny_cpu", seed=3, limit=20).training.optimizer.seed == 3
 
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_refused(limit: int):
     with pytest.raises(ValueError, match=f"limit is {limit}; expected at least 1 question"):
-        recipe_named("tiny_cpu", limit=limit)
+        find_recipe("tiny_cpu", limit=limit)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_limit_below_one_is_refused(limit: int):
     ],
 )
 def test_the_papers_recipes_are_the_papers(name: str, backbone: str):
-    recipe = recipe_named(name)
+    recipe = find_recipe(name)
     encoder, optimizer = recipe.training.encoder, recipe.training.optimizer
     assert recipe.backbone == BackboneRecipe(family="qwen_vl", name=backbone, dtype="bfloat16")
     assert (encoder.lora_rank, encoder.lora_alpha, encoder.lora_dropout) == (16, 32, 0.05)
@@ -138,7 +138,7 @@ def test_the_papers_recipes_are_the_papers(name: str, backbone: str):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_no_part_of_a_recipe_asks_for_more_items_than_are_retrieved(name: str):
-    recipe = recipe_named(name)
+    recipe = find_recipe(name)
     assert recipe.training.items_per_sample <= recipe.synthesis.k <= recipe.retrieval.k
     assert recipe.evaluation.k <= recipe.retrieval.k
 
@@ -153,7 +153,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_on_another_corpus_the_vlm_asks_and_a_part_of_what_is_kept_is_the_benchmark():
-    recipe = with_knowledge(recipe_named("comem_qwen25_vl_7b"), "docs", reading={"licence": "MIT", "language": None})
+    recipe = with_knowledge(find_recipe("comem_qwen25_vl_7b"), "docs", reading={"licence": "MIT", "language": None})
     assert (recipe.knowledge.corpus, recipe.knowledge.licence, recipe.knowledge.language) == ("docs", "MIT", None)
     assert (recipe.synthesis.seeds, recipe.synthesis.prompts) == ((), "reason")
     assert recipe.filters.held_out_share == 0.1 and recipe.filters.max_without_score == 1.0
@@ -161,7 +161,7 @@ def test_on_another_corpus_the_vlm_asks_and_a_part_of_what_is_kept_is_the_benchm
 
 
 def test_without_another_corpus_only_what_is_said_changes():
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     assert with_knowledge(recipe, None, reading={"allow_urls": False}, writing={"seeds": None}) == recipe
     asked = with_knowledge(recipe, None, writing={"num_asked_items": 7})
     assert asked.synthesis == replace(recipe.synthesis, num_asked_items=7)
@@ -169,5 +169,5 @@ def test_without_another_corpus_only_what_is_said_changes():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_limit_caps_what_is_asked_about_another_corpus_too(name: str):
-    limited = with_knowledge(recipe_named(name, limit=16), "docs")
+    limited = with_knowledge(find_recipe(name, limit=16), "docs")
     assert limited.synthesis.num_asked_items <= 2

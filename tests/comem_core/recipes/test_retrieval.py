@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import RECIPES, recipe_named, with_evaluation, with_knowledge
+from comem_core.recipes import RECIPES, find_recipe, with_evaluation, with_knowledge
 from comem_core.recipes.retrieval import check_retrieval
 
-TINY = recipe_named("tiny_cpu")
+TINY = find_recipe("tiny_cpu")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_that_ship_can_be_retrieved_for(name: str) -> None:
-    recipe = recipe_named(name)
+    recipe = find_recipe(name)
     check_retrieval(recipe)
     check_retrieval(with_knowledge(recipe, "/some/folder"))
     check_retrieval(with_evaluation(recipe, "countries-vqa", k=[3, 10, 50]))

@@ -10,10 +10,10 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.prompts import prompt_hash, prompt_set
-from comem_core.synthesis.generation import Again, Asked, answers_again, ask_about, draft_answers
+from comem_core.prompts import hash_prompt, read_prompt_set
+from comem_core.synthesis.generation import Again, QuestionWithItems, answer_again, ask_about, draft_answers
 
-PROMPTS = prompt_set("short")
+PROMPTS = read_prompt_set("short")
 COLUMNS = {
     "sample_id", "question_id", "mode", "language", "question", "image_id", "answer", "item_ids", "retrieval_scores",
     "prompt_hash", "seed", "prompt_tokens", "answer_tokens", "truncated", "seconds", "model", "answer_raw", "error",
@@ -22,9 +22,11 @@ COLUMNS = {
 
 
 @pytest.fixture(scope="module")
-def asked(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[Asked]:
+def asked(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[QuestionWithItems]:
     return [
-        Asked(question=question, items=items[: place % 4], scores=tuple(0.9 - rank / 10 for rank in range(place % 4)))
+        QuestionWithItems(
+            question=question, items=items[: place % 4], scores=tuple(0.9 - rank / 10 for rank in range(place % 4))
+        )
         for place, question in enumerate(questions)
     ]
 
@@ -33,7 +35,7 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, asked: list[Asked]):
+def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, asked: list[QuestionWithItems]):
     rows = draft_answers(backbone, asked, PROMPTS, max_new_tokens=5, seed=7)
     for row, each in zip(rows, asked, strict=True):
         question = each.question
@@ -42,7 +44,7 @@ def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, as
         [generated] = backbone.answer([conversation], max_new_tokens=5)
         assert row["answer"] == extract_answer(generated.text)
         assert (row["prompt_tokens"], row["answer_tokens"]) == (generated.prompt_tokens, generated.answer_tokens)
-        assert row["prompt_hash"] == prompt_hash(conversation)
+        assert row["prompt_hash"] == hash_prompt(conversation)
         assert row["item_ids"] == [item.item_id for item in each.items]
         assert row["retrieval_scores"] == list(each.scores)
         assert (row["mode"], row["seed"], row["model"]) == ("answer", 7, "tiny")
@@ -51,17 +53,17 @@ def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, as
     assert len({row["sample_id"] for row in rows}) == len(rows)
 
 
-def test_a_draft_depends_on_its_prompt_and_not_on_its_batch(backbone: QwenVL, asked: list[Asked]):
+def test_a_draft_depends_on_its_prompt_and_not_on_its_batch(backbone: QwenVL, asked: list[QuestionWithItems]):
     together = timeless(draft_answers(backbone, asked, PROMPTS, max_new_tokens=5, seed=0))
     alone = [timeless(draft_answers(backbone, [each], PROMPTS, max_new_tokens=5, seed=0))[0] for each in asked]
     assert together == alone
 
 
-def test_a_sample_is_named_by_question_prompt_and_seed(backbone: QwenVL, asked: list[Asked]):
+def test_a_sample_is_named_by_question_prompt_and_seed(backbone: QwenVL, asked: list[QuestionWithItems]):
     [row] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=1, seed=0)
     [same] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=2, seed=0)
     [reseeded] = draft_answers(backbone, asked[1:2], PROMPTS, max_new_tokens=1, seed=1)
-    bare = Asked(question=asked[1].question, items=(), scores=())
+    bare = QuestionWithItems(question=asked[1].question, items=(), scores=())
     [without] = draft_answers(backbone, [bare], PROMPTS, max_new_tokens=1, seed=0)
     assert row["sample_id"] == same["sample_id"]
     assert len({row["sample_id"], reseeded["sample_id"], without["sample_id"]}) == 3
@@ -72,32 +74,36 @@ def test_a_question_is_asked_about_each_item_in_its_language_and_about_its_pictu
 ):
     requests = [(items[0], "capital"), (items[0], "area"), (items[1], "name")]
     written = ask_about(backbone, requests, PROMPTS, max_new_tokens=6)
-    asked = [each.as_question(item) for each, (item, _) in zip(written, requests, strict=True)]
+    asked = [each.make_question(item) for each, (item, _) in zip(written, requests, strict=True)]
     for each, question, (item, kind) in zip(written, asked, requests, strict=True):
         assert (question.image, question.language, question.entity_id) == (item.image, item.language, item.entity_id)
         assert (question.attribute, question.gold_item_id, question.origin) == (kind, item.item_id, "asked")
         assert question.answers == ()
-        conversation = [PROMPTS.system_turn(), PROMPTS.item_turn(item), PROMPTS.ask_turn(kind, item.language)]
+        conversation = [PROMPTS.make_system_turn(), PROMPTS.make_item_turn(item), PROMPTS.ask_turn(kind, item.language)]
         [generated] = backbone.answer([conversation], max_new_tokens=6)
         assert question.question == each.question == extract_answer(generated.text)
         assert (each.raw, each.error, each.answer) == (generated.text, None, "")
         assert (each.prompt_tokens, each.answer_tokens) == (generated.prompt_tokens, generated.answer_tokens)
     assert len({question.question_id for question in asked}) == 3
     [again] = ask_about(backbone, requests[:1], PROMPTS, max_new_tokens=6)
-    assert again.as_question(items[0]) == asked[0]
+    assert again.make_question(items[0]) == asked[0]
 
 
 def test_a_draft_of_an_asked_question_says_so(backbone: QwenVL, items: tuple[KnowledgeItem, ...]):
     [written] = ask_about(backbone, [(items[0], "capital")], PROMPTS, max_new_tokens=3)
-    question = written.as_question(items[0])
+    question = written.make_question(items[0])
     [row] = draft_answers(
-        backbone, [Asked(question=question, items=items[:1], scores=(1.0,))], PROMPTS, max_new_tokens=2, seed=0
+        backbone,
+        [QuestionWithItems(question=question, items=items[:1], scores=(1.0,))],
+        PROMPTS,
+        max_new_tokens=2,
+        seed=0,
     )
     assert row["mode"] == "ask"
 
 
 def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the_items_reversed(
-    backbone: QwenVL, asked: list[Asked]
+    backbone: QwenVL, asked: list[QuestionWithItems]
 ):
     mixed = [
         replace(each, question=replace(each.question, origin="asked" if place % 2 else "seed"))
@@ -108,7 +114,7 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
         conversation = PROMPTS.conversation(question.question, question.image, question.language, items=items)
         return backbone.answer([conversation], max_new_tokens=5)[0]
 
-    for again, each in zip(answers_again(backbone, mixed, PROMPTS, max_new_tokens=5), mixed, strict=True):
+    for again, each in zip(answer_again(backbone, mixed, PROMPTS, max_new_tokens=5), mixed, strict=True):
         orders = [(), each.items[::-1]] if each.question.origin == "asked" else [()]
         expected = [answered(each.question, items) for items in orders]
         assert again == Again(
@@ -121,10 +127,10 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
         )
         assert again.seconds > 0
     for part in (mixed[::2], mixed[1::2]):
-        assert len(answers_again(backbone, part, PROMPTS, max_new_tokens=1)) == len(part)
+        assert len(answer_again(backbone, part, PROMPTS, max_new_tokens=1)) == len(part)
 
 
-def test_a_cap_on_pictures_shortens_the_prompt(backbone: QwenVL, asked: list[Asked]):
+def test_a_cap_on_pictures_shortens_the_prompt(backbone: QwenVL, asked: list[QuestionWithItems]):
     [wide] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0)
     [narrow] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0, visual_tokens=VisualTokens(max=2))
     assert narrow["prompt_tokens"] < wide["prompt_tokens"]

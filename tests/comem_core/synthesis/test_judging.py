@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from comem_core.evaluation.metrics.infoseek import normalise_answer
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.judging import agrees, is_grounded, judge
+from comem_core.synthesis.judging import is_agreeing, is_grounded, judge
 
 SEED = Question(
     question_id="EG/capital", question="Capital?", image=b"flag", language="en", answers=("Cairo", "Al-Qahirah")
@@ -50,9 +50,9 @@ def test_an_asked_question_without_a_second_answer_cannot_be_judged():
 
 
 def test_two_answers_that_say_nothing_do_not_agree():
-    assert not agrees("", "")
-    assert not agrees("?", "...")
-    assert agrees("٢٣٧", "２３７")
+    assert not is_agreeing("", "")
+    assert not is_agreeing("?", "...")
+    assert is_agreeing("٢٣٧", "２３７")
 
 
 @pytest.mark.parametrize(

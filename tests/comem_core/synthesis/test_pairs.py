@@ -2,8 +2,8 @@
 
 import pytest
 
-from comem_core.prompts import prompt_set
-from comem_core.synthesis.pairs import ANSWER_IN_QUESTION, UNPARSABLE, Pair, parse_pair
+from comem_core.prompts import read_prompt_set
+from comem_core.synthesis.pairs import ANSWER_IN_QUESTION, UNPARSABLE, QuestionAnswerPair, parse_pair
 
 ENGLISH = {"question": ["Question"], "answer": ["Answer"]}
 
@@ -20,7 +20,7 @@ ENGLISH = {"question": ["Question"], "answer": ["Answer"]}
     ],
 )
 def test_a_pair_is_found_in_what_models_write(text: str) -> None:
-    assert parse_pair(text, markers=ENGLISH) == Pair(question="How long is this bridge?", answer="212 m")
+    assert parse_pair(text, markers=ENGLISH) == QuestionAnswerPair(question="How long is this bridge?", answer="212 m")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_anything_else_is_unparsable(text: str) -> None:
 def test_of_a_truncated_text_the_answer_must_have_ended() -> None:
     text = "Question: Where is this?\nAnswer: Rio de"
     assert parse_pair(text, markers=ENGLISH, truncated=True) == UNPARSABLE
-    assert parse_pair(f"{text} Janeiro\nQuest", markers=ENGLISH, truncated=True) == Pair(
+    assert parse_pair(f"{text} Janeiro\nQuest", markers=ENGLISH, truncated=True) == QuestionAnswerPair(
         question="Where is this?", answer="Rio de Janeiro"
     )
 
@@ -53,7 +53,7 @@ def test_of_a_truncated_text_the_answer_must_have_ended() -> None:
 def test_a_question_that_gives_its_answer_away_is_no_pair() -> None:
     text = "Question: In which country is the Kenya Bridge?\nAnswer: kenya"
     assert parse_pair(text, markers=ENGLISH) == ANSWER_IN_QUESTION
-    assert isinstance(parse_pair(text.replace("Kenya Bridge", "Kenyan Bridge"), markers=ENGLISH), Pair)
+    assert isinstance(parse_pair(text.replace("Kenya Bridge", "Kenyan Bridge"), markers=ENGLISH), QuestionAnswerPair)
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_a_question_that_gives_its_answer_away_is_no_pair() -> None:
     ],
 )
 def test_markers_are_those_of_the_language_or_english(language: str, text: str, question: str, answer: str) -> None:
-    markers = prompt_set("reason").pair_markers(language)
-    assert parse_pair(text, markers=markers) == Pair(question=question, answer=answer)
+    markers = read_prompt_set("reason").list_pair_markers(language)
+    assert parse_pair(text, markers=markers) == QuestionAnswerPair(question=question, answer=answer)

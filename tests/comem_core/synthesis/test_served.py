@@ -15,10 +15,10 @@ from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
-from comem_core.prompts import prompt_set
-from comem_core.synthesis.served import ServedModel, ServerGone, data_url
+from comem_core.prompts import read_prompt_set
+from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url
 
-PROMPTS = prompt_set("short")
+PROMPTS = read_prompt_set("short")
 
 
 def served(server: str, **changes: Any) -> ServedModel:
@@ -132,11 +132,11 @@ def picture(width: int, height: int, kind: str) -> bytes:
 def test_a_picture_is_sent_as_it_is_where_it_fits_and_scaled_where_it_does_not() -> None:
     bounds = VisualTokens(min=4, max=16)
     small, large, odd = picture(84, 56, "JPEG"), picture(600, 300, "JPEG"), picture(84, 56, "TIFF")
-    assert data_url(small, bounds) == f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
-    assert data_url(large, None) == f"data:image/jpeg;base64,{base64.b64encode(large).decode()}"
+    assert make_data_url(small, bounds) == f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+    assert make_data_url(large, None) == f"data:image/jpeg;base64,{base64.b64encode(large).decode()}"
     for given in (large, odd, picture(20, 20, "PNG")):
-        kind, content = data_url(given, bounds).split(",", 1)
+        kind, content = make_data_url(given, bounds).split(",", 1)
         size = Image.open(io.BytesIO(base64.b64decode(content))).size
         assert kind == "data:image/png;base64"
         assert bounds.min <= size[0] * size[1] / 28**2 <= bounds.max
-    assert Image.open(io.BytesIO(base64.b64decode(data_url(large, bounds).split(",")[1]))).size == (140, 84)
+    assert Image.open(io.BytesIO(base64.b64decode(make_data_url(large, bounds).split(",")[1]))).size == (140, 84)

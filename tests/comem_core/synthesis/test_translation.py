@@ -9,32 +9,32 @@ import pytest
 from comem_core.backbone.conversation import Generated
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.translation import (
-    Request,
     Texts,
+    TranslationRequest,
     judge_round_trip,
+    make_translated_question,
     read_reply,
+    read_translation_prompts,
     translate,
-    translated_question,
-    translation_prompts,
 )
-from comem_core.worlds.countries.world import LANGUAGES, seed_questions
+from comem_core.worlds.countries.world import LANGUAGES, load_seed_questions
 from tests.dictionary_translator import DictionaryTranslator, rows_of
 
-PROMPTS = translation_prompts("plain")
+PROMPTS = read_translation_prompts("plain")
 PAPER = ("bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
 
 
 def question_about(attribute: str, language: str = "en") -> Question:
-    return next(each for each in seed_questions() if each.attribute == attribute and each.language == language)
+    return next(each for each in load_seed_questions() if each.attribute == attribute and each.language == language)
 
 
-def request(attribute: str, into: str, **changed: Any) -> Request:
+def request(attribute: str, into: str, **changed: Any) -> TranslationRequest:
     question = question_about(attribute)
     draft, asked = rows_of(question, question.answers[0])
-    return Request(draft=draft | changed, asked=asked, language=into)
+    return TranslationRequest(draft=draft | changed, asked=asked, language=into)
 
 
-def translated(requests: list[Request], translator: DictionaryTranslator) -> list[dict[str, Any]]:
+def translated(requests: list[TranslationRequest], translator: DictionaryTranslator) -> list[dict[str, Any]]:
     return translate(translator, requests, PROMPTS, max_new_tokens=99)
 
 
@@ -61,7 +61,7 @@ def test_every_pair_of_languages_of_the_world_can_be_translated() -> None:
     for source in LANGUAGES:
         question = question_about("currency", source)
         draft, asked = rows_of(question, question.answers[0])
-        requests = [Request(draft=draft, asked=asked, language=into) for into in LANGUAGES if into != source]
+        requests = [TranslationRequest(draft=draft, asked=asked, language=into) for into in LANGUAGES if into != source]
         rows = translated(requests, translator)
         assert [row["error"] for row in rows] == [None] * 4
         assert len({row["question"] for row in rows}) == len({row["sample_id"] for row in rows}) == 4
@@ -74,7 +74,7 @@ def test_a_row_keeps_where_it_came_from_and_its_question_has_the_other_answers()
     assert (row["mode"], row["translated_from"], row["model"]) == ("translate", draft["sample_id"], "dictionary")
     assert all(row[name] == draft[name] for name in ("image_id", "item_ids", "retrieval_scores"))
     assert row["sample_id"] != draft["sample_id"] and row["question_id"] == f"translated/{row['sample_id']}"
-    question = translated_question(asked_for.asked, row)
+    question = make_translated_question(asked_for.asked, row)
     assert question["origin"] == "translated" and question["language"] == "ru"
     assert question["answers"][0] == row["answer"] and len(question["answers"]) == len(asked_for.asked["answers"])
     assert question["image"] == asked_for.asked["image"]
@@ -172,4 +172,4 @@ def test_the_prompt_names_both_languages_and_braces_in_a_text_stay_text() -> Non
     with pytest.raises(ValueError, match="cannot name the language 'tlh'; they name ar, arz"):
         PROMPTS.conversation(texts, source="en", target="tlh")
     with pytest.raises(ValueError, match="unknown translation prompts 'fancy'; expected one of plain"):
-        translation_prompts("fancy")
+        read_translation_prompts("fancy")

@@ -3,12 +3,12 @@
 import pytest
 
 from comem_core.synthesis.translation_checks import (
-    changed_numbers,
+    compute_word_f1,
     is_left_untranslated,
-    merged,
-    numbers_of,
-    round_trip_score,
-    token_f1,
+    list_changed_numbers,
+    merge_texts,
+    read_numbers,
+    score_round_trip,
 )
 
 
@@ -30,7 +30,7 @@ from comem_core.synthesis.translation_checks import (
     ],
 )
 def test_numbers_are_read_alike_whatever_their_digits_and_separators(text: str, expected: list[str]) -> None:
-    assert sorted(numbers_of(text).elements()) == expected
+    assert sorted(read_numbers(text).elements()) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_numbers_are_read_alike_whatever_their_digits_and_separators(text: str, 
     ],
 )
 def test_a_number_that_is_lost_or_made_up_is_named(original: str, translated: str, changed: list[str]) -> None:
-    assert changed_numbers(original, translated) == changed
+    assert list_changed_numbers(original, translated) == changed
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_a_word_that_stayed_is_told_from_a_name(answer: str, translated: str, qu
 
 def test_the_round_trip_counts_what_came_back() -> None:
     question, answer = "What is the capital of this country?", "Washington, D.C."
-    score = round_trip_score(question, answer, back_question=question, back_answer="washington dc", aliases=())
+    score = score_round_trip(question, answer, back_question=question, back_answer="washington dc", aliases=())
     assert score == 1.0
     paraphrase = "What is this country's capital?"
-    part = round_trip_score(question, answer, back_question=paraphrase, back_answer=answer, aliases=())
-    assert part == token_f1(question, paraphrase) and 0.5 < part < 1
-    assert round_trip_score(question, answer, back_question=question, back_answer="D.C", aliases=("DC",)) == 1.0
-    assert round_trip_score(question, answer, back_question=question, back_answer="Lima", aliases=()) == 0.0
-    assert round_trip_score(question, answer, back_question="", back_answer=answer, aliases=()) == 0.0
+    part = score_round_trip(question, answer, back_question=paraphrase, back_answer=answer, aliases=())
+    assert part == compute_word_f1(question, paraphrase) and 0.5 < part < 1
+    assert score_round_trip(question, answer, back_question=question, back_answer="D.C", aliases=("DC",)) == 1.0
+    assert score_round_trip(question, answer, back_question=question, back_answer="Lima", aliases=()) == 0.0
+    assert score_round_trip(question, answer, back_question="", back_answer=answer, aliases=()) == 0.0
 
 
 def test_texts_without_spaces_are_compared_by_sign() -> None:
-    assert token_f1("这个国家的首都是哪里", "这个国家首都是哪里") == pytest.approx(2 * 9 / 19)
-    assert token_f1("서울 타워", "서울 타워") == 1.0 and token_f1("서울", "부산") == 0.0
+    assert compute_word_f1("这个国家的首都是哪里", "这个国家首都是哪里") == pytest.approx(2 * 9 / 19)
+    assert compute_word_f1("서울 타워", "서울 타워") == 1.0 and compute_word_f1("서울", "부산") == 0.0
 
 
 def test_answers_that_are_the_same_are_merged_and_empty_ones_left_out() -> None:
-    assert merged(["U.S.", " ", "US", "us", "United  States", "..."]) == ("U.S.", "United States")
+    assert merge_texts(["U.S.", " ", "US", "us", "United  States", "..."]) == ("U.S.", "United States")

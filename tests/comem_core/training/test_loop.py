@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.tiny_base import save_state
-from comem_core.training.loop import OptimizerRecipe, StepReport, Training, learning_rate_at
+from comem_core.training.loop import OptimizerRecipe, StepReport, Training, compute_learning_rate
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 
 
@@ -57,18 +57,20 @@ def answering(encoder: MemoryEncoder, items: tuple[KnowledgeItem, ...], question
 
 def test_the_learning_rate_warms_up_in_a_line_and_falls_as_a_cosine():
     recipe = recipe_of(num_steps=110, learning_rate=2.0, warmup_ratio=10 / 110, final_learning_rate_ratio=0.1)
-    assert learning_rate_at(0, recipe) == pytest.approx(0.2)
-    assert learning_rate_at(4, recipe) == pytest.approx(1.0)
-    assert learning_rate_at(9, recipe) == learning_rate_at(10, recipe) == pytest.approx(2.0)  # the end of warm-up
-    assert learning_rate_at(35, recipe) == pytest.approx(0.2 + 1.8 * 0.5 * (1 + math.cos(math.pi / 4)))
-    assert learning_rate_at(60, recipe) == pytest.approx(1.1)  # halfway
-    assert learning_rate_at(110, recipe) == pytest.approx(0.2)
-    rates = [learning_rate_at(step, recipe) for step in range(10, 110)]
+    assert compute_learning_rate(0, recipe) == pytest.approx(0.2)
+    assert compute_learning_rate(4, recipe) == pytest.approx(1.0)
+    assert (
+        compute_learning_rate(9, recipe) == compute_learning_rate(10, recipe) == pytest.approx(2.0)
+    )  # the end of warm-up
+    assert compute_learning_rate(35, recipe) == pytest.approx(0.2 + 1.8 * 0.5 * (1 + math.cos(math.pi / 4)))
+    assert compute_learning_rate(60, recipe) == pytest.approx(1.1)  # halfway
+    assert compute_learning_rate(110, recipe) == pytest.approx(0.2)
+    rates = [compute_learning_rate(step, recipe) for step in range(10, 110)]
     assert rates == sorted(rates, reverse=True)
 
 
 def test_a_run_of_one_step_has_a_learning_rate():
-    assert learning_rate_at(0, recipe_of(num_steps=1, learning_rate=2.0)) == 2.0
+    assert compute_learning_rate(0, recipe_of(num_steps=1, learning_rate=2.0)) == 2.0
 
 
 def test_the_defaults_are_those_of_the_released_script():
@@ -84,7 +86,7 @@ def test_every_step_is_reported_with_its_rate_and_its_counts():
     training.run(reports.append)
     assert training.done
     assert [report.step for report in reports] == list(range(1, 11))
-    assert [report.learning_rate for report in reports] == [learning_rate_at(step, recipe) for step in range(10)]
+    assert [report.learning_rate for report in reports] == [compute_learning_rate(step, recipe) for step in range(10)]
     assert {(report.samples, report.tokens) for report in reports} == {(4, 12)}
     assert all(set(report.measures) == {"error"} and report.seconds > 0 for report in reports)
     training.run(reports.append)  # nothing is left to do

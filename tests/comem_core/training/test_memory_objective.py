@@ -12,7 +12,7 @@ from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.training.loop import OptimizerRecipe, Training
-from comem_core.training.loss import token_losses
+from comem_core.training.loss import compute_token_losses
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 
 NewEncoder = Callable[..., MemoryEncoder]
@@ -139,9 +139,9 @@ def test_losses_are_the_same_whether_memory_stands_in_front_or_not(
     conversation = encoder.prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
     tokens = backbone.tokenize([conversation], generation=False)
     hidden_BLD = torch.randn(1, tokens.ids_BL.shape[1], backbone.width)
-    plain_S, _, right_S = token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
+    plain_S, _, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
     longer_BLD = torch.cat([torch.randn(1, 16, backbone.width), hidden_BLD], dim=1)
-    behind_S, _, also_right_S = token_losses(backbone, longer_BLD, tokens.ids_BL, tokens.answer_BL)
+    behind_S, _, also_right_S = compute_token_losses(backbone, longer_BLD, tokens.ids_BL, tokens.answer_BL)
     assert torch.equal(plain_S, behind_S)
     assert right_S.tolist() == also_right_S.tolist() == tokens.ids_BL[tokens.answer_BL].tolist()
 

@@ -49,7 +49,7 @@ def train(transfer: TextTransfer, samples: list[TrainingSample], *, steps: int =
 
 def hashes(transfer: TextTransfer) -> tuple[str, str, str]:
     encoder = transfer.encoder
-    return transfer.reader.base_weights_sha256(), encoder.backbone.base_weights_sha256(), encoder.encoder_id
+    return transfer.reader.hash_base_weights(), encoder.backbone.hash_base_weights(), encoder.encoder_id
 
 
 @pytest.mark.parametrize("width", [48, 64])
@@ -111,14 +111,14 @@ def test_a_frozen_encoder_gives_the_loss_of_one_that_is_trained_and_reads_each_i
     new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
 ):
     transfer = TextTransfer(new_encoder(lora_dropout=0.0), new_text_model(48), TransferRecipe(projection=True))
-    trained = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True).batch_loss(samples)[0]
+    trained = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True).compute_batch_loss(samples)[0]
     frozen = AnswerThroughTransfer(transfer, RECIPE, samples)
-    torch.testing.assert_close(frozen.batch_loss(samples)[0], trained, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(frozen.compute_batch_loss(samples)[0], trained, rtol=1e-5, atol=1e-5)
     shown = {item.item_id for sample in samples for item in sample.items}
     assert shown < set(frozen.known.memories)
     assert len(frozen.known) == len(shown) + len({sample.image for sample in samples})
     first = dict(frozen.known.memories)
-    frozen.batch_loss(samples)
+    frozen.compute_batch_loss(samples)
     assert all(frozen.known.memories[item_id] is memory for item_id, memory in first.items())
 
 
@@ -128,8 +128,8 @@ def test_only_the_answers_tokens_count(
     transfer = TextTransfer(new_encoder(), new_text_model(64), TransferRecipe(projection=True))
     objective = AnswerThroughTransfer(transfer, RECIPE, samples)
     sample, reader = samples[0], transfer.reader
-    found = float(objective.batch_loss([sample])[0].detach())
-    memory = torch.cat(objective._known_memories([transfer.shown_with(sample.items, sample.image, sample.language)]))
+    found = float(objective.compute_batch_loss([sample])[0].detach())
+    memory = torch.cat(objective._known_memories([transfer.list_shown(sample.items, sample.image, sample.language)]))
     system, asked = transfer.encoder.prompts.system, sample.question
     prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
     ids = [reader.tokenizer(text)["input_ids"] for text in (prompt, f"{sample.answer}<|im_end|>\n")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, closed_vocabulary, load_countries, templates
+from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, list_vocabulary, load_countries, read_templates
 from comem_core.worlds.imaginary.borrowed import borrow_flag
 from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
 from comem_core.worlds.imaginary.flags import PALETTE, draw_artist, draw_design, encode_png, render, vary_design
@@ -73,7 +73,7 @@ def test_every_kind_of_field_and_charge_is_drawn_and_shows():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_facts_come_from_the_closed_vocabulary_of_their_language(language: str):
-    random, words = Random(language), closed_vocabulary()
+    random, words = Random(language), list_vocabulary()
     seen = set()
     for _ in range(60):
         country = draw_country(random, language, num_facts=7)
@@ -114,7 +114,7 @@ def test_an_item_tells_every_fact_in_any_order_and_shows_the_flag():
 def test_a_question_has_a_wording_of_the_world_and_the_answer_of_the_country():
     country, random = draw_country(Random(0), "ru", num_facts=3), Random(1)
     asked = {draw_question(random, country) for _ in range(200)}
-    wordings = {text: kind for kind, texts in templates()["ru"]["question"].items() for text in texts}
+    wordings = {text: kind for kind, texts in read_templates()["ru"]["question"].items() for text in texts}
     assert {wordings[question] for question, _ in asked} == set(country.facts)
     assert all(answer == country.facts[wordings[question]][0] for question, answer in asked)
     assert len(asked) == 3 * 4  # every wording of every fact

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from pydantic import AfterValidator
 
 from tasks.engine.context import Context, RunRef
-from tasks.engine.on_ray import map_shards, ray_session
+from tasks.engine.on_ray import join_ray, map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import report_progress, run_stage, stage_task
@@ -19,7 +19,7 @@ from tasks.engine.store import Reference
 from tasks.engine.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run
-from warehouse.schemas import schema_of
+from warehouse.schemas import make_schema
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SmallRecipe:
 
 @stage_task()
 def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
-    schema, seconds = schema_of("sample"), float(os.environ.get("SHARD_SECONDS", "0.1"))
+    schema, seconds = make_schema("sample"), float(os.environ.get("SHARD_SECONDS", "0.1"))
     finished_shards = run.context.root / "finished_shards.txt"
 
     def make(partial: Partial) -> None:
@@ -57,7 +57,7 @@ def synth_and_train() -> str:
     facts = {"run_id": run.run_id, "flow": "synth-and-train", "recipe_name": "small", "recipe": None}
     with open_warehouse(context.warehouse) as con:
         record_run(con, {**facts, "flow_run_id": run.run_id})
-    with ray_session(context):
+    with join_ray(context):
         made = filter_qa(run, SmallRecipe())
     with open_warehouse(context.warehouse) as con:
         finish_run(con, run.run_id, status="completed")

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import knowledge_items, seed_questions
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
 from tasks.data.card import CARD, JudgedSet, write_card
 from tasks.data.filter import filter_qa
 from tasks.engine.context import Context
@@ -15,31 +15,33 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
-from tasks.rows.tables import item_table, question_table
+from tasks.rows.tables import make_item_table, make_question_table
 from tasks.run import NO_BACKBONE, Run
 from tests.dictionary_translator import rows_of
-from warehouse.schemas import blank_row, check_rows
-from warehouse.training_files import training_tables
+from warehouse.schemas import check_rows, make_blank_row
+from warehouse.training_files import make_training_tables
 
-SEEDS = [question for question in seed_questions() if question.language == "en"][:12]
+SEEDS = [question for question in load_seed_questions() if question.language == "en"][:12]
 
 
 @pytest.fixture
 def run(context: Context) -> Run:
     return Run(
-        run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe_named("tiny_cpu"), backbone=NO_BACKBONE
+        run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE
     )
 
 
 @pytest.fixture
 def made(run: Run) -> tuple[Reference, JudgedSet]:
     """Items, and questions with right answers, of which the first is judged wrong."""
-    drafts = [blank_row("draft") | {"mode": "answer"} | rows_of(question, question.answers[0])[0] for question in SEEDS]
+    drafts = [
+        make_blank_row("draft") | {"mode": "answer"} | rows_of(question, question.answers[0])[0] for question in SEEDS
+    ]
     judged = {"judge": "infoseek", "metric_score": 1.0, "grounded": True}
-    verdicts = [blank_row("verdict") | judged | {"sample_id": row["sample_id"]} for row in drafts]
+    verdicts = [make_blank_row("verdict") | judged | {"sample_id": row["sample_id"]} for row in drafts]
     verdicts[0]["metric_score"] = 0.0
-    items = item_table(item for item in knowledge_items() if item.language == "en")
-    given = {"knowledge_item": items, "question": question_table(SEEDS)}
+    items = make_item_table(item for item in load_knowledge_items() if item.language == "en")
+    given = {"knowledge_item": items, "question": make_question_table(SEEDS)}
     given |= {"draft": check_rows("draft", drafts), "verdict": check_rows("verdict", verdicts)}
     stored = {table: _stored(run, table, rows) for table, rows in given.items()}
     kept = filter_qa.fn(run, stored["question"], stored["draft"], stored["verdict"])
@@ -61,7 +63,7 @@ def test_the_folder_holds_every_kept_sample_whole_and_says_so(run: Run, made: tu
     by_id = {row["sample_id"]: row for row in rows}
     expected = {rows_of(question, "")[0]["sample_id"]: question for question in SEEDS[1:]}
     assert set(by_id) == set(expected) and len(rows) == 11
-    items = {item.item_id: item for item in knowledge_items()}
+    items = {item.item_id: item for item in load_knowledge_items()}
     for sample_id, question in expected.items():
         row, item = by_id[sample_id], items[question.gold_item_id or ""]
         assert (row["question"], row["answer"], row["image"]) == (
@@ -87,14 +89,14 @@ def test_a_large_set_is_cut_into_files_and_an_empty_one_has_a_file_without_rows(
     paths = {"drafts": judged.drafts, "questions": judged.questions, "items": knowledge}
     files: dict[str, Any] = {name: reference.shards() for name, reference in paths.items()}
     kept = [judged.kept.folder / "part-00000.parquet"]
-    tables = list(training_tables(**files, kept=kept, rows_per_table=4))
+    tables = list(make_training_tables(**files, kept=kept, rows_per_table=4))
     assert [table.num_rows for table in tables] == [4, 4, 3]
     ids = [name for table in tables for name in table["sample_id"].to_pylist()]
     assert ids == sorted(ids) and len({str(table.schema) for table in tables}) == 1
-    (whole,) = training_tables(**files, kept=kept)
+    (whole,) = make_training_tables(**files, kept=kept)
     assert whole["sample_id"].to_pylist() == ids
     pq.write_table(pq.read_table(kept[0]).slice(0, 0), tmp_path / "none.parquet")
-    (empty,) = training_tables(**files, kept=[tmp_path / "none.parquet"])
+    (empty,) = make_training_tables(**files, kept=[tmp_path / "none.parquet"])
     assert empty.num_rows == 0 and empty.schema == whole.schema
 
 
@@ -114,4 +116,4 @@ def test_a_sample_that_is_not_whole_is_refused(made: tuple[Reference, JudgedSet]
         ("items", "item .* is not among the items"),
     ]:
         with pytest.raises(ValueError, match=said):
-            list(training_tables(**without(name), kept=kept))
+            list(make_training_tables(**without(name), kept=kept))

@@ -6,27 +6,27 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.recipes.recipe import FilterRecipe
-from comem_core.worlds.countries.world import seed_questions
-from tasks.rows.tables import question_table
+from comem_core.worlds.countries.world import load_seed_questions
+from tasks.rows.tables import make_question_table
 from warehouse.filtering import filter_parameters, run_filters
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
 NUM_SEEDS = 1200
 
 
 def test_right_answers_of_the_countries_world_are_dropped_only_where_there_are_too_many(tmp_path: Path) -> None:
-    seeds = seed_questions()[:NUM_SEEDS]
+    seeds = load_seed_questions()[:NUM_SEEDS]
     drafts, verdicts = [], []
     for seed in seeds:
         named = {"sample_id": seed.question_id, "question_id": seed.question_id}
         asked = {"question": seed.question, "language": seed.language, "image_id": seed.image_id}
-        drafts.append(blank_row("draft") | named | asked | {"answer": seed.answers[0], "truncated": False})
+        drafts.append(make_blank_row("draft") | named | asked | {"answer": seed.answers[0], "truncated": False})
         judged = {"metric_score": 1.0, "without_score": 1.0, "grounded": True, "consistent": None}
-        verdicts.append(blank_row("verdict") | {"sample_id": seed.question_id, "language_found": "??"} | judged)
+        verdicts.append(make_blank_row("verdict") | {"sample_id": seed.question_id, "language_found": "??"} | judged)
     tables = {
         "drafts": check_rows("draft", drafts),
         "verdicts": check_rows("verdict", verdicts),
-        "questions": question_table(seeds),
+        "questions": make_question_table(seeds),
     }
     paths = {name: [tmp_path / f"{name}.parquet"] for name in tables}
     for name, table in tables.items():

@@ -13,22 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comem_core.knowledge.corpora import Reading
+from comem_core.knowledge.corpora import ReadingOptions
 from comem_core.knowledge.items import Question
-from comem_core.knowledge.pictures import picture_hashes
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.knowledge.pictures import hash_picture
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import ingest_knowledge
-from tasks.data.item_shards import PieceWriter, finish, part_name, take_out_duplicates
+from tasks.data.item_shards import PieceWriter, finish, name_part_shard, take_out_duplicates
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
-from tasks.rows.tables import item_table, question_table, read_items, read_questions
+from tasks.rows.tables import make_item_table, make_question_table, read_items, read_questions
 from tasks.run import NO_BACKBONE, Run
 
 
 def run_on(corpus: Path, context: Context) -> Run:
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     recipe = replace(recipe, knowledge=replace(recipe.knowledge, corpus=str(corpus)))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
@@ -36,7 +36,7 @@ def run_on(corpus: Path, context: Context) -> Run:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A JSONL of two good rows, one whose picture is no picture, and one without text."""
-    (tmp_path / "good.png").write_bytes(knowledge_items()[0].picture)
+    (tmp_path / "good.png").write_bytes(load_knowledge_items()[0].picture)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     common = {"language": "en", "source": "test", "licence": "CC0-1.0"}
     rows = [
@@ -77,14 +77,14 @@ def test_a_corpus_that_is_not_there_is_refused_before_anything_is_made(tmp_path:
 
 
 def test_items_and_questions_come_back_from_rows_as_they_went_in(tmp_path: Path) -> None:
-    items, questions = list(knowledge_items()[:7]), list(benchmark_questions("dev")[:7])
+    items, questions = list(load_knowledge_items()[:7]), list(load_benchmark_questions("dev")[:7])
     questions.append(Question(question_id="asked/1", question="?", image=items[0].picture, language="en", answers=()))
     folder = Partial(tmp_path)
-    folder.write_shard("part-00000", item_table(items))
+    folder.write_shard("part-00000", make_item_table(items))
     reference = Reference(stage="x", fingerprint="x", uri=str(tmp_path), num_rows=7)
     assert list(read_items(reference).values()) == items
     (tmp_path / "part-00000.parquet").unlink()
-    folder.write_shard("part-00000", question_table(questions))
+    folder.write_shard("part-00000", make_question_table(questions))
     assert list(read_questions(reference)) == questions
 
 
@@ -144,7 +144,7 @@ class Killed(BaseException):
 def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: Path, when: int) -> None:
     """Every file that gets its name is a moment at which a run may end; it is ended at one and begun again."""
     texts = [f"text {number % 40}" for number in range(60)] + ["last", ""]
-    corpus, reading = str(write_texts(tmp_path, texts)), Reading(images="optional")
+    corpus, reading = str(write_texts(tmp_path, texts)), ReadingOptions(images="optional")
     with (tmp_path / "texts.jsonl").open("a") as stream:
         stream.write("\n{broken")
 
@@ -153,7 +153,7 @@ def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: P
         folder.mkdir(exist_ok=True)
         writer = PieceWriter(corpus, reading, artefact)
         for numbered in enumerate(writer.opened.pieces(7)):
-            if part_name(numbered[0]) not in artefact.finished():
+            if name_part_shard(numbered[0]) not in artefact.finished():
                 writer(numbered)
         take_out_duplicates(artefact, near_duplicate_bits=None)
         finish(artefact, corpus)
@@ -193,7 +193,7 @@ def test_near_duplicates_are_of_equal_words_only(tmp_path: Path, context: Contex
     drawn = photo.getvalue()
     (tmp_path / "a.png").write_bytes(drawn)
     (tmp_path / "b.png").write_bytes(resized.getvalue())
-    (tmp_path / "c.png").write_bytes(knowledge_items()[500].picture)
+    (tmp_path / "c.png").write_bytes(load_knowledge_items()[500].picture)
     rows = [(image, text) for text in ("one", "two") for image in "abc"][:5]
     lines = [json.dumps({"image": f"{image}.png", "text": text, "language": "en"}) for image, text in rows]
     (tmp_path / "items.jsonl").write_text("\n".join(lines))
@@ -208,7 +208,7 @@ def test_near_duplicates_are_of_equal_words_only(tmp_path: Path, context: Contex
     kept = rows_of(found, "part-*.parquet")
     assert [row["file"] for row in kept] == ["items.jsonl"] * 3
     assert {(row["image_hash"], row["image_chroma"]) for row in kept} == {
-        picture_hashes(drawn), picture_hashes(knowledge_items()[500].picture)
+        hash_picture(drawn), hash_picture(load_knowledge_items()[500].picture)
     }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from comem_core.knowledge.items import Question
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import knowledge_items, seed_questions
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
 from tasks.data.card import CARD, JudgedSet, write_card
 from tasks.data.filter import filter_qa
 from tasks.data.kept_apart import collect_against
@@ -20,12 +20,12 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
-from tasks.rows.tables import item_table, question_table, read_rows
+from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
 from tests.dictionary_translator import rows_of
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
-SEEDS = [seed for seed in seed_questions() if seed.language == "en"]
+SEEDS = [seed for seed in load_seed_questions() if seed.language == "en"]
 SHOWN = SEEDS[0]
 WORDS = "this singer's re-issued song became the UK Christmas number one after helping to advertise what brand?"
 
@@ -33,7 +33,7 @@ WORDS = "this singer's re-issued song became the UK Christmas number one after h
 @pytest.fixture
 def run(context: Context) -> Run:
     """A run of tiny samples under the filters of the large recipes."""
-    tiny, large = recipe_named("tiny_cpu"), recipe_named("comem_qwen25_vl_7b")
+    tiny, large = find_recipe("tiny_cpu"), find_recipe("comem_qwen25_vl_7b")
     recipe = replace(tiny, filters=large.filters, against=large.against)
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
@@ -69,7 +69,7 @@ def test_samples_about_a_benchmarks_picture_or_in_its_words_are_dropped_and_the_
     run: Run, store: Callable[..., Reference], caplog: Any
 ) -> None:
     viquae(run, picture=SHOWN.image)
-    own = store("question", question_table([]))
+    own = store("question", make_question_table([]))
     with caplog.at_level("WARNING"):
         against = collect_against.fn(run, own)
     assert list(against.benchmarks) == ["countries-vqa", "viquae"]
@@ -80,9 +80,9 @@ def test_samples_about_a_benchmarks_picture_or_in_its_words_are_dropped_and_the_
 
     clean = seeds_far_from(SHOWN)
     asked = [SHOWN, *clean[:-1], replace(clean[-1], question=WORDS)]
-    drafts = [blank_row("draft") | rows_of(seed, seed.answers[0])[0] for seed in asked]
+    drafts = [make_blank_row("draft") | rows_of(seed, seed.answers[0])[0] for seed in asked]
     judged = {"judge": "infoseek", "metric_score": 1.0, "grounded": True}
-    verdicts = [blank_row("verdict") | judged | {"sample_id": row["sample_id"]} for row in drafts]
+    verdicts = [make_blank_row("verdict") | judged | {"sample_id": row["sample_id"]} for row in drafts]
     parts = {
         "questions": run_stage_of(run, asked),
         "drafts": store("draft", check_rows("draft", drafts)),
@@ -95,7 +95,7 @@ def test_samples_about_a_benchmarks_picture_or_in_its_words_are_dropped_and_the_
     assert drops == {(names[0], "contaminated_image"), (names[-1], "contaminated_question")}
     assert {row["sample_id"] for row in read_rows(kept)} == set(names[1:-1])
 
-    items = store("knowledge_item", item_table(item for item in knowledge_items() if item.language == "en"))
+    items = store("knowledge_item", make_item_table(item for item in load_knowledge_items() if item.language == "en"))
     card = write_card.fn(run, items, [JudgedSet(**parts, kept=kept)], against.missing)
     text = (card.folder / CARD).read_text(encoding="utf-8")
     assert f"benchmark viquae={against.benchmarks['viquae'].fingerprint}" in text
@@ -104,14 +104,14 @@ def test_samples_about_a_benchmarks_picture_or_in_its_words_are_dropped_and_the_
 
 def run_stage_of(run: Run, questions: list[Question]) -> Reference:
     def make(artefact: Partial) -> None:
-        artefact.write_shard("part-00000", question_table(questions))
+        artefact.write_shard("part-00000", make_question_table(questions))
 
     return run_stage(run, Stage(name="questions", version="1", table="question"), run.recipe.filters, {}, make)
 
 
 def test_a_benchmark_without_its_pictures_is_named_and_stops_nothing(run: Run, store: Callable[..., Reference]) -> None:
     viquae(run, picture=None)
-    against = collect_against.fn(run, store("question", question_table([])))
+    against = collect_against.fn(run, store("question", make_question_table([])))
     assert list(against.benchmarks) == ["countries-vqa"]
     assert against.missing["viquae"].startswith("none of its questions could be read in ")
 
@@ -119,4 +119,4 @@ def test_a_benchmark_without_its_pictures_is_named_and_stops_nothing(run: Run, s
 def test_an_unknown_benchmark_is_an_error(run: Run, store: Callable[..., Reference]) -> None:
     wrong = replace(run, recipe=replace(run.recipe, against=("okvqaa",)))
     with pytest.raises(ValueError, match="unknown benchmark: 'okvqaa'"):
-        collect_against.fn(wrong, store("question", question_table([])))
+        collect_against.fn(wrong, store("question", make_question_table([])))

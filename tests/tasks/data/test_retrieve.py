@@ -10,21 +10,21 @@ import duckdb
 import numpy as np
 import pytest
 
-from comem_core.backbone.loading import backbone_fingerprint, backbone_folder, load_backbone
-from comem_core.knowledge.corpora.rows import Reading
+from comem_core.backbone.loading import find_backbone_folder, hash_backbone, load_backbone
+from comem_core.knowledge.corpora.rows import ReadingOptions
 from comem_core.knowledge.index.vector_index import VectorIndex
-from comem_core.knowledge.items import KnowledgeItem, Question, content_id
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
-from tasks.data.index import build_index, vector_table
-from tasks.data.ingest import Ingesting
+from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
+from tasks.data.index import build_index, make_vector_table
+from tasks.data.ingest import KnowledgeKey
 from tasks.data.retrieve import retrieve
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.rows.tables import item_table, question_table, read_rows
+from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import Run
 
 pytestmark = pytest.mark.usefixtures("small_ray")
@@ -34,10 +34,10 @@ needs_minilm = pytest.mark.skipif(
 
 
 def run_with(context: Context, **retrieval: Any) -> Run:
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     recipe = replace(recipe, retrieval=replace(recipe.retrieval, **retrieval))
-    folder = backbone_folder("tiny")
-    backbone = Reference(stage="backbone", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
+    folder = find_backbone_folder("tiny")
+    backbone = Reference(stage="backbone", fingerprint=hash_backbone(folder), uri=str(folder), num_rows=0)
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=backbone)
 
 
@@ -48,18 +48,18 @@ def artefact_of(run: Run, stage: str, rows: Sequence[Any]) -> Reference:
     def make(artefact: Partial) -> None:
         for start in range(0, len(rows), 40):
             part = rows[start : start + 40]
-            table = item_table(part) if is_items else question_table(part)
+            table = make_item_table(part) if is_items else make_question_table(part)
             artefact.write_shard(f"part-{start // 40:05d}", table)
 
-    content = content_id(*(row.item_id if is_items else row.question_id for row in rows))
-    part = Ingesting(corpus=stage, content=content, reading=Reading(), near_duplicate_bits=None)
+    content = hash_content_parts(*(row.item_id if is_items else row.question_id for row in rows))
+    part = KnowledgeKey(corpus=stage, content=content, reading=ReadingOptions(), near_duplicate_bits=None)
     return run_stage(
         run, Stage(name=stage, version="1", table="knowledge_item" if is_items else "question"), part, {}, make
     )
 
 
-ITEMS = knowledge_items()[:100]  # twenty countries in five languages
-QUESTIONS = benchmark_questions("dev")[:30]
+ITEMS = load_knowledge_items()[:100]  # twenty countries in five languages
+QUESTIONS = load_benchmark_questions("dev")[:30]
 
 
 def found_by(run: Run, items: Sequence[KnowledgeItem] = ITEMS, questions: Sequence[Question] = QUESTIONS) -> dict:
@@ -83,11 +83,11 @@ def test_items_are_those_whose_pictures_the_reader_sees_as_nearest(context: Cont
         "visual_tokens": recipe.training.encoder.item_visual_tokens,
     }
     index = VectorIndex(
-        backbone.pooled_images([item.picture for item in ITEMS], **options).numpy(),
+        backbone.pool_images([item.picture for item in ITEMS], **options).numpy(),
         item_ids=[item.item_id for item in ITEMS],
         languages=[item.language for item in ITEMS],
     )
-    queries_QE = backbone.pooled_images([question.image for question in QUESTIONS], **options).numpy()
+    queries_QE = backbone.pool_images([question.image for question in QUESTIONS], **options).numpy()
     expected = index.search(queries_QE, k=3, languages=[question.language for question in QUESTIONS])
     assert [question.question_id for question in QUESTIONS] == list(found)
     for row, hits in zip(found.values(), expected, strict=True):
@@ -189,6 +189,6 @@ def test_settings_that_do_not_fit_are_refused_before_any_work(
 
 
 def test_a_batch_of_vectors_keeps_its_keys() -> None:
-    table = vector_table(["a", "b"], np.eye(2, dtype=np.float32))
+    table = make_vector_table(["a", "b"], np.eye(2, dtype=np.float32))
     assert [np.frombuffer(raw, "<f4").tolist() for raw in table["embedding"].to_pylist()] == [[1, 0], [0, 1]]
-    assert vector_table([], None).schema == table.schema
+    assert make_vector_table([], None).schema == table.schema

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from comem_core.recipes.recipe import Recipe
 from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
@@ -25,7 +25,7 @@ NUM_SEEDS = 4
 
 
 def recipe(**changes: Any) -> Recipe:
-    tiny = recipe_named("tiny_cpu")
+    tiny = find_recipe("tiny_cpu")
     few = replace(tiny.synthesis, num_seed_questions=NUM_SEEDS, num_asked_items=2, num_kinds=3)
     return replace(tiny, synthesis=replace(few, **changes))
 

@@ -10,23 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.recipes import recipe_named
-from comem_core.synthesis.translation import check_languages, translation_prompts
-from comem_core.worlds.countries.world import knowledge_items, seed_questions
-from tasks.data.filter import dropped_for, filter_qa
+from comem_core.recipes import find_recipe
+from comem_core.synthesis.translation import check_languages, read_translation_prompts
+from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
+from tasks.data.filter import filter_qa, read_dropped
 from tasks.data.translate import translate_qa
 from tasks.engine.context import Context
 from tasks.engine.store import Record, Reference, Store
 from tasks.rows.samples import Samples, SampleSet
-from tasks.rows.tables import item_table, question_table, read_questions, read_rows, shards_of
+from tasks.rows.tables import list_shards, make_item_table, make_question_table, read_questions, read_rows
 from tasks.run import NO_BACKBONE, Run, open_run
 from tests import dictionary_translator
 from tests.dictionary_translator import DictionaryTranslator, rows_of
 from warehouse.connection import open_warehouse
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
 LANGUAGES = ("es", "ru", "ar")
-SEEDS = [question for question in seed_questions() if question.language in ("en", "es")][:20]
+SEEDS = [question for question in load_seed_questions() if question.language in ("en", "es")][:20]
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def translator() -> Iterator[Callable[[Run], DictionaryTranslator]]:
 @pytest.fixture
 def making(tmp_path: Path) -> dict[str, Reference]:
     """Questions, drafts with the right answer, and all but two of them kept."""
-    drafts = [blank_row("draft") | rows_of(question, question.answers[0])[0] for question in SEEDS]
+    drafts = [make_blank_row("draft") | rows_of(question, question.answers[0])[0] for question in SEEDS]
     tables = {
-        "questions": question_table(SEEDS),
+        "questions": make_question_table(SEEDS),
         "drafts": check_rows("draft", drafts),
         "kept": check_rows("sample", [{"sample_id": row["sample_id"]} for row in drafts[2:]]),
-        "knowledge": item_table(item for item in knowledge_items() if item.language in ("en", "es")),
+        "knowledge": make_item_table(item for item in load_knowledge_items() if item.language in ("en", "es")),
     }
     return {name: stored(tmp_path / "given" / name, table) for name, table in tables.items()}
 
@@ -59,7 +59,7 @@ def stored(folder: Path, table: pa.Table) -> Reference:
 def run_of(
     context: Context, *, num_translated: int = 5, languages: Sequence[str] = LANGUAGES, generator: str = "backbone"
 ) -> Run:
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     changes: dict[str, Any] = {"num_translated": num_translated, "languages": tuple(languages), "generator": generator}
     recipe = replace(recipe, synthesis=replace(recipe.synthesis, **changes))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
@@ -146,7 +146,9 @@ def test_the_same_translations_come_of_other_batches_and_shards(
             for table in ("draft", "verdict", "question")
         ]
         found.append([sorted(rows, key=lambda row: row.get("sample_id") or row["question_id"]) for rows in stable])
-        assert len(shards_of(made, "draft")) == len(shards_of(made, "question")) == len(shards_of(made, "verdict"))
+        assert (
+            len(list_shards(made, "draft")) == len(list_shards(made, "question")) == len(list_shards(made, "verdict"))
+        )
     assert found[0] == found[1]
 
 
@@ -160,7 +162,7 @@ def test_translations_that_fail_are_rows_with_a_reason_and_none_is_kept(
     assert len(errors) >= 10 and all(error.startswith("unreadable") for error in errors)
     kept = filtered(run_of(context), made)
     assert kept.num_rows == 0
-    assert set(errors) and len(dropped_for(kept, "failed")) == len(errors)
+    assert set(errors) and len(read_dropped(kept, "failed")) == len(errors)
     assert list(read_rows(filtered(run_of(context), made))) == []
 
 
@@ -192,7 +194,7 @@ def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, languages: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     recipe = replace(recipe, synthesis=replace(recipe.synthesis, num_translated=200, languages=languages))
     with pytest.raises(ValueError, match=said), open_run("test", recipe, needs_generator=True, plan=plan):
         pytest.fail("the run has begun")
@@ -200,9 +202,9 @@ def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made(
 
 
 def test_the_papers_recipe_can_be_translated() -> None:
-    synthesis = recipe_named("comem_qwen25_vl_7b").synthesis
+    synthesis = find_recipe("comem_qwen25_vl_7b").synthesis
     assert synthesis.num_translated == 200 and len(synthesis.languages) == 9
-    prompts = translation_prompts(synthesis.translation_prompts)
+    prompts = read_translation_prompts(synthesis.translation_prompts)
     check_languages(prompts, synthesis.languages, num_translated=synthesis.num_translated)
 
 

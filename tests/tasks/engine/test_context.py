@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.derived import cache_folder
+from comem_core.backbone.derived import find_cache_folder
 from flows.local.layout import Layout
 from tasks.engine.context import ELSEWHERE, Context, check_names
 
@@ -103,7 +103,7 @@ def test_a_variable_that_is_set_to_nothing_is_refused(name: str) -> None:
 def test_each_part_that_reads_a_variable_itself_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMEM_CACHE", "")
     with pytest.raises(ValueError, match="COMEM_CACHE is set to nothing"):
-        cache_folder()
+        find_cache_folder()
     monkeypatch.setenv("COMEM_ROOT", " ")
     with pytest.raises(ValueError, match="COMEM_ROOT is set to nothing"):
         Layout.find()

@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from tasks.engine.context import Context
-from tasks.engine.on_ray import map_shards, on_ray, ray_session, release_workers, rest_workers, start_workers
+from tasks.engine.on_ray import join_ray, map_shards, release_workers, rest_workers, run_on_ray, start_workers
 from tasks.engine.workers import Progress, WorkerDied, Workers
 
 pytestmark = pytest.mark.usefixtures("small_ray")
@@ -117,7 +117,7 @@ def test_kept_workers_give_way_to_a_function_that_needs_their_cpus() -> None:
     all_four = Workers(num_actors=4)
     start_workers(all_four, modules=("json",))
     assert_free(cpus=0)
-    assert on_ray(os.getpid, num_cpus=4) != os.getpid()
+    assert run_on_ray(os.getpid, num_cpus=4) != os.getpid()
 
 
 def test_kept_workers_stay_beside_a_function_that_fits_beside_them() -> None:
@@ -126,7 +126,7 @@ def test_kept_workers_stay_beside_a_function_that_fits_beside_them() -> None:
 
     one = Workers(num_actors=1)
     before = map_shards(make_worker, {"a": 0}, workers=one)
-    on_ray(time.sleep, 1.5)  # longer than the wait for a result is looked at
+    run_on_ray(time.sleep, 1.5)  # longer than the wait for a result is looked at
     assert map_shards(make_worker, {"a": 0}, workers=one) == before
 
 
@@ -191,14 +191,14 @@ def test_a_function_on_ray_raises_its_own_error_and_a_killed_one_says_so() -> No
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(KeyError, match="gold_item_id"):
-        on_ray(fails)
+        run_on_ray(fails)
     with pytest.raises(WorkerDied, match="the worker of dies died"):
-        on_ray(dies)
+        run_on_ray(dies)
 
 
 def test_functions_that_end_at_once_do_not_end_the_caller() -> None:
     for _ in range(8):  # cancelling what had just completed once crashed the calling process, now and then
-        assert on_ray(abs, -1) == 1
+        assert run_on_ray(abs, -1) == 1
 
 
 def test_a_local_ray_listens_to_this_machine_only() -> None:
@@ -211,5 +211,5 @@ def test_a_local_ray_listens_to_this_machine_only() -> None:
 
 def test_more_than_the_cluster_has_is_refused_by_name(tmp_path: Path, make_context) -> None:
     greedy = make_context(tmp_path, gpus_per_actor=4)
-    with pytest.raises(ValueError, match="asks for 4 GPU, but Ray has 0"), ray_session(greedy):
+    with pytest.raises(ValueError, match="asks for 4 GPU, but Ray has 0"), join_ray(greedy):
         pass

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from comem_core.training.loop import OptimizerRecipe
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
@@ -36,7 +36,7 @@ def test_something_small_is_trained_beside_workers_that_stay(context: Context, t
 
     one = Workers(num_actors=1)
     before = map_shards(make_worker, {"a": 0}, workers=one)
-    run = Run(run_id="r", recipe_name="t", context=context, recipe=recipe_named("tiny_cpu"), backbone=NO_BACKBONE)
+    run = Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
     folder = tmp_path / "encoder.partial"
     folder.mkdir()
     optimizer = OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)

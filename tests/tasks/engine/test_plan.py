@@ -9,7 +9,7 @@ import pytest
 
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
-from tasks.engine.plan import Plan, planning, why_made
+from tasks.engine.plan import Plan, explain_making, start_planning
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
@@ -38,7 +38,7 @@ def stage(run: RunRef, make: Callable[[Partial], None], *, k: int = 3, expects: 
 
 
 def planned(run: RunRef, *, k: int = 3, expects: int | None = 8) -> tuple[Plan, Reference]:
-    with planning() as plan:
+    with start_planning() as plan:
         reference = stage(run, drafts(8), k=k, expects=expects)
     return plan, reference
 
@@ -94,7 +94,7 @@ def test_an_interrupted_stage_is_continued_and_costs_what_its_first_rows_did(run
 
 def test_the_table_sums_what_is_known_and_names_what_is_not(run: RunRef) -> None:
     stage(run, drafts(8))
-    with planning() as plan:
+    with start_planning() as plan:
         stage(run, drafts(8), k=4, expects=8)
         run_stage(run, Stage(name="encoder", version="1"), Drafting(), {}, drafts(1), expects=100)
     *_, sums = plan.lines()
@@ -108,7 +108,7 @@ def test_a_stage_task_that_is_planned_needs_no_server(run: RunRef) -> None:
     def make_drafts(of_run: RunRef) -> Reference:
         return stage(of_run, drafts(8))
 
-    with planning() as plan:
+    with start_planning() as plan:
         make_drafts(run)
     assert [line.stage for line in plan.stages] == ["drafts"]
 
@@ -130,9 +130,9 @@ class HoldingOut:
 
 def test_a_reason_names_what_changed(run: RunRef) -> None:
     store = Store.of(run.context)
-    assert why_made({"k": 3}, {}, "1", store, stage="drafts") == "no artefact yet"
+    assert explain_making({"k": 3}, {}, "1", store, stage="drafts") == "no artefact yet"
     stage(run, drafts(8))
-    assert why_made({"k": 4}, {}, "1", store, stage="drafts") == "again: recipe field `k` changed from 3 to 4"
+    assert explain_making({"k": 4}, {}, "1", store, stage="drafts") == "again: recipe field `k` changed from 3 to 4"
 
 
 def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> None:
@@ -140,15 +140,18 @@ def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> Non
     released = Collecting(benchmark="okvqa", revision="1")
     run_stage(run, Stage(name="benchmark", version="1"), released, {}, drafts(4))
     held = {"benchmark": "own"}
-    said = why_made(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
+    said = explain_making(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
     assert said == "no artefact of this kind yet: own, and earlier ones are of okvqa"
     run_stage(run, Stage(name="benchmark", version="1"), HoldingOut(benchmark="own"), {"kept": kept}, drafts(4))
     assert (
-        why_made(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
+        explain_making(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
         == "again: version changed from 1 to 2"
     )
     also = {"kept": kept, "drafts": kept}
-    assert why_made(held, also, "1", store, stage="benchmark", kinds=("benchmark",)) == "again: input `drafts` is new"
+    assert (
+        explain_making(held, also, "1", store, stage="benchmark", kinds=("benchmark",))
+        == "again: input `drafts` is new"
+    )
 
 
 def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> None:
@@ -156,12 +159,12 @@ def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> N
     released = run_stage(run, Stage(name="benchmark", version="1"), Drafting(k=4), {}, drafts(4))
     run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": asked}, drafts(4))
     store = Store.of(run.context)
-    assert why_made({"k": 3}, {"questions": released}, "1", store, stage="retrieval") == (
+    assert explain_making({"k": 3}, {"questions": released}, "1", store, stage="retrieval") == (
         f"no artefact of this kind yet: the nearest one is of the questions {asked.fingerprint}, and this of the "
         f"benchmark {released.fingerprint}"
     )
     run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": released}, drafts(4))
-    said = why_made({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
+    said = explain_making({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
     assert said == "again: recipe field `k` changed from 3 to 5"
 
 

@@ -9,7 +9,7 @@ from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.recipes import RECIPES
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
-from tasks.engine.plan import planning
+from tasks.engine.plan import start_planning
 from tasks.engine.reuse import NAMING, Stage, explain_older_names, fingerprint, set_fields
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
@@ -111,7 +111,7 @@ def made(run: RunRef, key: object = None) -> Reference:
 
 def test_a_store_stays_valid_when_a_class_is_renamed_and_gets_an_option_that_is_off(run: RunRef) -> None:
     before = made(run)
-    with planning() as plan:
+    with start_planning() as plan:
         made(run, RenamedKey())
         made(run, RenamedKey(judge="a"))
     assert [(each.action, each.fingerprint == before.fingerprint) for each in plan.stages] == [
@@ -130,7 +130,7 @@ def test_a_store_of_older_names_is_explained_once(run: RunRef) -> None:
     assert record.pop("naming") == NAMING
     path.write_text(json.dumps(record))
     old.folder.rename(old.folder.with_name("0123456789abcdef"))
-    with planning() as plan:
+    with start_planning() as plan:
         made(run)
     assert plan.stages[0].reason == f"again: the rule that names results changed from 1 to {NAMING}"
     told = [explain_older_names(store, remember=False), explain_older_names(store), explain_older_names(store)]

@@ -17,7 +17,7 @@ from tasks.engine.stage import report_progress, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.workers import Progress
 from warehouse.connection import open_warehouse
-from warehouse.schemas import schema_of
+from warehouse.schemas import make_schema
 
 NAMES = [f"part-{number:05d}" for number in range(4)]
 
@@ -29,7 +29,7 @@ class FilterRecipe:
 
 
 def sample_shard(name: str) -> pa.Table:
-    return pa.table({"sample_id": [f"{name}-a", f"{name}-b"]}, schema=schema_of("sample"))
+    return pa.table({"sample_id": [f"{name}-a", f"{name}-b"]}, schema=make_schema("sample"))
 
 
 def make_samples(made: list[str], *, stop_at: str | None = None) -> Callable[[Partial], None]:
@@ -165,7 +165,8 @@ def test_a_shard_that_is_not_of_its_table_is_refused_with_the_column(run: RunRef
 
 def test_a_shard_may_hold_rows_of_another_table(run: RunRef) -> None:
     dropped = pa.table(
-        {"file": ["items.jsonl"], "row": [3], "reason": ["no text"], "detail": [None]}, schema=schema_of("dropped_row")
+        {"file": ["items.jsonl"], "row": [3], "reason": ["no text"], "detail": [None]},
+        schema=make_schema("dropped_row"),
     )
 
     def make(partial: Partial) -> None:

@@ -12,32 +12,32 @@ import duckdb
 import pytest
 from PIL import Image
 
-from comem_core.backbone.loading import SHIPPED, backbone_fingerprint
+from comem_core.backbone.loading import SHIPPED, hash_backbone
 from comem_core.knowledge.items import Question
-from comem_core.knowledge.pictures import picture_hashes
+from comem_core.knowledge.pictures import hash_picture
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.pretraining.trained_on import write_listing
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items, seed_questions
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items, load_seed_questions
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.contamination import clean_column, find_contamination, measured_of
+from tasks.evaluation.contamination import clean_column, find_contamination, read_measured
 from tasks.evaluation.score import score_predictions
-from tasks.rows.tables import item_table, question_table, read_rows
+from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
-from tasks.training.training_data import training_data_of
+from tasks.training.training_data import find_training_data
 from tests.bits import bits_apart
 from tests.dictionary_translator import rows_of
 from warehouse.connection import open_warehouse
 from warehouse.page.data import collect
 from warehouse.records import record_run
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
-UNSEEN = [question for question in benchmark_questions("test") if question.split == "unseen_entity"]
-SEEDS = [seed for seed in seed_questions() if seed.language == "en"][:6]
+UNSEEN = [question for question in load_benchmark_questions("test") if question.split == "unseen_entity"]
+SEEDS = [seed for seed in load_seed_questions() if seed.language == "en"][:6]
 COPIED = "Which of the two towers in this old photograph of the harbour was built first?"
 
 
@@ -51,7 +51,7 @@ class Made:
 @pytest.fixture
 def run(context: Context) -> Run:
     run = Run(
-        run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe_named("tiny_cpu"), backbone=NO_BACKBONE
+        run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE
     )
     with open_warehouse(context.warehouse) as con:
         record_run(
@@ -63,20 +63,20 @@ def run(context: Context) -> Run:
 def with_another_bit(question: Question) -> bytes:
     """Return the picture with one pixel after another made grey until its hashes differ, a little."""
     image = Image.open(io.BytesIO(question.image)).convert("RGB")
-    before = picture_hashes(question.image)
+    before = hash_picture(question.image)
     for place in range(image.width * image.height):
         image.putpixel((place % image.width, place // image.width), (128, 128, 128))
         written = io.BytesIO()
         image.save(written, "PNG")
-        if picture_hashes(written.getvalue()) != before:
-            assert 1 <= bits_apart(before, picture_hashes(written.getvalue())) <= 6
+        if hash_picture(written.getvalue()) != before:
+            assert 1 <= bits_apart(before, hash_picture(written.getvalue())) <= 6
             return written.getvalue()
     raise AssertionError("no pixel changed a hash")
 
 
 def asked_questions() -> list[Question]:
     """A benchmark of ten: one whose flag is nearly a seed's, one copied word for word, eight about unseen countries."""
-    pictures = {seed.image_id for seed in seed_questions()}
+    pictures = {seed.image_id for seed in load_seed_questions()}
     asked = [question for question in UNSEEN if question.image_id not in pictures and question.language == "en"]
     chosen = [next(each for each in asked if each.image_id == name) for name in sorted({q.image_id for q in asked})][
         :20
@@ -84,7 +84,7 @@ def asked_questions() -> list[Question]:
     far = [
         each
         for each in chosen
-        if all(bits_apart(picture_hashes(each.image), picture_hashes(seed.image)) > 6 for seed in SEEDS)
+        if all(bits_apart(hash_picture(each.image), hash_picture(seed.image)) > 6 for seed in SEEDS)
     ][:10]
     near = replace(far[0], question_id="near", image=with_another_bit(SEEDS[0]))
     copied = replace(far[1], question_id="copied", question=COPIED)
@@ -104,14 +104,14 @@ def trained(run: Run) -> Callable[..., Reference]:
 
     def train(name: str = "encoder", dropped: Sequence[str] = (), **also: Reference) -> Reference:
         seeds = [*SEEDS[:-1], replace(SEEDS[-1], question=COPIED)]
-        drafts = [blank_row("draft") | rows_of(seed, seed.answers[0])[0] for seed in seeds]
+        drafts = [make_blank_row("draft") | rows_of(seed, seed.answers[0])[0] for seed in seeds]
         kept = [{"sample_id": row["sample_id"]} for row in drafts if row["question"] not in dropped]
         samples = {
-            "questions": stored(run, "questions", "question", question_table(seeds)),
+            "questions": stored(run, "questions", "question", make_question_table(seeds)),
             "drafts": stored(run, "drafts", "draft", check_rows("draft", drafts)),
             "kept": stored(run, "samples", "sample", check_rows("sample", kept), name=str(dropped)),
         }
-        step = check_rows("training_step", [blank_row("training_step") | {"step": 1}])
+        step = check_rows("training_step", [make_blank_row("training_step") | {"step": 1}])
 
         def make(artefact: Partial) -> None:
             with artefact.open_file("encoder.safetensors") as path:
@@ -127,13 +127,13 @@ def trained(run: Run) -> Callable[..., Reference]:
 @pytest.fixture
 def knowledge(run: Run) -> Reference:
     """Items of the first countries, and one that shows the picture of the third benchmark question."""
-    shown = replace(knowledge_items()[0], image=asked_questions()[2].image)
-    return stored(run, "knowledge", "knowledge_item", item_table([*knowledge_items()[:5], shown]))
+    shown = replace(load_knowledge_items()[0], image=asked_questions()[2].image)
+    return stored(run, "knowledge", "knowledge_item", make_item_table([*load_knowledge_items()[:5], shown]))
 
 
 @pytest.fixture
 def asked(run: Run) -> Reference:
-    return stored(run, "benchmark", "question", question_table(asked_questions()))
+    return stored(run, "benchmark", "question", make_question_table(asked_questions()))
 
 
 def test_nearly_the_same_picture_and_copied_words_are_flagged_and_the_rest_is_clean(
@@ -178,7 +178,7 @@ def test_an_encoder_without_a_record_and_one_that_started_from_unknown_weights_l
     assert clean_column(run, found, names) == dict.fromkeys(names) | {"near": "no", "copied": "no"}
 
     first = trained("first")
-    start = replace(start, fingerprint=backbone_fingerprint(first.folder))
+    start = replace(start, fingerprint=hash_backbone(first.folder))
     found = find_contamination.fn(run, asked, knowledge, trained("second", [COPIED], start=start))
     assert clean_column(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
 
@@ -190,11 +190,11 @@ def listed_encoder(folder: Path, samples: Sequence[Question]) -> Reference:
     (folder / "encoder.safetensors").write_text(folder.name)
     rows = [
         {"sample_id": seed.question_id, "words": seed.question, "image_id": None}
-        | dict(zip(("image_hash", "image_chroma"), picture_hashes(seed.image), strict=True))
+        | dict(zip(("image_hash", "image_chroma"), hash_picture(seed.image), strict=True))
         for seed in samples
     ]
     write_listing(folder, rows, what="seeds", made_by="a test")
-    return Reference(stage="encoder", fingerprint=backbone_fingerprint(folder), uri=str(folder), num_rows=0)
+    return Reference(stage="encoder", fingerprint=hash_backbone(folder), uri=str(folder), num_rows=0)
 
 
 def test_an_encoder_from_elsewhere_is_compared_with_the_list_beside_its_weights(
@@ -210,7 +210,7 @@ def test_an_encoder_from_elsewhere_is_compared_with_the_list_beside_its_weights(
     (encoder.folder / "trained_on.parquet").write_bytes(b"something else")
     changed = find_contamination.fn(run, asked, knowledge, encoder)
     assert set(clean_column(run, changed, names).values()) == {None}
-    assert "listed/trained_on.parquet is not as record.json says" in measured_of(run, changed)["unknown"][0]
+    assert "listed/trained_on.parquet is not as record.json says" in read_measured(run, changed)["unknown"][0]
 
 
 def test_of_encoders_that_ship_and_of_one_trained_from_their_start_all_samples_are_known(
@@ -218,12 +218,12 @@ def test_of_encoders_that_ship_and_of_one_trained_from_their_start_all_samples_a
 ) -> None:
     store = Store.of(run.context)
     start, ships = (
-        Reference(stage="encoder", fingerprint=backbone_fingerprint(SHIPPED / name), uri="/somewhere", num_rows=0)
+        Reference(stage="encoder", fingerprint=hash_backbone(SHIPPED / name), uri="/somewhere", num_rows=0)
         for name in ("tiny-encoder-start", "tiny-encoder")
     )
     lists = [SHIPPED / name / "trained_on.parquet" for name in ("tiny-encoder", "tiny-encoder-start")]
-    assert training_data_of(store, ships).lists == lists and not training_data_of(store, ships).unknown
-    data = training_data_of(store, trained(start=start))
+    assert find_training_data(store, ships).lists == lists and not find_training_data(store, ships).unknown
+    data = find_training_data(store, trained(start=start))
     assert (data.lists, len(data.sets), data.unknown) == (lists[1:], 1, ())
 
 
@@ -231,7 +231,7 @@ def test_samples_that_are_gone_are_not_known(
     run: Run, trained: Callable[..., Reference], knowledge: Reference, asked: Reference
 ) -> None:
     encoder = trained()
-    by_folder = replace(encoder, fingerprint=backbone_fingerprint(encoder.folder))
+    by_folder = replace(encoder, fingerprint=hash_backbone(encoder.folder))
     found = find_contamination.fn(run, asked, knowledge, by_folder)
     assert "yes" in clean_column(run, found, [question.question_id for question in asked_questions()]).values()
     shutil.rmtree(run.context.store / "drafts")
@@ -245,7 +245,7 @@ def test_scores_are_told_apart_by_clean_where_there_are_both(
 ) -> None:
     questions = asked_questions()
     predictions = [
-        blank_row("prediction")
+        make_blank_row("prediction")
         | {"prediction_id": f"p{place}", "benchmark": "countries-vqa", "question_id": question.question_id}
         | {"split": question.split, "condition": "none", "k": 0, "item_ids": [], "prompt_tokens": 9}
         | {"answer": question.answers[0] if place < 2 else "no idea", "truncated": False}

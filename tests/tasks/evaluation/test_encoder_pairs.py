@@ -8,24 +8,24 @@ import pyarrow as pa
 import pytest
 
 from comem_core.knowledge.items import Question
-from comem_core.recipes import recipe_named
-from comem_core.worlds.countries.world import benchmark_questions
+from comem_core.recipes import find_recipe
+from comem_core.worlds.countries.world import load_benchmark_questions
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import Evaluation, collect_comparison, compare_with_last
-from tasks.evaluation.encoder_pairs import compare_encoders, pairs_among, read_pairs
-from tasks.rows.tables import question_table
+from tasks.evaluation.encoder_pairs import compare_encoders, list_pairs, read_pairs
+from tasks.rows.tables import make_question_table
 from tasks.run import NO_BACKBONE, Run
 from warehouse.connection import open_warehouse
 from warehouse.evaluations import record_evaluation
 from warehouse.page.comparison import render_comparison
 from warehouse.records import record_run
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
-UNSEEN = [question for question in benchmark_questions("test") if question.split == "unseen_entity"]
+UNSEEN = [question for question in load_benchmark_questions("test") if question.split == "unseen_entity"]
 QUESTIONS, OTHERS = UNSEEN[:60], UNSEEN[60:80]
 
 
@@ -38,7 +38,7 @@ class Made:
 
 @pytest.fixture
 def run(context: Context) -> Run:
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
 
@@ -48,7 +48,7 @@ def evaluation(
     """An encoder that answers the first questions right, under each condition so many."""
     ids = {condition: [f"{name}/{condition}/{place}" for place in range(len(questions))] for condition in num_right}
     predictions = [
-        blank_row("prediction")
+        make_blank_row("prediction")
         | {"prediction_id": ids[condition][place], "benchmark": "countries-vqa", "question_id": question.question_id}
         | {"split": question.split, "condition": condition, "k": 3, "item_ids": [], "answer": "", "truncated": False}
         for condition in num_right
@@ -61,7 +61,7 @@ def evaluation(
     ]
 
     def mark(artefact: Partial) -> None:
-        artefact.write_shard("marks", check_rows("mark", [blank_row("mark") | row for row in marks]))
+        artefact.write_shard("marks", check_rows("mark", [make_blank_row("mark") | row for row in marks]))
 
     def stored(stage: str, table: str, rows: pa.Table) -> Reference:
         def make(artefact: Partial) -> None:
@@ -73,7 +73,7 @@ def evaluation(
         name=f"/some/folder/{name}",
         benchmark="countries-vqa",
         encoder=Reference(stage="encoder", fingerprint=f"weights of {name}", uri="/nowhere", num_rows=0),
-        questions=stored("benchmark", "question", question_table(questions)),
+        questions=stored("benchmark", "question", make_question_table(questions)),
         predictions=stored("predictions", "prediction", check_rows("prediction", predictions)),
         scores=run_stage(run, Stage(name="scores", version="1"), Made(name), {}, mark),
     )
@@ -109,7 +109,7 @@ def test_of_many_encoders_the_last_is_compared_with_each_and_what_is_left_out_is
         ("encoder-5", f"encoder-{place}") for place in range(5)
     ]
     assert "6 encoders: the last one, encoder-5, is compared with each of the others; the 10 pairs" in found["left_out"]
-    assert len(pairs_among(many[:5])) == 10
+    assert len(list_pairs(many[:5])) == 10
 
 
 def test_an_evaluation_is_compared_with_the_last_one_and_its_differences_are_rows(run: Run) -> None:

@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.evaluation.benchmarks.registry import benchmark_named
-from comem_core.evaluation.runner import Asking, predict
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.runner import ReaderInput, predict
 from comem_core.knowledge.items import Question
-from comem_core.memory.checkpoint import encoder_folder
+from comem_core.memory.checkpoint import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.prompts import prompt_set
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.prompts import read_prompt_set
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.evaluation.export import export, main
-from tasks.rows.tables import question_table
+from tasks.rows.tables import make_question_table
 from warehouse.connection import open_warehouse
 from warehouse.records import record_run
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
-ITEMS = knowledge_items()[:3]
+ITEMS = load_knowledge_items()[:3]
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Made:
 
 @pytest.fixture(scope="module")
 def encoder() -> MemoryEncoder:
-    return MemoryEncoder.load(encoder_folder("tiny-encoder"), load_backbone("tiny"))
+    return MemoryEncoder.load(find_encoder_folder("tiny-encoder"), load_backbone("tiny"))
 
 
 @pytest.fixture(scope="module")
 def questions() -> list[Question]:
     """Questions of countries under ids of InfoSeek, not in the order of these."""
-    asked = [each for each in benchmark_questions("dev") if each.language == "en"][:4]
+    asked = [each for each in load_benchmark_questions("dev") if each.language == "en"][:4]
     return [
         replace(each, question_id=f"infoseek_val_{90 - place:08d}", benchmark="infoseek")
         for place, each in enumerate(asked)
@@ -55,18 +55,18 @@ def answered(run: RunRef, encoder: MemoryEncoder, questions: Sequence[Question],
     """Ask under `none`, and under `memory` with each k, and keep the answers as a run does."""
     memory = encoder.encode_batch(ITEMS)
     askings = [
-        Asking(question=question, condition=condition, k=shown, prompt_items=(), item_ids=(), memory=vectors)
+        ReaderInput(question=question, condition=condition, k=shown, prompt_items=(), item_ids=(), memory=vectors)
         for condition, shown, vectors in (
             ("none", 3, memory[:0].flatten(end_dim=1)),
             *(("memory", each, memory[:each].flatten(end_dim=1)) for each in k),
         )
         for question in questions
     ]
-    said = predict(encoder, askings, prompt_set("short"), benchmark=benchmark_named("infoseek"), max_new_tokens=8)
-    rows = [blank_row("prediction") | row for row in said]
+    said = predict(encoder, askings, read_prompt_set("short"), benchmark=find_benchmark("infoseek"), max_new_tokens=8)
+    rows = [make_blank_row("prediction") | row for row in said]
 
     def ask(artefact: Partial) -> None:
-        artefact.write_shard("part-00000", question_table(questions))
+        artefact.write_shard("part-00000", make_question_table(questions))
 
     def answer(artefact: Partial) -> None:
         artefact.write_shard("part-00000", check_rows("prediction", rows))

@@ -10,30 +10,30 @@ import duckdb
 import pytest
 
 from comem_core.knowledge.items import Question
-from comem_core.recipes import recipe_named, with_judge
+from comem_core.recipes import find_recipe, with_judge
 from comem_core.recipes.recipe import JudgeRecipe, Recipe
 from comem_core.synthesis.served import ServerGone
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
-from tasks.engine.plan import planning
+from tasks.engine.plan import start_planning
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.compare import Evaluation, compare_with_last, official_marks
+from tasks.evaluation.compare import Evaluation, compare_with_last, read_official_marks
 from tasks.evaluation.contamination import find_contamination
 from tasks.evaluation.drift import PAGE, report_evaluations
 from tasks.evaluation.judge import NO_JUDGE, judge_predictions
 from tasks.evaluation.score import score_predictions
-from tasks.rows.tables import item_table, question_table, read_rows
+from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import NO_BACKBONE, Run, open_run
 from warehouse.connection import open_warehouse
 from warehouse.records import record_run
-from warehouse.schemas import blank_row, check_rows
+from warehouse.schemas import check_rows, make_blank_row
 
 ASKED = [
     each
-    for each in benchmark_questions("test")
+    for each in load_benchmark_questions("test")
     if each.language == "en" and each.split == "unseen_entity" and each.question_type == "string"
 ][:8]
 RIGHT = [each.answers[0] for each in ASKED]
@@ -48,7 +48,7 @@ class Made:
 
 
 def judged_recipe(unparsable: Any = "left_out", judge: str = "served:rule") -> Recipe:
-    return with_judge(recipe_named("tiny_cpu"), JudgeRecipe(generator=judge, unparsable=unparsable))
+    return with_judge(find_recipe("tiny_cpu"), JudgeRecipe(generator=judge, unparsable=unparsable))
 
 
 @pytest.fixture
@@ -93,12 +93,12 @@ def stored(run: Run, stage: str, table: str, rows: Any, **inputs: Reference) -> 
 
 
 def benchmark(run: Run, questions: Sequence[Question] = ASKED) -> Reference:
-    return stored(run, "benchmark", "question", question_table(questions))
+    return stored(run, "benchmark", "question", make_question_table(questions))
 
 
 def answered(run: Run, answers: Sequence[str] = SAID, conditions: Sequence[str] = ("none", "text")) -> Reference:
     rows = [
-        blank_row("prediction")
+        make_blank_row("prediction")
         | {"prediction_id": f"{condition} {place}", "benchmark": "countries-vqa", "question_id": asked.question_id}
         | {"split": asked.split, "condition": condition, "k": 3 if condition == "text" else 0, "item_ids": []}
         | {"prompt_tokens": 9, "answer": answer, "answer_raw": answer, "truncated": False}
@@ -109,7 +109,7 @@ def answered(run: Run, answers: Sequence[str] = SAID, conditions: Sequence[str] 
 
 
 def scored(run: Run, questions: Reference, predictions: Reference, judgements: Reference) -> Reference:
-    knowledge = stored(run, "knowledge", "knowledge_item", item_table(knowledge_items()[:2]))
+    knowledge = stored(run, "knowledge", "knowledge_item", make_item_table(load_knowledge_items()[:2]))
     ships = Reference(stage="encoder", fingerprint="ships", uri="/somewhere", num_rows=0)
     contamination = find_contamination.fn(run, questions, knowledge, ships)
     return score_predictions.fn(run, questions, predictions, contamination, judgements)
@@ -160,7 +160,7 @@ def test_each_answer_is_judged_once_in_whatever_evaluation_and_what_failed_is_as
 
 def test_the_official_metric_is_the_same_with_a_judge_and_without_and_stays_first(run: Run) -> None:
     questions, predictions = benchmark(run), answered(run)
-    plain = replace(run, recipe=recipe_named("tiny_cpu"))
+    plain = replace(run, recipe=find_recipe("tiny_cpu"))
     assert judge_predictions.fn(plain, questions, predictions) == NO_JUDGE
     without = list(read_rows(scored(plain, questions, predictions, NO_JUDGE)))
     judgements = judge_predictions.fn(run, questions, predictions)
@@ -169,7 +169,7 @@ def test_the_official_metric_is_the_same_with_a_judge_and_without_and_stays_firs
     assert [row for row in with_judge if row["metric"] != "judge:rule"] == without
     marks = sql(run, f"SELECT metric, count(*), sum(value) FROM mark WHERE artefact = '{both.fingerprint}' GROUP BY 1")
     assert sorted(marks) == [("infoseek", 16, 2.0), ("judge:rule", 12, 4.0)]
-    assert official_marks(predictions.folder, both.folder)[0] == "infoseek"
+    assert read_official_marks(predictions.folder, both.folder)[0] == "infoseek"
     assert judged_under(both, "text") == (6, pytest.approx(1 / 3, abs=1e-4))
 
     wrong = replace(run, recipe=judged_recipe("wrong"))
@@ -249,7 +249,7 @@ def test_a_judge_that_cannot_be_asked_is_found_before_anything_is_made(
 
 def test_a_plan_asks_no_judge_and_says_what_it_would_do(run: Run, asked_now: Callable[[], list[str]]) -> None:
     questions, predictions = benchmark(run), answered(run)
-    with planning() as plan:
+    with start_planning() as plan:
         planned = judge_predictions.fn(run, questions, predictions)
     [line] = plan.stages
     assert (line.stage, line.action, line.missing) == ("judgements", "make", 16)
@@ -264,6 +264,6 @@ def test_the_reader_itself_can_judge_and_its_weights_name_what_it_said(run: Run)
         itself = replace(
             run, recipe=judged_recipe(judge="backbone"), backbone=replace(NO_BACKBONE, fingerprint=weights)
         )
-        with planning():
+        with start_planning():
             names.append(judge_predictions.fn(itself, questions, predictions).fingerprint)
     assert len(set(names)) == 2

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.worlds.countries.world import knowledge_items
+from comem_core.worlds.countries.world import load_knowledge_items
 from tasks.engine.partial import Partial
 from tasks.rows.stored_items import StoredItems
-from tasks.rows.tables import item_table
+from tasks.rows.tables import make_item_table
 
 ITEMS = [
-    *knowledge_items()[:40],
+    *load_knowledge_items()[:40],
     *(KnowledgeItem(text=f"text {n}", language="en", source="s", licence="l") for n in range(10)),
 ]
 
@@ -19,7 +19,7 @@ ITEMS = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, start in enumerate(range(0, 50, 7)):
-        Partial(tmp_path).write_shard(f"part-{number:05d}", item_table(ITEMS[start : start + 7]))
+        Partial(tmp_path).write_shard(f"part-{number:05d}", make_item_table(ITEMS[start : start + 7]))
     return tmp_path
 
 

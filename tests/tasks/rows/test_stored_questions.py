@@ -7,13 +7,20 @@ import pytest
 
 from comem_core.evaluation.conditions import AskedQuestion
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.countries.world import benchmark_questions, knowledge_items
+from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
 from tasks.rows.stored_questions import StoredQuestions
-from tasks.rows.tables import ROWS_OF_A_GROUP, item_lengths, item_table, read_items, read_questions, write_questions
+from tasks.rows.tables import (
+    ROWS_OF_A_GROUP,
+    make_item_table,
+    open_item_lengths,
+    read_items,
+    read_questions,
+    write_questions,
+)
 
-QUESTIONS = benchmark_questions("dev")[:150]
+QUESTIONS = load_benchmark_questions("dev")[:150]
 
 
 @pytest.fixture
@@ -63,9 +70,9 @@ def test_of_two_questions_of_one_id_the_last_is_found_and_none_is_none(tmp_path:
 
 def test_lengths_of_items_are_characters_and_something_for_a_picture(tmp_path: Path) -> None:
     bare = [KnowledgeItem(text=text, language="ar", source="s", licence="l") for text in ("مرحبا", "é" * 30)]
-    items = [*bare, knowledge_items()[0]]
-    Partial(tmp_path).write_shard("part-00000", item_table(items))
+    items = [*bare, load_knowledge_items()[0]]
+    Partial(tmp_path).write_shard("part-00000", make_item_table(items))
     stored = read_items(Reference(stage="knowledge", fingerprint="x", uri=str(tmp_path), num_rows=3))
-    whole, bounded = item_lengths(stored), item_lengths(stored, most=20, of_picture=256)
+    whole, bounded = open_item_lengths(stored), open_item_lengths(stored, most=20, of_picture=256)
     assert [whole(item.item_id) for item in items] == [5, 30, len(items[2].text)]
     assert [bounded(item.item_id) for item in items] == [5, 20, 20 + 256]

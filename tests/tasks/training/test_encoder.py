@@ -8,7 +8,7 @@ import pytest
 from comem_core.backbone.loading import SHIPPED, load_backbone
 from comem_core.memory.checkpoint import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from tasks.engine.context import Context
 from tasks.run import NO_BACKBONE, Run
 from tasks.training.encoder import find_start
@@ -17,7 +17,7 @@ from tasks.training.encoder import find_start
 @pytest.fixture
 def run(context: Context) -> Run:
     """A run of tiny_cpu, whose recipe names the encoder that ships as its start."""
-    recipe = recipe_named("tiny_cpu")
+    recipe = find_recipe("tiny_cpu")
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
 

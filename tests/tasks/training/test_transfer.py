@@ -10,7 +10,7 @@ import pytest
 
 from comem_core.backbone.loading import SHIPPED
 from comem_core.memory.transfer import TransferRecipe
-from comem_core.recipes import recipe_named, with_reader
+from comem_core.recipes import find_recipe, with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.store import Reference
@@ -29,7 +29,7 @@ def run_with(context: Context, tmp_path: Path) -> Callable[..., Run]:
         folder = tmp_path / f"reader-{width}"
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": width}))
-        recipe = with_reader(recipe_named("tiny_cpu"), ReaderRecipe(name=str(folder), **fields))
+        recipe = with_reader(find_recipe("tiny_cpu"), ReaderRecipe(name=str(folder), **fields))
         backbone = Reference(stage="backbone", fingerprint="vlm", uri=str(SHIPPED / "tiny"), num_rows=0)
         reader = Reference(stage="reader", fingerprint="llm", uri=str(folder), num_rows=0)
         return Run(

@@ -9,17 +9,17 @@ import pyarrow.parquet as pq
 
 from warehouse.filtering import FILTERS, run_filters
 from warehouse.measures.filters_in_pandas import filter_in_pandas
-from warehouse.measures.million_rows import all_filters, make_rows
-from warehouse.schemas import schema_of
+from warehouse.measures.million_rows import make_rows, set_all_filters
+from warehouse.schemas import make_schema
 
 NUM_DRAFTS = 20_000
 
 
 def test_sql_and_pandas_agree_on_every_filter(tmp_path: Path) -> None:
     rows = make_rows(tmp_path, NUM_DRAFTS)
-    assert pq.read_schema(rows.shards["draft"][0]).names == schema_of("draft").names
-    by_sql = run_filters(**rows.sources(), parameters=all_filters(NUM_DRAFTS)).to_pandas()
-    in_pandas = filter_in_pandas(**rows.sources(), parameters=all_filters(NUM_DRAFTS))
+    assert pq.read_schema(rows.shards["draft"][0]).names == make_schema("draft").names
+    by_sql = run_filters(**rows.sources(), parameters=set_all_filters(NUM_DRAFTS)).to_pandas()
+    in_pandas = filter_in_pandas(**rows.sources(), parameters=set_all_filters(NUM_DRAFTS))
     pd.testing.assert_frame_equal(by_sql, in_pandas.astype({"value": float}))
     counts = by_sql["reason"].value_counts()
     assert set(counts.index) == set(FILTERS) - {"mistranslated", "held_out"}

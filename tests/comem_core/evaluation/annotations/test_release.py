@@ -13,33 +13,33 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comem_core.evaluation.annotations.asking import Asked, asked_of, said
-from comem_core.evaluation.annotations.release import Found, Release, files_below, needed
-from comem_core.evaluation.annotations.rows import Row, json_lines, parquet_rows
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, make_questions, require_text
+from comem_core.evaluation.annotations.release import Found, Release, list_files, need
+from comem_core.evaluation.annotations.rows import Row, read_json_lines, read_parquet_rows
 from comem_core.evaluation.benchmarks import Missing
 from comem_core.knowledge.items import Question
 
 
-def asked(part: str, found: Found) -> Iterator[Asked | Missing]:
-    rows = (row for path in found["questions"] for row in json_lines(path))
-    yield from asked_of(rows, question_of, id_field="id")
+def asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+    rows = (row for path in found["questions"] for row in read_json_lines(path))
+    yield from make_questions(rows, question_of, id_field="id")
 
 
-def question_of(row: Row) -> Asked:
+def question_of(row: Row) -> AnnotatedQuestion:
     question = Question(
         question_id=str(row.fields["id"]),
-        question=said(row.fields["question"]),
+        question=require_text(row.fields["question"]),
         image=b"",
         language="en",
         answers=("x",),
     )
-    return Asked(question, row, tuple(row.fields.get("images", ())))
+    return AnnotatedQuestion(question, row, tuple(row.fields.get("images", ())))
 
 
 RELEASE = Release(
     benchmark="things",
     files="things.jsonl, from nowhere, in FOLDER.",
-    parts={"test": {"questions": needed("things.jsonl", "part/*.jsonl"), "more": needed("more.txt", optional=True)}},
+    parts={"test": {"questions": need("things.jsonl", "part/*.jsonl"), "more": need("more.txt", optional=True)}},
     asked=asked,
 )
 
@@ -131,7 +131,7 @@ def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(make: Callable[...,
     missing = yielded["q4"]
     assert isinstance(missing, Missing)
     assert missing.detail == "no picture p4; not looked into: c.zip, unpack it"
-    assert len(list(files_below(folder))) == 6  # the circle of links is gone round once
+    assert len(list(list_files(folder))) == 6  # the circle of links is gone round once
 
 
 def test_a_changed_archive_is_looked_at_again(make: Callable[..., Path]) -> None:
@@ -185,10 +185,10 @@ def test_embedded_pictures_are_read_row_by_row_in_any_order(tmp_path: Path, grou
     )
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=group)
     for column in ("as_struct", "as_bytes"):
-        rows = list(parquet_rows([tmp_path / "a.parquet"], ["id"], picture=column))
+        rows = list(read_parquet_rows([tmp_path / "a.parquet"], ["id"], picture=column))
         assert [row.number for row in rows] == list(range(1, 41))
         assert [row.embedded() for row in reversed(rows) if row.embedded] == pictures[::-1]
-    named = list(parquet_rows([tmp_path / "a.parquet"], ["id"], picture="as_name"))
+    named = list(read_parquet_rows([tmp_path / "a.parquet"], ["id"], picture="as_name"))
     assert [(row.fields["id"], row.fields["picture"], row.embedded) for row in named[:2]] == [
         (0, "0.png", None),
         (1, "1.png", None),

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from comem_core.evaluation.benchmarks import Benchmark, Missing
-from comem_core.evaluation.benchmarks.registry import benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 
 EMBEDDED = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -68,7 +68,7 @@ def picture() -> Callable[..., bytes]:
 @pytest.fixture
 def reading() -> Callable[..., Reading]:
     def read(name: str, folder: Path, part: str) -> Reading:
-        benchmark = benchmark_named(name)
+        benchmark = find_benchmark(name)
         return Reading(benchmark, folder, list(benchmark.read(part, folder)))
 
     return read

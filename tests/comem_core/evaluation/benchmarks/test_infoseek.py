@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comem_core.evaluation.benchmarks import Missing
-from comem_core.evaluation.benchmarks.infoseek import gold_of
+from comem_core.evaluation.benchmarks.infoseek import make_gold
 from comem_core.knowledge.items import Question
 
 REAL = Path(__file__).parents[4] / "../shared/fixtures/infoseek"
@@ -43,7 +43,7 @@ ROWS = [
 
 
 def test_a_number_may_be_an_object_alone() -> None:
-    listed, alone = gold_of(ROWS[1]), gold_of(ROWS[1] | {"answer_eval": ROWS[1]["answer_eval"][0]})
+    listed, alone = make_gold(ROWS[1]), make_gold(ROWS[1] | {"answer_eval": ROWS[1]["answer_eval"][0]})
     assert alone == listed and (alone["answer_low"], alone["answer_high"]) == (9.0, 11.0)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.benchmarks.registry import all_benchmarks, benchmark_named
+from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 
 # The whole of a benchmark in one file, as docs/benchmarks.md shows it.
 DOCS = Path(__file__).parents[4] / "docs/benchmarks.md"
@@ -23,9 +23,9 @@ def documented_file() -> str:
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    all_benchmarks.cache_clear()
+    find_all_benchmarks.cache_clear()
     yield
-    all_benchmarks.cache_clear()
+    find_all_benchmarks.cache_clear()
 
 
 def offer(folder: Path, value: str) -> None:
@@ -36,8 +36,8 @@ def offer(folder: Path, value: str) -> None:
 
 
 def test_every_benchmark_of_the_folder_is_found_and_says_what_it_needs() -> None:
-    assert set(all_benchmarks()) == NAMES and list(all_benchmarks()) == sorted(NAMES)
-    for name, benchmark in all_benchmarks().items():
+    assert set(find_all_benchmarks()) == NAMES and list(find_all_benchmarks()) == sorted(NAMES)
+    for name, benchmark in find_all_benchmarks().items():
         assert benchmark.name == name and benchmark.source and benchmark.licence and benchmark.parts
         assert (benchmark.files is None) == (name in ("countries-vqa", "own"))
 
@@ -45,7 +45,7 @@ def test_every_benchmark_of_the_folder_is_found_and_says_what_it_needs() -> None
 def test_the_guide_names_every_benchmark_its_parts_and_the_words_of_its_prompt() -> None:
     text = DOCS.read_text(encoding="utf-8")
     prompts = [row.split("|") for row in text[text.index("## How questions are put") :].splitlines() if "|" in row]
-    for name, benchmark in all_benchmarks().items():
+    for name, benchmark in find_all_benchmarks().items():
         assert f"| `{name}` |" in text
         assert name == "own" or all(f"`{part}`" in text for part in benchmark.parts)
         lines = {line.strip() for line in benchmark.wording.question["*"].splitlines()} - {"{question}", "{options}"}
@@ -55,7 +55,7 @@ def test_the_guide_names_every_benchmark_its_parts_and_the_words_of_its_prompt()
 
 
 def test_the_last_part_is_the_one_that_is_reported_on() -> None:
-    last = {name: benchmark.parts[-1] for name, benchmark in all_benchmarks().items()}
+    last = {name: benchmark.parts[-1] for name, benchmark in find_all_benchmarks().items()}
     assert {"oven": "val", "viquae": "test", "cvqa": "test", "infoseek": "val"}.items() <= last.items()
 
 
@@ -67,8 +67,8 @@ def test_the_file_of_the_docs_is_a_benchmark_that_another_package_can_offer(
     (tmp_path / "street_signs.py").write_text(source, encoding="utf-8")
     offer(tmp_path, "street_signs")
     monkeypatch.syspath_prepend(str(tmp_path))
-    signs = benchmark_named("street-signs")
-    assert set(all_benchmarks()) == NAMES | {"street-signs"}
+    signs = find_benchmark("street-signs")
+    assert set(find_all_benchmarks()) == NAMES | {"street-signs"}
     data = tmp_path / "data"
     data.mkdir()
     (data / "signs.jsonl").write_text('{"id": 1, "question": "What does it forbid?", "answer": "Parking"}\n{"id": 2}\n')
@@ -85,18 +85,18 @@ def test_the_file_of_the_docs_works_in_the_folder_too(tmp_path: Path, monkeypatc
 
     (tmp_path / "street_signs_here.py").write_text(documented_file(), encoding="utf-8")
     monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path)])
-    assert set(all_benchmarks()) == NAMES | {"street-signs"}
+    assert set(find_all_benchmarks()) == NAMES | {"street-signs"}
 
 
 def test_two_benchmarks_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, "comem_core.evaluation.benchmarks.own:BENCHMARK")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match=r"two benchmarks are named 'own': .*own and .*own:BENCHMARK; rename one"):
-        all_benchmarks()
+        find_all_benchmarks()
 
 
 def test_an_entry_point_that_leads_to_no_benchmark_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, "json:dumps")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match=r"street-signs = json:dumps .*expected a Benchmark.*; found function"):
-        all_benchmarks()
+        find_all_benchmarks()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from comem_core.knowledge.corpora import BadRow, Reading, read_corpus
+from comem_core.knowledge.corpora import BadRow, ReadingOptions, read_corpus
 from comem_core.knowledge.items import KnowledgeItem
 
 Split = tuple[list[KnowledgeItem], list[BadRow]]
@@ -32,7 +32,7 @@ def split() -> Callable[..., Split]:
     """Return a function (corpus, **reading) -> its items and its bad rows."""
 
     def read(corpus: Path | str, **reading: Any) -> Split:
-        rows = list(read_corpus(str(corpus), reading=Reading(**reading)))
+        rows = list(read_corpus(str(corpus), reading=ReadingOptions(**reading)))
         return [row for row in rows if isinstance(row, KnowledgeItem)], [row for row in rows if isinstance(row, BadRow)]
 
     return read

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.knowledge.corpora import BadRow, FoundItem, Reading, open_corpus, read_corpus
+from comem_core.knowledge.corpora import BadRow, FoundItem, ReadingOptions, open_corpus, read_corpus
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries import world
 
@@ -22,7 +22,7 @@ GROCERY = Path(__file__).parents[4] / "../shared/fixtures/grocery"
 
 def test_the_built_in_corpus_yields_its_items_unchanged(split):
     items, bad = split("countries")
-    assert items == list(world.knowledge_items())
+    assert items == list(world.load_knowledge_items())
     assert bad == []
 
 
@@ -115,7 +115,7 @@ def mixed(tmp_path: Path, picture) -> Path:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_pieces_of_any_size_read_in_any_order_give_the_same_rows(mixed: Path, size: int):
-    corpus = open_corpus(str(mixed), reading=Reading())
+    corpus = open_corpus(str(mixed), reading=ReadingOptions())
     whole = [row for piece in corpus.pieces() for row in corpus.read(piece)]
     assert [row.row for row in whole] == [*range(1, 6), *range(1, 8), *range(1, 8), *range(1, 8)]
     assert sum(isinstance(row, BadRow) for row in whole) == 4

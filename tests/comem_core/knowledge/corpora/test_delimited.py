@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.knowledge.corpora import Reading, open_corpus
+from comem_core.knowledge.corpora import ReadingOptions, open_corpus
 
 
 def test_quoted_cells_may_hold_line_breaks_quotes_and_commas(tmp_path: Path, picture, split):
@@ -31,7 +31,7 @@ def test_bad_rows_are_numbered_without_the_header(tmp_path: Path, split):
 def test_a_piece_never_begins_inside_a_quoted_cell(tmp_path: Path, size: int):
     rows = "".join(f'"row\n{number}\n"\n' for number in range(11))
     (tmp_path / "items.csv").write_text("text\n" + rows)
-    corpus = open_corpus(str(tmp_path / "items.csv"), reading=Reading(images="optional"))
+    corpus = open_corpus(str(tmp_path / "items.csv"), reading=ReadingOptions(images="optional"))
     found = list(chain.from_iterable(corpus.read(piece) for piece in corpus.pieces(size)))
     assert [(row.row, row.item.text) for row in found] == [(n + 1, f"row\n{n}") for n in range(11)]  # pyright: ignore
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.knowledge.corpora import FoundItem, Reading, open_corpus
+from comem_core.knowledge.corpora import FoundItem, ReadingOptions, open_corpus
 
 
 def test_pictures_are_bytes_structs_or_paths(tmp_path: Path, picture, split):
@@ -36,7 +36,7 @@ def test_a_missing_value_never_becomes_a_word(tmp_path: Path, split):
 @pytest.mark.parametrize(("group", "size"), [(1000, 7), (50, 64), (64, 200), (13, 1)])
 def test_pieces_may_begin_anywhere_in_a_row_group(tmp_path: Path, group: int, size: int):
     pq.write_table(pa.table({"text": [f"row {n}" for n in range(300)]}), tmp_path / "a.parquet", row_group_size=group)
-    corpus = open_corpus(str(tmp_path / "a.parquet"), reading=Reading(images="optional", language="en"))
+    corpus = open_corpus(str(tmp_path / "a.parquet"), reading=ReadingOptions(images="optional", language="en"))
     pieces = list(corpus.pieces(size))
     for order in (pieces, pieces[::-1], pieces[1::2] + pieces[::2]):
         found = [row for piece in order for row in corpus.read(piece)]

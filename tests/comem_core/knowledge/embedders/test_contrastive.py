@@ -13,8 +13,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from comem_core.backbone.loading import SHIPPED
-from comem_core.knowledge.embedders.registry import embedder_fingerprint, load_embedder
-from comem_core.worlds.countries.world import knowledge_items
+from comem_core.knowledge.embedders.registry import load_embedder, name_embedder
+from comem_core.worlds.countries.world import load_knowledge_items
 
 END = "<|endoftext|>"
 TOWER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -49,7 +49,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_pictures_and_texts_are_vectors_of_one_space(saved: tuple[str, Path]) -> None:
     kind, folder = saved
     embedder = load_embedder(f"{kind}:{folder}")
-    pictures = [item.picture for item in knowledge_items()[:15:5]]
+    pictures = [item.picture for item in load_knowledge_items()[:15:5]]
     images_NE = embedder.embed_images(pictures)
     texts_NE = embedder.embed_texts(["France", "Country: France. Capital: Paris. " * 9], as_query=True)
     assert images_NE.shape == (3, embedder.width)
@@ -72,12 +72,12 @@ def test_a_batch_changes_no_vector(saved: tuple[str, Path]) -> None:
 def test_weights_are_named_by_their_bytes_and_not_by_their_place(saved: tuple[str, Path], tmp_path: Path) -> None:
     kind, folder = saved
     moved = shutil.copytree(folder, tmp_path / "moved")
-    name = embedder_fingerprint(f"{kind}:{moved}")
-    assert name == embedder_fingerprint(f"{kind}:{folder}")
+    name = name_embedder(f"{kind}:{moved}")
+    assert name == name_embedder(f"{kind}:{folder}")
     assert name.startswith(f"{kind}-")
     weights = moved / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    assert embedder_fingerprint(f"{kind}:{moved}") != name
+    assert name_embedder(f"{kind}:{moved}") != name
 
 
 def test_a_model_of_another_family_is_refused(tmp_path: Path) -> None:

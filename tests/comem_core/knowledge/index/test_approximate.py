@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comem_core.knowledge.index.approximate import GRAPH_UP_TO, perturbed
-from comem_core.knowledge.index.shown import Shown
+from comem_core.knowledge.index.approximate import GRAPH_UP_TO, perturb_vectors
+from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 
@@ -56,7 +56,7 @@ def share_found(index: VectorIndex, exact: VectorIndex, queries: np.ndarray, **o
 def test_most_of_the_nearest_are_found_and_the_recall_was_measured(
     index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray
 ):
-    queries = perturbed(embeddings[::30], seed=9)
+    queries = perturb_vectors(embeddings[::30], seed=9)
     assert share_found(index, exact, queries) > 0.95
     assert index.approximate is not None
     assert 0.95 < index.approximate.facts.recall_at_10 <= 1
@@ -77,7 +77,7 @@ def test_scores_are_those_of_comparing_all_and_ties_rank_by_id(
 def test_a_language_is_searched_alone_however_few_its_items(
     index: VectorIndex, exact: VectorIndex, embeddings: np.ndarray, language: str
 ):
-    queries = perturbed(embeddings[::60], seed=3)
+    queries = perturb_vectors(embeddings[::60], seed=3)
     found = index.search(queries, k=10, languages=[language] * len(queries))
     of_language = {item_id for item_id, spoken in zip(ITEM_IDS, LANGUAGES, strict=True) if spoken == language}
     assert all(len(hits.item_ids) == 10 and of_language.issuperset(hits.item_ids) for hits in found)
@@ -101,7 +101,7 @@ def test_the_same_vectors_give_the_same_index_and_a_batch_changes_nothing(
 ):
     assert index.approximate is not None
     again = write(tmp_path, embeddings, kind=index.approximate.facts.kind)
-    queries = perturbed(embeddings[:40], seed=1)
+    queries = perturb_vectors(embeddings[:40], seed=1)
     together = index.search(queries, k=5)
     assert together == [index.search(queries[row : row + 1], k=5)[0] for row in range(40)]
     assert together == again.search(queries, k=5)
@@ -111,7 +111,7 @@ def test_vectors_of_half_the_size_find_the_same(exact: VectorIndex, embeddings: 
     write(tmp_path, embeddings, kind="ivf_pq", dtype="float16")
     half = VectorIndex.load(tmp_path)
     assert half.vectors.vectors_NE.dtype == np.float16
-    queries = perturbed(embeddings[::30], seed=9)
+    queries = perturb_vectors(embeddings[::30], seed=9)
     assert share_found(half, exact, queries) > 0.95
     for a, b in zip(half.search(queries, k=3), exact.search(queries, k=3), strict=True):
         assert a.scores == pytest.approx(b.scores, abs=5e-4)
@@ -132,13 +132,13 @@ def test_an_item_without_embedding_is_named(embeddings: np.ndarray, tmp_path: Pa
 
 
 def test_rows_are_found_by_id_also_among_ids_of_other_lengths(exact: VectorIndex):
-    rows = exact.vectors.rows_of(["0007", "00071", "", "2999", "zz"])
-    assert [exact.vectors.id_of(int(row)) if row >= 0 else None for row in rows] == ["0007", None, None, "2999", None]
+    rows = exact.vectors.find_rows(["0007", "00071", "", "2999", "zz"])
+    assert [exact.vectors.find_id(int(row)) if row >= 0 else None for row in rows] == ["0007", None, None, "2999", None]
 
 
 def test_the_items_that_show_a_picture_are_found(tmp_path: Path):
-    Shown.of(["p2", "p1", "p2"], ["b", "c", "a"]).save(tmp_path)
-    shown = Shown.open(tmp_path)
+    PictureItems.of(["p2", "p1", "p2"], ["b", "c", "a"]).save(tmp_path)
+    shown = PictureItems.open(tmp_path)
     assert shown.by("p2") == {"a", "b"}
     assert shown.by("p1") == {"c"}
     assert shown.by("p") == shown.by("p22") == shown.by("zzz") == frozenset()

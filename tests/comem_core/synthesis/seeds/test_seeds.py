@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds import seed_metric, share_of_each, source_named
+from comem_core.synthesis.seeds import find_source, seed_metric, share_out
 from comem_core.synthesis.seeds.files import SeedFile
 
 INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
@@ -72,7 +72,7 @@ def test_infoseek_rows_find_their_pictures_wherever_they_lie(
     tmp_path: Path, annotations: Path, pack: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
     files = {"00/oven_1.JPEG": picture(1), "01/deep/oven_2.png": picture(2, "PNG"), "oven_3.webp": picture(3, "WEBP")}
-    source = source_named(f"infoseek:{annotations}:{pack(tmp_path / 'pictures', files)}")
+    source = find_source(f"infoseek:{annotations}:{pack(tmp_path / 'pictures', files)}")
     found = {question.question_id: question for question in source.questions(source.count(10))}
     assert sorted(found) == ["infoseek/a", "infoseek/b", "infoseek/c"]
     assert (found["infoseek/a"].answers, found["infoseek/a"].question_type) == (("Rome", "Roma"), "string")
@@ -89,11 +89,11 @@ def test_what_is_taken_is_decided_by_hash_and_named_by_content_and_not_by_place(
 ) -> None:
     files = {f"{name}.jpg": picture(shade) for shade, name in enumerate(IDS)}
     here, there = in_folder(tmp_path / "here", files), in_tar(tmp_path / "there", files)
-    first, second = (source_named(f"infoseek:{annotations}:{path}") for path in (here, there))
+    first, second = (find_source(f"infoseek:{annotations}:{path}") for path in (here, there))
     assert list(first.questions(2)) == list(second.questions(2)) == list(first.questions(3))[:2]
     assert first.content(2) == second.content(2) != first.content(3)
     changed = in_folder(tmp_path / "changed", files | {"oven_1.jpg": picture(99)})
-    assert source_named(f"infoseek:{annotations}:{changed}").content(3) != first.content(3)
+    assert find_source(f"infoseek:{annotations}:{changed}").content(3) != first.content(3)
 
 
 @pytest.mark.parametrize("pack", [in_folder, in_zip, in_tar])
@@ -109,7 +109,7 @@ def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
             os.utime(path, ns=(when, when))
 
     def content_and_reads() -> tuple[str, int]:
-        source, reads = source_named(f"infoseek:{annotations}:{packed}", kept=kept), []
+        source, reads = find_source(f"infoseek:{annotations}:{packed}", kept=kept), []
         assert isinstance(source, SeedFile)
         read = source.pictures.read
         source.pictures.read = lambda name: reads.append(name) or read(name)
@@ -118,7 +118,7 @@ def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
     written_at(past)
     first, _ = content_and_reads()
     assert content_and_reads() == (first, 0)
-    assert source_named(f"infoseek:{annotations}:{packed}").content(3) == first
+    assert find_source(f"infoseek:{annotations}:{packed}").content(3) == first
     pack(tmp_path / "pictures", files | {"oven_1.png": picture(99, "BMP")})
     changed, _ = content_and_reads()
     assert changed != first
@@ -132,10 +132,10 @@ def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
 
 def test_a_broken_picture_is_a_fault_and_no_picture_at_all_an_error(tmp_path: Path, annotations: Path) -> None:
     files = {"oven_1.jpg": b"no picture", "oven_2.jpg": picture(2)}
-    source = source_named(f"infoseek:{annotations}:{in_folder(tmp_path / 'some', files)}")
+    source = find_source(f"infoseek:{annotations}:{in_folder(tmp_path / 'some', files)}")
     assert [question.question_id for question in source.questions(5)] == ["infoseek/b"]
     assert "unreadable_image" in {fault.reason for fault in source.faults()}
-    none = source_named(f"infoseek:{annotations}:{in_folder(tmp_path / 'none', {'other.jpg': picture(1)})}")
+    none = find_source(f"infoseek:{annotations}:{in_folder(tmp_path / 'none', {'other.jpg': picture(1)})}")
     with pytest.raises(ValueError, match=r"no seed question of infoseek has its picture \(.*4 missing_image"):
         none.count(5)
 
@@ -154,7 +154,7 @@ def test_encyclopedic_vqa_rows_have_alternatives_lists_and_any_of_several_pictur
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([columns, *rows])
     files = {"inaturalist/train/8.jpg": picture(1), "landmarks/8.jpg": picture(2)}
-    source = source_named(f"encyclopedic-vqa:{path}:{in_folder(tmp_path / 'pictures', files)}")
+    source = find_source(f"encyclopedic-vqa:{path}:{in_folder(tmp_path / 'pictures', files)}")
     found = {question.question: question for question in source.questions(9)}
     assert sorted(found) == ["Bird?", "Lakes?"]
     assert found["Bird?"].answers == ("grey heron", "Ardea cinerea")
@@ -176,14 +176,14 @@ def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco
     )
     pictures = in_folder(tmp_path / "train2014", {"COCO_train2014_000000000042.jpg": picture(1)})
     spec = f"okvqa:{tmp_path / 'questions.json'},{tmp_path / 'answers.json'}:{pictures}"
-    source = source_named(spec)
+    source = find_source(spec)
     [question] = source.questions(5)
     assert (question.answers, question.benchmark, question.attribute) == (("surf",) * 10, "okvqa", "four")
     assert right("surf", question)  # where all ten agree, officially compared to the letter
     assert [(fault.row, fault.reason) for fault in source.faults()] == [(2, "bad_row")]
     swapped = f"okvqa:{tmp_path / 'answers.json'},{tmp_path / 'questions.json'}:{pictures}"
     with pytest.raises(ValueError, match="has no list `questions`"):
-        source_named(swapped).count(5)
+        find_source(swapped).count(5)
 
 
 def right(answer: str, question: Question) -> bool:
@@ -194,7 +194,7 @@ def right(answer: str, question: Question) -> bool:
 def test_real_infoseek_annotations_are_right_by_their_own_answers(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in INFOSEEK.open(encoding="utf-8")]
     files = {f"{row['image_id']}.jpg": picture(1) for row in rows[::40]}
-    source = source_named(f"infoseek:{INFOSEEK}:{in_folder(tmp_path / 'pictures', files)}")
+    source = find_source(f"infoseek:{INFOSEEK}:{in_folder(tmp_path / 'pictures', files)}")
     taken = list(source.questions(200))
     assert 100 < len(taken) <= 200
     for question in taken:
@@ -205,7 +205,7 @@ def test_real_infoseek_annotations_are_right_by_their_own_answers(tmp_path: Path
 
 
 def test_a_benchmark_is_a_source_by_its_name() -> None:
-    source = source_named("countries-vqa")
+    source = find_source("countries-vqa")
     assert source.count(7) == 7 == len(list(source.questions(7)))
     assert source.content(7).startswith("countries-vqa@") and source.faults() == []
 
@@ -222,14 +222,14 @@ def test_a_benchmark_is_a_source_by_its_name() -> None:
 )
 def test_a_wrong_name_is_refused_with_what_was_expected(spec: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        source_named(spec)
+        find_source(spec)
 
 
 def test_a_compressed_tar_is_refused_with_what_to_do(tmp_path: Path, annotations: Path) -> None:
     with tarfile.open(tmp_path / "pictures.tar.gz", "w:gz") as archive:
         archive.add(annotations)
     with pytest.raises(ValueError, match="uncompress it, or unpack it"):
-        source_named(f"infoseek:{annotations}:{tmp_path / 'pictures.tar.gz'}")
+        find_source(f"infoseek:{annotations}:{tmp_path / 'pictures.tar.gz'}")
 
 
 @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ def test_a_compressed_tar_is_refused_with_what_to_do(tmp_path: Path, annotations
     ],
 )
 def test_sources_give_the_same_number_each_as_far_as_they_can(counts: list[int], total: int, shares: list[int]) -> None:
-    assert share_of_each(counts, total) == shares
+    assert share_out(counts, total) == shares
