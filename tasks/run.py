@@ -94,7 +94,7 @@ class Run(RunRef):
             return None
         return self.with_recipe(knowledge=replace(self.recipe.knowledge, corpus=asked.foreign))
 
-    def until(self, share: float) -> float | None:
+    def find_deadline(self, share: float) -> float | None:
         """When a share of the allowed time is over; None where all time is allowed."""
         return None if self.max_hours is None else self.started + share * self.max_hours * 3600
 
@@ -195,7 +195,7 @@ def _show_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    lines = plan.lines()
+    lines = plan.list_lines()
     table = Table(*lines[0], title="What this run would do")
     for line in lines:
         table.add_row(*line.values())

@@ -266,7 +266,7 @@ def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     if "run_id" in needed:
         values["run_id"] = _run_id(con, options)
     if options.name.startswith("card_") and not needed <= values.keys():
-        values = find_sources(con, _run_id(con, options)).parameters() | values
+        values = find_sources(con, _run_id(con, options)).list_parameters() | values
     print(read_heading(read_sql("reports", options.name)))
     for row in read_report_rows(con, options.name, values):
         print(json.dumps(row, ensure_ascii=False, default=str))

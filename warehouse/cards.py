@@ -37,7 +37,7 @@ class CardSources:
     verdicts: tuple[str, ...]
     kept: tuple[str, ...]
 
-    def parameters(self) -> dict[str, object]:
+    def list_parameters(self) -> dict[str, object]:
         """What the card's queries are run with."""
         lists: dict[str, object] = {name: list(values) for name, values in asdict(self).items()}
         artefacts = [fingerprint for values in asdict(self).values() for fingerprint in values]
@@ -69,7 +69,7 @@ def find_sources(con: DuckDBPyConnection, run_id: str) -> CardSources:
 
 def collect_card(con: DuckDBPyConnection, sources: CardSources) -> Card:
     """Run the queries behind a card."""
-    values = sources.parameters()
+    values = sources.list_parameters()
     limits = {"examples": NUM_EXAMPLES, "kinds": NUM_KINDS}
     found = {
         name: read_report_rows(con, f"card_{name}", values | {"limit": limits.get(name, NUM_EXAMPLES)})

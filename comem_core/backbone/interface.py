@@ -253,7 +253,7 @@ class Backbone(Reader):
         Visual tokens are averaged in the cells of a `grid` of rows and columns, and each cell is normalised; (1, 1) is
         the mean visual token, a finer grid also tells where in the picture things are.
         """
-        with torch.inference_mode(), self.adapter(False):
+        with torch.inference_mode(), self.switch_adapter(False):
             found = self.compute_visual_grids(images, visual_tokens=visual_tokens)
             return pool_cells(found, grid)
 
@@ -266,7 +266,7 @@ class Backbone(Reader):
         ]
 
     @contextmanager
-    def adapter(self, enabled: bool) -> Iterator[None]:
+    def switch_adapter(self, enabled: bool) -> Iterator[None]:
         """Run with the LoRA on (the encoder) or off (the reader): one copy of the weights serves as both."""
         if not getattr(self.model, "_hf_peft_config_loaded", False):
             if enabled:
@@ -290,7 +290,7 @@ class Backbone(Reader):
         visual_tokens: VisualTokens | None = None,
     ) -> list[Generated]:
         """Answer plain conversations (conditions `none` and `text`) with the LoRA off."""
-        with torch.inference_mode(), self.adapter(False):
+        with torch.inference_mode(), self.switch_adapter(False):
             tokens = self.tokenize(conversations, generation=True, visual_tokens=visual_tokens)
             return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens, decoding=decoding)
 

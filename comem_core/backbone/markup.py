@@ -27,20 +27,20 @@ class Markup:
     newline: tuple[int, ...]
     marks: tuple[str, ...]
 
-    def inert(self, text: str) -> str:
+    def make_inert(self, text: str) -> str:
         """Take marks of turns and pictures out of data, or an item's text could forge a turn or claim a picture."""
         while any(mark in text for mark in self.marks):  # taking one out may put another together
             for mark in self.marks:
                 text = text.replace(mark, "")
         return text
 
-    def messages(self, conversation: Conversation) -> tuple[list[dict[str, Any]], list[bytes]]:
+    def make_messages(self, conversation: Conversation) -> tuple[list[dict[str, Any]], list[bytes]]:
         """A conversation as chat templates take it, and its pictures in reading order."""
         messages, images = [], []
         for turn in conversation:
             images += [part for part in turn.content if isinstance(part, bytes)]
             content = [
-                {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": self.inert(part)}
+                {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": self.make_inert(part)}
                 for part in turn.content
             ]
             messages.append({"role": turn.role, "content": content})

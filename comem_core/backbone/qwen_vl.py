@@ -70,7 +70,7 @@ class QwenVL(Backbone):
     ) -> Tokens:
         texts, images = [], []
         for conversation in conversations:
-            messages, own = self.markup.messages(conversation)
+            messages, own = self.markup.make_messages(conversation)
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
             images += own
         pictures, size = self._fitted(images, visual_tokens)

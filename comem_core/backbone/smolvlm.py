@@ -62,7 +62,7 @@ class SmolVLM(Backbone):
     ) -> Tokens:
         texts, pictures = [], []
         for conversation in conversations:
-            messages, images = self.markup.messages(conversation)
+            messages, images = self.markup.make_messages(conversation)
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
             pictures.append([put_on_square(decode(image)) for image in images])
         batch = self.processor(

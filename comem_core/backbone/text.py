@@ -56,7 +56,7 @@ class TextModel(Reader):
         """
         texts = []
         for row, conversation in enumerate(conversations):
-            messages, images = self.markup.messages(conversation)
+            messages, images = self.markup.make_messages(conversation)
             if images:
                 raise ValueError(
                     f"conversation {row} holds a picture, and {self.name} sees none: leave it out "

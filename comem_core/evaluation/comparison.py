@@ -61,7 +61,7 @@ def add_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Adjust the p-values of one family of comparisons (Holm), and say of each: `better`, `worse` or `tied`."""
     adjusted = adjust_by_holm([row["p_value"] for row in family])
     return [
-        dict(row) | {"p_adjusted": p_adjusted, "word": _found(row).word(p_adjusted=p_adjusted, alpha=ALPHA)}
+        dict(row) | {"p_adjusted": p_adjusted, "word": _found(row).choose_word(p_adjusted=p_adjusted, alpha=ALPHA)}
         for row, p_adjusted in zip(family, adjusted, strict=True)
     ]
 

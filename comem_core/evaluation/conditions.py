@@ -41,7 +41,7 @@ class Condition:
         """Whether retrieval decides which items are shown."""
         return self.choice in ("retrieved", "other_question")
 
-    def numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
+    def list_numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
         """The numbers of items at which it is asked: those given, but 0 or 1 where no or one item is all it shows."""
         return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)
 

@@ -43,7 +43,7 @@ class JudgePrompts:
     correct: str
     incorrect: str
 
-    def conversation(self, question: str, gold: GoldAnswers, answer: str) -> Conversation:
+    def make_conversation(self, question: str, gold: GoldAnswers, answer: str) -> Conversation:
         """Ask whether an answer is right. The sample is JSON, so that an answer cannot pass for the instruction."""
         right = [*dict.fromkeys(gold.answers)]
         if gold.answer_low is not None and gold.answer_high is not None:
@@ -53,7 +53,7 @@ class JudgePrompts:
         words = {"{sample}": json.dumps(sample, ensure_ascii=False, indent=1)}
         return [Turn("system", (self.system,)), Turn("user", (_filled(self.instruction, words),))]
 
-    def verdict(self, reply: str) -> str:
+    def read_verdict(self, reply: str) -> str:
         """Read a reply: one of the two words, alone but for punctuation around it; anything else is unparsable."""
         said = reply.strip(_AROUND_A_WORD).casefold()
         return {self.correct: CORRECT, self.incorrect: INCORRECT}.get(said, UNPARSABLE)
@@ -95,7 +95,7 @@ def _said(reply: Generated, prompts: JudgePrompts) -> dict[str, Any]:
     failed = reply.error is not None
     return {
         "reply": None if failed else reply.text,
-        "verdict": None if failed else prompts.verdict(reply.text),
+        "verdict": None if failed else prompts.read_verdict(reply.text),
         "error": reply.error,
         "prompt_tokens": reply.prompt_tokens,
         "answer_tokens": reply.answer_tokens,

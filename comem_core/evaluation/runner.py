@@ -88,7 +88,7 @@ def make_conversation(asking: ReaderInput, prompts: PromptSet, benchmark: Benchm
     """What the reader is asked, in the benchmark's words and the prompt set's frame."""
     question = asking.question
     words = benchmark.wording.of(question)
-    return prompts.conversation(words, question.image, question.language, items=asking.prompt_items)
+    return prompts.make_conversation(words, question.image, question.language, items=asking.prompt_items)
 
 
 def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:

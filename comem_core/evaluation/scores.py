@@ -232,7 +232,7 @@ def _measured(
     for measure, values_N, interval in zip(measures, values_VN, intervals, strict=True):
         by_split = {name: values_N[chosen].tolist() for name, chosen in places.items()}
         bounds = {"low": compute_percent(interval.low), "high": compute_percent(interval.high)}
-        rows.append({"metric": measure.name, "value": scoring.total.percent(by_split, measure)} | bounds)
+        rows.append({"metric": measure.name, "value": scoring.total.compute_percent(by_split, measure)} | bounds)
     return rows
 
 

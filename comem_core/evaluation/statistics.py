@@ -56,7 +56,7 @@ class Difference:
     n: int
     num_clusters: int
 
-    def word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
+    def choose_word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
         """Return `better` or `worse` when the p-value is below alpha and the interval leaves out zero, else `tied`.
 
         Where a split has too few clusters for an interval, the p-value decides alone: swapping needs none.
@@ -161,8 +161,8 @@ class _Clusters:
         if num_values == 0:
             raise ValueError("no answers: a score needs at least one")
         cluster_ids, cluster_N = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-        split_ids, split_N = np.unique(np.asarray(total.labels(splits), dtype=str), return_inverse=True)
-        self.combine = total.combiner(splits)
+        split_ids, split_N = np.unique(np.asarray(total.name_labels(splits), dtype=str), return_inverse=True)
+        self.combine = total.make_combiner(splits)
         self._shape = (len(cluster_ids), len(split_ids))
         self._cell_N = cluster_N * len(split_ids) + split_N
         self.counts_CS = self.sums(np.ones(num_values))

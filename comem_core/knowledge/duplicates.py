@@ -17,7 +17,7 @@ class Duplicates(NamedTuple):
     of: np.ndarray
     near: np.ndarray
 
-    def merged(self, other: "Duplicates") -> "Duplicates":
+    def merge(self, other: "Duplicates") -> "Duplicates":
         """Bring both together in the order of the corpus."""
         order = np.argsort(np.concatenate([self.again, other.again]), kind="stable")
         return Duplicates(*(np.concatenate(pair)[order] for pair in zip(self, other, strict=True)))

@@ -65,7 +65,7 @@ def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, a
         raise ValueError(f"text_weight is {text_weight}; expected a share from 0 (pictures alone) to 1 (texts alone)")
     num = max(FEWEST_CANDIDATES, 10 * k)
     by_image, by_text = (find_items(side, k=num, among=among) for side in (image, text))
-    images_QE, texts_QE = (side.index.checked(side.queries_QE) for side in (image, text))
+    images_QE, texts_QE = (side.index.check_queries(side.queries_QE) for side in (image, text))
     fused = []
     for row, (some, others) in enumerate(zip(by_image, by_text, strict=True)):
         item_ids = sorted({*some.item_ids, *others.item_ids})
@@ -79,7 +79,7 @@ def _cosines(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -
     """The cosines of some items and one query, 0 for an item that the index does not hold: float64 (F,)."""
     rows_F = index.vectors.find_rows(item_ids)
     scores_F = np.zeros(len(item_ids))
-    scores_F[rows_F >= 0] = index.vectors.scores(rows_F[rows_F >= 0], query_E)
+    scores_F[rows_F >= 0] = index.vectors.score_rows(rows_F[rows_F >= 0], query_E)
     return scores_F
 
 

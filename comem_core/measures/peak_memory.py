@@ -88,8 +88,8 @@ def run_layout(folder: str, layout: str) -> None:
     reader = encoder.backbone if layout == "one" else load_backbone(folder)
     items, questions = load_knowledge_items()[:NUM_ITEMS], load_benchmark_questions("dev")[:NUM_QUESTIONS]
     memory_KD = encoder.encode_batch(items).flatten(end_dim=1)
-    conversations = [encoder.prompts.conversation(each.question, each.image, each.language) for each in questions]
-    with torch.inference_mode(), reader.adapter(False):
+    conversations = [encoder.prompts.make_conversation(each.question, each.image, each.language) for each in questions]
+    with torch.inference_mode(), reader.switch_adapter(False):
         tokens = reader.tokenize(conversations, generation=True)
         embedded = inject(reader.embed(tokens), [memory_KD] * NUM_QUESTIONS)
         reader.generated(embedded, tokens, max_new_tokens=4)

@@ -83,7 +83,7 @@ def _queries(num_vectors: int, width: int, num_queries: int, *, seed: int) -> np
 def _compare_all(index: VectorIndex, queries_QE: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the K nearest rows and the seconds of comparing alone, without the reading of vectors from disk."""
     seconds = 0.0
-    for _, block_BE in index.vectors.blocks():
+    for _, block_BE in index.vectors.read_blocks():
         started = time.perf_counter()
         faiss.knn(queries_QE, block_BE, K, metric=faiss.METRIC_INNER_PRODUCT)
         seconds += time.perf_counter() - started

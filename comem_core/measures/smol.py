@@ -75,7 +75,7 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
         for case, _ in batch:
             items, question = [case.item] if condition == "text_gold" else [], case.question
             conversations.append(
-                prompts.conversation(question.question, question.image, question.language, items=items)
+                prompts.make_conversation(question.question, question.image, question.language, items=items)
             )
         memories = [memory for _, memory in batch]
         answers = encoder.answer_batch(conversations, memories, max_new_tokens=MAX_NEW_TOKENS)
@@ -177,11 +177,11 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
     for batch in cut_into_batches(zip(cases, _memories(encoder, cases, known), strict=True), BATCH_SIZE):
         asked = [case.question for case, _ in batch]
         conversations = [
-            encoder.prompts.conversation(each.question, each.image, each.language, answer=each.answers[0])
+            encoder.prompts.make_conversation(each.question, each.image, each.language, answer=each.answers[0])
             for each in asked
         ]
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
-        with encoder.inference(), backbone.adapter(False):
+        with encoder.run_inference(), backbone.switch_adapter(False):
             hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), [memory for _, memory in batch]))
             losses.append(compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
     return float(torch.cat(losses).mean())

@@ -126,7 +126,7 @@ def measure_ttft_ratio(
 ) -> float:
     """Time to first token with the items as prompt tokens, over that with their stored memory."""
     asked = (question.question, question.image, question.language)
-    in_prompt, alone = encoder.prompts.conversation(*asked, items=items), encoder.prompts.conversation(*asked)
+    in_prompt, alone = encoder.prompts.make_conversation(*asked, items=items), encoder.prompts.make_conversation(*asked)
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
     stored = torch.cat([encoder.encode_batch(batch).flatten(end_dim=1) for batch in batches])
     nothing = stored[:0]

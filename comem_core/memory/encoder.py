@@ -176,10 +176,10 @@ class MemoryEncoder(ItemEncoder, Answering):
         }
 
     def reading(self) -> AbstractContextManager[None]:
-        return self.backbone.adapter(True)
+        return self.backbone.switch_adapter(True)
 
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        return self.prompts.conversation(question.question, question.image, question.language, answer=answer)
+        return self.prompts.make_conversation(question.question, question.image, question.language, answer=answer)
 
     @property
     def reader(self) -> Reader:
@@ -187,7 +187,7 @@ class MemoryEncoder(ItemEncoder, Answering):
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        with self.inference(), self.backbone.adapter(False):
+        with self.run_inference(), self.backbone.switch_adapter(False):
             yield
 
     def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:

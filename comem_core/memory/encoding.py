@@ -93,7 +93,7 @@ class ItemEncoder(ABC):
         """The backbone as it reads items."""
 
     @contextmanager
-    def inference(self) -> Iterator[None]:
+    def run_inference(self) -> Iterator[None]:
         """Without gradients and dropout, whatever training has switched on."""
         parts = [(part, part.training) for part in (self.backbone.model, self.qformer)]
         for part, _ in parts:
@@ -123,12 +123,12 @@ class ItemEncoder(ABC):
     def empty_memory(self) -> Tensor:
         """What the Q-Former says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
         nothing = torch.zeros(1, 0, self.backbone.width, device=self.backbone.device, dtype=self.backbone.model.dtype)
-        with self.inference():
+        with self.run_inference():
             return self.compress(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]
 
     def encode_batch(self, items: Sequence[KnowledgeItem]) -> Tensor:
         """Encode one batch of items without gradients: memory_BMD, in the backbone's dtype."""
-        with self.inference():
+        with self.run_inference():
             return self.memory(items)
 
     def encode(

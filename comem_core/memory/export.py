@@ -126,7 +126,7 @@ class MergedEncoder(ItemEncoder):
         return self.description.encoder_id
 
     def reading(self) -> AbstractContextManager[None]:
-        return self.backbone.adapter(False)  # there is none
+        return self.backbone.switch_adapter(False)  # there is none
 
     def encode(
         self,

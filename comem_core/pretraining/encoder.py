@@ -134,9 +134,11 @@ class ImaginaryMemory:
         batch, backbone, phase = self.batch(step), self.backbone, self._phase(step)
         encoded = encode_once(self.encoder, [sample.items for sample in batch])
         memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
-        asked = [self.encoder.prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        asked = [
+            self.encoder.prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch
+        ]
         tokens = backbone.tokenize(asked, generation=False, visual_tokens=self.encoder.recipe.query_visual_tokens)
-        with backbone.adapter(False):
+        with backbone.switch_adapter(False):
             embedded = inject(backbone.embed(tokens), memories)
             watched = watch(backbone, embedded)
             loss, measures = compute_loss_of_hidden(backbone, tokens, watched.hidden_BLD)
@@ -144,8 +146,8 @@ class ImaginaryMemory:
         memory_BMD = torch.stack(list(encoded.values()))
         texts = {item.item_id: item.text for sample in batch for item in sample.items}
         shaping = {
-            "reconstruction": self.reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
-            "likeness": self.likeness(memory_BMD, pictures_QD, _places_in(list(encoded), batch)),
+            "reconstruction": self.compute_reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
+            "likeness": self.compute_likeness(memory_BMD, pictures_QD, _places_in(list(encoded), batch)),
         }
         if len(batch[0].items) > 1:
             shaping["finding"] = self._finding(watched, tokens, embedded, batch)
@@ -159,14 +161,14 @@ class ImaginaryMemory:
         places = find_places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
         return compute_finding_loss(compute_guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
 
-    def likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
+    def compute_likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
         """Minus log of the share that the right item has among all of the batch, by how near its vectors are to what
         the reader gathers from the question's picture (mean cosine, what all pictures share left out)."""
         pictures_QD = normalize(pictures_QD - pictures_QD.mean(dim=0), dim=-1)
         near_QB = torch.einsum("bmd,qd->qb", normalize(memory_BMD, dim=-1), pictures_QD) / memory_BMD.shape[1]
         return cross_entropy(near_QB / self.recipe.likeness_temperature, torch.tensor(about_Q))
 
-    def reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
+    def compute_reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
         """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
         nearest of its vectors is to each value's token embedding."""
         embeddings: Any = self.backbone.model.get_input_embeddings()

@@ -143,7 +143,7 @@ class NamingAndAnswering:
             ]
             backbone, size = self.encoder.backbone, self.encoder.recipe.item_visual_tokens
             tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
-            with torch.no_grad(), backbone.adapter(False):  # the LoRA adds nothing, and costs time
+            with torch.no_grad(), backbone.switch_adapter(False):  # the LoRA adds nothing, and costs time
                 self._read[step] = backbone.hidden(backbone.embed(tokens)), tokens.mask_BL
             while len(self._read) > 1 + max(back for phase in self.recipe.curriculum for back in phase.named_again):
                 self._read.popitem(last=False)
@@ -175,7 +175,7 @@ class NamingAndAnswering:
             conversations.append(turns)
         backbone, size = self.encoder.backbone, self.encoder.recipe.query_visual_tokens
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
-        with backbone.adapter(False):
+        with backbone.switch_adapter(False):
             hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), list(memory_BMD[: len(passages)])))
             losses_S, predicted_S, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         return losses_S.mean(), float((predicted_S == right_S).float().mean()), int(tokens.mask_BL.sum())

@@ -87,7 +87,7 @@ class PromptSet:
         text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
         return Turn("user", (image, text))
 
-    def conversation(
+    def make_conversation(
         self,
         question: str,
         image: bytes,
@@ -142,7 +142,7 @@ class PromptSet:
         """The most kinds that there are in any language."""
         return max(len(kinds) for kinds in self.ask.values())
 
-    def kinds(self, language: str) -> tuple[str, ...]:
+    def list_kinds(self, language: str) -> tuple[str, ...]:
         """The kinds of question that can be asked for in a language."""
         return tuple(self._in(self.ask, language))
 

@@ -236,4 +236,4 @@ def _again(answers: Sequence[Generated], prompts: PromptSet, *, seconds: float) 
 
 def _conversation(asked: QuestionWithItems, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> Conversation:
     question = asked.question
-    return prompts.conversation(question.question, question.image, question.language, items=items)
+    return prompts.make_conversation(question.question, question.image, question.language, items=items)

@@ -41,7 +41,7 @@ class TranslationPrompts:
     instruction: str
     languages: Mapping[str, str]
 
-    def conversation(self, texts: "Texts", *, source: str, target: str) -> Conversation:
+    def make_conversation(self, texts: "Texts", *, source: str, target: str) -> Conversation:
         """Ask for texts in another language.
 
         Raises:
@@ -99,7 +99,7 @@ def translate(
     """
     started = time.perf_counter()
     conversations = [
-        prompts.conversation(each.texts, source=each.draft["language"], target=each.language) for each in requests
+        prompts.make_conversation(each.texts, source=each.draft["language"], target=each.language) for each in requests
     ]
     replies = generator.answer(conversations, max_new_tokens=max_new_tokens)
     seconds = (time.perf_counter() - started) / len(requests)
@@ -183,7 +183,7 @@ def judge_round_trip(
     good = [(request, row) for request, row in translated if row["error"] is None]
     started = time.perf_counter()
     conversations = [
-        prompts.conversation(
+        prompts.make_conversation(
             Texts(question=row["question"], answer=row["answer"]),
             source=request.language,
             target=request.draft["language"],

@@ -64,9 +64,9 @@ def compute_loss_from_memory(
     """
     memories = encode_shown(encoder, [sample.items for sample in batch])
     backbone, prompts = encoder.backbone, encoder.prompts
-    conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+    conversations = [prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
     tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
-    with backbone.adapter(False):
+    with backbone.switch_adapter(False):
         return answer_loss(backbone, tokens, memories)
 
 

@@ -44,7 +44,7 @@ class AnswerThroughTransfer(AnswerFromMemory):
         transfer, prompts = self.transfer, self.encoder.prompts
         shown = [transfer.list_shown(sample.items, sample.image, sample.language) for sample in batch]
         memories = encode_shown(self.encoder, shown) if self.train_encoder else self._known_memories(shown)
-        conversations = [prompts.conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
+        conversations = [prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
         tokens = transfer.reader.tokenize([without_pictures(each) for each in conversations], generation=False)
         return answer_loss(transfer.reader, tokens, [transfer.project(memory) for memory in memories])
 

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         layout = Layout.find()
         note = layout.read_note()
         layout.home.mkdir(parents=True, exist_ok=True)
-        own = layout.environment(os.environ, note.api_url if note else None)
+        own = layout.build_environment(os.environ, note.api_url if note else None)
         del own["COMEM_LOCAL"]  # it marks what we start; we are not to end ourselves
         os.environ.clear()
         os.environ.update(own)

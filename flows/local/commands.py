@@ -151,7 +151,7 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
     if note is None:
         print("nothing is up")
         return 0
-    worker = "up" if note.worker and note.worker.alive() else "down"
+    worker = "up" if note.worker and note.worker.is_alive() else "down"
     print(f"Prefect server: {note.ui_url} ({'up' if service.is_healthy(note) else 'not answering'}); worker: {worker}")
     with SyncPrefectClient(note.api_url) as client:
         for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING):

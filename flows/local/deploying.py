@@ -40,7 +40,7 @@ def begin(layout: Layout, note: Note) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-m", "flows.local.deploying"],
             cwd=layout.root,
-            env=layout.environment(os.environ, note.api_url),
+            env=layout.build_environment(os.environ, note.api_url),
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -123,7 +123,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
                 return run
             for name, process in (("server", note.server), ("worker", note.worker)):
                 reap()
-                if process is not None and not process.alive():
+                if process is not None and not process.is_alive():
                     log = layout.logs / f"{name}.log"
                     raise StartError(f"the {name} ended before the run did. The end of {log}:\n{read_tail(log)}")
             meter.sample()

@@ -26,10 +26,10 @@ class Process:
     started: float
 
     @classmethod
-    def current(cls) -> "Process":
+    def find_current(cls) -> "Process":
         return cls(os.getpid(), psutil.Process().create_time())
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -104,9 +104,9 @@ class Layout:
             server=Process(**values["server"]),
             worker=Process(**worker) if worker else None,
             keep=values["keep"],
-            users=[user for each in values["users"] if (user := Process(**each)).alive()],
+            users=[user for each in values["users"] if (user := Process(**each)).is_alive()],
         )
-        return note if note.server.alive() else None
+        return note if note.server.is_alive() else None
 
     def write_note(self, note: Note) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ class Layout:
         hidden.write_text(json.dumps(asdict(note)))
         hidden.replace(self.note_path)
 
-    def environment(self, base: Mapping[str, str], api_url: str | None) -> dict[str, str]:
+    def build_environment(self, base: Mapping[str, str], api_url: str | None) -> dict[str, str]:
         """Return the environment of our processes: a Prefect of our own, telling nobody, downloading nothing."""
         own = {name: value for name, value in base.items() if not name.startswith("PREFECT_")}
         own |= {name: value for name, value in base.items() if name.startswith("PREFECT_LOGGING_")}

@@ -26,7 +26,7 @@ def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Proc
         child = subprocess.Popen(
             command,
             cwd=layout.root,
-            env=layout.environment(os.environ, api_url),
+            env=layout.build_environment(os.environ, api_url),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -40,7 +40,7 @@ def wait_until(ready: Callable[[], bool], *, process: Process, what: str, log: P
     end = time.monotonic() + seconds
     while not ready():
         reap()
-        if not process.alive():
+        if not process.is_alive():
             raise StartError(f"{what} ended while it started. The end of {log}:\n{read_tail(log)}")
         if time.monotonic() > end:
             raise StartError(f"{what} was not ready after {seconds:.0f} s. The end of {log}:\n{read_tail(log)}")
@@ -92,7 +92,7 @@ def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
 
 def end_one(process: Process | None, *, grace: float) -> None:
     """End one process, if it is still the same."""
-    if process is not None and process.alive():
+    if process is not None and process.is_alive():
         end([psutil.Process(process.pid)], grace=grace)
 
 

@@ -43,7 +43,7 @@ def keep_up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
     """Hold a local Prefect up for the block, starting what is not; the last one to need it ends it, unless kept."""
     try:
         with hold_lock(layout):
-            note = start(layout, say, keep=keep, user=Process.current())
+            note = start(layout, say, keep=keep, user=Process.find_current())
         yield note
     finally:
         leave(layout, say)
@@ -69,7 +69,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     note, begun = layout.read_note(), None
     if note is None:
         end_all(layout, grace=5)
-        note = Note(port=choose_port(), server=Process.current())
+        note = Note(port=choose_port(), server=Process.find_current())
         say(f"starting the Prefect server at {note.ui_url} (log: {shorten_path(layout, 'server.log')})")
         command = find_prefect("server", "start", "--host", HOST, "--port", str(note.port))
         note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
@@ -84,7 +84,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
         say(f"the Prefect server is running already at {note.ui_url}: it is used")
     note.users += [user] if user else []
     layout.write_note(note)
-    if note.worker is None or not note.worker.alive():
+    if note.worker is None or not note.worker.is_alive():
         mark_crashed(layout, note, say)
         start_worker(layout, note, say)
     deploying.deploy(layout, note, say, begun=begun, seconds=START_SECONDS)
@@ -150,7 +150,7 @@ def leave(layout: Layout, say: Say) -> None:
         if note is None:
             end_all(layout, grace=5)
             return
-        note.users = [user for user in note.users if user != Process.current()]
+        note.users = [user for user in note.users if user != Process.find_current()]
         layout.write_note(note)
         if note.keep or note.users:
             say(f"the Prefect server stays up at {note.ui_url} (`make stop` ends it)")

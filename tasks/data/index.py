@@ -64,11 +64,11 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     def make(artefact: Partial) -> None:
         described = Described.read(knowledge)
         if IMAGE in sides:
-            units = described.pictures()
+            units = described.list_pictures()
             make_shards("build-index", run.context, artefact, units, bind(_image_work, run, knowledge), prefix=IMAGE)
         if TEXT in sides:
             make_texts = bind(_text_work, run, knowledge)
-            texts = described.texts(knowledge)
+            texts = described.list_texts(knowledge)
             make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_length)
         facts = {side: _merge(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
         for side, found in facts.items():
@@ -76,7 +76,7 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
         if recalls := [found.recall_at_10 for found in facts.values() if found]:
             artefact.measure("recall_at_10", min(recalls))
         with artefact.open_folder(PICTURES) as folder:
-            described.shown().save(folder)
+            described.pair_pictures().save(folder)
 
     return run_stage(run, INDEX, part, inputs, make)
 
@@ -131,7 +131,7 @@ class Described:
         """Keep the items that an index of this side holds: one of pictures leaves out items of text alone."""
         return Described(self.items.filter(self.items["image_id"].is_valid())) if side == IMAGE else self
 
-    def pictures(self) -> list[tuple[str, str]]:
+    def list_pictures(self) -> list[tuple[str, str]]:
         """List each different picture once, as its image_id and the first item that shows it, in order of items.
 
         Raises:
@@ -145,14 +145,14 @@ class Described:
             raise ValueError(f"none of {len(self)} items has a picture to search by; set retrieval.by to 'text'")
         return list(first.items())
 
-    def texts(self, knowledge: Reference) -> list[tuple[str, int]]:
+    def list_texts(self, knowledge: Reference) -> list[tuple[str, int]]:
         """List each item as its id and the length of its text."""
         table = _columns(knowledge, ["item_id", "text"])
         return list(
             zip(table["item_id"].to_pylist(), pc.call_function("utf8_length", [table["text"]]).to_pylist(), strict=True)
         )
 
-    def shown(self) -> PictureItems:
+    def pair_pictures(self) -> PictureItems:
         """Pair up pictures and the items that show them."""
         pictured = self.of(IMAGE).items
         return PictureItems.of(pictured["image_id"].to_pylist(), pictured["item_id"].to_pylist())

@@ -46,7 +46,7 @@ def ingest_knowledge(run: Run) -> Reference:
     def make(artefact: Partial) -> None:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
-        _read(run, artefact, reading, list(corpus.pieces(size)))
+        _read(run, artefact, reading, list(corpus.cut_into_pieces(size)))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
         if bad := finish(artefact, recipe.corpus):
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
@@ -78,7 +78,7 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
 
 def _read(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Piece]) -> None:
     """Write the shards of the pieces that are missing."""
-    done, corpus = artefact.finished(), run.recipe.knowledge.corpus
+    done, corpus = artefact.list_finished(), run.recipe.knowledge.corpus
     missing = {
         name_part_shard(each): (each, piece) for each, piece in enumerate(pieces) if name_part_shard(each) not in done
     }
@@ -93,4 +93,4 @@ def _read(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Pie
 
 def _content(corpus: Corpus) -> str:
     """Name what a corpus holds: the revision of a built-in one, else names, sizes and times of its files."""
-    return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.content()
+    return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.name_content()

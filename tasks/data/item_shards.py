@@ -91,8 +91,8 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
     It can be killed at any point and called again: what is to be taken out is written down before a part changes.
     """
     parts = sorted(artefact.folder.glob("part-*.parquet"))
-    if DROPPED not in artefact.finished():
-        if DUPLICATES not in artefact.finished():
+    if DROPPED not in artefact.list_finished():
+        if DUPLICATES not in artefact.list_finished():
             found = _find_duplicates(parts, near_duplicate_bits)
             with artefact.open_shard(DUPLICATES, DUPLICATE_SCHEMA) as writer:
                 for table in _described(parts, found):
@@ -130,7 +130,7 @@ def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> 
     stays_N[equal.again] = False
     words_N, hashes_N2, pictured_N = map(np.concatenate, zip(*map(_words_and_hashes, parts), strict=True))
     places = np.flatnonzero(stays_N & pictured_N)
-    return equal.merged(find_near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
+    return equal.merge(find_near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
 
 
 def _ids(path: Path) -> np.ndarray:

@@ -85,15 +85,15 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
     """
     seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
-    part = QuestionsKey(seeds=seeds.content(), num_seeds=seeds.shares)
+    part = QuestionsKey(seeds=seeds.name_content(), num_seeds=seeds.shares)
 
     def make(artefact: Partial) -> None:
         if not sum(seeds.shares) and not (asked and asked.num_rows):
             raise ValueError(
                 "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
             )
-        write_questions(artefact, "part-seeds", seeds.questions())
-        if faults := seeds.faults():
+        write_questions(artefact, "part-seeds", seeds.read_questions())
+        if faults := seeds.list_faults():
             artefact.write_shard("faulty-seeds", check_rows("dropped_row", faults), rows_of="dropped_row")
             counts = Counter(str(fault["reason"]) for fault in faults)
             artefact.measure("faulty_seeds", counts)
@@ -122,15 +122,15 @@ class Seeds:
         counts = [source.count(wanted) for source in sources]
         return cls(sources, tuple(share_out(counts, wanted)))
 
-    def content(self) -> tuple[str, ...]:
-        return tuple(source.content(num) for source, num in zip(self.sources, self.shares, strict=True))
+    def name_content(self) -> tuple[str, ...]:
+        return tuple(source.name_content(num) for source, num in zip(self.sources, self.shares, strict=True))
 
-    def questions(self) -> Iterator[Question]:
+    def read_questions(self) -> Iterator[Question]:
         for source, num in zip(self.sources, self.shares, strict=True):
-            yield from source.questions(num)
+            yield from source.read_questions(num)
 
-    def faults(self) -> list[dict[str, object]]:
-        return [asdict(fault) for source in self.sources for fault in source.faults()]
+    def list_faults(self) -> list[dict[str, object]]:
+        return [asdict(fault) for source in self.sources for fault in source.list_faults()]
 
 
 def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
@@ -149,7 +149,7 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     return [
         (row["item_id"], kind)
         for row in chosen
-        for kind in _kinds(prompts.kinds(row["language"]), row["item_id"], recipe.num_kinds)
+        for kind in _kinds(prompts.list_kinds(row["language"]), row["item_id"], recipe.num_kinds)
         if (row["entity_id"], kind) not in held_out_facts
     ]
 
@@ -165,7 +165,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         num_items=recipe.num_asked_items,
         max_samples=recipe.max_samples,
         num_kinds=recipe.num_kinds,
-        seeds=seeds.content(),
+        seeds=seeds.name_content(),
         num_seeds=seeds.shares,
         benchmark=benchmark.name,
         revision=benchmark.revision(name_part(run.recipe.evaluation), find_benchmark_folder(benchmark, run.context)),
@@ -178,7 +178,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     )
 
     def make(artefact: Partial) -> None:
-        requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.questions()})
+        requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.read_questions()})
         if recipe.max_samples is not None:
             requests = requests[: max(0, recipe.max_samples - sum(seeds.shares))]
         if not requests:
@@ -193,7 +193,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
             requests,
             bind(_asker, run, knowledge),
             length=lambda request: lengths(request[0]),
-            until=run.until(ASKED_BY),
+            until=run.find_deadline(ASKED_BY),
         )
         measure_cost(artefact)
 

@@ -71,7 +71,7 @@ class Posed:
 
         return asked
 
-    def lengths(self, *, k: int) -> dict[str, int]:
+    def estimate_lengths(self, *, k: int) -> dict[str, int]:
         """About how long each question's prompt is, in characters, by question id; reads no picture."""
         lengths = open_item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
         asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
@@ -101,9 +101,9 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
     def make(artefact: Partial) -> None:
         check_served(run.recipe.synthesis, run.context)
         units = [row["question_id"] for row in read_columns(questions, "question_id")]
-        length = posed.lengths(k=run.recipe.synthesis.k).__getitem__
+        length = posed.estimate_lengths(k=run.recipe.synthesis.k).__getitem__
         _write_faulty(run, artefact, knowledge, questions)
-        work, until = bind(_drafter, run, posed), run.until(DRAFTED_BY)
+        work, until = bind(_drafter, run, posed), run.find_deadline(DRAFTED_BY)
         make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
         measure_cost(artefact)
 
@@ -143,9 +143,9 @@ def judge_qa(
         check_served(run.recipe.synthesis, run.context)
         rows = read_columns(drafts, "sample_id", "question_id", "answer", "error")
         units = [(row["sample_id"], row["question_id"], row["answer"]) for row in rows if row["error"] is None]
-        lengths = posed.lengths(k=run.recipe.synthesis.k)
+        lengths = posed.estimate_lengths(k=run.recipe.synthesis.k)
         work = bind(_judge, run, posed)
-        until = run.until(1.0)
+        until = run.find_deadline(1.0)
         make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
         measure_cost(artefact)
 

@@ -146,7 +146,7 @@ def _write_questions(artefact: Partial, requests: Sequence[TranslationRequest], 
     asked = {request.draft["sample_id"]: request.asked for request in requests}
     for path in _draft_shards(artefact):
         name = path.stem.replace(DRAFTS, QUESTIONS, 1)
-        if name in artefact.finished():
+        if name in artefact.list_finished():
             continue
         rows = []
         for row in pq.read_table(path).to_pylist():

@@ -54,7 +54,7 @@ def train_on_ray(
     run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, *, files: tuple[str, ...]
 ) -> None:
     """Train, and write the rows of the steps and the files that the trainee saves."""
-    if {*files, STEPS} <= artefact.finished():
+    if {*files, STEPS} <= artefact.list_finished():
         return
     rest_workers(run.context, forget=forget_held)
     with _progress_shown(artefact, optimizer):

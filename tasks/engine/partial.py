@@ -48,7 +48,7 @@ class Partial:
     min_free_bytes: int = 0
     durable: bool = True
 
-    def finished(self) -> set[str]:
+    def list_finished(self) -> set[str]:
         """Name the files and folders that are done; what a crash left half-written is not among them.
 
         A Parquet shard is named as it was written, without its ending.
@@ -113,9 +113,9 @@ class Partial:
 
     def measure(self, name: str, value: Any) -> None:
         """Note a plain value that was measured of the result; the record keeps it as `measured`."""
-        self._note(MEASURED, self.measured() | {name: value})
+        self._note(MEASURED, self.read_measured() | {name: value})
 
-    def measured(self) -> dict[str, Any]:
+    def read_measured(self) -> dict[str, Any]:
         """Return what was measured so far."""
         return self._notes(MEASURED)
 
@@ -130,7 +130,7 @@ class Partial:
         folder.mkdir(parents=True, exist_ok=True)
         return Partial(folder, self.min_free_bytes, durable=False)
 
-    def begun(self) -> list[str]:
+    def list_begun(self) -> list[str]:
         """Name the batches that are done, of shards that are not."""
         return sorted(path.relative_to(self.batches).as_posix() for path in self.batches.glob("*/[0-9]*.parquet"))
 

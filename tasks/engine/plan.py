@@ -70,7 +70,7 @@ class Plan:
 
     stages: list[PlannedStage] = field(default_factory=list)
 
-    def lines(self) -> list[dict[str, str]]:
+    def list_lines(self) -> list[dict[str, str]]:
         """The plan as rows of a table, with a last one for the sums of what is known."""
         whole = [
             {
@@ -132,7 +132,7 @@ class Plan:
                 rates=rates,
             )
         )
-        uri = str(store.path(stage, fingerprint))
+        uri = str(store.find_path(stage, fingerprint))
         return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0)
 
 
@@ -172,7 +172,7 @@ def measure_rates(
     store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int
 ) -> Rates | None:
     """What a row costs: measured on the latest artefact that is like this one, else on this one's finished shards."""
-    earlier = [record for record in store.records(stage) if record["num_rows"] and _alike(record, inputs)]
+    earlier = [record for record in store.list_records(stage) if record["num_rows"] and _alike(record, inputs)]
     if earlier:
         record = earlier[-1]
         rows = record["num_rows"]
@@ -198,7 +198,7 @@ def _measured_tokens(store: Store, record: Record) -> float | None:
     measured = record["measured"]
     if "prompt_tokens" in measured:
         return (measured["prompt_tokens"] + measured["answer_tokens"]) / record["num_rows"]
-    costs = sum_costs(store.path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
+    costs = sum_costs(store.find_path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
     return _tokens(costs) if costs else None
 
 
@@ -232,7 +232,7 @@ def explain_making(
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
-    records = store.records(stage)
+    records = store.list_records(stage)
     earlier = [record for record in records if is_of_one_kind(record, asked, kinds)]
     if not earlier:
         named = [

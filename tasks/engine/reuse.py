@@ -148,9 +148,9 @@ def find_rows(store: Store, stage: Stage, *, key: str, keys: Collection[str]) ->
 
     A key names everything that decides a row, so it does not matter which artefact the row stands in.
     """
-    for record in store.records(stage.name) if keys else ():
+    for record in store.list_records(stage.name) if keys else ():
         if store.damage(record):
             continue
-        for path in sorted(store.path(stage.name, record["fingerprint"]).glob("part-*.parquet")):
+        for path in sorted(store.find_path(stage.name, record["fingerprint"]).glob("part-*.parquet")):
             if key in pq.read_schema(path).names:
                 yield from pq.read_table(path, filters=[(key, "in", keys)]).to_pylist()

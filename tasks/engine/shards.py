@@ -49,7 +49,9 @@ def make_shards(
     shards = {f"{prefix}-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
     if not shards:
         artefact.write_shard(f"{prefix}-00000", make_work()([]))
-    missing = {name: (name, _ordered(part, length)) for name, part in shards.items() if name not in artefact.finished()}
+    missing = {
+        name: (name, _ordered(part, length)) for name, part in shards.items() if name not in artefact.list_finished()
+    }
     writer = bind(_Writer, make_work, artefact, context.batch_size, until)
     show = report_progress(stage)
 

@@ -153,7 +153,7 @@ def _make(
     """Make or continue an artefact; returns what was done, why, and its record."""
     started = time.monotonic()
     partial = store.begin(making.stage, making.fingerprint)
-    before, begun = partial.finished(), len(partial.begun())
+    before, begun = partial.list_finished(), len(partial.list_begun())
     if damage:
         action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
         reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
@@ -171,7 +171,7 @@ def _make(
     _check(partial, making.stage, table)
     if action == "continued" and "finished" not in making.recipe:
         batches = f", and {begun} batches of others" if begun else ""
-        reason = f"{len(before)} of {len(partial.finished())} shards were there{batches}"
+        reason = f"{len(before)} of {len(partial.list_finished())} shards were there{batches}"
     draft: Record = {
         "fingerprint": making.fingerprint,
         "stage": making.stage,
@@ -198,7 +198,7 @@ def _cut_off(store: Store, making: _Making, partial: Partial) -> tuple[_Making, 
 
     Raises ValueError when nothing was finished.
     """
-    done = sorted([*partial.finished(), *partial.begun()])
+    done = sorted([*partial.list_finished(), *partial.list_begun()])
     if not done:
         raise ValueError(f"{making.stage}: the time allowed was over before one batch was finished; allow more")
     finished = hashlib.sha256("\n".join([making.fingerprint, *done]).encode()).hexdigest()[:16]
@@ -223,7 +223,7 @@ def _failure_recorded(run: RunRef, making: _Making) -> Iterator[None]:
 
 def _check(partial: Partial, stage: str, table: str | None) -> None:
     """Refuse an artefact that is empty, or whose shards lack a column of the table they are for."""
-    if not partial.finished():
+    if not partial.list_finished():
         raise ValueError(f"{stage} wrote no shard; a result without rows is one shard with no rows")
     for path in sorted(partial.folder.glob("*.parquet")):
         found = pq.read_schema(path)

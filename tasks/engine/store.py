@@ -73,7 +73,7 @@ class Reference:
     def folder(self) -> Path:
         return Path(self.uri)
 
-    def shards(self) -> list[Path]:
+    def list_shards(self) -> list[Path]:
         """List the Parquet shards in order of their names."""
         return sorted(self.folder.glob("*.parquet"))
 
@@ -91,16 +91,16 @@ class Store:
         free = context.min_free_disk_mb * MEGABYTE // 10
         return cls(context.store, lock_wait_seconds=context.lock_wait_seconds, min_free_bytes=free)
 
-    def path(self, stage: str, fingerprint: str) -> Path:
+    def find_path(self, stage: str, fingerprint: str) -> Path:
         return self.folder / stage / fingerprint
 
     def find_partial_folder(self, stage: str, fingerprint: str) -> Path:
         """Where an artefact lies while it is made."""
-        return self.path(stage, fingerprint).with_suffix(".partial")
+        return self.find_path(stage, fingerprint).with_suffix(".partial")
 
     def find(self, stage: str, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact; None where there is none, or only a part of one."""
-        path = self.path(stage, fingerprint) / RECORD
+        path = self.find_path(stage, fingerprint) / RECORD
         if not path.exists():
             return None
         try:
@@ -114,7 +114,7 @@ class Store:
         stages = sorted(path.parent.parent.name for path in self.folder.glob(f"*/{fingerprint}/{RECORD}"))
         return self.find(stages[0], fingerprint) if stages else None
 
-    def records(self, stage: str) -> list[Record]:
+    def list_records(self, stage: str) -> list[Record]:
         """List the records of a stage's complete artefacts, oldest first."""
         names = (path.parent.name for path in (self.folder / stage).glob(f"*/{RECORD}"))
         found = [record for name in names if (record := self.find(stage, name))]
@@ -128,7 +128,7 @@ class Store:
 
     def damage(self, record: Record) -> dict[str, str]:
         """Hash every shard again; maps each file that is not as recorded to its fault. Empty means verified."""
-        folder = self.path(record["stage"], record["fingerprint"])
+        folder = self.find_path(record["stage"], record["fingerprint"])
         faults = {}
         for shard in record["shards"]:
             path = folder / shard["file"]
@@ -144,7 +144,7 @@ class Store:
 
         Raises ArtefactBusy after `lock_wait_seconds`. A lock ends with the process that holds it.
         """
-        path = self.path(stage, fingerprint).with_suffix(".lock")
+        path = self.find_path(stage, fingerprint).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:
@@ -169,7 +169,7 @@ class Store:
 
         Shards of a damaged artefact that are as recorded stay; the others are removed. Call it under the lock.
         """
-        final, folder = self.path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)
+        final, folder = self.find_path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)
         if final.exists():
             shutil.rmtree(folder, ignore_errors=True)
             if record := self.find(stage, fingerprint):
@@ -200,14 +200,14 @@ class Store:
 
     def finish(self, partial: Partial, record: Record) -> Record:
         """Hash the shards, write the record last and give the artefact its name. Returns the completed record."""
-        record = {**record, "measured": partial.measured()}
+        record = {**record, "measured": partial.read_measured()}
         for file in (KEPT, MEASURED, RECORD):
             (partial.folder / file).unlink(missing_ok=True)
         shutil.rmtree(partial.batches, ignore_errors=True)
         files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
         shards = [describe_shard(path, partial.folder) for path in files]
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
-        final = self.path(record["stage"], record["fingerprint"])
+        final = self.find_path(record["stage"], record["fingerprint"])
         record = {**record, "shards": shards, "uri": str(final)}
         # Its own rows, not those that a shard lists for another table, such as faults.
         record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)

@@ -47,7 +47,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_examiner, run, exam))
 
-    inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.inputs()
+    inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.name_inputs()
     asked = count_answers(recipe, exam.questions.num_rows)
     return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
 

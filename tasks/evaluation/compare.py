@@ -62,7 +62,7 @@ class Evaluation:
         read_by = f", read by {self.reader_name}," if self.reader_name else ""
         return f"{self.name}{read_by} on {self.benchmark}"
 
-    def row(self, run: Run) -> dict[str, str | None]:
+    def make_row(self, run: Run) -> dict[str, str | None]:
         """The row of the table evaluation."""
         references = {role: getattr(self, role) for role in ("encoder", *ROLES)}
         named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
@@ -82,7 +82,7 @@ class Since:
     page: Path | None = None
     unchanged: bool = False
 
-    def moved(self, *, min_points: float) -> list[dict[str, Any]]:
+    def list_moved(self, *, min_points: float) -> list[dict[str, Any]]:
         """The differences over the whole benchmark that chance does not explain, of at least so many points."""
         rows = self.compared.differences if self.compared else ()
         whole = name_whole(rows)
@@ -116,7 +116,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     )
     if get_plan() is not None:
         return since
-    now = evaluation.row(run)
+    now = evaluation.make_row(run)
     with open_warehouse(run.context.warehouse) as con:
         record_evaluation(con, now)
         before = find_evaluation_before(con, now)

@@ -43,7 +43,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
         images = open_pictures([each.evaluation.questions.folder for each in evaluations])
         told = [
             Evaluated(
-                row=each.evaluation.row(run),
+                row=each.evaluation.make_row(run),
                 metric=each.metric,
                 since=each.compared,
                 page=each.page.as_uri() if each.page else None,
@@ -76,7 +76,7 @@ def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> Stat
     """
     if get_plan() is not None:
         return None
-    moved = [(each, rows) for each in evaluations if (rows := each.moved(min_points=min_points))]
+    moved = [(each, rows) for each in evaluations if (rows := each.list_moved(min_points=min_points))]
     for each, rows in moved:
         _raise_event(run, each, rows)
     _show(evaluations)

@@ -79,7 +79,7 @@ class Exam:
     foreign: Reference | None = None
     foreign_bank: Reference | None = None
 
-    def inputs(self) -> dict[str, Reference]:
+    def name_inputs(self) -> dict[str, Reference]:
         return {role: reference for role, reference in vars(self).items() if reference is not None}
 
 
@@ -110,7 +110,7 @@ def make_predictions_key(run: Run) -> PredictionsKey:
 
 def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
     """How many answers there will be: conditions that show no number of items are asked once."""
-    return num_questions * sum(len(find_condition(name).numbers(recipe.all_k)) for name in recipe.conditions)
+    return num_questions * sum(len(find_condition(name).list_numbers(recipe.all_k)) for name in recipe.conditions)
 
 
 def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
@@ -121,7 +121,7 @@ def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQues
     recipe, benchmark = run.recipe.evaluation, find_benchmark(part.benchmark)
     shown = ShowableItems(
         retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
-        entity_of=read_items(exam.knowledge).entities(),
+        entity_of=read_items(exam.knowledge).map_entities(),
         foreign=list(read_items(exam.foreign)) if exam.foreign else (),
     )
     asked = list(questions.without_pictures())
@@ -129,7 +129,7 @@ def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQues
     wordings = [benchmark.wording.of(question) for question in questions]
     keys = AnswerKeys(run, part, exam)
     for condition in map(find_condition, recipe.conditions):
-        for k in condition.numbers(recipe.all_k):
+        for k in condition.list_numbers(recipe.all_k):
             for place, question in enumerate(asked):
                 if condition.choice == "gold" and question.gold_item_id is None:
                     continue

@@ -93,7 +93,7 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
 
 
 def _entities(context: Context) -> Callable[[str], str]:
-    return open_title_finder(find_benchmark_folder(find_benchmark(OVEN), context)).entity_of
+    return open_title_finder(find_benchmark_folder(find_benchmark(OVEN), context)).find_entity
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -97,7 +97,7 @@ def _units(
     for row in read_columns(predictions, "prediction_id", "question_id", "answer"):
         if question := asked.get(row["question_id"]):
             answer = row["answer"] or ""
-            conversation = prompts.conversation(question["question"], read_gold(question), answer)
+            conversation = prompts.make_conversation(question["question"], read_gold(question), answer)
             key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": hash_prompt(conversation)})
             new = Judged(key=key, prediction_ids=[], answer=answer, conversation=conversation)
             found.setdefault(key, new).prediction_ids.append(row["prediction_id"])

@@ -35,7 +35,7 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
     """Write the page of this run, and say where it is."""
 
     def make(artefact: Partial) -> None:
-        asked, stored = read_questions(benchmark).pictures(), read_items(knowledge).pictures()
+        asked, stored = read_questions(benchmark).open_pictures(), read_items(knowledge).open_pictures()
 
         def picture(image_id: str) -> bytes | None:
             return asked.get(image_id) or stored.get(image_id)

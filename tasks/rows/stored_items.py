@@ -40,7 +40,7 @@ class StoredItems(Mapping[str, KnowledgeItem]):
         return (f"{number:016x}" for number in self.rows.numbers.tolist())
 
     def __contains__(self, item_id: object) -> bool:
-        return self.rows.place_of(item_id) is not None
+        return self.rows.find_place(item_id) is not None
 
     def __getitem__(self, item_id: str) -> KnowledgeItem:
         return self.rows.of(item_id)
@@ -48,18 +48,18 @@ class StoredItems(Mapping[str, KnowledgeItem]):
     @cached_property
     def facts(self) -> pa.Table:
         """Ids and languages of all items in order: item_id, image_id, language, entity_id."""
-        tables = list(self.rows.tables(*FACTS))
+        tables = list(self.rows.read_tables(*FACTS))
         return pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.string()) for name in FACTS})
 
-    def column(self, name: str) -> list[Any]:
+    def read_column(self, name: str) -> list[Any]:
         """One column of `facts`, in the order of items."""
         return self.facts[name].to_pylist()
 
-    def entities(self) -> dict[str, str | None]:
+    def map_entities(self) -> dict[str, str | None]:
         """Map each item's id to its entity's."""
-        return dict(zip(self, self.column("entity_id"), strict=True))
+        return dict(zip(self, self.read_column("entity_id"), strict=True))
 
-    def pictures(self) -> StoredPictures:
+    def open_pictures(self) -> StoredPictures:
         """The pictures by their own ids."""
         return StoredPictures(self.rows, lambda item: item.picture)
 

@@ -51,9 +51,9 @@ class StoredQuestions(Sequence[Question]):
 
     def without_pictures(self) -> Iterator[AskedQuestion]:
         """All questions in order, with what decides which items are shown, and no picture read."""
-        return (AskedQuestion(**row) for table in self.rows.tables(*ASKED) for row in table.to_pylist())
+        return (AskedQuestion(**row) for table in self.rows.read_tables(*ASKED) for row in table.to_pylist())
 
-    def pictures(self) -> StoredPictures:
+    def open_pictures(self) -> StoredPictures:
         """The pictures by their own ids."""
         return StoredPictures(self.rows, lambda question: question.image)
 

@@ -70,12 +70,12 @@ class StoredRows(Generic[Row]):
 
     def of(self, row_id: str) -> Row:
         """The row of this id, the last where several have it. Raises KeyError where there is none."""
-        place = self.place_of(row_id)
+        place = self.find_place(row_id)
         if place is None:
             raise KeyError(row_id)
         return self[place]
 
-    def place_of(self, row_id: object) -> int | None:
+    def find_place(self, row_id: object) -> int | None:
         """The place of an id's row, or None."""
         try:
             number = np.uint64(self.number_of(str(row_id)))
@@ -86,11 +86,11 @@ class StoredRows(Generic[Row]):
             return None
         return int(self._order[found])
 
-    def column(self, name: str) -> list[Any]:
+    def read_column(self, name: str) -> list[Any]:
         """One column of all rows, read anew."""
-        return [value for table in self.tables(name) for value in table[name].to_pylist()]
+        return [value for table in self.read_tables(name) for value in table[name].to_pylist()]
 
-    def tables(self, *names: str) -> Iterator[pa.Table]:
+    def read_tables(self, *names: str) -> Iterator[pa.Table]:
         """These columns of all rows, file by file, read anew."""
         return (pq.read_table(path, columns=list(names)) for path in self.paths)
 
@@ -99,7 +99,7 @@ class StoredRows(Generic[Row]):
         """The numbers of all ids, in the order of rows."""
         found = (
             np.array([self.number_of(each) for each in table[self.id_column].to_pylist()], np.uint64)
-            for table in self.tables(self.id_column)
+            for table in self.read_tables(self.id_column)
         )
         return np.concatenate([np.zeros(0, np.uint64), *found])
 
@@ -141,7 +141,7 @@ class StoredPictures(Mapping[str, bytes]):
     def __init__(self, rows: StoredRows, picture_of: Callable[[Any], bytes]):
         self.rows, self.picture_of = rows, picture_of
         self._places = {
-            image_id: place for place, image_id in enumerate(rows.column("image_id")) if image_id is not None
+            image_id: place for place, image_id in enumerate(rows.read_column("image_id")) if image_id is not None
         }
 
     def __len__(self) -> int:

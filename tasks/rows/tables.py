@@ -75,14 +75,14 @@ def open_item_lengths(items: StoredItems, *, most: int | None = None, of_picture
     A number is held for each item, and no text.
     """
     found = [np.zeros(0, np.int32)]
-    for table in items.rows.tables("text", "image_id"):
+    for table in items.rows.read_tables("text", "image_id"):
         lengths_N = pc.call_function("utf8_length", [table["text"]]).to_numpy()
         pictured_N = pc.call_function("is_valid", [table["image_id"]]).to_numpy()
         found.append(np.minimum(lengths_N, most or np.iinfo(np.int32).max) + of_picture * pictured_N.astype(np.int32))
     lengths_N = np.concatenate(found)
 
     def length(item_id: str) -> int:
-        place = items.rows.place_of(item_id)
+        place = items.rows.find_place(item_id)
         assert place is not None, f"no item {item_id}"
         return int(lengths_N[place])
 

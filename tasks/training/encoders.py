@@ -33,7 +33,7 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
     Raises:
         ValueError: a name is none of these, or its encoder was trained for another backbone.
     """
-    trained = [record for record in Store.of(run.context).records(ENCODER.name) if _is_for(record, run)]
+    trained = [record for record in Store.of(run.context).list_records(ENCODER.name) if _is_for(record, run)]
     found: list[NamedEncoder] = []
     for name in names:
         if name == ALL:

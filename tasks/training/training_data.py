@@ -140,7 +140,9 @@ def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]
 
 def _record_of(store: Store, weights: str) -> Record | None:
     """Find the encoder that was trained here and has these weights: so are starts named, and encoders by a folder."""
-    return next((each for each in store.records(ENCODER.name) if hash_backbone(Path(each["uri"])) == weights), None)
+    return next(
+        (each for each in store.list_records(ENCODER.name) if hash_backbone(Path(each["uri"])) == weights), None
+    )
 
 
 def _reference(store: Store, fingerprint: str) -> Reference | None:

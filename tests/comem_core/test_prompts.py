@@ -25,7 +25,9 @@ def test_the_encoder_reads_an_item_as_an_answer_to_its_picture_and_no_question()
 
 def test_items_stand_before_the_question_in_rank_order_and_the_answer_last():
     second = replace(ITEM, image=b"other flag", text="Country: Mali.")
-    conversation = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM, second), answer="Togo")
+    conversation = PROMPTS.make_conversation(
+        "Which country is this?", b"photo", "en", items=(ITEM, second), answer="Togo"
+    )
     assert conversation == [
         Turn("system", ("You are a helpful assistant.",)),
         Turn("user", (b"flag", "Country: Togo.")),
@@ -33,12 +35,15 @@ def test_items_stand_before_the_question_in_rank_order_and_the_answer_last():
         Turn("user", (b"photo", "Which country is this?")),
         Turn("assistant", ("Togo",)),
     ]
-    assert list(PROMPTS.conversation("Which country is this?", b"photo", "en")) == [conversation[0], conversation[3]]
+    assert list(PROMPTS.make_conversation("Which country is this?", b"photo", "en")) == [
+        conversation[0],
+        conversation[3],
+    ]
 
 
 def test_an_empty_answer_is_a_turn_and_no_answer_is_none():
-    assert PROMPTS.conversation("?", b"photo", "en", answer="")[-1] == Turn("assistant", ("",))
-    assert PROMPTS.conversation("?", b"photo", "en")[-1].role == "user"
+    assert PROMPTS.make_conversation("?", b"photo", "en", answer="")[-1] == Turn("assistant", ("",))
+    assert PROMPTS.make_conversation("?", b"photo", "en")[-1].role == "user"
 
 
 def test_text_is_cut_at_five_thousand_characters_wherever_it_stands():
@@ -58,12 +63,12 @@ def test_braces_in_a_text_are_text():
 
 
 def test_the_hash_of_a_prompt_changes_with_every_part_of_it():
-    plain = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    plain = PROMPTS.make_conversation("Which country is this?", b"photo", "en", items=(ITEM,))
     others = [
-        PROMPTS.conversation("Which country is that?", b"photo", "en", items=(ITEM,)),
-        PROMPTS.conversation("Which country is this?", b"photos", "en", items=(ITEM,)),
-        PROMPTS.conversation("Which country is this?", b"photo", "en"),
-        PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM, ITEM)),
+        PROMPTS.make_conversation("Which country is that?", b"photo", "en", items=(ITEM,)),
+        PROMPTS.make_conversation("Which country is this?", b"photos", "en", items=(ITEM,)),
+        PROMPTS.make_conversation("Which country is this?", b"photo", "en"),
+        PROMPTS.make_conversation("Which country is this?", b"photo", "en", items=(ITEM, ITEM)),
         [Turn("user", plain[0].content), *plain[1:]],
         [*plain[:-1], Turn("user", plain[-1].content[::-1])],
         [*plain[:-2], plain[-1], plain[-2]],
@@ -82,7 +87,7 @@ def test_a_prompt_set_is_named_by_its_bytes():
 
 def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
     for language in LANGUAGES:
-        assert PROMPTS.kinds(language) == ATTRIBUTES
+        assert PROMPTS.list_kinds(language) == ATTRIBUTES
         asked = {PROMPTS.ask_turn(kind, language).content for kind in ATTRIBUTES}
         assert len(asked) == len(ATTRIBUTES)
         assert PROMPTS.make_question_turn("?", b"photo", language).content == (b"photo", "?")
@@ -102,12 +107,12 @@ def test_a_remark_may_hold_the_text_so_that_the_item_is_read_twice():
 def test_worked_examples_stand_behind_the_system_turn_and_bring_their_items_only_where_the_question_does():
     example = {"item": "Capital: Rome.", "question": "What is the capital?", "answer": "Rome"}
     shown = replace(PROMPTS, examples={"en": [example]})
-    plain = PROMPTS.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    plain = PROMPTS.make_conversation("Which country is this?", b"photo", "en", items=(ITEM,))
     asked = [Turn("user", ("What is the capital?",)), Turn("assistant", ("Rome",))]
-    with_item = shown.conversation("Which country is this?", b"photo", "en", items=(ITEM,))
+    with_item = shown.make_conversation("Which country is this?", b"photo", "en", items=(ITEM,))
     assert with_item == [plain[0], Turn("user", ("Capital: Rome.",)), *asked, *plain[1:]]
-    assert shown.conversation("Which country is this?", b"photo", "en") == [plain[0], *asked, plain[-1]]
-    assert shown.conversation("¿?", b"photo", "es") == PROMPTS.conversation("¿?", b"photo", "es")
+    assert shown.make_conversation("Which country is this?", b"photo", "en") == [plain[0], *asked, plain[-1]]
+    assert shown.make_conversation("¿?", b"photo", "es") == PROMPTS.make_conversation("¿?", b"photo", "es")
 
 
 @pytest.mark.parametrize("name", ["smol", "smol_shots"])
@@ -118,7 +123,7 @@ def test_every_shipped_set_speaks_every_language_of_the_world(name: str):
         )
         turns = read_prompt_set(name).make_item_conversation(replace(ITEM, language=language))
         assert str(turns[0].content[1]).endswith(ITEM.text)
-        assert read_prompt_set(name).kinds(language) == ATTRIBUTES
+        assert read_prompt_set(name).list_kinds(language) == ATTRIBUTES
     assert bool(read_prompt_set(name).examples) == (name == "smol_shots")
 
 
@@ -128,7 +133,7 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
         lambda: PROMPTS.make_item_turn(replace(ITEM, language="fr")),
         lambda: PROMPTS.make_item_conversation(replace(ITEM, language="fr")),
         lambda: PROMPTS.ask_turn("capital", "fr"),
-        lambda: PROMPTS.kinds("fr"),
+        lambda: PROMPTS.list_kinds("fr"),
     ):
         with pytest.raises(ValueError, match="prompt set 'short' has no language 'fr'; it has ar, en, es, ru, zh"):
             ask()
@@ -146,10 +151,10 @@ PAPER_LANGUAGES = ("en", "bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
 def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_has_words_for_all_others():
     reason = read_prompt_set("reason")
     assert (reason.asks, reason.extract, reason.default_language) == ("pair", "boxed", "other")
-    kinds = reason.kinds("en")
+    kinds = reason.list_kinds("en")
     assert len(kinds) == 8
     for language in (*PAPER_LANGUAGES, "de", "ar"):
-        assert language in reason.item and reason.kinds(language) == kinds
+        assert language in reason.item and reason.list_kinds(language) == kinds
         instruction = str(reason.make_question_turn("?", b"photo", language).content[1])
         assert "\\boxed{}" in instruction
         turns = reason.ask_conversation(replace(ITEM, language=language), "number")

@@ -169,7 +169,7 @@ def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_s
     code, output = run_local(served, "demo", "--deployment", "synth-and-train/huge")
     assert code == 2
     assert "there are: re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
-    assert note_of(served).server.alive()
+    assert note_of(served).server.is_alive()
 
 
 def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layout) -> None:
@@ -215,7 +215,7 @@ def test_a_process_that_ends_while_it_starts_shows_the_end_of_its_log(project: L
 
 
 def test_a_note_of_a_process_that_has_ended_or_whose_id_was_given_anew_counts_for_nothing(project: Layout) -> None:
-    current = Process.current()
+    current = Process.find_current()
     project.write_note(Note(port=1, server=current, users=[current, Process(current.pid, 5.0)]))
     assert note_of(project).users == [current]
     project.write_note(Note(port=1, server=Process(current.pid, 5.0)))

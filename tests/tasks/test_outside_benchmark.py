@@ -95,6 +95,6 @@ def test_seeds_that_name_another_benchmark_are_refused_before_any_is_drafted(
     try:
         assert seed_metric("street-flags").name == "exact_match"
         with pytest.raises(ValueError, match="names the benchmark 'street-signs'"):
-            list(find_source("street-flags").questions(3))
+            list(find_source("street-flags").read_questions(3))
     finally:
         find_all_benchmarks.cache_clear()

@@ -56,7 +56,7 @@ def _in_process(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
 
 def filter_once(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
     """Filter the rows in `folder` by `sql` or in `pandas`; return seconds, peak memory (GB) and the number of drops."""
-    sources, parameters = find_rows(folder).sources(), set_all_filters(num_drafts)
+    sources, parameters = find_rows(folder).list_sources(), set_all_filters(num_drafts)
     started = time.perf_counter()
     if way == "sql":
         drops = run_filters(**sources, parameters=parameters)

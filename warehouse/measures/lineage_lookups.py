@@ -39,7 +39,7 @@ MADE_FROM = {
 
 def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, float]:
     """Load one large run, whose shards are in `folder`, into a warehouse; return its file and the seconds it took."""
-    drops = run_filters(**rows.sources(), parameters=set_all_filters(num_drafts))
+    drops = run_filters(**rows.list_sources(), parameters=set_all_filters(num_drafts))
     kept = list_kept_samples(drafts=rows.shards["draft"], drops=drops)
     shards = _stages(rows, _written(folder / "sample.parquet", kept), _written(folder / "drop.parquet", drops))
     database, seconds = folder / "warehouse.duckdb", 0.0

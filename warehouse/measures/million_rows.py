@@ -29,7 +29,7 @@ class Rows:
 
     shards: dict[str, list[Path]]
 
-    def sources(self) -> dict[str, list[Path]]:
+    def list_sources(self) -> dict[str, list[Path]]:
         """Return what `run_filters` takes."""
         return {f"{name}s": self.shards[name] for name in FILTERED}
 

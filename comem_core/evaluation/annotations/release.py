@@ -73,7 +73,7 @@ class Release:
         files = self._files_in(folder)
         return put_in_order(self.asked(part, self._found(part, files, folder)), find_pictures(files))
 
-    def revision(self, part: str, folder: Path | None) -> str:
+    def name_revision(self, part: str, folder: Path | None) -> str:
         """Name the content of the annotation files, and the pictures by name and size (16 hex digits).
 
         Where they lie says nothing, nor whether pictures are packed. Raises ValueError as `read` does.

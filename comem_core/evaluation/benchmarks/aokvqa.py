@@ -85,7 +85,7 @@ BENCHMARK = Benchmark(
     licence=LICENCE,
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (DIRECT_ANSWER,),
     # Ours, as A-OKVQA prescribes none: its metric compares to the letter, and the answers of people are in lower case.
     wording=Wording(question={ANY: "{question}\nAnswer the question using a single word or phrase, in lower case."}),

@@ -33,7 +33,7 @@ BENCHMARK = Benchmark(
     licence=LICENCE,
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (MULTIPLE_CHOICE,),
     # Ours, as A-OKVQA prescribes none: its metric takes the text of a choice, and no letter.
     wording=Wording(

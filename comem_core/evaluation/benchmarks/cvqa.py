@@ -87,7 +87,7 @@ BENCHMARK = Benchmark(
     licence="each row its own (column License); some pictures are for research only",
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (CVQA_CHOICE,),
     # CVQA prescribes none. As CoMEM's authors do, a question is asked in its language, and for the option's number.
     wording=Wording(

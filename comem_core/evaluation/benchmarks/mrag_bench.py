@@ -62,7 +62,7 @@ BENCHMARK = Benchmark(
     licence="CC-BY-4.0",
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (MRAG_CHOICE,),
     # The official prompt without retrieved pictures, to the letter; the placeholder of the picture stood before the
     # first line break.

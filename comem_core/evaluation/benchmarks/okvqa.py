@@ -93,7 +93,7 @@ BENCHMARK = Benchmark(
     licence="the hub states none; pictures: COCO's terms",
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (VQA_ACCURACY,),
     # lmms-eval's prompt for OK-VQA, to the letter.
     wording=Wording(

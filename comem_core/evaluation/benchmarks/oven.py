@@ -73,7 +73,7 @@ BENCHMARK = Benchmark(
     licence="Apache-2.0",
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (make_oven_metric(folder),),
     total=Total(within="harmonic", across="harmonic", groups=GROUPS),
     files=RELEASE.files,

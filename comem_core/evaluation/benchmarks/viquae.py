@@ -68,7 +68,7 @@ BENCHMARK = Benchmark(
     licence="CC-BY-4.0 (annotations); pictures: each its own, of Wikimedia Commons",
     parts=tuple(RELEASE.parts),
     read=RELEASE.read,
-    revision=RELEASE.revision,
+    revision=RELEASE.name_revision,
     metrics=lambda folder: (EXACT_MATCH, TOKEN_F1),
     files=RELEASE.files,
 )

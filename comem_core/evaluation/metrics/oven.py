@@ -42,7 +42,7 @@ class TitleFinder:
     word_pieces: Tokenizer
     _found: dict[str, tuple[str, bool]] = field(default_factory=dict, repr=False)
 
-    def entity_of(self, answer: str) -> str:
+    def find_entity(self, answer: str) -> str:
         """Return the entity of the title that BM25 finds first, an arbitrary one for an answer without word pieces."""
         return self.look_up(answer)[0]
 
@@ -50,7 +50,7 @@ class TitleFinder:
         """Return the entity that `entity_of` finds, and whether the answer has any word piece to find it by."""
         if answer not in self._found:
             tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
-            self._found[answer] = self.index.first(tokens), bool(tokens)
+            self._found[answer] = self.index.find_first(tokens), bool(tokens)
         return self._found[answer]
 
 

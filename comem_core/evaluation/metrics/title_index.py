@@ -40,7 +40,7 @@ class TitleIndex:
     ids_N: np.ndarray
     mean_length: float
 
-    def first(self, query: Sequence[int]) -> str:
+    def find_first(self, query: Sequence[int]) -> str:
         """Return the id of the title with the highest score for a query's tokens.
 
         Milliseconds, and with equal scores the time to sort as many numbers as there are titles. Where no title holds

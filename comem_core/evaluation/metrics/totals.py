@@ -33,7 +33,7 @@ class Total:
         """Name the group of a split; empty for one that no group names."""
         return next((name for name, splits in self.groups.items() if split in splits), "")
 
-    def percent(self, by_split: Mapping[str, Marks], metric: Measure) -> float:
+    def compute_percent(self, by_split: Mapping[str, Marks], metric: Measure) -> float:
         """Return the score over all splits given, in percent, rounded to 2 decimals.
 
         As officially, the scores of splits are rounded before they are combined, those of groups are not. Raises
@@ -45,16 +45,16 @@ class Total:
             return metric.percent([mark for marks in by_split.values() for mark in marks])
         return round(combine_percents([self._group(each, metric) for each in self._grouped(by_split)], self.across), 2)
 
-    def labels(self, splits: Sequence[str]) -> list[str]:
+    def name_labels(self, splits: Sequence[str]) -> list[str]:
         """Name, question by question, what its mark is averaged with before anything is combined."""
         group_of = {split: self.find_group(split) for split in set(splits)}
         if self.across == "questions" and len(set(group_of.values())) > 1:
             return ["all"] * len(splits)
         return [group_of[split] for split in splits] if self.within == "questions" else list(splits)
 
-    def combiner(self, splits: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    def make_combiner(self, splits: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
         """Return what turns the means (..., S) of the sorted distinct `labels` of splits into shares (...)."""
-        names = sorted(set(self.labels(splits)))
+        names = sorted(set(self.name_labels(splits)))
         if len(names) == 1:
             return lambda means: means[..., 0]
         if self.within == "questions":

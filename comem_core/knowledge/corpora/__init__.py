@@ -46,9 +46,9 @@ NUM_REASONS_SHOWN = 5
 class Form(Protocol):
     """One form in which items lie: cut into pieces, and the rows of a piece. Small enough to be sent to a worker."""
 
-    def pieces(self, size: int) -> Iterator[Piece]: ...
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]: ...
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]: ...
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,20 @@ class Corpus:
     forms: tuple[Form, ...]
     downloads: Downloads | None
 
-    def pieces(self, size: int = ROWS_OF_A_PIECE) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int = ROWS_OF_A_PIECE) -> Iterator[Piece]:
         """Cut the corpus into pieces of at most `size` rows, in the order of its rows."""
         for place, form in enumerate(self.forms):
-            for piece in form.pieces(size):
+            for piece in form.cut_into_pieces(size):
                 yield replace(piece, form=place)
 
     def read(self, piece: Piece) -> Iterator[FoundItem | BadRow]:
         """Yield what each row of a piece gives. Equal items are not looked for: they may stand in two pieces."""
-        yield from self._maker.items(self.forms[piece.form].rows(piece))
+        yield from self._maker.make_items(self.forms[piece.form].read_rows(piece))
 
-    def content(self) -> str:
+    def name_content(self) -> str:
         """Name what the corpus holds, by names, sizes and times of its files (16 hex digits)."""
         assert self.files is not None, "a shipped corpus is named by its revision"
-        return self.files.content()
+        return self.files.name_content()
 
     @cached_property
     def _maker(self) -> ItemMaker:
@@ -141,7 +141,7 @@ def _distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
     places: dict[str, str] = {}
     bad: list[BadRow] = []
     num_bad = 0
-    for row in (row for piece in corpus.pieces() for row in corpus.read(piece)):
+    for row in (row for piece in corpus.cut_into_pieces() for row in corpus.read(piece)):
         if isinstance(row, FoundItem) and row.item.item_id in places:
             detail = f"the same image, text and language as {places[row.item.item_id]}"
             row = BadRow(row.file, row.row, "duplicate_id", detail)
@@ -167,7 +167,7 @@ def _forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
     if (streams := find_arrow_files(files)) is not None:
         yield from (ArrowStream(files, name, reading.columns) for name in streams)
         return
-    tables = [entry.name for entry in files.entries() if entry.name.lower().endswith(TABLES)]
+    tables = [entry.name for entry in files.list_entries() if entry.name.lower().endswith(TABLES)]
     yield Folder(files, strict=not tables, texts_alone=reading.images == "optional")
     for name in tables:
         form = _table(files, name, reading)

@@ -20,9 +20,9 @@ class BuiltIn:
     def __init__(self, name: str):
         self.name = name
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         yield from cut_rows(self.name, len(BUILT_IN[self.name]()), size)
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, item in enumerate(BUILT_IN[self.name]()[piece.start : piece.stop], start=piece.row):
             yield RawRow(self.name, number, item)

@@ -36,14 +36,14 @@ class Delimited:
             raise ValueError(f"{self.name} begins with no header; expected a line with the names of the columns")
         return self._header
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
         lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
         rows = self._cells(lines, 0)
         next(rows, None)  # the header
         return cut(self.name, lines, rows, size)
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         header = self.header
         for number, cells in enumerate(self._cells(self.lines, piece.start, piece.stop), start=piece.row):
             if not cells:

@@ -43,7 +43,7 @@ class Files:
         filesystem, root = _open(self.address)
         return filesystem, root.rstrip("/")
 
-    def path(self, name: str) -> str:
+    def find_path(self, name: str) -> str:
         """Where a file lies, in the words of its filesystem; a name that starts at the root is one already."""
         root = self._place[1]
         return name if name.startswith("/") or not root else f"{root}/{name}"
@@ -52,43 +52,43 @@ class Files:
         """Open a file for reading. `compression` "infer" unpacks by the name's ending. Raises OSError."""
         filesystem = self._place[0]
         if isinstance(filesystem, MemoryFileSystem):  # it gives all its readers the same file, with one place in it
-            content = BytesIO(filesystem.cat_file(self.path(name)))
+            content = BytesIO(filesystem.cat_file(self.find_path(name)))
             kind = infer_compression(name) if compression == "infer" else compression
             unpackers: Any = compr
             return unpackers[kind](content, mode="rb")
-        return filesystem.open(self.path(name), "rb", compression=compression)
+        return filesystem.open(self.find_path(name), "rb", compression=compression)
 
     def read(self, name: str, *, limit: int) -> bytes:
         """Read a file, but at most one byte more than `limit`. Raises OSError."""
         with self.open(name) as stream:
             return stream.read(limit + 1)
 
-    def local(self, name: str) -> Path | None:
+    def find_local(self, name: str) -> Path | None:
         """The path of a file on this machine; None where it is elsewhere."""
-        return Path(self.path(name)) if isinstance(self._place[0], LocalFileSystem) else None
+        return Path(self.find_path(name)) if isinstance(self._place[0], LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
-        return self._place[0].isfile(self.path(name))
+        return self._place[0].isfile(self.find_path(name))
 
-    def folders(self) -> Iterator[list[Entry]]:
+    def list_folders(self) -> Iterator[list[Entry]]:
         """Yield the files of each folder, sorted, a folder before those inside it. Hidden ones are left out."""
         filesystem, root = self._place
         if self.only is not None:
-            yield [_entry(self.only, filesystem.info(self.path(self.only)))]
+            yield [_entry(self.only, filesystem.info(self.find_path(self.only)))]
         elif isinstance(filesystem, LocalFileSystem):
             yield from _local_folders(root, "")
         else:
             yield from _remote_folders(filesystem, root)
 
-    def entries(self) -> Iterator[Entry]:
+    def list_entries(self) -> Iterator[Entry]:
         """Yield all files of `folders`."""
-        for folder in self.folders():
+        for folder in self.list_folders():
             yield from folder
 
-    def content(self) -> str:
+    def name_content(self) -> str:
         """Name what there is by names, sizes and times (16 hex digits); the files themselves are not read."""
         digest = sha256()
-        for entry in self.entries():
+        for entry in self.list_entries():
             digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:16]
 

@@ -38,11 +38,11 @@ class Folder:
     def __init__(self, files: Files, *, strict: bool, texts_alone: bool):
         self.files, self.strict, self.texts_alone = files, strict, texts_alone
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the listing into pieces of `size` pairs."""
         waiting: list[PictureTextPair] = []
         row = 1
-        for pairs in map(self._pairs, self.files.folders()):
+        for pairs in map(self._pairs, self.files.list_folders()):
             waiting += pairs
             while len(waiting) >= size:
                 yield Piece(row=row, entries=tuple(waiting[:size]))
@@ -50,7 +50,7 @@ class Folder:
         if waiting:
             yield Piece(row=row, entries=tuple(waiting))
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, pair in enumerate(piece.entries, start=piece.row):
             try:
                 fields = self._fields(pair)

@@ -47,13 +47,13 @@ class ArrowStream:
     def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
         self.files, self.name, self.columns = files, name, columns
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the stream into pieces of `size` rows; of a local file only the descriptions of batches are read."""
         with self._opened() as stream:
             num_rows = sum(len(batch) for batch in stream)
         yield from cut_rows(self.name, num_rows, size)
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         first = 0
         with self._opened() as stream:
             names = read_columns(stream.schema, self.columns)
@@ -68,7 +68,7 @@ class ArrowStream:
                     return
 
     def _opened(self) -> pa.ipc.RecordBatchStreamReader:
-        local = self.files.local(self.name)
+        local = self.files.find_local(self.name)
         try:
             source = pa.memory_map(str(local)) if local is not None else self.files.open(self.name)
             return pa.ipc.open_stream(source)

@@ -16,12 +16,12 @@ class JsonLines:
     def __init__(self, files: Files, name: str):
         self.files, self.name, self.lines = files, name, Lines(files, name)
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` lines."""
         lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
         return cut(self.name, lines, lines.read(0), size)
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, line in enumerate(self.lines.read(piece.start, piece.stop), start=piece.row):
             if line.strip():
                 yield RawRow(self.name, number, _fields(line))

@@ -34,7 +34,7 @@ class ItemMaker:
     reading: ReadingOptions
     downloads: Downloads | None = None
 
-    def items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
+    def make_items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
         """Make an item of every row, in the order of rows whatever the order of downloads."""
         if self.downloads is None:
             for raw in rows:

@@ -36,11 +36,11 @@ class Parquet:
         self.__dict__.update(state)
         self._forget()
 
-    def pieces(self, size: int) -> Iterator[Piece]:
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
         yield from cut_rows(self.name, self._opened().metadata.num_rows, size)
 
-    def rows(self, piece: Piece) -> Iterator[RawRow]:
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for first, batch in self._from(piece.start):
             begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
             if begin < end:
@@ -73,7 +73,7 @@ class Parquet:
 
     def _opened(self) -> pq.ParquetFile:
         if self._file is None:
-            local = self.files.local(self.name)
+            local = self.files.find_local(self.name)
             source: Any = str(local) if local is not None else self.files.open(self.name)
             try:
                 self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)

@@ -66,14 +66,14 @@ class Approximate:
         index = _empty_graph(width) if kind == "hnsw" else _empty_lists(width, len(vectors))
         index.train(_padded(_sample(vectors, _num_training_points(index), seed=seed), width))
         with _threads(1 if kind == "hnsw" else None):  # which links a graph gets depends on the order of arrival
-            for _, block_BE in vectors.blocks():
+            for _, block_BE in vectors.read_blocks():
                 index.add(_padded(block_BE, width))
         made = cls(index, Facts(kind=kind, width=width))
         made.facts = made._with_measured_effort(vectors, seed=seed)
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
 
-    def candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
+    def find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
         """Return rows of first..end that are likely among the nearest, -1 where fewer than `num` are: (Q, num)."""
         whole = first == 0 and end == self._index.ntotal
         # As many rows of the range are looked at as of all rows where the range is all.
@@ -108,7 +108,7 @@ class Approximate:
 
         def recall(facts: Facts, part: slice) -> float:
             num = min(facts.candidates, len(vectors))
-            rows_QF = Approximate(self._index, facts).candidates(queries_QE[part], 0, len(vectors), num=num)
+            rows_QF = Approximate(self._index, facts).find_candidates(queries_QE[part], 0, len(vectors), num=num)
             return measure_recall(vectors, queries_QE[part], rows_QF, nearest_QK[part])
 
         best, facts = recall(self.facts, slice(half)), self.facts
@@ -130,8 +130,8 @@ def measure_recall(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray
     """Return the share of the K nearest that are candidates. A candidate as near as the K-th counts as one of them."""
     shares = []
     for query_E, rows_F, nearest_K in zip(queries_QE, rows_QF, nearest_QK, strict=True):
-        found = vectors.scores(rows_F[rows_F >= 0], query_E)
-        worst = vectors.scores(nearest_K, query_E).min()
+        found = vectors.score_rows(rows_F[rows_F >= 0], query_E)
+        worst = vectors.score_rows(nearest_K, query_E).min()
         shares.append(min(1.0, (found >= worst).sum() / len(nearest_K)))
     return float(np.mean(shares))
 

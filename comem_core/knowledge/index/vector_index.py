@@ -76,7 +76,7 @@ class VectorIndex:
         `languages` (one a query) keeps to items in that language; `excluded` (one collection of item ids a query)
         leaves items out. Raises ValueError for a wrong shape or type, NaN, k < 1, or a language without any item.
         """
-        queries_QE = self.checked(embeddings)
+        queries_QE = self.check_queries(embeddings)
         if k < 1:
             raise ValueError(f"k is the number of items to find, at least 1; found {k}")
         for name, given in (("languages", languages), ("excluded", excluded)):
@@ -93,7 +93,7 @@ class VectorIndex:
                 found[row] = hits
         return found
 
-    def checked(self, embeddings: np.ndarray) -> np.ndarray:
+    def check_queries(self, embeddings: np.ndarray) -> np.ndarray:
         """Return query embeddings normalised. Raises ValueError as `search`."""
         queries_QE = normalise_embeddings(embeddings, name="query embeddings")
         if queries_QE.shape[1] != self.width:
@@ -176,7 +176,7 @@ class VectorIndex:
         if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
             return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
         num = max(num, self.approximate.facts.candidates)
-        return self.approximate.candidates(queries_QE, first, end, num=num), False
+        return self.approximate.find_candidates(queries_QE, first, end, num=num), False
 
     def _ranked(
         self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int
@@ -185,7 +185,7 @@ class VectorIndex:
         rows_F = rows_F[rows_F >= 0]
         if not len(rows_F):
             return Hits((), ()), np.inf
-        scores_F = self.vectors.scores(rows_F, query_E)
+        scores_F = self.vectors.score_rows(rows_F, query_E)
         order_F = np.lexsort((self.vectors.item_ids_N[rows_F], -scores_F))
         best: list[tuple[str, float]] = []
         for place in order_F:

@@ -53,7 +53,7 @@ class Vectors:
             rows[there] = first + places[there]
         return rows
 
-    def scores(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
+    def score_rows(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
         """Return the rounded cosines of some rows and one normalised query: float64 (F,).
 
         Each row is scored by itself, so that equal pictures get equal scores.
@@ -69,7 +69,7 @@ class Vectors:
         num = min(num, end - first)
         scores_QF = np.zeros((len(queries_QE), 0), np.float32)
         rows_QF = np.zeros((len(queries_QE), 0), np.int64)
-        for start, block_BE in self.blocks(first, end):
+        for start, block_BE in self.read_blocks(first, end):
             more_scores, more_rows = faiss.knn(
                 queries_QE, block_BE, min(num, len(block_BE)), metric=faiss.METRIC_INNER_PRODUCT
             )
@@ -79,7 +79,7 @@ class Vectors:
             scores_QF, rows_QF = (np.take_along_axis(each, best_QF, axis=1) for each in (scores_QF, rows_QF))
         return rows_QF
 
-    def blocks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def read_blocks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows as float32) of first..end, block by block."""
         end = len(self) if end is None else end
         for start in range(first, end, BLOCK_ROWS):

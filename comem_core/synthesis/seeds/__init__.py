@@ -30,15 +30,15 @@ class SeedSource(Protocol):
         """Say how many questions there are, but at most `limit`."""
         ...
 
-    def content(self, num: int) -> str:
+    def name_content(self, num: int) -> str:
         """Name the first `num` questions by what they hold."""
         ...
 
-    def questions(self, num: int) -> Iterator[Question]:
+    def read_questions(self, num: int) -> Iterator[Question]:
         """Yield the first `num` questions, without those whose picture turns out to be broken."""
         ...
 
-    def faults(self) -> list[BadSeed]:
+    def list_faults(self) -> list[BadSeed]:
         """List the rows that gave no question so far."""
         ...
 
@@ -52,10 +52,10 @@ class BenchmarkSeeds:
     def count(self, limit: int) -> int:
         return sum(1 for _ in islice(self.benchmark.seeds(), limit))
 
-    def content(self, num: int) -> str:
+    def name_content(self, num: int) -> str:
         return f"{self.benchmark.name}@{self.benchmark.revision('train', None)}"
 
-    def questions(self, num: int) -> Iterator[Question]:
+    def read_questions(self, num: int) -> Iterator[Question]:
         """Yield the first `num` questions. Raises ValueError for one that names another benchmark."""
         for question in islice(self.benchmark.seeds(), num):
             if question.benchmark != self.benchmark.name:
@@ -66,7 +66,7 @@ class BenchmarkSeeds:
                 )
             yield question
 
-    def faults(self) -> list[BadSeed]:
+    def list_faults(self) -> list[BadSeed]:
         return []
 
 

@@ -100,7 +100,7 @@ class SeedFile:
     def count(self, limit: int) -> int:
         return min(limit, len(self.found))
 
-    def content(self, num: int) -> str:
+    def name_content(self, num: int) -> str:
         digest = hashlib.sha256()
         found = self.found[:num]
         for (row, _), picture in zip(found, self.digests.of(name for _, name in found), strict=True):
@@ -108,7 +108,7 @@ class SeedFile:
             digest.update(bytes.fromhex(picture))
         return f"{self.form}@{digest.hexdigest()[:16]}"
 
-    def questions(self, num: int) -> Iterator[Question]:
+    def read_questions(self, num: int) -> Iterator[Question]:
         for row, name in self.found[:num]:
             image = self.pictures.read(name)
             try:
@@ -118,7 +118,7 @@ class SeedFile:
                 continue
             yield replace(row.question, image=image)
 
-    def faults(self) -> list[BadSeed]:
+    def list_faults(self) -> list[BadSeed]:
         return list(self._faults)
 
     def _picture_of(self, row: SeedRow) -> str | None:

@@ -35,7 +35,7 @@ class BorrowedFlag:
         shifted = Image.fromarray(levels.clip(0, 255).astype(np.uint8)).resize((round(tall * artist.aspect), tall))
         return finish(shifted, artist, height)
 
-    def lookalike(self, random: Random) -> "BorrowedFlag":
+    def draw_lookalike(self, random: Random) -> "BorrowedFlag":
         """One of the train flags that look most like it."""
         return BorrowedFlag(random.choice(_nearest()[self.country_id]))
 

@@ -69,7 +69,7 @@ def draw_rival(random: Random, country: ImaginaryCountry, *, lookalike: bool = F
     """
     facts = _draw_facts(random, country.language, [kind for kind in country.facts if kind != "name"])
     if lookalike:
-        flag = country.flag.lookalike(random)
+        flag = country.flag.draw_lookalike(random)
     elif isinstance(country.flag, BorrowedFlag):
         flag = borrow_flag(random)
     else:

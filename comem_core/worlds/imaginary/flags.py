@@ -101,7 +101,7 @@ class DrawnFlag:
         """The flag by one more artist."""
         return render(self.design, draw_artist(random))
 
-    def lookalike(self, random: Random) -> "DrawnFlag":
+    def draw_lookalike(self, random: Random) -> "DrawnFlag":
         return DrawnFlag(vary_design(random, self.design))
 
 

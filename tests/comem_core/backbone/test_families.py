@@ -205,7 +205,7 @@ def test_gradients_reach_every_lora_matrix_from_an_answer_through_the_reader(mak
     item = KnowledgeItem(image=image, text="Capital: Paris.", language="en", source="test", licence="CC0-1.0")
     reader = encoder.backbone
     memory_MD = encoder.memory([item])[0]
-    with reader.adapter(False):
+    with reader.switch_adapter(False):
         logits = logits_of(reader, inject(embed(reader, conversations_for(reader)[:1]), [memory_MD]))
         logits[0, -1].logsumexp(dim=-1).backward()
     assert [name for name, weight in encoder.parameters().items() if weight.grad is None or not weight.grad.any()] == []

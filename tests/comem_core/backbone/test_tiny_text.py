@@ -29,7 +29,7 @@ def conversations(questions: tuple[Question, ...]) -> list[Conversation]:
     """Texts of different lengths in several languages, with their answers."""
     prompts = read_prompt_set("short")
     return [
-        without_pictures(prompts.conversation(each.question, each.image, each.language, answer=each.answers[0]))
+        without_pictures(prompts.make_conversation(each.question, each.image, each.language, answer=each.answers[0]))
         for each in questions
     ]
 

@@ -211,14 +211,14 @@ def test_an_unknown_normalisation_names_the_allowed_ones():
 def test_scores_are_rounded_percents_and_their_harmonic_mean():
     assert average_percent([1, 0, 0]) == 33.33
     assert compute_harmonic_mean([20, 30]) == pytest.approx(24)  # 2 / (1/20 + 1/30)
-    assert HARMONIC.percent({"q": [1, 0, 0], "e": [1, 1, 0]}, INFOSEEK) == 44.44  # of 33.33 and 66.67
-    assert HARMONIC.percent({"q": [0], "e": [1]}, INFOSEEK) == 0.0  # a zero counts as 1e-12 percent
-    assert HARMONIC.percent({"q": [1], "e": [1]}, INFOSEEK) == 100.0
+    assert HARMONIC.compute_percent({"q": [1, 0, 0], "e": [1, 1, 0]}, INFOSEEK) == 44.44  # of 33.33 and 66.67
+    assert HARMONIC.compute_percent({"q": [0], "e": [1]}, INFOSEEK) == 0.0  # a zero counts as 1e-12 percent
+    assert HARMONIC.compute_percent({"q": [1], "e": [1]}, INFOSEEK) == 100.0
 
 
 def test_the_final_score_is_that_of_the_rounded_split_scores():
     """Official: split scores are rounded first. 1/8 = 12.5 and 1/1500 = 0.07 (not 0.0667) give 0.14, not 0.13."""
-    assert HARMONIC.percent({"q": [1] + [0] * 7, "e": [1] + [0] * 1499}, INFOSEEK) == 0.14
+    assert HARMONIC.compute_percent({"q": [1] + [0] * 7, "e": [1] + [0] * 1499}, INFOSEEK) == 0.14
 
 
 @settings(deadline=None)
@@ -233,4 +233,4 @@ def test_a_split_without_answers_has_no_score():
     with pytest.raises(ValueError, match="no score"):
         average_percent([])
     with pytest.raises(ValueError, match="no split has marks"):
-        HARMONIC.percent({}, INFOSEEK)
+        HARMONIC.compute_percent({}, INFOSEEK)

@@ -35,7 +35,7 @@ def final_score_of(rows: list[dict], answers: list[str]) -> float:
     for row, answer in zip(rows, answers, strict=True):
         splits.setdefault(row["data_split"], []).append(score_answer(answer, gold_of(row)).correct)
     assert sorted(splits) == ["val_unseen_entity", "val_unseen_question"]
-    return HARMONIC.percent(splits, INFOSEEK)
+    return HARMONIC.compute_percent(splits, INFOSEEK)
 
 
 def gold_answer(row: dict) -> str:

@@ -53,7 +53,7 @@ def score_of(rows: Sequence[dict], metric: Metric, answer_to: Callable[[int], st
         gold = Gold(answers=(row["entity_text"],), entity_id=row["entity_id"])
         splits.setdefault(row["data_split"], []).append(metric.score(answer_to(place), gold).correct)
     assert len(splits) == 4
-    return TOTAL.percent(splits, metric)
+    return TOTAL.compute_percent(splits, metric)
 
 
 def test_names_of_entities_are_found_and_names_of_others_are_not(rows: list[dict], folder: Path):

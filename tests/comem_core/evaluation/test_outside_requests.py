@@ -45,7 +45,7 @@ def test_text_puts_the_items_into_the_prompt(
     [said] = outside.answer_batch(requests[:1], max_new_tokens=8)
     [hits] = encoder.search(questions[:1], bank, k=2, same_language=False)
     found = [next(item for item in items if item.item_id == item_id) for item_id in hits.item_ids]
-    asked = encoder.prompts.conversation(questions[0].question, questions[0].image, "en", items=found)
+    asked = encoder.prompts.make_conversation(questions[0].question, questions[0].image, "en", items=found)
     assert said == encoder.backbone.answer([asked], max_new_tokens=8)[0]
 
 

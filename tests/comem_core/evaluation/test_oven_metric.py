@@ -86,7 +86,7 @@ def test_titles_are_found_as_rank_bm25_finds_them(tmp_path: Path, word_pieces: P
     for query in queries:
         place, tied = first_and_ties(bm25, tokenizer.tokenize(query))
         num_ties += tied
-        assert finder.entity_of(query) == ids[place], query
+        assert finder.find_entity(query) == ids[place], query
     assert len(names) > 2000 and num_ties > 50  # equal scores are part of what is compared
 
 
@@ -104,20 +104,20 @@ def test_scores_are_those_of_rank_bm25_to_the_last_bit():
             titles, added = index._term(number)
             scores[titles] += added
         assert scores.tolist() == bm25.get_scores(query.split()).tolist()
-        assert index.first(numbers) == WORDS[first_and_ties(bm25, query.split())[0]]
-        assert index.first(numbers) == index.first(numbers)
+        assert index.find_first(numbers) == WORDS[first_and_ties(bm25, query.split())[0]]
+        assert index.find_first(numbers) == index.find_first(numbers)
 
 
 def test_an_index_is_mapped_and_built_once(tmp_path: Path, word_pieces: Path):
     folder = write_titles(tmp_path, word_pieces, OTHERS | {"Q1": "Green tea", "Q2": "Black tea"})
-    assert open_title_finder(folder).entity_of("black") == "Q2"
+    assert open_title_finder(folder).find_entity("black") == "Q2"
     (made,) = (path for path in (folder / ".bm25").iterdir() if path.is_dir())
     assert isinstance(TitleIndex.load(made).titles_P, np.memmap)
     built = made.stat().st_mtime_ns
     assert open_title_finder(folder) is open_title_finder(folder) and made.stat().st_mtime_ns == built
     with (folder / "wikipedia_6m.jsonl").open("a", encoding="utf-8") as titles:
         titles.write('{"id": "Q3", "content": "Black"}\n')  # the shorter title
-    assert open_title_finder(folder).entity_of("black") == "Q3"
+    assert open_title_finder(folder).find_entity("black") == "Q3"
 
 
 def test_a_metric_travels_without_its_titles(tmp_path: Path, word_pieces: Path):
@@ -130,7 +130,7 @@ def test_a_metric_travels_without_its_titles(tmp_path: Path, word_pieces: Path):
 
 def test_vocabulary_alone_is_enough(tmp_path: Path, word_pieces: Path):
     folder = write_titles(tmp_path, word_pieces, OTHERS | {"Q1": "Café", "Q2": "Tea house"}, vocabulary="vocab.txt")
-    assert open_title_finder(folder).entity_of("cafe!") == "Q1"
+    assert open_title_finder(folder).find_entity("cafe!") == "Q1"
 
 
 def test_the_second_released_file_is_read_too(tmp_path: Path, word_pieces: Path):
@@ -185,6 +185,6 @@ def test_the_total_is_the_one_that_the_official_page_shows():
     accuracies = {"query_seen": 2463, "query_unseen": 1768, "entity_seen": 855, "entity_unseen": 340}
     marks = {split: [1.0] * right + [0.0] * (10_000 - right) for split, right in accuracies.items()}
     metric = make_oven_metric(None)
-    assert RELEASED.percent(marks, metric) == 7.87
+    assert RELEASED.compute_percent(marks, metric) == 7.87
     for group, score in {"query": 20.58, "entity": 4.87}.items():
-        assert RELEASED.percent({split: marks[split] for split in RELEASED.groups[group]}, metric) == score
+        assert RELEASED.compute_percent({split: marks[split] for split in RELEASED.groups[group]}, metric) == score

@@ -62,7 +62,7 @@ def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(
         assert row["memory_vectors"] == len(asking.memory)
         assert row["answer"] == extract_answer(row["answer_raw"])
         assert row["correct"] == OFFICIAL.score(row["answer"], question).correct
-        conversation = PROMPTS.conversation(
+        conversation = PROMPTS.make_conversation(
             question.question, question.image, question.language, items=asking.prompt_items
         )
         assert row["prompt_hash"] == hash_prompt(conversation)
@@ -98,7 +98,7 @@ def test_conditions_without_memory_are_answered_by_the_plain_reader(
 ):
     [row] = predict(encoder, [askings["text"]], PROMPTS, benchmark=BENCHMARK, max_new_tokens=5)
     question = askings["text"].question
-    conversation = PROMPTS.conversation(
+    conversation = PROMPTS.make_conversation(
         question.question, question.image, question.language, items=askings["text"].prompt_items
     )
     assert row["answer_raw"] == encoder.backbone.answer([conversation], max_new_tokens=5)[0].text

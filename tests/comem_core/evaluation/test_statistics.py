@@ -103,7 +103,7 @@ def test_a_split_that_is_all_wrong_leaves_the_harmonic_mean_room_above_zero():
 def test_one_cluster_says_nothing_about_the_next():
     interval = score_interval([1.0, 0.0], ["a", "a"])
     assert (interval.value, interval.low, interval.high, interval.num_clusters) == (0.5, None, None, 1)
-    assert compare_pairs([1.0, 1.0], [0.0, 0.0], ["a", "a"]).word() == "tied"
+    assert compare_pairs([1.0, 1.0], [0.0, 0.0], ["a", "a"]).choose_word() == "tied"
 
 
 @settings(max_examples=25, deadline=None)
@@ -134,15 +134,15 @@ def test_ten_of_ten_images_better_has_the_p_value_of_the_sign_test():
     difference = compare_pairs([1.0] * 30, [0.0] * 30, images, resampling=Resampling(num_swaps=20_000))
     assert difference.value == 1.0
     assert difference.p_value == pytest.approx(2 / 2**10, abs=0.001)
-    assert difference.word() == "better"
-    assert compare_pairs([0.0] * 30, [1.0] * 30, images).word() == "worse"
+    assert difference.choose_word() == "better"
+    assert compare_pairs([0.0] * 30, [1.0] * 30, images).choose_word() == "worse"
 
 
 def test_equal_conditions_are_tied():
     correct = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
     difference = compare_pairs(correct, correct, list("aabbcc"))
     assert (difference.value, difference.low, difference.high, difference.p_value) == (0, 0, 0, 1)
-    assert difference.word() == "tied"
+    assert difference.choose_word() == "tied"
 
 
 def test_pairing_sees_what_two_overlapping_intervals_hide():
@@ -155,7 +155,7 @@ def test_pairing_sees_what_two_overlapping_intervals_hide():
     difference = compare_pairs(first, second, images)
     assert difference.value == pytest.approx(0.04)
     assert difference.p_value < 0.001
-    assert difference.word() == "better"
+    assert difference.choose_word() == "better"
 
 
 def test_random_differences_are_rarely_called_differences():
@@ -163,7 +163,7 @@ def test_random_differences_are_rarely_called_differences():
     words = []
     for _ in range(100):
         first, second = (generator.random((2, 60)) < 0.4).astype(float)
-        words.append(compare_pairs(first, second, [str(row // 2) for row in range(60)], resampling=QUICK).word())
+        words.append(compare_pairs(first, second, [str(row // 2) for row in range(60)], resampling=QUICK).choose_word())
     assert words.count("tied") >= 88
     assert words.count("tied") < 100
 
@@ -174,7 +174,7 @@ def test_the_difference_of_harmonic_means_is_tested_too():
     images = [str(row) for row in range(80)]
     difference = compare_pairs(first, second, images, splits=splits)
     assert difference.value == pytest.approx(0.5 - 2 / (2 + 40))  # of (0.5, 0.5) and (0.5, 0.025)
-    assert difference.word() == "better"
+    assert difference.choose_word() == "better"
 
 
 def test_holm_agrees_with_the_textbook():
@@ -195,8 +195,8 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]
 
 def test_an_adjusted_p_value_can_turn_better_into_tied():
     difference = Difference(value=0.1, low=0.01, high=0.2, p_value=0.03, n=9, num_clusters=9)
-    assert difference.word() == "better"
-    assert difference.word(p_adjusted=0.06) == "tied"
+    assert difference.choose_word() == "better"
+    assert difference.choose_word(p_adjusted=0.06) == "tied"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,6 @@ def test_a_collapse_is_worse_where_one_split_has_too_few_clusters_for_an_interva
     splits = ["seen"] * 11 + ["unseen"]
     difference = compare_pairs([0.0] * 12, [1.0] * 12, clusters, splits=splits)
     assert difference.low is None and difference.p_value < 0.05
-    assert difference.word() == "worse"
+    assert difference.choose_word() == "worse"
     few = compare_pairs([0.0, 0.0], [1.0, 1.0], ["a", "b"], splits=["seen", "unseen"])
-    assert few.low is None and few.word() == "tied"
+    assert few.low is None and few.choose_word() == "tied"

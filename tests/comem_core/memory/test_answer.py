@@ -26,7 +26,7 @@ def test_the_k_items_nearest_by_picture_are_shown_and_named(
     for answer, hit, question in zip(answers, hits, questions, strict=True):
         assert (answer.item_ids, answer.scores) == (hit.item_ids, pytest.approx(hit.scores))
         assert answer.memory_vectors == 16
-        conversation = encoder.prompts.conversation(question.question, question.image, question.language)
+        conversation = encoder.prompts.make_conversation(question.question, question.image, question.language)
         [said] = encoder.answer_batch([conversation], [bank.of(hit.item_ids)], max_new_tokens=4)
         assert (answer.text, answer.prompt_tokens) == (said.text, said.prompt_tokens)
         assert (answer.answer_tokens, answer.truncated) == (said.answer_tokens, said.truncated)
@@ -40,7 +40,7 @@ def test_given_items_are_shown_in_the_order_given(encoder: MemoryEncoder, bank: 
     assert [answer.scores for answer in answers] == [()] * 4
     assert [answer.memory_vectors for answer in answers] == [16, 16, 8, 0]
     assert len({answer.text for answer in answers}) == 4  # order and number reach the reader
-    conversation = encoder.prompts.conversation(questions[0].question, questions[0].image, questions[0].language)
+    conversation = encoder.prompts.make_conversation(questions[0].question, questions[0].image, questions[0].language)
     assert answers[3].text == encoder.backbone.answer([conversation], max_new_tokens=8)[0].text
 
 

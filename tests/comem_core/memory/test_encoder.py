@@ -57,9 +57,9 @@ def base_hashes(backbone: Backbone) -> dict[str, str]:
 
 def logits_of(backbone: Backbone, questions: Questions) -> Tensor:
     conversations = [
-        read_prompt_set("short").conversation(each.question, each.image, each.language) for each in questions
+        read_prompt_set("short").make_conversation(each.question, each.image, each.language) for each in questions
     ]
-    with torch.inference_mode(), backbone.adapter(False):
+    with torch.inference_mode(), backbone.switch_adapter(False):
         tokens = backbone.tokenize(conversations, generation=True)
         return backbone.logits(backbone.hidden(backbone.embed(tokens)))
 
@@ -107,7 +107,7 @@ def test_with_the_lora_off_the_model_is_bit_for_bit_what_it_was_before(
     encoder.encode_batch(items[:1])  # leaves the LoRA on
     assert torch.equal(logits_of(encoder.backbone, questions[:3]), before)
     assert not torch.equal(encoder.encode_batch(items[:1]), untrained)
-    conversation = read_prompt_set("short").conversation(questions[0].question, questions[0].image, "en")
+    conversation = read_prompt_set("short").make_conversation(questions[0].question, questions[0].image, "en")
     assert encoder.backbone.answer([conversation], max_new_tokens=5) == backbone.answer(
         [conversation], max_new_tokens=5
     )
@@ -166,14 +166,14 @@ def test_switching_the_lora_leaves_gradients_as_they_were(new_encoder: NewEncode
     for trainable in (True, False):
         encoder.set_trainable(trainable)
         for enabled in (True, False, True):
-            with encoder.backbone.adapter(enabled):
+            with encoder.backbone.switch_adapter(enabled):
                 assert {weight.requires_grad for weight in encoder.parameters().values()} == {trainable}
         own = {id(weight) for weight in encoder.parameters().values()}
         assert not any(each.requires_grad for each in encoder.backbone.model.parameters() if id(each) not in own)
 
 
 def test_a_backbone_without_a_lora_cannot_switch_it_on(backbone: QwenVL):
-    with pytest.raises(ValueError, match="has no LoRA"), backbone.adapter(True):
+    with pytest.raises(ValueError, match="has no LoRA"), backbone.switch_adapter(True):
         pass
 
 

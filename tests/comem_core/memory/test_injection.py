@@ -23,7 +23,7 @@ Items = tuple[KnowledgeItem, ...]
 
 
 def conversations_of(questions: Sequence[Question]) -> list[Conversation]:
-    return [PROMPTS.conversation(each.question, each.image, each.language) for each in questions]
+    return [PROMPTS.make_conversation(each.question, each.image, each.language) for each in questions]
 
 
 def tokens_of(backbone: Backbone, questions: Sequence[Question]) -> Tokens:
@@ -118,7 +118,7 @@ def test_a_batch_of_questions_with_different_numbers_of_items_answers_as_one_at_
 ):
     memories, backbone = different_memories(encoder, items), encoder.backbone
     tokens = tokens_of(backbone, questions[:4])
-    with torch.inference_mode(), backbone.adapter(False):
+    with torch.inference_mode(), backbone.switch_adapter(False):
         together = inject(backbone.embed(tokens), memories)
         hidden_BPD = backbone.hidden(together)
         for row, memory in enumerate(memories):

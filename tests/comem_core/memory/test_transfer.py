@@ -43,7 +43,7 @@ def test_a_reader_of_the_same_width_answers_as_with_tensors_put_in_by_hand(
     bank, item_ids = encoder.encode(items), shown(items, questions)
     answers = TextTransfer(encoder, reader, BLIND).answer(questions, bank, item_ids=item_ids, max_new_tokens=5)
     for question, ids, said in zip(questions, item_ids, answers, strict=True):
-        prompt = without_pictures(encoder.prompts.conversation(question.question, b"", question.language))
+        prompt = without_pictures(encoder.prompts.make_conversation(question.question, b"", question.language))
         tokens = reader.tokenize([prompt], generation=True)
         memory = torch.cat([bank.memories[each] for each in ids] or [torch.zeros(0, 64)])
         embeddings: Any = reader.model.get_input_embeddings()

@@ -104,7 +104,10 @@ def test_a_memory_that_holds_the_values_of_its_item_reconstructs_them_and_anothe
         ids = torch.tensor(objective.encoder.backbone.tokenizer(text, add_special_tokens=False)["input_ids"])
         rows.append(embeddings.weight[ids[torch.isin(ids, objective.values_V)].unique()[:3]])
     memory_BMD = torch.stack(rows)
-    own, others = objective.reconstruction(memory_BMD, texts), objective.reconstruction(memory_BMD.flip(0), texts)
+    own, others = (
+        objective.compute_reconstruction(memory_BMD, texts),
+        objective.compute_reconstruction(memory_BMD.flip(0), texts),
+    )
     assert own < others - 1
 
 
@@ -112,8 +115,8 @@ def test_a_memory_that_holds_its_own_picture_is_more_like_it_than_another(object
     pictures_QD = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     memory_BMD = pictures_QD[:, None] + 0.1 * torch.randn(5, 3, 64, generator=torch.Generator().manual_seed(1))
     own, others = (
-        objective.likeness(memory_BMD, pictures_QD, range(5)),
-        objective.likeness(memory_BMD, pictures_QD, [1, 2, 3, 4, 0]),
+        objective.compute_likeness(memory_BMD, pictures_QD, range(5)),
+        objective.compute_likeness(memory_BMD, pictures_QD, [1, 2, 3, 4, 0]),
     )
     assert own < 0.1
     assert others > own + 5

@@ -87,7 +87,7 @@ def test_an_answer_is_found_in_the_item_that_it_is_about_and_nowhere_else(
 def test_the_memory_of_the_item_that_answers_is_found_in_front_of_the_question(
     backbone: QwenVL, questions: tuple[Question, ...]
 ):
-    rows = [PROMPTS.conversation(q.question, q.image, q.language, answer="Euro") for q in questions[:3]]
+    rows = [PROMPTS.make_conversation(q.question, q.image, q.language, answer="Euro") for q in questions[:3]]
     tokens = backbone.tokenize(rows, generation=False)
     memories = [torch.full((4 * count, backbone.width), float(count)) for count in (3, 1, 2)]
     for memory_KMD in memories:
@@ -148,7 +148,7 @@ def test_matching_heads_start_by_preferring_what_is_like_themselves(new_backbone
 
 def test_what_is_gathered_is_the_pictures_alone(backbone: QwenVL, questions: tuple[Question, ...]):
     asked_before, asked_after, other = (
-        PROMPTS.conversation(text, picture, "en")
+        PROMPTS.make_conversation(text, picture, "en")
         for text, picture in (
             ("Name this country.", questions[0].image),
             ("What is the capital of this country?", questions[0].image),

@@ -40,7 +40,7 @@ def test_a_draft_row_says_what_was_asked_shown_and_answered(backbone: QwenVL, as
     for row, each in zip(rows, asked, strict=True):
         question = each.question
         assert set(row) == COLUMNS
-        conversation = PROMPTS.conversation(question.question, question.image, question.language, items=each.items)
+        conversation = PROMPTS.make_conversation(question.question, question.image, question.language, items=each.items)
         [generated] = backbone.answer([conversation], max_new_tokens=5)
         assert row["answer"] == extract_answer(generated.text)
         assert (row["prompt_tokens"], row["answer_tokens"]) == (generated.prompt_tokens, generated.answer_tokens)
@@ -111,7 +111,7 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
     ]
 
     def answered(question: Question, items: tuple[KnowledgeItem, ...]) -> Generated:
-        conversation = PROMPTS.conversation(question.question, question.image, question.language, items=items)
+        conversation = PROMPTS.make_conversation(question.question, question.image, question.language, items=items)
         return backbone.answer([conversation], max_new_tokens=5)[0]
 
     for again, each in zip(answer_again(backbone, mixed, PROMPTS, max_new_tokens=5), mixed, strict=True):

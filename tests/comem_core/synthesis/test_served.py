@@ -32,7 +32,7 @@ def seen(server: str) -> dict[str, Any]:
 
 
 def asked(questions: Sequence[Question]) -> list[Conversation]:
-    return [PROMPTS.conversation(each.question, each.image, each.language) for each in questions]
+    return [PROMPTS.make_conversation(each.question, each.image, each.language) for each in questions]
 
 
 def saying(*texts: str) -> list[Conversation]:

@@ -159,7 +159,7 @@ def test_a_reply_is_one_object_alone_or_in_a_fence() -> None:
 
 def test_the_prompt_names_both_languages_and_braces_in_a_text_stay_text() -> None:
     texts = Texts(question="What does {target} mean?", answer="{sample}", aliases=("“x”",))
-    system, user = PROMPTS.conversation(texts, source="en", target="arz")
+    system, user = PROMPTS.make_conversation(texts, source="en", target="arz")
     assert system.role == "system" and user.role == "user"
     text = str(user.content[0])
     assert "from English into Egyptian Arabic" in text
@@ -170,6 +170,6 @@ def test_the_prompt_names_both_languages_and_braces_in_a_text_stay_text() -> Non
     }
     assert set(PAPER) <= set(PROMPTS.languages)
     with pytest.raises(ValueError, match="cannot name the language 'tlh'; they name ar, arz"):
-        PROMPTS.conversation(texts, source="en", target="tlh")
+        PROMPTS.make_conversation(texts, source="en", target="tlh")
     with pytest.raises(ValueError, match="unknown translation prompts 'fancy'; expected one of plain"):
         read_translation_prompts("fancy")

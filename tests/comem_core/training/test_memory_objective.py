@@ -98,7 +98,7 @@ def test_the_supervised_tokens_are_the_answer_its_end_token_and_its_newline(
     backbone, prompts = encoder.backbone, encoder.prompts
     assert isinstance(backbone, QwenVL)
     conversations = [
-        prompts.conversation(each.question, each.image, each.language, answer=each.answer) for each in samples
+        prompts.make_conversation(each.question, each.image, each.language, answer=each.answer) for each in samples
     ]
     tokens = backbone.tokenize(conversations, generation=False)
     tokenizer = backbone.tokenizer
@@ -119,10 +119,10 @@ def test_the_loss_is_the_mean_over_supervised_tokens_of_what_the_reader_says_of_
     surprises = []
     for sample in samples:
         prompts, backbone = encoder.prompts, encoder.backbone
-        conversation = prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
+        conversation = prompts.make_conversation(sample.question, sample.image, sample.language, answer=sample.answer)
         tokens = backbone.tokenize([conversation], generation=False)
         memory = torch.cat([encoder.encode_batch([item])[0] for item in sample.items])
-        with torch.inference_mode(), backbone.adapter(False):
+        with torch.inference_mode(), backbone.switch_adapter(False):
             logits_PV = backbone.logits(backbone.hidden(inject(backbone.embed(tokens), [memory])))[0]
         for place in tokens.answer_BL[0].nonzero().flatten().tolist():
             says_V = log_softmax(logits_PV[len(memory) + place - 1], dim=-1)
@@ -136,7 +136,9 @@ def test_losses_are_the_same_whether_memory_stands_in_front_or_not(
     encoder: MemoryEncoder, samples: list[TrainingSample]
 ):
     backbone, sample = encoder.backbone, samples[0]
-    conversation = encoder.prompts.conversation(sample.question, sample.image, sample.language, answer=sample.answer)
+    conversation = encoder.prompts.make_conversation(
+        sample.question, sample.image, sample.language, answer=sample.answer
+    )
     tokens = backbone.tokenize([conversation], generation=False)
     hidden_BLD = torch.randn(1, tokens.ids_BL.shape[1], backbone.width)
     plain_S, _, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)

@@ -43,7 +43,7 @@ def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
             return work
 
         names = [f"part-{number:05d}" for number in range(recipe.num_shards)]
-        waiting = {name: name for name in names if name not in partial.finished()}
+        waiting = {name: name for name in names if name not in partial.list_finished()}
         progress = report_progress("filter", every_seconds=0)
         map_shards(make_worker, waiting, workers=Workers.of(run.context), on_done=progress)
 

@@ -87,7 +87,7 @@ def test_a_large_set_is_cut_into_files_and_an_empty_one_has_a_file_without_rows(
 ) -> None:
     knowledge, judged = made
     paths = {"drafts": judged.drafts, "questions": judged.questions, "items": knowledge}
-    files: dict[str, Any] = {name: reference.shards() for name, reference in paths.items()}
+    files: dict[str, Any] = {name: reference.list_shards() for name, reference in paths.items()}
     kept = [judged.kept.folder / "part-00000.parquet"]
     tables = list(make_training_tables(**files, kept=kept, rows_per_table=4))
     assert [table.num_rows for table in tables] == [4, 4, 3]
@@ -103,7 +103,11 @@ def test_a_large_set_is_cut_into_files_and_an_empty_one_has_a_file_without_rows(
 def test_a_sample_that_is_not_whole_is_refused(made: tuple[Reference, JudgedSet], tmp_path: Path) -> None:
     knowledge, judged = made
     kept = [judged.kept.folder / "part-00000.parquet"]
-    files = {"drafts": judged.drafts.shards(), "questions": judged.questions.shards(), "items": knowledge.shards()}
+    files = {
+        "drafts": judged.drafts.list_shards(),
+        "questions": judged.questions.list_shards(),
+        "items": knowledge.list_shards(),
+    }
 
     def without(name: str) -> dict[str, Any]:
         (path,) = files[name]

@@ -152,8 +152,8 @@ def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: P
         artefact = Mortal(folder, moments=moments)
         folder.mkdir(exist_ok=True)
         writer = PieceWriter(corpus, reading, artefact)
-        for numbered in enumerate(writer.opened.pieces(7)):
-            if name_part_shard(numbered[0]) not in artefact.finished():
+        for numbered in enumerate(writer.opened.cut_into_pieces(7)):
+            if name_part_shard(numbered[0]) not in artefact.list_finished():
                 writer(numbered)
         take_out_duplicates(artefact, near_duplicate_bits=None)
         finish(artefact, corpus)

@@ -69,7 +69,7 @@ def found_by(run: Run, items: Sequence[KnowledgeItem] = ITEMS, questions: Sequen
 
 
 def measured(context: Context) -> dict[str, Any]:
-    [record] = Store.of(context).records("index")
+    [record] = Store.of(context).list_records("index")
     return record["measured"]
 
 

@@ -97,10 +97,10 @@ def test_the_table_sums_what_is_known_and_names_what_is_not(run: RunRef) -> None
     with start_planning() as plan:
         stage(run, drafts(8), k=4, expects=8)
         run_stage(run, Stage(name="encoder", version="1"), Drafting(), {}, drafts(1), expects=100)
-    *_, sums = plan.lines()
+    *_, sums = plan.list_lines()
     assert sums["tokens"] == "880"
     assert "encoder" in sums["why"] and "drafts" not in sums["why"]
-    assert set(sums) == set(plan.lines()[0])
+    assert set(sums) == set(plan.list_lines()[0])
 
 
 def test_a_stage_task_that_is_planned_needs_no_server(run: RunRef) -> None:

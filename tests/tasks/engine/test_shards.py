@@ -52,7 +52,7 @@ def stage(run: RunRef, make_work: Callable[[], Work], **options: object) -> Refe
 
 
 def rows(reference: Reference) -> list[int]:
-    return [unit for path in reference.shards() for unit in pq.read_table(path)["unit"].to_pylist()]
+    return [unit for path in reference.list_shards() for unit in pq.read_table(path)["unit"].to_pylist()]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def sample_shard(name: str) -> pa.Table:
 def make_samples(made: list[str], *, stop_at: str | None = None) -> Callable[[Partial], None]:
     def make(partial: Partial) -> None:
         for name in NAMES:
-            if name in partial.finished():
+            if name in partial.list_finished():
                 continue
             if name == stop_at:
                 raise RuntimeError("the run was interrupted")
@@ -72,7 +72,7 @@ def test_what_was_made_is_reused_and_the_log_says_so(run: RunRef, caplog: pytest
     again = filter_stage(replace(run, run_id="run-2"), make_samples(made))
     assert again == first
     assert (made, first.num_rows) == (NAMES, 8)
-    assert [path.name for path in first.shards()] == [f"{name}.parquet" for name in NAMES]
+    assert [path.name for path in first.list_shards()] == [f"{name}.parquet" for name in NAMES]
     assert f"made: no artefact yet [filter {first.fingerprint}]" in caplog.text
     assert f"reused filter {first.fingerprint}: same recipe, same inputs, 4 shards verified" in caplog.text
     assert rows(run, "SELECT count(*) FROM sample") == [(8,)]
@@ -112,7 +112,7 @@ def test_a_flipped_byte_means_made_again_and_the_log_says_why(run: RunRef, caplo
     caplog.set_level(logging.INFO, logger="comem.stage")
     made: list[str] = []
     reference = filter_stage(run, make_samples(made))
-    shard = reference.shards()[1]
+    shard = reference.list_shards()[1]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)

@@ -41,7 +41,7 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), partial.open_folder("encoder") as path:
         (path / "a").write_bytes(b"half")
         raise RuntimeError("killed here")
-    assert partial.finished() == {"part-00000"}
+    assert partial.list_finished() == {"part-00000"}
     assert [path.name for path in partial.folder.iterdir()] == ["part-00000.parquet"]
 
 
@@ -71,10 +71,10 @@ def test_what_differs_is_named_and_only_that_is_made_again(tmp_path: Path) -> No
     for number in range(3):
         partial.write_shard(f"part-{number}", ROWS)
     record = store.finish(partial, draft())
-    flip_a_byte(store.path("filter", "f00d") / "part-1.parquet")
+    flip_a_byte(store.find_path("filter", "f00d") / "part-1.parquet")
     assert list(store.damage(record)) == ["part-1.parquet"]
     assert "differs from its record" in store.damage(record)["part-1.parquet"]
-    assert store.begin("filter", "f00d").finished() == {"part-0", "part-2"}
+    assert store.begin("filter", "f00d").list_finished() == {"part-0", "part-2"}
     assert store.find("filter", "f00d") is None
 
 
@@ -83,7 +83,7 @@ def test_what_must_not_change_half_way_is_kept_from_the_first_start(tmp_path: Pa
     assert store.begin("filter", "f00d").keep("rows_per_shard", 64) == 64
     partial = store.begin("filter", "f00d")
     assert partial.keep("rows_per_shard", 128) == 64
-    assert partial.finished() == set()
+    assert partial.list_finished() == set()
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_no_finished_shard(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_no_finished_shard(tmp_path: Path
         partial.write_shard("part-0", ROWS)
         with pytest.raises(DiskFull, match="the disk is full: no room for part-1"):
             partial.write_shard("part-1", pa.table({"noise": [os.urandom(1000) for _ in range(1000)]}))
-        assert partial.finished() == {"part-0"}
+        assert partial.list_finished() == {"part-0"}
         partial.write_shard("part-1", ROWS)
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)

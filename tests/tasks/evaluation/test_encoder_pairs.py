@@ -129,7 +129,9 @@ def test_an_evaluation_is_compared_with_the_last_one_and_its_differences_are_row
 def test_evaluations_without_a_question_in_common_are_said_to_be_of_two_benchmarks(run: Run) -> None:
     runs = [run, replace(run, run_id="run-2")]
     asked = [QUESTIONS, OTHERS]
-    rows = [evaluation(each, each.run_id, {"memory": 9}, ask).row(each) for each, ask in zip(runs, asked, strict=True)]
+    rows = [
+        evaluation(each, each.run_id, {"memory": 9}, ask).make_row(each) for each, ask in zip(runs, asked, strict=True)
+    ]
     with open_warehouse(run.context.warehouse) as con:
         for row in rows:
             record_run(

@@ -88,7 +88,7 @@ def test_a_condition_of_a_run_becomes_the_official_file(
     [(name, text)] = export(run.context, benchmark="infoseek", condition="memory").items()
     assert name == "infoseek_predictions.jsonl"
     memory = [encoder.encode_batch(ITEMS).flatten(end_dim=1)] * len(questions)
-    asked = [encoder.prompts.conversation(each.question, each.image, "en") for each in questions]
+    asked = [encoder.prompts.make_conversation(each.question, each.image, "en") for each in questions]
     said = encoder.answer_batch(asked, memory, max_new_tokens=8)
     assert sorted(map(json.loads, text.splitlines()), key=lambda line: line["data_id"], reverse=True) == [
         {"data_id": each.question_id, "prediction": answer.text} for each, answer in zip(questions, said, strict=True)

@@ -51,10 +51,10 @@ def test_no_more_is_held_than_allowed(folder: Path) -> None:
 
 def test_facts_cost_no_text_and_no_picture(folder: Path) -> None:
     stored = StoredItems(folder)
-    assert stored.column("language") == [item.language for item in ITEMS]
-    assert stored.entities() == {item.item_id: item.entity_id for item in ITEMS}
+    assert stored.read_column("language") == [item.language for item in ITEMS]
+    assert stored.map_entities() == {item.item_id: item.entity_id for item in ITEMS}
     assert len(stored.rows.held) == 0
-    pictures = stored.pictures()
+    pictures = stored.open_pictures()
     assert set(pictures) == {item.image_id for item in ITEMS if item.image is not None}
     assert pictures[str(ITEMS[3].image_id)] == ITEMS[3].image
     assert pictures.get("gone") is None

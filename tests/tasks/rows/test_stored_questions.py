@@ -34,7 +34,7 @@ def reference(tmp_path: Path) -> Reference:
 
 @pytest.mark.parametrize("held_bytes", [0, 256_000_000])
 def test_stored_questions_are_the_list_that_was_written(reference: Reference, held_bytes: int) -> None:
-    stored = StoredQuestions(reference.shards(), held_bytes=held_bytes)
+    stored = StoredQuestions(reference.list_shards(), held_bytes=held_bytes)
     assert len(stored) == 150 and list(stored) == list(QUESTIONS)
     assert [stored[place] for place in (149, 0, 70, -1)] == [QUESTIONS[place] for place in (149, 0, 70, -1)]
     assert stored[60:70] == list(QUESTIONS[60:70])
@@ -54,7 +54,7 @@ def test_one_question_costs_the_pictures_of_its_row_group_and_what_is_not_asked_
         **{name: getattr(QUESTIONS[3], name) for name in AskedQuestion.__dataclass_fields__}
     )
     assert len(asked) == 150 and not stored.rows.held
-    assert stored.pictures()[QUESTIONS[100].image_id] == QUESTIONS[100].image
+    assert stored.open_pictures()[QUESTIONS[100].image_id] == QUESTIONS[100].image
     assert [len(rows) for _, rows in stored.rows.held.values()] == [ROWS_OF_A_GROUP]
 
 

@@ -18,8 +18,8 @@ NUM_DRAFTS = 20_000
 def test_sql_and_pandas_agree_on_every_filter(tmp_path: Path) -> None:
     rows = make_rows(tmp_path, NUM_DRAFTS)
     assert pq.read_schema(rows.shards["draft"][0]).names == make_schema("draft").names
-    by_sql = run_filters(**rows.sources(), parameters=set_all_filters(NUM_DRAFTS)).to_pandas()
-    in_pandas = filter_in_pandas(**rows.sources(), parameters=set_all_filters(NUM_DRAFTS))
+    by_sql = run_filters(**rows.list_sources(), parameters=set_all_filters(NUM_DRAFTS)).to_pandas()
+    in_pandas = filter_in_pandas(**rows.list_sources(), parameters=set_all_filters(NUM_DRAFTS))
     pd.testing.assert_frame_equal(by_sql, in_pandas.astype({"value": float}))
     counts = by_sql["reason"].value_counts()
     assert set(counts.index) == set(FILTERS) - {"mistranslated", "held_out"}

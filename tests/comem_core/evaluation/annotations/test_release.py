@@ -95,19 +95,19 @@ def test_the_revision_is_of_content_and_not_of_place(make: Callable[..., Path], 
     here = make("here", pictures={"images/p1.png": picture(1), "images/p2.png": picture(2)})
     there = make("there", pictures={"p1.png": picture(1), "other/p2.png": picture(2), "README": b"x"})
     os.utime(there / "p1.png", (1, 1))
-    assert RELEASE.revision("test", here) == RELEASE.revision("test", there)
+    assert RELEASE.name_revision("test", here) == RELEASE.name_revision("test", there)
     packed = make("packed")
     with zipfile.ZipFile(packed / "images.zip", "w") as archive:
         archive.writestr("images/p1.png", picture(1))
         archive.writestr("images/p2.png", picture(2))
-    assert RELEASE.revision("test", packed) == RELEASE.revision("test", here)
-    before = RELEASE.revision("test", here)
+    assert RELEASE.name_revision("test", packed) == RELEASE.name_revision("test", here)
+    before = RELEASE.name_revision("test", here)
     (here / "images/p3.png").write_bytes(picture(3))
-    with_more = RELEASE.revision("test", here)
+    with_more = RELEASE.name_revision("test", here)
     (here / "more.txt").write_text("optional")
-    with_optional = RELEASE.revision("test", here)
+    with_optional = RELEASE.name_revision("test", here)
     (here / "deep/things.jsonl").write_text((here / "deep/things.jsonl").read_text().replace("?!", "!?"))
-    assert len({before, with_more, with_optional, RELEASE.revision("test", here)}) == 4
+    assert len({before, with_more, with_optional, RELEASE.name_revision("test", here)}) == 4
 
 
 def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(make: Callable[..., Path], tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_is_not_there_is_said_with_where_it_comes_from(make: Callable[..., 
         r"things, part test: looked for things.jsonl or part/\*.jsonl; found other.jsonl\. "
         rf"It should hold things.jsonl, from nowhere, in {folder}\."
     )
-    for ask in (RELEASE.read, RELEASE.revision):
+    for ask in (RELEASE.read, RELEASE.name_revision):
         with pytest.raises(ValueError, match=said):
             ask("test", folder)
     with pytest.raises(ValueError, match=r"things needs a folder with its files; found .*nowhere"):

@@ -52,7 +52,7 @@ class Reading:
         official, marks = self.benchmark.metrics(self.folder)[0], {}
         for question in self.questions.values():
             marks.setdefault(question.split, []).append(official.score(answer_of(question), question).correct)
-        return self.benchmark.total.percent(marks, official)
+        return self.benchmark.total.compute_percent(marks, official)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_the_total_is_harmonic_within_and_across_queries_and_entities() -> None:
         "entity_seen": [1.0] * 2 + [0.0] * 2,  # 50
         "entity_unseen": [1.0] * 1 + [0.0] * 1,  # 50: harmonic mean 50
     }
-    assert find_benchmark("oven").total.percent(marks, metric) == 42.86  # 2 / (1 / 37.5 + 1 / 50)
+    assert find_benchmark("oven").total.compute_percent(marks, metric) == 42.86  # 2 / (1 / 37.5 + 1 / 50)
 
 
 def test_titles_are_part_of_the_revision(tmp_path: Path, reading: Callable[..., Any], write: Any) -> None:

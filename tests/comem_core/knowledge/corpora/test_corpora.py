@@ -116,10 +116,10 @@ def mixed(tmp_path: Path, picture) -> Path:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_pieces_of_any_size_read_in_any_order_give_the_same_rows(mixed: Path, size: int):
     corpus = open_corpus(str(mixed), reading=ReadingOptions())
-    whole = [row for piece in corpus.pieces() for row in corpus.read(piece)]
+    whole = [row for piece in corpus.cut_into_pieces() for row in corpus.read(piece)]
     assert [row.row for row in whole] == [*range(1, 6), *range(1, 8), *range(1, 8), *range(1, 8)]
     assert sum(isinstance(row, BadRow) for row in whole) == 4
-    pieces = list(corpus.pieces(size))
+    pieces = list(corpus.cut_into_pieces(size))
     assert len(pieces) >= 23 / size
     copy = pickle.loads(pickle.dumps(corpus))  # what a worker gets
     parts = {piece: list(copy.read(piece)) for piece in reversed(pieces)}
@@ -130,7 +130,7 @@ def test_pieces_of_any_size_read_in_any_order_give_the_same_rows(mixed: Path, si
 def test_a_corpus_behind_an_address_reads_as_the_local_one(mixed: Path):
     def rows_of(address: str) -> list[FoundItem | BadRow]:
         corpus = open_corpus(address)
-        return [row for piece in corpus.pieces(4) for row in corpus.read(piece)]
+        return [row for piece in corpus.cut_into_pieces(4) for row in corpus.read(piece)]
 
     memory = fsspec.filesystem("memory")
     memory.put(str(mixed), "/corpora/mixed", recursive=True)
@@ -148,13 +148,13 @@ def test_a_corpus_behind_an_address_reads_as_the_local_one(mixed: Path):
 
 
 def test_content_is_named_by_names_sizes_and_times_and_not_by_place(mixed: Path, tmp_path_factory):
-    name = open_corpus(str(mixed)).content()
+    name = open_corpus(str(mixed)).name_content()
     copy = tmp_path_factory.mktemp("copy") / "elsewhere"
     shutil.copytree(mixed, copy)  # keeps times
-    assert open_corpus(str(copy)).content() == name
+    assert open_corpus(str(copy)).name_content() == name
     os.utime(copy / "a.jsonl", ns=(1, 1))
-    assert open_corpus(str(copy)).content() != name
-    assert open_corpus(str(mixed / "a.jsonl")).content() != open_corpus(str(mixed / "b.csv")).content()
+    assert open_corpus(str(copy)).name_content() != name
+    assert open_corpus(str(mixed / "a.jsonl")).name_content() != open_corpus(str(mixed / "b.csv")).name_content()
 
 
 @pytest.mark.skipif(not GROCERY.is_dir(), reason=f"no grocery photos at {GROCERY}")

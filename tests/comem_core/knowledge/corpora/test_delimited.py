@@ -32,7 +32,7 @@ def test_a_piece_never_begins_inside_a_quoted_cell(tmp_path: Path, size: int):
     rows = "".join(f'"row\n{number}\n"\n' for number in range(11))
     (tmp_path / "items.csv").write_text("text\n" + rows)
     corpus = open_corpus(str(tmp_path / "items.csv"), reading=ReadingOptions(images="optional"))
-    found = list(chain.from_iterable(corpus.read(piece) for piece in corpus.pieces(size)))
+    found = list(chain.from_iterable(corpus.read(piece) for piece in corpus.cut_into_pieces(size)))
     assert [(row.row, row.item.text) for row in found] == [(n + 1, f"row\n{n}") for n in range(11)]  # pyright: ignore
 
 

@@ -37,7 +37,7 @@ def test_a_missing_value_never_becomes_a_word(tmp_path: Path, split):
 def test_pieces_may_begin_anywhere_in_a_row_group(tmp_path: Path, group: int, size: int):
     pq.write_table(pa.table({"text": [f"row {n}" for n in range(300)]}), tmp_path / "a.parquet", row_group_size=group)
     corpus = open_corpus(str(tmp_path / "a.parquet"), reading=ReadingOptions(images="optional", language="en"))
-    pieces = list(corpus.pieces(size))
+    pieces = list(corpus.cut_into_pieces(size))
     for order in (pieces, pieces[::-1], pieces[1::2] + pieces[::2]):
         found = [row for piece in order for row in corpus.read(piece)]
         rows = sorted((row.row, row.item.text) for row in found if isinstance(row, FoundItem))

@@ -73,13 +73,13 @@ def test_infoseek_rows_find_their_pictures_wherever_they_lie(
 ) -> None:
     files = {"00/oven_1.JPEG": picture(1), "01/deep/oven_2.png": picture(2, "PNG"), "oven_3.webp": picture(3, "WEBP")}
     source = find_source(f"infoseek:{annotations}:{pack(tmp_path / 'pictures', files)}")
-    found = {question.question_id: question for question in source.questions(source.count(10))}
+    found = {question.question_id: question for question in source.read_questions(source.count(10))}
     assert sorted(found) == ["infoseek/a", "infoseek/b", "infoseek/c"]
     assert (found["infoseek/a"].answers, found["infoseek/a"].question_type) == (("Rome", "Roma"), "string")
     assert (found["infoseek/b"].answer_low, found["infoseek/b"].answer_high) == (9.0, 11.0)
     assert found["infoseek/b"].question_type == "numerical" and found["infoseek/c"].question_type == "time"
     assert found["infoseek/a"].image == files["00/oven_1.JPEG"]
-    assert sorted((fault.row, fault.reason) for fault in source.faults()) == [
+    assert sorted((fault.row, fault.reason) for fault in source.list_faults()) == [
         (4, "missing_image"), (5, "bad_row"), (6, "bad_row"),
     ]  # fmt: skip
 
@@ -90,10 +90,10 @@ def test_what_is_taken_is_decided_by_hash_and_named_by_content_and_not_by_place(
     files = {f"{name}.jpg": picture(shade) for shade, name in enumerate(IDS)}
     here, there = in_folder(tmp_path / "here", files), in_tar(tmp_path / "there", files)
     first, second = (find_source(f"infoseek:{annotations}:{path}") for path in (here, there))
-    assert list(first.questions(2)) == list(second.questions(2)) == list(first.questions(3))[:2]
-    assert first.content(2) == second.content(2) != first.content(3)
+    assert list(first.read_questions(2)) == list(second.read_questions(2)) == list(first.read_questions(3))[:2]
+    assert first.name_content(2) == second.name_content(2) != first.name_content(3)
     changed = in_folder(tmp_path / "changed", files | {"oven_1.jpg": picture(99)})
-    assert find_source(f"infoseek:{annotations}:{changed}").content(3) != first.content(3)
+    assert find_source(f"infoseek:{annotations}:{changed}").name_content(3) != first.name_content(3)
 
 
 @pytest.mark.parametrize("pack", [in_folder, in_zip, in_tar])
@@ -113,12 +113,12 @@ def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
         assert isinstance(source, SeedFile)
         read = source.pictures.read
         source.pictures.read = lambda name: reads.append(name) or read(name)
-        return source.content(3), len(reads)
+        return source.name_content(3), len(reads)
 
     written_at(past)
     first, _ = content_and_reads()
     assert content_and_reads() == (first, 0)
-    assert find_source(f"infoseek:{annotations}:{packed}").content(3) == first
+    assert find_source(f"infoseek:{annotations}:{packed}").name_content(3) == first
     pack(tmp_path / "pictures", files | {"oven_1.png": picture(99, "BMP")})
     changed, _ = content_and_reads()
     assert changed != first
@@ -133,8 +133,8 @@ def test_pictures_are_hashed_once_and_again_when_their_file_has_changed(
 def test_a_broken_picture_is_a_fault_and_no_picture_at_all_an_error(tmp_path: Path, annotations: Path) -> None:
     files = {"oven_1.jpg": b"no picture", "oven_2.jpg": picture(2)}
     source = find_source(f"infoseek:{annotations}:{in_folder(tmp_path / 'some', files)}")
-    assert [question.question_id for question in source.questions(5)] == ["infoseek/b"]
-    assert "unreadable_image" in {fault.reason for fault in source.faults()}
+    assert [question.question_id for question in source.read_questions(5)] == ["infoseek/b"]
+    assert "unreadable_image" in {fault.reason for fault in source.list_faults()}
     none = find_source(f"infoseek:{annotations}:{in_folder(tmp_path / 'none', {'other.jpg': picture(1)})}")
     with pytest.raises(ValueError, match=r"no seed question of infoseek has its picture \(.*4 missing_image"):
         none.count(5)
@@ -155,13 +155,13 @@ def test_encyclopedic_vqa_rows_have_alternatives_lists_and_any_of_several_pictur
         csv.writer(stream).writerows([columns, *rows])
     files = {"inaturalist/train/8.jpg": picture(1), "landmarks/8.jpg": picture(2)}
     source = find_source(f"encyclopedic-vqa:{path}:{in_folder(tmp_path / 'pictures', files)}")
-    found = {question.question: question for question in source.questions(9)}
+    found = {question.question: question for question in source.read_questions(9)}
     assert sorted(found) == ["Bird?", "Lakes?"]
     assert found["Bird?"].answers == ("grey heron", "Ardea cinerea")
     assert found["Bird?"].image == files["inaturalist/train/8.jpg"]
     assert found["Lakes?"].image == files["landmarks/8.jpg"]
     assert right("Garda and Como", found["Lakes?"]) and not right("Como, Malta, Peru", found["Lakes?"])
-    assert [fault.reason for fault in source.faults()] == ["bad_row"]
+    assert [fault.reason for fault in source.list_faults()] == ["bad_row"]
 
 
 def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco
     pictures = in_folder(tmp_path / "train2014", {"COCO_train2014_000000000042.jpg": picture(1)})
     spec = f"okvqa:{tmp_path / 'questions.json'},{tmp_path / 'answers.json'}:{pictures}"
     source = find_source(spec)
-    [question] = source.questions(5)
+    [question] = source.read_questions(5)
     assert (question.answers, question.benchmark, question.attribute) == (("surf",) * 10, "okvqa", "four")
     assert right("surf", question)  # where all ten agree, officially compared to the letter
-    assert [(fault.row, fault.reason) for fault in source.faults()] == [(2, "bad_row")]
+    assert [(fault.row, fault.reason) for fault in source.list_faults()] == [(2, "bad_row")]
     swapped = f"okvqa:{tmp_path / 'answers.json'},{tmp_path / 'questions.json'}:{pictures}"
     with pytest.raises(ValueError, match="has no list `questions`"):
         find_source(swapped).count(5)
@@ -195,19 +195,19 @@ def test_real_infoseek_annotations_are_right_by_their_own_answers(tmp_path: Path
     rows = [json.loads(line) for line in INFOSEEK.open(encoding="utf-8")]
     files = {f"{row['image_id']}.jpg": picture(1) for row in rows[::40]}
     source = find_source(f"infoseek:{INFOSEEK}:{in_folder(tmp_path / 'pictures', files)}")
-    taken = list(source.questions(200))
+    taken = list(source.read_questions(200))
     assert 100 < len(taken) <= 200
     for question in taken:
         gold = str(question.answer_low) if question.question_type == "numerical" else question.answers[0]
         assert right(gold, question)
     missing = {row["image_id"] for row in rows} - {name.removesuffix(".jpg") for name in files}
-    assert len(source.faults()) == len(missing)
+    assert len(source.list_faults()) == len(missing)
 
 
 def test_a_benchmark_is_a_source_by_its_name() -> None:
     source = find_source("countries-vqa")
-    assert source.count(7) == 7 == len(list(source.questions(7)))
-    assert source.content(7).startswith("countries-vqa@") and source.faults() == []
+    assert source.count(7) == 7 == len(list(source.read_questions(7)))
+    assert source.name_content(7).startswith("countries-vqa@") and source.list_faults() == []
 
 
 @pytest.mark.parametrize(
