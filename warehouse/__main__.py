@@ -14,11 +14,9 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.cards import find_sources, render_card
 from warehouse.comparison import RECORD, STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
 from warehouse.content import UNSTABLE_COLUMNS
-from warehouse.filtering import FILTERS, Funnel, count_funnel, filter_parameters
 from warehouse.lineage import (
     Edge,
     Link,
@@ -31,7 +29,9 @@ from warehouse.lineage import (
 )
 from warehouse.openlineage import write_openlineage_lines
 from warehouse.records import find_artefact
-from warehouse.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.samples.cards import find_sources, render_card
+from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters
+from warehouse.samples.refiltering import count_funnel_with, list_filtered_artefacts
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
 from warehouse.verification import verify_artefacts
 

@@ -12,9 +12,9 @@ from tasks.engine.store import Reference
 from tasks.rows.samples import SampleSet
 from tasks.rows.tables import list_shards
 from tasks.run import Run
-from warehouse.cards import CardSources, render_card
 from warehouse.connection import open_warehouse
-from warehouse.training_files import make_training_tables
+from warehouse.samples.cards import CardSources, render_card
+from warehouse.samples.training_files import make_training_tables
 
 TRAINING_SET = Stage(name="training-set", version="2")
 CARD, TRAIN = "README.md", "train"

@@ -11,7 +11,7 @@ from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.tables import list_shards
 from tasks.run import Run
-from warehouse.filtering import list_kept_samples, run_filters
+from warehouse.samples.filtering import list_kept_samples, run_filters
 
 SAMPLES = Stage(name="samples", version="3", table="sample")
 KEPT_SHARD, DROPS = "part-00000", "drops"

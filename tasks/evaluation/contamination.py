@@ -13,7 +13,7 @@ from tasks.engine.store import Reference, Store
 from tasks.rows.tables import list_shards, read_columns, read_rows
 from tasks.run import Run
 from tasks.training.training_data import TrainingData, find_training_data
-from warehouse.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, describe_overlap, find_overlap
+from warehouse.samples.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, describe_overlap, find_overlap
 
 CONTAMINATION = Stage(name="contamination", version="1", table="contamination")
 MEASURED = "overlap"

@@ -30,7 +30,7 @@ from tasks.evaluation.contamination import clean_column, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
-from warehouse.overlap import describe_overlap
+from warehouse.samples.overlap import describe_overlap
 from warehouse.schemas import check_rows, make_blank_row
 
 SCORES = Stage(

@@ -28,11 +28,11 @@ find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] in BLOCKED else find(name, *rest)
 sys.meta_path[:] = [each for each in sys.meta_path if not each.__module__.startswith("__editable__")]
 import comem_core
-from comem_core import MemoryEncoder, benchmark_questions, knowledge_items
+from comem_core import MemoryEncoder, load_benchmark_questions, load_knowledge_items
 
 encoder = MemoryEncoder.from_pretrained("tiny-encoder")
-bank = encoder.encode(knowledge_items()[:4])
-[answer] = encoder.answer(benchmark_questions("dev")[:1], bank, k=3, same_language=False)
+bank = encoder.encode(load_knowledge_items()[:4])
+[answer] = encoder.answer(load_benchmark_questions("dev")[:1], bank, k=3, same_language=False)
 assert len(answer.item_ids) == 3 and answer.text, answer
 assert not set(BLOCKED) & {name.split(".")[0] for name in sys.modules}
 print(comem_core.__file__)

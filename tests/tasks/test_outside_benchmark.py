@@ -14,7 +14,7 @@ from itertools import islice
 
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.metrics.squad import EXACT_MATCH
-from comem_core.worlds.countries.world import seed_questions
+from comem_core.worlds.countries.world import load_seed_questions
 
 BENCHMARK = Benchmark(
     name="street-flags",
@@ -24,14 +24,14 @@ BENCHMARK = Benchmark(
     read=lambda part, folder: iter(()),
     revision=lambda part, folder: "1",
     metrics=lambda folder: (EXACT_MATCH,),
-    seeds=lambda: (replace(each, benchmark="{names}") for each in islice(seed_questions(), 3)),
+    seeds=lambda: (replace(each, benchmark="{names}") for each in islice(load_seed_questions(), 3)),
 )
 """
 RUN = """
 import json
 from dataclasses import replace
 
-from comem_core.recipes import recipe_named
+from comem_core.recipes import find_recipe
 from tasks.data.filter import filter_qa
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.questions import pose_questions
@@ -41,7 +41,7 @@ from tasks.rows.tables import read_rows
 from tasks.run import open_run
 from tasks.data.synthesize import judge_qa, synthesize_qa
 
-tiny = recipe_named("tiny_cpu")
+tiny = find_recipe("tiny_cpu")
 few = replace(tiny.synthesis, seeds=("street-flags",), num_seed_questions=3, num_asked_items=0)
 with open_run("test", replace(tiny, synthesis=few), needs_generator=True) as run:
     knowledge = ingest_knowledge.fn(run)

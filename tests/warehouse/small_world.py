@@ -17,8 +17,8 @@ from small_rows import CONDITIONS, draft, items, overlap, predict, questions, re
 from warehouse.connection import open_warehouse
 from warehouse.content import hash_content, hash_file
 from warehouse.declared import declare_conditions
-from warehouse.filtering import filter_parameters, list_kept_samples, run_filters
 from warehouse.records import finish_run, record_run, record_stage, register_artefact
+from warehouse.samples.filtering import filter_parameters, list_kept_samples, run_filters
 from warehouse.schemas import check_rows
 
 OFF: dict[str, object] = {key: None for used in filter_parameters().values() for key in used}

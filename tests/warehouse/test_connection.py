@@ -20,9 +20,9 @@ from warehouse.connection import MIGRATIONS, WarehouseBusyError, apply_migration
 ADD = "INSERT INTO dropped_row (artefact, file, reason) VALUES ('a', ?, 'x')"
 WRITE_TEN = f"""
 import sys
-from warehouse.connection import open_warehouse, transaction
+from warehouse.connection import open_warehouse, open_transaction
 for number in range(10):
-    with open_warehouse(sys.argv[1], timeout=60) as con, transaction(con):
+    with open_warehouse(sys.argv[1], timeout=60) as con, open_transaction(con):
         con.execute({ADD!r}, [f"{{sys.argv[2]}}-{{number}}"])
 """
 HOLD = f"""

@@ -15,7 +15,6 @@ from small_world import RUN_ID, SmallWorld, add, make_samples, start
 
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
-from warehouse.filtering import FILTERS
 from warehouse.lineage import Edge
 from warehouse.page import render_page
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
@@ -24,6 +23,7 @@ from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
 from warehouse.page.wording import write_duration, write_number, write_percent, write_points, write_size
 from warehouse.records import finish_run
+from warehouse.samples.filtering import FILTERS
 from warehouse.schemas import make_blank_row
 from warehouse.sql import read_report_rows
 

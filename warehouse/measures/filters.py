@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from warehouse.filtering import list_kept_samples, run_filters
 from warehouse.measures.filters_in_pandas import filter_in_pandas
 from warehouse.measures.lineage_lookups import make_warehouse, measure_lookup_milliseconds
 from warehouse.measures.million_rows import find_rows, make_rows, set_all_filters
+from warehouse.samples.filtering import list_kept_samples, run_filters
 
 NUM_DRAFTS = 1_000_000
 WAYS = ("sql", "pandas")

@@ -16,10 +16,10 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.connection import open_warehouse
 from warehouse.content import hash_file
-from warehouse.filtering import list_kept_samples, run_filters
 from warehouse.lineage import find_kind, trace_downward, trace_draft, trace_item, trace_prediction, trace_upward
 from warehouse.measures.million_rows import Rows, set_all_filters
 from warehouse.records import register_artefact
+from warehouse.samples.filtering import list_kept_samples, run_filters
 
 NUM_ASKED = 20
 LIMIT = 20  # rows of each kind, as the command line prints

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from duckdb import DuckDBPyConnection
 
 from warehouse.declared import find_stage
-from warehouse.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
 from warehouse.lineage import Edge, trace_upward
-from warehouse.overlap import describe_overlap
+from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
+from warehouse.samples.overlap import describe_overlap
 from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
 NUM_GALLERY_QUESTIONS = 12

@@ -13,12 +13,12 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from warehouse.declared import read_conditions
-from warehouse.overlap import describe_overlap
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, name_whole
 from warehouse.page.pictures import PagePictures
 from warehouse.page.render import make_environment
 from warehouse.records import find_artefact
+from warehouse.samples.overlap import describe_overlap
 from warehouse.sql import read_report_rows
 
 COUNTS = ("coverage", "truncated", "unparsable")

@@ -21,8 +21,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from warehouse.filtering import Funnel
 from warehouse.page.wording import MINUS, write_number, write_percent
+from warehouse.samples.filtering import Funnel
 
 COLOURS = {  # placeholder: the CSS variable that takes its place
     "#010001": "--ink",

@@ -18,8 +18,8 @@ from tasks.engine.store import Reference
 from tasks.rows.tables import make_item_table, make_question_table
 from tasks.run import NO_BACKBONE, Run
 from tests.dictionary_translator import rows_of
+from warehouse.samples.training_files import make_training_tables
 from warehouse.schemas import check_rows, make_blank_row
-from warehouse.training_files import make_training_tables
 
 SEEDS = [question for question in load_seed_questions() if question.language == "en"][:12]
 

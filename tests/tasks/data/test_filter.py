@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from comem_core.recipes.recipe import FilterRecipe
 from comem_core.worlds.countries.world import load_seed_questions
 from tasks.rows.tables import make_question_table
-from warehouse.filtering import filter_parameters, run_filters
+from warehouse.samples.filtering import filter_parameters, run_filters
 from warehouse.schemas import check_rows, make_blank_row
 
 NUM_SEEDS = 1200

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from warehouse.filtering import FILTERS, run_filters
 from warehouse.measures.filters_in_pandas import filter_in_pandas
 from warehouse.measures.million_rows import make_rows, set_all_filters
+from warehouse.samples.filtering import FILTERS, run_filters
 from warehouse.schemas import make_schema
 
 NUM_DRAFTS = 20_000

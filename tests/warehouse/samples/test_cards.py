@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 from small_world import PARAMETERS, RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.cards import CardSources, collect_card, find_sources, render_card
+from warehouse.samples.cards import CardSources, collect_card, find_sources, render_card
 
 
 @pytest.fixture

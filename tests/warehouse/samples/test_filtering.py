@@ -10,7 +10,7 @@ import pytest
 from duckdb import DuckDBPyConnection
 from small_world import OFF, PARAMETERS, SmallWorld
 
-from warehouse.filtering import (
+from warehouse.samples.filtering import (
     FILTERS,
     count_funnel,
     filter_parameters,

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from warehouse.samples.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
 from warehouse.schemas import make_schema
-from warehouse.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
 from warehouse.sql import list_parameters, list_sql_names, read_sql, write_literal
 
 FOLDER = "contamination"

@@ -1,6 +1,6 @@
 """Say what other thresholds would keep: a run's drafts filtered again, with nothing generated and nothing written.
 
-Owns how a filtering is found in the warehouse and repeated. Filters and funnel are those of warehouse.filtering.
+It finds a filtering in the warehouse and repeats it; filters and funnel are those of `warehouse.samples.filtering`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from duckdb import DuckDBPyConnection
 
-from warehouse.filtering import Funnel, count_funnel, run_filters
 from warehouse.records import find_artefact
+from warehouse.samples.filtering import Funnel, count_funnel, run_filters
 from warehouse.sql import read_report_rows
 
 _INSTEAD = "filtered again"

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse.overlap import TrainedOn, describe_overlap, find_overlap
+from warehouse.samples.overlap import TrainedOn, describe_overlap, find_overlap
 from warehouse.schemas import check_rows, make_blank_row
 
 NEAR: dict[str, Any] = {"near_bits": 6, "run_words": 4, "min_share": 0.5, "max_pictures": 2}

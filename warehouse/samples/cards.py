@@ -16,7 +16,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from warehouse.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
+from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
 from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
+from warehouse.samples.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
 from warehouse.schemas import make_schema
-from warehouse.sources import Source, define_macros, open_warehouse_in_memory, write_rows_query
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql, write_with_values
 
 # The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The

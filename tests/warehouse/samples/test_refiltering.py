@@ -7,8 +7,8 @@ from duckdb import DuckDBPyConnection
 from small_world import RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.filtering import count_funnel
-from warehouse.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.samples.filtering import count_funnel
+from warehouse.samples.refiltering import count_funnel_with, list_filtered_artefacts
 from warehouse.sql import read_report_rows
 
 
