@@ -156,7 +156,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmarks:
-    """What is asked: which benchmarks, in which words, and what becomes of questions without an answer."""
+    """The questions: which benchmarks, in which words, and how questions without an answer count."""
 
     __pydantic_config__: ClassVar = GROUP
 
@@ -170,7 +170,7 @@ class Benchmarks:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What is shown with a question: under which conditions, how many items, and of which other corpus."""
+    """The items beside a question: under which conditions, how many, and from which other corpus."""
 
     __pydantic_config__: ClassVar = GROUP
 

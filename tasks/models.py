@@ -25,7 +25,7 @@ def load_reader(run: Run) -> Backbone:
 
 
 def make_generator(run: Run) -> Generator:
-    """What writes questions and drafts: the backbone itself, or the served model that the recipe names."""
+    """Return the writer of questions and drafts: the backbone itself, or the served model that the recipe names."""
     return find_served_model(run.recipe.synthesis, run.context) or load_reader(run)
 
 
@@ -36,7 +36,7 @@ def name_generator(run: Run) -> str:
 
 
 def name_generator_inputs(run: Run) -> dict[str, Reference]:
-    """What generated rows are made from besides their prompts: the backbone, unless a served model writes them."""
+    """Return what generated rows rest on besides their prompts: the backbone, unless a served model writes them."""
     return {} if name_served_model(run.recipe.synthesis.generator) else {"backbone": run.backbone}
 
 
@@ -57,7 +57,7 @@ def _encoder_at(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEnc
 
 
 def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> Answering:
-    """Who answers from an encoder's memories: its own backbone, or the run's text-only reader."""
+    """Return the model that answers from an encoder's memories: its own backbone, or the run's text-only reader."""
     return load_trained_encoder(run, encoder) if run.reader is None else transfer_between(run, encoder, transfer)
 
 

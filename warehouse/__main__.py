@@ -119,7 +119,7 @@ def _add_values(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _values(options: argparse.Namespace) -> dict[str, object]:
-    """Read the NAME=JSON pairs; what is no JSON is a text."""
+    """Read the NAME=JSON pairs; a value that is not JSON is a text."""
     values: dict[str, object] = {}
     for pair in options.values:
         name, _, value = pair.partition("=")

@@ -91,7 +91,7 @@ def _causes(
 
 
 def describe_two_things(con: DuckDBPyConnection, role: str, before: str, now: str) -> Change:
-    """Say that in a role there are two different things, by what each is, and nothing of how they were made."""
+    """Describe the two different things in a role, without how they were made."""
     old, new = (find_artefact(con, fingerprint) for fingerprint in (before, now))
     assert old is not None and new is not None, (before, now)
     subject = _subject(con, role, before, now).removesuffix(" data")
@@ -99,7 +99,7 @@ def describe_two_things(con: DuckDBPyConnection, role: str, before: str, now: st
 
 
 def is_of_one_kind(old: Mapping[str, Any], new: Mapping[str, Any], kinds: Sequence[str]) -> bool:
-    """Tell whether two records are of one kind, so that how they were made can be compared field by field.
+    """Return whether two records are of one kind, so that their fields can be compared.
 
     Two kinds are two stages, two values of a recipe's field in `kinds`, or two recipes of one stage: other fields, and
     made of other things altogether.
@@ -186,7 +186,7 @@ def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
     """Yield the fields in which two recipes differ: path, value before, value now.
 
     A field that one side lacks did not exist when that was made, which means that it was off: a value that is off too
-    (null, false, zero, empty) is no difference.
+    (null, false, zero, empty) is not a difference.
     """
     flat_old, flat_new = flatten_fields(old), flatten_fields(new)
     for name in sorted(flat_old.keys() | flat_new.keys()):

@@ -1,6 +1,6 @@
 """Two makings of the same artefact, row by row: which rows differ, in which columns, and which are on one side alone.
 
-Reads Parquet shards. Owns what names a row in each table. Knows nothing of how an artefact was made.
+Reads Parquet shards. Owns what names a row in each table. Independent of how an artefact was made.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TableComparison:
         return self.num_left - sum(each.kind != RIGHT for each in self.differences)
 
     def columns(self) -> dict[str, int]:
-        """How many rows differ in each column, most first."""
+        """Count the rows that differ in each column, most first."""
         return dict(Counter(name for each in self.differences for name in each.columns).most_common())
 
     def __str__(self) -> str:

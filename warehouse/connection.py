@@ -2,7 +2,7 @@
 
 DuckDB lets one process write, or many read, never both. Writers queue behind a lock file beside the database;
 readers wait until the writer has gone. Whoever opens the warehouse keeps it open only for a short transaction.
-Knows nothing of what the rows mean.
+Independent of what the rows mean.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _only_writer(database: Path, timeout: float) -> Iterator[None]:
 
 
 def _holder(note: Path) -> str:
-    """Say who wrote the note, or that nobody did."""
+    """Name the process that holds the warehouse, as far as its note says."""
     try:
         holder = json.loads(note.read_text())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Hash what an artefact says, not the bytes that say it; and the bytes, to see that a disk has not changed them.
 
 Two Parquet files with the same rows differ in their bytes (writer version, row order, row groups), so the content
-hash is computed over rows. Knows nothing of tables or artefacts.
+hash is computed over rows. Independent of tables or artefacts.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ READER_KEYS = ("reader", "reader_name")
 
 
 def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> None:
-    """Note an evaluation, with `KEYS`, and `READER_KEYS` where they are known; said again, it replaces what was said.
+    """Record an evaluation, with `KEYS`, and `READER_KEYS` where they are known; recorded again, it replaces itself.
 
     Raises ValueError for a missing key.
     """
@@ -47,7 +47,7 @@ def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str
 
 
 def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:
-    """Say when an evaluation was made. Raises ValueError for one that was not recorded."""
+    """Return the time at which an evaluation was made. Raises ValueError for one that was not recorded."""
     query = "SELECT made FROM evaluation WHERE run_id = ? AND encoder_name = ? AND benchmark = ?"
     found = con.execute(query, [evaluation[key] for key in ("run_id", "encoder_name", "benchmark")]).fetchone()
     if found is None:

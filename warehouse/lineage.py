@@ -62,7 +62,7 @@ def trace_draft(con: DuckDBPyConnection, sample_id: str, *, limit: int | None = 
 
 
 def find_kind(con: DuckDBPyConnection, identifier: str) -> str:
-    """Say what an id names: artefact, run, prediction, item or draft; ValueError when nothing has it."""
+    """Return what an id names: artefact, run, prediction, item or draft; ValueError when nothing has it."""
     found = read_report_rows(con, "kind_of", {"id": identifier})
     if not found:
         raise ValueError(f"nothing in the warehouse has the id {identifier!r} (artefact, run, prediction, item, draft)")

@@ -1,7 +1,7 @@
 """Write what was made into the warehouse: artefacts with their rows, runs and their stages; and find it again.
 
 Owns the tables artefact, artefact_input, run, run_stage, and the loading of shards into the row tables. Every
-function is one transaction. Knows nothing of how an artefact was made.
+function is one transaction. Independent of how an artefact was made.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def verify_shards(record: Mapping, folder: str | Path, *, hashed: bool = False) 
 
 
 def list_shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> list[str]:
-    """Say of each bad shard what is wrong with it; an empty list means that all are as they were made."""
+    """List the faults of damaged shards; the list is empty where all are as they were made."""
     faults = []
     for shard in shards:
         path = folder / shard["file"]
@@ -148,7 +148,7 @@ def list_shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False)
 
 
 def find_folder(con: DuckDBPyConnection, fingerprint: str) -> Path:
-    """Say where the shards of an artefact are that is surely there."""
+    """Return the folder of an artefact that is known to exist."""
     record = find_artefact(con, fingerprint)
     assert record is not None, fingerprint
     return Path(record["uri"])
@@ -200,7 +200,7 @@ def finish_run(con: DuckDBPyConnection, run_id: str, *, status: str, error: str 
 def record_stage(con: DuckDBPyConnection, run_id: str, stage: Mapping) -> None:
     """Note what a run did about an artefact: stage, fingerprint, action, reason, seconds.
 
-    `action` is made, continued, reused or failed. Saying it again replaces what was said.
+    `action` is made, continued, reused or failed. Recorded again, it replaces itself.
     """
     _check_keys("stage", stage, _STAGE_KEYS)
     with open_transaction(con):

@@ -1,6 +1,6 @@
 """Read the package's SQL files, find their $parameters, and write them out with values for a reader.
 
-Knows nothing of connections or tables: a query is text with named parameters.
+Independent of connections or tables: a query is text with named parameters.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Decoding:
             raise ValueError(f"top_p {self.top_p} has no effect at temperature 0; give a temperature above 0")
 
     def processors(self, row_seeds: Sequence[int]) -> LogitsProcessorList:
-        """What transformers' `generate` does to the logits before it takes the largest; one seed a row."""
+        """Return the processors that transformers' `generate` applies to the logits; one seed per row."""
         if self.temperature == 0:
             return LogitsProcessorList()
         return LogitsProcessorList(

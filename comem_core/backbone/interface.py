@@ -99,10 +99,9 @@ class Reader(ABC):
         """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
 
     def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
-        """What a processor made of conversations, with the assistant's words marked; `pictures` names its tensors.
+        """Return a processor's output, the assistant's words marked; `pictures` names its tensors.
 
-        Raises:
-            ValueError: the chat template writes turns in another way than the family does.
+        Raises ValueError where the chat template writes turns in another way than the family does.
         """
         answer_BL = self.markup.answer_mask(batch["input_ids"])
         self.markup.check(conversations, answer_BL)
@@ -116,7 +115,7 @@ class Reader(ABC):
         return Embedded(embeds_BLD, tokens.mask_BL, positions_BL.expand(3, -1, -1))
 
     def inputs(self, embedded: Embedded) -> dict[str, Any]:
-        """What the model's own class is called with, in one forward pass and in `generate` alike."""
+        """Return the arguments of the model's own class, for one forward pass and for `generate` alike."""
         return {
             "inputs_embeds": embedded.embeds_BLD,
             "attention_mask": embedded.mask_BL.long(),

@@ -29,7 +29,7 @@ def find_backbone_folder(name: str) -> Path:
     (downloaded where the hub is reachable).
 
     Raises:
-        ValueError: there is no such model; what was looked for is named.
+        ValueError: the model was not found; the message names the places that were searched.
     """
     if name in DERIVED:
         return DERIVED[name]()
@@ -48,7 +48,7 @@ def load_backbone(
     """Load a backbone by name; see `find_backbone_folder` for where it is looked for. Its config.json tells the family.
 
     Raises:
-        ValueError: there is no such model, it is of no known family, or of another than `family` where that is given.
+        ValueError: the model was not found, its family is not known, or it differs from `family`.
     """
     folder = find_backbone_folder(name)
     found = read_family(folder)
@@ -63,7 +63,7 @@ def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: st
     """Load a text-only model by name, which is looked for as a backbone's is.
 
     Raises:
-        ValueError: there is no such model, or it is none that `TextModel` reads.
+        ValueError: the model was not found, or `TextModel` cannot read it.
     """
     model = TextModel.load(find_backbone_folder(name), dtype=dtype, device=device)
     model.name = name

@@ -38,7 +38,7 @@ def normalise_as_authors(text: str) -> str:
 
 
 def extract_answer(text: str) -> str:
-    """What stands in the first box (on one line, up to its first closing brace), else behind the last colon."""
+    """Return the content of the first box (on one line, up to its first closing brace), else behind the last colon."""
     box = _FIRST_BOX.search(text)
     return box.group(1) if box else _behind_colon(text)
 

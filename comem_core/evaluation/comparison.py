@@ -67,7 +67,7 @@ def add_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def count_questions_needed(differences: Sequence[float]) -> int | None:
-    """Say how many questions would show the mean of these differences in 4 of 5 repetitions (two-sided, 5 %).
+    """Estimate how many questions would show the mean of these differences in 4 of 5 repetitions (two-sided, 5 %).
 
     A paired t-test on independent questions (statsmodels); questions that share an image count for less, so it is a
     lower bound. None where the mean is zero, or all differences are the same.

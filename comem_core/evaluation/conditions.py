@@ -33,7 +33,7 @@ class Condition:
 
     @property
     def shows_k(self) -> bool:
-        """Whether what is shown depends on the number of items asked for."""
+        """Whether the number of items that is asked for makes a difference."""
         return self.learned_nothing or self.choice not in ("none", "gold")
 
     @property

@@ -1,6 +1,6 @@
 """A language model as one more metric: what it is asked about an answer, how its reply is read, what marks come of it.
 
-It sees a question, its gold answers and the answer, and is asked for one word. A reply that is no such word is
+It sees a question, its gold answers and the answer, and is asked for one word. Any other reply is
 unparsable: it is counted, and never guessed at. Knows no files, and of the model only that it answers conversations.
 """
 

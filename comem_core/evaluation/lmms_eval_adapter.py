@@ -1,7 +1,7 @@
 """lmms-eval asks our model: reader, memory encoder and bank behind the interface of its models.
 
 lmms-eval itself loads it, by the entry point `comem` of the group `lmms_eval.models`; nothing else imports it, for the
-package is no dependency of this project. docs/other_programs.md says how it is installed and called.
+package is not a dependency of this project. docs/other_programs.md says how it is installed and called.
 """
 
 import io
@@ -49,7 +49,7 @@ class CoMEM(lmms):
         """Load the encoder with its backbone, read the corpus, and load or make the bank.
 
         Raises:
-            ValueError: what is named is not there or does not fit, or the batch size is no number.
+            ValueError: the encoder, backbone or bank is missing or does not fit, or the batch size is not a number.
         """
         super().__init__()
         if not str(batch_size).isdecimal() or int(batch_size) < 1 or max_batch_size is not None:
@@ -101,7 +101,7 @@ class CoMEM(lmms):
 
 
 def encode_picture(picture: object) -> bytes:
-    """Encode what a task shows, without loss. Raises ValueError for what is no picture, such as a film."""
+    """Encode what a task shows, without loss. Raises ValueError for anything else, such as a video."""
     if not isinstance(picture, Image.Image):
         raise ValueError(f"a task shows {type(picture).__name__}; comem reads pictures (PIL.Image) alone")
     written = io.BytesIO()
@@ -110,7 +110,7 @@ def encode_picture(picture: object) -> bytes:
 
 
 def read_decoding(settings: Mapping[str, Any]) -> Decoding:
-    """How a task wants its answers: greedy, or drawn at a temperature.
+    """Read how a task wants its answers: greedy, or drawn at a temperature.
 
     Raises:
         ValueError: it asks for beams, which this reader has not.

@@ -174,5 +174,5 @@ def _items(knowledge: str) -> list[KnowledgeItem]:
         else:
             items.append(row)
     if num_bad:
-        logger.warning("%s: %d rows are no items and are left out, %d are", knowledge, num_bad, len(items))
+        logger.warning("%s: %d rows are not items and are left out; %d items are used", knowledge, num_bad, len(items))
     return items

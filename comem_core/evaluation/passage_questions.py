@@ -78,13 +78,13 @@ def _facts() -> dict[str, Any]:
 
 
 def read_grocery_cases(folder: Path) -> list[Case]:
-    """What is asked of the groceries in a folder: sugar per 100 g and country of origin, by another photo of each.
+    """Read questions about the groceries in a folder: sugar per 100 g and country of origin, by another photo of each.
 
     Raises:
         ValueError: the folder is not there.
     """
     if not (folder / "items.jsonl").is_file():
-        raise ValueError(f"{folder} holds no items.jsonl: the grocery photos are no part of the project")
+        raise ValueError(f"{folder} holds no items.jsonl: the grocery photos do not ship with the project")
     products = map(json.loads, (folder / "items.jsonl").read_text(encoding="utf-8").splitlines())
     return [case for product in products for case in _grocery_cases_of(product, folder)]
 

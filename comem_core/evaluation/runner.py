@@ -1,6 +1,6 @@
 """Asks benchmark questions of the reader: one batch in, the rows of the prediction table out.
 
-What a question is shown (items, memories) is decided before; see `conditions`. Knows nothing of files or workers.
+What a question is shown (items, memories) is decided before; see `conditions`. Independent of files or workers.
 """
 
 import time
@@ -73,7 +73,7 @@ def predict(
 
 
 def _in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor]:
-    """What stands in front of each question: under a condition of memory all that the reader takes besides its words,
+    """Return what stands in front of each question: with memory everything that the reader takes besides its words,
     under others nothing."""
     memories = [asking.memory for asking in askings]
     places = [at for at, asking in enumerate(askings) if find_condition(asking.condition).place == "memory"]
@@ -85,7 +85,7 @@ def _in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor
 
 
 def make_conversation(asking: ReaderInput, prompts: PromptSet, benchmark: Benchmark) -> Conversation:
-    """What the reader is asked, in the benchmark's words and the prompt set's frame."""
+    """Build the reader's prompt in the benchmark's words and the prompt set's frame."""
     question = asking.question
     words = benchmark.wording.of(question)
     return prompts.make_conversation(words, question.image, question.language, items=asking.prompt_items)

@@ -1,6 +1,6 @@
 """From predictions to marks, and from marks to the rows of the score table: values, intervals and counts, in percent.
 
-Reads rows (mappings) with the columns of `prediction` and `question`; knows nothing of where the rows are kept.
+Reads rows (mappings) with the columns of `prediction` and `question`; it does not depend on where they are stored.
 A row's `split` is a split of the benchmark, a group of splits, or `all` for the whole. A slice is written behind it:
 `unseen_entity/language=fr`, `all/attribute=capital`, `all/clean=yes`.
 """

@@ -66,7 +66,7 @@ def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str] | None) -> Fil
         data_id = row["question_id"]
         part = next((part for part in ("query", "entity") if data_id.startswith(f"oven_{part}_")), None)
         if part is None:
-            raise ValueError(f"{data_id!r} is no data_id of OVEN; they begin with oven_query_ or oven_entity_")
+            raise ValueError(f"{data_id!r} is not a data_id of OVEN; those begin with oven_query_ or oven_entity_")
         answer = row["answer"] or ""
         line = {"data_id": data_id, "prediction": answer, "pred_entity_id": entity_of(answer)}
         lines.setdefault(f"oven_{part}_predictions.jsonl", []).append(line)

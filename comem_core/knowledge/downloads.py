@@ -2,7 +2,7 @@
 
 A name is resolved here, its addresses are checked, and the connection goes to the very address that was checked: so a
 name cannot stand for another machine a moment later. Every hop of a redirect is checked like the first. What comes is
-bytes; nothing of it is unpacked or decoded. Knows nothing of rows.
+bytes; nothing of it is unpacked or decoded. Independent of rows.
 """
 
 import ipaddress

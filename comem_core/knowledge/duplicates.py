@@ -1,6 +1,6 @@
 """Items that are there twice: found over a whole corpus by ids and hashes alone, in whatever parts it was read.
 
-Of equal items the first in the corpus stays. Knows nothing of files and shards.
+Of equal items the first in the corpus stays. Independent of files and shards.
 
 Shapes: N items in the order of the corpus.
 """

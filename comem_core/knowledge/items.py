@@ -1,6 +1,6 @@
 """Knowledge items and questions: the two kinds of input, as plain values named by their content.
 
-Knows nothing of files, models or where a row came from.
+Independent of files, models or where a row came from.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Which language a text is in, and when two codes mean the same language.
 
-Owns the table of codes. Knows nothing of prompts, models or rows. Where a text says too little the answer is `und`, and
+Owns the table of codes. Independent of prompts, models or rows. Where a text says too little the answer is `und`, and
 what is unknown is never held against a text.
 """
 
@@ -56,7 +56,7 @@ class Identified:
 
 @lru_cache(maxsize=8192)  # a benchmark asks the same few hundred questions of many pictures
 def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Identified:
-    """Say which language a text is in; `und` for one that is short, or less than `min_certainty` certain.
+    """Identify the language of a text; `und` for one that is short, or less than `min_certainty` certain.
 
     A script that one language is written in decides alone. Else the text needs about sixteen letters (six signs of
     Chinese). Codes of one language (SAME_LANGUAGE) are summed. The first call loads the model, which takes a second.
@@ -101,7 +101,7 @@ def identify_language_as_declared(text: str, declared: str | None) -> str:
 
 
 def is_same_language(first: str | None, second: str | None) -> bool:
-    """Say whether two codes mean one language, whatever the region or script; `und` and None contradict nothing."""
+    """Return whether two codes mean one language, whatever the region or script; `und` and None contradict nothing."""
     if first is None or second is None:
         return True
     groups = {_group(read_primary_code(first)), _group(read_primary_code(second))}

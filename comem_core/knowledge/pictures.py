@@ -1,6 +1,6 @@
 """Pictures as they come in: checked, upright, RGB, within a cap; and how alike two of them are to the eye.
 
-Knows nothing of files, corpora or models. What a file is called says nothing here: its content decides.
+Independent of files, corpora or models. What a file is called says nothing here: its content decides.
 """
 
 import io
@@ -109,7 +109,7 @@ def hash_picture(image: bytes) -> tuple[int, int]:
 
     Both are signed, as a BIGINT is. The first is ImageHash's perceptual hash; the second has two bits for each of Cb
     and Cr in each of 16 cells (tinted one way, neither, or the other), so that a red and a blue variant of one layout
-    differ. Raises PictureRefused for bytes that are no picture.
+    differ. Raises PictureRefused for bytes that are not a picture.
     """
     try:
         with Image.open(io.BytesIO(image)) as picture:
@@ -123,7 +123,7 @@ def _unreadable(raw: bytes, error: Exception) -> PictureRefused:
     """Say what is wrong, the same way every time: Pillow names an unknown kind by a place in memory."""
     kind = isinstance(error, UnidentifiedImageError)
     detail = f"expected {', '.join(READ_FORMATS)}" if kind else str(error)
-    return PictureRefused("unreadable_image", f"{len(raw)} bytes that are no whole picture: {detail}")
+    return PictureRefused("unreadable_image", f"{len(raw)} bytes that are not a complete picture: {detail}")
 
 
 def _hashes_of(picture: Image.Image) -> tuple[int, int]:

@@ -98,7 +98,7 @@ class CountriesExam:
         return self._chooser.choose_items(condition, question.question_id, k=k)
 
     def has_answer(self, question: Question, item_ids: Sequence[str]) -> bool:
-        """Whether one of these items of real countries states, of its own country, a right answer to the question."""
+        """Return whether one of these items of real countries states a right answer about its own country."""
         shown = (self._countries[self.items[item_id].entity_id or ""] for item_id in item_ids)
         return any(
             set(read_value(country, question.attribute or "", question.language)) & set(question.answers)

@@ -52,11 +52,11 @@ class Answering(ABC):
 
     @abstractmethod
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        """What the reader is asked, and what it should say where that is known."""
+        """Build the reader's prompt, with the answer where it is known."""
 
     @abstractmethod
     def empty_memory(self) -> Tensor:
-        """What the encoder says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
+        """Return the memory of no item at all: vectors (M, D) that carry nothing, for the control `empty`."""
 
     @property
     @abstractmethod
@@ -76,11 +76,11 @@ class Answering(ABC):
         return memory
 
     def seen(self, conversation: Conversation) -> Conversation:
-        """What the reader sees of a conversation."""
+        """Return the part of a conversation that the reader sees."""
         return conversation
 
     def put_in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
-        """What stands in front of each question, given the memories (K·M, D) of its items."""
+        """Return the vectors in front of each question, given the memories (K·M, D) of its items."""
         return memories
 
     def answer_batch(

@@ -175,7 +175,7 @@ class Bank:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: there is no such file, it is cut off, or it is no bank.
+            ValueError: the file does not exist, is cut off, or is not a bank.
         """
         path = Path(path)
         if not path.is_file():
@@ -186,7 +186,7 @@ class Bank:
                 header = json.loads((stored.metadata() or {})["bank"])
             return cls._of_file(tensors, header)
         except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} is no bank, or only a part of one: {error}. Save the bank again") from error
+            raise ValueError(f"{path} is not a complete bank: {error}. Save the bank again") from error
 
     @classmethod
     def _of_file(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> "Bank":

@@ -77,7 +77,7 @@ def find_encoder_folder(name: str | Path) -> Path:
     """The folder of an encoder: one that ships with the project, by its name, or any other.
 
     Raises:
-        ValueError: there is no such folder; those that ship are named.
+        ValueError: the folder does not exist; the message names those that ship.
     """
     for folder in (SHIPPED / name, Path(name)):
         if (folder / WEIGHTS).is_file():
@@ -107,7 +107,7 @@ def read_fields(path: Path, kind: type[Any]) -> dict[str, Any]:
     """Read a JSON object that holds a dataclass's fields: all that have no default, and no unknown one."""
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
+    except ValueError as error:  # also bytes that are not text
         raise ValueError(f"{path} is damaged: {error}; take it from where the encoder was saved again") from error
     refuse_unknown(stated, kind, where=str(path))
     return stated
@@ -140,7 +140,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is damaged or cut off: {error}; copy it again") from error
     for name, weight in weights.items():
         if not weight.is_floating_point() or not weight.isfinite().all():
-            raise ValueError(f"{path} is damaged: {name!r} holds values that are no finite numbers")
+            raise ValueError(f"{path} is damaged: {name!r} holds values that are not finite numbers")
     return weights
 
 

@@ -121,7 +121,7 @@ class ItemEncoder(ABC):
         return self.qformer(hidden_BTD.to(self.qformer.latents_MD.dtype), mask_BT).to(hidden_BTD.dtype)
 
     def empty_memory(self) -> Tensor:
-        """What the Q-Former says of no item at all: learned-nothing vectors (M, D), for the control `empty`."""
+        """Return the memory of no item at all: vectors (M, D) that carry nothing, for the control `empty`."""
         nothing = torch.zeros(1, 0, self.backbone.width, device=self.backbone.device, dtype=self.backbone.model.dtype)
         with self.run_inference():
             return self.compress(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]

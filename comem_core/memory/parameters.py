@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 
 def describe_parameter_share(report: Mapping[str, int]) -> str:
-    """Say it in one line, from the counts `lora`, `qformer` and `backbone` (see `MemoryEncoder.count_parameters`).
+    """Describe the share of trained parameters in one line, from the counts `lora`, `qformer` and `backbone` of
+    `MemoryEncoder.count_parameters`.
 
     The first share is of one backbone, which is what is in memory here. The second is of the paper's system: an encoder
     and a reader, each a whole copy of the backbone, and the encoder's own parameters.

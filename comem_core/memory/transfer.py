@@ -47,7 +47,7 @@ class TransferRecipe:
     version: str = "2026.11.1"
     # A trained linear map from the encoder's width to the reader's; needed where they differ.
     projection: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Put the memory of a question's picture before the question; otherwise the reader knows nothing of the picture.
+    # Put the memory of a question's picture before the question; otherwise the reader does not get the picture at all.
     question_picture: bool = True
     seed: int = 0
 
@@ -116,7 +116,7 @@ class TextTransfer(Answering):
         return without_pictures(conversation)
 
     def list_shown(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
-        """What is encoded for a question: its items, and behind them its picture, as an item without text."""
+        """List what is encoded for a question: its items, and behind them its picture, as an item without text."""
         if not self.recipe.question_picture:
             return tuple(items)
         return (*items, KnowledgeItem(image=image, text="", language=language, source="question", licence=""))

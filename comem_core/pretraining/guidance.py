@@ -81,7 +81,7 @@ def watch(backbone: QwenVL, embedded: Embedded) -> Watched:
 
 
 def compute_gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: GuidanceRecipe) -> Tensor:
-    """What the gathering heads add to a text that looks evenly at its row's one picture: (B, D), without gradient.
+    """Return what the gathering heads add to a text that attends evenly to its row's picture: (B, D), no gradient.
 
     The finding heads know an item by this. `watched` may be longer than `tokens`; both end at the same right edge.
     """
@@ -120,7 +120,7 @@ def compute_gathering_loss(attention_BHLL: Tensor, backbone: QwenVL, tokens: Tok
 
 
 def find_places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence[int]) -> Places:
-    """Where each answer stands in its item: `item_of_answer` numbers the item within the conversation, from 0.
+    """Find the place of each answer in its item: `item_of_answer` numbers the item within the conversation, from 0.
 
     Answers that do not stand in their item, token for token, are left out.
     """
@@ -140,7 +140,7 @@ def find_places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Seq
 def find_places_of_memories(
     tokens: Tokens, embedded: Embedded, about: Sequence[int | None], *, num_vectors: int
 ) -> Places:
-    """Where the memory of the item that answers stands, one answer a row; rows whose item is not known are left out.
+    """Find the memory of the item that answers, one answer per row; rows whose item is not known are left out.
 
     `embedded` has memories in front of `tokens`, each of `num_vectors` vectors; both end at the same right edge.
     """

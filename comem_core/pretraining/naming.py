@@ -185,7 +185,7 @@ class NamingAndAnswering:
 
 
 def pair_vectors_with_tokens(passage: Passage, tokenizer: object, *, num_vectors: int) -> tuple[list[int], list[int]]:
-    """Which vector names which token. Values stand in the order of the text, a vector for each token; what remains
+    """Pair vectors with the tokens that they name. Values follow the order of the text, a vector a token; what remains
     names a full stop. More tokens than vectors are spread evenly, so that a vector names its neighbours together."""
     ids = [each for value in passage.values for each in tokenize_text(tokenizer, f" {value}")]
     ids += tokenize_text(tokenizer, FILLER)[-1:] * (num_vectors - len(ids))

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _refuse_other_recipe(chosen.out / "recipe.json", recipe, base=chosen.base)
     backbone = load_backbone(chosen.base)
     if not isinstance(backbone, QwenVL):
-        raise SystemExit(f"error: {chosen.base} is no Qwen2.5-VL; the encoder's start is trained on the tiny base")
+        raise SystemExit(f"error: {chosen.base} is not a Qwen2.5-VL; the encoder's start is trained on the tiny base")
     with (
         tqdm(total=recipe.optimizer.num_steps, unit="step") as bar,
         (chosen.out / "steps.jsonl").open("a", buffering=1) as steps,

@@ -100,7 +100,7 @@ def draw_samples_of_start(recipe: EncoderPretrainingRecipe) -> Iterator[dict[str
 
 
 def draw_samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[str, Any]]:
-    """What one step asks about: the words of each question, and its picture."""
+    """Return what one step asks about: the words of each question, and its picture."""
     return [
         _row(f"{START}/{sample.sample_id}", sample.image) | {"words": sample.question, "image_id": None}
         for sample in draw_batch(recipe, step)
@@ -110,7 +110,7 @@ def draw_samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[di
 def draw_borrowed_pictures() -> Iterator[dict[str, Any]]:
     """The real drawings that training pictures were made from: flags of train countries.
 
-    What was shown has other colours, corners and proportions, but it is the same flag by the same artist.
+    The pictures shown had other colours, corners and proportions, but it is the same flag by the same artist.
     """
     for country_id, drawings in read_borrowed_drawings().items():
         for place, image in enumerate(drawings):

@@ -67,7 +67,7 @@ class PromptSet:
         return texts[language]
 
     def make_item_conversation(self, item: KnowledgeItem) -> Conversation:
-        """What the memory encoder reads: the item alone, no question in sight, no system turn.
+        """Build the memory encoder's input: the item alone, without a question or a system turn.
 
         A remark may hold the `{text}` too: then the assistant repeats it, and states know what comes next.
         """
@@ -116,7 +116,7 @@ class PromptSet:
         return turns
 
     def ask_conversation(self, item: KnowledgeItem, kind: str) -> Conversation:
-        """What makes the VLM ask a question of one kind about an item."""
+        """Build the prompt that makes the VLM ask a question of one kind about an item."""
         turns = [Turn("system", (self.ask_system or self.system,))]
         for example in self.ask_examples.get(item.language, ()):
             if example["kind"] != kind:
@@ -134,7 +134,7 @@ class PromptSet:
         return Turn("user", (frame.replace("{ask}", wanted),))
 
     def list_pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
-        """What stands before the `question` and before the `answer` of a written pair."""
+        """Return the marks before the `question` and the `answer` of a written pair."""
         return self._in(self.markers, language)
 
     @property
@@ -156,7 +156,7 @@ def read_prompt_set(name: str) -> PromptSet:
     """Read a prompt set by name.
 
     Raises:
-        ValueError: there is no such set; the known ones are named.
+        ValueError: the set does not exist; the message names the known ones.
     """
     data = read_prompt_file(resources.files(__name__), name, what="prompt set")
     wanted = ("name", "sha256", *NEEDED)

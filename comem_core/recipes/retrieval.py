@@ -12,7 +12,7 @@ def name_sides(recipe: RetrievalRecipe) -> dict[str, str]:
     """Name the embedder of each side that is searched: of pictures, of texts, or of both.
 
     Raises:
-        ValueError: an embedder cannot do what is asked of it, or one is named that would have no effect.
+        ValueError: an embedder lacks a modality that the recipe needs, or has no effect there.
     """
     sides = {}
     if recipe.by != TEXT:

@@ -10,7 +10,7 @@ from comem_core.training.memory import TrainingRecipe
 def smol_cpu() -> Recipe:
     """A real reader of English, and the countries world in small numbers: a question takes it about a second.
 
-    Drafts are written with worked examples in the prompt; what is asked with memory has the prompt of its training.
+    Drafts are written with worked examples in the prompt; questions with memory use the encoder's own prompt.
     """
     return Recipe(
         name="smol_cpu",

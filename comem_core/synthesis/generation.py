@@ -49,7 +49,7 @@ class Written:
 
     @property
     def question_id(self) -> str:
-        """Names a question by what was asked for, about which item, in which prompt."""
+        """Name a question by its kind, its item and its prompt."""
         return f"asked/{hash_content_parts(self.item_id, self.kind, self.prompt_hash)}"
 
     def make_question(self, item: KnowledgeItem) -> Question:
@@ -129,7 +129,7 @@ def _pair_in(generated: Generated, prompts: PromptSet, language: str) -> Questio
 
 
 def make_faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str) -> dict[str, Any]:
-    """What was written and is no question, as a row of the draft table: so that it is counted where drafts are."""
+    """Return a reply that is not a question as a row of the draft table, so that it is counted with the drafts."""
     return {
         "sample_id": hash_content_parts(written.question_id, written.prompt_hash, str(seed)),
         "question_id": written.question_id,
@@ -204,7 +204,7 @@ def answer_again(
     max_new_tokens: int,
     visual_tokens: VisualTokens | None = None,
 ) -> list[Again]:
-    """What judging needs: each question answered without items; and those that the VLM asked itself once more with
+    """Answer each question without items for the judge; answer those that the VLM asked itself once more with
     their items in reverse order."""
     started = time.perf_counter()
     asked = [place for place, each in enumerate(batch) if each.question.origin == "asked"]

@@ -63,13 +63,13 @@ def judge(
 
 
 def is_agreeing(first: str, second: str) -> bool:
-    """Say whether two answers are the same once normalised; two answers that say nothing do not agree."""
+    """Return whether two answers are the same once normalised. Two empty answers do not agree."""
     normal = normalise_answer(first, normalisation="unicode")
     return bool(normal) and normal == normalise_answer(second, normalisation="unicode")
 
 
 def is_grounded(answer: str, item_texts: Sequence[str], *, question_type: str = "string") -> bool:
-    """Say whether the answer stands in one of the texts, as whole words; a number may be written another way."""
+    """Return whether one of the texts contains the answer as whole words; a number may be written another way."""
     if question_type == "numerical" and (wanted := find_numbers(answer, normalisation="unicode")[:2]):
         return any(set(wanted) <= set(find_numbers(text, normalisation="unicode")) for text in item_texts)
     forms = (normalise_answer, _words_apart)

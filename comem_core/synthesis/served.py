@@ -105,7 +105,7 @@ class ServedModel:
                 return self._complete(
                     conversation, max_new_tokens=max_new_tokens, decoding=decoding, visual_tokens=visual_tokens
                 )
-            except (openai.OpenAIError, *UNREADABLE) as error:  # also ValueError: an answer that is no JSON
+            except (openai.OpenAIError, *UNREADABLE) as error:  # also ValueError: an answer that is not JSON
                 return _failed(f"{type(error).__name__}: {_said(error)}")
 
         with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
@@ -135,7 +135,7 @@ class ServedModel:
             seed=compute_request_seed(messages, decoding.seed),
             **options,
         )
-        if not getattr(completion, "choices", None):  # a page that is no API gives its text here
+        if not getattr(completion, "choices", None):  # an address that is not an API gives the page's text here
             return _failed("the answer is none of a chat completion")
         choice, usage = completion.choices[0], completion.usage
         if choice.finish_reason == REFUSED:
@@ -191,6 +191,6 @@ def _failed(error: str) -> Generated:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, short enough for a row; of one that hides its cause, the cause too."""
+    """Return an error's message, short enough for a row; of one that hides its cause, the cause too."""
     cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{error}{cause}".split())[:300]

@@ -94,7 +94,7 @@ def translate(
 ) -> list[dict[str, Any]]:
     """Translate samples: the rows of the draft table, each with its translated `aliases`.
 
-    `error` says of a row why it is no translation: the reply could not be read, numbers changed, or the answer stayed a
+    `error` says why a row is not a translation: the reply could not be read, numbers changed, or the answer stayed a
     word of the original language. Such a row keeps the original question and has no answer.
     """
     started = time.perf_counter()
@@ -112,7 +112,7 @@ def translate(
 def _draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> dict[str, Any]:
     draft, texts, error = request.draft, read_reply(reply.text), reply.error
     if error is None:
-        error = "unreadable: the reply is no JSON object with question and answer" if texts is None else None
+        error = "unreadable: the reply is not a JSON object with question and answer" if texts is None else None
     if error is None and texts is not None:
         error = _fault(request.texts, texts)
     sample_id = hash_content_parts(MODE, draft["sample_id"], request.language, hashed)
@@ -178,7 +178,7 @@ def judge_round_trip(
 ) -> list[dict[str, Any]]:
     """Translate drafts back and compare: `judge`, `metric_score` (0 to 1), `language_found`, tokens and seconds.
 
-    A draft that is no translation costs nothing and scores 0.
+    A draft without a translation costs nothing and scores 0.
     """
     good = [(request, row) for request, row in translated if row["error"] is None]
     started = time.perf_counter()

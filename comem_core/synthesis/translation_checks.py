@@ -47,7 +47,7 @@ def list_changed_numbers(original: str, translated: str) -> list[str]:
 
 
 def is_left_untranslated(answer: str, translated: str, *, question: str) -> bool:
-    """Say whether an answer stayed as it was although it has a word to translate; `question` is the translated one.
+    """Return whether an answer stayed as it was although it has a word to translate; `question` is the translated one.
 
     Numbers and names may stay. In a script with capitals a text is a name when its longer words all have one, or a
     digit; in one without, it may stay where the translated question is written in that script too.
@@ -67,7 +67,7 @@ def is_left_untranslated(answer: str, translated: str, *, question: str) -> bool
 def score_round_trip(
     question: str, answer: str, *, back_question: str, back_answer: str, aliases: Sequence[str]
 ) -> float:
-    """Say how well an original came back, 0 to 1: overlap of the questions' words, times that of the answers.
+    """Score how well an original came back, from 0 to 1: overlap of the questions' words, times that of the answers.
 
     An answer that comes back as another accepted one counts as the same.
     """

@@ -71,7 +71,7 @@ def compute_loss_from_memory(
 
 
 def encode_shown(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
-    """Encode what is shown with each question, with gradients: (K·M, D) a question. Each item is encoded once."""
+    """Encode the items of each question, with gradients: (K·M, D) a question. Each item is encoded once."""
     encoded = encode_once(encoder, shown)
     return [torch.cat([encoded[item.item_id] for item in items]) for items in shown]
 

@@ -20,7 +20,7 @@ MARK = "COMEM_LOCAL"
 
 @dataclass(frozen=True)
 class Process:
-    """A process that is surely still the same one: an id may be given anew, its start time may not."""
+    """A process, known by id and start time, since the system reuses ids."""
 
     pid: int
     started: float
@@ -115,7 +115,7 @@ class Layout:
         hidden.replace(self.note_path)
 
     def build_environment(self, base: Mapping[str, str], api_url: str | None) -> dict[str, str]:
-        """Return the environment of our processes: a Prefect of our own, telling nobody, downloading nothing."""
+        """Return the environment of our processes: a private Prefect, no telemetry, no downloads."""
         own = {name: value for name, value in base.items() if not name.startswith("PREFECT_")}
         own |= {name: value for name, value in base.items() if name.startswith("PREFECT_LOGGING_")}
         own |= {

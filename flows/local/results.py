@@ -6,7 +6,7 @@ from uuid import UUID
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
-from warehouse.page.wording import Conditions, write_percent
+from warehouse.page.wording import ConditionWords, write_percent
 from warehouse.sql import read_report_rows
 
 
@@ -21,7 +21,7 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         stages = read_report_rows(con, "stage_table", {"run_id": found[0]})
         scores = read_report_rows(con, "score_table", {"run_id": found[0]})
         [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
-        conditions = Conditions(read_conditions(con))
+        conditions = ConditionWords(read_conditions(con))
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores, conditions), ""]
     return lines + [f"report page: {page}" for page in _pages(stages)]
@@ -32,7 +32,7 @@ def _stage_lines(stages: list[dict]) -> list[str]:
     return _columns([("stage", "action", "rows", "seconds"), *cells])
 
 
-def _score_lines(scores: list[dict], conditions: Conditions) -> list[str]:
+def _score_lines(scores: list[dict], conditions: ConditionWords) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
     asked = ("benchmark", "condition", "items", "split")

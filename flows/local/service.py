@@ -40,7 +40,7 @@ def find_prefect(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def keep_up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
-    """Hold a local Prefect up for the block, starting what is not; the last one to need it ends it, unless kept."""
+    """Keep a local Prefect running for the block, and start what is missing. The last user stops it, unless kept."""
     try:
         with hold_lock(layout):
             note = start(layout, say, keep=keep, user=Process.find_current())
@@ -134,7 +134,7 @@ def list_unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRu
 
 
 def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
-    """Say of runs that the server believes at work, but whose process is gone, that they crashed."""
+    """Mark runs as crashed that the server believes running but whose process is gone."""
     with SyncPrefectClient(note.api_url) as client:
         for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
             if not list_processes(layout, str(run.id)):
@@ -144,7 +144,7 @@ def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
 
 
 def leave(layout: Layout, say: Say) -> None:
-    """Say that this process needs the local Prefect no more; end it if nobody else does."""
+    """Withdraw this process from the local Prefect, and stop Prefect if no other process uses it."""
     with hold_lock(layout):
         note = layout.read_note()
         if note is None:

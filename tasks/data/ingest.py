@@ -63,7 +63,7 @@ def ingest_knowledge(run: Run) -> Reference:
 
 
 def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
-    """How the recipe reads rows."""
+    """Return how the recipe reads rows."""
     return ReadingOptions(
         language=recipe.language,
         source=recipe.source,

@@ -2,7 +2,7 @@
 
 A piece becomes `part-00000.parquet` and, where rows are bad, `dropped-00000.parquet` before it: so a part that is there
 says that its piece is done. Duplicates are found when all are, over ids and hashes alone; so neither the number of
-workers nor where a run was killed makes a difference. Knows nothing of Prefect and Ray.
+workers nor where a run was killed makes a difference. Independent of Prefect and Ray.
 """
 
 from collections import Counter

@@ -38,7 +38,7 @@ QUESTIONS = Stage(name="questions", version="2", table="question")
 ASKED = Stage(name="asked", version="1")
 
 
-# What the VLM wrote and is no question; drafts are made of it, so that it is counted where drafts are.
+# Replies of the VLM that are not a question. They become faulty drafts, so that they are counted with the drafts.
 FAULTY = "faulty.jsonl"
 DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
 WRITTEN_SCHEMA = pa.schema(
@@ -236,7 +236,7 @@ def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, Knowl
 
 
 def read_faulty(questions: Reference) -> list[Written]:
-    """What the VLM wrote and is no question."""
+    """Return the replies of the VLM that are not a question."""
     path = Path(questions.uri) / FAULTY
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Written(**json.loads(line)) for line in lines]

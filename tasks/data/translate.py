@@ -165,7 +165,7 @@ def _draft_shards(artefact: Partial) -> list:
 
 
 def _length(request: TranslationRequest) -> int:
-    """How long a prompt is: its characters."""
+    """Return the length of a prompt: its characters."""
     texts = request.texts
     return len(texts.question) + len(texts.answer) + sum(len(alias) for alias in texts.aliases)
 

@@ -24,7 +24,7 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
     "COMEM_CACHE": "the folder of what can be made again (comem_core)",
 }
-"""The project's variables that are no field of the context."""
+"""The project's variables that are not fields of the context."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Context:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Context":
         """Read the context from `COMEM_*` variables.
 
-        Raises ValueError for a variable that is no setting, is empty, or whose value has the wrong type.
+        Raises ValueError for a variable that is not a setting, is empty, or whose value has the wrong type.
         """
         environ = os.environ if environ is None else environ
         check_names(environ)

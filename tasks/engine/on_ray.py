@@ -186,7 +186,7 @@ def _fits_beside_kept(cpus: float, gpus: float) -> bool:
 
 
 def _release_others(wanted: Workers | None) -> None:
-    """End the workers of another kind; how many of this kind a stage asks for is no reason to start them anew."""
+    """End the workers of another kind. A stage that asks for fewer of this kind uses those that are up."""
     for kind in [each for each in _kept if wanted is None or each != wanted.kind]:
         for seat in _kept.pop(kind):
             ray.kill(seat)

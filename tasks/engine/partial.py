@@ -104,7 +104,7 @@ class Partial:
     def keep(self, name: str, value: Any) -> Any:
         """Remember a plain value on first call; a run that continues gets what the first run decided.
 
-        For what is no recipe but must not change half-way, such as the rows of a shard.
+        For settings outside the recipe that must not change half-way, such as the rows of a shard.
         """
         kept = self._notes(KEPT)
         if name not in kept:

@@ -171,7 +171,7 @@ def count_done_rows(store: Store, stage: str, fingerprint: str) -> int:
 def measure_rates(
     store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int
 ) -> Rates | None:
-    """What a row costs: measured on the latest artefact that is like this one, else on this one's finished shards."""
+    """Measure what a row costs: on the latest artefact that is like this one, else on this one's finished shards."""
     earlier = [record for record in store.list_records(stage) if record["num_rows"] and _alike(record, inputs)]
     if earlier:
         record = earlier[-1]
@@ -225,10 +225,9 @@ def explain_making(
     stage: str,
     kinds: Sequence[str] = (),
 ) -> str:
-    """Say what differs from the earlier artefact of the stage that is most like this one (the latest of equals).
+    """Describe how this differs from the most similar earlier artefact of the stage (the latest of equals).
 
-    What is of another kind, as the fields in `kinds` tell, is not compared: that its fields and inputs are others is
-    no reason.
+    An artefact of another kind (the fields in `kinds` tell) is not compared: it has other fields and inputs anyway.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}

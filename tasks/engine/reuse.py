@@ -70,7 +70,7 @@ def fingerprint(stage: Stage, key: object, inputs: Mapping[str, str]) -> str:
     """Return the name (16 hex digits) of what a stage makes from a key and from named inputs.
 
     `inputs` maps roles to fingerprints, or, of a row, to the versions of the stages that it rests on. The names of
-    classes are no part of it, nor are fields that are switched off (`comem_core.neutral`).
+    class names and fields that are switched off do not count (`comem_core.neutral`).
 
     Raises:
         TypeError: the key is not a frozen dataclass of plain values.

@@ -250,7 +250,7 @@ def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Prog
 
 
 def is_under_prefect() -> bool:
-    """Tell whether a Prefect flow or task runs here, and is not only planned."""
+    """Return whether a Prefect flow or task runs here, and is not only planned."""
     if "prefect" not in sys.modules or get_plan() is not None:
         return False  # where nobody has imported Prefect, nothing runs under it
     from prefect.context import FlowRunContext, TaskRunContext

@@ -95,7 +95,7 @@ class Store:
         return self.folder / stage / fingerprint
 
     def find_partial_folder(self, stage: str, fingerprint: str) -> Path:
-        """Where an artefact lies while it is made."""
+        """Return the folder of an artefact while it is made."""
         return self.find_path(stage, fingerprint).with_suffix(".partial")
 
     def find(self, stage: str, fingerprint: str) -> Record | None:

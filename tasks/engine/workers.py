@@ -1,4 +1,4 @@
-"""What is said to and heard from workers: how many and how big, how far they are, that one died. Knows no Ray."""
+"""The settings of workers and their messages: how many and how big, how far they are, that one died. Knows no Ray."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -102,7 +102,7 @@ class _Banks:
         return bank.of(unit.item_ids if condition.place == "memory" else ())
 
     def encode_seconds(self, unit: Unit) -> float:
-        """What encoding the items of a unit took, when the bank was made."""
+        """Return the seconds that encoding the items of a unit took when the bank was made."""
         if CONDITIONS[unit.condition].place != "memory":
             return 0.0
         return sum(self.seconds.get(item_id, 0.0) for item_id in unit.item_ids)

@@ -57,7 +57,7 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
 
 
 def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
-    """Where the samples lie that an encoder was trained on."""
+    """Return the places of the samples that an encoder was trained on."""
     sets = [
         TrainedOn(
             drafts=list_shards(each.drafts, "draft"),
@@ -70,14 +70,14 @@ def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
 
 
 def read_measured(run: Run, contamination: Reference) -> dict[str, Any]:
-    """What was counted: questions, and those in each source by kind; the benchmark; what is not known."""
+    """Read what was counted: questions, and those in each source by kind; the benchmark; what is not known."""
     record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
     assert record is not None, contamination
     return record["measured"][MEASURED]
 
 
 def clean_column(run: Run, contamination: Reference, question_ids: Iterable[str]) -> dict[str, str | None]:
-    """Say of each question whether the encoder was trained without it: `yes`, `no`, or None where that is not known.
+    """Mark each question that the encoder was trained without: `yes`, `no`, or None where that is not known.
 
     Only training counts. That an item shows a question's picture is what retrieval looks for.
     """

@@ -88,7 +88,7 @@ def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> Stat
 
 
 def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> None:
-    """Tell Prefect's server, where there is one; triggers match the event's name or its resource."""
+    """Send an event to Prefect's server, where there is one; triggers match the event's name or its resource."""
     evaluation, compared = since.evaluation, since.compared
     assert compared is not None and since.page is not None
     resource = {

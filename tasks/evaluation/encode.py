@@ -70,7 +70,7 @@ def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
 
 
 def encode_seconds(reference: Reference) -> dict[str, float]:
-    """What encoding each item of a bank took, its share of a batch."""
+    """Return the seconds that each item of a bank took, as its share of a batch."""
     tables = [
         pq.read_table(path, columns=["item_id", "seconds"]) for path in Path(reference.uri).glob("part-*.parquet")
     ]

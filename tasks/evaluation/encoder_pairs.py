@@ -1,7 +1,7 @@
 """Encoders of one evaluation, in pairs: is one better than another on the same questions, by how much, how surely?
 
 Compared under the conditions that show a question's own items as memory. What encoders do not decide (`none`, `text`)
-and what no encoder should win (the controls) is no part of it.
+and the controls, which no encoder should win, are left out.
 """
 
 import json
@@ -80,7 +80,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
 
 
 def read_pairs(pairs: Reference | None) -> list[dict[str, Any]]:
-    """What was compared, a benchmark each: `benchmark`, `metric`, `rows`, and `left_out` in words or None."""
+    """Read the comparisons, one benchmark each: `benchmark`, `metric`, `rows`, and `left_out` in words or None."""
     return json.loads((pairs.folder / PAIRS).read_text(encoding="utf-8")) if pairs else []
 
 
@@ -134,7 +134,7 @@ def _name_of(evaluation: Evaluation) -> str:
 
 
 def _tell(found: Sequence[Mapping[str, Any]]) -> None:
-    """Say in the log which encoder is better than which."""
+    """Log which encoder is better than which."""
     for each in found:
         for row in each["rows"]:
             interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"

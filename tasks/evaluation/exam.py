@@ -109,7 +109,7 @@ def make_predictions_key(run: Run) -> PredictionsKey:
 
 
 def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
-    """How many answers there will be: conditions that show no number of items are asked once."""
+    """Count the answers to come. Conditions that do not depend on the number of items are asked once."""
     return num_questions * sum(len(find_condition(name).list_numbers(recipe.all_k)) for name in recipe.conditions)
 
 
@@ -167,7 +167,7 @@ class AnswerKeys:
         return fingerprint(PREDICTIONS, key, self._rests_on(condition))
 
     def _rests_on(self, condition: Condition) -> dict[str, str]:
-        """Name the models by their weights, and the stages that chose or made what is shown by their versions."""
+        """Name the models by their weights, and the stages that chose or encoded the items by their versions."""
         exam, found = self.exam, {"reader": self.run.answers.fingerprint}
         if condition.place == "memory":
             models = {"backbone": self.run.backbone, "encoder": exam.encoder, "transfer": exam.transfer}

@@ -54,7 +54,7 @@ class JudgementsKey:
 def judge_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
     """Let the recipe's judge say of every answer whether it is right; NO_JUDGE where the recipe names none.
 
-    Multiple choice is not judged: which option was named is no matter of opinion.
+    Multiple choice is not judged: the option that was named can be compared exactly.
     """
     recipe = run.recipe.evaluation.judge
     if recipe is None:
@@ -83,7 +83,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
 
 def read_judgements(reference: Reference) -> list[dict[str, Any]]:
-    """Who was judged how: rows of `prediction_ids` and `verdict`; none without a judge."""
+    """Read the judgements: rows of `prediction_ids` and `verdict`; none without a judge."""
     return list(read_columns(reference, "prediction_ids", "verdict")) if reference.fingerprint else []
 
 
@@ -150,7 +150,7 @@ def _column(artefact: Partial, prefix: str, name: str) -> list[Any]:
 
 
 def _measure(artefact: Partial) -> None:
-    """Note what was asked and what it cost, and how many replies said nothing; what was there before cost nothing."""
+    """Note the requests, their cost and the number of empty replies; replies from earlier evaluations cost nothing."""
     measure_cost(artefact, FIRST, AGAIN)
     verdicts = _column(artefact, "part", "verdict")
     unparsable, failed = verdicts.count(UNPARSABLE), verdicts.count(None)

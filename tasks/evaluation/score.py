@@ -52,9 +52,11 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, kw_only=True)
 class ScoresKey:
-    """What is asked of which benchmark, and what becomes of questions without an answer. Metric and resampling are the
-    benchmark's; the version of this stage covers them. With a judge, also the name of its metric, and what becomes of
-    replies that said neither word."""
+    """Which conditions of a benchmark are scored, and how questions without an answer count.
+
+    With a judge, also the name of its metric, and how replies with neither word count. Metric and resampling belong to
+    the benchmark; the version of this stage covers them.
+    """
 
     benchmark: str
     revision: str

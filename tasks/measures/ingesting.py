@@ -75,7 +75,7 @@ def _picture(number: int) -> bytes:
 
 @contextmanager
 def _peak_noted(every_seconds: float = 0.5) -> Iterator[list[float]]:
-    """Follow what this process and its workers hold of memory that they share with nobody; bytes."""
+    """Follow the unshared memory of this process and its workers, in bytes."""
     peak, ended = [0.0], threading.Event()
 
     def follow() -> None:

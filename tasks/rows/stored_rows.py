@@ -40,7 +40,7 @@ class StoredRows(Generic[Row]):
         number_of: Callable[[str], int] = hash_to_number,
         held_bytes: int = HELD_BYTES,
     ):
-        """`number_of` turns an id into the number that it is known by (64 bits); ValueError says that it is no id."""
+        """`number_of` turns an id into its number of 64 bits; it raises ValueError for what is not an id."""
         self.paths, self.columns, self.make, self.held_bytes = paths, list(columns), make, held_bytes
         self.id_column, self.number_of = id_column, number_of
         self.held: OrderedDict[int, tuple[int, Sequence[Row]]] = OrderedDict()  # row groups: their bytes and rows

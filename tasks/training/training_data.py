@@ -48,7 +48,7 @@ def find_training_data(store: Store, encoder: Reference) -> TrainingData:
     """Follow an encoder to its samples, and to those of the encoder that it started from, by its record in the store or
     by the list beside its weights.
 
-    What a backbone has read is no part of it: nobody records that.
+    The backbone's own training data is not included: no record of it exists.
     """
     if record := store.find(ENCODER.name, encoder.fingerprint):
         return _following(store, record, seen=set())
@@ -60,7 +60,7 @@ def find_samples(store: Store, encoder: Reference) -> Samples:
     """The samples that an encoder was trained on itself, not those of the encoder that it started from.
 
     Raises:
-        ValueError: the encoder has no record in the store, or its samples are no longer there.
+        ValueError: the encoder has no record in the store, or its samples were removed.
     """
     record = store.find(ENCODER.name, encoder.fingerprint) or _record_of(store, encoder.fingerprint)
     if record is None:

@@ -8,7 +8,7 @@ import pytest
 
 from flows.local.measuring import Checkout, main, shown_scores
 from flows.local.results import _score_lines
-from warehouse.page.wording import Conditions, write_percent
+from warehouse.page.wording import ConditionWords, write_percent
 
 SCORE = {"benchmark": "countries-vqa", "k": 3, "split": "all", "metric": "infoseek", "low": 0.1, "high": 0.9, "n": 400}
 SCORE |= {"prompt_tokens_mean": 20.0, "memory_vectors": 0}
@@ -39,7 +39,7 @@ def test_a_checkout_needs_its_own_python_and_no_change_that_is_not_committed(tmp
 
 def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
     table = _score_lines(
-        [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}], Conditions()
+        [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}], ConditionWords()
     )
     assert shown_scores("\n".join(["took long", *table, "", "report page: x"])).splitlines() == [
         f"none all {write_percent(0)}",

@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "comem_core", "warehouse")
 SOURCES = {
@@ -35,12 +33,10 @@ def large_folders(modules: list[str]) -> dict[str, int]:
     return {folder: number for folder, number in sorted(numbers.items()) if number > MOST_MODULES}
 
 
-@pytest.mark.xfail(strict=True, reason="renamed in the same issue")
 def test_a_class_name_means_one_thing() -> None:
     assert shared_class_names(SOURCES) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="tasks/ gets rooms in the same issue")
 def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     assert large_folders(list(SOURCES)) == {}
 

@@ -52,7 +52,6 @@ def _around(text: str, found: re.Match[str]) -> str:
     return " ".join(text[max(0, found.start() - 25) : found.end() + 15].split())
 
 
-@pytest.mark.xfail(strict=True, reason="reworded in the same issue")
 def test_users_read_plain_english() -> None:
     found = [turn for each in texts() for turn in turns_in(*each)]
     assert not found, "\n".join([f"{len(found)} turns of phrase to say more plainly:", *found])

@@ -1,6 +1,6 @@
 """The filters of warehouse/filters once more, as one would write them in pandas: what the SQL is measured against.
 
-Owns no rule: a test compares its drops with those of the SQL. Knows nothing of DuckDB.
+Owns no rule: a test compares its drops with those of the SQL. Independent of DuckDB.
 """
 
 from __future__ import annotations

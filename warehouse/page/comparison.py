@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from warehouse.changes import Change
 from warehouse.page.pictures import PagePictures
 from warehouse.page.render import make_environment
-from warehouse.page.wording import Conditions
+from warehouse.page.wording import ConditionWords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Compared:
     fields: Sequence[tuple[str, str, str]]
     answers: Sequence[dict]
     apart: bool = False
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: ConditionWords = field(default_factory=ConditionWords)
 
     @property
     def causes(self) -> list[Change]:

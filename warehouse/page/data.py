@@ -1,6 +1,6 @@
 """Collect from the warehouse what the page of one run shows; a part that the run never reached stays empty.
 
-Owns which report feeds which section. Knows nothing of HTML.
+Owns which report feeds which section. Independent of HTML.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Render the page of a run that evaluates: every encoder on every benchmark, by the official metric and beside it the
 CoMEM authors', which condition is better, and what moved since the last time.
 
-Owns how scores are arranged for its template. Knows nothing of statistics.
+Owns how scores are arranged for its template. Independent of statistics.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def render_evaluation(
 
 def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
     row = evaluated.row
-    conditions = wording.Conditions(read_conditions(con))
+    conditions = wording.ConditionWords(read_conditions(con))
     scores = read_report_rows(con, "evaluation_scores", {"scores": row["scores"]})
     differences = read_report_rows(con, "evaluation_differences", {"scores": row["scores"]})
     wanted = {name: row[name] for name in ("scores", "predictions", "questions")}
@@ -109,7 +109,7 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
 
 def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
     """How a language model judged the answers: how far it agrees with the official metric, where the two part, and
-    what it said that is no verdict. None where there was none; `agreement` is empty where nothing was judged."""
+    the replies that were not a verdict. None where nobody judged; `agreement` is empty where nothing was judged."""
     scored = find_artefact(con, evaluated.row["scores"] or "")
     judged = find_artefact(con, scored["inputs"].get("judgements", "")) if scored else None
     if scored is None or judged is None:
@@ -141,7 +141,7 @@ def _is_line(split: str) -> bool:
     return "/" not in split or split.endswith(CLEAN)
 
 
-def _lines(scores: Sequence[dict], conditions: wording.Conditions) -> list[dict]:
+def _lines(scores: Sequence[dict], conditions: wording.ConditionWords) -> list[dict]:
     """One line a condition, k and split, with its scores by metric."""
     lines: dict[tuple[str, int, str], dict[str, dict]] = {}
     for score in scores:

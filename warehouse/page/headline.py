@@ -1,4 +1,4 @@
-"""Say in plain words what the scores of a run mean, from the paired differences of its conditions.
+"""Puts the scores of a run into plain words, from the paired differences of its conditions.
 
 Owns when two conditions are called tied. Every sentence is computed; none is chosen by hand.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from warehouse.page.wording import Conditions, write_number, write_percent, write_points
+from warehouse.page.wording import ConditionWords, write_number, write_percent, write_points
 
 MAIN = ("none", "text", "memory")
-NOT_DECLARED = Conditions()
+NOT_DECLARED = ConditionWords()
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def compute_headline(
     run: dict,
     *,
     text_reader: str | None = None,
-    conditions: Conditions = NOT_DECLARED,
+    conditions: ConditionWords = NOT_DECLARED,
 ) -> Headline:
     """Compute the headline of a run; a run without scores says where it stands instead.
 
@@ -97,7 +97,7 @@ def _unscored(run: dict) -> Headline:
 
 
 def _of_benchmark(
-    benchmark: str, scores: Sequence[dict], differences: Sequence[dict], conditions: Conditions
+    benchmark: str, scores: Sequence[dict], differences: Sequence[dict], conditions: ConditionWords
 ) -> Headline:
     pairs = {(row["condition"], row["other"]): _difference(row) for row in differences if row["benchmark"] == benchmark}
     values = {pair.condition: pair.value for pair in pairs.values()}
@@ -159,7 +159,10 @@ def _difference(row: dict) -> ConditionDifference:
 
 
 def _findings(
-    pairs: dict[tuple[str, str], ConditionDifference], scores: Sequence[dict], benchmark: str, conditions: Conditions
+    pairs: dict[tuple[str, str], ConditionDifference],
+    scores: Sequence[dict],
+    benchmark: str,
+    conditions: ConditionWords,
 ) -> tuple[Finding, ...]:
     """Answer the three questions that decide whether the memory is worth anything."""
     asked = [
@@ -192,7 +195,7 @@ def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
     return f"with {tokens} prompt tokens{vectors} instead of {instead}"
 
 
-def _with(condition: str, conditions: Conditions = NOT_DECLARED) -> str:
+def _with(condition: str, conditions: ConditionWords = NOT_DECLARED) -> str:
     return {"none": "no items", "text": "the items as text", "memory": "the items as memory"}.get(
         condition, conditions.phrase(condition)
     )

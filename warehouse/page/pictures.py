@@ -32,7 +32,7 @@ class PagePictures:
 
 
 def make_data_uri(data: bytes) -> str | None:
-    """Return an image as a data URI, shrunk to MAX_SIDE when it is large; None when the bytes are no image."""
+    """Return an image as a data URI, shrunk to MAX_SIDE when it is large; None when the bytes are not an image."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             kind = _AS_THEY_ARE.get(image.format or "")

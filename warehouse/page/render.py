@@ -1,6 +1,6 @@
 """Render the page of one run as a single HTML file: no script, no external address, pictures and plots inside.
 
-Owns how the collected data is arranged for the templates. Knows nothing of SQL.
+Owns how the collected data is arranged for the templates. Independent of SQL.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def render_page(
     unknown run_id is a ValueError. What the run did not reach is said on the page, not left out.
     """
     data = collect(con, run_id)
-    conditions = wording.Conditions(read_conditions(con))
+    conditions = wording.ConditionWords(read_conditions(con))
     return (
         make_environment()
         .get_template("page.html.j2")
@@ -95,7 +95,7 @@ def make_environment() -> Environment:
     return environment
 
 
-def _score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.Conditions) -> dict:
+def _score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.ConditionWords) -> dict:
     """Arrange one benchmark's scores by condition (rows) and split (columns), with their plot."""
     scores = [row for row in scores if (row["benchmark"], row["metric"]) == (benchmark, metric)]
     scores.sort(key=lambda row: (conditions.order(row["condition"]), row["k"] or 0, _split_order(row["split"])))
@@ -124,7 +124,7 @@ def _split_order(split: str) -> tuple[bool, str]:
     return (split not in OVERALL_SPLITS, split)
 
 
-def _conditions(data: RunData, conditions: wording.Conditions) -> list[dict]:
+def _conditions(data: RunData, conditions: wording.ConditionWords) -> list[dict]:
     """List the conditions of the run with what they mean; for a run without scores, those that its recipe asks."""
     names = {row["condition"] for row in (data.scores or data.differences)}
     names = names or set(((data.recipe or {}).get("evaluation") or {}).get("conditions") or ())
@@ -132,7 +132,7 @@ def _conditions(data: RunData, conditions: wording.Conditions) -> list[dict]:
     return [{"name": name, "meaning": conditions.meaning(name, data.reader)} for name in ordered]
 
 
-def _gallery_card(question: dict, conditions: wording.Conditions) -> dict:
+def _gallery_card(question: dict, conditions: wording.ConditionWords) -> dict:
     """Order a question's answers as the conditions are ordered everywhere."""
     answers = sorted(question["answers_by"], key=lambda row: conditions.order(row["condition"]))
     return question | {"answers_by": answers}

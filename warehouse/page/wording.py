@@ -10,7 +10,7 @@ MINUS = "\N{MINUS SIGN}"
 RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
 
 
-class Conditions:
+class ConditionWords:
     """How pages call and order the conditions: as the code that asked them declares (`warehouse.declared`)."""
 
     def __init__(self, rows: Sequence[Mapping] = ()):
@@ -26,7 +26,7 @@ class Conditions:
         return self._rows[name]["phrase"] if name in self._rows else name
 
     def meaning(self, name: str, reader: Mapping) -> str:
-        """Say what a condition means for a reader (a row of the report reader)."""
+        """Explain a condition for a reader (a row of the report reader)."""
         declared = self._rows.get(name, {"meaning": "Not described.", "text_only": None})
         if not reader["text_only"]:
             return declared["meaning"]

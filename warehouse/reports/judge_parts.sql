@@ -1,5 +1,5 @@
 -- The answers that one of the official metric and a judge calls right and the other wrong, what the judge said of each,
--- and how many there are. An official mark of a half or more is right; what is no verdict is left out.
+-- and how many there are. An official mark of a half or more is right; replies that are not a verdict are left out.
 WITH judged AS (
     SELECT unnest(prediction_ids) AS prediction_id, reply, verdict = 'correct' AS is_right
     FROM judgement

@@ -1,6 +1,6 @@
 """The data card of a training set: Markdown from measured numbers, each with the query that gives it.
 
-Owns which query stands behind which part of the card. Knows nothing of the files that the set is written to.
+Owns which query stands behind which part of the card. Independent of the files that the set is written to.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CardSources:
     kept: tuple[str, ...]
 
     def list_parameters(self) -> dict[str, object]:
-        """What the card's queries are run with."""
+        """Return the parameters of the card's queries."""
         lists: dict[str, object] = {name: list(values) for name, values in asdict(self).items()}
         artefacts = [fingerprint for values in asdict(self).values() for fingerprint in values]
         return lists | {"artefacts": sorted(set(artefacts)), "drops": lists["kept"], "reasons": list(FILTERS)}

@@ -112,7 +112,7 @@ def _run(con: DuckDBPyConnection, before: str, name: str, parameters: Mapping[st
 
 
 def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
-    """Say in sentences what was counted: of the training samples, of what is not known, of the knowledge items."""
+    """Describe the counts in sentences: of the training samples, of what is not known, of the knowledge items."""
     name, total, trained, known = (counts[key] for key in ("benchmark", "questions", TRAINING, KNOWLEDGE))
     flagged, num_known = trained["flagged"], known["flagged"]
     found = f"{name}: {flagged} of {total} questions are in the known training samples ({_kinds(trained)})"

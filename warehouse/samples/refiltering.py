@@ -1,4 +1,4 @@
-"""Say what other thresholds would keep: a run's drafts filtered again, with nothing generated and nothing written.
+"""Shows what other thresholds would keep: a run's drafts filtered again, with nothing generated and nothing written.
 
 It finds a filtering in the warehouse and repeats it; filters and funnel are those of `warehouse.samples.filtering`.
 """

@@ -1,6 +1,6 @@
 """Where the rows of a query in SQL come from: Parquet files, or artefacts of a warehouse; and somewhere to run it.
 
-Knows nothing of what is asked of the rows.
+It does not depend on the query.
 """
 
 from __future__ import annotations

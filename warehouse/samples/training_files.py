@@ -1,6 +1,6 @@
 """Kept samples as a training set that stands alone: one row a sample, with pictures, items, ranks and scores.
 
-Reads Parquet shards and yields Arrow tables of bounded size. Knows nothing of where they are written.
+Reads Parquet shards and yields Arrow tables of bounded size. Independent of where they are written.
 """
 
 from __future__ import annotations

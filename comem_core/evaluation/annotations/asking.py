@@ -30,7 +30,7 @@ class AnnotatedQuestion:
 
 
 class Unaskable(ValueError):
-    """Says why a row is no question that can be asked and scored: the reason as a word, the detail as a sentence."""
+    """Says why a row cannot be asked and scored: the reason as a word, the detail as a sentence."""
 
     def __init__(self, reason: str, detail: str, *, split: str | None = None):
         super().__init__(detail)

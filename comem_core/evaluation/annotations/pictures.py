@@ -80,7 +80,7 @@ def _archive(path: Path, stamp: Stamp) -> PictureFiles:
         return _tar(tarfile.open(path, mode="r:"), stamp)
     except tarfile.ReadError as error:
         raise ValueError(
-            f"{path.name} is no folder, zip or plain tar. A tar that is compressed whole cannot be read picture by "
+            f"{path.name} is not a folder, zip or plain tar. A tar that is compressed whole cannot be read picture by "
             "picture: uncompress it, or unpack it into a folder"
         ) from error
 

@@ -108,7 +108,7 @@ class Release:
         if absent:
             wanted = "; ".join(" or ".join(each.patterns) for each in absent)
             there = [file.name for file in files if not is_picture(PurePosixPath(file.name))]
-            shown = ", ".join(there[:SHOWN_FILES]) or "no file that is no picture"
+            shown = ", ".join(there[:SHOWN_FILES]) or "only pictures"
             raise ValueError(
                 f"{self.benchmark}, part {part}: looked for {wanted}; found {shown}. {self._wanted(folder)}"
             )

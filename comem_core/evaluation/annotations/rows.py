@@ -31,7 +31,7 @@ class Row:
 
 
 def read_json_lines(path: Path) -> Iterator[Row]:
-    """Yield a row a line; one that is no JSON object has a fault. Empty lines are left out."""
+    """Yield one row per line. A line that is not a JSON object gives a row with a fault; empty lines are left out."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -47,7 +47,7 @@ def read_json_lines(path: Path) -> Iterator[Row]:
 def read_json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
     """Yield a row an entry of a JSON list, or of the list `name` of a JSON object.
 
-    Raises ValueError where the file is no such JSON.
+    Raises ValueError where the file has another form.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -64,13 +64,13 @@ def read_parquet_rows(paths: Sequence[Path], columns: Sequence[str], *, picture:
     """Yield the rows of Parquet files with these columns.
 
     The column `picture` is as `datasets` keeps one (bytes and path), bytes, or a file's name; the name becomes the
-    field `picture`. Raises ValueError for a file that is no Parquet, or lacks a column.
+    field `picture`. Raises ValueError for a file that is not Parquet, or lacks a column.
     """
     for path in paths:
         try:
             file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{path.name} is no Parquet file, or only a part of one: {error}") from error
+            raise ValueError(f"{path.name} is not a complete Parquet file: {error}") from error
         wanted = [*columns, *([picture] if picture else [])]
         if missing := [name for name in wanted if name not in file.schema_arrow.names]:
             raise ValueError(

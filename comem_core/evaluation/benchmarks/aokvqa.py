@@ -1,6 +1,6 @@
 """A-OKVQA (Schwenk et al. 2022), direct answers: COCO's pictures, world knowledge, ten answers of people each.
 
-Questions flagged `difficult_direct_answer` are no part of it: the official evaluator leaves them out of this setting,
+Questions flagged `difficult_direct_answer` are left out: the official evaluator does so in this setting,
 and so does this file. `aokvqa_mc` asks all of them, as multiple choice. On the hub the answers are one text that shows
 a list.
 """

@@ -51,7 +51,7 @@ def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]
 
 
 QUERY = need("oven_query_val.jsonl")
-ALIKE = {"query": QUERY, "titles": need(*TITLES, optional=True)}  # titles are no questions, but they decide a score
+ALIKE = {"query": QUERY, "titles": need(*TITLES, optional=True)}  # titles are not questions, but they decide a score
 RELEASE = Release(
     benchmark=NAME,
     files=(

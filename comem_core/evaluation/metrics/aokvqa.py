@@ -22,7 +22,7 @@ def score_direct_answer(answer: str, gold: GoldAnswers) -> Scored:
 
 
 def score_option_text(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by whether it is the right option's text. One that is no option's text is unparsable."""
+    """Score an answer by whether it is the right option's text; one that matches no option is unparsable."""
     right = gold.options[find_right_option(gold)]
     return Scored(float(answer == right), unparsable=answer not in gold.options)
 

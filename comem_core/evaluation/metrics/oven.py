@@ -157,7 +157,7 @@ def _chunks(path: Path) -> Iterator[tuple[list[str], list[str]]]:
                 title, entity_id = row[title_key], row[id_key]
             except (ValueError, TypeError, KeyError) as error:
                 wanted = f'{{"{title_key}": ..., "{id_key}": ...}}'
-                raise ValueError(f"{path}:{number} is no title: {line.strip()[:80]!r}; expected {wanted}") from error
+                raise ValueError(f"{path}:{number} is not a title: {line.strip()[:80]!r}; expected {wanted}") from error
             titles.append(title)
             ids.append(entity_id)
             if len(ids) == _CHUNK:

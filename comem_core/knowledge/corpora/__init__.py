@@ -1,8 +1,8 @@
 """Reads knowledge items from where they lie: folders, JSONL, CSV, TSV, Parquet, WIT, saved datasets, shipped corpora.
 
 A local path or any address that fsspec knows. Streams, and in pieces that many readers share: a row is held at a time.
-A bad row is yielded as `BadRow` with its reason and reading goes on; a corpus without any good row is an error. Knows
-nothing of models and of where items are kept afterwards.
+A bad row is yielded as `BadRow` with its reason and reading goes on; a corpus without any good row is an error.
+Independent of models and of where items are kept afterwards.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What columns are called: the names in use for each of ours, in one place. Knows nothing of files.
+"""What columns are called: the names in use for each of ours, in one place. Independent of files.
 
 Upper case, spaces and hyphens do not matter. Where a file has several names for one column, the first in this order
 that holds a value is taken, so that a picture that was fetched already wins over its address.

@@ -1,6 +1,6 @@
 """Files of a corpus, wherever they lie: a local path, or any address that fsspec knows. Names are relative to it.
 
-Knows nothing of what is in them.
+Independent of what is in them.
 """
 
 import os
@@ -44,7 +44,7 @@ class Files:
         return filesystem, root.rstrip("/")
 
     def find_path(self, name: str) -> str:
-        """Where a file lies, in the words of its filesystem; a name that starts at the root is one already."""
+        """Return the path of a file as its filesystem writes it; a name that starts at the root is one already."""
         root = self._place[1]
         return name if name.startswith("/") or not root else f"{root}/{name}"
 

@@ -19,7 +19,7 @@ LIMIT = 10_000_000  # bytes of a description
 def find_arrow_files(files: Files) -> list[str] | None:
     """Name the Arrow files of a saved dataset in order; None where no dataset was saved.
 
-    Raises ValueError for a description that is no such one.
+    Raises ValueError for a file of another form.
     """
     if files.exists(SPLITS):
         folders = [f"{split}/" for split in _described(files, SPLITS)["splits"]]
@@ -73,4 +73,4 @@ class ArrowStream:
             source = pa.memory_map(str(local)) if local is not None else self.files.open(self.name)
             return pa.ipc.open_stream(source)
         except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{self.name} is no Arrow stream, or only a part of one: {error}") from error
+            raise ValueError(f"{self.name} is not a complete Arrow stream: {error}") from error

@@ -1,7 +1,7 @@
 """Text files by the byte: pieces are byte ranges between rows, so that many readers share one large file.
 
 A packed file (`.gz` and what else fsspec unpacks) is counted by its unpacked bytes; it can only be read forward, so a
-reader keeps it open and goes on from where it is. Knows nothing of what a row means.
+reader keeps it open and goes on from where it is. Independent of what a row means.
 """
 
 import lzma

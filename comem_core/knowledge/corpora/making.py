@@ -1,6 +1,6 @@
 """From a row as it stands to an item: fields under our names, the picture fetched and checked, gaps filled.
 
-Whatever is wrong with a row becomes a bad row with its reason. Knows nothing of formats.
+Whatever is wrong with a row becomes a bad row with its reason. Independent of formats.
 """
 
 import base64

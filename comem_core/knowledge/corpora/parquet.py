@@ -78,7 +78,7 @@ class Parquet:
             try:
                 self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
             except (pa.ArrowInvalid, OSError) as error:
-                raise ValueError(f"{self.name} is no Parquet file, or only a part of one: {error}") from error
+                raise ValueError(f"{self.name} is not a complete Parquet file: {error}") from error
         return self._file
 
 

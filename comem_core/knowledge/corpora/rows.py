@@ -1,6 +1,6 @@
 """The words of reading a corpus: how rows are read, which part is read at once, and what a row gives.
 
-Knows nothing of files and formats.
+Independent of files and formats.
 """
 
 from collections.abc import Mapping

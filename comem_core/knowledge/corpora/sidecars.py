@@ -1,4 +1,4 @@
-"""Texts and descriptions in files beside a picture, read whole up to a limit. Knows nothing of pictures."""
+"""Texts and descriptions in files beside a picture, read whole up to a limit. Independent of pictures."""
 
 import codecs
 import json

@@ -1,7 +1,7 @@
 """Rows of WIT (Wikipedia-based Image Text) by its real columns: which of them make an item's text and picture.
 
 As in the paper: the text is the page's title with the description of the section, or else of the page; captions are not
-used. A missing value stays missing and never becomes the text "nan". Knows nothing of files.
+used. A missing value stays missing and never becomes the text "nan". Independent of files.
 
 The release holds addresses of pictures only. A picture that is there already is taken first: a column `image` or
 `image_path`, or a file in the folder `images` beside the table, named as the last part of the address is, with or

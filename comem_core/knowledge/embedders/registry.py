@@ -79,7 +79,7 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
     name or a folder behind the colon.
 
     Raises:
-        ValueError: there is no such embedder, its package is missing, or its weights are not found.
+        ValueError: the embedder does not exist, its package is missing, or its weights were not found.
     """
     kind, where = _entry(name)
     return kind.load(device) if isinstance(kind, Packaged) else kind.load(find_model_folder(where), name, device)
@@ -110,12 +110,12 @@ def name_kind(name: str) -> str:
 
 
 def can_embed_images(name: str) -> bool:
-    """Tell whether an embedder embeds pictures. Raises ValueError for one that there is not."""
+    """Tell whether an embedder embeds pictures. Raises ValueError for an unknown one."""
     return name == BACKBONE or _entry(name)[0].images
 
 
 def can_embed_texts(name: str) -> bool:
-    """Tell whether an embedder embeds texts. Raises ValueError for one that there is not."""
+    """Tell whether an embedder embeds texts. Raises ValueError for an unknown one."""
     return name != BACKBONE and _entry(name)[0].texts
 
 

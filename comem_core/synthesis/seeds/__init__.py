@@ -27,7 +27,7 @@ class SeedSource(Protocol):
     """Seed questions in an order of their own, any beginning of which is a fair sample."""
 
     def count(self, limit: int) -> int:
-        """Say how many questions there are, but at most `limit`."""
+        """Count the questions, up to `limit`."""
         ...
 
     def name_content(self, num: int) -> str:

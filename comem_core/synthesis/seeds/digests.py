@@ -1,7 +1,7 @@
 """Hashes of pictures, kept from run to run: a picture is read again only when its file has changed.
 
 A file that is as long as it was and was last written when it was is the same. One that was written a moment before it
-was hashed is hashed again: it may have changed since within what a clock tells apart. Knows nothing of questions.
+was hashed is hashed again: it may have changed since within what a clock tells apart. Independent of questions.
 """
 
 import hashlib

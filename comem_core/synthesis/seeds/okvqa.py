@@ -14,7 +14,7 @@ from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 def read_okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
     """Yield a row a question; one without ten answers is a bad row.
 
-    Raises ValueError where a file is no such JSON (the questions come first, then the annotations).
+    Raises ValueError where a file has another form (the questions come first, then the annotations).
     """
     asked, annotated = files
     for row in join_rows(read_json_entries(asked, "questions"), read_json_entries(annotated, "annotations")):

@@ -1,6 +1,6 @@
 """Reads what the pinned packages say about each country, one source per fact.
 
-Knows nothing of pictures or sentences.
+Independent of pictures or sentences.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Draws each country's flag in every style as a small PNG on white. Knows nothing of facts."""
+"""Draws each country's flag in every style as a small PNG on white. Independent of facts."""
 
 import hashlib
 import io

@@ -20,6 +20,6 @@ def split_of(country_id: str) -> str:
 
 
 def choose_pair_split(country_id: str, attribute: str) -> str:
-    """Say where questions about a train country's attribute go: to the seeds, or held out for dev or test."""
+    """Return where questions about a train country's attribute go: to the seeds, or held out for dev or test."""
     place = hash_to_unit("pair", country_id, attribute)
     return "dev" if place < HELD_OUT_PAIRS / 2 else "test" if place < HELD_OUT_PAIRS else "train"

@@ -1,6 +1,6 @@
 """The countries world as shipped: countries, flags, sentences, knowledge items and the `countries-vqa` questions.
 
-Reads the files in `data/`. Knows nothing of the packages that they were built from (`build.py`), nor of models.
+Reads the files in `data/`. Independent of the packages that they were built from (`build.py`), nor of models.
 """
 
 import json
@@ -191,7 +191,7 @@ def _askable() -> Iterator[tuple[Country, str, str]]:
 
 
 def _question(country: Country, attribute: str, *, language: str, part: str, split: str) -> Question:
-    """Ask one thing about one flag; the hash of what is asked picks the drawing and the wording."""
+    """Ask one thing about one flag; the hash of the question picks the drawing and the wording."""
     key = (country.country_id, attribute, language)
     styles = [style for style in QUESTION_STYLES if (country.country_id, style) in _pictures()]
     is_area = attribute == "area"

@@ -1,7 +1,7 @@
 """Imaginary flags: a design is drawn at random, then rendered by different "artists".
 
 One design rendered twice gives two different pictures of one flag, as real flags differ between icon sets: palette,
-proportions, corners, margins, emblem detail. Knows nothing of countries or models.
+proportions, corners, margins, emblem detail. Independent of countries or models.
 """
 
 import io

@@ -173,7 +173,9 @@ def test_what_is_missing_is_said(tmp_path: Path, word_pieces: Path):
     with pytest.raises(ValueError, match="put one of google-bert/bert-base-uncased there"):
         make_oven_metric(tmp_path).score("tea", gold)
     (tmp_path / WORD_PIECES / "vocab.txt").write_bytes((word_pieces / "vocab.txt").read_bytes())
-    with pytest.raises(ValueError, match=r'wikipedia_6m.jsonl:1 is no title: .*expected {"content": ..., "id": ...}'):
+    with pytest.raises(
+        ValueError, match=r'wikipedia_6m.jsonl:1 is not a title: .*expected {"content": ..., "id": ...}'
+    ):
         make_oven_metric(tmp_path).score("tea", gold)
     (tmp_path / "wikipedia_6m.jsonl").write_text("")
     with pytest.raises(ValueError, match="no title holds a token"):

@@ -19,7 +19,7 @@ from comem_core.evaluation.passage_questions import (
 from comem_core.worlds.countries.world import load_countries, write_item_text
 
 GROCERY = Path(__file__).parents[4] / "shared" / "fixtures" / "grocery"
-needs_grocery = pytest.mark.skipif(not GROCERY.is_dir(), reason="the grocery photos are no part of the project")
+needs_grocery = pytest.mark.skipif(not GROCERY.is_dir(), reason="the grocery photos do not ship with the project")
 
 
 def test_full_passages_are_the_knowledge_items_of_countries_that_no_training_passage_is_about_or_of_held_out_facts():
@@ -81,7 +81,7 @@ def test_groceries_are_asked_for_sugar_and_origin_where_these_are_known(tmp_path
 
 
 def test_a_folder_without_groceries_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"holds no items.jsonl: the grocery photos are no part of the project"):
+    with pytest.raises(ValueError, match=r"holds no items.jsonl: the grocery photos do not ship with the project"):
         read_grocery_cases(tmp_path)
 
 

@@ -132,7 +132,7 @@ def test_a_wrong_shape_is_refused_by_name_even_one_that_would_broadcast(
 @pytest.mark.parametrize("broken", [torch.full((8, 64), float("nan")), torch.zeros(8, 64, dtype=torch.int64)])
 def test_a_weight_that_is_no_finite_number_is_refused_by_name(saved: Path, new_backbone: NewBackbone, broken: Any):
     save_file(load_file(saved / WEIGHTS) | {"qformer.latents_MD": broken}, saved / WEIGHTS)
-    with pytest.raises(ValueError, match=r"'qformer\.latents_MD' holds values that are no finite numbers"):
+    with pytest.raises(ValueError, match=r"'qformer\.latents_MD' holds values that are not finite numbers"):
         MemoryEncoder.load(saved, new_backbone())
 
 

@@ -161,7 +161,7 @@ def test_what_is_no_bank_or_half_of_one_is_refused_by_its_name(tmp_path: Path):
         whole.replace(b"encoder_id", b"encoder__d"),
     ):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is no bank, or only a part of one"):
+        with pytest.raises(ValueError, match="is not a complete bank"):
             Bank.load(path)
 
 

@@ -35,7 +35,7 @@ def run_on(corpus: Path, context: Context) -> Run:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A JSONL of two good rows, one whose picture is no picture, and one without text."""
+    """A JSONL of two good rows, one with a broken picture, and one without text."""
     (tmp_path / "good.png").write_bytes(load_knowledge_items()[0].picture)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     common = {"language": "en", "source": "test", "licence": "CC0-1.0"}

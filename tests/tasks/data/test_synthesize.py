@@ -1,4 +1,4 @@
-"""The stages that make data, on the shipped model: what decides a row, and what is told of requests in vain."""
+"""The stages that make data, on the shipped model: what decides a row, and what is logged of failed requests."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Files as released: found at any depth, named by content, read in a fair order; and what is said where one is not."""
+"""Files as released: found at any depth, named by content, read in a fair order; what is said of a missing file."""
 
 import io
 import json

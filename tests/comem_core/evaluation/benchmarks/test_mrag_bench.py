@@ -47,5 +47,5 @@ def test_a_file_without_a_column_is_an_error(
     with pytest.raises(ValueError, match=r"test-0.parquet has no column answer_choice; it has id, aspect"):
         reading("mrag-bench", tmp_path, "test")
     (tmp_path / "test-0.parquet").write_bytes(b"PAR1 cut off")
-    with pytest.raises(ValueError, match=r"test-0.parquet is no Parquet file, or only a part of one"):
+    with pytest.raises(ValueError, match=r"test-0.parquet is not a complete Parquet file"):
         reading("mrag-bench", tmp_path, "test")

@@ -1,4 +1,4 @@
-"""CSV and TSV: quoted line breaks, wrong numbers of cells, bytes that are no text."""
+"""CSV and TSV: quoted line breaks, wrong numbers of cells, bytes that are not text."""
 
 from itertools import chain
 from pathlib import Path

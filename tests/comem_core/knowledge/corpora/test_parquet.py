@@ -48,5 +48,5 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path, split):
     written = io.BytesIO()
     pq.write_table(pa.table({"text": ["one"]}), written)
     (tmp_path / "items.parquet").write_bytes(written.getvalue()[:-9])
-    with pytest.raises(ValueError, match=r"items\.parquet is no Parquet file, or only a part of one"):
+    with pytest.raises(ValueError, match=r"items\.parquet is not a complete Parquet file"):
         split(tmp_path / "items.parquet")
