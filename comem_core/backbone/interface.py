@@ -101,8 +101,7 @@ class Reader(ABC):
     def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
         """Return a processor's output, the assistant's words marked; `pictures` names its tensors.
 
-        Raises ValueError where the chat template writes turns in another way than the family does.
-        """
+        Raises ValueError where the chat template writes turns in another way than the family does."""
         answer_BL = self.markup.answer_mask(batch["input_ids"])
         self.markup.check(conversations, answer_BL)
         images = {name: batch[name] for name in pictures if name in batch}

@@ -30,7 +30,7 @@ from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.evaluations import find_evaluation_before, find_moment, record_evaluation
 from warehouse.page.comparison import Compared, name_whole, render_comparison
-from warehouse.page.wording import Conditions
+from warehouse.page.wording import ConditionWords
 from warehouse.records import find_folder
 from warehouse.schemas import check_rows
 from warehouse.sql import read_report_rows
@@ -163,7 +163,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
         answers = read_report_rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
         times = [find_moment(con, side) for side in (before, now)]
-        conditions = Conditions(read_conditions(con))
+        conditions = ConditionWords(read_conditions(con))
     _, old = read_official_marks(places[before["predictions"]], places[before["scores"]])
     metric, new = read_official_marks(places[now["predictions"]], places[now["scores"]])
     found = compare_evaluations(new, old, asked, benchmark=now["benchmark"], metric=metric)

@@ -39,7 +39,8 @@ def test_a_checkout_needs_its_own_python_and_no_change_that_is_not_committed(tmp
 
 def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
     table = _score_lines(
-        [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}], ConditionWords()
+        [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}],
+        ConditionWords([{"name": "none"}, {"name": "memory"}]),
     )
     assert shown_scores("\n".join(["took long", *table, "", "report page: x"])).splitlines() == [
         f"none all {write_percent(0)}",

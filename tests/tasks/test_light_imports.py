@@ -5,19 +5,20 @@ import sys
 
 HEAVY = ("prefect", "openai", "statsmodels", "scipy.stats", "pandas", "matplotlib", "rich", "ray.train")
 FUNCTIONS_OF_WORKERS = (
-    "answer",
-    "embed",
-    "encode",
-    "item_shards",
-    "judge",
+    "engine.shards",
     "models",
-    "questions",
-    "retrieve",
-    "shards",
-    "synthesize",
-    "train",
-    "transfer",
-    "translate",
+    "data.embedders",
+    "data.item_shards",
+    "data.index",
+    "data.questions",
+    "data.retrieve",
+    "data.synthesize",
+    "data.translate",
+    "training.encoder",
+    "training.transfer",
+    "evaluation.answer",
+    "evaluation.encode",
+    "evaluation.judge",
 )
 
 

@@ -9,7 +9,7 @@ from comem_core.backbone.derived import find_cache_folder
 from flows.local.layout import Layout
 from tasks.engine.context import ELSEWHERE, Context, check_names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTINGS = [f"COMEM_{each.name.upper()}" for each in fields(Context) if each.name not in ("root", "ray_address")]
 MEANT = {
     "COMEM_CPUS_PER_ACTOR": {"0"},

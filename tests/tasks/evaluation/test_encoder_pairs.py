@@ -10,6 +10,7 @@ import pytest
 from comem_core.knowledge.items import Question
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions
+from tasks.data.benchmarks import BENCHMARK
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
@@ -17,6 +18,7 @@ from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import Evaluation, collect_comparison, compare_with_last
 from tasks.evaluation.encoder_pairs import compare_encoders, list_pairs, read_pairs
+from tasks.evaluation.exam import PREDICTIONS
 from tasks.rows.tables import make_question_table
 from tasks.run import NO_BACKBONE, Run
 from warehouse.connection import open_warehouse
@@ -24,6 +26,8 @@ from warehouse.evaluations import record_evaluation
 from warehouse.page.comparison import render_comparison
 from warehouse.records import record_run
 from warehouse.schemas import check_rows, make_blank_row
+
+MARKED = Stage(name="scores", version="1")  # marks alone
 
 UNSEEN = [question for question in load_benchmark_questions("test") if question.split == "unseen_entity"]
 QUESTIONS, OTHERS = UNSEEN[:60], UNSEEN[60:80]
@@ -63,19 +67,19 @@ def evaluation(
     def mark(artefact: Partial) -> None:
         artefact.write_shard("marks", check_rows("mark", [make_blank_row("mark") | row for row in marks]))
 
-    def stored(stage: str, table: str, rows: pa.Table) -> Reference:
+    def stored(stage: Stage, rows: pa.Table) -> Reference:
         def make(artefact: Partial) -> None:
             artefact.write_shard("part-00000", rows)
 
-        return run_stage(run, Stage(name=stage, version="1", table=table), Made(name), {}, make)
+        return run_stage(run, stage, Made(name), {}, make)
 
     return Evaluation(
         name=f"/some/folder/{name}",
         benchmark="countries-vqa",
         encoder=Reference(stage="encoder", fingerprint=f"weights of {name}", uri="/nowhere", num_rows=0),
-        questions=stored("benchmark", "question", make_question_table(questions)),
-        predictions=stored("predictions", "prediction", check_rows("prediction", predictions)),
-        scores=run_stage(run, Stage(name="scores", version="1"), Made(name), {}, mark),
+        questions=stored(BENCHMARK, make_question_table(questions)),
+        predictions=stored(PREDICTIONS, check_rows("prediction", predictions)),
+        scores=run_stage(run, MARKED, Made(name), {}, mark),
     )
 
 
