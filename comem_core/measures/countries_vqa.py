@@ -61,7 +61,11 @@ class AnswerMarker:
         found = score_interval(right_Q[among_Q], countries_Q[among_Q].tolist())
         low, high = (None if end is None else round(100 * end, 2) for end in (found.low, found.high))
         return replace(
-            self.plain(measure, round(100 * found.value, 2), "%"), low=low, high=high, n=found.n, seeds=tuple(seeds)
+            self.make_plain(measure, round(100 * found.value, 2), "%"),
+            low=low,
+            high=high,
+            n=found.n,
+            seeds=tuple(seeds),
         )
 
     def mark_in_detail(self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int]) -> Iterator[Measured]:
@@ -76,7 +80,7 @@ class AnswerMarker:
                 among_Q = np.array([each == value for each in values_Q])
                 yield self.score(f"{measure}/{value}", answers, seeds=seeds, among_Q=among_Q)
 
-    def plain(self, measure: str, value: float, unit: str) -> Measured:
+    def make_plain(self, measure: str, value: float, unit: str) -> Measured:
         """A number of all questions that no chance is in."""
         n = len(self.exam.questions)
         return Measured(measure=measure, recipe=RECIPE, value=value, unit=unit, n=n, command=self.command)
@@ -107,8 +111,8 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
             shuffled = in_memory["em_shuffled"]
             yield marking.score(f"em_shuffled_{name}", shuffled, seeds=seeds_of_encoders, among_Q=among_Q)
     [text_k3] = in_prompt["em_text_k3"]
-    yield marking.plain("prompt_tokens_text_k3", round(text_k3.prompt_tokens, 1), "tokens")
-    yield marking.plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
+    yield marking.make_plain("prompt_tokens_text_k3", round(text_k3.prompt_tokens, 1), "tokens")
+    yield marking.make_plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
 
 
 def _shown(exam: CountriesExam) -> Mapping[str, ItemsOf]:
@@ -156,7 +160,7 @@ def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
         ]
         yield marking.score(f"em_text_items_{k}", [text], seeds=BASE_SEEDS)
         yield marking.score(f"em_memory_items_{k}", memory, seeds=seeds)
-        yield marking.plain(f"prompt_tokens_items_{k}", round(text.prompt_tokens, 1), "tokens")
+        yield marking.make_plain(f"prompt_tokens_items_{k}", round(text.prompt_tokens, 1), "tokens")
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:

@@ -92,7 +92,7 @@ def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
             return check_rows("retrieval", [])
         among = Restriction(
             languages=[question.language for question in chosen] if recipe.same_language else None,
-            excluded=[shown.by(question.image_id) for question in chosen] if recipe.exclude_own_image else None,
+            excluded=[shown.find_items(question.image_id) for question in chosen] if recipe.exclude_own_image else None,
         )
         found = {side: queries(side, chosen) for side in sides}
         if recipe.by == "both":

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from flows.options import Writing
 from flows.synth_and_train import synth_and_train
 
 LIMIT = 4
@@ -17,8 +18,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, small_
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_ROOT", str(root))
         patch.setenv("COMEM_ROWS_PER_SHARD", "32")
-        synth_and_train(limit=LIMIT)
-        synth_and_train(limit=LIMIT)
+        synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
+        synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
     return root / ".comem"
 
 

@@ -21,7 +21,7 @@ class PagePictures:
         self._images = images
         self._uris: dict[str, str | None] = {}
 
-    def uri(self, image_id: str | None) -> str | None:
+    def make_uri(self, image_id: str | None) -> str | None:
         """Return the data URI of an image, or None when there is none that can be read."""
         if image_id is None:
             return None

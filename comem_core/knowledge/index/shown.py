@@ -22,7 +22,7 @@ class PictureItems:
         order_N = np.lexsort((items_N, images_N))
         return cls(images_N[order_N], items_N[order_N])
 
-    def by(self, image_id: str) -> frozenset[str]:
+    def find_items(self, image_id: str) -> frozenset[str]:
         """Return the ids of the items that show a picture; none for a picture that no item shows."""
         # Of the stored type, or a look-up would make a copy of all ids.
         wanted = np.array(image_id.encode(), dtype=self._image_ids_N.dtype)

@@ -139,6 +139,6 @@ def test_rows_are_found_by_id_also_among_ids_of_other_lengths(exact: VectorIndex
 def test_the_items_that_show_a_picture_are_found(tmp_path: Path):
     PictureItems.of(["p2", "p1", "p2"], ["b", "c", "a"]).save(tmp_path)
     shown = PictureItems.open(tmp_path)
-    assert shown.by("p2") == {"a", "b"}
-    assert shown.by("p1") == {"c"}
-    assert shown.by("p") == shown.by("p22") == shown.by("zzz") == frozenset()
+    assert shown.find_items("p2") == {"a", "b"}
+    assert shown.find_items("p1") == {"c"}
+    assert shown.find_items("p") == shown.find_items("p22") == shown.find_items("zzz") == frozenset()
