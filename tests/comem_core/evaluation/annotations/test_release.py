@@ -1,4 +1,4 @@
-"""Files as released: found at any depth, named by content, read in a fair order; what is said of a missing file."""
+"""Files as released: found at any depth, named by content, read in a fair order; how a missing file is reported."""
 
 import io
 import json
