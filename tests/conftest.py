@@ -35,6 +35,21 @@ for _name in list(os.environ):
 os.environ.update(ENVIRONMENT)
 
 
+WITH_RAY = ("tests/stories/", "tests/tasks/")
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `make test` runs with two processes
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give what needs Ray and Prefect's server to one process, which starts them once, and the other files to any."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "with Ray" if nodeid.startswith(WITH_RAY) else nodeid.split("::")[0]
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
 def make_context() -> Callable[..., Context]:
     """Return a function (root, **changes) -> Context that asks for little and keeps all below `root`."""

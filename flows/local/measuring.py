@@ -18,7 +18,7 @@ from pathlib import Path
 from comem_core.measures.results import Measured, describe_machine, write_results
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
-FAST = "not gpu and not slow"
+PYTHON = ".venv/bin/python"
 LINKED = ("flows", "prefect.yaml", "prefect.toml")
 
 
@@ -33,8 +33,8 @@ class Checkout:
     def at(cls, folder: Path) -> "Checkout":
         """Raises ValueError where there is no checkout, no `.venv`, or a file that differs from the commit."""
         folder = folder.absolute()
-        if not (folder / ".venv/bin/python").exists():
-            raise ValueError(f"{folder} has no .venv/bin/python; `make test` there makes it")
+        if not (folder / PYTHON).exists():
+            raise ValueError(f"{folder} has no {PYTHON}; `make test` there makes it")
         git = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
         found = subprocess.run(git, capture_output=True, text=True)
         commit = found.stdout.strip()
@@ -42,11 +42,11 @@ class Checkout:
             raise ValueError(f"{folder} is {commit or 'not a checkout'}; commit first, so that the number has a name")
         return cls(folder=folder, commit=commit)
 
-    def run(self, arguments: Sequence[str], *, cwd: Path, **settings: str) -> str:
-        """Run its Python in a folder and return what it says. Raises RuntimeError with the end of that if it fails."""
+    def run(self, command: Sequence[str], *, cwd: Path, **settings: str) -> str:
+        """Run a command in a folder and return what it says. Raises RuntimeError with the end of that if it fails."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("COMEM_", "PREFECT_"))}
         done = subprocess.run(
-            [str(self.folder / ".venv/bin/python"), *arguments],
+            command,
             cwd=cwd,
             env=own | settings,
             stdout=subprocess.PIPE,
@@ -54,13 +54,13 @@ class Checkout:
             text=True,
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(arguments)} failed in {self.folder}:\n{done.stdout[-3000:]}")
+            raise RuntimeError(f"{' '.join(command)} failed in {self.folder}:\n{done.stdout[-3000:]}")
         return done.stdout
 
 
 def run_suite(checkout: Checkout) -> str:
     """Run the fast tests, and return the line that counts them."""
-    said = checkout.run(["-m", "pytest", "-m", FAST, "-q", "-p", "no:cacheprovider"], cwd=checkout.folder)
+    said = checkout.run(["make", "-s", "test", "ARGS=-q -p no:cacheprovider"], cwd=checkout.folder)
     return next(line for line in reversed(said.splitlines()) if " passed" in line).split(" in ")[0].strip(" =")
 
 
@@ -69,7 +69,7 @@ def run_demo(checkout: Checkout) -> str:
     with tempfile.TemporaryDirectory(prefix="comem-bench-") as folder:
         for name in LINKED:
             (Path(folder) / name).symlink_to(checkout.folder / name)
-        said = checkout.run(["-m", "flows.local", "demo"], cwd=Path(folder))
+        said = checkout.run([str(checkout.folder / PYTHON), "-m", "flows.local", "demo"], cwd=Path(folder))
     return shown_scores(said)
 
 

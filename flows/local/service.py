@@ -1,8 +1,11 @@
 """A local Prefect: server, process work pool, deployments of prefect.yaml, worker. Started once, shared, ended."""
 
 import contextlib
+import getpass
 import os
+import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,12 +55,26 @@ def keep_up(layout: Layout, say: Say, *, keep: bool) -> Iterator[Note]:
 @contextlib.contextmanager
 def hold_lock(layout: Layout) -> Iterator[None]:
     """Let one command at a time start or end things. Raises StartError after the time that a start may take."""
-    layout.home.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(layout.lock_path)
+    with _hold(layout.lock_path, busy="another command has been starting or ending things"):
+        yield
+
+
+@contextlib.contextmanager
+def hold_ports() -> Iterator[None]:
+    """Let one project at a time choose a port and take it, for a server takes seconds from the one to the other."""
+    path = Path(tempfile.gettempdir()) / f"comem-ports-{getpass.getuser()}.lock"
+    with _hold(path, busy="another project has been starting its server"):
+        yield
+
+
+@contextlib.contextmanager
+def _hold(path: Path, *, busy: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=START_SECONDS)
     except filelock.Timeout:
-        raise StartError(f"another command has been starting or ending things for {START_SECONDS} s") from None
+        raise StartError(f"{busy} for {START_SECONDS} s") from None
     try:
         yield
     finally:
@@ -69,17 +86,8 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     note, begun = layout.read_note(), None
     if note is None:
         end_all(layout, grace=5)
-        note = Note(port=choose_port(), server=Process.find_current())
-        say(f"starting the Prefect server at {note.ui_url} (log: {shorten_path(layout, 'server.log')})")
-        command = find_prefect("server", "start", "--host", HOST, "--port", str(note.port))
-        note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
-        layout.write_note(note)  # from here on `stop` finds it, whatever happens to us
-        if not deploying.is_noted(layout):
-            begun = deploying.begin(layout, note)  # it imports the flows while the server starts
-        log = layout.logs / "server.log"
-        wait_until(
-            lambda: is_healthy(note), process=note.server, what="the Prefect server", log=log, seconds=START_SECONDS
-        )
+        with hold_ports():
+            note, begun = start_server(layout, say)
     else:
         say(f"the Prefect server is running already at {note.ui_url}: it is used")
     note.users += [user] if user else []
@@ -91,6 +99,25 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     note.keep = note.keep or keep
     layout.write_note(note)
     return note
+
+
+def start_server(layout: Layout, say: Say) -> tuple[Note, "subprocess.Popen[bytes] | None"]:
+    """Start the server, and beside it what deploys if there is something to deploy. Call it under the lock of ports."""
+    note, begun = Note(port=choose_port(), server=Process.find_current()), None
+    say(f"starting the Prefect server at {note.ui_url} (log: {shorten_path(layout, 'server.log')})")
+    command = find_prefect("server", "start", "--host", HOST, "--port", str(note.port))
+    note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)
+    layout.write_note(note)  # from here on `stop` finds it, whatever happens to us
+    if not deploying.is_noted(layout):
+        begun = deploying.begin(layout, note)  # it imports the flows while the server starts
+    wait_until(
+        lambda: is_healthy(note),
+        process=note.server,
+        what="the Prefect server",
+        log=layout.logs / "server.log",
+        seconds=START_SECONDS,
+    )
+    return note, begun
 
 
 def choose_port() -> int:

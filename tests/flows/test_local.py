@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,23 @@ def test_without_a_disk_to_write_on_nothing_is_started(project: Layout) -> None:
     assert code == 2
     assert "MB are free on the disk" in output
     assert "starting" not in output
+
+
+def test_projects_that_start_at_once_take_ports_of_their_own() -> None:
+    def take_port(_: int) -> socket.socket:
+        with service.hold_ports():
+            port = service.choose_port()
+            time.sleep(0.2)  # a server takes seconds from here to its port
+            taken = socket.socket()
+            taken.bind((HOST, port))
+            taken.listen()
+        return taken
+
+    with ThreadPoolExecutor(3) as at_once:
+        taken = list(at_once.map(take_port, range(3)))
+    assert len({each.getsockname()[1] for each in taken}) == 3
+    for each in taken:
+        each.close()
 
 
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:

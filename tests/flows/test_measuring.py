@@ -21,6 +21,7 @@ def checkout(folder: Path, *, python: str) -> Path:
     (folder / ".venv/bin/python").write_text(python)
     (folder / ".venv/bin/python").chmod(0o755)
     (folder / "name.txt").write_text(folder.name)
+    (folder / "Makefile").write_text("test:\n\t@.venv/bin/python $(ARGS)\n")
     git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", folder.name]):
         subprocess.run([*git, *arguments], check=True)

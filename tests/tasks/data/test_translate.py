@@ -61,6 +61,7 @@ def run_of(
 ) -> Run:
     recipe = find_recipe("tiny_cpu")
     changes: dict[str, Any] = {"num_translated": num_translated, "languages": tuple(languages), "generator": generator}
+    changes["max_translated_tokens"] = 16  # the tiny model cannot translate, and would not stop
     recipe = replace(recipe, synthesis=replace(recipe.synthesis, **changes))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=NO_BACKBONE)
 
