@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,23 @@ for _name in list(os.environ):
 os.environ.update(ENVIRONMENT)
 
 
-WITH_RAY = ("tests/stories/", "tests/tasks/")
-
-
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `make test` runs with two processes
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give what needs Ray and Prefect's server to one process, which starts them once, and the other files to any."""
+    """Give the files that need Ray or Prefect to one process, which starts each once, and the others to any."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "with Ray" if nodeid.startswith(WITH_RAY) else nodeid.split("::")[0]
+            file = nodeid.split("::")[0]
+            return "with Ray" if _needs_ray(config.rootpath / file) else file
 
     return ByFile(config, log)
+
+
+@cache
+def _needs_ray(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return "small_ray" in text or "prefect_server" in text
 
 
 @pytest.fixture(scope="session")

@@ -184,10 +184,16 @@ def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layo
     assert list_processes(project) == []
 
 
+def test_a_port_that_cannot_be_is_refused_before_anything_starts(project: Layout) -> None:
+    code, output = run_local(project, "serve", COMEM_PORT="-1")
+    assert code == 2 and "COMEM_PORT is '-1'; expected a port from 1 to 65535" in output and "starting" not in output
+
+
 @pytest.mark.parametrize("port", ["", "0", "-1", "70000", "many"])
-def test_a_port_that_is_none_is_refused_before_anything_starts(project: Layout, port: str) -> None:
-    code, output = run_local(project, "serve", COMEM_PORT=port)
-    assert code == 2 and "COMEM_PORT is" in output and "starting" not in output
+def test_a_port_is_a_number_that_a_port_can_have(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMEM_PORT", port)
+    with pytest.raises(StartError, match="expected a port from 1 to 65535"):
+        service.choose_port()
 
 
 def test_an_unknown_variable_is_refused_before_anything_starts(project: Layout) -> None:

@@ -146,7 +146,8 @@ def test_matching_heads_start_by_preferring_what_is_like_themselves(new_backbone
     assert likeness(backbone) > 0.6
 
 
-def test_what_is_gathered_is_the_pictures_alone(backbone: QwenVL, questions: tuple[Question, ...]):
+def test_what_is_gathered_is_the_pictures_alone(new_backbone: Callable[[], QwenVL], questions: tuple[Question, ...]):
+    backbone = new_backbone()  # watching it changes its kind of attention
     asked_before, asked_after, other = (
         PROMPTS.make_conversation(text, picture, "en")
         for text, picture in (
