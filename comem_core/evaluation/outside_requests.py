@@ -37,7 +37,7 @@ class OutsideRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Showing:
-    """What is shown before a request: the condition, the number of items, and the language.
+    """How items are shown before a request: the condition, the number of items, and their language.
 
     With `same_language`, only items in `language` are retrieved.
 
