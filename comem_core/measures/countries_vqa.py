@@ -55,7 +55,7 @@ class AnswerMarker:
     def score(
         self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int], among_Q: np.ndarray | None = None
     ) -> Measured:
-        """Return the share of right answers among all questions or `among_Q`, averaged over one `Answers` per encoder."""
+        """Return the share of right answers among all questions or `among_Q`; the mean of one `Answers` per encoder."""
         right_Q = np.mean([each.right_Q for each in answers], axis=0)
         among_Q = np.ones(len(right_Q), dtype=bool) if among_Q is None else among_Q
         countries_Q = np.array([question.entity_id for question in self.exam.questions])
