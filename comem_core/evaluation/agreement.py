@@ -1,7 +1,7 @@
-"""How far a judge agrees with the official metric on which answers are right: shares and Cohen's kappa (statsmodels).
+"""How often a judge and the official metric agree that an answer is right: shares and Cohen's kappa (statsmodels).
 
-An official mark of a half or more counts as right, for the metrics that give parts of a point. Answers on which the
-judge said neither word are counted, and compared with nothing.
+Some metrics give partial marks: an official mark of 0.5 or more counts as right. Answers with an unparsable verdict are
+counted, but not compared.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ RIGHT_FROM = 0.5
 def compare_verdicts(
     predictions: Iterable[Row], official: Mapping[str, float], verdicts: Mapping[str, str | None]
 ) -> list[dict[str, Any]]:
-    """Compare verdicts with official marks, both by prediction id: a row over all, then one a condition and k.
+    """Compare verdicts with official marks, both by prediction id: one row over all, then one per condition and k.
 
-    Rows have the columns of the table agreement but the names of benchmark and metrics. Predictions that the judge was
-    not asked about are left out; there is no row where it was asked about none.
+    Rows have the columns of the table `agreement`, except the names of the benchmark and the metrics. Predictions that
+    the judge was not asked about are left out; without any verdict there are no rows.
     """
     groups: dict[tuple[str | None, int | None], list[tuple[bool, str | None]]] = {}
     for row in predictions:
@@ -35,16 +35,16 @@ def compare_verdicts(
 
 
 def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
-    said = [(right, verdict == CORRECT) for right, verdict in pairs if verdict not in (None, UNPARSABLE)]
-    counts = {cell: said.count(cell) for cell in ((True, True), (True, False), (False, True), (False, False))}
+    compared = [(right, verdict == CORRECT) for right, verdict in pairs if verdict not in (None, UNPARSABLE)]
+    counts = {cell: compared.count(cell) for cell in ((True, True), (True, False), (False, True), (False, False))}
     both_right, first_only, second_only, both_wrong = counts.values()
     return {
-        "n": len(said),
+        "n": len(compared),
         "both_right": both_right,
         "first_only": first_only,
         "second_only": second_only,
         "both_wrong": both_wrong,
-        "share": (both_right + both_wrong) / len(said) if said else None,
+        "share": (both_right + both_wrong) / len(compared) if compared else None,
         "kappa": compute_kappa([[both_right, first_only], [second_only, both_wrong]]),
         "unparsable": sum(verdict == UNPARSABLE for _, verdict in pairs),
         "failed": sum(verdict is None for _, verdict in pairs),
@@ -52,8 +52,11 @@ def _row(pairs: Sequence[tuple[bool, str | None]]) -> dict[str, Any]:
 
 
 def compute_kappa(table: Sequence[Sequence[int]]) -> float | None:
-    """Cohen's kappa of a square table of counts; None where both raters call all the same, or there are none."""
-    from statsmodels.stats.inter_rater import cohens_kappa  # a second, for those alone that had answers judged
+    """Return Cohen's kappa of a square table of counts.
+
+    None for an empty table, and where both raters gave every answer the same label.
+    """
+    from statsmodels.stats.inter_rater import cohens_kappa  # takes a second to import, and only judged runs need it
 
     counts = np.array(table)
     if np.count_nonzero(counts) == np.count_nonzero(counts.diagonal()) < 2:

@@ -1,4 +1,4 @@
-"""From what a model wrote to the short answer that is scored. Knows no gold answers and no metric.
+"""Extracts the short answer that is scored from the text that a model wrote, without gold answers or metrics.
 
 An answer that cannot be found is the empty string: it is scored as wrong and counted as unparsable, never guessed.
 """
@@ -11,15 +11,15 @@ _BOX = "\\boxed{"
 
 
 def find_first_line(text: str) -> str:
-    """Return the first line that holds more than white space, without the space around it; empty when there is none."""
+    """Return the first line that is not blank, stripped; empty when there is none."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def find_boxed(text: str) -> str:
-    """Return what stands in the last closed `\\boxed{...}`, inner braces included; empty when there is none.
+    """Return the content of the last closed `\\boxed{...}`, inner braces included; empty when there is none.
 
-    The last one counts because a model that reasons may try an answer before it gives one. CoMEM's authors take the
-    first and stop at its first closing brace, which breaks on nested braces.
+    The last one counts because a model that reasons may try an answer before it gives its final one. CoMEM's authors
+    take the first box and stop at its first closing brace, which breaks on nested braces.
     """
     start = text.rfind(_BOX)
     while start >= 0:
@@ -34,7 +34,7 @@ def extract_answer(text: str, *, method: ExtractionMethod = "first_line") -> str
     """Find the short answer in generated text; empty when the text has none (the answer then counts as unparsable).
 
     `first_line` suits models that are asked for a short answer, `boxed` those that are asked to reason first. `boxed`
-    does not fall back on the first line: a model that never closed its box, or was cut off before it, gave no answer.
+    does not fall back to the first line: a model that never closed its box, or was cut off before it, gave no answer.
     """
     if method == "first_line":
         return find_first_line(text)

@@ -1,12 +1,11 @@
-"""What CoMEM's authors count as right, benchmark by benchmark, with the defects of their scripts. Never a default.
+"""The metrics of CoMEM's authors, benchmark by benchmark, with the defects of their scripts. Never a default.
 
-It serves one purpose: to compare with the numbers of their paper, which are not those of the benchmarks' own protocols.
-All read everything that the model wrote. Their `normalised` keeps only what stands behind the last "is", "the", "of"
-and "by", in that order and in the middle of words too: "Paris", "tennis" and "baby" become nothing, "body of water"
-becomes "water". Their `extracted` takes the first box up to its first closing brace, else what stands behind the last
-colon.
+They serve one purpose: comparison with the numbers of the paper, which do not follow the benchmarks' own protocols. All
+read the whole text that the model wrote. The authors' normalisation keeps only what follows the last "is", "the", "of"
+and "by", in that order, even in the middle of words: "Paris", "tennis" and "baby" become empty, "body of water" becomes
+"water". Their extraction takes the first box up to its first closing brace, or else what follows the last colon.
 
-Where their scripts ask gpt-4o-mini (MRAG-Bench) or stop with an error (an answer of no letter), the answer is
+Where their scripts ask gpt-4o-mini (MRAG-Bench) or fail with an error (an answer without a letter), the answer is
 unparsable and wrong here. Their OVEN script cuts the normalised answer at 50 characters before it looks for a title.
 """
 
@@ -30,7 +29,7 @@ _LETTERS = "ABCD"
 
 @lru_cache(maxsize=1 << 16)
 def normalise_as_authors(text: str) -> str:
-    """Lower case, no ASCII punctuation, only what follows the last "is", "the", "of" and "by", no articles."""
+    """Lower the case, drop ASCII punctuation, keep what follows the last "is", "the", "of" and "by", drop articles."""
     kept = text.lower().translate(ASCII_PUNCTUATION)
     for piece in _CUT_BEHIND:
         kept = kept.rsplit(piece, maxsplit=1)[-1]
@@ -38,14 +37,14 @@ def normalise_as_authors(text: str) -> str:
 
 
 def extract_answer(text: str) -> str:
-    """Return the content of the first box (on one line, up to its first closing brace), else behind the last colon."""
+    """Return the content of the first box (on one line, up to its first `}`), else what follows the last colon."""
     box = _FIRST_BOX.search(text)
-    return box.group(1) if box else _behind_colon(text)
+    return box.group(1) if box else _take_after_last_colon(text)
 
 
 def score_infoseek(response: str, gold: GoldAnswers) -> Scored:
-    """Score by type: a number is read outside of boxes, a time may contain the right one or be a part of it."""
-    cut = _behind_colon(response)
+    """Score by type: a number is read without looking for a box; a time may contain the right one or be part of it."""
+    cut = _take_after_last_colon(response)
     if gold.question_type == "numerical":
         return official_infoseek(cut, gold)
     _check(gold)
@@ -59,15 +58,15 @@ def score_infoseek(response: str, gold: GoldAnswers) -> Scored:
 
 
 def score_any_match(response: str, gold: GoldAnswers, *, references: Callable[[Sequence[str]], list[str]]) -> Scored:
-    """Score by whether the normalised answer is one of the references as they are."""
+    """Score by whether the normalised answer is one of the references, which are not normalised."""
     _check(gold)
     given = normalise_as_authors(extract_answer(response))
     return Scored(float(given in references(gold.answers)), unparsable=not given)
 
 
 def score_viquae(response: str, gold: GoldAnswers) -> Scored:
-    """As `score_any_match`, but that even a box is lost where a colon stands behind its beginning."""
-    return score_any_match(_behind_colon(response), gold, references=strip_answers)
+    """Score as `score_any_match`, after cutting everything up to the last colon, which may cut a box apart."""
+    return score_any_match(_take_after_last_colon(response), gold, references=strip_answers)
 
 
 def score_oven(response: str, gold: GoldAnswers, *, scorer: EntityScorer) -> Scored:
@@ -88,17 +87,17 @@ def score_option_number(response: str, gold: GoldAnswers) -> Scored:
 
 
 def strip_answers(answers: Sequence[str]) -> list[str]:
-    """The answers without the space around them, and without empty ones."""
+    """Return the answers, stripped, without empty ones."""
     return [each.strip() for each in answers if each.strip()]
 
 
 def split_at_apostrophes(answers: Sequence[str]) -> list[str]:
-    """The references of OK-VQA: the list of answers as Python prints it, without brackets, cut at every apostrophe."""
+    """Return OK-VQA's references: the list of answers as Python prints it, without brackets, cut at apostrophes."""
     return strip_answers(str(list(answers)).replace("[", "").replace("]", "").split("'"))
 
 
 def find_authors_metric(benchmark_name: str, folder: Path | None = None) -> Metric | None:
-    """Return the authors' metric of a benchmark; None for one that they did not score.
+    """Return the authors' metric of a benchmark; None for a benchmark that they did not score.
 
     `folder` holds the benchmark's files; OVEN needs it.
     """
@@ -122,5 +121,5 @@ def _check(gold: GoldAnswers) -> None:
         raise ValueError("a question has no gold answer, so no answer to it can be scored as the authors do")
 
 
-def _behind_colon(text: str) -> str:
+def _take_after_last_colon(text: str) -> str:
     return text.rsplit(":", maxsplit=1)[-1]

@@ -1,7 +1,7 @@
-"""Is one set of answers better than another, on the same questions? By how much, how surely, and if not, what would
-it take to see it?
+"""Compares two sets of answers to the same questions: the difference, how certain it is, and how many questions it
+would take to show it.
 
-Two sides are two conditions, two encoders or two evaluations of one: each is marks by question. Knows no rows' origin.
+The two sides are two conditions, two encoders, or two evaluations of one encoder; each is marks by question id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ POWER, ALPHA = 0.8, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
-    """How two sides are compared: the benchmark's total and clusters, and by which columns besides splits."""
+    """How two sides are compared: the benchmark's total and clusters, and the columns `by` which to slice further."""
 
     total: Total
     cluster_by: str = "image_id"
@@ -30,11 +30,11 @@ class ComparisonSettings:
 def compare(
     first: Mapping[str, float], second: Mapping[str, float], questions: Sequence[Row], comparing: ComparisonSettings
 ) -> list[dict[str, Any]]:
-    """Compare marks by question id on the questions that both have, by split, group of splits, and over all.
+    """Compare marks by question id on the questions that both sides have, by split, by group of splits, and over all.
 
-    A row has `split, value_first, value_second` (percent), `difference, low, high` (percentage points, first minus
-    second), `p_value`, `n`, `changed` (questions with another mark) and `needed` (questions that would show a
-    difference of this size; None where there is none). Raises ValueError where no question is in common.
+    A row has `split`, `difference, low, high` (percentage points, first minus second), `p_value`, `n`, `changed`
+    (questions with another mark) and `needed` (see `count_questions_needed`). Raises ValueError where no question is in
+    common.
     """
     common = [row for row in questions if row["question_id"] in first and row["question_id"] in second]
     if not common:
@@ -58,24 +58,25 @@ def compare(
 
 
 def add_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Adjust the p-values of one family of comparisons (Holm), and say of each: `better`, `worse` or `tied`."""
+    """Adjust the p-values of one family of comparisons (Holm), and call each one `better`, `worse` or `tied`."""
     adjusted = adjust_by_holm([row["p_value"] for row in family])
     return [
-        dict(row) | {"p_adjusted": p_adjusted, "word": _found(row).choose_word(p_adjusted=p_adjusted, alpha=ALPHA)}
+        dict(row)
+        | {"p_adjusted": p_adjusted, "word": _make_difference(row).choose_word(p_adjusted=p_adjusted, alpha=ALPHA)}
         for row, p_adjusted in zip(family, adjusted, strict=True)
     ]
 
 
 def count_questions_needed(differences: Sequence[float]) -> int | None:
-    """Estimate how many questions would show the mean of these differences in 4 of 5 repetitions (two-sided, 5 %).
+    """Estimate how many questions it takes to show a mean difference of this size with 80 % power (two-sided, 5 %).
 
-    A paired t-test on independent questions (statsmodels); questions that share an image count for less, so it is a
-    lower bound. None where the mean is zero, or all differences are the same.
+    Assumes a paired t-test on independent questions (statsmodels). Questions that share an image carry less
+    information, so the estimate is a lower bound. None where the mean is zero, or all differences are the same.
     """
     mean, spread = float(np.mean(differences)), float(np.std(differences))
     if mean == 0 or spread == 0:
         return None
-    from statsmodels.stats.power import TTestPower  # a second, and most differences get here never
+    from statsmodels.stats.power import TTestPower  # takes a second to import, and few calls get here
 
     needed = TTestPower().solve_power(effect_size=abs(mean) / spread, power=POWER, alpha=ALPHA)
     return int(np.ceil(np.max(needed)))
@@ -94,7 +95,7 @@ def _row(found: Difference, one: Sequence[float], other: Sequence[float]) -> dic
     }
 
 
-def _found(row: Mapping[str, Any]) -> Difference:
+def _make_difference(row: Mapping[str, Any]) -> Difference:
     return Difference(
         value=row["difference"],
         low=row["low"],

@@ -1,6 +1,6 @@
-"""The conditions under which a benchmark question is asked, as data, and which items each of them shows.
+"""The conditions under which a benchmark question is asked, as data, and the choice of items for each of them.
 
-Which items are shown depends on the set of questions, never on their order or on how they are batched.
+The choice depends on the set of questions, never on their order or their batches.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ Choice = Literal["none", "retrieved", "other_question", "foreign", "gold"]
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How a question is asked, and what pages say of it. `place` is where items go; `choice` is which items.
+    """How a question is asked, and how pages describe it. `place` is where the items go, `choice` which items they are.
 
-    `phrase` is the condition in words, `meaning` a sentence or two, and `text_only` the meaning for a reader that sees
-    no pictures, where that is another one. `learned_nothing` asks for as many vectors as k memories have, filled with
-    what an encoder knows of no item.
+    `phrase` names the condition in a few words, `meaning` explains it in a sentence or two. `text_only` replaces
+    `meaning` for a reader that sees no pictures, where the two differ. `learned_nothing` asks for as many vectors as k
+    memories have, taken from the encoder without any item.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Condition:
 
     @property
     def shows_k(self) -> bool:
-        """Whether the number of items that is asked for makes a difference."""
+        """Whether k, the requested number of items, makes a difference."""
         return self.learned_nothing or self.choice not in ("none", "gold")
 
     @property
@@ -42,11 +42,11 @@ class Condition:
         return self.choice in ("retrieved", "other_question")
 
     def list_numbers(self, all_k: Sequence[int]) -> tuple[int, ...]:
-        """The numbers of items at which it is asked: those given, but 0 or 1 where no or one item is all it shows."""
+        """Return the values of k at which it is asked: `all_k`, or only 0 or 1 where k makes no difference."""
         return tuple(all_k) if self.shows_k else (int(self.choice == "gold"),)
 
 
-# In the order of a page.
+# In the order in which pages show them.
 CONDITIONS: Mapping[str, Condition] = {
     condition.name: condition
     for condition in (
@@ -119,7 +119,7 @@ CONDITIONS: Mapping[str, Condition] = {
 
 
 def condition_rows() -> list[dict[str, str | None]]:
-    """Return what pages say of each condition, in the order of a page, as rows."""
+    """Return the description of each condition as rows, in the order in which pages show them."""
     return [
         {"name": each.name, "phrase": each.phrase, "meaning": each.meaning, "text_only": each.text_only}
         for each in CONDITIONS.values()
@@ -128,7 +128,7 @@ def condition_rows() -> list[dict[str, str | None]]:
 
 @dataclass(frozen=True, kw_only=True)
 class AskedQuestion:
-    """A question without its picture, as a row of the question table has it."""
+    """A question without its picture, with columns of the question table."""
 
     question_id: str
     language: str
@@ -142,7 +142,11 @@ Asked = Question | AskedQuestion
 
 @dataclass(frozen=True, kw_only=True)
 class ShowableItems:
-    """What there is to show. `entity_of` maps items to entities, `foreign` lists items of a different corpus."""
+    """The items that can be shown, as ids.
+
+    `retrieved` maps a question to its items in rank order, `entity_of` an item to its entity. `foreign` lists items of
+    a different corpus.
+    """
 
     retrieved: Mapping[str, Sequence[str]] = field(default_factory=dict)
     entity_of: Mapping[str, str | None] = field(default_factory=dict)
@@ -150,7 +154,7 @@ class ShowableItems:
 
 
 def find_condition(name: str) -> Condition:
-    """Return a condition by name. Raises ValueError that names the allowed ones."""
+    """Return a condition by name. Raises ValueError for an unknown one."""
     if name not in CONDITIONS:
         raise ValueError(f"unknown condition: {name!r}; allowed are {', '.join(CONDITIONS)}")
     return CONDITIONS[name]
@@ -163,8 +167,8 @@ class ItemChooser:
         self._questions = {question.question_id: question for question in questions}
         self._shown = shown
         languages = {question.language for question in self._questions.values()}
-        self._rings = {language: self._ring(language) for language in sorted(languages)}
-        self._whole_ring = self._ring(None)
+        self._rings = {language: self._make_ring(language) for language in sorted(languages)}
+        self._whole_ring = self._make_ring(None)
         self._foreign = sorted(shown.foreign, key=_hash)
 
     def choose_items(self, condition: str, question_id: str, *, k: int) -> tuple[str, ...]:
@@ -207,7 +211,7 @@ class ItemChooser:
         return tuple(self._foreign[(start + step) % len(self._foreign)] for step in range(k))
 
     def _items_of_another(self, question: Asked, *, k: int) -> tuple[str, ...]:
-        """Take the items of the next question on the ring; go further only where items of its own must be left out."""
+        """Take items of the next question on the ring; go on to later ones only while items are still missing."""
         own = self._retrieved(question)
         num_wanted, chosen = min(k, len(own)), []
         for donor in self._donors(question):
@@ -219,7 +223,7 @@ class ItemChooser:
         if len(chosen) == num_wanted:
             return tuple(chosen)
         raise ValueError(
-            f"question {question.question_id!r} can be shown only {len(chosen)} of {num_wanted} items of questions "
+            f"for question {question.question_id!r} there are only {len(chosen)} of {num_wanted} items of questions "
             "about other entities; give more questions, or lower k"
         )
 
@@ -232,25 +236,31 @@ class ItemChooser:
         for ring in (self._rings[question.language], self._whole_ring):
             yield from ring.others(question)
 
-    def _ring(self, language: str | None) -> "_Ring":
+    def _make_ring(self, language: str | None) -> "_Ring":
         return _Ring([each for each in self._questions.values() if language in (None, each.language)])
 
 
 class _Ring:
     """Questions in a fixed pseudo-random circle, entity by entity.
 
-    A step by the size of the largest entity leaves the entity. As every question takes the same step, every question
-    lends its items to exactly one other (while no entity has more than half of the questions).
+    A step as long as the largest entity leads to another entity. Every question takes the same step, so every question
+    lends its items to exactly one other, as long as no entity has more than half of the questions.
     """
 
     def __init__(self, questions: Sequence[Asked]):
         self._circle = sorted(
-            questions, key=lambda each: (_hash(_entity(each)), _entity(each), _hash(each.question_id), each.question_id)
+            questions,
+            key=lambda each: (
+                _hash(_name_subject(each)),
+                _name_subject(each),
+                _hash(each.question_id),
+                each.question_id,
+            ),
         )
         self._place = {question.question_id: place for place, question in enumerate(self._circle)}
         sizes: dict[str, int] = {}
         for question in questions:
-            sizes[_entity(question)] = sizes.get(_entity(question), 0) + 1
+            sizes[_name_subject(question)] = sizes.get(_name_subject(question), 0) + 1
         self._step = max(sizes.values(), default=0)
 
     def others(self, question: Asked) -> Iterator[Asked]:
@@ -258,12 +268,12 @@ class _Ring:
         start = self._place[question.question_id] + self._step
         for further in range(len(self._circle)):
             donor = self._circle[(start + further) % len(self._circle)]
-            if _entity(donor) != _entity(question):
+            if _name_subject(donor) != _name_subject(question):
                 yield donor
 
 
-def _entity(question: Asked) -> str:
-    """Return what a question is about: its entity, or its image where the entity is not known."""
+def _name_subject(question: Asked) -> str:
+    """Return what a question is about: its entity, or its image where the entity is unknown."""
     return question.entity_id or question.image_id
 
 

@@ -1,7 +1,7 @@
-"""lmms-eval asks our model: reader, memory encoder and bank behind the interface of its models.
+"""The adapter for lmms-eval: reader, memory encoder and bank behind lmms-eval's model interface.
 
-lmms-eval itself loads it, by the entry point `comem` of the group `lmms_eval.models`; nothing else imports it, for the
-package is not a dependency of this project. docs/other_programs.md says how it is installed and called.
+lmms-eval loads this module by the entry point `comem` of the group `lmms_eval.models`. Nothing else imports it, because
+lmms-eval is not a dependency of this project. docs/other_programs.md explains how to install and call it.
 """
 
 import io
@@ -22,14 +22,14 @@ from comem_core.evaluation.outside_requests import OutsideRequest, Showing, open
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 
-# What lmms-eval's own models take where a task says nothing.
+# The default of lmms-eval's own models where a task gives no limit.
 MAX_NEW_TOKENS = 1024
 
 MANIFEST = ModelManifest(model_id="comem", simple_class_path="comem_core.evaluation.lmms_eval_adapter.CoMEM")
 
 
 class CoMEM(lmms):
-    """One encoder under one condition. Every argument is a `model_args` of lmms-eval, but batch size and device."""
+    """One encoder under one condition. Every argument except batch size and device is a `model_args` of lmms-eval."""
 
     def __init__(
         self,
@@ -53,14 +53,17 @@ class CoMEM(lmms):
         """
         super().__init__()
         if not str(batch_size).isdecimal() or int(batch_size) < 1 or max_batch_size is not None:
-            raise ValueError(f"batch_size={batch_size}, max_batch_size={max_batch_size}; expected one number alone")
+            raise ValueError(
+                f"batch_size={batch_size}, max_batch_size={max_batch_size}; expected a number as batch_size and no "
+                "max_batch_size"
+            )
         self.batch_size = int(batch_size)
         loaded = MemoryEncoder.from_pretrained(str(encoder), backbone=backbone, device=device)
         showing = Showing(condition=condition, k=k, language=language, same_language=same_language)
         self.answering = open_answering(loaded, showing, knowledge=knowledge, bank=bank)
 
     def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
-        """Answer requests in batches of the same settings, and give the answers in the order of the requests."""
+        """Answer requests in batches with equal settings; return the answers in the order of the requests."""
         groups: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], sort_keys=True, default=str), []).append(place)
@@ -79,7 +82,7 @@ class CoMEM(lmms):
             max_new_tokens=int(settings.get("max_new_tokens") or MAX_NEW_TOKENS),
             decoding=read_decoding(settings),
         )
-        results = [_result(said, read_stops(settings)) for said in generated]
+        results = [_make_result(each, read_stops(settings)) for each in generated]
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial("generate_until", request.args, result.text)
         return results
@@ -94,29 +97,31 @@ class CoMEM(lmms):
         )
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        raise NotImplementedError("comem answers tasks of the kind generate_until; this one asks for likelihoods")
+        raise NotImplementedError("comem answers only generate_until tasks; this one asks for likelihoods")
 
     def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[str]:
-        raise NotImplementedError("comem answers tasks of the kind generate_until; this one asks in several rounds")
+        raise NotImplementedError("comem answers only generate_until tasks; this one asks in several rounds")
 
 
 def encode_picture(picture: object) -> bytes:
-    """Encode what a task shows, without loss. Raises ValueError for anything else, such as a video."""
+    """Encode a task's picture as PNG, without loss. Raises ValueError for anything else, such as a video."""
     if not isinstance(picture, Image.Image):
-        raise ValueError(f"a task shows {type(picture).__name__}; comem reads pictures (PIL.Image) alone")
+        raise ValueError(f"a task shows {type(picture).__name__}; comem reads only pictures (PIL.Image)")
     written = io.BytesIO()
     convert_to_rgb(picture).save(written, format="PNG")
     return written.getvalue()
 
 
 def read_decoding(settings: Mapping[str, Any]) -> Decoding:
-    """Read how a task wants its answers: greedy, or drawn at a temperature.
+    """Read how a task wants its answers decoded: greedily, or sampled at a temperature.
 
     Raises:
-        ValueError: it asks for beams, which this reader has not.
+        ValueError: the task asks for beam search, which this reader does not support.
     """
     if (settings.get("num_beams") or 1) > 1:
-        raise ValueError(f"the task asks for {settings['num_beams']} beams; comem takes one: --gen_kwargs num_beams=1")
+        raise ValueError(
+            f"the task asks for {settings['num_beams']} beams; comem supports one: --gen_kwargs num_beams=1"
+        )
     temperature = float(settings.get("temperature") or 0)
     if settings.get("do_sample") is False or temperature == 0:
         return Decoding()
@@ -124,14 +129,14 @@ def read_decoding(settings: Mapping[str, Any]) -> Decoding:
 
 
 def read_stops(settings: Mapping[str, Any]) -> list[str]:
-    """The texts at which a task wants an answer to end."""
+    """Return the texts at which an answer ends."""
     until = settings.get("until") or []
     return [until] if isinstance(until, str) else list(until)
 
 
-def _result(said: Generated, stops: Sequence[str]) -> GenerationResult:
-    text = said.text
+def _make_result(generated: Generated, stops: Sequence[str]) -> GenerationResult:
+    text = generated.text
     for stop in filter(None, stops):
         text = text.split(stop)[0]
-    counts = TokenCounts(input_tokens=said.prompt_tokens, output_tokens=said.answer_tokens)
+    counts = TokenCounts(input_tokens=generated.prompt_tokens, output_tokens=generated.answer_tokens)
     return GenerationResult(text=text.strip(), token_counts=counts)

@@ -1,7 +1,7 @@
-"""Requests of other evaluation programs: a question in their own words with its pictures, answered by the frozen reader
-with items of a corpus as prompt tokens or as memory.
+"""Answers requests of other evaluation programs: a question in their own words, with its pictures. The frozen reader
+answers with items of a corpus as prompt tokens or as memory.
 
-Knows no such program; `lmms_eval_adapter` is the interface of one.
+Independent of any such program; `lmms_eval_adapter` is the interface to one.
 """
 
 import logging
@@ -20,7 +20,7 @@ from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 
-# The others show items of other questions, or the one that answers: an outside request names neither.
+# The other conditions need items of other questions, or the gold item; an outside request names neither.
 ALLOWED = ("none", "text", "memory", "empty")
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class OutsideRequest:
-    """What another program asks. The first picture finds the items. `name` is for messages."""
+    """A request of another program. Items are retrieved by the first picture. `name` is for messages."""
 
     name: str
     context: str
@@ -37,10 +37,12 @@ class OutsideRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Showing:
-    """What stands before a request: under which condition, how many items, found among those of which language.
+    """How items are shown before a request: the condition, the number of items, and their language.
+
+    With `same_language`, only items in `language` are retrieved.
 
     Raises:
-        ValueError: a condition that an outside request cannot be asked under, or fewer than 1 item.
+        ValueError: a condition that does not work for outside requests, or fewer than 1 item.
     """
 
     condition: str = "memory"
@@ -51,8 +53,8 @@ class Showing:
     def __post_init__(self) -> None:
         if find_condition(self.condition).name not in ALLOWED:
             raise ValueError(
-                f"the condition {self.condition} needs to know of other questions or of the right item; allowed here "
-                f"are {', '.join(ALLOWED)}"
+                f"the condition {self.condition} needs other questions or the right item; allowed here are "
+                f"{', '.join(ALLOWED)}"
             )
         if self.k < 1:
             raise ValueError(f"k is {self.k}; expected the number of items to show, at least 1")
@@ -63,7 +65,7 @@ class Showing:
 
 
 class OutsideAnswering:
-    """Answers outside requests with one encoder, its reader, a bank, and for the condition `text` the items' words."""
+    """Answers outside requests with one encoder, its reader, a bank, and the items (for the condition `text`)."""
 
     def __init__(
         self,
@@ -73,10 +75,10 @@ class OutsideAnswering:
         bank: Bank | None = None,
         items: Iterable[KnowledgeItem] = (),
     ):
-        """Put together what is needed.
+        """Keep the parts, after checking that the condition has what it needs.
 
         Raises:
-            ValueError: a condition without the bank or the items that it shows, or a bank of another encoder.
+            ValueError: the bank or the items that the condition shows are missing, or the bank is another encoder's.
         """
         self.encoder, self.showing, self.bank = encoder, showing, bank
         self.items: Mapping[str, KnowledgeItem] = {item.item_id: item for item in items}
@@ -86,8 +88,8 @@ class OutsideAnswering:
             bank.refuse_other_encoder(encoder.encoder_id)
         if showing.condition == "text" and bank is not None and (lost := bank.memories.keys() - self.items.keys()):
             raise ValueError(
-                f"the condition text shows the words of items, and {len(lost)} of the bank's {len(bank)} are not in "
-                "the corpus given: name the corpus that the bank was made of (knowledge=...)"
+                f"the condition text shows the texts of items, but {len(lost)} of the bank's {len(bank)} items are not "
+                "in the corpus: name the corpus that the bank was made from (knowledge=...)"
             )
 
     def answer_batch(
@@ -96,21 +98,21 @@ class OutsideAnswering:
         """Answer one batch of requests, each with its own items.
 
         Raises:
-            ValueError: a request without a picture, where items are found by one.
+            ValueError: a request without a picture, where items are retrieved by the picture.
         """
-        shown = self._find(requests)
+        shown = self._find_items(requests)
         conversations = [self._conversation(*pair) for pair in zip(requests, shown, strict=True)]
         memories = [self._memory(item_ids) for item_ids in shown]
         return self.encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, decoding=decoding)
 
-    def _find(self, requests: Sequence[OutsideRequest]) -> list[tuple[str, ...]]:
-        """The ids of the items that each request is shown, in rank order."""
+    def _find_items(self, requests: Sequence[OutsideRequest]) -> list[tuple[str, ...]]:
+        """Return the ids of the items that each request is shown, in rank order."""
         if not self.showing.searches:
             return [()] * len(requests)
         if blind := [request.name for request in requests if not request.pictures]:
             raise ValueError(
-                f"{blind[0]} has no picture, and items are found by the picture; ask with condition=none, or leave it "
-                "out"
+                f"{blind[0]} has no picture, but items are retrieved by the picture; ask with condition=none, or leave "
+                "it out"
             )
         assert self.bank is not None
         asked = [self._question(request) for request in requests]
@@ -127,7 +129,7 @@ class OutsideAnswering:
         )
 
     def _conversation(self, request: OutsideRequest, item_ids: Sequence[str]) -> Conversation:
-        """The system turn, the items where they are prompt tokens, the request in its own words."""
+        """Build the prompt: system turn, examples, items (condition `text`), and the request in its own words."""
         prompts, in_prompt = self.encoder.prompts, self.showing.condition == "text"
         items = [self.items[item_id] for item_id in item_ids] if in_prompt else []
         return [
@@ -149,14 +151,14 @@ class OutsideAnswering:
 def open_answering(
     encoder: MemoryEncoder, showing: Showing, *, knowledge: str | None = None, bank: str | Path | None = None
 ) -> OutsideAnswering:
-    """Read the corpus `knowledge` and the bank file; a bank that is not there is made of the corpus, and kept there.
+    """Read the corpus `knowledge` and the bank file; a missing bank is made from the corpus and saved there.
 
     Raises:
-        ValueError: as `OutsideAnswering`, `read_corpus` and `Bank.load`.
+        ValueError: see `OutsideAnswering`, `read_corpus` and `Bank.load`.
     """
     if not showing.searches:
         return OutsideAnswering(encoder, showing)
-    items = _items(knowledge) if knowledge is not None else []
+    items = _read_items(knowledge) if knowledge is not None else []
     path = None if bank is None else Path(bank)
     if path is not None and (path.exists() or knowledge is None):
         return OutsideAnswering(encoder, showing, bank=Bank.load(path), items=items)
@@ -166,7 +168,7 @@ def open_answering(
     return OutsideAnswering(encoder, showing, bank=made, items=items)
 
 
-def _items(knowledge: str) -> list[KnowledgeItem]:
+def _read_items(knowledge: str) -> list[KnowledgeItem]:
     items, num_bad = [], 0
     for row in read_corpus(knowledge):
         if isinstance(row, BadRow):

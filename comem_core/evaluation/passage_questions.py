@@ -1,7 +1,7 @@
-"""Questions with the one passage that answers each, for a reader of English: real countries, and real groceries.
+"""English questions, each with the one passage that answers it, about real countries and real groceries.
 
-Three sets: `full`, the countries' knowledge items as they are; `short`, of such an item the asked fact and one other;
-`grocery`, photos and facts of products, from a folder that is not part of the project. Knows no model.
+There are three sets: `full` uses the countries' knowledge items as they are. `short` cuts them down to the fact that is
+asked for and one other. `grocery` has photos and facts of products, from a folder that is not part of the project.
 """
 
 import json
@@ -23,7 +23,7 @@ from comem_core.worlds.countries.world import (
 )
 
 GROCERY_SOURCE, GROCERY_LICENCE = "GroceryStoreDataset (tests only, no part of the project)", "MIT"
-# The names of the grocery fixture's facts by ours.
+# Our names of the facts, and the names in the grocery folder.
 GROCERY_FACTS = {
     "origin": "country",
     "maker": "maker",
@@ -34,7 +34,7 @@ GROCERY_FACTS = {
     "salt": "salt_g_per_100g",
 }
 GROCERY_ASKED = ("sugar", "origin")
-# A nutrition value is right within 5 %: what a label rounds away, and no neighbouring product.
+# A nutrition value is right within 5 %: this allows for rounding on labels, but excludes similar products.
 GROCERY_TOLERANCE = 0.05
 
 
@@ -51,7 +51,7 @@ class Case:
 
 
 def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
-    """The English questions of countries-vqa with their knowledge items; any prefix is balanced by kind."""
+    """Return the English questions of countries-vqa with their knowledge items; any prefix is balanced by kind."""
     items = {item.item_id: item for item in load_knowledge_items()}
     asked = [question for question in load_benchmark_questions(part) if question.language == LANGUAGE][:num_cases]
     return [
@@ -61,27 +61,29 @@ def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]
 
 
 def make_short_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
-    """The same questions with passages of two facts: the one that is asked for, and one that a hash picks."""
-    return [replace(case, item=_shortened(case)) for case in make_country_cases(part, num_cases=num_cases)]
+    """Return the same questions with passages of two facts: the one that is asked for, and one that a hash picks."""
+    return [replace(case, item=_shorten_item(case)) for case in make_country_cases(part, num_cases=num_cases)]
 
 
-def _shortened(case: Case) -> KnowledgeItem:
-    facts = _facts()[case.question.entity_id or ""]
+def _shorten_item(case: Case) -> KnowledgeItem:
+    facts = _load_facts()[case.question.entity_id or ""]
     others = [attribute for attribute in ATTRIBUTES if attribute != case.kind and facts[attribute]]
     other = others[int(hash_to_unit("short", case.question.question_id) * len(others))]
     order = [attribute for attribute in ATTRIBUTES if attribute in (case.kind, other)]
     return replace(case.item, text=write_facts(facts, LANGUAGE, order))
 
 
-def _facts() -> dict[str, Any]:
+def _load_facts() -> dict[str, Any]:
     return {country.country_id: country.facts[LANGUAGE] for country in load_countries()}
 
 
 def read_grocery_cases(folder: Path) -> list[Case]:
-    """Read questions about the groceries in a folder: sugar per 100 g and country of origin, by another photo of each.
+    """Read questions about the groceries in a folder: sugar per 100 g and country of origin.
+
+    A question shows another photo of the product than its passage.
 
     Raises:
-        ValueError: the folder is not there.
+        ValueError: the folder does not hold them.
     """
     if not (folder / "items.jsonl").is_file():
         raise ValueError(f"{folder} holds no items.jsonl: the grocery photos do not ship with the project")
@@ -94,7 +96,7 @@ def _grocery_cases_of(product: dict[str, Any], folder: Path) -> Iterator[Case]:
     facts |= {kind: product["facts"][name] for kind, name in GROCERY_FACTS.items() if name in product["facts"]}
     item = KnowledgeItem(
         image=(folder / product["photos"][0]).read_bytes(),
-        text=" ".join(PRODUCT_FACTS[kind][0].format(value=_written(value)) for kind, value in facts.items()),
+        text=" ".join(PRODUCT_FACTS[kind][0].format(value=_write_value(value)) for kind, value in facts.items()),
         language=LANGUAGE,
         source=GROCERY_SOURCE,
         licence=GROCERY_LICENCE,
@@ -109,7 +111,7 @@ def _grocery_cases_of(product: dict[str, Any], folder: Path) -> Iterator[Case]:
                 question=PRODUCT_FACTS[kind][1][0],
                 image=(folder / product["photos"][1]).read_bytes(),
                 language=LANGUAGE,
-                answers=(_written(facts[kind]),),
+                answers=(_write_value(facts[kind]),),
                 question_type="string" if number is None else "numerical",
                 answer_low=None if number is None else number * (1 - GROCERY_TOLERANCE),
                 answer_high=None if number is None else number * (1 + GROCERY_TOLERANCE),
@@ -121,12 +123,12 @@ def _grocery_cases_of(product: dict[str, Any], folder: Path) -> Iterator[Case]:
             yield Case(question=question, item=item, kind=kind)
 
 
-def _written(value: str | float) -> str:
+def _write_value(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
 def choose_others(cases: Sequence[Case]) -> list[KnowledgeItem]:
-    """For each case the passage of another entity that answers the same kind of question: the control `shuffled`.
+    """Return for each case a passage about another entity that answers the same kind of question (control `shuffled`).
 
     Raises:
         ValueError: a kind of question is asked about one entity only.

@@ -1,6 +1,6 @@
-"""Asks benchmark questions of the reader: one batch in, the rows of the prediction table out.
+"""Asks the reader benchmark questions: takes one batch, returns rows of the prediction table.
 
-What a question is shown (items, memories) is decided before; see `conditions`. Independent of files or workers.
+The items and memories of a question are already chosen; see `conditions`. Independent of files and workers.
 """
 
 import time
@@ -23,7 +23,7 @@ from comem_core.prompts import PromptSet, hash_prompt
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderInput:
-    """A question under a condition: items for the prompt, memory (K·M, D; perhaps no row), and the ids of the items."""
+    """A question under a condition: items for the prompt, memory (K·M, D; may have no rows), and the items' ids."""
 
     question: Question
     condition: str
@@ -45,11 +45,11 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Answer one batch of questions of a benchmark, whose files are in `folder`.
 
-    `seconds` of a row is the batch's time divided by its size. After `max_seconds` no further token is begun.
+    `seconds` of a row is the time of the batch divided by its size. After `max_seconds` no further token is generated.
     """
     started = time.perf_counter()
     conversations = [encoder.seen(make_conversation(asking, prompts, benchmark)) for asking in askings]
-    memories = _in_front(encoder, askings)
+    memories = _put_memories_in_front(encoder, askings)
     answers = encoder.answer_batch(conversations, memories, max_new_tokens=max_new_tokens, max_seconds=max_seconds)
     seconds = (time.perf_counter() - started) / len(askings)
     official = benchmark.metrics(folder)[0]
@@ -72,9 +72,11 @@ def predict(
     ]
 
 
-def _in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor]:
-    """Return what stands in front of each question: with memory everything that the reader takes besides its words,
-    under others nothing."""
+def _put_memories_in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor]:
+    """Return the vectors that go in front of each question.
+
+    Under conditions with memory, the encoder adds whatever else its reader takes besides the words.
+    """
     memories = [asking.memory for asking in askings]
     places = [at for at, asking in enumerate(askings) if find_condition(asking.condition).place == "memory"]
     if places:
@@ -85,14 +87,14 @@ def _in_front(encoder: Answering, askings: Sequence[ReaderInput]) -> list[Tensor
 
 
 def make_conversation(asking: ReaderInput, prompts: PromptSet, benchmark: Benchmark) -> Conversation:
-    """Build the reader's prompt in the benchmark's words and the prompt set's frame."""
+    """Build the reader's prompt: the benchmark's wording inside the prompt set's frame."""
     question = asking.question
     words = benchmark.wording.of(question)
     return prompts.make_conversation(words, question.image, question.language, items=asking.prompt_items)
 
 
 def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
-    """The columns that say which question was asked how."""
+    """Return the columns that say which question was asked, and how."""
     return {
         "prediction_id": hash_content_parts(question.question_id, condition, str(k)),
         "benchmark": question.benchmark,
@@ -104,7 +106,7 @@ def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
 
 
 def mark_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
-    """The columns that come of what the model wrote: the short answer in it, and whether that is right."""
+    """Return the columns that depend on the model's text: the text, the short answer in it, and whether it is right."""
     answer = extract_answer(text, method=extract)
     scored = official.score(text if official.reads == "raw" else answer, question)
     return {"answer_raw": text, "answer": answer, "correct": scored.correct}

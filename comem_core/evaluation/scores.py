@@ -1,8 +1,8 @@
-"""From predictions to marks, and from marks to the rows of the score table: values, intervals and counts, in percent.
+"""Marks predictions, and turns the marks into rows of the score table: values, intervals and counts, in percent.
 
-Reads rows (mappings) with the columns of `prediction` and `question`; it does not depend on where they are stored.
-A row's `split` is a split of the benchmark, a group of splits, or `all` for the whole. A slice is written behind it:
-`unseen_entity/language=fr`, `all/attribute=capital`, `all/clean=yes`.
+Reads rows (mappings) with the columns of `prediction` and `question`, wherever they are stored. The `split` of a score
+row is a split of the benchmark, a group of splits, or `all`. A slice is appended to it: `unseen_entity/language=fr`,
+`all/attribute=capital`, `all/clean=yes`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,16 +20,16 @@ Unanswered = Literal["left_out", "wrong"]
 
 ALL = "all"
 COUNTED = ("coverage", "truncated", "unparsable")
-"""Shares in percent, without interval: of the questions that were answered, of answers that were cut off at the token
-limit, and of those that held nothing to score by the first metric."""
+"""Shares in percent, without an interval: questions that were answered, answers that were cut off at the token limit,
+and answers in which the first metric found nothing to score."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
     """How the predictions of one benchmark are scored. The first metric is the official one.
 
-    Marks of the measures in `judged` come from elsewhere, and an answer without one is left out of their scores.
-    `unanswered` says what becomes of questions without a prediction: they are left out, or scored as wrong.
+    A judge gives the marks of the measures in `judged`; an answer without such a mark is left out of that score.
+    `unanswered` says what happens to questions without a prediction: they are left out, or scored as wrong.
     """
 
     metrics: tuple[Metric, ...]
@@ -42,7 +42,7 @@ class Scoring:
 
 
 def read_gold(question: Row) -> Gold:
-    """The gold answers in a row of the question table."""
+    """Read the gold answers from a row of the question table."""
     return Gold(
         question_type=question["question_type"],
         answers=tuple(question["answers"] or ()),
@@ -55,7 +55,7 @@ def read_gold(question: Row) -> Gold:
 
 
 def mark_rows(predictions: Iterable[Row], questions: Iterable[Row], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return a row a prediction and metric: `prediction_id, metric, value` (0.0 to 1.0), `unparsable`.
+    """Return a row per prediction and metric: `prediction_id, metric, value` (0.0 to 1.0), `unparsable`.
 
     Raises ValueError for a prediction of an unknown question.
     """
@@ -85,10 +85,11 @@ def score_rows(
 ) -> list[dict[str, Any]]:
     """Return the score rows of every condition and k of one benchmark, sorted.
 
-    Predictions need `prediction_id, benchmark, question_id, condition, k, prompt_tokens, truncated`; questions need
-    `question_id, split`, the columns by which is clustered and sliced; marks are those of `mark_rows`. Parts are the
-    splits, the groups of splits, and `all` where there is more than one split. A value of `by` that is None makes no
-    slice. Raises ValueError for two predictions of one question under one condition, or none at all.
+    Predictions need `prediction_id, benchmark, question_id, condition, k, prompt_tokens, truncated`. Questions need
+    `question_id, split` and the columns of `scoring.cluster_by` and `scoring.by`. Marks are rows from `mark_rows`.
+    There are scores for each split, each group of splits, and `all` where there is more than one split. A value of None
+    in a column of `by` makes no slice. Raises ValueError for two predictions of one question under one condition, and
+    where there are no predictions.
     """
     asked = list(questions)
     marks_of = index_marks(marks)
@@ -99,14 +100,16 @@ def score_rows(
         for split, part in cut_into_parts(asked, scoring.total, scoring.by).items():
             in_part = [answered[question["question_id"]] for question in part if question["question_id"] in answered]
             if in_part and not _is_whole_of_one_split(split, in_part, scoring):
-                rows += [named | row for row in _rows_of(split, part, in_part, marked, scoring)]
+                rows += [named | row for row in _score_part(split, part, in_part, marked, scoring)]
     return rows
 
 
 @dataclass(frozen=True)
 class _Marked:
-    """The marks of one condition: of V metrics and then measures for Q answered questions, and a last column of zeros
-    for the others. What was not judged has NaN."""
+    """The marks of one condition: V metrics and judged measures for Q answered questions.
+
+    The last column of `values_VQ` is zeros, for questions without an answer. Answers without a judged mark have NaN.
+    """
 
     place_of: Mapping[str, int]
     values_VQ: np.ndarray
@@ -131,7 +134,7 @@ def group_predictions(
 ) -> dict[tuple[str, str, int], dict[str, Row]]:
     """Join predictions to their questions: (benchmark, condition, k) -> question_id -> joined row.
 
-    Raises ValueError for a prediction of an unknown question, two of one question, or none at all.
+    Raises ValueError for a prediction of an unknown question, for two predictions of one question, and for none at all.
     """
     question_of = {question["question_id"]: question for question in questions}
     groups: dict[tuple[str, str, int], dict[str, Row]] = {}
@@ -158,20 +161,20 @@ def index_marks(marks: Iterable[Row]) -> dict[str, dict[str, Row]]:
 
 
 def cut_into_parts(questions: Sequence[Row], total: Total, by: Sequence[str]) -> dict[str, list[Row]]:
-    """Cut questions into splits, groups of splits and all of them, and the same for every value of each column."""
+    """Cut questions into splits, groups of splits and `all`; do the same for every value of each column in `by`."""
     rows = sorted(questions, key=lambda row: row["question_id"])
-    parts = _by_split(rows, total, suffix="")
+    parts = _cut_by_split(rows, total, suffix="")
     for column in by:
         by_value: dict[str, list[Row]] = {}
         for row in rows:
             if row[column] is not None:
                 by_value.setdefault(row[column], []).append(row)
         for value in sorted(by_value):
-            parts |= _by_split(by_value[value], total, suffix=f"/{column}={value}")
+            parts |= _cut_by_split(by_value[value], total, suffix=f"/{column}={value}")
     return parts
 
 
-def _by_split(rows: Sequence[Row], total: Total, *, suffix: str) -> dict[str, list[Row]]:
+def _cut_by_split(rows: Sequence[Row], total: Total, *, suffix: str) -> dict[str, list[Row]]:
     splits = sorted({row["split"] or ALL for row in rows})
     names: dict[str, Callable[[str], bool]] = {split: split.__eq__ for split in splits}
     names |= {group: total.groups[group].__contains__ for group in total.groups}
@@ -181,13 +184,13 @@ def _by_split(rows: Sequence[Row], total: Total, *, suffix: str) -> dict[str, li
 
 
 def _is_whole_of_one_split(part: str, answered: Sequence[Row], scoring: Scoring) -> bool:
-    """Say whether a part calls itself all, but only one split was answered: that would be no total."""
+    """Say whether a part is named `all` but only one split of it was answered: that would not be a total."""
     if part.split("/")[0] != ALL or scoring.unanswered == "wrong":
         return False
     return len({row["split"] for row in answered}) == 1
 
 
-def _rows_of(
+def _score_part(
     split: str,
     part: Sequence[Row],
     answered: Sequence[Row],
@@ -199,7 +202,7 @@ def _rows_of(
     shared = {"split": split, "n": len(counted), "prompt_tokens_mean": tokens}
     values_VN = marked.values_VQ[:, marked.places(counted)]
     num_metrics = len(scoring.metrics)
-    rows = [shared | row for row in _measured(counted, values_VN[:num_metrics], scoring.metrics, scoring)]
+    rows = [shared | row for row in _score_measures(counted, values_VN[:num_metrics], scoring.metrics, scoring)]
     answered_VN = marked.values_VQ[:, marked.places(answered)]
     for measure, values_N, of_answers in zip(
         scoring.judged, values_VN[num_metrics:], answered_VN[num_metrics:], strict=True
@@ -207,7 +210,7 @@ def _rows_of(
         if not np.isnan(of_answers).all():
             kept = np.flatnonzero(~np.isnan(values_N))
             judged = [counted[place] for place in kept.tolist()]
-            scored = _measured(judged, values_N[None, kept], (measure,), scoring)
+            scored = _score_measures(judged, values_N[None, kept], (measure,), scoring)
             rows += [shared | {"n": len(judged)} | row for row in scored]
     counts = {
         "coverage": len(answered) / len(part),
@@ -219,10 +222,10 @@ def _rows_of(
     ]
 
 
-def _measured(
+def _score_measures(
     counted: Sequence[Row], values_VN: np.ndarray, measures: Sequence[Measure], scoring: Scoring
 ) -> list[dict[str, Any]]:
-    """Score V measures on the same N questions: `metric, value, low, high` of each."""
+    """Score V measures on the same N questions; return `metric, value, low, high` for each."""
     splits = [row["split"] or ALL for row in counted]
     clusters = [find_cluster(row, scoring.cluster_by) for row in counted]
     split_N = np.array(splits)
@@ -237,12 +240,12 @@ def _measured(
 
 
 def find_cluster(row: Row, cluster_by: str) -> str:
-    """Return the cluster of a question; one whose cluster is unknown (null) stands alone."""
+    """Return the cluster of a question; a question whose cluster is unknown (null) is a cluster of its own."""
     if row[cluster_by] is None:
         return f"question {row['question_id']}"
     return str(row[cluster_by])
 
 
 def compute_percent(share: float | None) -> float | None:
-    """A share of 1 in percent, rounded to 2 decimals."""
+    """Convert a fraction to percent, rounded to 2 decimals; None stays None."""
     return None if share is None else round(share * 100, 2)

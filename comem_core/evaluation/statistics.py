@@ -1,9 +1,9 @@
-"""How sure a score is: intervals and paired differences, resampled by cluster. Knows arrays, not benchmarks.
+"""Confidence intervals of scores and paired differences, resampled by cluster. Works on arrays.
 
-Questions about one image share its luck, so whole clusters (images, or entities) are drawn, never single questions.
-Everything is in the unit of the input (fractions of 1). The same rows in another order give the same numbers.
-Every worker imports this module with its recipe, and none computes an interval: scipy.stats and statsmodels, which cost
-more than a second, are imported where they are used.
+Answers about one image are correlated, so whole clusters (images, or entities) are drawn, never single questions.
+Everything is in the unit of the input (fractions of 1). The order of the rows does not change the numbers. Every worker
+imports this module with its recipe, but none computes an interval. So scipy.stats and statsmodels, which take more than
+a second to import, are imported where they are used.
 
 Shapes: N questions, C clusters, S splits, R resamples.
 """
@@ -18,15 +18,15 @@ from comem_core.evaluation.metrics.totals import HARMONIC, Total
 
 Word = Literal["better", "worse", "tied"]
 
-# So many resamples are drawn at a time, fewer where there are many clusters: at most so many numbers.
+# The most resamples drawn at a time, and the most numbers that they may hold: fewer resamples for many clusters.
 _CHUNK, _NUMBERS = 500, 5_000_000
-# Numbers that are drawn and counted together: as many as a processor keeps close.
+# How many numbers are drawn and counted together: as many as fit into the processor's cache.
 _AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How an interval is computed. The seed decides the drawn clusters, so equal input gives equal output."""
+    """How an interval is computed. The seed decides which clusters are drawn, so equal input gives equal output."""
 
     num_resamples: int = 2000
     num_swaps: int = 9999
@@ -36,7 +36,7 @@ class Resampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A score with its interval; `low` and `high` are None where a split has one cluster only: nothing can be said."""
+    """A score with its interval; `low` and `high` are None where a split has a single cluster."""
 
     value: float
     low: float | None
@@ -47,7 +47,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """First minus second on the same questions, its interval, and the two-sided p-value of "no difference"."""
+    """First minus second on the same questions, with its interval and the two-sided p-value of "no difference"."""
 
     value: float
     low: float | None
@@ -57,9 +57,9 @@ class Difference:
     num_clusters: int
 
     def choose_word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
-        """Return `better` or `worse` when the p-value is below alpha and the interval leaves out zero, else `tied`.
+        """Return `better` or `worse` when the p-value is below alpha and the interval excludes zero, else `tied`.
 
-        Where a split has too few clusters for an interval, the p-value decides alone: swapping needs none.
+        Where a split has too few clusters for an interval, the p-value alone decides.
         """
         p_value = self.p_value if p_adjusted is None else p_adjusted
         holds_zero = self.low is not None and self.high is not None and self.low <= 0 <= self.high
@@ -76,11 +76,11 @@ def score_interval(
     total: Total = HARMONIC,
     resampling: Resampling | None = None,
 ) -> Interval:
-    """Return the mean of `correct`, or with several splits what `total` makes of the split means, with its interval.
+    """Return the mean of `correct` with its interval; `total` combines the means of several splits.
 
-    Percentile bootstrap over clusters, drawn separately among those that occur in the same splits. Where every answer
-    of a split is right (or every one wrong) resampling cannot vary it: there the exact binomial bound on its number of
-    clusters takes the place, so that 0 of 20 never reads as "certainly zero".
+    Percentile bootstrap over clusters, stratified by the splits in which a cluster occurs. Where every answer of a
+    split is right, or every one wrong, resampling cannot vary it. There the exact binomial bound on the number of
+    clusters is used instead, so that 0 of 20 never reads as "certainly zero".
     """
     return score_intervals(np.asarray(correct)[None], clusters, splits=splits, total=total, resampling=resampling)[0]
 
@@ -93,7 +93,7 @@ def score_intervals(
     total: Total = HARMONIC,
     resampling: Resampling | None = None,
 ) -> list[Interval]:
-    """As `score_interval` for several marks of the same answers, with the same resamples, which are drawn once."""
+    """Return `score_interval` for several kinds of marks of the same answers; the resamples are drawn once for all."""
     if not len(corrects):
         return []
     resampling = resampling or Resampling()
@@ -122,11 +122,11 @@ def compare_pairs(
 ) -> Difference:
     """Compare two conditions on the same questions: row i of `first` and of `second` answer the same question.
 
-    The interval is the cluster bootstrap of the difference (of means, or of what `total` makes of those of splits). The
-    p-value comes from swapping the two conditions within whole clusters at random, which needs no normal distribution.
+    The interval is the cluster bootstrap of the difference of means, which `total` combines where there are splits. The
+    p-value comes from swapping the two conditions of whole clusters at random, which assumes no normal distribution.
     """
     if len(first) != len(second):
-        raise ValueError(f"paired answers come in equal numbers; found {len(first)} and {len(second)}")
+        raise ValueError(f"paired answers must be equally many; found {len(first)} and {len(second)}")
     resampling = resampling or Resampling()
     table = _Clusters(clusters, splits, total, num_values=len(first))
     combine = table.combine
@@ -149,7 +149,7 @@ def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
 
 
 class _Clusters:
-    """Questions counted by cluster and split, and the strata of clusters that occur in the same splits."""
+    """Counts of questions by cluster and split. Clusters that occur in the same splits form a stratum."""
 
     def __init__(self, clusters: Sequence[str], splits: Sequence[str] | None, total: Total, *, num_values: int):
         splits = ["all"] * num_values if splits is None else splits
@@ -196,17 +196,17 @@ class _Clusters:
 
 
 def _chunks(num_draws: int, num_clusters: int) -> Iterator[int]:
-    """Part a number of resamples into those that are drawn together."""
+    """Cut a number of resamples into chunks that are drawn together."""
     size = max(1, min(_CHUNK, _NUMBERS // num_clusters))
     for start in range(0, num_draws, size):
         yield min(size, num_draws - start)
 
 
 def _draw_with_replacement(num_members: int, num_draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how often each of some clusters is drawn in each resample, as floats for a product of matrices."""
+    """Return how often each cluster is drawn in each resample, as floats for a matrix product."""
     counts = np.empty((num_draws, num_members))
     size = max(1, _AT_ONCE // num_members)
-    for start in range(0, num_draws, size):  # what is drawn is the same in parts as at once, and stays in the cache
+    for start in range(0, num_draws, size):  # drawing in parts gives the same numbers and stays in the cache
         part = counts[start : start + size]
         cells = generator.integers(num_members, size=part.shape)
         cells += np.arange(len(part))[:, None] * num_members
@@ -222,7 +222,7 @@ def _percentiles(drawn_R: np.ndarray, confidence: float) -> tuple[float, float]:
 def _bounds(
     means_RS: np.ndarray, *, table: _Clusters, sums_CS: np.ndarray, resampling: Resampling
 ) -> tuple[float, float]:
-    """Return the percentile interval; with an all-right or all-wrong split, that of the split intervals' ends."""
+    """Return the percentile interval; with an all-right or all-wrong split, combine the ends of the split intervals."""
     mean_S = sums_CS.sum(0) / table.counts_CS.sum(0)
     constant_S = (mean_S == 0) | (mean_S == 1)
     if not constant_S.any():

@@ -1,12 +1,16 @@
-"""Predictions in each benchmark's own format, so that its official evaluator can be run on them.
+"""Writes predictions in each benchmark's own format, so that its official evaluator can be run on them.
 
-Rows are predictions joined to their questions, of one condition: every row has the columns of `prediction` and
-`question`. Knows no file system: what comes back are names and texts of files.
+Rows are predictions of one condition joined to their questions: every row has the columns of `prediction` and
+`question`. The result is names and texts of files; nothing is written to disk.
 
-Which program reads what: `infoseek_eval.py` and `oven_eval.py` JSON lines of `data_id`; `vqaEval.py` a list of
-`question_id` (a number) and `answer`; `eval_predictions.py` of A-OKVQA answers by question id, each file on its own;
-`meerqat.train.metrics.squad` the two lists that it takes as arguments; `eval/score.py` of MRAG-Bench JSON lines with
-all that was written; CVQA's site rows `ID,Prediction`, a place from 0, or -1 where an answer names no option.
+The official evaluators read:
+
+- `infoseek_eval.py` and `oven_eval.py`: JSON lines with `data_id`;
+- `vqaEval.py`: a list of objects with `question_id` (a number) and `answer`;
+- `eval_predictions.py` of A-OKVQA: answers by question id, one file per setting;
+- `meerqat.train.metrics.squad`: the two lists that it takes as arguments;
+- `eval/score.py` of MRAG-Bench: JSON lines with the whole text that the model wrote;
+- CVQA's site: rows `ID,Prediction`, the index of an option from 0, or -1 where an answer names no option.
 """
 
 import json
@@ -27,7 +31,7 @@ _LETTERS = "ABCDEFGH"
 def write_submission(benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str] | None = None) -> Files:
     """Return the files (name -> text) that a benchmark's official evaluator reads, in the order of the rows.
 
-    `entity_of` finds the entity that an answer names; OVEN alone needs it (`metrics.oven.open_title_finder`). Raises
+    `entity_of` finds the entity that an answer names; only OVEN needs it (see `metrics.oven.open_title_finder`). Raises
     ValueError for a benchmark without an official evaluator, and for two answers to one question.
     """
     writers = {**_WRITERS, "oven": partial(_oven, entity_of=entity_of)}
@@ -45,7 +49,7 @@ def write_submission(benchmark: str, rows: Iterable[Row], *, entity_of: Callable
 
 
 def _infoseek(rows: Sequence[Row]) -> Files:
-    """One file a language where the question ids begin with one (`bg/infoseek_val_00000070`)."""
+    """Write one file per language where the question ids begin with a language (`bg/infoseek_val_00000070`)."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         language, _, data_id = row["question_id"].rpartition("/")
@@ -55,18 +59,20 @@ def _infoseek(rows: Sequence[Row]) -> Files:
 
 
 def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str] | None) -> Files:
-    """One file for each of `query` and `entity`, which the data_id tells (`oven_query_val_00000000`).
+    """Write one file for `query` and one for `entity`, by the data_id (`oven_query_val_00000000`).
 
-    With the answer too, so that the official `run_bm25_query.py` can look for its entity itself.
+    The answer is included, so that the official `run_bm25_query.py` can also look up its entity.
     """
     if entity_of is None:
-        raise ValueError("OVEN wants entities, not texts; give entity_of, such as title_finder(folder).entity_of")
+        raise ValueError(
+            "OVEN wants entities, not texts; give entity_of, such as open_title_finder(folder).find_entity"
+        )
     lines: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         data_id = row["question_id"]
         part = next((part for part in ("query", "entity") if data_id.startswith(f"oven_{part}_")), None)
         if part is None:
-            raise ValueError(f"{data_id!r} is not a data_id of OVEN; those begin with oven_query_ or oven_entity_")
+            raise ValueError(f"{data_id!r} is not a data_id of OVEN; expected oven_query_... or oven_entity_...")
         answer = row["answer"] or ""
         line = {"data_id": data_id, "prediction": answer, "pred_entity_id": entity_of(answer)}
         lines.setdefault(f"oven_{part}_predictions.jsonl", []).append(line)

@@ -1,1 +1,1 @@
-"""Commands that measure something and write it to `docs/results/<topic>.json`; the pages quote those files alone."""
+"""Commands that measure something and write it to `docs/results/<topic>.json`; the pages quote only those files."""

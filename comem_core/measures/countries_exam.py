@@ -1,4 +1,4 @@
-"""The examination on countries: test questions, what each is shown, and which answers are exactly right.
+"""The exam on countries: test questions, the items that each is shown, and which answers match exactly.
 
 Shapes: Q questions, K items of a question, M vectors of an item, D width.
 """
@@ -40,7 +40,7 @@ COUNTRIES = find_benchmark("countries-vqa")
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of asking every question in one way: right_Q (0 or 1) and the mean number of prompt tokens."""
+    """The result of asking every question in one way: right_Q (0 or 1) and the mean number of prompt tokens."""
 
     right_Q: np.ndarray
     prompt_tokens: float
@@ -50,7 +50,7 @@ class Answers:
 class CountriesExam:
     """Questions of one part of countries-vqa, and the items that are retrieved for them by picture.
 
-    No answer depends on `batch_size`.
+    Answers do not depend on `batch_size`.
     """
 
     backbone: Backbone
@@ -62,7 +62,7 @@ class CountriesExam:
 
     @classmethod
     def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "CountriesExam":
-        """Retrieve for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
+        """Retrieve items for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
         questions = load_benchmark_questions(part)[:num_questions]
         items = {item.item_id: item for item in load_knowledge_items()}
         return cls(
@@ -74,18 +74,18 @@ class CountriesExam:
         )
 
     def choose_with_gold(self, question: Question, k: int) -> list[str]:
-        """The k items retrieved, in rank order; where the gold item is not among them it takes the last place."""
+        """Return the first k retrieved items, in rank order; a missing gold item takes the last place."""
         found, gold = list(self.retrieved[question.question_id][:k]), question.gold_item_id or ""
         return found if gold in found else [*found[: k - 1], gold]
 
     def choose_with_gold_anywhere(self, question: Question, k: int) -> list[str]:
-        """The same items in an order drawn by the question."""
+        """Return the items of `choose_with_gold` in random order; the question's id is the seed."""
         shown = self.choose_with_gold(question, k)
         Random(question.question_id).shuffle(shown)
         return shown
 
     def choose_gold_among_others(self, question: Question, k: int) -> list[str]:
-        """The gold item and k - 1 drawn ones in its language, in an order drawn by the question."""
+        """Return the gold item and k - 1 others in its language; the question's id seeds the choice and the order."""
         random, gold = Random(f"{question.question_id}-others"), question.gold_item_id or ""
         others = [item_id for item_id, item in self.items.items() if item.language == question.language]
         others.remove(gold)
@@ -94,7 +94,7 @@ class CountriesExam:
         return shown
 
     def choose_for_control(self, condition: str, question: Question, k: int) -> Sequence[str]:
-        """The items that a control (`shuffled`, `foreign`) shows; see `evaluation.conditions`."""
+        """Return the items that a control (`shuffled`, `foreign`) shows; see `evaluation.conditions`."""
         return self._chooser.choose_items(condition, question.question_id, k=k)
 
     def has_answer(self, question: Question, item_ids: Sequence[str]) -> bool:
@@ -117,7 +117,7 @@ class CountriesExam:
         )
 
     def encode_shown(self, encoder: MemoryEncoder, *choices: ItemsOf) -> dict[str, Tensor]:
-        """The memory (M, D), by item_id, of every item that one of these choices shows to a question."""
+        """Encode every item that one of these choices shows to a question: item_id -> memory (M, D)."""
         shown = {item_id for items_of in choices for question in self.questions for item_id in items_of(question)}
         every = {**self.items, **self.foreign}
         return encode_all(encoder, {item_id: item for item_id, item in every.items() if item_id in shown})
@@ -135,7 +135,7 @@ class CountriesExam:
         return self._ask(encoder, lambda q: torch.cat([memories[each] for each in items_of(q)]), label=label)
 
     def ask_empty(self, encoder: MemoryEncoder, k: int, *, label: str) -> Answers:
-        """Answer with as many vectors as k memories have, that stand for no item."""
+        """Answer with as many vectors as k memories have, made without any item."""
         empty = encoder.empty_memory().repeat(k, 1)
         return self._ask(encoder, lambda q: empty, label=label)
 
@@ -149,7 +149,7 @@ class CountriesExam:
     ) -> Answers:
         prompts, right, tokens = read_prompt_set(encoder.recipe.prompts), {}, []
         in_prompt = in_prompt or {}
-        # Questions of like length together: padding would be most of a batch else.
+        # Questions of similar length go together; otherwise a batch would be mostly padding.
         ordered = sorted(self.questions, key=lambda q: (len(in_prompt.get(q.question_id, ())), q.language))
         starts = range(0, len(ordered), self.batch_size)
         for start in tqdm(starts, desc=f"{label:>24}", unit="batch", leave=False):
@@ -175,7 +175,7 @@ class CountriesExam:
 def encode_all(
     encoder: MemoryEncoder, items: Mapping[str, KnowledgeItem], *, batch_size: int = 48
 ) -> dict[str, Tensor]:
-    """The memory of every item, by item_id: (M, D)."""
+    """Encode every item: item_id -> memory (M, D)."""
     ids, memories = list(items), {}
     for start in tqdm(range(0, len(ids), batch_size), desc=f"{'encode':>24}", unit="batch", leave=False):
         batch = ids[start : start + batch_size]

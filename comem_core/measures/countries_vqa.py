@@ -1,9 +1,10 @@
-"""`python -m comem_core.measures.countries_vqa`: what memory carries, on the test questions of countries-vqa.
+"""`python -m comem_core.measures.countries_vqa`: how well memory works on the test questions of countries-vqa.
 
 `table` asks every question under every condition; `items` shows more and more items; `variants` compares encoders that
-were trained otherwise. Rows go to `docs/results/countries_vqa.json`; the measures are strict exact match, in percent,
-with 95 % intervals clustered by country. Several encoders of several seeds are averaged question by question.
-`.../unseen_entity` is of countries that are in no training; the other questions are about new facts of known ones.
+were trained in other ways. Rows go to `docs/results/countries_vqa.json`. The measures are strict exact match, in
+percent, with 95 % intervals clustered by country. Answers of several encoders, trained with several seeds, are averaged
+question by question. `.../unseen_entity` is about countries that no training has seen; the other questions are about
+new facts of known countries.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from comem_core.memory.encoder import MemoryEncoder
 
 TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"
 ENCODERS = ("tiny-encoder",)
-BASE_SEEDS = (0,)  # what stands in the prompt is answered without an encoder, whose seeds then say nothing
+BASE_SEEDS = (0,)  # of answers without memory, which do not depend on the encoder and its seed
 DEPTHS = (1, 2, 3, 5, 8, 10, 15, 20)
 VARIANT_DEPTHS = ("gold", "k3", "k3_drawn")
 IN_DETAIL = ("em_text_gold", "em_text_k3", "em_memory_gold", "em_memory_k3")
@@ -33,8 +34,8 @@ COMMAND = "python -m comem_core.measures.countries_vqa"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one thing, print it, and put its rows in place of the earlier ones."""
-    chosen = _parser().parse_args(arguments)
+    """Measure, print, and replace the stored rows of the same measures."""
+    chosen = _make_parser().parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     rows = list(chosen.measure(chosen))
     for row in rows:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class AnswerMarker:
-    """Turns answers to an exam into rows. `command` is what measures them again."""
+    """Turns answers to an exam into rows. `command` measures them again."""
 
     exam: CountriesExam
     command: str
@@ -54,7 +55,7 @@ class AnswerMarker:
     def score(
         self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int], among_Q: np.ndarray | None = None
     ) -> Measured:
-        """The share of right answers, the mean over encoders (one `Answers` each), of all questions or some of them."""
+        """Return the share of right answers among all questions or `among_Q`; the mean of one `Answers` per encoder."""
         right_Q = np.mean([each.right_Q for each in answers], axis=0)
         among_Q = np.ones(len(right_Q), dtype=bool) if among_Q is None else among_Q
         countries_Q = np.array([question.entity_id for question in self.exam.questions])
@@ -69,7 +70,7 @@ class AnswerMarker:
         )
 
     def mark_in_detail(self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int]) -> Iterator[Measured]:
-        """The same by language, kind of fact and split of the benchmark: `measure/en`, `measure/capital`, ..."""
+        """Yield the scores by language, kind of fact and split of the benchmark: `measure/en`, `measure/capital` ..."""
         questions = self.exam.questions
         for values_Q in (
             [q.language for q in questions],
@@ -81,18 +82,18 @@ class AnswerMarker:
                 yield self.score(f"{measure}/{value}", answers, seeds=seeds, among_Q=among_Q)
 
     def make_plain(self, measure: str, value: float, unit: str) -> Measured:
-        """A number of all questions that no chance is in."""
+        """Make a row for a number over all questions that needs no interval."""
         n = len(self.exam.questions)
         return Measured(measure=measure, recipe=RECIPE, value=value, unit=unit, n=n, command=self.command)
 
 
 def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """The headline: every condition, the main ones also by language, kind of fact and split.
+    """Measure every condition, and the main ones also by language, kind of fact and split.
 
-    `shuffled` is told apart by whether the other country's items state the answer too, as a region may.
+    `shuffled` is also measured apart for questions whose answer the other country's items state too (a region, say).
     """
-    encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
-    marking = AnswerMarker(exam, _command(chosen, chosen.encoders))
+    encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
+    marking = AnswerMarker(exam, _write_command(chosen, chosen.encoders))
     in_prompt = {name: [answers] for name, answers in _ask_prompts(exam, encoders[0])}
     in_memory: dict[str, list[Answers]] = {}
     for encoder in encoders:
@@ -115,8 +116,8 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
     yield marking.make_plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
 
 
-def _shown(exam: CountriesExam) -> Mapping[str, ItemsOf]:
-    """The choices of items that are shown as text and as memory alike."""
+def _list_choices(exam: CountriesExam) -> Mapping[str, ItemsOf]:
+    """Return the choices of items that are shown both as text and as memory."""
     return {
         "gold": partial(exam.choose_with_gold, k=1),
         "k3": partial(exam.choose_with_gold, k=3),
@@ -127,15 +128,15 @@ def _shown(exam: CountriesExam) -> Mapping[str, ItemsOf]:
 
 
 def _ask_prompts(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
-    """Nothing, and items in the prompt: through the reader alone, so that any encoder of the recipe will do."""
+    """Ask without items, and with items in the prompt. Only the reader answers, so any encoder of the recipe works."""
     yield "em_none", exam.ask_prompt(encoder, lambda question: (), label="none")
-    for name, items_of in _shown(exam).items():
+    for name, items_of in _list_choices(exam).items():
         yield f"em_text_{name}", exam.ask_prompt(encoder, items_of, label=f"text {name}")
 
 
 def _ask_memories(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
-    """The same items as memory, and the controls."""
-    shown = {f"memory_{name}": items_of for name, items_of in _shown(exam).items()}
+    """Ask with the same items as memory, and with the controls."""
+    shown = {f"memory_{name}": items_of for name, items_of in _list_choices(exam).items()}
     shown |= {control: partial(exam.choose_for_control, control, k=3) for control in ("shuffled", "foreign")}
     memories = exam.encode_shown(encoder, *shown.values())
     for name, items_of in shown.items():
@@ -144,10 +145,10 @@ def _ask_memories(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple
 
 
 def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """Text and memory with 1 to 20 items, the gold one among them."""
-    encoders, exam = _encoders_of_one_recipe(chosen.encoders), _exam(chosen)
+    """Measure text and memory with 1 to 20 items, including the gold item."""
+    encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
     marking, seeds = (
-        AnswerMarker(exam, _command(chosen, chosen.encoders)),
+        AnswerMarker(exam, _write_command(chosen, chosen.encoders)),
         [encoder.recipe.seed for encoder in encoders],
     )
     memories_of = [exam.encode_shown(encoder, partial(exam.choose_with_gold, k=max(DEPTHS))) for encoder in encoders]
@@ -164,42 +165,45 @@ def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """Memory of the gold item, of three ranked, and of the gold and two drawn ones, for encoders named NAME=FOLDER."""
-    exam = _exam(chosen)
+    """Measure encoders given as NAME=FOLDER, with memory of the gold item, of 3 retrieved, and of gold and 2 drawn."""
+    exam = _open_exam(chosen)
     for name, folder in chosen.encoders:
-        encoder, marking = _encoder(folder), AnswerMarker(exam, _command(chosen, [folder], name=name))
-        shown = {depth: items_of for depth, items_of in _shown(exam).items() if depth in VARIANT_DEPTHS}
+        encoder, marking = _load_encoder(folder), AnswerMarker(exam, _write_command(chosen, [folder], name=name))
+        shown = {depth: items_of for depth, items_of in _list_choices(exam).items() if depth in VARIANT_DEPTHS}
         memories = exam.encode_shown(encoder, *shown.values())
         for depth, items_of in shown.items():
             answers = exam.ask_memory(encoder, memories, items_of, label=f"{name}, {depth}")
             yield marking.score(f"em_memory_{depth}_{name}", [answers], seeds=[encoder.recipe.seed])
 
 
-def _exam(chosen: argparse.Namespace) -> CountriesExam:
+def _open_exam(chosen: argparse.Namespace) -> CountriesExam:
     return CountriesExam.of(load_backbone(BASE), part=chosen.part, num_questions=chosen.questions)
 
 
-def _encoder(folder: str) -> MemoryEncoder:
+def _load_encoder(folder: str) -> MemoryEncoder:
     return MemoryEncoder.load(find_encoder_folder(folder), load_backbone(BASE))
 
 
-def _encoders_of_one_recipe(folders: Sequence[str]) -> list[MemoryEncoder]:
-    """Load encoders whose answers are to be averaged; raises ValueError where more than their seed differs."""
-    encoders = [_encoder(folder) for folder in folders]
+def _load_encoders_of_one_recipe(folders: Sequence[str]) -> list[MemoryEncoder]:
+    """Load encoders whose answers will be averaged. Raises ValueError where more than their seed differs."""
+    encoders = [_load_encoder(folder) for folder in folders]
     for folder, encoder in zip(folders, encoders, strict=True):
         if replace(encoder.recipe, seed=0) != replace(encoders[0].recipe, seed=0):
             raise ValueError(
-                f"the recipes of {folders[0]} and {folder} differ in more than the seed, so their mean says nothing; "
+                f"the recipes of {folders[0]} and {folder} differ in more than the seed, so their mean is meaningless; "
                 "compare them with `variants NAME=FOLDER ...`"
             )
     return encoders
 
 
-def _command(chosen: argparse.Namespace, folders: Sequence[str], *, name: str = "") -> str:
-    """What measures a row again; of a folder outside of this one only the end is told, for it is another elsewhere."""
+def _write_command(chosen: argparse.Namespace, folders: Sequence[str], *, name: str = "") -> str:
+    """Return the command that measures a row again.
+
+    Of a folder outside the current one only the end is given, because its path differs between machines.
+    """
     words = [COMMAND, chosen.name]
     if tuple(folders) != ENCODERS or name:
-        words += [f"{name}={_told(folder)}" if name else _told(folder) for folder in folders]
+        words += [f"{name}={_shorten_folder(folder)}" if name else _shorten_folder(folder) for folder in folders]
     if chosen.part != "test":
         words += ["--part", chosen.part]
     if chosen.questions is not None:
@@ -207,35 +211,39 @@ def _command(chosen: argparse.Namespace, folders: Sequence[str], *, name: str = 
     return " ".join(words)
 
 
-def _told(folder: str) -> str:
+def _shorten_folder(folder: str) -> str:
     path, here = Path(folder), Path.cwd()
     if not path.is_absolute():
         return folder
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(Path("...", *path.parts[-2:]))
 
 
-def _named_folder(given: str) -> tuple[str, str]:
+def _parse_variant(given: str) -> tuple[str, str]:
     name, _, folder = given.partition("=")
     if not (name and folder):
         raise argparse.ArgumentTypeError(
-            f"{given!r} names no variant; expected NAME=FOLDER, as vectors_4=runs/4/encoder"
+            f"{given!r} is not a named variant; expected NAME=FOLDER, such as vectors_4=runs/4/encoder"
         )
     return name, folder
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, measure in (("table", measure_table), ("items", measure_items), ("variants", measure_variants)):
         command = commands.add_parser(name, help=measure.__doc__, description=measure.__doc__)
         if name == "variants":
-            told = "a variant's name in its measures, and its encoder"
-            command.add_argument("encoders", nargs="+", type=_named_folder, metavar="NAME=FOLDER", help=told)
+            text = "the variant's name in its measures, and the folder of its encoder"
+            command.add_argument("encoders", nargs="+", type=_parse_variant, metavar="NAME=FOLDER", help=text)
         else:
-            told = "shipped names or folders; several of one recipe and other seeds are averaged (default tiny-encoder)"
-            command.add_argument("encoders", nargs="*", default=ENCODERS, metavar="FOLDER", help=told)
-        command.add_argument("--part", choices=("dev", "test"), default="test", help="of countries-vqa (default test)")
-        command.add_argument("--questions", type=int, help="only the first so many, a balanced choice (default all)")
+            text = "folders or names of shipped encoders; several that differ only in the seed are averaged"
+            command.add_argument(
+                "encoders", nargs="*", default=ENCODERS, metavar="FOLDER", help=f"{text} (default tiny-encoder)"
+            )
+        command.add_argument(
+            "--part", choices=("dev", "test"), default="test", help="part of countries-vqa (default test)"
+        )
+        command.add_argument("--questions", type=int, help="ask only the first N questions, which are balanced")
         command.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
         command.set_defaults(measure=measure, name=name)
     return parser

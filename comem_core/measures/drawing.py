@@ -1,6 +1,6 @@
-"""How the plots in `docs/plots` look: on a light ground of their own, so that they read on a dark page too.
+"""The style of the plots in `docs/plots`: they have a light background, so that they are readable on a dark page too.
 
-Knows no measure. The same numbers give the same bytes, whenever and wherever they are drawn.
+Independent of what is measured. The same numbers give the same bytes, whenever and wherever they are drawn.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ CONTROL = "#8b8f97"
 WIDTH = 7.0  # inches
 
 Row = Mapping[str, Any]
-"""A row of a results file; `value`, `low` and `high` are what is drawn."""
+"""A row of a results file; `value`, `low` and `high` are drawn."""
 
 _STYLE: Any = {  # matplotlib types its keys one by one
     "svg.fonttype": "none",
@@ -55,7 +55,7 @@ _STYLE: Any = {  # matplotlib types its keys one by one
 
 @contextmanager
 def open_drawing(path: Path, title: str, *, drawn_from: str, height: float = 4.0) -> Iterator[Figure]:
-    """Give an empty figure, and write it as SVG when it is drawn. `drawn_from` is kept in the file."""
+    """Yield an empty figure, and write it as SVG afterwards. `drawn_from` is kept in the file."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")
@@ -65,7 +65,7 @@ def open_drawing(path: Path, title: str, *, drawn_from: str, height: float = 4.0
 
 
 def describe_source(topic: str, rows: Iterable[Row]) -> str:
-    """Name a topic's file and the numbers that are drawn from it; what they were measured on is not among them."""
+    """Name a topic's file and a hash of the numbers drawn from it; machine and commit are not part of the hash."""
     numbers = [[row[key] for key in ("measure", "value", "low", "high")] for row in rows]
     return f"docs/results/{topic}.json, {hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]}"
 
@@ -73,7 +73,7 @@ def describe_source(topic: str, rows: Iterable[Row]) -> str:
 def draw_curve(
     axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, label: str, marker: str
 ) -> None:
-    """Draw values over places as a line with marks, and the interval of each, where there is one."""
+    """Draw values over places as a line with markers, with the interval of each where there is one."""
     axes.plot(places, [row["value"] for row in rows], marker=marker, color=colour, label=label)
     draw_intervals(axes, places, rows, colour=colour)
 
@@ -81,7 +81,7 @@ def draw_curve(
 def draw_intervals(
     axes: Axes, places: Sequence[float], rows: Sequence[Row], *, colour: str, flat: bool = False
 ) -> None:
-    """Draw the intervals alone: upright over places, or flat beside them."""
+    """Draw only the intervals: vertical at the places on the x axis, or `flat`, horizontal at places on the y axis."""
     known = [
         (place, row["low"], row["high"]) for place, row in zip(places, rows, strict=True) if row["low"] is not None
     ]
@@ -91,13 +91,13 @@ def draw_intervals(
 
 
 def set_percent_axis(axes: Axes, label: str = "exact match (%), 95 % interval") -> None:
-    """Let the upright axis run from 0 to 100 percent, with room for a mark at either end."""
+    """Let the y axis run from 0 to 100 percent, with room for a marker at either end."""
     axes.set_ylim(-3, 103)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel(label)
 
 
 def put_legend_below(figure: Figure, axes: Axes, *, columns: int) -> None:
-    """Put the legend of one panel under all of them, where it covers nothing."""
+    """Put the legend of one panel below all panels, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -1,7 +1,7 @@
-"""What one copy of the backbone as encoder and reader saves against two: peak memory of a process, measured.
+"""Measures the memory that sharing one backbone between encoder and reader saves: the peak memory of a process.
 
-Each layout runs in a process of its own, which loads a random Qwen2.5-VL of about a hundred million parameters from a
-folder, as one loads a real one, then encodes items and answers questions with their memory.
+Each layout, one copy or two, runs in its own process. It loads a random Qwen2.5-VL of about a hundred million
+parameters from a folder, as one loads a real model, then encodes items and answers questions with their memory.
 """
 
 import json
@@ -32,7 +32,7 @@ WIDTH, NUM_LAYERS, NUM_HEADS = 768, 12, 12
 
 @dataclass(frozen=True)
 class Peaks:
-    """Bytes: the highest resident size of a process in each layout, and the size of one copy's weights."""
+    """In bytes: the peak resident size of a process in each layout, and the size of one copy's weights."""
 
     one_copy: float
     two_copies: float
@@ -40,21 +40,21 @@ class Peaks:
 
 
 def measure_peaks() -> Peaks:
-    """Run each layout in processes of its own, by turns, and take the median of their peaks."""
+    """Run the layouts alternately, each time in a new process, and take the median of each layout's peaks."""
     with tempfile.TemporaryDirectory() as folder:
         weights = save_large_model(Path(folder))
         command = [sys.executable, "-m", "comem_core.measures.peak_memory", folder]
         peaks: dict[str, list[int]] = {layout: [] for layout in LAYOUTS}
         for _ in range(NUM_RUNS):
             for layout in LAYOUTS:
-                said = subprocess.run([*command, layout], capture_output=True, text=True, check=True).stdout
-                peaks[layout].append(json.loads(said.splitlines()[-1]))
+                output = subprocess.run([*command, layout], capture_output=True, text=True, check=True).stdout
+                peaks[layout].append(json.loads(output.splitlines()[-1]))
     one, two = (statistics.median(peaks[layout]) for layout in LAYOUTS)
     return Peaks(one, two, weights)
 
 
 def save_large_model(folder: Path) -> int:
-    """Save a random model with the shipped one's processor and a larger language model; returns its weights' bytes."""
+    """Save a random model: the shipped tiny model with a larger language model. Returns the bytes of its weights."""
     small = load_backbone("tiny")
     stated = Qwen2_5_VLConfig.from_pretrained(find_backbone_folder("tiny")).to_dict()
     half = WIDTH // NUM_HEADS // 2
@@ -77,7 +77,7 @@ def save_large_model(folder: Path) -> int:
 
 
 def make_large_encoder(folder: str) -> MemoryEncoder:
-    """A new encoder on the large model in a folder."""
+    """Make a new encoder on the large model in a folder."""
     return MemoryEncoder(load_backbone(folder), EncoderRecipe(num_heads=NUM_HEADS))
 
 
@@ -97,15 +97,15 @@ def run_layout(folder: str, layout: str) -> None:
 
 
 def refuse_shared_weights(one: Backbone, other: Backbone, *, shared: bool) -> None:
-    """The layouts are what they say: weights are the same memory, or none of it is."""
+    """Assert that two backbones share their weights in memory, or share none of them."""
     places = [{weight.data_ptr() for weight in each.model.parameters()} for each in (one, other)]
     assert bool(places[0] & places[1]) == shared
 
 
 def read_peak_bytes() -> int:
-    """The highest resident size of this process so far.
+    """Return the peak resident size of this process so far, in bytes.
 
-    Linux counts in `ru_maxrss` what the parent had before this program was started; VmHWM is of this program alone.
+    On Linux `ru_maxrss` includes the parent's size before this program was started; VmHWM counts this program alone.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,7 +1,7 @@
-"""`python -m comem_core.measures.plots`: draw `docs/plots/*.svg` from `docs/results/countries_vqa.json` alone.
+"""`python -m comem_core.measures.plots`: draw `docs/plots/*.svg` from `docs/results/countries_vqa.json`.
 
-Measures nothing. A plot of which rows are missing is left as it is; a line says which, and what measures them. A plot
-keeps a hash of the numbers that it was drawn from, so that a test can tell when they are no longer those measured.
+It measures nothing. A plot with missing rows is left as it is; a message names the rows and the command that measures
+them. A plot keeps a hash of the numbers that it was drawn from, so that a test can tell when the results have changed.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
 
 PLOTS_FOLDER = Path("docs/plots")
 VECTORS = (1, 2, 4, 8, 16)
-# Of the start at 81, 162, 325, 650, 1300 and 2600 steps of 64.
+# Samples that the encoder's start had seen after 81, 162, 325, 650, 1300 and 2600 steps of 64.
 SAMPLES = (5184, 10368, 20800, 41600, 83200, 166400)
 NAMES = {
     "en": "English",
@@ -52,7 +52,7 @@ Rows = Mapping[str, Row]
 
 @dataclass(frozen=True)
 class DocsPlot:
-    """A picture in docs/plots: its title, what it is drawn from, and how. `command` measures its rows."""
+    """A picture in docs/plots: its title, the measures that it shows, and how to draw it. `command` measures them."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class DocsPlot:
         return [measure for measure in self.measures if measure not in rows]
 
     def name_numbers(self, rows: Rows) -> str:
-        """Name the numbers that are drawn; what they were measured on is not among them."""
+        """Name the drawn numbers by a hash; machine and commit are not part of it."""
         return drawing.describe_source(TOPIC, [rows[measure] for measure in self.measures])
 
     def write(self, rows: Rows, folder: Path) -> Path:
@@ -76,14 +76,14 @@ class DocsPlot:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw every plot whose rows are there."""
+    """Draw every plot that has all its rows."""
     argparse.ArgumentParser(prog="python -m comem_core.measures.plots", description=__doc__).parse_args(arguments)
     for line in draw_all(RESULTS / f"{TOPIC}.json", PLOTS_FOLDER):
         print(line)
 
 
 def draw_all(results: Path, folder: Path) -> Iterator[str]:
-    """Draw into a folder, and say of each plot where it is, or why it is not drawn."""
+    """Draw into a folder; yield a message per plot: where it is, or why it is not drawn."""
     rows = {row["measure"]: row for row in read_results(results)} if results.is_file() else {}
     for plot in PLOTS:
         if missing := plot.missing(rows):
@@ -95,7 +95,7 @@ def draw_all(results: Path, folder: Path) -> Iterator[str]:
 
 
 def draw_items(figure: Figure, rows: Rows) -> None:
-    """Exact match over the number of items, and what text and memory take in front of the answer."""
+    """Draw exact match over the number of items, and the length of text and of memory in front of the answer."""
     score, length = figure.subplots(1, 2, width_ratios=[3, 2])
     for measure, colour, label, marker, shift in (
         ("em_text_items", TEXT, "items as text", "s", -0.12),
@@ -116,24 +116,24 @@ def draw_items(figure: Figure, rows: Rows) -> None:
 
 
 def draw_vectors(figure: Figure, rows: Rows) -> None:
-    """Exact match over vectors an item."""
+    """Draw exact match over the number of vectors per item."""
     axes = figure.subplots()
-    _depths(axes, rows, "vectors", VECTORS)
+    _draw_depths(axes, rows, "vectors", VECTORS)
     axes.set_xticks(VECTORS, [str(number) for number in VECTORS])
     axes.set_xlabel("memory vectors per item")
     drawing.put_legend_below(figure, axes, columns=2)
 
 
 def draw_samples(figure: Figure, rows: Rows) -> None:
-    """Exact match over training samples."""
+    """Draw exact match over the number of training samples."""
     axes = figure.subplots()
-    _depths(axes, rows, "samples", SAMPLES)
+    _draw_depths(axes, rows, "samples", SAMPLES)
     axes.set_xticks(SAMPLES, [f"{number / 1000:.1f}" for number in SAMPLES])
     axes.set_xlabel("training samples of the encoder's start (thousands)")
     drawing.put_legend_below(figure, axes, columns=2)
 
 
-def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
+def _draw_depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     for depth, colour, label, marker, shift in (
         ("gold", MEMORY, "the gold item", "o", 0.985),
@@ -148,7 +148,7 @@ def _depths(axes: Axes, rows: Rows, kind: str, places: Sequence[int]) -> None:
 
 
 def draw_kinds(figure: Figure, rows: Rows) -> None:
-    """Bars for every language, and below them for every kind of fact."""
+    """Draw bars for every language, and below them for every kind of fact."""
     languages, kinds = figure.subplots(2, 1)
     for axes, values in ((languages, LANGUAGES), (kinds, ATTRIBUTES)):
         for turn, (measure, (label, colour)) in enumerate(IN_DETAIL.items()):
@@ -165,7 +165,7 @@ def draw_kinds(figure: Figure, rows: Rows) -> None:
 
 
 def draw_conditions(figure: Figure, rows: Rows) -> None:
-    """A mark with its interval and its number for every condition."""
+    """Draw a marker with its interval and its number for every condition."""
     axes = figure.subplots()
     for place, (measure, (_, colour)) in enumerate(CONDITIONS.items()):
         row = rows[measure]

@@ -1,4 +1,4 @@
-"""Where a number or an artefact comes from: the commit of the code, and the machine it ran on."""
+"""The origin of a number or an artefact: the commit of the code, and the machine it ran on."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ import psutil
 
 @functools.cache
 def find_commit() -> str | None:
-    """Name the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
+    """Return the commit of the running code, with `-dirty` where files differ from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
         found = subprocess.run(git, capture_output=True, text=True, timeout=20)
@@ -21,6 +21,6 @@ def find_commit() -> str | None:
 
 
 def describe_machine() -> str:
-    """Name this machine by what decides a speed: cores, memory, system, Python."""
+    """Describe this machine by what affects speed: cores, memory, system, Python."""
     memory = round(psutil.virtual_memory().total / 2**30)
     return f"{os.cpu_count()} cores, {memory} GiB memory, {platform.system()}, Python {platform.python_version()}"

@@ -1,6 +1,7 @@
-"""A measured number as a row of `docs/results/<topic>.json`, with what it takes to measure it again.
+"""A measured number as a row of `docs/results/<topic>.json`, with the command that measures it again.
 
-Knows no measure. Rows have the fields of DESIGN's section 9; `low` and `high` are a 95 % interval, or null.
+Independent of what is measured. Rows have the fields of DESIGN's section 9; `low` and `high` are a 95 % interval, or
+null.
 """
 
 import json
@@ -16,7 +17,7 @@ RESULTS = Path("docs/results")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One number. Without `commit` and `machine`, those of the moment when it is written are taken."""
+    """One number. Where `commit` or `machine` is empty, `write_results` fills in the current one."""
 
     measure: str
     recipe: str
@@ -32,14 +33,14 @@ class Measured:
 
 
 def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = True, folder: Path = RESULTS) -> Path:
-    """Write rows in the place of stored ones of the same measure, and new measures behind them.
+    """Write rows: they replace stored rows of the same measure, and new measures are appended.
 
-    Other rows stay as they are, or, without `keep_others`, go.
+    Other stored rows stay as they are; without `keep_others` they are removed.
     """
     path = folder / f"{topic}.json"
     now = {"commit": find_commit(), "machine": describe_machine()}
     new = {row.measure: asdict(row) | {name: getattr(row, name) or now[name] for name in now} for row in rows}
-    assert len(new) == len(rows), "a measure is measured once"
+    assert len(new) == len(rows), "two rows have the same measure"
     stored = read_results(path) if path.is_file() else []
     if not keep_others:
         stored = [row for row in stored if row["measure"] in new]

@@ -1,7 +1,7 @@
-"""What an index of many vectors costs and finds: recall, speed against comparing all, seconds and bytes to build.
+"""Measures a large vector index: recall, speed compared with exhaustive search, time to build, and bytes.
 
-The vectors are made: about fifty to a cluster, with cosines of 0.8 to its random centre and 0.64 to each other. Queries
-are more draws of the same clusters, which the index does not hold.
+The vectors are synthetic: about fifty per cluster, with cosines of 0.8 to the cluster's random centre and 0.64 to each
+other. Queries are further draws from the same clusters, which the index does not hold.
 """
 
 import tempfile
@@ -21,16 +21,16 @@ BATCH_ROWS = 50_000
 
 
 def measure_index(num_vectors: int, width: int, num_queries: int, seed: int) -> dict[str, float]:
-    """Build an index of made vectors in a temporary folder, search it, and compare it with comparing all.
+    """Build an index of synthetic vectors in a temporary folder, search it, and compare it with exhaustive search.
 
-    Both searches get the same queries in one batch; comparing all is FAISS's, on float32 in memory, by the same number
-    of threads. Times of making vectors are not counted.
+    Both searches get the same queries in one batch. Exhaustive search is FAISS's, on float32 in memory, with the same
+    number of threads. The time to make the vectors is not counted.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         writing, building = _build(folder, num_vectors, width, seed=seed)
         index = VectorIndex.load(folder)
-        queries_QE = _queries(num_vectors, width, num_queries, seed=seed)
+        queries_QE = _draw_queries(num_vectors, width, num_queries, seed=seed)
         nearest_QK, exact_seconds = _compare_all(index, queries_QE)
         seconds, rows_QF = _search(index, queries_QE)
         assert index.approximate is not None or num_vectors <= EXACT_UP_TO
@@ -46,14 +46,14 @@ def measure_index(num_vectors: int, width: int, num_queries: int, seed: int) -> 
 
 
 def _build(folder: Path, num_vectors: int, width: int, *, seed: int) -> tuple[float, float]:
-    """Write the vectors, then build what searches them; returns the seconds of each."""
+    """Write the vectors, then build the index; returns the seconds of each."""
     item_ids = [f"{number:08x}" for number in range(num_vectors)]
     writing, started = 0.0, time.perf_counter()
     dtype = "float16" if num_vectors > EXACT_UP_TO else "float32"
     writer = VectorWriter(folder, item_ids=item_ids, languages=["en"] * num_vectors, width=width, dtype=dtype)
     writing += time.perf_counter() - started
     start = 0
-    for vectors_BE in _draws(num_vectors, num_vectors, width, seed=seed):
+    for vectors_BE in _draw_vectors(num_vectors, num_vectors, width, seed=seed):
         started = time.perf_counter()
         writer.put(np.arange(start, start + len(vectors_BE)), vectors_BE)
         writing += time.perf_counter() - started
@@ -63,8 +63,8 @@ def _build(folder: Path, num_vectors: int, width: int, *, seed: int) -> tuple[fl
     return writing, time.perf_counter() - started
 
 
-def _draws(num: int, num_vectors: int, width: int, *, seed: int, stream: int = 0) -> Iterator[np.ndarray]:
-    """Yield vectors of the clusters that `num_vectors` vectors have, batch by batch."""
+def _draw_vectors(num: int, num_vectors: int, width: int, *, seed: int, stream: int = 0) -> Iterator[np.ndarray]:
+    """Yield `num` vectors in batches, from the clusters of an index of `num_vectors`."""
     num_clusters = max(1, num_vectors // PER_CLUSTER)
     centres_CE = np.random.default_rng([seed, 0]).standard_normal((num_clusters, width), dtype=np.float32)
     centres_CE /= np.linalg.norm(centres_CE, axis=1, keepdims=True)
@@ -75,13 +75,13 @@ def _draws(num: int, num_vectors: int, width: int, *, seed: int, stream: int = 0
         yield centres_CE[random.integers(num_clusters, size=size)] + noise_BE
 
 
-def _queries(num_vectors: int, width: int, num_queries: int, *, seed: int) -> np.ndarray:
-    vectors_QE = np.concatenate(list(_draws(num_queries, num_vectors, width, seed=seed, stream=1)))
+def _draw_queries(num_vectors: int, width: int, num_queries: int, *, seed: int) -> np.ndarray:
+    vectors_QE = np.concatenate(list(_draw_vectors(num_queries, num_vectors, width, seed=seed, stream=1)))
     return vectors_QE / np.linalg.norm(vectors_QE, axis=1, keepdims=True)
 
 
 def _compare_all(index: VectorIndex, queries_QE: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the K nearest rows and the seconds of comparing alone, without the reading of vectors from disk."""
+    """Return the K nearest rows, and the seconds of the comparison without reading the vectors from disk."""
     seconds = 0.0
     for _, block_BE in index.vectors.read_blocks():
         started = time.perf_counter()
@@ -91,8 +91,8 @@ def _compare_all(index: VectorIndex, queries_QE: np.ndarray) -> tuple[np.ndarray
 
 
 def _search(index: VectorIndex, queries_QE: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the seconds of a whole search, ranking included, and the rows that it found (-1: fewer)."""
-    index.search(queries_QE[:1], k=K)  # maps the files
+    """Return the seconds of a whole search, including ranking, and the rows that it found (-1 where fewer than K)."""
+    index.search(queries_QE[:1], k=K)  # memory-maps the files
     started = time.perf_counter()
     hits = index.search(queries_QE, k=K)
     seconds = time.perf_counter() - started

@@ -1,7 +1,7 @@
-"""How long it takes to score a benchmark: made predictions under every metric, with intervals, slices and counts.
+"""Measures how long it takes to score a benchmark: synthetic predictions under every metric, with intervals and slices.
 
-Rows are drawn from a seed. Four answers in ten are right; a question has ten answers, four options and an entity, and
-five questions share an image, so that every metric finds what it reads. Texts are of made words.
+Rows are drawn from a seed. Four answers in ten are right. A question has ten answers, four options and an entity, so
+that every metric has what it reads; five questions share an image. Texts are of invented words.
 """
 
 import json
@@ -35,9 +35,9 @@ Table = list[dict[str, Any]]
 
 
 def measure_scoring(num_predictions: int = NUM_PREDICTIONS, *, seed: int = 0) -> float:
-    """Return the seconds of one core from predictions and questions to marks and score rows, under every metric.
+    """Return the CPU seconds that one core takes to mark and score predictions under every metric.
 
-    Making the rows and the index of titles is not counted, nor is waiting for a core that others use.
+    Making the rows and the index of titles is not counted.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -52,7 +52,7 @@ def measure_scoring(num_predictions: int = NUM_PREDICTIONS, *, seed: int = 0) ->
 
 
 def list_metrics(folder: Path) -> tuple[Metric, ...]:
-    """Every metric there is; the authors' ones, which share a name, with that of their benchmark behind it."""
+    """Return every metric; the name of the benchmark is appended to the authors' metrics, which all have one name."""
     authors = {name: find_authors_metric(name, folder) for name in AUTHORS_SCORE}
     official = (
         *(INFOSEEK, VQA_ACCURACY, DIRECT_ANSWER, MULTIPLE_CHOICE, EXACT_MATCH, TOKEN_F1),
@@ -62,23 +62,23 @@ def list_metrics(folder: Path) -> tuple[Metric, ...]:
 
 
 def make_rows(num_predictions: int, names: list[str], *, seed: int) -> tuple[Table, Table]:
-    """Make predictions and their questions, whose answers are names, numbers and years."""
+    """Make predictions and their questions; the answers are names, numbers and years."""
     draw = random.Random(seed + 1)
     predictions, questions = [], []
     for place in range(num_predictions):
         question_id = f"q{place:07}"
-        gold, right = _gold(draw, names)
+        gold, right = _draw_gold(draw, names)
         answer = right if draw.random() < 0.4 else draw.choice(names)
-        questions.append(vars(gold) | {"question_id": question_id} | _columns(draw, place))
+        questions.append(vars(gold) | {"question_id": question_id} | _draw_columns(draw, place))
         raw = f"This is what I see. \\boxed{{{answer}}}" if draw.random() < 0.8 else answer
-        said = {"answer": answer, "answer_raw": raw}
+        texts = {"answer": answer, "answer_raw": raw}
         run = {"benchmark": "made", "condition": "memory", "k": 3, "truncated": False, "prompt_tokens": 100}
-        predictions.append({"prediction_id": f"p{place:07}", "question_id": question_id} | said | run)
+        predictions.append({"prediction_id": f"p{place:07}", "question_id": question_id} | texts | run)
     return predictions, questions
 
 
-def _gold(draw: random.Random, names: list[str]) -> tuple[Gold, str]:
-    """Draw gold answers, and one that is right."""
+def _draw_gold(draw: random.Random, names: list[str]) -> tuple[Gold, str]:
+    """Draw gold answers, and a right answer to them."""
     entity = draw.randrange(len(names))
     people = tuple(draw.choice((names[entity], f"the {names[entity]}", draw.choice(names))) for _ in range(10))
     options: dict[str, Any] = {"options": tuple(draw.sample(names, 4)), "right_option": 1, "entity_id": f"Q{entity}"}
@@ -92,23 +92,23 @@ def _gold(draw: random.Random, names: list[str]) -> tuple[Gold, str]:
     )
 
 
-def _columns(draw: random.Random, place: int) -> dict[str, Any]:
+def _draw_columns(draw: random.Random, place: int) -> dict[str, Any]:
     attribute = f"attribute {draw.randrange(20)}"
     language, split = draw.choice(LANGUAGES), draw.choice(SPLITS)
     return {"split": split, "image_id": f"image {place // 5}", "language": language, "attribute": attribute}
 
 
 def _write_titles(folder: Path, draw: random.Random) -> list[str]:
-    """Write a vocabulary of made words, and titles of two or three of them; return the titles."""
+    """Write a vocabulary of invented words, and titles of two or three of them; return the titles."""
     words = sorted({"".join(draw.choices(("ba", "ko", "li", "nu", "re", "sta"), k=4)) for _ in range(1000)})
     (folder / WORD_PIECES).mkdir()
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "of", *words]
     (folder / WORD_PIECES / "vocab.txt").write_text("".join(f"{word}\n" for word in vocabulary))
     names = [" ".join(draw.choices(words, k=draw.choice((2, 3)))) for _ in range(NUM_TITLES)]
-    (folder / "wikipedia_6m.jsonl").write_text("".join(_title_lines(names)))
+    (folder / "wikipedia_6m.jsonl").write_text("".join(_list_title_lines(names)))
     return names
 
 
-def _title_lines(names: list[str]) -> Iterator[str]:
+def _list_title_lines(names: list[str]) -> Iterator[str]:
     for place, name in enumerate(names):
         yield json.dumps({"id": f"Q{place}", "content": name}) + "\n"

@@ -1,9 +1,11 @@
-"""`python -m comem_core.measures.smol`: what memory carries to a real reader of English, SmolLM2-135M (docs/smol.md).
+"""`python -m comem_core.measures.smol`: how well SmolLM2-135M, a real English reader, answers from memory
+(docs/smol.md).
 
 Each question is asked with the one passage that answers it. `none` and `text_gold` have worked examples in the prompt
-(set `smol_shots`), without which this reader answers in whole sentences; memories (`memory_gold`, `shuffled`, `empty`)
-have the prompt that the encoder was trained with. `table` measures an encoder on the test part, `curve` the snapshots
-of a training run on a fixed sample of the dev part, and draws them. Rows go to `docs/results/smol.json`.
+(set `smol_shots`), because otherwise this reader answers in whole sentences. The conditions with memory (`memory_gold`,
+`shuffled`, `empty`) use the prompt that the encoder was trained with. `table` measures an encoder on the test part;
+`curve` measures the snapshots of a training run on a fixed sample of the dev part, and draws them. Rows go to
+`docs/results/smol.json`.
 """
 
 import argparse
@@ -52,7 +54,7 @@ DRAWN = {
 
 @dataclass(frozen=True)
 class CaseAnswer:
-    """One answer: to which case, under which condition, and whether it is right."""
+    """One answer: its case, its condition, its text, and whether it is right (0.0 or 1.0)."""
 
     case: Case
     condition: str
@@ -70,7 +72,7 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
         raise ValueError(f"unknown condition {condition!r}; expected one of {', '.join(CONDITIONS)}")
     prompts = read_prompt_set(SHOTS) if condition in BY_TEXT else encoder.prompts
     asked: list[CaseAnswer] = []
-    for batch in cut_into_batches(zip(cases, _memories(encoder, cases, condition), strict=True), BATCH_SIZE):
+    for batch in cut_into_batches(zip(cases, _make_memories(encoder, cases, condition), strict=True), BATCH_SIZE):
         conversations = []
         for case, _ in batch:
             items, question = [case.item] if condition == "text_gold" else [], case.question
@@ -85,8 +87,8 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
     return asked
 
 
-def _memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Tensor]:
-    """What stands in front of each question; nothing where the passage is in the prompt."""
+def _make_memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Tensor]:
+    """Return the vectors in front of each question; none under conditions without memory."""
     if condition in BY_TEXT:
         return [torch.zeros(0, encoder.backbone.width)] * len(cases)
     if condition == "empty":
@@ -97,7 +99,7 @@ def _memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> 
 
 
 def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str) -> list[Measured]:
-    """The share of right answers of each condition, overall and by kind of fact."""
+    """Measure the share of right answers of each condition, overall and by kind of fact."""
     rows = []
     for condition in CONDITIONS:
         own = [each for each in asked if each.condition == condition]
@@ -112,7 +114,7 @@ def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str
 
 
 def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) -> Measured:
-    """Right answers in percent; the interval resamples entities."""
+    """Measure the right answers in percent; the interval resamples entities."""
     entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
     found = score_interval([each.correct for each in asked], entities)
     value, low, high = (None if part is None else round(100 * part, 1) for part in (found.value, found.low, found.high))
@@ -123,7 +125,7 @@ def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) ->
 
 
 def measure_table(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
-    """Every set of cases under the conditions asked for."""
+    """Measure every set of cases under the requested conditions."""
     encoder = MemoryEncoder.from_pretrained(options.encoder)
     sets = {
         "": make_country_cases("test", num_cases=options.questions),
@@ -146,9 +148,9 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
 
 
 def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
-    """Each snapshot of a run on the same short passages of dev countries, with its own and with another's memory."""
+    """Measure each snapshot of a run on the same short passages of dev countries, under each condition with memory."""
     cases, rows = make_short_cases("dev", num_cases=options.questions), []
-    samples = _samples_seen(options.run / STEPS)
+    samples = _count_samples_seen(options.run / STEPS)
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
         encoder, seen = MemoryEncoder.from_pretrained(folder), samples[int(folder.name)]
         command = f"{COMMAND} curve RUN --questions {options.questions}"
@@ -169,12 +171,15 @@ def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = prin
 
 
 def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> float:
-    """Mean loss of the right answers' tokens, in nats, in the encoder's own prompt: it tells sooner than exact match
-    whether a memory helps. The condition `no_memory` has this prompt too, unlike `none`."""
+    """Return the mean loss of the right answers' tokens, in nats, in the prompt that the encoder was trained with.
+
+    The loss shows earlier than exact match whether a memory helps. The condition `no_memory` has this prompt too,
+    unlike `none`.
+    """
     known = "none" if condition == "no_memory" else condition
     losses: list[Tensor] = []
     backbone, size = encoder.backbone, encoder.recipe.query_visual_tokens
-    for batch in cut_into_batches(zip(cases, _memories(encoder, cases, known), strict=True), BATCH_SIZE):
+    for batch in cut_into_batches(zip(cases, _make_memories(encoder, cases, known), strict=True), BATCH_SIZE):
         asked = [case.question for case, _ in batch]
         conversations = [
             encoder.prompts.make_conversation(each.question, each.image, each.language, answer=each.answers[0])
@@ -187,8 +192,8 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
     return float(torch.cat(losses).mean())
 
 
-def _samples_seen(path: Path) -> dict[int, int]:
-    """How many passages a run had seen after each step; of a step that was done twice the last word counts."""
+def _count_samples_seen(path: Path) -> dict[int, int]:
+    """Return how many passages a run had seen after each step; for a repeated step, the last line counts."""
     steps = {row["step"]: row["samples"] for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
     seen, total = {}, 0
     for step in sorted(steps):
@@ -204,7 +209,7 @@ def curve_measures(measures: Iterable[str]) -> list[str]:
 
 
 def name_numbers(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Name the numbers that the curve is drawn from, of the rows of the topic by their measures."""
+    """Name the numbers that the curve is drawn from; `rows` are the topic's rows by measure."""
     return drawing.describe_source(TOPIC, [rows[measure] for measure in curve_measures(rows)])
 
 
@@ -214,7 +219,7 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
     source = name_numbers({row.measure: asdict(row) for row in rows})
     with drawing.open_drawing(path, title, drawn_from=source) as figure:
         right, loss = figure.subplots(1, 2)
-        for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # equal intervals stand side by side
+        for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # so that intervals do not overlap
             for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):
                 start = f"{kind}_{condition}_short_dev_after_"
                 own = {int(each.measure.removeprefix(start)): each for each in rows if each.measure.startswith(start)}
@@ -228,18 +233,18 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one thing, and put its rows in place of the earlier ones."""
+    """Measure, and replace the stored rows of the same measures."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("table", help="measure an encoder on test questions")
-    one.add_argument("encoder", help="its folder, or the name of one that ships")
+    one.add_argument("encoder", help="the encoder's folder, or the name of one that ships")
     one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
     one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
-    one.add_argument("--questions", type=int, default=160, help="test questions of each set about countries")
+    one.add_argument("--questions", type=int, default=160, help="number of test questions in each set about countries")
     one.set_defaults(measure=measure_table)
     many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
     many.add_argument("run", type=Path, help="the folder of the training run")
-    many.add_argument("--questions", type=int, default=48, help="dev questions")
+    many.add_argument("--questions", type=int, default=48, help="number of dev questions")
     many.set_defaults(measure=measure_curve)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

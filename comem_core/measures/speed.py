@@ -1,9 +1,9 @@
-"""`make bench`: how fast memory is read on this machine, what one copy of a backbone saves, and how long scoring takes.
+"""`make bench`: how fast memory is read, how much one shared backbone saves, and how long scoring takes.
 
-Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, batch of one;
-encoding the items is not counted, for a memory is made once. Ratios are measured in one run, on the shipped model with
-the items of its world, and on a random one of 117 million parameters with items of a stated length. `--only` measures
-one part anew and keeps the other rows.
+Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, at batch size 1.
+Encoding the items is not counted, because a memory is made once. Both sides of a ratio are measured in the same run: on
+the shipped model with the items of its world, and on a random model of 117 million parameters with items of a given
+length. `--only` measures one part again and keeps the other rows.
 """
 
 import argparse
@@ -35,16 +35,16 @@ COMMAND = "make bench"
 BATCH = 16
 REPEATS, LARGE_REPEATS = 15, 3
 DEPTHS = (3, 10, 50)
-# Of the large model: tokens of an item in the prompt, and how many items there are. 643 is the paper's mean length;
-# fifty such items, a prompt of 32,000 tokens, would take one core far longer than all the rest.
+# For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
+# items, a prompt of 32,000 tokens, would take one core far longer than everything else.
 LARGE_DEPTHS: Mapping[int, Sequence[int]] = {100: DEPTHS, 643: (3, 10)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/speed.json`."""
-    parts = {"speed": _speed, "large": _large, "memory": _memory, "scoring": _scoring}
+    parts = {"speed": _measure_speed, "large": _measure_large, "memory": _measure_memory, "scoring": _measure_scoring}
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
-    parser.add_argument("--only", choices=parts, help="measure these rows and keep the others as they are")
+    parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
     only = parser.parse_args(arguments).only
     torch.set_num_threads(1)
     rows = []
@@ -55,23 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"written: {path}")
 
 
-def _scoring() -> Iterator[Measured]:
+def _measure_scoring() -> Iterator[Measured]:
     seconds = measure_scoring()
-    yield _row("score_100k_seconds", seconds, "s of one core", n=NUM_PREDICTIONS, recipe="made rows, every metric")
+    yield _make_row("score_100k_seconds", seconds, "s of one core", n=NUM_PREDICTIONS, recipe="made rows, every metric")
 
 
-def _speed() -> Iterator[Measured]:
+def _measure_speed() -> Iterator[Measured]:
     recipe = find_recipe(RECIPE)
     encoder = MemoryEncoder(load_backbone(recipe.backbone.name), recipe.training.encoder)
     items = load_knowledge_items()[: max(DEPTHS)]
     [seconds] = measure_median_seconds(lambda: encoder.encode_batch(items[:BATCH]), repeats=REPEATS)
-    yield _row("encode_items_per_s", BATCH / seconds, "items/s", n=REPEATS)
+    yield _make_row("encode_items_per_s", BATCH / seconds, "items/s", n=REPEATS)
     for k in DEPTHS:
-        ratio = measure_ttft_ratio(encoder, _question(), items[:k], repeats=REPEATS)
-        yield _row(f"ttft_ratio_k{k}", ratio, "text / memory", n=REPEATS)
+        ratio = measure_ttft_ratio(encoder, _load_question(), items[:k], repeats=REPEATS)
+        yield _make_row(f"ttft_ratio_k{k}", ratio, "text / memory", n=REPEATS)
 
 
-def _large() -> Iterator[Measured]:
+def _measure_large() -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         save_large_model(Path(folder))
         encoder = make_large_encoder(folder)
@@ -79,27 +79,27 @@ def _large() -> Iterator[Measured]:
     for num_tokens, depths in LARGE_DEPTHS.items():
         items = lengthen_items(encoder, english, num_tokens)
         for k in depths:
-            ratio = measure_ttft_ratio(encoder, _question(), items[:k], repeats=LARGE_REPEATS)
+            ratio = measure_ttft_ratio(encoder, _load_question(), items[:k], repeats=LARGE_REPEATS)
             name = f"ttft_ratio_k{k}_117m_{num_tokens}_tokens"
-            yield _row(name, ratio, "text / memory", n=LARGE_REPEATS, recipe=LARGE_RECIPE)
+            yield _make_row(name, ratio, "text / memory", n=LARGE_REPEATS, recipe=LARGE_RECIPE)
 
 
-def _memory() -> Iterator[Measured]:
+def _measure_memory() -> Iterator[Measured]:
     peaks = measure_peaks()
-    yield _row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS)
-    yield _row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS)
-    yield _row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1)
+    yield _make_row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS)
+    yield _make_row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS)
+    yield _make_row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1)
 
 
-def _question() -> Question:
+def _load_question() -> Question:
     return load_benchmark_questions("dev")[0]
 
 
 def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
-    """Lengthen items by the texts of those behind them, and cut each at the word that fills its turn's `num_tokens`.
+    """Lengthen each item by the texts of the following items; cut it at the word that fills its turn's `num_tokens`.
 
     Raises:
-        ValueError: all texts together are not as long.
+        ValueError: all texts together are shorter than `num_tokens`.
     """
 
     def tokens(item: KnowledgeItem) -> int:
@@ -109,7 +109,7 @@ def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_t
     made = []
     for place, item in enumerate(items):
         words = " ".join(each.text for each in (*items[place:], *items[:place])).split()[:num_tokens]
-        prefixes = [_of_words(item, words[: num_words + 1]) for num_words in range(len(words))]
+        prefixes = [_set_words(item, words[: num_words + 1]) for num_words in range(len(words))]
         filled = bisect_left(prefixes, num_tokens, key=tokens)
         if filled == len(prefixes):
             raise ValueError(f"these {len(items)} items hold fewer than {num_tokens} tokens together")
@@ -117,14 +117,14 @@ def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_t
     return made
 
 
-def _of_words(item: KnowledgeItem, words: Sequence[str]) -> KnowledgeItem:
+def _set_words(item: KnowledgeItem, words: Sequence[str]) -> KnowledgeItem:
     return replace(item, text=" ".join(words))
 
 
 def measure_ttft_ratio(
     encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem], *, repeats: int
 ) -> float:
-    """Time to first token with the items as prompt tokens, over that with their stored memory."""
+    """Return the time to first token with the items as prompt tokens, divided by the time with their stored memory."""
     asked = (question.question, question.image, question.language)
     in_prompt, alone = encoder.prompts.make_conversation(*asked, items=items), encoder.prompts.make_conversation(*asked)
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
@@ -140,7 +140,10 @@ def measure_ttft_ratio(
 
 
 def measure_median_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
-    """Median wall time of each, after one run that is not counted; by turns, so that a busy machine is so for all."""
+    """Return the median wall time of each function, after one warm-up run.
+
+    They run alternately, so that load on the machine affects all of them.
+    """
     times: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
         for own, work in zip(times, works, strict=True):
@@ -151,7 +154,7 @@ def measure_median_seconds(*works: Callable[[], object], repeats: int) -> list[f
     return [statistics.median(own) for own in times]
 
 
-def _row(measure: str, value: float, unit: str, *, n: int, recipe: str = RECIPE) -> Measured:
+def _make_row(measure: str, value: float, unit: str, *, n: int, recipe: str = RECIPE) -> Measured:
     return Measured(
         measure=measure,
         recipe=recipe,

@@ -1,6 +1,6 @@
-"""Tables of measured numbers in the pages: a table behind `<!-- results: TOPIC -->` quotes `docs/results/TOPIC.json`.
+"""Tables of measured numbers in the pages: a table after `<!-- results: TOPIC -->` quotes `docs/results/TOPIC.json`.
 
-Which measures a table shows, and what it says of them, is written in the page; its numbers are put in from the file.
+The page decides which measures a table shows, and describes them; the numbers are filled in from the file.
 """
 
 import re
@@ -17,38 +17,38 @@ NUMBERS = ("value", "low", "high", "n", "unit")
 def refresh_tables(topic: str, *, root: Path = Path()) -> list[Path]:
     """Put a topic's numbers into the tables of the README and docs that quote them; return the pages that changed.
 
-    A measure that the file does not have keeps what the page says of it, and `tests/layering` refuses it.
+    The row of a measure that is not in the file stays as it is; a test in `tests/layering` refuses it.
     """
     measured = {row["measure"]: row for row in read_results(root / RESULTS / f"{topic}.json")}
     changed = []
     for page in (*root.glob("README.md"), *sorted((root / "docs").glob("*.md"))):
         before = page.read_text(encoding="utf-8")
-        after = MARK.sub(lambda found: _refreshed(found, topic, measured), before)
+        after = MARK.sub(lambda found: _refresh_table(found, topic, measured), before)
         if after != before:
             page.write_text(after, encoding="utf-8")
             changed.append(page)
     return changed
 
 
-def _refreshed(found: re.Match[str], topic: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
+def _refresh_table(found: re.Match[str], topic: str, measured: Mapping[str, Mapping[str, Any]]) -> str:
     mark, of_topic, table = found.groups()
     if of_topic != topic:
         return found.group()
     heading, rule, *lines = table.splitlines()
-    columns = _cells(heading)
-    rows = [dict(zip(columns, _cells(line), strict=True)) for line in lines]
-    new = [row | _numbers(columns, measured.get(row["measure"].strip("`"), {})) for row in rows]
-    return mark + "".join(f"{line}\n" for line in (heading, rule, *(_line(row.values()) for row in new)))
+    columns = _split_cells(heading)
+    rows = [dict(zip(columns, _split_cells(line), strict=True)) for line in lines]
+    new = [row | _format_numbers(columns, measured.get(row["measure"].strip("`"), {})) for row in rows]
+    return mark + "".join(f"{line}\n" for line in (heading, rule, *(_join_cells(row.values()) for row in new)))
 
 
-def _numbers(columns: Iterable[str], row: Mapping[str, Any]) -> dict[str, str]:
+def _format_numbers(columns: Iterable[str], row: Mapping[str, Any]) -> dict[str, str]:
     shown = {name: row[name] for name in NUMBERS if name in columns and name in row}
     return {name: "" if value is None else str(value) for name, value in shown.items()}
 
 
-def _cells(line: str) -> list[str]:
+def _split_cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def _line(cells: Iterable[str]) -> str:
+def _join_cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"

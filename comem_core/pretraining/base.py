@@ -1,9 +1,9 @@
-"""What the tiny base is pretrained on: reading items about imaginary countries, and finding the right one by its flag.
+"""The pretraining task of the tiny base: reading items about imaginary countries, and finding an item by its flag.
 
-Three losses on one batch: cross-entropy on the answers; on the prompts' text, which teaches what kind of value stands
-where; and a contrastive loss (InfoNCE) that pulls the question's picture towards the picture of the item it is about,
-among all items of the batch. A recipe with guidance adds losses on attention (`training.guidance`). Every batch is a
-function of (seed, step).
+There are three losses on one batch: cross-entropy on the answers; cross-entropy on the prompts' text, which teaches
+what kind of value is expected where; and a contrastive loss (InfoNCE), which pulls the question's picture towards the
+picture of its item, among all items of the batch. A recipe with guidance adds losses on attention
+(`pretraining.guidance`). Every batch is a function of (seed, step).
 
 Shapes: Q questions of a batch, N items of a batch, D width.
 """
@@ -39,24 +39,25 @@ from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One part of the curriculum: what its conversations look like, for `share` of all steps."""
+    """One part of the curriculum, for `share` of all steps: the shape of its conversations."""
 
     share: float
     num_facts: tuple[int, int]
     item_counts: tuple[int, ...]
     num_questions: int
     num_conversations: int
-    # How often a question is about the first item rather than any: retrieved items stand in rank order.
+    # How often a question is about the first item rather than a random one: retrieved items come in rank order.
     first_share: float = 0.0
-    # Whether all items of a conversation state the same kinds of fact, and how often one is a look-alike of the first.
+    # Whether all items of a conversation state the same kinds of fact, and how often an item is a look-alike of one of
+    # the others.
     rivals: bool = False
     lookalike_share: float = 0.0
-    # How often the flags of a conversation are real ones of the train split, over facts that are not theirs.
+    # How often the flags of a conversation are real flags of the train split, with facts of no real country.
     borrowed_share: float = 0.0
 
 
-# Reading is learnt on short conversations: one item with one or two facts. A value to copy that is one token of a
-# hundred gives hardly any gradient. Then everything widens.
+# Reading is learnt on short conversations: one item with one or two facts. In a long one, the value to copy is one
+# token of a hundred and gives hardly any gradient. Later conversations are longer.
 MANY_ITEMS = Phase(
     share=0.2, num_facts=(2, 7), item_counts=(0, 1, 1, 2, 3, 3, 4), num_questions=4, num_conversations=16
 )
@@ -93,12 +94,12 @@ class PretrainingRecipe:
     document_weight: float = 0.5
     contrastive_weight: float = 0.5
     contrastive_temperature: float = 0.1
-    # Rows and columns of cells in which pictures are compared; (1, 1) compares their mean visual tokens.
+    # Rows and columns of the grid in which pictures are compared; (1, 1) compares their mean visual tokens.
     contrastive_grid: tuple[int, int] = (1, 1)
     guidance: GuidanceRecipe | None = None
 
 
-# Only the picture tells which item is asked about: all state the same kinds of fact, in any order.
+# Only the picture shows which item is asked about: all items state the same kinds of fact, in any order.
 FEW_FACTS = Phase(
     share=0.35, num_facts=(1, 2), item_counts=(2, 3, 3, 4), num_questions=4, num_conversations=12, rivals=True
 )
@@ -121,7 +122,7 @@ RANKED = (
 
 
 def make_finding_recipe() -> PretrainingRecipe:
-    """How the base goes on when it can read: it learns to find the item that a question is about."""
+    """Return the recipe after reading: the base learns to find the item that a question is about."""
     optimizer = OptimizerRecipe(
         num_steps=900,
         batch_size=12,
@@ -137,11 +138,11 @@ def make_finding_recipe() -> PretrainingRecipe:
 
 
 def make_ranking_recipe() -> PretrainingRecipe:
-    """How it goes on from there: look-alikes, where the first item is right more often than not, as in a ranked list.
+    """Return the recipe after finding: look-alikes, with the first item right more often than not, as in a ranked list.
 
-    Pictures are compared cell by cell, as retrieval does.
+    Pictures are compared cell by cell, as in retrieval.
     """
-    return _going_on(
+    return _make_later_recipe(
         num_steps=600,
         seed=2,
         curriculum=RANKED,
@@ -150,7 +151,7 @@ def make_ranking_recipe() -> PretrainingRecipe:
     )
 
 
-def _going_on(*, num_steps: int, seed: int, **changes: Any) -> PretrainingRecipe:
+def _make_later_recipe(*, num_steps: int, seed: int, **changes: Any) -> PretrainingRecipe:
     optimizer = replace(
         PretrainingRecipe().optimizer, num_steps=num_steps, batch_size=12, learning_rate=1e-3, seed=seed
     )
@@ -159,7 +160,8 @@ def _going_on(*, num_steps: int, seed: int, **changes: Any) -> PretrainingRecipe
 
 @dataclass
 class _Batch:
-    """Conversations, and for the contrastive loss the place of each item picture and of each question's item."""
+    """Conversations, and for the contrastive loss the places of the items' pictures, of the questions' pictures, and of
+    each question's item."""
 
     conversations: list[list[Turn]]
     item_images: list[int]
@@ -178,7 +180,7 @@ class ReadingObjective:
         return dict(self.backbone.model.named_parameters())
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch = self._batch(step)
+        batch = self._draw_batch(step)
         tokens = self.backbone.tokenize(batch.conversations, generation=False)
         features = self.backbone.compute_image_features(tokens)
         embedded = self.backbone.embed(tokens, features)
@@ -188,7 +190,7 @@ class ReadingObjective:
         else:
             watched = watch(self.backbone, embedded)
             hidden_BLD = watched.hidden_BLD
-            guidance = self._guide(self.recipe.guidance, watched.attentions, tokens, batch)
+            guidance = self._compute_guidance(self.recipe.guidance, watched.attentions, tokens, batch)
         losses_S, predicted_S, right_S = compute_token_losses(
             self.backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL
         )
@@ -205,12 +207,12 @@ class ReadingObjective:
             "items": len(batch.item_images) / len(batch.conversations),
         }
         if len(batch.item_images) > 1 and batch.question_images:
-            contrastive, matched = self._contrast(batch, features, tokens)
+            contrastive, matched = self._compute_contrastive(batch, features, tokens)
             loss = loss + self.recipe.contrastive_weight * contrastive
             measures["match_accuracy"] = matched
         return loss, measures
 
-    def _guide(
+    def _compute_guidance(
         self, recipe: GuidanceRecipe, attentions: Sequence[Tensor], tokens: Tokens, batch: _Batch
     ) -> Tensor | float:
         if not batch.item_images and not batch.question_images:
@@ -223,7 +225,7 @@ class ReadingObjective:
             gathering, self.backbone, tokens
         ) + recipe.finding_weight * compute_finding_loss(finding, places)
 
-    def _contrast(self, batch: _Batch, features: tuple[Tensor, ...], tokens: Tokens) -> tuple[Tensor, float]:
+    def _compute_contrastive(self, batch: _Batch, features: tuple[Tensor, ...], tokens: Tokens) -> tuple[Tensor, float]:
         pooled = pool_cells(self.backbone.cut_into_grids(features, tokens), self.recipe.contrastive_grid)
         items_ND = normalize(pooled[batch.item_images], dim=-1)
         questions_QD = normalize(pooled[batch.question_images], dim=-1)
@@ -231,12 +233,12 @@ class ReadingObjective:
         right_Q = torch.tensor(batch.item_of_question)
         return cross_entropy(scores_QN, right_Q), float((scores_QN.argmax(dim=1) == right_Q).float().mean())
 
-    def _phase(self, step: int) -> Phase:
+    def _find_phase(self, step: int) -> Phase:
         return find_phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
 
-    def _batch(self, step: int) -> _Batch:
+    def _draw_batch(self, step: int) -> _Batch:
         random = Random(f"{self.recipe.optimizer.seed}-{step}")
-        phase = self._phase(step)
+        phase = self._find_phase(step)
         num_items = random.choice(phase.item_counts)
         asks = len(phase.item_counts) > 1 and random.random() < self.recipe.ask_share
         batch = _Batch([], [], [], [])
@@ -245,7 +247,7 @@ class ReadingObjective:
             language = random.choice(self.recipe.languages)
             countries = _draw_countries(random, language, phase, count=max(1, num_items))
             if asks:
-                batch.conversations.append(_asking(random, countries[0], self.prompts))
+                batch.conversations.append(_make_asking(random, countries[0], self.prompts))
                 num_images += 1
                 continue
             first_item = len(batch.item_images)
@@ -281,8 +283,8 @@ def _draw_countries(random: Random, language: str, phase: Phase, *, count: int) 
     return countries
 
 
-def _asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) -> list[Turn]:
-    """A conversation in which the assistant asks about each of an item's facts."""
+def _make_asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) -> list[Turn]:
+    """Make a conversation in which the assistant asks about each of an item's facts."""
     words = read_templates()[country.language]
     turns = [prompts.make_system_turn(), prompts.make_item_turn(country.item(random))]
     for attribute in random.sample(list(country.facts), k=len(country.facts)):

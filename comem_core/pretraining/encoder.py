@@ -1,10 +1,10 @@
-"""The encoder's start: reading imaginary countries from memory, before it sees any real one.
+"""The encoder's start: reading imaginary countries from memory, before the encoder sees any real one.
 
-The paper has no such stage: a 7B encoder starts from a model that has read the web. Ours starts from nothing, and the
-few samples of a demo are too few to learn from nothing what a memory is. Two losses stand beside the paper's own
-(each with its ablation in docs/log.md): the memory itself must tell which values its item states (reconstruction),
-and the reader's attention is shown to look at the memory of the item that answers. Every batch is a function of (seed,
-step).
+The paper has no such stage: a 7B encoder starts from a model that has read the web. Ours starts from scratch, and a
+demo has too few samples to learn what a memory is. There are three losses besides the paper's own (docs/log.md has
+their ablations). Reconstruction: the memory must show which values its item states. Likeness: the memory must be near
+what the reader gathers from the picture of its item. Finding: the reader's attention is guided to the memory of the
+item that answers. Every batch is a function of (seed, step).
 
 Shapes: B items, M vectors of an item, D width, V names and values of the world.
 """
@@ -40,10 +40,11 @@ from comem_core.worlds.imaginary.countries import draw_country, draw_question, d
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderPhase:
-    """One part of the curriculum, for `share` of all steps: facts an item, items a question, items a step.
+    """One part of the curriculum, for `share` of all steps.
 
-    `first_share` is how often a question is about the first item rather than any: retrieved items stand in rank order.
-    The weights are those of the losses beside the answers'.
+    An item has `num_facts` facts (lowest, highest); a question has one of `item_counts` items; a step has `num_items` *
+    `num_questions` questions. `first_share` is how often a question is about the first item rather than a random one:
+    retrieved items come in rank order. The weights are those of the losses besides the loss of the answers.
     """
 
     share: float
@@ -52,16 +53,16 @@ class EncoderPhase:
     num_items: int
     num_questions: int
     first_share: float = 0.0
-    # How often another item of a question is a look-alike of the first; all state the same kinds of fact.
+    # How often another item of a question is a look-alike of the first drawn; all state the same kinds of fact.
     lookalike_share: float = 0.0
-    # How often the flags of a question are real ones of the train split, over facts that are not theirs.
+    # How often the flags of a question are real flags of the train split, with facts of no real country.
     borrowed_share: float = 0.0
     reconstruction_weight: float = 0.0
     likeness_weight: float = 0.0
     finding_weight: float = 0.0
 
 
-# One item until its memory states its values; then reconstruction would only crowd out what tells items apart.
+# One item until its memory states its values; after that, reconstruction would displace what tells items apart.
 ENCODER_CURRICULUM = (
     EncoderPhase(
         share=0.2,
@@ -131,7 +132,7 @@ class ImaginaryMemory:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch, backbone, phase = self.batch(step), self.backbone, self._phase(step)
+        batch, backbone, phase = self.batch(step), self.backbone, self._find_phase(step)
         encoded = encode_once(self.encoder, [sample.items for sample in batch])
         memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
         asked = [
@@ -147,30 +148,38 @@ class ImaginaryMemory:
         texts = {item.item_id: item.text for sample in batch for item in sample.items}
         shaping = {
             "reconstruction": self.compute_reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
-            "likeness": self.compute_likeness(memory_BMD, pictures_QD, _places_in(list(encoded), batch)),
+            "likeness": self.compute_likeness(memory_BMD, pictures_QD, _find_right_places(list(encoded), batch)),
         }
         if len(batch[0].items) > 1:
-            shaping["finding"] = self._finding(watched, tokens, embedded, batch)
+            shaping["finding"] = self._compute_finding(watched, tokens, embedded, batch)
         for name, term in shaping.items():
             if weight := getattr(phase, f"{name}_weight"):
                 loss = loss + weight * term
         return loss, dict(measures) | {name: float(term.detach()) for name, term in shaping.items()}
 
-    def _finding(self, watched: Watched, tokens: Tokens, embedded: Embedded, batch: Sequence[TrainingSample]) -> Tensor:
+    def _compute_finding(
+        self, watched: Watched, tokens: Tokens, embedded: Embedded, batch: Sequence[TrainingSample]
+    ) -> Tensor:
         guidance, num_vectors = self.recipe.guidance, self.encoder.recipe.num_vectors
         places = find_places_of_memories(tokens, embedded, [sample.about for sample in batch], num_vectors=num_vectors)
         return compute_finding_loss(compute_guided_heads(watched.attentions, guidance.finding_layer, guidance), places)
 
     def compute_likeness(self, memory_BMD: Tensor, pictures_QD: Tensor, about_Q: Sequence[int]) -> Tensor:
-        """Minus log of the share that the right item has among all of the batch, by how near its vectors are to what
-        the reader gathers from the question's picture (mean cosine, what all pictures share left out)."""
+        """Return the cross-entropy of choosing the right item among all items of the batch, by likeness.
+
+        The likeness is the mean cosine of an item's vectors with what the reader gathers from the question's picture,
+        minus the mean over all pictures.
+        """
         pictures_QD = normalize(pictures_QD - pictures_QD.mean(dim=0), dim=-1)
         near_QB = torch.einsum("bmd,qd->qb", normalize(memory_BMD, dim=-1), pictures_QD) / memory_BMD.shape[1]
         return cross_entropy(near_QB / self.recipe.likeness_temperature, torch.tensor(about_Q))
 
     def compute_reconstruction(self, memory_BMD: Tensor, texts: Sequence[str]) -> Tensor:
-        """Minus log of the share that an item's values have among all values of the world, by how near (cosine) the
-        nearest of its vectors is to each value's token embedding."""
+        """Return the cross-entropy of choosing an item's values among all values of the world.
+
+        A value is scored by the cosine of its token embedding with the vectors of the item, where the nearest counts
+        most.
+        """
         embeddings: Any = self.backbone.model.get_input_embeddings()
         embeddings_VD = embeddings.weight[self.values_V]
         near_BMV = normalize(memory_BMD, dim=-1) @ normalize(embeddings_VD, dim=-1).T
@@ -180,20 +189,20 @@ class ImaginaryMemory:
         return -((share_BV * stated_BV).sum(dim=1) / stated_BV.sum(dim=1)).mean()
 
     def batch(self, step: int) -> list[TrainingSample]:
-        """The samples of a step (see `draw_batch`)."""
+        """Draw the samples of a step (see `draw_batch`)."""
         return draw_batch(self.recipe, step)
 
-    def _phase(self, step: int) -> EncoderPhase:
+    def _find_phase(self, step: int) -> EncoderPhase:
         return find_phase(self.recipe, step)
 
 
 def find_phase(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
-    """The phase that a step belongs to."""
+    """Return the phase that a step belongs to."""
     return find_phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
 
 
 def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSample]:
-    """Questions about the step's countries, each with its country's item among others in the same language."""
+    """Draw questions about the step's countries, each with its country's item among others in the same language."""
     random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), find_phase(recipe, step)
     count = random.choice(phase.item_counts)
     samples: list[TrainingSample] = []
@@ -225,7 +234,7 @@ def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSamp
     return samples
 
 
-def _places_in(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:
-    """The place of each sample's right item among the different items of a batch."""
+def _find_right_places(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:
+    """Return the place of each sample's right item in `item_ids`, the distinct items of a batch."""
     place = {item_id: index for index, item_id in enumerate(item_ids)}
     return [place[sample.items[sample.about or 0].item_id] for sample in batch]

@@ -1,9 +1,9 @@
-"""Showing attention where to look, while the tiny base and its encoder's start are pretrained.
+"""Guides attention while the tiny base and its encoder's start are pretrained.
 
-To answer about one of several items, a model must find the item whose picture is the question's. Left to itself a model
-of this size never does: it learns to read, and then guesses among the items (docs/log.md). Two heads of one early layer
-are therefore shown to gather the picture that a text stands behind, and two heads of a later layer to look at the value
-that answers. It is a loss on attention in pretraining only; the model's class and its use stay as they are.
+To answer about one of several items, a model must find the item with the question's picture. A model of this size does
+not learn this on its own: it learns to read, and then guesses among the items (docs/log.md). So two heads of an early
+layer are trained to gather the picture that precedes a text, and two heads of a later layer to look at the value that
+answers. This is a loss on attention, in pretraining only; the model's class and its use stay the same.
 
 Shapes: B conversations, L tokens, H heads, N answers, D width, E width of a head.
 """
@@ -18,25 +18,26 @@ from torch import Tensor
 from comem_core.backbone.interface import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 
-SMALLEST = 1e-4  # attention below this is as good as none; its logarithm would be all that is trained
+SMALLEST = 1e-4  # added to attention, so that the logarithm of a tiny attention does not dominate the loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceRecipe:
-    """Which layers are shown what, in their first `num_heads` heads, and how much it weighs in the loss."""
+    """Which layers are guided, in their first `num_heads` heads, and the weights of the two losses."""
 
     gathering_layer: int = 1
     finding_layer: int = 3
     num_heads: int = 2
     gathering_weight: float = 0.5
     finding_weight: float = 1.0
-    # How strongly finding heads start by looking for what is like themselves (see `start_matching`).
+    # How strongly finding heads attend to similar tokens at the start (see `start_matching`).
     matching_strength: float = 1.5
 
 
 @dataclass(frozen=True)
 class Places:
-    """Answers of a batch: their rows, the places before their first tokens, and what answers them, target_NL (bool)."""
+    """Answers of a batch: their rows, the places before their first tokens, and the tokens that state them, target_NL
+    (bool)."""
 
     row_N: Tensor
     place_N: Tensor
@@ -44,10 +45,10 @@ class Places:
 
 
 def start_matching(backbone: QwenVL, recipe: GuidanceRecipe) -> None:
-    """Let queries and keys of the finding heads start alike, so that they look for what is like themselves.
+    """Let queries and keys of the finding heads start alike, so that a token attends to similar tokens.
 
-    Mimetic initialisation of W_q W_k (Trockman & Kolter 2023), in the slow half of the rotary frequencies: those turn
-    little over the length of a prompt, so that likeness does not depend on the distance.
+    Mimetic initialisation of W_q W_k (Trockman & Kolter 2023), in the slow half of the rotary frequencies: these rotate
+    little over the length of a prompt, so that similarity does not depend on the distance.
     """
     layers: Any = backbone.model.model.language_model.layers  # pyright: ignore[reportAttributeAccessIssue]
     attention = layers[recipe.finding_layer].self_attn
@@ -64,8 +65,8 @@ def start_matching(backbone: QwenVL, recipe: GuidanceRecipe) -> None:
 
 @dataclass(frozen=True)
 class Watched:
-    """A forward pass with what stands inside: last hidden states after the final norm, the attention of every layer
-    (B, H, L, L), and what goes into every layer, each (B, L, D)."""
+    """A forward pass with its internals: last hidden states after the final norm, the attention of every layer
+    (B, H, L, L), and the input of every layer, each (B, L, D)."""
 
     hidden_BLD: Tensor
     attentions: tuple[Tensor, ...]
@@ -73,7 +74,7 @@ class Watched:
 
 
 def watch(backbone: QwenVL, embedded: Embedded) -> Watched:
-    """Run the language model and keep what stands inside."""
+    """Run the language model and keep its attention and hidden states."""
     body: Any = backbone.model.model
     body.language_model.set_attn_implementation("eager")  # the only one that returns its weights
     output = body(**backbone.inputs(embedded), use_cache=False, output_attentions=True, output_hidden_states=True)
@@ -83,7 +84,7 @@ def watch(backbone: QwenVL, embedded: Embedded) -> Watched:
 def compute_gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe: GuidanceRecipe) -> Tensor:
     """Return what the gathering heads add to a text that attends evenly to its row's picture: (B, D), no gradient.
 
-    The finding heads know an item by this. `watched` may be longer than `tokens`; both end at the same right edge.
+    The finding heads recognise an item by this. `watched` may be longer than `tokens`; both are aligned at the right.
     """
     layers: Any = backbone.model.model.language_model.layers  # pyright: ignore[reportAttributeAccessIssue]
     layer, visual_BL = layers[recipe.gathering_layer], backbone.mark_pictures(tokens)
@@ -96,7 +97,7 @@ def compute_gathered(backbone: QwenVL, tokens: Tokens, watched: Watched, recipe:
 
 
 def compute_guided_heads(attentions: Sequence[Tensor], layer: int, recipe: GuidanceRecipe) -> Tensor:
-    """The attention of a layer's first heads (B, H, L, L).
+    """Return the attention of a layer's first heads (B, H, L, L).
 
     Raises:
         ValueError: the model has no such layer.
@@ -107,24 +108,25 @@ def compute_guided_heads(attentions: Sequence[Tensor], layer: int, recipe: Guida
 
 
 def number_pictures_before(backbone: QwenVL, tokens: Tokens) -> Tensor:
-    """Number the picture that stands last before each token, or holds it, from 1; 0 before the first: int64 (B, L)."""
-    return _starts(backbone.mark_pictures(tokens)).long().cumsum(dim=1)
+    """Return for each token the number, from 1, of the last picture before it or of its own picture; 0 before the first
+    picture: int64 (B, L)."""
+    return _mark_starts(backbone.mark_pictures(tokens)).long().cumsum(dim=1)
 
 
 def compute_gathering_loss(attention_BHLL: Tensor, backbone: QwenVL, tokens: Tokens) -> Tensor:
-    """Minus log of the attention that each text token behind a picture pays to that picture, mean in nats."""
+    """Return minus the log of the attention that each text token pays to the picture before it, mean in nats."""
     picture_BL, visual_BL = number_pictures_before(backbone, tokens), backbone.mark_pictures(tokens)
     own_BLL = (picture_BL[:, :, None] == picture_BL[:, None, :]) & visual_BL[:, None, :]
     text_BL = (picture_BL > 0) & ~visual_BL & tokens.mask_BL
-    return _missed((attention_BHLL.mean(dim=1) * own_BLL).sum(dim=-1)[text_BL])
+    return _compute_minus_log((attention_BHLL.mean(dim=1) * own_BLL).sum(dim=-1)[text_BL])
 
 
 def find_places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Sequence[int]) -> Places:
     """Find the place of each answer in its item: `item_of_answer` numbers the item within the conversation, from 0.
 
-    Answers that do not stand in their item, token for token, are left out.
+    Answers whose first token does not occur in their item are left out.
     """
-    row_N, start_N = _starts(tokens.answer_BL).nonzero(as_tuple=True)
+    row_N, start_N = _mark_starts(tokens.answer_BL).nonzero(as_tuple=True)
     picture_BL, visual_BL = number_pictures_before(backbone, tokens), backbone.mark_pictures(tokens)
     item_N = torch.tensor(item_of_answer, device=row_N.device) + 1
     target_NL = (
@@ -140,11 +142,11 @@ def find_places_of_answers(backbone: QwenVL, tokens: Tokens, item_of_answer: Seq
 def find_places_of_memories(
     tokens: Tokens, embedded: Embedded, about: Sequence[int | None], *, num_vectors: int
 ) -> Places:
-    """Find the memory of the item that answers, one answer per row; rows whose item is not known are left out.
+    """Find the memory of the item that answers, one answer per row; rows whose item is unknown are left out.
 
-    `embedded` has memories in front of `tokens`, each of `num_vectors` vectors; both end at the same right edge.
+    `embedded` has memories of `num_vectors` vectors each in front of `tokens`; both are aligned at the right.
     """
-    first_B = _starts(tokens.answer_BL).long().argmax(dim=1)
+    first_B = _mark_starts(tokens.answer_BL).long().argmax(dim=1)
     padded, length = embedded.mask_BL.shape[1], tokens.ids_BL.shape[1]
     row_N = torch.tensor([row for row, place in enumerate(about) if place is not None], device=first_B.device)
     about_N = torch.tensor([place for place in about if place is not None], device=first_B.device)
@@ -155,15 +157,15 @@ def find_places_of_memories(
 
 
 def compute_finding_loss(attention_BHLL: Tensor, places: Places) -> Tensor:
-    """Minus log of the attention that the place before each answer pays to what answers it, mean in nats."""
+    """Return minus the log of the attention from the place before each answer to its target, mean in nats."""
     looked_NL = attention_BHLL.mean(dim=1)[places.row_N, places.place_N]
-    return _missed((looked_NL * places.target_NL).sum(dim=-1))
+    return _compute_minus_log((looked_NL * places.target_NL).sum(dim=-1))
 
 
-def _starts(mask_BL: Tensor) -> Tensor:
-    """Where each run of marked places begins."""
+def _mark_starts(mask_BL: Tensor) -> Tensor:
+    """Mark where each run of marked places begins."""
     return mask_BL & ~torch.cat([torch.zeros_like(mask_BL[:, :1]), mask_BL[:, :-1]], dim=1)
 
 
-def _missed(share_N: Tensor) -> Tensor:
+def _compute_minus_log(share_N: Tensor) -> Tensor:
     return -(share_N + SMALLEST).log().mean()

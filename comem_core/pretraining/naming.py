@@ -1,9 +1,9 @@
 """The objective of `smol_cpu`: memory vectors name an item's values in order, and questions are answered from them.
 
-The paper's loss is that of the answers alone, through the frozen reader: a few tokens to learn from for dozens that the
-reader is run over, and a reader of real size is slow on a CPU. Naming does not run it. The m-th vector has to be
-nearest to the m-th value token's own embedding, which this reader can read as it is (docs/log.md has the measurement).
-Both losses are there from the first step on. Every batch is a function of (seed, step).
+The paper's loss is only that of the answers, through the frozen reader. It gives a few tokens to learn from while the
+reader runs over dozens, and a reader of real size is slow on a CPU. Naming does not run the reader: the m-th vector has
+to be nearest to the embedding of the m-th value token, which this reader can read as it is (docs/log.md has the
+measurement). Both losses are used from the first step on. Every batch is a function of (seed, step).
 
 Shapes: B passages, M vectors of an item, T tokens of the longest item, D width, V vocabulary.
 """
@@ -31,10 +31,11 @@ FILLER = "."
 
 @dataclass(frozen=True, kw_only=True)
 class NamingPhase:
-    """One part of the curriculum, for `share` of all steps: how many facts a passage has, how many passages a step has,
-    and how many of these are asked about, with how many questions each.
+    """One part of the curriculum, for `share` of all steps.
 
-    Values are named for the step's passages and those of earlier steps, so many steps back; these are not read again.
+    A passage has `num_facts` facts (lowest, highest) and a step has `num_passages` passages, of which `num_asked` are
+    asked about, with `num_questions` questions each. Values are named for the step's passages, and for those of the
+    steps that lie `named_again` steps back, which the backbone does not read again.
     """
 
     share: float
@@ -45,7 +46,7 @@ class NamingPhase:
     named_again: tuple[int, ...] = (10, 20)
 
 
-# Few facts first: their values have a vector for each token.
+# Few facts first: then there is a vector for each token of the values.
 NAMING_CURRICULUM = (
     NamingPhase(share=0.7, num_facts=(1, 2)),
     NamingPhase(share=0.3, num_facts=(1, 4)),
@@ -85,13 +86,15 @@ class NamingRecipe:
     answer_weight: float = 0.5
     real_share: float = 0.25
     product_share: float = 0.2
-    # Inner products of memory and embeddings become logits by this factor (both have a norm of about 3.2).
+    # Inner products of memory and embeddings times this are the logits (both have a norm of about 3.2).
     naming_scale: float = 4.0
 
 
 class NamingAndAnswering:
-    """The objective (see `training.loop.Objective`). It trains the Q-Former and leaves the LoRA at nothing: so items
-    are read once and without gradients, which on a CPU is worth more passages."""
+    """The objective (see `training.loop.Objective`). It trains the Q-Former and leaves the LoRA at zero.
+
+    So the backbone reads items once and without gradients. On a CPU, this allows more passages in the same time.
+    """
 
     def __init__(self, encoder: MemoryEncoder, recipe: NamingRecipe):
         self.encoder, self.recipe = encoder, recipe
@@ -104,13 +107,13 @@ class NamingAndAnswering:
         return {name: weight for name, weight in self.encoder.parameters().items() if weight.requires_grad}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        phase, passages, memory_BMD = self._phase(step), self.passages(step), self._memory(step)
-        named = [self._naming(passages, memory_BMD)]
+        phase, passages, memory_BMD = self._find_phase(step), self.passages(step), self._encode_passages(step)
+        named = [self._compute_naming(passages, memory_BMD)]
         for back in phase.named_again:
             if step >= back:
-                named.append(self._naming(self.passages(step - back), self._memory(step - back)))
+                named.append(self._compute_naming(self.passages(step - back), self._encode_passages(step - back)))
         naming_loss = torch.cat([losses_B for losses_B, _ in named]).mean()
-        answer_loss, answered, num_tokens = self._answering(
+        answer_loss, answered, num_tokens = self._compute_answering(
             passages[: phase.num_asked], memory_BMD, num_questions=phase.num_questions
         )
         return naming_loss + self.recipe.answer_weight * answer_loss, {
@@ -123,8 +126,8 @@ class NamingAndAnswering:
         }
 
     def passages(self, step: int) -> list[Passage]:
-        """The step's own passages."""
-        random, phase = Random(f"naming-{self.recipe.optimizer.seed}-{step}"), self._phase(step)
+        """Draw the step's own passages."""
+        random, phase = Random(f"naming-{self.recipe.optimizer.seed}-{step}"), self._find_phase(step)
         return [
             draw_passage(
                 random,
@@ -135,23 +138,22 @@ class NamingAndAnswering:
             for _ in range(phase.num_passages)
         ]
 
-    def _memory(self, step: int) -> Tensor:
-        """Memory of a step's passages, memory_BMD. What the backbone said of them is kept for later steps."""
+    def _encode_passages(self, step: int) -> Tensor:
+        """Return the memory of a step's passages, memory_BMD. The backbone's hidden states are kept for later steps."""
         if step not in self._read:
             conversations = [
                 self.encoder.prompts.make_item_conversation(passage.item) for passage in self.passages(step)
             ]
             backbone, size = self.encoder.backbone, self.encoder.recipe.item_visual_tokens
             tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
-            with torch.no_grad(), backbone.switch_adapter(False):  # the LoRA adds nothing, and costs time
+            with torch.no_grad(), backbone.switch_adapter(False):  # the LoRA is zero and would only cost time
                 self._read[step] = backbone.hidden(backbone.embed(tokens)), tokens.mask_BL
             while len(self._read) > 1 + max(back for phase in self.recipe.curriculum for back in phase.named_again):
                 self._read.popitem(last=False)
         return self.encoder.compress(*self._read[step])
 
-    def _naming(self, passages: Sequence[Passage], memory_BMD: Tensor) -> tuple[Tensor, float]:
-        """How surely the vectors of each memory name the tokens of its passage's values: the loss of each passage, and
-        the share of tokens that are the very nearest to their vector."""
+    def _compute_naming(self, passages: Sequence[Passage], memory_BMD: Tensor) -> tuple[Tensor, float]:
+        """Return the naming loss of each passage, and the share of value tokens that are nearest to their vector."""
         backbone = self.encoder.backbone
         log_probability_BMV = backbone.logits(memory_BMD * self.recipe.naming_scale).log_softmax(dim=-1)
         losses, right = [], []
@@ -161,11 +163,13 @@ class NamingAndAnswering:
             right += (log_probability_MV.detach().argmax(dim=-1)[places] == torch.tensor(ids)).tolist()
         return torch.stack(losses), sum(right) / len(right)
 
-    def _answering(
+    def _compute_answering(
         self, passages: Sequence[Passage], memory_BMD: Tensor, *, num_questions: int
     ) -> tuple[Tensor, float, int]:
-        """Mean loss and share of right tokens of the answers, and how many tokens the reader took. A passage's
-        questions are asked one after the other in one conversation, in random order."""
+        """Return the answers' mean loss and share of right tokens, and the number of tokens that the reader read.
+
+        A passage's questions are asked one after the other in one conversation, in random order.
+        """
         conversations: list[Conversation] = []
         for passage in passages:
             turns: list[Turn] = [self.encoder.prompts.make_system_turn()]
@@ -180,13 +184,16 @@ class NamingAndAnswering:
             losses_S, predicted_S, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         return losses_S.mean(), float((predicted_S == right_S).float().mean()), int(tokens.mask_BL.sum())
 
-    def _phase(self, step: int) -> NamingPhase:
+    def _find_phase(self, step: int) -> NamingPhase:
         return find_phase_at(self.recipe.curriculum, step / self.recipe.optimizer.num_steps)
 
 
 def pair_vectors_with_tokens(passage: Passage, tokenizer: object, *, num_vectors: int) -> tuple[list[int], list[int]]:
-    """Pair vectors with the tokens that they name. Values follow the order of the text, a vector a token; what remains
-    names a full stop. More tokens than vectors are spread evenly, so that a vector names its neighbours together."""
+    """Pair vectors with the tokens that they name: returns the vectors' places and the token ids.
+
+    Values follow the order of the text, one vector per token; spare vectors name a full stop. If there are more tokens
+    than vectors, they are spread evenly, so that one vector names several neighbouring tokens.
+    """
     ids = [each for value in passage.values for each in tokenize_text(tokenizer, f" {value}")]
     ids += tokenize_text(tokenizer, FILLER)[-1:] * (num_vectors - len(ids))
     return [place * num_vectors // len(ids) for place in range(len(ids))], ids

@@ -1,8 +1,8 @@
-"""What a reader of real words is trained on: short English passages with the questions that they answer.
+"""Short English passages with the questions that they answer: training data of the encoder for a reader of real words.
 
-Three kinds: imaginary countries (words of the closed vocabulary, random numbers), imaginary products (for numbers with
-a decimal point), and the real countries of the training split, without the facts that the benchmark asks for. A drawn
-passage belongs to nothing real. Every draw is a function of its seed.
+There are three kinds: imaginary countries (words of the closed vocabulary, random numbers), imaginary products (for
+numbers with a decimal point), and real countries of the training split, without the facts that the benchmark asks for.
+The imaginary ones describe nothing real. Every draw is a function of its seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from comem_core.worlds.imaginary.countries import LICENCE, SOURCE, draw_country
 LANGUAGE = "en"
 MAX_AREA_DIGITS = 8
 
-# What a product's card says of it, and how it is asked. `{value}` is a word or a number with its unit.
+# The sentence that states a fact about a product, and the questions about it. `{value}` is a word or a number.
 PRODUCT_FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "name": ("Product: {value}.", ("Which product is this?", "What is the name of this product?")),
     "origin": (
@@ -79,34 +79,34 @@ class Passage:
 
 
 def draw_passage(random: Random, *, num_facts: int, real_share: float, product_share: float) -> Passage:
-    """Draw a passage of one of the three kinds with so many facts (fewer where there are), in the usual order."""
+    """Draw a passage of one of the three kinds with `num_facts` facts (or all, if there are fewer), in fixed order."""
     place = random.random()
     if place < real_share:
-        return _real_country(random, num_facts)
+        return _draw_real_country(random, num_facts)
     if place < real_share + product_share:
-        return _product(random, num_facts)
-    return _imaginary_country(random, num_facts)
+        return _draw_product(random, num_facts)
+    return _draw_imaginary_country(random, num_facts)
 
 
-def _imaginary_country(random: Random, num_facts: int) -> Passage:
+def _draw_imaginary_country(random: Random, num_facts: int) -> Passage:
     country = draw_country(random, LANGUAGE, num_facts=len(ATTRIBUTES) - 1)
     known = dict(country.facts)
-    known["area"] = (_digits(random, random.randint(1, MAX_AREA_DIGITS)),)
-    known["calling_code"] = (f"+{_digits(random, random.randint(1, 3))}",)
+    known["area"] = (_draw_digits(random, random.randint(1, MAX_AREA_DIGITS)),)
+    known["calling_code"] = (f"+{_draw_digits(random, random.randint(1, 3))}",)
     picture = country.picture(random)
-    return _country_passage(random, known, num_facts, image=picture, source=SOURCE, licence=LICENCE)
+    return _make_country_passage(random, known, num_facts, image=picture, source=SOURCE, licence=LICENCE)
 
 
-def _real_country(random: Random, num_facts: int) -> Passage:
-    """Some of what a real country's item says: the encoder meets the words that belong together."""
-    country_id, known = random.choice(_known_facts())
-    image = _flags()[country_id]
-    return _country_passage(random, known, num_facts, image=image, source=ITEM_SOURCE, licence=ITEM_LICENCE)
+def _draw_real_country(random: Random, num_facts: int) -> Passage:
+    """Draw some facts of a real country's item, so that the encoder sees words that belong together."""
+    country_id, known = random.choice(_load_known_facts())
+    image = _load_flag_images()[country_id]
+    return _make_country_passage(random, known, num_facts, image=image, source=ITEM_SOURCE, licence=ITEM_LICENCE)
 
 
 @cache
-def _known_facts() -> tuple[tuple[str, Mapping[str, Sequence[str]]], ...]:
-    """Of each training country, what no part of the benchmark asks."""
+def _load_known_facts() -> tuple[tuple[str, Mapping[str, Sequence[str]]], ...]:
+    """Return the facts of each training country that no part of the benchmark asks for."""
     return tuple(
         (
             country.country_id,
@@ -122,11 +122,11 @@ def _known_facts() -> tuple[tuple[str, Mapping[str, Sequence[str]]], ...]:
 
 
 @cache
-def _flags() -> Mapping[str, bytes]:
+def _load_flag_images() -> Mapping[str, bytes]:
     return {flag.country_id: flag.image for flag in load_flags() if flag.style == KNOWLEDGE_STYLE}
 
 
-def _country_passage(
+def _make_country_passage(
     random: Random, known: Mapping[str, Sequence[str]], num_facts: int, *, image: bytes, source: str, licence: str
 ) -> Passage:
     kept = random.sample(sorted(known), k=min(num_facts, len(known)))
@@ -139,9 +139,9 @@ def _country_passage(
     return Passage(item, tuple(separator.join(known[attribute]) for attribute in order), tuple(questions))
 
 
-def _product(random: Random, num_facts: int) -> Passage:
+def _draw_product(random: Random, num_facts: int) -> Passage:
     kept = random.sample(list(PRODUCT_FACTS), k=min(num_facts, len(PRODUCT_FACTS)))
-    facts = {kind: _product_value(random, kind) for kind in PRODUCT_FACTS if kind in kept}
+    facts = {kind: _draw_product_value(random, kind) for kind in PRODUCT_FACTS if kind in kept}
     text = " ".join(PRODUCT_FACTS[kind][0].format(value=value) for kind, value in facts.items())
     questions = tuple((random.choice(PRODUCT_FACTS[kind][1]), facts[kind]) for kind in kept)
     image = draw_country(random, LANGUAGE, num_facts=0).picture(random)
@@ -149,12 +149,12 @@ def _product(random: Random, num_facts: int) -> Passage:
     return Passage(item, tuple(facts.values()), questions)
 
 
-def _product_value(random: Random, kind: str) -> str:
+def _draw_product_value(random: Random, kind: str) -> str:
     match kind:
         case "name":
             return f"{random.choice(MARKS)} {random.choice(GOODS)}"
         case "origin":
-            return random.choice(_countries())
+            return random.choice(_list_country_names())
         case "maker":
             return random.choice(MAKERS)
         case "energy":
@@ -164,9 +164,9 @@ def _product_value(random: Random, kind: str) -> str:
 
 
 @cache
-def _countries() -> tuple[str, ...]:
+def _list_country_names() -> tuple[str, ...]:
     return tuple(country.facts[LANGUAGE]["name"][0] for country in load_countries())
 
 
-def _digits(random: Random, count: int) -> str:
+def _draw_digits(random: Random, count: int) -> str:
     return str(random.randint(10 ** (count - 1), 10**count - 1))

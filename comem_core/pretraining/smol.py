@@ -1,8 +1,8 @@
-"""Trains the memory encoder of `smol_cpu`, for as long as there is time: killed at any step, it goes on there.
+"""Trains the memory encoder of `smol_cpu`. A run that was stopped resumes from its last saved state.
 
     python -m comem_core.pretraining.smol ~/smol-run
 
-The folder holds the state (weights, optimizer, step), one line a step, and the encoder as it was after every
+The folder holds the state (weights, optimizer, step), one line per step, and a snapshot of the encoder after every
 `SNAPSHOT_EVERY` steps, for the curve.
 """
 
@@ -40,7 +40,7 @@ def train_smol_encoder(
     Raises:
         ValueError: the folder holds a run of another recipe.
     """
-    _claim(folder, recipe)
+    _claim_folder(folder, recipe)
     encoder = MemoryEncoder(backbone, recipe.encoder)
     training = Training(NamingAndAnswering(encoder, recipe), recipe.optimizer)
     if (folder / STATE).exists():
@@ -63,8 +63,8 @@ def train_smol_encoder(
     return encoder
 
 
-def _claim(folder: Path, recipe: NamingRecipe) -> None:
-    """Note whose run this is, or refuse to go on with another recipe's."""
+def _claim_folder(folder: Path, recipe: NamingRecipe) -> None:
+    """Write the recipe into the folder. Raises ValueError if the folder holds a run of another recipe."""
     folder.mkdir(parents=True, exist_ok=True)
     path, stated = folder / "recipe.json", json.dumps(asdict(recipe), indent=2) + "\n"
     if not path.exists():
@@ -74,9 +74,9 @@ def _claim(folder: Path, recipe: NamingRecipe) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train on one core and say how it goes."""
+    """Train on one core, and print each step."""
     parser = ArgumentParser(prog="python -m comem_core.pretraining.smol", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the run lives; one that is there is continued")
+    parser.add_argument("folder", type=Path, help="folder of the run; a run that is there is resumed")
     parser.add_argument("--until", type=int, help="stop after this step (default: the recipe's last)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

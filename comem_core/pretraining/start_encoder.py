@@ -1,5 +1,5 @@
-"""`python -m comem_core.pretraining.start_encoder`: train an encoder's start on imaginary countries, as the recipe says
-or with one thing changed. Run again, it goes on where it was stopped.
+"""`python -m comem_core.pretraining.start_encoder`: train an encoder's start on imaginary countries, with the recipe or
+a changed one. Run again, it resumes where it was stopped.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PARTS = ("embeddings", "reconstruction", "likeness", "finding")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and save the encoder in `OUT/encoder`."""
-    chosen = _parser().parse_args(arguments)
+    chosen = _make_parser().parse_args(arguments)
     recipe = change_recipe(
         num_steps=chosen.num_steps, num_vectors=chosen.num_vectors, seed=chosen.seed, without=chosen.without
     )
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def change_recipe(
     *, num_steps: int | None = None, num_vectors: int = 8, seed: int = 0, without: Sequence[str] = ()
 ) -> EncoderPretrainingRecipe:
-    """The recipe with other steps, vectors or seed, and without parts of what is ours rather than the paper's."""
+    """Return the recipe with other steps, vectors or seed, without the named parts, which are ours, not the paper's."""
     recipe = EncoderPretrainingRecipe()
     encoder = replace(recipe.encoder, num_vectors=num_vectors, seed=seed, reads_embeddings="embeddings" not in without)
     optimizer = replace(recipe.optimizer, seed=seed, num_steps=num_steps or recipe.optimizer.num_steps)
@@ -60,22 +60,24 @@ def change_recipe(
 
 
 def _refuse_other_recipe(path: Path, recipe: EncoderPretrainingRecipe, *, base: str) -> None:
-    """A folder belongs to one recipe: going on with another would mix two runs."""
+    """Exit with an error if the folder holds a run of another recipe: resuming would mix two runs."""
     stated = json.dumps({"base": base, "recipe": asdict(recipe)}, indent=2)
     if path.is_file() and path.read_text(encoding="utf-8") != stated:
         raise SystemExit(f"error: {path.parent} holds a run of another recipe (see {path}); give another --out")
     path.write_text(stated, encoding="utf-8")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m comem_core.pretraining.start_encoder", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: its state, steps and encoder")
     parser.add_argument("--base", default="tiny", help="backbone to train on (default: the shipped tiny)")
     parser.add_argument("--num-steps", type=int, help="optimizer steps (default: the recipe's)")
-    parser.add_argument("--num-vectors", type=int, default=8, help="memory vectors an item (default 8)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
+    parser.add_argument("--num-vectors", type=int, default=8, help="memory vectors per item (default 8)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default 0)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--without", nargs="*", choices=PARTS, default=(), help="leave out what is not the paper's")
+    parser.add_argument(
+        "--without", nargs="*", choices=PARTS, default=(), help="leave out these parts, which are not in the paper"
+    )
     return parser
 
 

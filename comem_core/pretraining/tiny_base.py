@@ -1,4 +1,4 @@
-"""The tiny base model from nothing: its tokenizer out of the closed world, and a pretraining that can be resumed."""
+"""Makes the tiny base model from scratch: its tokenizer from the closed vocabulary, and a resumable pretraining."""
 
 import copy
 import os
@@ -21,18 +21,18 @@ SAVE_EVERY = 100
 
 
 def make_tiny_base(recipe: PretrainingRecipe) -> QwenVL:
-    """A random model whose tokenizer holds every word of the prompts and templates, and every name and value."""
+    """Make a random model whose tokenizer has every word of the prompts and templates, and every name and value."""
     prompts = read_prompt_set(recipe.prompts)
     sentences = [prompts.system, *prompts.remark.values()]
     for language in recipe.languages:
-        sentences += [*_texts(read_templates()[language]), *_texts(prompts.ask[language])]
+        sentences += [*_list_texts(read_templates()[language]), *_list_texts(prompts.ask[language])]
     kinds = list_vocabulary()
     tokenizer = build_tokenizer(sentences, (value for values in kinds.values() for value in values))
     return build_tiny(recipe.backbone, tokenizer, kinds)
 
 
 def pretrain(recipe: PretrainingRecipe, state_path: Path, on_step: Callable[[StepReport], None]) -> QwenVL:
-    """Pretrain the base to the end of its recipe, saving a resumable state; a state that is there is continued."""
+    """Pretrain the base to the end of its recipe; resumes from a saved state."""
     backbone = make_tiny_base(recipe)
     run_resumable(Training(ReadingObjective(backbone, recipe), recipe.optimizer), state_path, on_step)
     backbone.model.requires_grad_(False)
@@ -42,7 +42,7 @@ def pretrain(recipe: PretrainingRecipe, state_path: Path, on_step: Callable[[Ste
 def go_on(
     recipe: PretrainingRecipe, backbone: QwenVL, state_path: Path, on_step: Callable[[StepReport], None]
 ) -> QwenVL:
-    """Let a base go on with another recipe (its shape stays), resumable like the base."""
+    """Train a base further with another recipe, which does not change its shape; resumes from a saved state."""
     if recipe.guidance is not None and recipe.guidance.matching_strength:
         start_matching(backbone, recipe.guidance)
     run_resumable(Training(ReadingObjective(backbone, recipe), recipe.optimizer), state_path, on_step)
@@ -53,7 +53,7 @@ def go_on(
 def pretrain_encoder(
     recipe: EncoderPretrainingRecipe, backbone: QwenVL, state_path: Path, on_step: Callable[[StepReport], None]
 ) -> MemoryEncoder:
-    """Train the encoder's start on a finished base, resumable like the base."""
+    """Train the encoder's start on a finished base; resumes from a saved state."""
     encoder = MemoryEncoder(backbone, recipe.encoder)
     run_resumable(Training(ImaginaryMemory(encoder, recipe), recipe.optimizer), state_path, on_step)
     encoder.set_trainable(False)
@@ -61,7 +61,7 @@ def pretrain_encoder(
 
 
 def run_resumable(training: Training, state_path: Path, on_step: Callable[[StepReport], None]) -> None:
-    """Train to the end, saving every `SAVE_EVERY` steps; a state that is there is continued."""
+    """Train to the end, saving the state every `SAVE_EVERY` steps; resumes from a saved state."""
     if state_path.exists():
         training.load(torch.load(state_path, weights_only=True))
     while not training.done:
@@ -70,7 +70,7 @@ def run_resumable(training: Training, state_path: Path, on_step: Callable[[StepR
 
 
 def save_state(training: Training, path: Path) -> None:
-    """Write a state so that a crash leaves the old one or the new one, never half of one."""
+    """Write a state atomically: a crash leaves the old file or the new one, never a part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     torch.save(training.state(), beside)
@@ -78,19 +78,19 @@ def save_state(training: Training, path: Path) -> None:
 
 
 def save_tiny_base(backbone: QwenVL, folder: Path) -> None:
-    """Save model (half precision) and processor as one folder of the family's format."""
+    """Save model (half precision) and processor as one folder in the format of the model family."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(backbone.model).half().save_pretrained(folder)
     backbone.processor.save_pretrained(folder)
 
 
-def _texts(words: object) -> Iterator[str]:
+def _list_texts(words: object) -> Iterator[str]:
     if isinstance(words, str):
         plain = words.replace("{value}", "0")
-        yield from (plain, f" {plain}")  # a word at the start of a text is another token than behind a space
+        yield from (plain, f" {plain}")  # a word at the start of a text is another token than after a space
     elif isinstance(words, dict):
         for part in words.values():
-            yield from _texts(part)
+            yield from _list_texts(part)
     elif isinstance(words, list):
         for part in words:
-            yield from _texts(part)
+            yield from _list_texts(part)

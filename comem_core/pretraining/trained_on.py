@@ -1,8 +1,9 @@
-"""What an encoder that ships was trained on: its samples, each with its words and the hashes of its picture, in a file
-beside the weights. `record.json` says whose the file is.
+"""The training samples of a shipped encoder, each with its words and the hashes of its picture, in a file beside the
+weights. `record.json` says which weights the file belongs to.
 
-The encoder of a run has a record in a store, which names its samples; one that ships has this instead. Both files are
-made anew by `python -m comem_core.pretraining.trained_on` (some minutes: the start's samples are drawn again).
+The encoder of a run has a record in a store, which names its samples; a shipped encoder has this file instead.
+`python -m comem_core.pretraining.trained_on` makes the files of both shipped encoders again. It takes some minutes,
+because the start's samples are drawn again.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from comem_core.worlds.imaginary.borrowed import read_borrowed_drawings
 FILE, RECORD, NOTE = "trained_on.parquet", "record.json", "trained_on"
 START, TRAINED = "tiny-encoder-start", "tiny-encoder"
 COMMAND = "python -m comem_core.pretraining.trained_on"
-# A picture that was drawn for training alone has no `image_id`; a drawing that pictures were made from has no `words`.
+# A picture that was drawn only for training has no `image_id`; a drawing that pictures were made from has no `words`.
 SCHEMA = pa.schema(
     {"sample_id": pa.string(), "words": pa.string(), "image_id": pa.string()}
     | {"image_hash": pa.int64(), "image_chroma": pa.int64()}
@@ -40,7 +41,7 @@ ROWS_AT_ONCE, STEPS_AT_ONCE = 4096, 10
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What `record.json` says of the file: in words what it lists, what made it, for which weights, and its hash."""
+    """The entry about the file in `record.json`: what it lists, in words, what made it, for which weights, its hash."""
 
     what: str
     made_by: str
@@ -50,7 +51,7 @@ class Listing:
 
 
 def write_listing(folder: Path, rows: Iterable[Mapping[str, Any]], *, what: str, made_by: str) -> Listing:
-    """Write the samples of the encoder in `folder` beside its weights, and say so in its `record.json`."""
+    """Write the samples of the encoder in `folder` beside its weights, and add the entry to its `record.json`."""
     path, record, left, num_rows = folder / FILE, folder / RECORD, iter(rows), 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         while group := list(islice(left, ROWS_AT_ONCE)):
@@ -60,7 +61,7 @@ def write_listing(folder: Path, rows: Iterable[Mapping[str, Any]], *, what: str,
         what=what,
         made_by=made_by,
         weights=hash_backbone(folder),
-        file_sha256=_sha256(path),
+        file_sha256=_hash_file(path),
         num_rows=num_rows,
     )
     facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
@@ -69,61 +70,64 @@ def write_listing(folder: Path, rows: Iterable[Mapping[str, Any]], *, what: str,
 
 
 def read_listing(folder: Path) -> Listing | None:
-    """Read what an encoder's samples are listed as; None where nothing beside it says so.
+    """Read the entry about an encoder's list of samples; None where its `record.json` has none.
 
-    Raises ValueError where the list is another encoder's, or is not there, or is not as it was written.
+    Raises ValueError where the list belongs to other weights, is missing, or has changed since it was written.
     """
-    facts = _facts(folder)
+    facts = _read_record(folder)
     if NOTE not in facts:
         return None
     listing, path, weights = Listing(**facts[NOTE]), folder / FILE, hash_backbone(folder)
     named = f"{folder.name}/{FILE}"
     if listing.weights != weights:
-        raise ValueError(f"{named} lists what the weights {listing.weights} were trained on, and these are {weights}")
+        raise ValueError(f"{named} lists the training samples of the weights {listing.weights}; these are {weights}")
     if not path.is_file():
-        raise ValueError(f"{named} is not there, and {RECORD} beside it says that it lists what was trained on")
-    if (found := _sha256(path)) != listing.file_sha256:
-        raise ValueError(f"{named} is not as {RECORD} says (sha256 {found[:8]}, expected {listing.file_sha256[:8]})")
+        raise ValueError(f"{named} is missing; according to {RECORD}, it lists the training samples")
+    if (found := _hash_file(path)) != listing.file_sha256:
+        raise ValueError(f"{named} has changed (sha256 {found[:8]}; {RECORD} has {listing.file_sha256[:8]})")
     return listing
 
 
-def start_of(folder: Path) -> str | None:
-    """Name the weights that the encoder in a folder started from, as its `record.json` says."""
-    return _facts(folder).get("inputs", {}).get("start")
+def read_start_weights(folder: Path) -> str | None:
+    """Return the hash of the weights that the encoder in a folder started from, from its `record.json`, or None."""
+    return _read_record(folder).get("inputs", {}).get("start")
 
 
 def draw_samples_of_start(recipe: EncoderPretrainingRecipe) -> Iterator[dict[str, Any]]:
-    """Draw again what the encoder's start was asked about, step by step, on every core."""
+    """Draw the samples of the encoder's start again, step by step, on every core."""
     steps = range(recipe.optimizer.num_steps)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         yield from chain.from_iterable(pool.map(bind(draw_samples_of_step, recipe), steps, chunksize=STEPS_AT_ONCE))
 
 
 def draw_samples_of_step(recipe: EncoderPretrainingRecipe, step: int) -> list[dict[str, Any]]:
-    """Return what one step asks about: the words of each question, and its picture."""
+    """Return the samples of one step: the words of each question, and the hashes of its picture."""
     return [
-        _row(f"{START}/{sample.sample_id}", sample.image) | {"words": sample.question, "image_id": None}
+        _make_row(f"{START}/{sample.sample_id}", sample.image) | {"words": sample.question, "image_id": None}
         for sample in draw_batch(recipe, step)
     ]
 
 
 def draw_borrowed_pictures() -> Iterator[dict[str, Any]]:
-    """The real drawings that training pictures were made from: flags of train countries.
+    """Yield the real drawings that training pictures were made from: flags of train countries.
 
-    The pictures shown had other colours, corners and proportions, but it is the same flag by the same artist.
+    The pictures in training had other colours, corners and proportions, but showed the same flag by the same artist.
     """
     for country_id, drawings in read_borrowed_drawings().items():
         for place, image in enumerate(drawings):
-            yield _row(f"flag/{country_id}-{place}", image) | {"words": None, "image_id": hash_content_parts(image)}
+            yield _make_row(f"flag/{country_id}-{place}", image) | {
+                "words": None,
+                "image_id": hash_content_parts(image),
+            }
 
 
-def _row(name: str, image: bytes) -> dict[str, Any]:
+def _make_row(name: str, image: bytes) -> dict[str, Any]:
     image_hash, image_chroma = hash_picture(image)
     return {"sample_id": name, "image_hash": image_hash, "image_chroma": image_chroma}
 
 
 def list_start(folder: Path, recipe: EncoderPretrainingRecipe) -> Listing:
-    """List beside an encoder's start what it was trained on, drawn again by the recipe that made it."""
+    """Write the list of an encoder's start; its samples are drawn again by the recipe that made it."""
     num_countries = len(read_borrowed_drawings())
     return write_listing(
         folder,
@@ -136,13 +140,13 @@ def list_start(folder: Path, recipe: EncoderPretrainingRecipe) -> Listing:
 
 
 def list_trained(folder: Path) -> Listing:
-    """List beside the encoder that `synth-and-train` made of the start what it may have been trained on at most.
+    """Write the list of the encoder that `synth-and-train` made from the start: all samples that it may have seen.
 
-    Its own samples are gone. They were seeds, and what the model asked about items of countries that no part of the
-    benchmark is about.
+    Its actual samples are lost. They were seed questions, and questions that the model asked about items of countries
+    that no part of the benchmark is about.
     """
     seeds = (
-        _row(seed.question_id, seed.image) | {"words": seed.question, "image_id": seed.image_id}
+        _make_row(seed.question_id, seed.image) | {"words": seed.question, "image_id": seed.image_id}
         for seed in load_seed_questions()
     )
     return write_listing(
@@ -154,12 +158,12 @@ def list_trained(folder: Path) -> Listing:
     )
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comem_core.backbone.loading import SHIPPED, hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION
-from comem_core.pretraining.trained_on import FILE, read_listing, start_of
+from comem_core.pretraining.trained_on import FILE, read_listing, read_start_weights
 from tasks.engine.store import Record, Reference, Store
 from tasks.rows.samples import Samples, SampleSet, find_sets
 from tasks.training.encoder import ENCODER
@@ -100,7 +100,7 @@ def _of_weights(
         return TrainingData(unknown=(f"{nothing}, and no list of what it was trained on beside it",))
     name = listing.file_sha256[:16]
     here = Reference(stage="training-list", fingerprint=name, uri=str(found), num_rows=listing.num_rows)
-    data, start = TrainingData(listed=(here,)), start_of(found)
+    data, start = TrainingData(listed=(here,)), read_start_weights(found)
     return data | _of_weights(store, start, _no_start(start), seen=seen) if start else data
 
 

@@ -1,1 +1,1 @@
-"""Annotation files as benchmarks and training sets are released: their rows, their pictures, and what names both."""
+"""Annotation files of benchmarks and training sets as released: their rows, their pictures, and hashes of both."""

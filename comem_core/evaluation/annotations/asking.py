@@ -1,6 +1,6 @@
-"""From rows to questions that can be asked: in a fair order, each with its picture, and what is missing with a reason.
+"""Turns rows into questions, each with its picture, in a fair order. What cannot be asked is listed with a reason.
 
-Knows no format: a benchmark says how a row becomes a question.
+Independent of formats: a benchmark says how a row becomes a question.
 """
 
 import tarfile
@@ -15,14 +15,14 @@ from comem_core.evaluation.annotations.rows import Row
 from comem_core.evaluation.benchmarks import Missing
 from comem_core.knowledge.items import Question, hash_content_parts
 
-# What a row without its fields, or with others than expected, raises while it becomes a question.
+# What a row with missing or unexpected fields raises while it becomes a question.
 BAD_ROW = (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError)
 UNREADABLE = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, tarfile.TarError)
 
 
 @dataclass(frozen=True)
 class AnnotatedQuestion:
-    """A question without its picture, which is inside the row or known by the first of `image_ids` that is there."""
+    """A question without its picture. The picture is in the row, or is the first of `image_ids` that can be found."""
 
     question: Question
     row: Row
@@ -30,7 +30,7 @@ class AnnotatedQuestion:
 
 
 class Unaskable(ValueError):
-    """Says why a row cannot be asked and scored: the reason as a word, the detail as a sentence."""
+    """Raised for a row that cannot be asked or scored: the reason is a word, the detail a sentence."""
 
     def __init__(self, reason: str, detail: str, *, split: str | None = None):
         super().__init__(detail)
@@ -40,7 +40,7 @@ class Unaskable(ValueError):
 def make_questions(
     rows: Iterable[Row], question_of: Callable[[Row], AnnotatedQuestion], *, id_field: str, prefix: str = ""
 ) -> Iterator[AnnotatedQuestion | Missing]:
-    """Yield what each row becomes. One without an id is called by its file and row."""
+    """Yield a question for each row, or why it is missing. A row without an id is named by its file and number."""
     for row in rows:
         known = row.fields.get(id_field)
         name = f"{prefix}{known}" if known is not None and str(known).strip() else f"{row.file}:{row.number}"
@@ -57,9 +57,9 @@ def make_questions(
 def put_in_order(
     asked: Iterable[AnnotatedQuestion | Missing], pictures: PictureSources
 ) -> Iterator[Question | Missing]:
-    """Yield questions and what is missing in the order of a hash of their ids, any beginning of which is a fair sample.
+    """Yield questions and missing ones in the order of a hash of their ids, so that any prefix is a fair sample.
 
-    Of questions with one id the first is asked.
+    Of several questions with the same id, only the first is asked.
     """
     named: dict[str, list[AnnotatedQuestion | Missing]] = {}
     for each in asked:
@@ -73,38 +73,38 @@ def put_in_order(
                 yield each
             elif first is not None:
                 detail = f"row {first.number} of {first.file} has the same id"
-                yield _missing(each, "duplicate_id", detail)
+                yield _make_missing(each, "duplicate_id", detail)
             else:
                 first = each.row
-                yield _with_picture(each, pictures)
+                yield _add_picture(each, pictures)
 
 
-def _with_picture(asked: AnnotatedQuestion, pictures: PictureSources) -> Question | Missing:
+def _add_picture(asked: AnnotatedQuestion, pictures: PictureSources) -> Question | Missing:
     try:
         image = asked.row.embedded() if asked.row.embedded is not None else None
         if image is None:
             if (read := pictures.find(asked.image_ids)) is None:
-                return _missing(asked, "missing_image", _not_found(asked, pictures))
+                return _make_missing(asked, "missing_image", _describe_absence(asked, pictures))
             image = read()
         decode(image)
     except UNREADABLE as error:
-        return _missing(asked, "unreadable_image", f"{' or '.join(asked.image_ids[:1]) or 'in the row'}: {error}")
+        return _make_missing(asked, "unreadable_image", f"{' or '.join(asked.image_ids[:1]) or 'in the row'}: {error}")
     return replace(asked.question, image=image)
 
 
-def _not_found(asked: AnnotatedQuestion, pictures: PictureSources) -> str:
+def _describe_absence(asked: AnnotatedQuestion, pictures: PictureSources) -> str:
     named = " or ".join(asked.image_ids) or "in the row"
-    unread = f"; not looked into: {', '.join(pictures.unread)}, unpack it" if pictures.unread else ""
+    unread = f"; these archives cannot be read, unpack them: {', '.join(pictures.unread)}" if pictures.unread else ""
     return f"no picture {named}{unread}"
 
 
-def _missing(asked: AnnotatedQuestion, reason: str, detail: str) -> Missing:
+def _make_missing(asked: AnnotatedQuestion, reason: str, detail: str) -> Missing:
     row, question = asked.row, asked.question
     return Missing(question.question_id, reason, detail, row.file, row.number, question.split)
 
 
 def require_text(text: object, *, what: str = "question") -> str:
-    """Return a text without the space around it. Raises ValueError where it says nothing."""
+    """Return a text, stripped. Raises ValueError for anything else, and for an empty text."""
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"no {what}: {text!r}")
     return text.strip()

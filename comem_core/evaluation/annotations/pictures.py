@@ -1,6 +1,6 @@
-"""Pictures by id: files of a folder, at any depth, or members of a tar or zip archive; any ending will do.
+"""Pictures by id: files of a folder, at any depth, or members of a tar or zip archive, with any picture ending.
 
-Accents in names count as the same, composed or not, as systems that unpack archives write either.
+Names with composed and with decomposed accents count as the same, because systems that unpack archives write either.
 """
 
 import tarfile
@@ -13,14 +13,16 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-Stamp = tuple[int, int]  # of a file: its bytes, and when it was last written (ns since 1970)
+Stamp = tuple[int, int]  # of a file: its size in bytes, and when it was last written (ns since 1970)
 ARCHIVES = {".zip", ".tar"}
 COMPRESSED_WHOLE = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 class PictureFiles:
-    """Names of pictures, with their sizes, by their id, which is the file's name without its ending; how one is read,
-    and the stamp of the file that it lies in."""
+    """Pictures of one source: their names by id (the file's name without its ending), and their sizes by name.
+
+    `read` reads a picture by name; `stamp` returns the stamp of the file that contains it.
+    """
 
     def __init__(self, sizes: Mapping[str, int], read: Callable[[str], bytes], stamp: Callable[[str], Stamp]):
         self.read, self.stamp = read, stamp
@@ -31,15 +33,15 @@ class PictureFiles:
             path = PurePosixPath(name)
             if is_picture(path):
                 self.sizes[name] = sizes[name]
-                self._by_name[_composed(path.name)].append(name)
-                self._by_id[_composed(path.stem)].append(name)
+                self._by_name[_compose_accents(path.name)].append(name)
+                self._by_id[_compose_accents(path.stem)].append(name)
 
     def find(self, image_id: str, *, folder: str | None = None) -> str | None:
-        """Return the name of a picture, or None. An id may come with an ending, which another may stand for.
+        """Return the name of a picture, or None. An id may have an ending; a picture with another ending matches too.
 
-        Of several pictures of one name, it is the only one below `folder`; where none or many are, there is none.
+        Of several pictures with this id, the one below `folder` is returned; None if there is not exactly one.
         """
-        image_id = _composed(image_id)
+        image_id = _compose_accents(image_id)
         without_ending = PurePosixPath(image_id).stem
         named = (
             self._by_name.get(PurePosixPath(image_id).name)
@@ -52,40 +54,40 @@ class PictureFiles:
 
 
 def is_picture(path: PurePosixPath) -> bool:
-    """Tell a picture by its name."""
+    """Say whether a name is that of a picture, by its ending; hidden files are not pictures."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def open_pictures(path: Path) -> PictureFiles:
-    """Look at a folder or an archive. Raises ValueError for a file that is neither, or a tar compressed as a whole."""
+    """List the pictures of a folder or an archive. Raises ValueError for other files, among them a compressed tar."""
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
-        return PictureFiles(files, lambda name: (path / name).read_bytes(), lambda name: _stamp(path / name))
-    return _archive(path, _stamp(path))
+        return PictureFiles(files, lambda name: (path / name).read_bytes(), lambda name: _read_stamp(path / name))
+    return _open_archive(path, _read_stamp(path))
 
 
-def _stamp(path: Path) -> Stamp:
+def _read_stamp(path: Path) -> Stamp:
     state = path.stat()
     return state.st_size, state.st_mtime_ns
 
 
 @lru_cache(maxsize=32)
-def _archive(path: Path, stamp: Stamp) -> PictureFiles:
-    """Look at an archive once, as long as its stamp stays: to list a large tar takes a while."""
+def _open_archive(path: Path, stamp: Stamp) -> PictureFiles:
+    """List an archive once, as long as its stamp stays the same: listing a large tar takes a while."""
     if zipfile.is_zipfile(path):
         zipped = zipfile.ZipFile(path)
         sizes = {each.filename: each.file_size for each in zipped.infolist() if not each.is_dir()}
         return PictureFiles(sizes, zipped.read, lambda name: stamp)
     try:
-        return _tar(tarfile.open(path, mode="r:"), stamp)
+        return _open_tar(tarfile.open(path, mode="r:"), stamp)
     except tarfile.ReadError as error:
         raise ValueError(
-            f"{path.name} is not a folder, zip or plain tar. A tar that is compressed whole cannot be read picture by "
-            "picture: uncompress it, or unpack it into a folder"
+            f"{path.name} is not a folder, zip or plain tar. Pictures cannot be read one by one from a compressed tar: "
+            "decompress it, or unpack it into a folder"
         ) from error
 
 
-def _tar(archive: tarfile.TarFile, stamp: Stamp) -> PictureFiles:
+def _open_tar(archive: tarfile.TarFile, stamp: Stamp) -> PictureFiles:
     members = {member.name: member for member in archive if member.isfile()}
 
     def read(name: str) -> bytes:
@@ -98,13 +100,13 @@ def _tar(archive: tarfile.TarFile, stamp: Stamp) -> PictureFiles:
 
 @dataclass(frozen=True)
 class PictureSources:
-    """Several sources of pictures, the first that has one gives it; and the names of archives that cannot be read."""
+    """Several sources of pictures, searched in order; `unread` names the archives that cannot be read."""
 
     sources: Sequence[PictureFiles]
     unread: Sequence[str] = ()
 
     def find(self, image_ids: Sequence[str]) -> Callable[[], bytes] | None:
-        """Return what reads the picture of the first id that is there, or None."""
+        """Return a function that reads the picture of the first id that is found, or None."""
         for image_id in image_ids:
             for source in self.sources:
                 if (name := source.find(image_id)) is not None:
@@ -112,5 +114,5 @@ class PictureSources:
         return None
 
 
-def _composed(name: str) -> str:
+def _compose_accents(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)

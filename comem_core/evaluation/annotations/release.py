@@ -1,7 +1,7 @@
-"""A benchmark's files as released: which ones a part needs, where they lie in its folder, and what names their content.
+"""A benchmark's files as released: which ones a part needs, where they are in its folder, and a hash of their content.
 
 Files are found by name, at any depth. Links to folders are followed, so that large pictures need not be copied. Nothing
-is downloaded: what is not there is an error that says where it comes from.
+is downloaded: a missing file is an error that says where to get it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Found = Mapping[str, tuple[Path, ...]]
 
 @dataclass(frozen=True)
 class Needed:
-    """A file, or several of one kind, that a part needs: by the first of `patterns` that any file's path ends in."""
+    """A file, or several of one kind, that a part needs: all that match the first of `patterns` with any match."""
 
     patterns: tuple[str, ...]
     optional: bool = False
@@ -43,7 +43,7 @@ def need(*patterns: str, optional: bool = False) -> Needed:
 
 @dataclass(frozen=True)
 class File:
-    """A file below a benchmark's folder: where it is, its path from there, and its size."""
+    """A file below a benchmark's folder: its path, its path from the folder, its size, and when it changed (ns)."""
 
     path: Path
     name: str
@@ -55,9 +55,9 @@ class File:
 class Release:
     """The files of a benchmark, and how they become questions.
 
-    `parts` names for each part the files that it needs; `asked` is given the part and those that were found, each by
-    the name it has there (an optional one that is not there has none). `files` says in words what the folder (FOLDER)
-    must hold and where that comes from.
+    `parts` gives for each part the files that it needs, by role. `asked` gets the part and the files found, by role; a
+    missing optional file is an empty tuple. `files` says in words what the folder (FOLDER) must hold and where to get
+    it.
     """
 
     benchmark: str
@@ -66,21 +66,22 @@ class Release:
     asked: Callable[[str, Found], Iterator[AnnotatedQuestion | Missing]]
 
     def read(self, part: str, folder: Path | None) -> Iterator[Question | Missing]:
-        """Return the questions of a part, and what is missing of it, in an order any beginning of which is fair.
+        """Return the questions of a part, and its missing ones, in an order of which any prefix is a fair sample.
 
         Raises ValueError for an unknown part, and for a folder without the files that the part needs.
         """
-        files = self._files_in(folder)
-        return put_in_order(self.asked(part, self._found(part, files, folder)), find_pictures(files))
+        files = self._list_files(folder)
+        return put_in_order(self.asked(part, self._find_needed(part, files, folder)), find_pictures(files))
 
     def name_revision(self, part: str, folder: Path | None) -> str:
-        """Name the content of the annotation files, and the pictures by name and size (16 hex digits).
+        """Hash the content of the annotation files, and the names and sizes of the pictures (16 hex digits).
 
-        Where they lie says nothing, nor whether pictures are packed. Raises ValueError as `read` does.
+        Where the files are, and whether pictures are in an archive, makes no difference. Raises ValueError as `read`
+        does.
         """
-        files = self._files_in(folder)
+        files = self._list_files(folder)
         digest = hashlib.sha256()
-        found = self._found(part, files, folder)
+        found = self._find_needed(part, files, folder)
         by_path = {file.path: file for file in files}
         for role in sorted(found):
             for path in found[role]:
@@ -95,31 +96,33 @@ class Release:
             digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:16]
 
-    def _files_in(self, folder: Path | None) -> list[File]:
+    def _list_files(self, folder: Path | None) -> list[File]:
         if folder is None or not folder.is_dir():
-            raise ValueError(f"{self.benchmark} needs a folder with its files; found {folder}. {self._wanted(folder)}")
+            raise ValueError(
+                f"{self.benchmark} needs a folder with its files; found {folder}. {self._describe_wanted(folder)}"
+            )
         return list(list_files(folder))
 
-    def _found(self, part: str, files: Sequence[File], folder: Path | None) -> Found:
+    def _find_needed(self, part: str, files: Sequence[File], folder: Path | None) -> Found:
         if part not in self.parts:
             raise ValueError(f"{self.benchmark} has no part {part!r}; allowed are {', '.join(self.parts)}")
-        found = {role: _matching(each, files) for role, each in self.parts[part].items()}
+        found = {role: _find_matching(each, files) for role, each in self.parts[part].items()}
         absent = [each for role, each in self.parts[part].items() if not found[role] and not each.optional]
         if absent:
             wanted = "; ".join(" or ".join(each.patterns) for each in absent)
             there = [file.name for file in files if not is_picture(PurePosixPath(file.name))]
-            shown = ", ".join(there[:SHOWN_FILES]) or "only pictures"
+            shown = ", ".join(there[:SHOWN_FILES]) or "no files except pictures"
             raise ValueError(
-                f"{self.benchmark}, part {part}: looked for {wanted}; found {shown}. {self._wanted(folder)}"
+                f"{self.benchmark}, part {part}: looked for {wanted}; found {shown}. {self._describe_wanted(folder)}"
             )
         return found
 
-    def _wanted(self, folder: Path | None) -> str:
+    def _describe_wanted(self, folder: Path | None) -> str:
         return f"It should hold {self.files}".replace("FOLDER", str(folder or "FOLDER"))
 
 
 def list_files(folder: Path) -> Iterator[File]:
-    """Yield the files of a folder at any depth, sorted, hidden ones left out; a circle of links is gone round once."""
+    """Yield the files of a folder at any depth, sorted, without hidden ones; each real folder is entered once."""
     entered: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -136,7 +139,7 @@ def list_files(folder: Path) -> Iterator[File]:
 
 
 def find_pictures(files: Sequence[File]) -> PictureSources:
-    """Look at the pictures that lie loose, then at those in archives, by the archives' names."""
+    """List the pictures that are files, then those in archives, in the order of the archives' names."""
     loose = {file.name: file for file in files if is_picture(PurePosixPath(file.name))}
     sizes = {name: file.size for name, file in loose.items()}
     sources = [
@@ -156,7 +159,7 @@ def find_pictures(files: Sequence[File]) -> PictureSources:
 
 @lru_cache(maxsize=1024)
 def hash_content(path: Path, size: int, changed: int) -> str:
-    """Hash what a file holds, once in this process as long as its size and time stay."""
+    """Hash the content of a file, once in this process as long as its size and time stay the same."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):
@@ -164,7 +167,7 @@ def hash_content(path: Path, size: int, changed: int) -> str:
     return digest.hexdigest()
 
 
-def _matching(needed: Needed, files: Sequence[File]) -> tuple[Path, ...]:
+def _find_matching(needed: Needed, files: Sequence[File]) -> tuple[Path, ...]:
     for pattern in needed.patterns:
         if matching := tuple(file.path for file in files if PurePosixPath(file.name).match(pattern)):
             return matching

@@ -1,7 +1,7 @@
-"""Rows of annotation files: JSON lines, a JSON document, or Parquet, in which pictures may be embedded.
+"""Rows of annotation files: JSON lines, a JSON document, or Parquet, which may have embedded pictures.
 
-A row says which file it is from and which one it is there, counted from 1. A picture is read when it is asked for, as
-annotations are read whole and pictures would not fit.
+A row names its file and its number there, counted from 1. A picture is read only when it is needed: all annotations are
+held in memory, and pictures would not fit.
 """
 
 import json
@@ -13,14 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BATCH_ROWS = 16  # pictures held at a time
+BATCH_ROWS = 16  # pictures in memory at a time
 
 
 @dataclass(frozen=True)
 class Row:
-    """The fields of a row. `embedded` reads the picture inside it, where the file has such; that may be None.
+    """The fields of a row. `fault` says why a row has no fields.
 
-    `fault` says why a row has no fields.
+    `embedded` reads the picture inside the row and returns None where there is none; without embedded pictures in the
+    file, `embedded` is None.
     """
 
     file: str
@@ -31,23 +32,23 @@ class Row:
 
 
 def read_json_lines(path: Path) -> Iterator[Row]:
-    """Yield one row per line. A line that is not a JSON object gives a row with a fault; empty lines are left out."""
+    """Yield one row per line. A line that is not a JSON object gives a row with a fault; empty lines are skipped."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 fields = json.loads(line)
-            except ValueError as error:  # no JSON, or no UTF-8
+            except ValueError as error:  # not JSON, or not UTF-8
                 yield Row(path.name, number, fault=str(error))
                 continue
-            yield _row_of(path.name, number, fields)
+            yield _make_row(path.name, number, fields)
 
 
 def read_json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
-    """Yield a row an entry of a JSON list, or of the list `name` of a JSON object.
+    """Yield one row per entry of a JSON list, or of the list `name` of a JSON object.
 
-    Raises ValueError where the file has another form.
+    Raises ValueError for a file of another form.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -57,14 +58,14 @@ def read_json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
     if not isinstance(entries, list):
         raise ValueError(f"{path.name}: expected a list {name or ''} of entries; found {type(entries).__name__}")
     for number, fields in enumerate(entries, start=1):
-        yield _row_of(path.name, number, fields)
+        yield _make_row(path.name, number, fields)
 
 
 def read_parquet_rows(paths: Sequence[Path], columns: Sequence[str], *, picture: str | None = None) -> Iterator[Row]:
     """Yield the rows of Parquet files with these columns.
 
-    The column `picture` is as `datasets` keeps one (bytes and path), bytes, or a file's name; the name becomes the
-    field `picture`. Raises ValueError for a file that is not Parquet, or lacks a column.
+    The column `picture` holds bytes, a file's name, or both as the library `datasets` stores them; the name becomes the
+    field `picture`. Raises ValueError for a file that is not Parquet or lacks a column.
     """
     for path in paths:
         try:
@@ -77,13 +78,13 @@ def read_parquet_rows(paths: Sequence[Path], columns: Sequence[str], *, picture:
                 f"{path.name} has no column {', '.join(missing)}; it has {', '.join(file.schema_arrow.names)}"
             )
         embedded = EmbeddedPictures.of(path, file.schema_arrow, picture) if picture else None
-        read = [*columns, *_name_of_picture(file.schema_arrow, picture)]
+        read = [*columns, *_find_name_column(file.schema_arrow, picture)]
         number = 0
         for batch in file.iter_batches(columns=read):
             for fields in batch.to_pylist():
                 number += 1
                 reader = embedded.reader(number - 1) if embedded else None
-                yield Row(path.name, number, _with_name(fields, picture), reader)
+                yield Row(path.name, number, _set_picture_name(fields, picture), reader)
 
 
 class EmbeddedPictures:
@@ -95,7 +96,7 @@ class EmbeddedPictures:
 
     @classmethod
     def of(cls, path: Path, schema: pa.Schema, column: str) -> "EmbeddedPictures | None":
-        """The pictures of a column; None where it does not hold any."""
+        """Return the pictures of a column; None where it does not hold bytes."""
         kind = schema.field(column).type
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             return cls(path, column, f"{column}.bytes")
@@ -107,7 +108,7 @@ class EmbeddedPictures:
         return lambda: self.read(row)
 
     def read(self, row: int) -> bytes | None:
-        """Read one picture; of its row group only what comes before it is passed, a few rows at a time."""
+        """Read one picture; its row group is read a few rows at a time, only as far as the picture."""
         if self._file is None:
             self._file = pq.ParquetFile(self.path, memory_map=True)
         group = 0
@@ -122,13 +123,13 @@ class EmbeddedPictures:
         raise AssertionError("a row group has as many rows as it says")
 
 
-def _row_of(file: str, number: int, fields: Any) -> Row:
+def _make_row(file: str, number: int, fields: Any) -> Row:
     if not isinstance(fields, dict):
         return Row(file, number, fault=f"expected an object with fields; found {type(fields).__name__}")
     return Row(file, number, fields)
 
 
-def _name_of_picture(schema: pa.Schema, picture: str | None) -> list[str]:
+def _find_name_column(schema: pa.Schema, picture: str | None) -> list[str]:
     if picture is None:
         return []
     kind = schema.field(picture).type
@@ -137,7 +138,7 @@ def _name_of_picture(schema: pa.Schema, picture: str | None) -> list[str]:
     return [picture] if pa.types.is_string(kind) or pa.types.is_large_string(kind) else []
 
 
-def _with_name(fields: dict[str, Any], picture: str | None) -> dict[str, Any]:
+def _set_picture_name(fields: dict[str, Any], picture: str | None) -> dict[str, Any]:
     if picture is not None:
         named = fields.pop(picture, None)
         fields["picture"] = named.get("path") if isinstance(named, dict) else named

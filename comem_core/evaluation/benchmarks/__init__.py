@@ -1,4 +1,4 @@
-"""Benchmarks: one file each, found in this folder by `registry`. A new file with a `BENCHMARK` is a new benchmark."""
+"""Benchmarks, one file each. `registry` finds them: every file in this folder that has a `BENCHMARK`."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from comem_core.evaluation.metrics.totals import ALL_QUESTIONS, Total
 from comem_core.knowledge.items import Question
 
 ANY = "*"
-"""The language of a wording that serves languages without their own."""
+"""The key of the wording for languages without one of their own."""
 
 
 @dataclass(frozen=True)
 class Missing:
     """A question of the benchmark that cannot be asked: its id, the reason as a word, the detail as a sentence.
 
-    `row` is its place in the annotation file `file`, counted from 1. `split` is None where it is not known.
+    `row` is its number in the annotation file `file`, counted from 1. `split` is None where it is unknown.
     """
 
     question_id: str
@@ -29,8 +29,8 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How a question is put to a model, by language: `{question}`, and `{options}` where there are some, each behind
-    its label in `option` (`{label}`, `{text}`). What stands around it (reasoning, boxes) is the prompt set's.
+    """How a question is put to a model, by language. `question` has the placeholders `{question}` and `{options}`;
+    `option` is the form of one option (`{label}`, `{text}`). The prompt set adds everything else (reasoning, boxes).
     """
 
     question: Mapping[str, str] = field(default_factory=lambda: {ANY: "{question}"})
@@ -38,12 +38,17 @@ class Wording:
     option: str = "{label}. {text}"
 
     def of(self, question: Question) -> str:
-        """Return the words of one question. Raises ValueError where a language has no wording, or labels run out."""
+        """Return the wording of one question.
+
+        Raises ValueError for a language without a wording, and for more options than labels.
+        """
         words = self.question.get(question.language, self.question.get(ANY))
         if words is None:
             raise ValueError(f"no wording for language {question.language!r}; there are {', '.join(self.question)}")
         if len(question.options) > len(self.labels):
-            raise ValueError(f"{question.question_id} has {len(question.options)} options, more than there are labels")
+            raise ValueError(
+                f"{question.question_id} has {len(question.options)} options; there are only {len(self.labels)} labels"
+            )
         options = "\n".join(
             self.option.replace("{label}", label).replace("{text}", text)
             for label, text in zip(self.labels, question.options, strict=False)
@@ -53,14 +58,15 @@ class Wording:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Where the questions are, how they are put, and how an answer is scored.
+    """Where the questions are, how they are worded, and how an answer is scored.
 
-    `parts` are what can be loaded (a model is tuned on one and reported on another). `read` yields the questions of a
-    part, and what is missing of it, from the folder that holds the benchmark's files as released; one that ships with
-    the project, and needs none, is given None. `revision` names the content of those files. `metrics` are built for the
-    same folder; the first is the official one, which decides `prediction.correct`. `total` says how splits become one
-    number. `cluster_by` is the question's column whose values share their luck, by which intervals are resampled;
-    `slices` are the columns by whose values scores are told apart.
+    `parts` names the parts that can be loaded; a model is tuned on one and reported on another. `read` yields the
+    questions of a part, and the missing ones, from the folder with the benchmark's files as released; the folder is
+    None for a benchmark that ships with the project. `revision` returns a hash of those files. `metrics` builds the
+    metrics for the same folder; the first is the official one, which decides `prediction.correct`. `total` says how
+    splits become one number. `cluster_by` is the column of the question by whose values intervals are resampled,
+    because answers with the same value are correlated. Scores are also reported for each value of the columns in
+    `slices`.
     """
 
     name: str
@@ -74,10 +80,10 @@ class Benchmark:
     wording: Wording = field(default_factory=Wording)
     cluster_by: str = "image_id"
     slices: tuple[str, ...] = ("language", "attribute")
-    # The training split's questions, for synthesis. They ship with the benchmark's code: `revision` and `metrics` are
-    # given None as folder. Each names this benchmark, whose first metric judges the answers.
+    # The training split's questions, for synthesis. They ship with the benchmark's code, so `revision` and `metrics`
+    # get None as the folder. Each names this benchmark, whose first metric judges the answers.
     seeds: Callable[[], Iterable[Question]] = tuple
-    # What no training question may be about, in any part: entities, and (entity, attribute) pairs.
+    # The entities and the (entity, attribute) pairs of all parts, which no training question may be about.
     held_out: Callable[[], tuple[frozenset[str], frozenset[tuple[str, str]]]] = lambda: (frozenset(), frozenset())
-    # What the folder must hold and where it comes from, for the error that says it is not there; None: it needs none.
+    # What the folder must hold and where to get it, for the error about a missing folder; None where none is needed.
     files: str | None = None

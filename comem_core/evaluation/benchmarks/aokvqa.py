@@ -1,8 +1,7 @@
-"""A-OKVQA (Schwenk et al. 2022), direct answers: COCO's pictures, world knowledge, ten answers of people each.
+"""A-OKVQA (Schwenk et al. 2022), direct answers: COCO's pictures, world knowledge, answers of ten people each.
 
-Questions flagged `difficult_direct_answer` are left out: the official evaluator does so in this setting,
-and so does this file. `aokvqa_mc` asks all of them, as multiple choice. On the hub the answers are one text that shows
-a list.
+Questions flagged `difficult_direct_answer` are left out, as in the official evaluator. `aokvqa_mc` asks all questions,
+as multiple choice. In the Parquet files of the hub, the answers are one text: a printed list.
 """
 
 import ast
@@ -37,7 +36,7 @@ def read_rows(found: Found) -> Iterator[Row]:
 
 
 def make_question(row: Row, **named: Any) -> AnnotatedQuestion:
-    """Make a row a question; `named` are its gold answers, or whatever a setting has otherwise."""
+    """Turn a row into a question; `named` are the fields that depend on the setting, such as the gold answers."""
     fields = row.fields
     question = Question(
         question_id=require_text(fields["question_id"], what="question_id"),
@@ -53,7 +52,7 @@ def make_question(row: Row, **named: Any) -> AnnotatedQuestion:
 
 
 def make_direct_question(row: Row) -> AnnotatedQuestion:
-    """Make a row a question with people's answers. Raises ValueError for a row that is none."""
+    """Turn a row into a question with people's answers. Raises ValueError for a row that is not a question."""
     given = row.fields["direct_answers"]
     people = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
     if not people:
@@ -87,7 +86,7 @@ BENCHMARK = Benchmark(
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (DIRECT_ANSWER,),
-    # Ours, as A-OKVQA prescribes none: its metric compares to the letter, and the answers of people are in lower case.
+    # Ours, because A-OKVQA prescribes none. Its metric compares exactly, and people's answers are in lower case.
     wording=Wording(question={ANY: "{question}\nAnswer the question using a single word or phrase, in lower case."}),
     files=RELEASE.files,
 )

@@ -1,4 +1,4 @@
-"""A-OKVQA (Schwenk et al. 2022), multiple choice: all questions, four choices each. The files are those of `aokvqa`."""
+"""A-OKVQA (Schwenk et al. 2022), multiple choice: all questions, four choices each; the same files as `aokvqa`."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ NAME = "a-okvqa-mc"
 
 
 def make_choice(row: Row) -> AnnotatedQuestion:
-    """Make a row a multiple choice. Raises ValueError for a row that is none."""
+    """Turn a row into a multiple-choice question. Raises ValueError for a row that is not a question."""
     options, right = tuple(str(each) for each in row.fields["choices"]), row.fields["correct_choice_idx"]
     if right is None or not 0 <= int(right) < len(options):
         raise Unaskable("no_gold", f"correct_choice_idx {right!r} of {len(options)} choices", split=SPLIT)
@@ -35,7 +35,7 @@ BENCHMARK = Benchmark(
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (MULTIPLE_CHOICE,),
-    # Ours, as A-OKVQA prescribes none: its metric takes the text of a choice, and no letter.
+    # Ours, because A-OKVQA prescribes none. Its metric takes the text of a choice, not its letter.
     wording=Wording(
         question={ANY: "{question}\nChoices:\n{options}\nAnswer with one of the choices, exactly as it is written."},
         option="{text}",

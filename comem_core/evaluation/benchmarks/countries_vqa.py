@@ -1,8 +1,8 @@
-"""countries-vqa: what does this flag's country have as capital, currency, neighbour ...? In five languages.
+"""countries-vqa: questions in five languages about the capital, currency, neighbours ... of the country of a flag.
 
-The data ship with the countries world, which also says how a row (country, attribute, language) becomes a question.
-Splits and metric are InfoSeek's: `unseen_entity` asks about countries that no training question is about,
-`unseen_question` about known countries what no training question asks of them.
+The data ship with the countries world, which also turns (country, attribute, language) into a question. Splits and
+metric are InfoSeek's: `unseen_entity` asks about countries that no training question is about; `unseen_question` asks
+about known countries, but for facts that no training question asks for.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
 
 @cache
 def name_revision(part: str, folder: Path | None) -> str:
-    """Name the shipped data by a hash of its files (16 hex digits)."""
+    """Hash the files of the shipped data (16 hex digits)."""
     digest = hashlib.sha256()
     for name in DATA_FILES:
         digest.update(hashlib.sha256((world.DATA / name).read_bytes()).digest())
@@ -33,7 +33,7 @@ def read(part: str, folder: Path | None) -> Iterator[Question]:
     if part not in world.PARTS:
         raise ValueError(f"{world.BENCHMARK} has no part {part!r}; allowed are {', '.join(world.PARTS)}")
     for question in world.load_benchmark_questions(part):
-        # An alias that normalises to nothing would make an empty answer right.
+        # With an alias that normalises to nothing, an empty answer would be right.
         assert question.question_type == "numerical" or all(map(normalise_answer, question.answers)), question
         yield question
 
@@ -61,7 +61,7 @@ BENCHMARK = Benchmark(
     revision=name_revision,
     metrics=lambda folder: (INFOSEEK,),
     total=HARMONIC,
-    cluster_by="entity_id",  # up to three drawings show one country, and its one item answers for all of them
+    cluster_by="entity_id",  # a country has up to three drawings, but one item answers the questions about all of them
     seeds=read_seeds,
     held_out=read_held_out,
 )

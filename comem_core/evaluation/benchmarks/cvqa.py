@@ -1,10 +1,10 @@
-"""CVQA (Romero et al. 2024, arXiv 2406.05967): pictures of 30 countries, asked about in their languages, four options.
+"""CVQA (Romero et al. 2024, arXiv 2406.05967): pictures from 30 countries, questions in their languages, four options.
 
 A row has `ID`, `Subset` ("('Chinese', 'China')"), `Question` and `Options` in its language, `Label` (the right option,
-from 0), `Category` (the attribute) and its `image`. Revisions of the hub whose labels are hidden have -1: then every
-question is missing, with the reason `no_label`. The subset is the split; the score is that of all questions.
+from 0), `Category` (the attribute) and its `image`. In hub revisions with hidden labels, `Label` is -1: then every
+question is missing, with the reason `no_label`. The subset is the split; the score is over all questions.
 
-CoMEM's authors ask five of the subsets: that is the part `test_comem`. Their overall is the mean of these five scores.
+CoMEM's authors ask five of the subsets, which are the part `test_comem`. Their overall score is the mean of these five.
 """
 
 import ast
@@ -30,7 +30,7 @@ COMEM_SUBSETS = ("Chinese/China", "Spanish/Spain", "Russian/Russia", "Bulgarian/
 
 
 def make_question(row: Row) -> AnnotatedQuestion:
-    """Make a row a question. Raises ValueError for a row that is none."""
+    """Turn a row into a question. Raises ValueError for a row that is not a question."""
     fields, split = row.fields, read_subset(row)
     options, right = tuple(str(each) for each in fields["Options"]), fields["Label"]
     if right is None or not 0 <= int(right) < len(options):
@@ -59,7 +59,7 @@ def read_subset(row: Row) -> str:
 def _language(split: str) -> str:
     name = split.split("/")[0].replace("_", " ")
     if name not in LANGUAGES:
-        raise ValueError(f"a subset in {name!r}; known are {', '.join(LANGUAGES)}")
+        raise ValueError(f"unknown language of a subset: {name!r}; known are {', '.join(LANGUAGES)}")
     return LANGUAGES[name]
 
 
@@ -89,7 +89,7 @@ BENCHMARK = Benchmark(
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (CVQA_CHOICE,),
-    # CVQA prescribes none. As CoMEM's authors do, a question is asked in its language, and for the option's number.
+    # CVQA prescribes none. As CoMEM's authors do, we ask in the question's language, for the number of the option.
     wording=Wording(
         question={
             "bg": "{question}\n{options}\nОтговори само с номера на верния вариант.",

@@ -1,9 +1,9 @@
-"""InfoSeek (Chen et al. 2023, arXiv 2302.11713): what a picture's entity has as author, height, opening year ...?
+"""InfoSeek (Chen et al. 2023, arXiv 2302.11713): asks for author, height, opening year ... of the entity in a picture.
 
 A row has `data_id`, `image_id` (OVEN's pictures), `question`, `answer`, `answer_eval` and `data_split`. `answer_eval`
 lists the accepted aliases; for a number it is one object with the accepted `range`, in a list or alone. The official
-type of a question is in a file of its own; where that is absent it is derived: an object is a number, aliases of digits
-alone a time. That changes no score, as times are matched as strings are, but it changes which slice a question is in.
+question types are in a separate file. Without it they are derived: an object is a number, aliases of only digits are a
+time. This changes no score, because times are matched as strings, but it changes the slice that a question is in.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,10 @@ TYPES = ("string", "numerical", "time")
 
 
 def make_gold(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, Any]:
-    """Return the gold answers of a row, as `Question` names them, with the type derived where it is not given.
+    """Return the gold answers of a row as fields of `Question`; the type is derived where it is not given.
 
-    Aliases are those released, in their order. Raises ValueError where there are none, or other ones than the type has.
+    The aliases are as released, in their order. Raises ValueError where there are none, or where they do not fit the
+    type.
     """
     accepted = fields.get("answer_eval") or fields["answer"]
     accepted = [accepted] if isinstance(accepted, dict) else accepted
@@ -47,9 +48,9 @@ def make_gold(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, A
 
 
 def make_question(row: Row, *, types: Mapping[str, str] | None, entities: Mapping[str, str]) -> AnnotatedQuestion:
-    """Make a row a question. `types` by id are the official ones, None where they are to be derived.
+    """Turn a row into a question. `types` maps ids to official question types; None to derive them.
 
-    Raises ValueError for a row that is none.
+    Raises ValueError for a row that is not a question.
     """
     fields, data_id = row.fields, str(row.fields["data_id"])
     if fields["data_split"] not in SPLITS:
@@ -79,7 +80,7 @@ def read_types(found: Found, role: str = "types") -> dict[str, str] | None:
 
 
 def read_entities(found: Found, role: str = "entities") -> dict[str, str]:
-    """Read the Wikidata ids of what the pictures show; none where the file is absent."""
+    """Read the Wikidata ids of what the pictures show, by question id; empty where the file is absent."""
     rows = (row.fields for row in _rows(found, role))
     return {str(row["data_id"]): row["entity_id"] for row in rows if row.keys() >= {"data_id", "entity_id"}}
 

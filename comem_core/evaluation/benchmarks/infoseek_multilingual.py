@@ -1,9 +1,8 @@
 """Multilingual InfoSeek: InfoSeek's validation questions, machine-translated into five languages by CoMEM's authors.
 
-Questions and accepted answers are translated, pictures and ids are InfoSeek's, so here an id begins with its language.
-Types and entities are the English questions': from the official files where they are there, else derived from the
-English questions, else from the translated answers. The score is the mean over languages of the harmonic mean of the
-two splits.
+Questions and accepted answers are translated; pictures and ids are InfoSeek's, so an id begins with its language here.
+Question types come from the official file, else from the English questions, else from the translated answers. Entities
+come from the official file. The score is the mean over languages of the harmonic mean of the two splits.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,24 +28,24 @@ LANGUAGES = {"bg": "bulgarian", "zh": "chinese", "pt": "portuguese", "ru": "russ
 
 
 def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
-    types, entities = _english_types(found), read_entities(found)
+    types, entities = _read_english_types(found), read_entities(found)
     for language in LANGUAGES:
         rows = (row for path in found[language] for row in read_json_lines(path))
         yield from make_questions(
             rows,
-            lambda row, language=language: _translated(make_question(row, types=types, entities=entities), language),
+            lambda row, language=language: _mark_language(make_question(row, types=types, entities=entities), language),
             id_field="data_id",
             prefix=f"{language}/",
         )
 
 
-def _translated(asked: AnnotatedQuestion, language: str) -> AnnotatedQuestion:
+def _mark_language(asked: AnnotatedQuestion, language: str) -> AnnotatedQuestion:
     question = asked.question
     named = {"question_id": f"{language}/{question.question_id}", "split": f"{language}/{question.split}"}
     return replace(asked, question=replace(question, **named, language=language, benchmark=NAME))
 
 
-def _english_types(found: Found) -> Mapping[str, str] | None:
+def _read_english_types(found: Found) -> Mapping[str, str] | None:
     if (official := read_types(found)) is not None or not found["english"]:
         return official
     derived = {}
@@ -54,7 +53,7 @@ def _english_types(found: Found) -> Mapping[str, str] | None:
         try:
             derived[str(row.fields["data_id"])] = make_gold(row.fields)["question_type"]
         except BAD_ROW:
-            continue  # its translations are counted as without a type
+            continue  # its translations are missing, with the reason no_question_type
     return derived
 
 

@@ -1,8 +1,7 @@
-"""MRAG-Bench (Hu et al. 2024, arXiv 2410.08182): what helps to answer is another picture, not a text. Multiple choice.
+"""MRAG-Bench (Hu et al. 2024, arXiv 2410.08182): multiple-choice questions for which another picture helps, not a text.
 
-A row has `question`, `A` to `D`, `answer_choice` (the letter of the right one), `scenario` (nine of them: the
-attribute) and its `image`. The pictures that the benchmark itself offers to retrieve are not read: what a question is
-shown comes from the run's own knowledge.
+A row has `question`, `A` to `D`, `answer_choice` (the letter of the right one), `scenario` (one of nine, our attribute)
+and its `image`. The benchmark's own pictures for retrieval are not read: items come from the run's own knowledge.
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ COLUMNS = ("id", "scenario", "question", *LABELS, "answer_choice")
 
 
 def make_question(row: Row) -> AnnotatedQuestion:
-    """Make a row a question. Raises ValueError for a row that is none."""
+    """Turn a row into a question. Raises ValueError for a row that is not a question."""
     fields = row.fields
     options = tuple(require_text(fields[label], what=f"option {label}") for label in LABELS)
     if fields["answer_choice"] not in LABELS:
@@ -64,8 +63,8 @@ BENCHMARK = Benchmark(
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (MRAG_CHOICE,),
-    # The official prompt without retrieved pictures, to the letter; the placeholder of the picture stood before the
-    # first line break.
+    # The exact official prompt without retrieved pictures; its placeholder for the picture was before the first line
+    # break.
     wording=Wording(
         question={
             ANY: "Answer with the option's letter from the given choices directly.\n{question}\n Choices:\n{options}"

@@ -1,8 +1,8 @@
 """OK-VQA (Marino et al. 2019): questions about COCO's pictures that need outside knowledge, ten answers each.
 
-As released: a JSON file of questions and one of annotations, with COCO's pictures of 2014; of an annotation's answers
-the processed one (`answer`) counts, as officially. On the hub: Parquet with pictures and answers. The kind of a
-question (`question_type`, from "one" to "ten" and "other") is its attribute.
+The original release is a JSON file of questions and one of annotations, with COCO's pictures of 2014. As officially,
+the processed answers (`answer`) of an annotation count. The hub has Parquet with pictures and answers. The kind of a
+question (`question_type`, "one" to "ten" and "other") is its attribute.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ COLUMNS = ("question_id", "question", "answers", "question_type")
 
 
 def make_question(row: Row) -> AnnotatedQuestion:
-    """Make a row a question; its `answers` are people's, as texts or as objects with an `answer`.
+    """Turn a row into a question; its `answers` are texts, or objects with an `answer`.
 
-    Raises ValueError for a row that is none.
+    Raises ValueError for a row that is not a question.
     """
     fields = row.fields
     people = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
@@ -44,12 +44,12 @@ def make_question(row: Row) -> AnnotatedQuestion:
 
 
 def list_coco_names(image_id: int, year: str) -> tuple[str, ...]:
-    """The names under which a picture of COCO may lie: those of 2014 say their split, those of 2017 do not."""
+    """List the names that a COCO picture may have: names of 2014 contain the split, names of 2017 do not."""
     return f"COCO_{year}_{image_id:012d}", f"{image_id:012d}", str(image_id)
 
 
 def join_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[Row]:
-    """Yield the rows of questions with the answers and the kind that their annotations have."""
+    """Yield the rows of questions, with the answers and the question type from their annotations."""
     asked = list(questions)
     annotated: Mapping[Any, Mapping[str, Any]] = {row.fields.get("question_id"): row.fields for row in annotations}
     for row in asked:
@@ -61,7 +61,7 @@ def join_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[
 def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
     if all(path.suffix == ".json" for path in found["questions"]):
         if not found["answers"]:
-            raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is not beside the questions. {RELEASE.files}")
+            raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is missing. Needed are {RELEASE.files}")
         rows = join_rows(
             read_json_entries(found["questions"][0], "questions"), read_json_entries(found["answers"][0], "annotations")
         )
@@ -95,7 +95,7 @@ BENCHMARK = Benchmark(
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (VQA_ACCURACY,),
-    # lmms-eval's prompt for OK-VQA, to the letter.
+    # Exactly lmms-eval's prompt for OK-VQA.
     wording=Wording(
         question={
             ANY: "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n"

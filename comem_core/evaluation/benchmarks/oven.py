@@ -1,10 +1,11 @@
 """OVEN (Hu et al. 2023, arXiv 2302.11154): which of six million entities of Wikipedia does this picture show?
 
 A row has `data_id`, `image_id`, `question`, `entity_id` (Wikidata), `entity_text` and `data_split`. Query questions ask
-about something in the picture, entity questions what it is of; each has entities that are seen in training and unseen
-ones. The score is the harmonic mean of the query and the entity score, each that of its seen and unseen split.
+about something in the picture; entity questions ask what the picture shows. Both have a split of entities seen in
+training and a split of unseen ones. The query score and the entity score are each the harmonic mean of these two
+splits; the total is the harmonic mean of both scores.
 
-CoMEM's authors ask all query questions and 3,000 of the entity questions: that is the part `val_3k`.
+CoMEM's authors ask all query questions and 3,000 of the entity questions, which are the part `val_3k`.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ QUESTIONS = ("query", "entity")
 
 
 def make_question(row: Row) -> AnnotatedQuestion:
-    """Make a row a question. Raises ValueError for a row that is none."""
+    """Turn a row into a question. Raises ValueError for a row that is not a question."""
     fields = row.fields
     if fields["data_split"] not in SPLITS:
         raise ValueError(f"data_split {fields['data_split']!r}; expected one of {', '.join(SPLITS)}")
@@ -51,7 +52,8 @@ def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]
 
 
 QUERY = need("oven_query_val.jsonl")
-ALIKE = {"query": QUERY, "titles": need(*TITLES, optional=True)}  # titles are not questions, but they decide a score
+# The files that both parts need. Titles are not questions, but they decide a score.
+SHARED = {"query": QUERY, "titles": need(*TITLES, optional=True)}
 RELEASE = Release(
     benchmark=NAME,
     files=(
@@ -61,8 +63,8 @@ RELEASE = Release(
         f"({ADDRESS}/Wiki6M_ver_1_0_title_only.jsonl) and {WORD_PIECES}/ with the tokenizer of {WORD_PIECES_HUB}."
     ),
     parts={
-        "val_3k": ALIKE | {"entity": need("oven_entity_val_3k.jsonl")},
-        "val": ALIKE | {"entity": need("oven_entity_val.jsonl")},
+        "val_3k": SHARED | {"entity": need("oven_entity_val_3k.jsonl")},
+        "val": SHARED | {"entity": need("oven_entity_val.jsonl")},
     },
     asked=read_asked,
 )

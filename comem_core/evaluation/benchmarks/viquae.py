@@ -1,8 +1,8 @@
 """ViQuAE (Lerner et al. 2022): trivia questions about what a picture of Wikimedia Commons shows.
 
 A row has `id`, `input` (the question), `output` with `answer` (the accepted aliases) and `original_answer`, `image`
-(the picture's file name) and `wikidata_id`. Officially an answer counts by its best alias: exact match and token F1, as
-in SQuAD.
+(the picture's file name) and `wikidata_id`. Officially an answer is scored against its best alias, by exact match and
+token F1 as in SQuAD.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ COLUMNS = ("id", "input", "output", "wikidata_id")
 
 
 def make_question(row: Row, *, split: str) -> AnnotatedQuestion:
-    """Make a row a question. Raises ValueError for a row that is none."""
+    """Turn a row into a question. Raises ValueError for a row that is not a question."""
     fields, output = row.fields, row.fields["output"]
     accepted = output.get("answer") or [output.get("original_answer")]
     aliases = tuple(dict.fromkeys(str(each) for each in accepted if each is not None))

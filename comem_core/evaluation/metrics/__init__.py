@@ -1,4 +1,4 @@
-"""Metrics: one file each. What every metric needs of a question, and what it says of an answer.
+"""Metrics, one file each, and the types they share: what a metric needs from a question, and what it returns.
 
 A metric scores one answer at a time (`Metric.score`) and turns the marks of a split into percent (`Metric.percent`).
 How splits become one number is the benchmark's `totals.Total`.
@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 
 class GoldAnswers(Protocol):
-    """What scoring needs of a question; `comem_core.knowledge.items.Question` has it."""
+    """What scoring needs from a question; `comem_core.knowledge.items.Question` has it."""
 
     @property
     def question_type(self) -> str: ...
@@ -30,8 +30,11 @@ class GoldAnswers(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Gold:
-    """Gold answers on their own. `answer_low` and `answer_high` are set for numerical questions only, `options` and
-    `right_option` (counted from 0) for multiple choice, `entity_id` where the answer is an entity of Wikidata."""
+    """Gold answers without their question.
+
+    `answer_low` and `answer_high` are set for numerical questions only, `options` and `right_option` (counted from 0)
+    for multiple choice, `entity_id` where the answer is a Wikidata entity.
+    """
 
     question_type: str = "string"
     answers: tuple[str, ...] = ()
@@ -43,19 +46,20 @@ class Gold:
 
 
 def find_right_option(gold: GoldAnswers) -> int:
-    """Return the place of the right option. Raises ValueError where it is not known, or not among the options."""
+    """Return the index of the right option. Raises ValueError where it is unknown or not among the options."""
     right = gold.right_option
     if right is None or not 0 <= right < len(gold.options):
         raise ValueError(
-            f"a multiple choice needs options and the place of the right one, from 0; found {len(gold.options)} "
-            f"options and right_option={right}; leave the question out, or score it by a metric of its answers"
+            f"a multiple-choice question needs options and the index of the right one, from 0; found "
+            f"{len(gold.options)} options and right_option={right}; leave the question out, or score it by a metric "
+            "that compares answers"
         )
     return right
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a metric says of one answer: `correct` from 0.0 to 1.0; `unparsable` means there was no answer in it."""
+    """A metric's result for one answer: `correct` is 0.0 to 1.0; `unparsable` means that the text held no answer."""
 
     correct: float
     unparsable: bool
@@ -64,7 +68,7 @@ class Scored:
 def average_percent(marks: Sequence[float]) -> float:
     """Return the mean of the marks of a split, in percent, rounded to 2 decimals.
 
-    Raises ValueError for no marks: such a split has no score.
+    Raises ValueError where there are no marks, because such a split has no score.
     """
     if not len(marks):
         raise ValueError("a split without any scored answer has no score; leave it out or score its questions first")
@@ -72,9 +76,10 @@ def average_percent(marks: Sequence[float]) -> float:
 
 
 def average_hundreds(marks: Sequence[float]) -> float:
-    """Return what `average_percent` does as those evaluators compute it that multiply before they divide.
+    """Return `average_percent`, but multiply before dividing, as some official evaluators do.
 
-    Both differ in the last bit of a float, which can decide how a half is rounded. Raises ValueError for no marks.
+    The two differ in the last bit of a float, which can decide how a half is rounded. Raises ValueError where there are
+    no marks.
     """
     if not len(marks):
         return average_percent(marks)
@@ -83,7 +88,7 @@ def average_hundreds(marks: Sequence[float]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What marks are called, and how those of a split become percent; where a mark comes from is not known here."""
+    """The name of a kind of mark, and how the marks of a split become a percentage; independent of their origin."""
 
     name: str
     percent: Callable[[Sequence[float]], float] = average_percent
@@ -91,10 +96,10 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Measure):
-    """A metric by the name that score rows and verdicts tell.
+    """A metric; `name` is its name in score rows and verdicts.
 
-    `reads` says what it is given: the short `answer` that extraction found, or the `raw` text that the model wrote, for
-    a metric whose own rules find the answer.
+    `reads` says which text it scores: the short `answer` that extraction found, or the `raw` text that the model wrote,
+    for a metric that finds the answer by its own rules.
     """
 
     score: Callable[[str, GoldAnswers], Scored]

@@ -1,8 +1,8 @@
-"""A-OKVQA's two official metrics: a direct answer against those of ten people, and the choice among the options.
+"""A-OKVQA's two official metrics: direct answer (against the answers of ten people) and multiple choice.
 
-Equal to allenai/aokvqa (Schwenk et al. 2022), which compares to the letter: no case, article or sign is forgiven. It
-prints percentages as they come; here they have 2 decimals. Which questions count (direct answers leave those out that
-are flagged `difficult_direct_answer`) is the benchmark's matter.
+Equal to allenai/aokvqa (Schwenk et al. 2022), which compares texts exactly: case, articles and punctuation matter. It
+does not round percentages; here they have 2 decimals. The benchmark decides which questions count: for direct answers
+it leaves out those flagged `difficult_direct_answer`.
 """
 
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored, find_right_option
@@ -11,7 +11,7 @@ MATCHES_FOR_ALL = 3
 
 
 def score_direct_answer(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by min(1, how many of the people gave it / 3).
+    """Score an answer by min(1, number of people who gave it / 3).
 
     Raises ValueError for a question without gold answers.
     """

@@ -1,12 +1,13 @@
-"""Multiple choice by a label: which option a text names, as MRAG-Bench and as CVQA find it.
+"""Multiple choice by label: finds the option that a text names, by the rules of MRAG-Bench and of CVQA.
 
-MRAG-Bench reads all that the model wrote, by the rules of its `parse_multi_choice_response`, which is MMMU's. About a
-text in which these find no letter GPT-3.5 is officially asked (MMMU draws at random there); here it is unparsable and
-wrong, so that a score depends on nothing but the answers. In a text of more than five words without a letter MMMU looks
-for the options' own words, and so do we; MRAG-Bench's code stops there with an error.
+MRAG-Bench reads the whole text that the model wrote, by the rules of its `parse_multi_choice_response`, which comes
+from MMMU. Where these rules find no letter, MRAG-Bench officially asks GPT-3.5, and MMMU draws at random. Here such a
+text is unparsable and wrong, so that a score depends on the answers alone. In a text of more than five words without a
+letter, MMMU looks for the words of the options, and so do we; MRAG-Bench's code fails there with an error.
 
-CVQA has no official evaluator but a hidden test; lmms-eval's task (neulab's, for Pangea) takes a letter alone or one
-with a period behind it. We take the option's number, as CoMEM's prompt asks for it, in the same two ways.
+CVQA has a hidden test set and no public official evaluator. The task in lmms-eval (neulab's, for Pangea) accepts a
+letter alone or a letter before a period. We also accept the option's number, for which CoMEM's prompt asks, in the same
+two forms.
 """
 
 import string
@@ -19,11 +20,11 @@ _WORDS_WITHOUT_CONTENT = 5
 
 
 def find_option_of_response(response: str, options: Sequence[str]) -> int | None:
-    """Find the option that a response names last: `(B)`, else ` B `, else, in a long one, an option's words."""
+    """Find the option that a response names last: `(B)`, else ` B `, else, in a long response, an option's words."""
     response = response.strip()
     for sign in _ENDS:
         response = response.strip(sign)
-    response = f" {response} "  # so that a letter at an end stands between spaces too
+    response = f" {response} "  # so that the first and the last letter are between spaces too
     letters = string.ascii_uppercase[: len(options)]
     for pattern in ("({})", " {} "):
         named = [response.rfind(pattern.format(letter)) for letter in letters]
@@ -44,14 +45,14 @@ def find_option_of_label(answer: str, num_options: int) -> int | None:
 
 
 def score_mrag_choice(response: str, gold: GoldAnswers) -> Scored:
-    """Score all that a model wrote by whether the option it names is the right one."""
+    """Score the whole text that a model wrote by whether it names the right option."""
     right = find_right_option(gold)
     named = find_option_of_response(response, gold.options)
     return Scored(float(named == right), unparsable=named is None)
 
 
 def score_cvqa_choice(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by whether the label that it gives is the right option's."""
+    """Score an answer by whether it gives the label of the right option."""
     right = find_right_option(gold)
     named = find_option_of_label(answer, len(gold.options))
     return Scored(float(named == right), unparsable=named is None)

@@ -1,8 +1,8 @@
-"""Encyclopedic-VQA's metric for its seed questions: exact match after processing, or an overlap of lists.
+"""Encyclopedic-VQA's metric for its seed questions: exact match after processing, or overlap of lists.
 
-A list is right where its overlap (IoU) with one of the right ones is at least 0.5. Equal to the exact match of
-google-research/encyclopedic_vqa (Mensink et al. 2023). What does not match exactly is officially given to BEM, a model
-that is not reachable offline: it accepts more, never less.
+A list is right where its overlap (IoU) with one of the gold lists is at least 0.5. Equal to the exact match of
+google-research/encyclopedic_vqa (Mensink et al. 2023). Officially, BEM then judges the answers that do not match
+exactly. BEM is a model that is not available offline; it can only add right answers.
 """
 
 import re
@@ -20,14 +20,14 @@ _ENCYCLOPEDIC_SIGNS = set(string.punctuation + "‘’´`_")
 _ENCYCLOPEDIC_WORDS = DIGITS | {"entailment": "yes", "true": "yes", "contradiction": "no", "false": "no"}
 _PREFIX = re.compile(r"\b(the answer is|a|an|the)\b")
 _SPAN = "<extra_id_0> "
-"""How T5 begins an answer; officially every one goes where the answer begins with one."""
+"""T5 begins an answer with this. As officially, all occurrences are removed where an answer begins with it."""
 
 
 @lru_cache(maxsize=1 << 16)
 def process_encyclopedic_answer(text: str) -> str:
-    """Bring an answer into the form in which Encyclopedic-VQA compares.
+    """Normalise an answer as Encyclopedic-VQA does before it compares.
 
-    Its table of contractions is left out: it is one to one, so that it changes no comparison.
+    The official table of contractions is left out: it maps one to one, so it changes no comparison.
     """
     text = put_on_one_line(text.lower())
     if text.startswith(_SPAN):
@@ -37,7 +37,7 @@ def process_encyclopedic_answer(text: str) -> str:
 
 
 def score_encyclopedic(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by exact match with an alternative; for a `list` question alternatives are lists (`a&&b`).
+    """Score an answer by exact match with one of the gold answers; for a `list` question these are lists (`a&&b`).
 
     Raises ValueError for a question without gold answers.
     """
@@ -52,12 +52,12 @@ def score_encyclopedic(answer: str, gold: GoldAnswers) -> Scored:
 
 
 def _lists_overlap(answer: str, gold: str) -> bool:
-    wanted = _entries(gold.split(LIST))
-    given = _entries(answer.replace(" and ", ",").replace(" & ", ",").split(","))
+    wanted = _process_entries(gold.split(LIST))
+    given = _process_entries(answer.replace(" and ", ",").replace(" & ", ",").split(","))
     return bool(wanted) and len(wanted & given) / len(wanted | given) >= 0.5
 
 
-def _entries(parts: Sequence[str]) -> set[str]:
+def _process_entries(parts: Sequence[str]) -> set[str]:
     return {processed for part in parts if (processed := process_encyclopedic_answer(part))}
 
 

@@ -1,19 +1,19 @@
-"""InfoSeek's official metric: is one answer right. The final score is the harmonic mean of its splits' (`totals`).
+"""InfoSeek's official metric: whether an answer is right. The total is the harmonic mean of the splits (`totals`).
 
-Written from the description of edchengg/infoseek_eval (Chen et al. 2023, arXiv 2302.11713) and equal to it, its quirks
-included, under `normalisation="official"`:
+Written from the description of edchengg/infoseek_eval (Chen et al. 2023, arXiv 2302.11713). Under
+`normalisation="official"` it equals that evaluator, including its quirks:
 
 - only ASCII punctuation is dropped, and a hyphen leaves no gap ("Guinea-Bissau" becomes "guineabissau");
 - "a", "an" and "the" are dropped as English articles in every language;
 - a leading decimal point is lost (".5" is read as 5), while "0.5" is read as it stands;
 - an answer without a number is the range [0, 0], so it is right where the accepted range holds zero;
-- an accepted range whose ends are reversed, as a tenth more and less of a negative number are, holds no single number;
+- an accepted range with reversed ends (as ±10 % of a negative number gives) holds no single number;
 - an answer that normalises to nothing is right where an alias does too.
 
-`normalisation="unicode"` is ours and never the default. It adds, before the official steps: Unicode form NFKC
-(full-width letters and digits, composed accents), decimal digits of every script as ASCII digits, Arabic separators,
-Unicode dashes and minus signs, no punctuation of any script, no invisible direction marks; and it mends the last three
-quirks. Letters and marks of every script stay in both.
+`normalisation="unicode"` is ours and never the default. Before the official steps it converts to Unicode form NFKC
+(full-width letters and digits, composed accents), digits of every script to ASCII digits, and Arabic separators,
+Unicode dashes and minus signs to ASCII; it drops punctuation of every script and invisible direction marks. It also
+fixes the last three quirks. Both keep the letters and marks of every script.
 """
 
 import re
@@ -50,15 +50,15 @@ _SAME_SIGN = str.maketrans(
 
 @lru_cache(maxsize=1 << 16)
 def normalise_answer(text: str, *, normalisation: Normalisation = "official") -> str:
-    """Bring an answer or an alias into the form in which two of them are compared."""
+    """Normalise an answer or an alias for comparison."""
     if _is_unicode(normalisation):
-        text = _plain_characters(text)
+        text = _unify_characters(text)
         text = "".join(sign for sign in text if not unicodedata.category(sign).startswith("P"))
     return drop_articles(text.lower().translate(ASCII_PUNCTUATION))
 
 
 def drop_articles(text: str) -> str:
-    """Drop English articles, and put one space between the words that are left."""
+    """Drop English articles, and put one space between the remaining words."""
     return " ".join(_ARTICLE.sub(" ", text).split())
 
 
@@ -73,8 +73,8 @@ def matches_any(answer: str, aliases: Sequence[str], *, normalisation: Normalisa
 def parse_number(text: str, *, normalisation: Normalisation = "official") -> NumberOrRange | None:
     """Read the first number of a text, or its first two as a range; None when it holds no number.
 
-    A hyphen behind a digit separates two numbers ("9-10"); anywhere else it is a sign. Of two numbers in descending
-    order only the first is kept ("10 km, 6 miles" is 10).
+    A hyphen after a digit separates two numbers ("9-10"); elsewhere it is a minus sign. If the second number is smaller
+    than the first, only the first is kept ("10 km, 6 miles" is 10).
     """
     numbers = find_numbers(text, normalisation=normalisation)[:2]
     if len(numbers) == 2 and numbers[0] <= numbers[1]:
@@ -85,7 +85,7 @@ def parse_number(text: str, *, normalisation: Normalisation = "official") -> Num
 def find_numbers(text: str, *, normalisation: Normalisation = "official") -> list[float]:
     """Read all numbers of a text, in order: with thousands commas, decimal points and exponents."""
     if _is_unicode(normalisation):
-        text = _plain_characters(text)
+        text = _unify_characters(text)
     found = [_to_float(each, normalisation) for each in _NUMBER.findall(_split_ranges(text))]
     return [number for number in found if number is not None]
 
@@ -100,7 +100,7 @@ def is_number_right(number: NumberOrRange, *, low: float, high: float) -> bool:
 
 
 def compute_overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Return intersection over union of two ranges; lengths carry 1e-12, as the official code has it."""
+    """Return the intersection over union of two ranges; 1e-12 is added to each length, as in the official code."""
     shared = max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
     union = (first[1] - first[0] + 1e-12) + (second[1] - second[0] + 1e-12) - shared
     return shared / union if union else 0.0
@@ -124,7 +124,7 @@ def score_answer(answer: str, gold: GoldAnswers, *, normalisation: Normalisation
 
 
 def is_unparsable(answer: str, question_type: str, *, normalisation: Normalisation = "official") -> bool:
-    """Say whether there is nothing to score: no letter or digit left, or no number where a number was asked for."""
+    """Say whether there is nothing to score: nothing left after normalisation, or no number in a numerical answer."""
     if question_type == "numerical":
         return parse_number(answer, normalisation=normalisation) is None
     return not normalise_answer(answer, normalisation=normalisation)
@@ -137,7 +137,7 @@ def _is_unicode(normalisation: str) -> bool:
     return normalisation == "unicode"
 
 
-def _plain_characters(text: str) -> str:
+def _unify_characters(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).translate(_SAME_SIGN)
     return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text)
 

@@ -1,8 +1,9 @@
-"""OVEN's official metric: the entity whose Wikipedia title BM25 finds first for an answer has to be the right one.
+"""OVEN's official metric: BM25 finds the Wikipedia title nearest to an answer; its entity must be the right one.
 
 Equal to edchengg/oven_eval (Hu et al. 2023): titles and answers are cut into the word pieces of bert-base-uncased, and
-ranked by `title_index`. An answer without any word piece is unparsable and gets, as officially, an arbitrary title,
-the same for all. The index of the six million titles is built once, beside them, and mapped from then on.
+titles are ranked by `title_index`. An answer without any word piece is unparsable. As officially, every such answer
+gets the same arbitrary title. The index of the six million titles is built once, beside the titles, and then
+memory-mapped.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ TITLES = {
     "wikipedia_6m.jsonl": ("content", "id"),
     "Wiki6M_ver_1_0_title_only.jsonl": ("wikipedia_title", "wikidata_id"),
 }
-"""The files of titles as released, in the order in which they are looked for, and what a row calls title and entity."""
+"""The title files as released, in the order in which they are looked for, with their fields for title and entity."""
 
 WORD_PIECES, WORD_PIECES_HUB = "bert-base-uncased", "google-bert/bert-base-uncased"
 _INDEX_FOLDER = ".bm25"
@@ -36,18 +37,18 @@ _CHUNK = 50_000
 
 @dataclass(frozen=True)
 class TitleFinder:
-    """The titles' index, and what cuts an answer into the tokens that it knows. It remembers what it found."""
+    """The index of the titles, and the tokenizer for answers. It caches what it found."""
 
     index: TitleIndex
     word_pieces: Tokenizer
     _found: dict[str, tuple[str, bool]] = field(default_factory=dict, repr=False)
 
     def find_entity(self, answer: str) -> str:
-        """Return the entity of the title that BM25 finds first, an arbitrary one for an answer without word pieces."""
+        """Return the entity of the title that BM25 ranks first; an arbitrary one for an answer without word pieces."""
         return self.look_up(answer)[0]
 
     def look_up(self, answer: str) -> tuple[str, bool]:
-        """Return the entity that `entity_of` finds, and whether the answer has any word piece to find it by."""
+        """Return what `find_entity` returns, and whether the answer has any word piece."""
         if answer not in self._found:
             tokens = self.word_pieces.encode(answer, add_special_tokens=False).ids
             self._found[answer] = self.index.find_first(tokens), bool(tokens)
@@ -55,7 +56,7 @@ class TitleFinder:
 
 
 class EntityScorer:
-    """Scores answers by the titles in a folder, which are opened for the first one."""
+    """Scores answers by the titles in a folder, which are opened for the first answer."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -68,12 +69,12 @@ class EntityScorer:
         return open_title_finder(self.folder)
 
     def __call__(self, answer: str, gold: GoldAnswers) -> Scored:
-        """Score an answer by whether the title found first is that of the question's entity.
+        """Score an answer by whether the title ranked first belongs to the question's entity.
 
         Raises ValueError where the titles, the word pieces or the question's entity are missing.
         """
         if gold.entity_id is None:
-            raise ValueError("a question of OVEN has no entity_id, so no answer to it is scored; give its Wikidata id")
+            raise ValueError("a question of OVEN has no entity_id, so it cannot be scored; give its Wikidata id")
         found, has_word_pieces = self.finder.look_up(answer)
         return Scored(float(found == gold.entity_id), unparsable=not has_word_pieces)
 
@@ -84,34 +85,34 @@ def make_oven_metric(folder: Path | None) -> Metric:
 
 
 def open_title_finder(folder: Path | None) -> TitleFinder:
-    """Open the titles of a folder, and build their index where there is none; each state of a file once a process.
+    """Open the titles of a folder; build their index where there is none. A process opens an unchanged file once.
 
-    Raises ValueError that says what to put where.
+    Raises ValueError that says which file to put where.
     """
-    path = _title_file(folder)
+    path = _find_title_file(folder)
     state = path.stat()
-    return _finder(path, state.st_size, state.st_mtime_ns)
+    return _open_finder(path, state.st_size, state.st_mtime_ns)
 
 
 @cache
-def _finder(path: Path, size: int, changed: int) -> TitleFinder:
-    word_pieces = _word_pieces(path.parent)
+def _open_finder(path: Path, size: int, changed: int) -> TitleFinder:
+    word_pieces = _load_word_pieces(path.parent)
     with path.open("rb") as titles:
         digest = hashlib.file_digest(titles, "sha256")
     digest.update(word_pieces.to_str().encode() + LAYOUT.encode())
     made = path.parent / _INDEX_FOLDER / digest.hexdigest()[:16]
     made.parent.mkdir(exist_ok=True)
-    with FileLock(f"{made}.lock"):  # of several workers one builds
+    with FileLock(f"{made}.lock"):  # only one of several workers builds the index
         if not made.is_dir():
             partial_folder = made.with_suffix(".partial")
-            shutil.rmtree(partial_folder, ignore_errors=True)  # of a process that died
-            index = build_index(_tokenised(path, word_pieces), num_tokens=word_pieces.get_vocab_size())
+            shutil.rmtree(partial_folder, ignore_errors=True)  # left by a process that died
+            index = build_index(_tokenise_titles(path, word_pieces), num_tokens=word_pieces.get_vocab_size())
             index.save(partial_folder)
             os.replace(partial_folder, made)
     return TitleFinder(TitleIndex.load(made), word_pieces)
 
 
-def _title_file(folder: Path | None) -> Path:
+def _find_title_file(folder: Path | None) -> Path:
     names = " or ".join(TITLES)
     if folder is None:
         raise ValueError(f"OVEN is scored against Wikipedia's titles; give the folder that holds {names}")
@@ -124,8 +125,8 @@ def _title_file(folder: Path | None) -> Path:
     )
 
 
-def _word_pieces(folder: Path) -> Tokenizer:
-    """Load the tokenizer from the folder beside the titles, else from the hub or its cache. Nothing is cut off."""
+def _load_word_pieces(folder: Path) -> Tokenizer:
+    """Load the tokenizer from the folder beside the titles, else from the hub or its cache. It does not truncate."""
     beside = folder / WORD_PIECES
     if not beside.is_dir():
         missing = f"the word pieces of {WORD_PIECES} are neither in {beside} (tokenizer.json or vocab.txt)"
@@ -140,13 +141,13 @@ def _word_pieces(folder: Path) -> Tokenizer:
     raise ValueError(f"neither tokenizer.json nor vocab.txt in {beside}; put one of {WORD_PIECES_HUB} there")
 
 
-def _tokenised(path: Path, word_pieces: Tokenizer) -> Iterator[tuple[list[str], list[list[int]]]]:
-    for ids, titles in _chunks(path):
+def _tokenise_titles(path: Path, word_pieces: Tokenizer) -> Iterator[tuple[list[str], list[list[int]]]]:
+    for ids, titles in _read_chunks(path):
         encoded = word_pieces.encode_batch_fast(titles, add_special_tokens=False)
         yield ids, [each.ids for each in encoded]
 
 
-def _chunks(path: Path) -> Iterator[tuple[list[str], list[str]]]:
+def _read_chunks(path: Path) -> Iterator[tuple[list[str], list[str]]]:
     title_key, id_key = TITLES[path.name]
     ids: list[str] = []
     titles: list[str] = []

@@ -1,8 +1,8 @@
-"""SQuAD v1.1's official metrics, which ViQuAE uses: exact match and the overlap of words (F1), best over the answers.
+"""SQuAD v1.1's official metrics, which ViQuAE uses: exact match and token F1, each the best over the gold answers.
 
 Equal to PaulLerner/ViQuAE's `meerqat.train.metrics.squad` (Lerner et al. 2022), which normalises as InfoSeek does:
-lower case, no ASCII punctuation, no English articles. Where both sides normalise to nothing, they match exactly and
-their F1 is 0, as officially. Percentages are officially not rounded; here they have 2 decimals.
+lower case, no ASCII punctuation, no English articles. Where both sides normalise to nothing, they match exactly but
+their F1 is 0, as officially. The official percentages are not rounded; here they have 2 decimals.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
 
 
 def compute_token_f1(answer: str, reference: str) -> float:
-    """Return the harmonic mean of precision and recall of the normalised words, each counted as often as it stands."""
+    """Return the harmonic mean of precision and recall of the normalised words; repeated words count repeatedly."""
     given, wanted = _words(answer), _words(reference)
     if set(given).isdisjoint(wanted):
         return 0.0
@@ -31,7 +31,7 @@ def score_exact_match(answer: str, gold: GoldAnswers) -> Scored:
 
 
 def score_token_f1(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by the overlap of its words with those of the gold answer that it is closest to."""
+    """Score an answer by its token F1 with the closest gold answer."""
     _check(gold)
     return Scored(max(compute_token_f1(answer, each) for each in set(gold.answers)), unparsable=not _words(answer))
 

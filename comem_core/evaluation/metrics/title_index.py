@@ -1,9 +1,9 @@
-"""BM25 over millions of short titles: which title a query finds first. Knows numbers of tokens, and no benchmark.
+"""BM25 over millions of short titles: finds the title that a query ranks first. It reads token ids.
 
 Equal to `BM25Okapi` of rank_bm25 0.2.2 (k1 1.5, b 0.75, epsilon 0.25) to the last bit: the same arithmetic in the same
-order, only on the titles that hold a token of the query. Of titles with equal scores the first is the one that numpy's
-`argsort`, which is not stable, happens to put last; so there the whole array is sorted too, and the choice depends on
-numpy's release and on the processor, as it officially does.
+order, but only on titles that share a token with the query. Among titles with equal scores the official code takes the
+one that numpy's `argsort` puts last. That sort is not stable, so for equal scores the whole array is sorted here too,
+and the choice depends on numpy's release and on the processor, as it does officially.
 
 Shapes: N titles, V tokens of the vocabulary, P (title, token) pairs.
 """
@@ -20,16 +20,16 @@ from scipy.sparse import coo_array
 
 K1, B, EPSILON = 1.5, 0.75, 0.25
 LAYOUT = "1"
-"""What the files of an index are named with, besides what it is made from."""
+"""The version of the files' layout; it is part of an index's name."""
 
 _ARRAYS = ("starts_V", "titles_P", "counts_P", "lengths_N", "weights_V", "ids_N")
 
 
 @dataclass(kw_only=True)
 class TitleIndex:
-    """The titles by token. Token v stands in `titles_P[starts_V[v]:starts_V[v + 1]]`, `counts_P` times in each.
+    """The titles by token. Token v occurs in `titles_P[starts_V[v]:starts_V[v + 1]]`, `counts_P` times in each.
 
-    `weights_V` is how much a token says (its idf), zero for those in no title; `ids_N` are what titles stand for.
+    `weights_V` is the idf of each token, zero for a token in no title; `ids_N` are the ids that titles stand for.
     """
 
     starts_V: np.ndarray
@@ -43,8 +43,8 @@ class TitleIndex:
     def find_first(self, query: Sequence[int]) -> str:
         """Return the id of the title with the highest score for a query's tokens.
 
-        Milliseconds, and with equal scores the time to sort as many numbers as there are titles. Where no title holds
-        any of the tokens, or there are none, it is always the same arbitrary title.
+        Takes milliseconds; where scores are equal, the time to sort one number per title. Where no title holds any of
+        the tokens, or the query has none, it is always the same arbitrary title.
         """
         return self.ids_N[self._first_place(query)].decode()
 
@@ -58,7 +58,7 @@ class TitleIndex:
             scores_N[titles] += scores
         found = scores_N[places]
         firsts = np.unique(places[found == found.max()])
-        is_sure = len(firsts) == 1 and found.max() > 0  # other titles have zero
+        is_sure = len(firsts) == 1 and found.max() > 0  # all other titles score zero
         place = int(firsts[0] if is_sure else np.argsort(scores_N)[-1])
         scores_N[places] = 0.0
         return place
@@ -74,7 +74,7 @@ class TitleIndex:
 
     @cached_property
     def _scores_N(self) -> np.ndarray:
-        """Zeros, in which a query adds up its scores and which it leaves as zeros."""
+        """Zeros. A query adds up its scores here and then resets them to zero."""
         return np.zeros(len(self.lengths_N))
 
     @cached_property
@@ -88,7 +88,7 @@ class TitleIndex:
         return K1 * (1 - B + B * lengths / self.mean_length)
 
     def save(self, folder: Path) -> None:
-        """Write the index as arrays that can be mapped."""
+        """Write the index as arrays that can be memory-mapped."""
         folder.mkdir(parents=True)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
@@ -96,15 +96,15 @@ class TitleIndex:
 
     @classmethod
     def load(cls, folder: Path) -> "TitleIndex":
-        """Open an index that `save` wrote; its arrays are read where they are needed."""
+        """Open an index that `save` wrote; its arrays are memory-mapped."""
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         return cls(**arrays, **json.loads((folder / "index.json").read_text(encoding="utf-8")))
 
 
 def build_index(titles: Iterable[tuple[Sequence[str], Sequence[Sequence[int]]]], *, num_tokens: int) -> TitleIndex:
-    """Build an index of titles that come in chunks: their ids, and the tokens of each.
+    """Build an index of titles that come in chunks of (ids, tokens of each title).
 
-    Raises ValueError where no title has a token: nothing could be found.
+    Raises ValueError where no title has a token.
     """
     ids, lengths, tokens = [], [], []
     for chunk_ids, chunk_tokens in titles:
@@ -112,7 +112,7 @@ def build_index(titles: Iterable[tuple[Sequence[str], Sequence[Sequence[int]]]],
         lengths.append(np.array([len(each) for each in chunk_tokens], np.int32))
         tokens.append(np.array([token for each in chunk_tokens for token in each], np.int32))
     if not sum(map(len, tokens)):
-        raise ValueError("no title holds a token, so nothing can be found; give a file of titles that has some")
+        raise ValueError("no title holds a token, so nothing can be found; give a file whose titles are not empty")
     lengths_N, all_tokens = np.concatenate(lengths), np.concatenate(tokens)
     places = np.repeat(np.arange(len(lengths_N), dtype=np.int32), lengths_N)
     ones = np.ones(len(places), np.uint16)
@@ -130,9 +130,9 @@ def build_index(titles: Iterable[tuple[Sequence[str], Sequence[Sequence[int]]]],
 
 
 def _weights(num_titles_V: np.ndarray, order: np.ndarray, *, num_titles: int) -> np.ndarray:
-    """Return the idf of every token; one in more than half of the titles gets a share of the mean instead.
+    """Return the idf of every token; a token in more than half of the titles gets EPSILON times the mean instead.
 
-    The mean adds up in the order in which tokens first occur, as floats depend on it.
+    The sum for the mean runs in the order in which tokens first occur, because float sums depend on the order.
     """
     weights_V, total = np.zeros(len(num_titles_V)), 0.0
     for token in order.tolist():

@@ -1,13 +1,13 @@
-"""VQA accuracy, the official metric of OK-VQA: an answer against those of ten people.
+"""VQA accuracy, the official metric of OK-VQA: an answer compared with the answers of ten people.
 
-Equal to GT-Vision-Lab/VQA (Antol et al. 2015), its quirks included. For each person min(1, matches among the other
-nine / 3), averaged. Where all people wrote the same text to the letter, nothing is processed: the answer has to be that
-text, in the same case. Elsewhere both sides are processed:
+Equal to GT-Vision-Lab/VQA (Antol et al. 2015), including its quirks. The score is the mean over people of min(1,
+matches among the other nine / 3). Where all people wrote exactly the same text, nothing is processed: the answer must
+be that text, in the same case. Otherwise both sides are processed:
 
-- a sign of punctuation vanishes where it stands beside a space anywhere, or where the text has a comma between digits
-  ("1,000"); else it becomes a space. Periods vanish but before a digit, and only the first 32 of a text;
-- number words become digits, articles go, and contractions without their apostrophe get it back. With two apostrophes
-  exactly one may be missing ("couldntve" stays as it is), and "somebody'd" loses its own.
+- a punctuation sign is removed if it is next to a space anywhere in the text, or if the text has a comma between digits
+  ("1,000"); otherwise it becomes a space. Periods are removed except before a digit, and only the first 32 of a text;
+- number words become digits, articles are dropped, and contractions without their apostrophe get it back. Of two
+  apostrophes exactly one may be missing ("couldntve" stays as it is), and "somebody'd" loses its apostrophe.
 """
 
 import re
@@ -20,10 +20,10 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _VQA_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD, _COMMA = re.compile(r"\.(?!\d)"), re.compile(r"\d,\d")
-# The official code hands `re.UNICODE` to `sub` in the place of a count.
+# The official code passes `re.UNICODE` to `sub` as the count.
 _NUM_PERIODS = int(re.UNICODE)
-# A word written with one of its apostrophes left out becomes one of these again. (Official ones that begin with "I"
-# never meet a word, which is in lower case by then.)
+# A word written without one of its apostrophes becomes one of these again. (The official list also has words that begin
+# with "I"; they never match, because the text is in lower case by then.)
 _CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -36,7 +36,7 @@ y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 
 
 def _spellings(word: str) -> list[str]:
-    """The ways to write a contraction with one of its apostrophes left out."""
+    """List the ways to write a contraction with one of its apostrophes left out."""
     return [word[:place] + word[place + 1 :] for place, sign in enumerate(word) if sign == "'"]
 
 
@@ -46,7 +46,7 @@ _CONTRACTIONS["somebody'd"] = "somebodyd"
 
 @lru_cache(maxsize=1 << 16)
 def process_vqa_answer(text: str) -> str:
-    """Bring an answer into the form in which VQA accuracy compares: punctuation, numbers as digits, no articles."""
+    """Normalise an answer as VQA accuracy does: punctuation, numbers as digits, contractions, no articles."""
     text = put_on_one_line(text)
     sparse = bool(_COMMA.search(text))
     processed = text
@@ -59,14 +59,14 @@ def process_vqa_answer(text: str) -> str:
 
 
 def put_on_one_line(text: str) -> str:
-    """Put a space in the place of each line break and tab, and take away what is around the text."""
+    """Replace each line break and tab by a space, and strip the text."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 def score_vqa_accuracy(answer: str, people: Sequence[str]) -> float:
     """Score an answer against the answers of (ten) people, from 0 to 1.
 
-    Raises ValueError where there are fewer than two people: each one is left out in turn.
+    Raises ValueError for fewer than two people, because each one is left out in turn.
     """
     if len(people) < 2:
         raise ValueError(f"VQA accuracy compares with the answers of ten people; found {len(people)}")
@@ -78,7 +78,7 @@ def score_vqa_accuracy(answer: str, people: Sequence[str]) -> float:
 
 
 def score_vqa(answer: str, gold: GoldAnswers) -> Scored:
-    """Score an answer by VQA accuracy; the gold answers are people's, one each, in no order."""
+    """Score an answer by VQA accuracy; `gold.answers` holds one answer per person, in any order."""
     return Scored(score_vqa_accuracy(answer, gold.answers), unparsable=not process_vqa_answer(answer))
 
 

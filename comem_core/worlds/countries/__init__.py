@@ -1,1 +1,1 @@
-"""The countries world: real countries with flags by four artists and their facts in five languages."""
+"""The countries world: real countries, with flags by four artists and facts in five languages."""

@@ -1,7 +1,7 @@
 """Makes the data files of the countries world from the pinned packages: `python -m comem_core.worlds.countries.build`.
 
-Needs npm and the `world` extra. Two builds with the same packages write files with the same content; `--check` builds
-into a temporary folder and compares with what is shipped. `templates.json` and `LICENCES.md` are written by hand.
+Needs npm and the `world` extra. Builds from the same packages write files with the same content; `--check` builds into
+a temporary folder and compares with the shipped data. `templates.json` and `LICENCES.md` are written by hand.
 """
 
 import argparse
@@ -23,14 +23,14 @@ import pyarrow.parquet as pq
 from comem_core.worlds.countries.facts import CORRECTIONS, CountryFacts, read_facts
 from comem_core.worlds.countries.flags import draw_flags, hash_pixels, make_thumbnail
 from comem_core.worlds.countries.sources import SOURCES, check_installed
-from comem_core.worlds.countries.splits import split_of
+from comem_core.worlds.countries.splits import choose_split
 from comem_core.worlds.countries.world import ATTRIBUTES, DATA, KNOWLEDGE_STYLE, LANGUAGES, Flag
 
 HERE = Path(__file__).parent
-SAME_FLAG = 0.02  # mean colour difference of two thumbnails below which two drawings show one flag
-NEAR = 0.05  # ... below which they are counted as near-identical
+SAME_FLAG = 0.02  # two drawings whose thumbnails have a mean colour difference below this show the same flag
+NEAR = 0.05  # two drawings with a difference below this are counted as near-identical
 
-# Pictures that show a flag which the knowledge style does not: found by looking at every picture.
+# Pictures that show another flag than the knowledge style, found by looking at every picture.
 OTHER_FLAGS = {
     ("FK", "flagpack"): "a blue ensign whose badge is missing",
     ("MQ", "flagpack"): "the flag of France",
@@ -44,19 +44,19 @@ OTHER_FLAGS = {
 
 
 def build(modules: Path, data: Path) -> dict:
-    """Write the data files and return what `build.json` says: counts, what was dropped and why, content hashes."""
+    """Write the data files; return the content of `build.json`: counts, what was dropped and why, content hashes."""
     check_installed(modules)
     countries, dropped = read_facts(modules)
     flags = draw_flags(modules, [country.country_id for country in countries])
-    twins = _countries_without_own_flag(countries, flags)
+    twins = _find_flag_twins(countries, flags)
     dropped |= {country_id: f"has no flag of its own: {owner}'s is the same" for country_id, owner in twins.items()}
     countries = [country for country in countries if country.country_id not in twins]
     flags = [flag for flag in flags if flag.country_id not in twins]
-    dropped_flags = _pictures_of_no_use(flags)
+    dropped_flags = _find_useless_flags(flags)
     flags = [flag for flag in flags if (flag.country_id, flag.style) not in dropped_flags]
 
     data.mkdir(parents=True, exist_ok=True)
-    tables = {"countries.parquet": _country_table(countries), "flags.parquet": _flag_table(flags)}
+    tables = {"countries.parquet": _make_country_table(countries), "flags.parquet": _make_flag_table(flags)}
     for name, table in tables.items():
         pq.write_table(table, data / name, compression="zstd")
     sources = {
@@ -68,14 +68,14 @@ def build(modules: Path, data: Path) -> dict:
     }
     _write_json(data / "SOURCES.json", sources)
     report = {
-        "num_countries": _count(split_of(country.country_id) for country in countries),
+        "num_countries": _count(choose_split(country.country_id) for country in countries),
         "num_flags": _count(flag.style for flag in flags),
         "dropped_countries": dict(sorted(dropped.items())),
         "dropped_flags": [
             {"country_id": country_id, "style": style, "why": why}
             for (country_id, style), why in sorted(dropped_flags.items())
         ],
-        "near_identical": _near_identical(flags),
+        "near_identical": _count_near_identical(flags),
         "content_sha256": {name: hash_rows(table) for name, table in tables.items()},
     }
     _write_json(data / "build.json", report)
@@ -83,7 +83,7 @@ def build(modules: Path, data: Path) -> dict:
 
 
 def install(folder: Path) -> Path:
-    """Install the pinned npm packages into a folder, with their scripts off; return the folder of modules."""
+    """Install the pinned npm packages into a folder, without running their scripts; return the folder of modules."""
     shutil.copy(HERE / "package.json", folder)
     command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
     subprocess.run(command, cwd=folder, check=True)
@@ -91,26 +91,26 @@ def install(folder: Path) -> Path:
 
 
 def hash_rows(table: pa.Table) -> str:
-    """Hash the rows of a table, whatever the Parquet writer's version."""
+    """Hash the rows of a table, independently of the version of the Parquet writer."""
     digest = hashlib.sha256()
     for row in table.to_pylist():
         digest.update(repr(sorted(row.items())).encode())
     return digest.hexdigest()
 
 
-def _countries_without_own_flag(countries: list[CountryFacts], flags: list[Flag]) -> dict[str, str]:
-    """Map each country whose knowledge flag a more populous country has too to that country."""
+def _find_flag_twins(countries: list[CountryFacts], flags: list[Flag]) -> dict[str, str]:
+    """Map each country to the more populous country whose knowledge flag is the same, where there is one."""
     pictures = {flag.country_id: make_thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
     by_population = sorted(countries, key=lambda country: (-country.population, country.country_id))
     ordered = [country.country_id for country in by_population]
     twins: dict[str, str] = {}
     for larger, smaller in combinations(ordered, 2):
-        if larger not in twins and _difference(pictures[larger], pictures[smaller]) < SAME_FLAG:
+        if larger not in twins and _compute_difference(pictures[larger], pictures[smaller]) < SAME_FLAG:
             twins.setdefault(smaller, larger)
     return twins
 
 
-def _pictures_of_no_use(flags: list[Flag]) -> dict[tuple[str, str], str]:
+def _find_useless_flags(flags: list[Flag]) -> dict[tuple[str, str], str]:
     """Find the question pictures that show another flag, or that two countries share."""
     useless = {key: f"shows {what}" for key, what in OTHER_FLAGS.items()}
     owners = defaultdict(list)
@@ -125,26 +125,26 @@ def _pictures_of_no_use(flags: list[Flag]) -> dict[tuple[str, str], str]:
     return useless
 
 
-def _near_identical(flags: list[Flag]) -> dict:
-    """Count question pictures close to a knowledge picture: of their own country, and of another one."""
+def _count_near_identical(flags: list[Flag]) -> dict:
+    """Count the question pictures that are close to a knowledge picture of their own country, and of another one."""
     knowledge = {flag.country_id: make_thumbnail(flag) for flag in flags if flag.style == KNOWLEDGE_STYLE}
     own, other = [], []
     for flag in flags:
         if flag.style != KNOWLEDGE_STYLE:
             picture = make_thumbnail(flag)
-            near = [code for code, known in knowledge.items() if _difference(picture, known) < NEAR]
+            near = [code for code, known in knowledge.items() if _compute_difference(picture, known) < NEAR]
             own += [f"{flag.country_id}/{flag.style}" for code in near if code == flag.country_id]
             other += [f"{flag.country_id}/{flag.style} ~ {code}" for code in near if code != flag.country_id]
     threshold = f"mean absolute colour difference below {NEAR} at 24 x 16 pixels"
     return {"threshold": threshold, "num_own": len(own), "num_other": len(other), "own": own, "other": other}
 
 
-def _difference(left: np.ndarray, right: np.ndarray) -> float:
+def _compute_difference(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(left - right).mean())
 
 
-def _country_table(countries: list[CountryFacts]) -> pa.Table:
-    """One row a country; one column a language, a struct of attribute -> list of right values."""
+def _make_country_table(countries: list[CountryFacts]) -> pa.Table:
+    """Make a table with one row per country, and one column per language: a struct of attribute -> list of values."""
     values = pa.struct([(attribute, pa.list_(pa.string())) for attribute in ATTRIBUTES])
     schema = pa.schema(
         [
@@ -160,14 +160,14 @@ def _country_table(countries: list[CountryFacts]) -> pa.Table:
     )
     rows = [
         {key: getattr(country, key) for key in schema.names if key not in (*LANGUAGES, "split")}
-        | {"split": split_of(country.country_id)}
+        | {"split": choose_split(country.country_id)}
         | country.facts
         for country in countries
     ]
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _flag_table(flags: list[Flag]) -> pa.Table:
+def _make_flag_table(flags: list[Flag]) -> pa.Table:
     schema = pa.schema(
         [
             ("country_id", pa.string()),
@@ -192,7 +192,7 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def main() -> None:
-    """Install, build, and print what was made; or check that the shipped data is what a build makes."""
+    """Install the packages, build, and print what was made; or check that a build gives the shipped data."""
     parser = argparse.ArgumentParser(description="Make the data files of the countries world.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
     check = parser.parse_args().check
@@ -200,9 +200,7 @@ def main() -> None:
         modules = install(Path(folder))
         report = build(modules, Path(folder) / "data" if check else DATA)
     if check and report != json.loads((DATA / "build.json").read_text(encoding="utf-8")):
-        raise SystemExit(
-            "the shipped data is not what this build makes; run without --check and look at the difference"
-        )
+        raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")
     print(json.dumps({key: report[key] for key in ("num_countries", "num_flags", "content_sha256")}, indent=2))
 
 

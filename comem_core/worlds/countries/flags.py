@@ -12,15 +12,15 @@ from resvg_py import svg_to_bytes  # pyright: ignore[reportMissingImports] (the 
 from comem_core.worlds.countries.world import STYLES, Flag
 
 BOX = 160  # pixels; the longer side of a picture
-DRAWN = 640  # pixels; the width it is rasterised at before it is cropped and reduced
+DRAWN = 640  # pixels; the width at which it is rasterised before it is cropped and reduced
 COLOURS = 64
 
 
 def draw_flags(modules: Path, country_ids: list[str]) -> list[Flag]:
-    """Draw every flag that the four packages have for the countries, in the order of countries and styles."""
+    """Draw every flag of these countries that the four packages have, in the order of countries and styles."""
     svgs = {
-        "flag-icons": lambda code: _file(modules / "flag-icons" / "flags" / "4x3" / f"{code.lower()}.svg"),
-        "country-flag-icons": lambda code: _file(modules / "country-flag-icons" / "3x2" / f"{code}.svg"),
+        "flag-icons": lambda code: _read_file(modules / "flag-icons" / "flags" / "4x3" / f"{code.lower()}.svg"),
+        "country-flag-icons": lambda code: _read_file(modules / "country-flag-icons" / "3x2" / f"{code}.svg"),
         "twemoji": _Icons(modules / "@iconify-json" / "twemoji").by_emoji,
         "flagpack": _Icons(modules / "@iconify-json" / "flagpack").by_code,
     }
@@ -33,12 +33,12 @@ def draw_flags(modules: Path, country_ids: list[str]) -> list[Flag]:
     return flags
 
 
-def _file(path: Path) -> str | None:
+def _read_file(path: Path) -> str | None:
     return path.read_text() if path.exists() else None
 
 
 class _Icons:
-    """One Iconify set: its icons by name, and its emoji by code points."""
+    """One Iconify set: its icons by name, and the names of its emoji by code points."""
 
     def __init__(self, folder: Path) -> None:
         self.set = json.loads((folder / "icons.json").read_text())
@@ -64,7 +64,7 @@ class _Icons:
 
 
 def _draw(svg: str, *, country_id: str, style: str) -> Flag:
-    """Rasterise, crop to what is drawn, put on white, fit into the box, reduce the colours."""
+    """Rasterise, crop transparent margins, put on white, fit into the box, and reduce the colours."""
     drawn = Image.open(io.BytesIO(bytes(svg_to_bytes(svg_string=svg, width=DRAWN)))).convert("RGBA")
     drawn = drawn.crop(drawn.getchannel("A").point([0] * 9 + [255] * 247).getbbox())
     white = Image.new("RGBA", drawn.size, "white")
@@ -80,12 +80,12 @@ def _draw(svg: str, *, country_id: str, style: str) -> Flag:
 
 
 def hash_pixels(flag: Flag) -> str:
-    """Hash the pixels, so that two files of one picture are one picture."""
+    """Hash the pixels, so that two files with the same picture have the same hash."""
     pixels = Image.open(io.BytesIO(flag.image)).convert("RGB")
     return hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).hexdigest()
 
 
 def make_thumbnail(flag: Flag) -> np.ndarray:
-    """Reduce a flag to 24 x 16 colours, [16, 24, 3] in 0..1, for comparing what pictures show."""
+    """Reduce a flag to 24 x 16 pixels, [16, 24, 3] in 0..1, for comparing what pictures show."""
     picture = Image.open(io.BytesIO(flag.image)).convert("RGB").resize((24, 16), Image.Resampling.BOX)
     return np.asarray(picture, dtype=np.float32) / 255

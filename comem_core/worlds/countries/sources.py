@@ -1,4 +1,4 @@
-"""Names every source of the countries world: its version, licence, what was taken, and the line that credits it."""
+"""Lists every source of the countries world: its version, its licence, what was taken from it, and its credit line."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One package. `licence` is an SPDX id; `gives` names the facts or the style of pictures taken from it."""
+    """One package. `licence` is an SPDX id; `gives` lists the facts, or the style of pictures, taken from it."""
 
     package: str
     registry: str
@@ -97,7 +97,10 @@ SOURCES = (
 
 
 def check_installed(modules: Path) -> None:
-    """Raise where an installed package is not the version (for npm also: the licence) that is written here."""
+    """Check that every installed package has the version (for npm also the licence) that is written here.
+
+    Raises ValueError for the first one that differs.
+    """
     for source in SOURCES:
         expected = f"{source.version} under {source.licence}"
         if source.registry == "npm":

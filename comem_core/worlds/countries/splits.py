@@ -1,4 +1,4 @@
-"""Decides by hash what is train, dev or test, so that no run and no order of reading changes it."""
+"""Decides by hash what is train, dev or test, so that it is the same in every run and in any order."""
 
 import hashlib
 
@@ -8,18 +8,18 @@ HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them d
 
 
 def hash_to_unit(*parts: str) -> float:
-    """Map text to a number in [0, 1), evenly and for ever the same."""
+    """Map text to a number in [0, 1), evenly distributed and always the same."""
     digest = hashlib.sha256("\x1f".join((SALT, *parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def split_of(country_id: str) -> str:
-    """Give a country its split: 60 % train, 15 % dev, 25 % test."""
+def choose_split(country_id: str) -> str:
+    """Return the split of a country: 60 % train, 15 % dev, 25 % test."""
     place = hash_to_unit("split", country_id)
     return "train" if place < 0.60 else "dev" if place < 0.75 else "test"
 
 
 def choose_pair_split(country_id: str, attribute: str) -> str:
-    """Return where questions about a train country's attribute go: to the seeds, or held out for dev or test."""
+    """Return the split of questions about a train country's attribute: train (seeds), or held out as dev or test."""
     place = hash_to_unit("pair", country_id, attribute)
     return "dev" if place < HELD_OUT_PAIRS / 2 else "test" if place < HELD_OUT_PAIRS else "train"

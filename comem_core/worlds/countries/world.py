@@ -1,6 +1,6 @@
 """The countries world as shipped: countries, flags, sentences, knowledge items and the `countries-vqa` questions.
 
-Reads the files in `data/`. Independent of the packages that they were built from (`build.py`), nor of models.
+Reads the files in `data/`. Independent of the packages that they were built from (`build.py`), and of models.
 """
 
 import json
@@ -19,7 +19,7 @@ DATA = Path(__file__).parent / "data"
 BENCHMARK = "countries-vqa"
 LANGUAGES = ("en", "es", "ru", "zh", "ar")
 ATTRIBUTES = ("name", "capital", "currency", "language", "region", "neighbour", "calling_code", "area")
-LANGUAGE_NEUTRAL = ("capital", "calling_code", "area")  # the same words and digits in every language
+LANGUAGE_NEUTRAL = ("capital", "calling_code", "area")  # written the same in every language
 PARTS = ("dev", "test")
 KNOWLEDGE_STYLE = "flag-icons"
 QUESTION_STYLES = ("country-flag-icons", "twemoji", "flagpack")
@@ -32,7 +32,7 @@ ITEM_LICENCE = "CC-BY-4.0 AND MIT AND Unicode-3.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Country:
-    """One real country. `facts[language][attribute]` is the tuple of right values; only neighbours may be none."""
+    """One real country. `facts[language][attribute]` is the tuple of right values; only neighbours may be empty."""
 
     country_id: str  # ISO 3166-1 alpha-2
     split: str
@@ -84,7 +84,7 @@ def load_flags() -> tuple[Flag, ...]:
 
 @cache
 def read_templates() -> Mapping[str, Mapping]:
-    """Return by language: `sentence` and `question` (three wordings) by attribute, and the two separators."""
+    """Return the templates by language: `sentence` and `question` (three wordings) by attribute, and two separators."""
     return json.loads((DATA / "templates.json").read_text(encoding="utf-8"))
 
 
@@ -96,7 +96,7 @@ def read_value(country: Country, attribute: str, language: str) -> tuple[str, ..
 
 
 def write_item_text(country: Country, language: str) -> str:
-    """Write what the knowledge item of a country says in a language: its name, then its other facts."""
+    """Write the text of a country's knowledge item in a language: its name, then its other facts."""
     _check("language", language, LANGUAGES)
     return write_facts(country.facts[language], language)
 
@@ -121,7 +121,7 @@ def write_facts(facts: Mapping[str, Sequence[str]], language: str, order: Sequen
 @cache
 def load_knowledge_items() -> tuple[KnowledgeItem, ...]:
     """Return one item per country and language, with the flag in the knowledge style."""
-    pictures = _pictures()
+    pictures = _load_pictures()
     return tuple(
         KnowledgeItem(
             image=pictures[country.country_id, KNOWLEDGE_STYLE],
@@ -140,9 +140,9 @@ def load_knowledge_items() -> tuple[KnowledgeItem, ...]:
 @cache
 def load_seed_questions() -> tuple[Question, ...]:
     """Return the questions about train countries that no part of the benchmark asks; any prefix is balanced."""
-    return _shuffled(
-        _question(country, attribute, language=language, part="train", split="train")
-        for country, attribute, language in _askable()
+    return _shuffle(
+        _make_question(country, attribute, language=language, part="train", split="train")
+        for country, attribute, language in _list_askable()
         if country.split == "train" and choose_pair_split(country.country_id, attribute) == "train"
     )
 
@@ -151,26 +151,26 @@ def load_seed_questions() -> tuple[Question, ...]:
 def load_benchmark_questions(part: str) -> tuple[Question, ...]:
     """Return the questions of `countries-vqa` for "dev" or "test"; any prefix is balanced.
 
-    Split `unseen_entity` asks about countries of that part; `unseen_question` asks about train countries what the seeds
-    do not.
+    The split `unseen_entity` asks about countries of that part. The split `unseen_question` asks about train countries,
+    for facts that no seed question asks for.
     """
     _check("part", part, PARTS)
     questions = []
-    for country, attribute, language in _askable():
+    for country, attribute, language in _list_askable():
         if country.split == part:
             split = "unseen_entity"
         elif country.split == "train" and choose_pair_split(country.country_id, attribute) == part:
             split = "unseen_question"
         else:
             continue
-        questions.append(_question(country, attribute, language=language, part=part, split=split))
-    return _shuffled(questions)
+        questions.append(_make_question(country, attribute, language=language, part=part, split=split))
+    return _shuffle(questions)
 
 
 def list_vocabulary() -> dict[str, list[str]]:
     """Return every name and value of the world, sorted, by `attribute/language`.
 
-    What is the same in every language is by `attribute` alone.
+    Values that are the same in every language are under `attribute` alone.
     """
     vocabulary: dict[str, set[str]] = {}
     for country in load_countries():
@@ -181,8 +181,8 @@ def list_vocabulary() -> dict[str, list[str]]:
     return {kind: sorted(values) for kind, values in sorted(vocabulary.items())}
 
 
-def _askable() -> Iterator[tuple[Country, str, str]]:
-    """Yield every (country, attribute, language) for which there is a right answer."""
+def _list_askable() -> Iterator[tuple[Country, str, str]]:
+    """Yield every (country, attribute, language) that has a right answer."""
     for country in load_countries():
         for attribute in ATTRIBUTES:
             for language in LANGUAGES:
@@ -190,15 +190,15 @@ def _askable() -> Iterator[tuple[Country, str, str]]:
                     yield country, attribute, language
 
 
-def _question(country: Country, attribute: str, *, language: str, part: str, split: str) -> Question:
-    """Ask one thing about one flag; the hash of the question picks the drawing and the wording."""
+def _make_question(country: Country, attribute: str, *, language: str, part: str, split: str) -> Question:
+    """Make a question about one fact and one flag; a hash of its key picks the drawing and the wording."""
     key = (country.country_id, attribute, language)
-    styles = [style for style in QUESTION_STYLES if (country.country_id, style) in _pictures()]
+    styles = [style for style in QUESTION_STYLES if (country.country_id, style) in _load_pictures()]
     is_area = attribute == "area"
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
         question=_pick(read_templates()[language]["question"][attribute], "wording", *key),
-        image=_pictures()[country.country_id, _pick(styles, "style", *key)],
+        image=_load_pictures()[country.country_id, _pick(styles, "style", *key)],
         language=language,
         answers=read_value(country, attribute, language),
         question_type="numerical" if is_area else "string",
@@ -208,17 +208,17 @@ def _question(country: Country, attribute: str, *, language: str, part: str, spl
         split=split,
         attribute=attribute,
         entity_id=country.country_id,
-        gold_item_id=_item_ids()[country.country_id, language],
+        gold_item_id=_map_item_ids()[country.country_id, language],
     )
 
 
 @cache
-def _pictures() -> dict[tuple[str, str], bytes]:
+def _load_pictures() -> dict[tuple[str, str], bytes]:
     return {(flag.country_id, flag.style): flag.image for flag in load_flags()}
 
 
 @cache
-def _item_ids() -> dict[tuple[str | None, str], str]:
+def _map_item_ids() -> dict[tuple[str | None, str], str]:
     return {(item.entity_id, item.language): item.item_id for item in load_knowledge_items()}
 
 
@@ -226,8 +226,8 @@ def _pick(choices: Sequence[str], *key: str) -> str:
     return choices[int(hash_to_unit(*key) * len(choices))]
 
 
-def _shuffled(questions: Iterable[Question]) -> tuple[Question, ...]:
-    """Order by hash, taking one question of every attribute and language in turn, so that any prefix is balanced."""
+def _shuffle(questions: Iterable[Question]) -> tuple[Question, ...]:
+    """Order questions by hash, one of every attribute and language in turn, so that any prefix is balanced."""
     turns: Counter[tuple[str | None, str]] = Counter()
     placed = []
     for question in sorted(questions, key=lambda question: hash_to_unit("order", question.question_id)):

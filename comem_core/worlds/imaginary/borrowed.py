@@ -1,6 +1,6 @@
-"""Borrowed flags: real drawings of the countries of the train split, to stand over facts that are not theirs.
+"""Borrowed flags: real drawings of flags of the train split, shown with facts that belong to no real country.
 
-What a drawn flag cannot teach is how real artists differ. Countries of dev and test are never borrowed. Every picture
+Generated flags cannot teach how real artists differ. Flags of dev and test countries are never borrowed. Every picture
 is a function of its seed.
 """
 
@@ -26,7 +26,7 @@ class BorrowedFlag:
     country_id: str
 
     def picture(self, random: Random, height: int = 48) -> Image.Image:
-        """One of its drawings, in slightly other colours, finished as a further artist would."""
+        """Return one of its drawings in slightly shifted colours, finished in the style of another artist."""
         drawing = decode(random.choice(read_borrowed_drawings()[self.country_id]))
         artist = draw_artist(random)
         shift = [level / 2 for level in artist.shift[0]]
@@ -36,24 +36,24 @@ class BorrowedFlag:
         return finish(shifted, artist, height)
 
     def draw_lookalike(self, random: Random) -> "BorrowedFlag":
-        """One of the train flags that look most like it."""
-        return BorrowedFlag(random.choice(_nearest()[self.country_id]))
+        """Draw one of the train flags that look most like it."""
+        return BorrowedFlag(random.choice(_find_nearest()[self.country_id]))
 
 
 def borrow_flag(random: Random) -> BorrowedFlag:
-    """Draw one of the train countries."""
-    return BorrowedFlag(random.choice(_country_ids()))
+    """Draw the flag of a train country."""
+    return BorrowedFlag(random.choice(_list_country_ids()))
 
 
 @cache
-def _country_ids() -> Sequence[str]:
+def _list_country_ids() -> Sequence[str]:
     return [country.country_id for country in load_countries() if country.split == "train"]
 
 
 @cache
 def read_borrowed_drawings() -> Mapping[str, Sequence[bytes]]:
-    """Every drawing (PNG) that may be borrowed, by country."""
-    found: dict[str, list[bytes]] = {country_id: [] for country_id in _country_ids()}
+    """Return every drawing (PNG) that may be borrowed, by country."""
+    found: dict[str, list[bytes]] = {country_id: [] for country_id in _list_country_ids()}
     for flag in load_flags():
         if flag.country_id in found:
             found[flag.country_id].append(flag.image)
@@ -61,9 +61,9 @@ def read_borrowed_drawings() -> Mapping[str, Sequence[bytes]]:
 
 
 @cache
-def _nearest() -> Mapping[str, Sequence[str]]:
-    """By country, the countries whose flag is nearest to its own on a grid of 12 x 8 colours."""
-    ids = _country_ids()
+def _find_nearest() -> Mapping[str, Sequence[str]]:
+    """Map each country to the countries whose flags are nearest to its own, compared at 12 x 8 pixels."""
+    ids = _list_country_ids()
     images = {flag.country_id: flag.image for flag in load_flags() if flag.style == KNOWLEDGE_STYLE}
     grids = np.stack([np.asarray(decode(images[each]).resize((12, 8)), dtype=np.float32).ravel() for each in ids])
     apart = np.abs(grids[:, None] - grids[None]).mean(axis=2)

@@ -1,7 +1,7 @@
 """Imaginary countries: a drawn or borrowed flag, and facts drawn at random from the real world's closed vocabulary.
 
-The words are real, who they belong to is not: a name, a capital, a currency are drawn independently, so nothing about a
-real country can be learnt here. Every draw is a function of its seed.
+The words are real, but not their combination: name, capital and currency are drawn independently, so nothing about a
+real country can be learnt from them. Every draw is a function of its seed.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ class ImaginaryCountry:
     facts: Mapping[str, Sequence[str]]
 
     def picture(self, random: Random) -> bytes:
-        """The flag as one more artist draws it (PNG)."""
+        """Draw the flag by another random artist (PNG)."""
         return encode_png(self.flag.picture(random))
 
     def item(self, random: Random) -> KnowledgeItem:
-        """A knowledge item: the flag by one artist, and the facts in random order."""
+        """Make a knowledge item: the flag by one artist, and the facts in random order."""
         order = list(self.facts)
         random.shuffle(order)
         text = write_facts(self.facts, self.language, order)
@@ -44,9 +44,9 @@ class ImaginaryCountry:
 def draw_country(random: Random, language: str, *, num_facts: int, borrowed_share: float = 0.0) -> ImaginaryCountry:
     """Draw a country with its name and `num_facts` further facts; values are uniform over the closed vocabulary.
 
-    `borrowed_share` is how often its flag is that of a real country of the train split.
+    `borrowed_share` is how often its flag is borrowed from a real country of the train split.
     """
-    attributes = [kind for kind in _vocabulary(language) if kind != "name"]
+    attributes = [kind for kind in _load_vocabulary(language) if kind != "name"]
     facts = _draw_facts(random, language, random.sample(attributes, k=min(num_facts, len(attributes))))
     borrowed = borrowed_share and random.random() < borrowed_share
     return ImaginaryCountry(language, borrow_flag(random) if borrowed else DrawnFlag(draw_design(random)), facts)
@@ -54,7 +54,7 @@ def draw_country(random: Random, language: str, *, num_facts: int, borrowed_shar
 
 @cache
 def draw_imaginary_items() -> tuple[KnowledgeItem, ...]:
-    """A corpus that says nothing about the real world, in the languages in turn: what the control `foreign` shows."""
+    """Draw the corpus for the control `foreign`: it says nothing about the real world, in the languages in turn."""
     items = []
     for number in range(NUM_ITEMS):
         random = Random(int(hashlib.sha256(f"foreign-{number}".encode()).hexdigest()[:8], 16))
@@ -65,7 +65,7 @@ def draw_imaginary_items() -> tuple[KnowledgeItem, ...]:
 def draw_rival(random: Random, country: ImaginaryCountry, *, lookalike: bool = False) -> ImaginaryCountry:
     """Draw a country that states the same kinds of fact as another, so that only the flag tells them apart.
 
-    The flag of a look-alike is nearly the other's; else it is drawn or borrowed as the other's was.
+    A look-alike has nearly the same flag. Otherwise the flag is drawn or borrowed, as the other's was.
     """
     facts = _draw_facts(random, country.language, [kind for kind in country.facts if kind != "name"])
     if lookalike:
@@ -78,7 +78,7 @@ def draw_rival(random: Random, country: ImaginaryCountry, *, lookalike: bool = F
 
 
 def _draw_facts(random: Random, language: str, kinds: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    vocabulary = _vocabulary(language)
+    vocabulary = _load_vocabulary(language)
     counts = {"neighbour": random.choice((1, 2, 3)), "language": random.choice((1, 1, 2))}
     facts: dict[str, Sequence[str]] = {"name": (random.choice(vocabulary["name"]),)}
     for kind in kinds:
@@ -87,14 +87,14 @@ def _draw_facts(random: Random, language: str, kinds: Sequence[str]) -> Mapping[
 
 
 @cache
-def _vocabulary(language: str) -> dict[str, list[str]]:
-    """The closed vocabulary of one language, by attribute."""
+def _load_vocabulary(language: str) -> dict[str, list[str]]:
+    """Return the closed vocabulary of one language, by attribute."""
     words = list_vocabulary()
     return {kind: words.get(f"{kind}/{language}") or words[kind] for kind in ATTRIBUTES}
 
 
 def draw_question(random: Random, country: ImaginaryCountry) -> tuple[str, str]:
-    """A question about one of the country's facts in a random wording, and its answer (the first listed value)."""
+    """Draw a question about one of the country's facts in a random wording, and its answer (the first listed value)."""
     attribute = random.choice(list(country.facts))
     wordings = read_templates()[country.language]["question"][attribute]
     return random.choice(wordings), country.facts[attribute][0]

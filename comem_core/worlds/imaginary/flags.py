@@ -1,7 +1,7 @@
 """Imaginary flags: a design is drawn at random, then rendered by different "artists".
 
-One design rendered twice gives two different pictures of one flag, as real flags differ between icon sets: palette,
-proportions, corners, margins, emblem detail. Independent of countries or models.
+Two renderings of one design are different pictures of one flag, as in different icon sets: they differ in palette,
+proportions, corners, margins and emblem detail. Independent of countries and models.
 """
 
 import io
@@ -21,7 +21,7 @@ SUPERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Design:
-    """What every artist agrees on: the field, the charges on it, and their colours (indices into PALETTE)."""
+    """What is the same for every artist: the field, the charges on it, and their colours (indices into PALETTE)."""
 
     field_kind: str
     colours: tuple[int, ...]
@@ -44,7 +44,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Artist:
-    """How one picture is drawn: everything that a viewer should look through."""
+    """How one picture is drawn: everything that does not matter for recognising the flag."""
 
     aspect: float
     shift: tuple[tuple[int, int, int], ...]
@@ -69,7 +69,7 @@ def draw_design(random: Random) -> Design:
         kind, random.choice((2, 3, 4))
     )
     pool = random.sample(range(len(PALETTE)), k=min(len(PALETTE), 4))
-    colours = _stripe_colours(random, pool, num_parts)
+    colours = _draw_stripe_colours(random, pool, num_parts)
     weights = tuple(random.choice((1.0, 1.0, 1.0, 0.5, 2.0)) for _ in range(num_parts))
     if kind in ("plain",):
         charges = tuple(_draw_charge(random, colours[0]) for _ in range(random.choice((1, 1, 2, 3))))
@@ -79,7 +79,7 @@ def draw_design(random: Random) -> Design:
 
 
 def vary_design(random: Random, design: Design) -> Design:
-    """A look-alike, as Chad's flag is of Romania's: other charges, or another ground."""
+    """Draw a look-alike with other charges or another ground colour, as similar as the flags of Chad and Romania."""
     varied = design
     while varied == design:
         if random.random() < 0.5:
@@ -93,19 +93,19 @@ def vary_design(random: Random, design: Design) -> Design:
 
 @dataclass(frozen=True)
 class DrawnFlag:
-    """A flag that any artist draws from its design."""
+    """A flag given by its design, which any artist can draw."""
 
     design: Design
 
     def picture(self, random: Random) -> Image.Image:
-        """The flag by one more artist."""
+        """Render the flag by another random artist."""
         return render(self.design, draw_artist(random))
 
     def draw_lookalike(self, random: Random) -> "DrawnFlag":
         return DrawnFlag(vary_design(random, self.design))
 
 
-def _stripe_colours(random: Random, pool: list[int], num_parts: int) -> tuple[int, ...]:
+def _draw_stripe_colours(random: Random, pool: list[int], num_parts: int) -> tuple[int, ...]:
     colours: list[int] = []
     for _ in range(num_parts):
         colours.append(random.choice([colour for colour in pool if not colours or colour != colours[-1]]))
@@ -136,7 +136,7 @@ def _draw_charge(random: Random, ground: int) -> Charge:
 
 
 def draw_artist(random: Random) -> Artist:
-    """Draw an artist: palette shifts of up to about 30 levels a channel, and a hand of its own."""
+    """Draw an artist: palette shifts of up to 32 levels per channel, proportions and style."""
     spread = random.choice((8, 20, 32))
     shift = tuple(tuple(random.randint(-spread, spread) for _ in range(3)) for _ in PALETTE)
     return Artist(
@@ -154,10 +154,10 @@ def draw_artist(random: Random) -> Artist:
 
 
 def render(design: Design, artist: Artist, height: int = 48) -> Image.Image:
-    """Draw the design as this artist does: an RGB picture of `height` pixels and the artist's aspect."""
+    """Render the design in the artist's style: an RGB picture of `height` pixels with the artist's aspect ratio."""
     tall = height * SUPERSAMPLING
     wide = round(tall * artist.aspect)
-    picture = Image.new("RGB", (wide, tall), _colour(design.colours[0], artist))
+    picture = Image.new("RGB", (wide, tall), _shift_colour(design.colours[0], artist))
     pen = ImageDraw.Draw(picture)
     _draw_field(pen, design, artist, wide, tall)
     for charge in design.charges:
@@ -171,14 +171,14 @@ def encode_png(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _colour(index: int, artist: Artist) -> tuple[int, int, int]:
+def _shift_colour(index: int, artist: Artist) -> tuple[int, int, int]:
     red, green, blue = (
         max(0, min(255, level + change)) for level, change in zip(PALETTE[index], artist.shift[index], strict=True)
     )
     return red, green, blue
 
 
-def _edges(weights: tuple[float, ...], length: int) -> list[float]:
+def _compute_edges(weights: tuple[float, ...], length: int) -> list[float]:
     total, edges = sum(weights), [0.0]
     for weight in weights:
         edges.append(edges[-1] + weight / total * length)
@@ -186,12 +186,12 @@ def _edges(weights: tuple[float, ...], length: int) -> list[float]:
 
 
 def _draw_field(pen: ImageDraw.ImageDraw, design: Design, artist: Artist, wide: int, tall: int) -> None:
-    colours = [_colour(index, artist) for index in design.colours]
+    colours = [_shift_colour(index, artist) for index in design.colours]
     second = colours[1 % len(colours)]
     third = colours[2 % len(colours)]
     match design.field_kind:
         case "horizontal" | "hoist" | "canton":
-            edges = _edges(design.weights, tall)
+            edges = _compute_edges(design.weights, tall)
             for colour, top, bottom in zip(colours, edges, edges[1:], strict=False):
                 pen.rectangle((0, top, wide, bottom), fill=colour)
             if design.field_kind == "hoist":
@@ -199,7 +199,7 @@ def _draw_field(pen: ImageDraw.ImageDraw, design: Design, artist: Artist, wide: 
             if design.field_kind == "canton":
                 pen.rectangle((0, 0, wide * 0.45, tall * 0.5), fill=third)
         case "vertical":
-            edges = _edges(design.weights, wide)
+            edges = _compute_edges(design.weights, wide)
             for colour, left, right in zip(colours, edges, edges[1:], strict=False):
                 pen.rectangle((left, 0, right, tall), fill=colour)
         case "nordic" | "cross":
@@ -226,7 +226,9 @@ def _draw_field(pen: ImageDraw.ImageDraw, design: Design, artist: Artist, wide: 
             pen.rectangle((0, tall / 2, wide / 2, tall), fill=third)
 
 
-def _star(x: float, y: float, radius: float, points: int, inner: float, turn: float) -> list[tuple[float, float]]:
+def _compute_star(
+    x: float, y: float, radius: float, points: int, inner: float, turn: float
+) -> list[tuple[float, float]]:
     corners = []
     for step in range(2 * points):
         reach = radius if step % 2 == 0 else radius * inner
@@ -236,20 +238,20 @@ def _star(x: float, y: float, radius: float, points: int, inner: float, turn: fl
 
 
 def _draw_shape(pen: ImageDraw.ImageDraw, shape: Charge, artist: Artist, x: float, y: float, radius: float) -> None:
-    colour = _colour(shape.colour, artist)
+    colour = _shift_colour(shape.colour, artist)
     box = (x - radius, y - radius, x + radius, y + radius)
     match shape.kind:
         case "star" | "sun":
             inner = 0.4 if shape.kind == "star" else 0.7
             points = shape.points if shape.kind == "star" else 12
-            pen.polygon(_star(x, y, radius, points, inner, artist.charge_turn), fill=colour)
+            pen.polygon(_compute_star(x, y, radius, points, inner, artist.charge_turn), fill=colour)
         case "disc":
             pen.ellipse(box, fill=colour)
         case "ring":
             pen.ellipse(box, outline=colour, width=max(2, int(radius * 0.35)))
         case "crescent":
             pen.ellipse(box, fill=colour)
-            ground = _colour((shape.colour + 3) % len(PALETTE), artist)
+            ground = _shift_colour((shape.colour + 3) % len(PALETTE), artist)
             pen.ellipse((x - radius * 0.45, y - radius * 0.8, x + radius * 1.15, y + radius * 0.8), fill=ground)
         case "triangle":
             pen.polygon([(x, y - radius), (x + radius, y + radius), (x - radius, y + radius)], fill=colour)
@@ -261,7 +263,7 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: Charge, artist: Artist, x: floa
             for step in range(shape.points):
                 angle = step * 2 * math.pi / shape.points
                 at = (x + radius * math.cos(angle), y + radius * math.sin(angle))
-                pen.polygon(_star(*at, radius * 0.3, 5, 0.4, 0.0), fill=colour)
+                pen.polygon(_compute_star(*at, radius * 0.3, 5, 0.4, 0.0), fill=colour)
         case "emblem":
             parts = shape.parts[: 3 if artist.simplified else None]
             for part in parts:
@@ -269,7 +271,7 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: Charge, artist: Artist, x: floa
 
 
 def finish(picture: Image.Image, artist: Artist, height: int) -> Image.Image:
-    """Shade, frame and blur a picture as this artist does, and bring it to `height` pixels."""
+    """Shade, frame and blur a picture in the artist's style, and resize it to `height` pixels."""
     wide, tall = picture.size
     if artist.shade:
         band = Image.new("L", (wide, 1))

@@ -140,5 +140,5 @@ def test_what_is_no_picture_is_refused() -> None:
     adapter = import_module("comem_core.evaluation.lmms_eval_adapter")
     with pytest.raises(ValueError, match="a task shows str"):
         adapter.encoded("film.mp4")
-    with pytest.raises(ValueError, match="expected one number alone"):
+    with pytest.raises(ValueError, match="expected a number as batch_size and no max_batch_size"):
         adapter.CoMEM(batch_size="auto")

@@ -68,7 +68,7 @@ def test_every_picture_of_a_request_is_read_and_the_first_one_finds_the_items(
     shorter, longer = outside.answer_batch([one, two], max_new_tokens=1)
     assert longer.prompt_tokens > shorter.prompt_tokens
     swapped = OutsideRequest(name="b", context="which?", pictures=two.pictures[::-1])
-    assert outside._find([two]) == outside._find([one]) != outside._find([swapped])
+    assert outside._find_items([two]) == outside._find_items([one]) != outside._find_items([swapped])
 
 
 def test_a_request_without_a_picture_is_refused_where_items_are_found_by_one(encoder: MemoryEncoder, bank: Bank):
@@ -93,7 +93,7 @@ def test_a_bank_is_made_of_the_corpus_once_and_read_afterwards(
     assert made.bank and again.bank and len(made.bank) == 2
     assert torch.equal(made.bank.of(list(made.bank.memories)), again.bank.of(list(made.bank.memories)))
     assert made.answer_batch(requests[:1], max_new_tokens=4) == again.answer_batch(requests[:1], max_new_tokens=4)
-    with pytest.raises(ValueError, match="2 of the bank's 2 are not in the corpus"):
+    with pytest.raises(ValueError, match="2 of the bank's 2 items are not in the corpus"):
         open_answering(encoder, showing, bank=path)
 
 

@@ -60,7 +60,7 @@ def test_oven_has_answers_and_entities_in_one_file_a_split():
     ]
     with pytest.raises(ValueError, match="give entity_of"):
         write_submission("oven", rows)
-    with pytest.raises(ValueError, match="begin with oven_query_"):
+    with pytest.raises(ValueError, match="expected oven_query_"):
         write_submission("oven", [row("infoseek_val_00000070", "gull")], entity_of={"gull": "Q25354"}.__getitem__)
 
 

@@ -133,6 +133,6 @@ def test_a_variant_without_a_folder_is_refused(capsys: pytest.CaptureFixture[str
 
 def test_encoders_of_different_recipes_are_not_averaged(other_encoder: Callable[..., Path]):
     one, seed, vectors = other_encoder(), other_encoder(seed=1), other_encoder(num_vectors=2)
-    assert [each.recipe.seed for each in countries_vqa._encoders_of_one_recipe([str(one), str(seed)])] == [0, 1]
+    assert [each.recipe.seed for each in countries_vqa._load_encoders_of_one_recipe([str(one), str(seed)])] == [0, 1]
     with pytest.raises(ValueError, match="more than the seed"):
-        countries_vqa._encoders_of_one_recipe([str(one), str(vectors)])
+        countries_vqa._load_encoders_of_one_recipe([str(one), str(vectors)])

@@ -52,7 +52,7 @@ def test_every_condition_answers_every_case_and_shows_what_it_says(
 
 
 def test_the_control_has_the_memory_of_another_passage(encoder: MemoryEncoder, cases: list[Case]):
-    own, other, empty = (smol._memories(encoder, cases, name) for name in ("memory_gold", "shuffled", "empty"))
+    own, other, empty = (smol._make_memories(encoder, cases, name) for name in ("memory_gold", "shuffled", "empty"))
     assert all(not first.equal(second) for first, second in zip(own, other, strict=True))
     assert all(memory.equal(empty[0]) for memory in empty)
 

@@ -56,33 +56,33 @@ def test_the_shares_of_the_curriculum_add_up_to_one():
 
 
 def test_phases_switch_where_their_shares_say(reading: ReadingObjective):
-    phases = [reading._phase(step) for step in range(NUM_STEPS)]
+    phases = [reading._find_phase(step) for step in range(NUM_STEPS)]
     places = [reading.recipe.curriculum.index(phase) for phase in phases]
     assert places == sorted(places)
     for place, phase in enumerate(CURRICULUM):
         assert places.count(place) == pytest.approx(NUM_STEPS * phase.share, abs=1.01)
-    assert reading._phase(NUM_STEPS + 5) is reading.recipe.curriculum[-1]
+    assert reading._find_phase(NUM_STEPS + 5) is reading.recipe.curriculum[-1]
 
 
 @pytest.mark.parametrize("step", [*MIDDLES, NUM_STEPS - 1])
 def test_a_batch_is_a_function_of_seed_and_step(
     reading: ReadingObjective, recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL], step: int
 ):
-    reading._batch(0)
+    reading._draw_batch(0)
     again = ReadingObjective(new_backbone(), recipe)
-    assert again._batch(step) == reading._batch(step)
-    assert again._batch(step) != reading._batch(step + 1)
+    assert again._draw_batch(step) == reading._draw_batch(step)
+    assert again._draw_batch(step) != reading._draw_batch(step + 1)
     reseeded = replace(recipe, optimizer=replace(recipe.optimizer, seed=1))
-    assert ReadingObjective(new_backbone(), reseeded)._batch(step) != reading._batch(step)
+    assert ReadingObjective(new_backbone(), reseeded)._draw_batch(step) != reading._draw_batch(step)
 
 
 @pytest.mark.parametrize("step", MIDDLES)
 def test_a_phase_has_the_items_and_questions_that_it_says(reading: ReadingObjective, step: int):
-    phase = reading._phase(step)
+    phase = reading._find_phase(step)
     num_places = 0
     for near in range(step - 2, step + 3):
-        assert reading._phase(near) is phase
-        batch = reading._batch(near)
+        assert reading._find_phase(near) is phase
+        batch = reading._draw_batch(near)
         assert len(batch.conversations) == phase.num_conversations
         num_items, rest = divmod(len(batch.item_images), phase.num_conversations)
         assert (num_items in phase.item_counts or not num_items, rest) == (True, 0)
@@ -103,7 +103,7 @@ def test_every_language_is_taught(reading: ReadingObjective):
         turn.content[-1]
         for step in MIDDLES
         for near in (step - 1, step, step + 1)
-        for turns in reading._batch(near).conversations
+        for turns in reading._draw_batch(near).conversations
         for turn in turns
     ]
     assert {remarks[text] for text in asked if text in remarks} == set(LANGUAGES)
@@ -112,7 +112,7 @@ def test_every_language_is_taught(reading: ReadingObjective):
 def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(reading: ReadingObjective):
     num_questions = 0
     for step in range(0, NUM_STEPS, 4):
-        batch = reading._batch(step)
+        batch = reading._draw_batch(step)
         pictures = pictures_of(batch)
         texts = {
             turn.content[0]: turn.content[1]
@@ -137,7 +137,7 @@ def test_an_answer_stands_in_the_text_of_the_item_that_its_question_is_about(rea
 def test_a_question_shows_the_design_of_its_item_as_another_artist_draws_it(reading: ReadingObjective):
     nearest, num_questions = 0, 0
     for step in range(0, NUM_STEPS, 5):
-        batch = reading._batch(step)
+        batch = reading._draw_batch(step)
         if len(batch.item_images) < 2:
             continue
         pictures = pictures_of(batch)
@@ -155,9 +155,9 @@ def test_some_conversations_of_the_later_phases_ask_about_every_fact_of_an_item(
 ):
     asking = ReadingObjective(new_backbone(), replace(recipe, ask_share=1.0))
     for step in MIDDLES:
-        reads_one_item_only = len(asking._phase(step).item_counts) == 1
-        assert bool(asking._batch(step).item_images) == reads_one_item_only
-    batch = asking._batch(MIDDLES[-1])
+        reads_one_item_only = len(asking._find_phase(step).item_counts) == 1
+        assert bool(asking._draw_batch(step).item_images) == reads_one_item_only
+    batch = asking._draw_batch(MIDDLES[-1])
     assert batch.item_images == batch.question_images == []
     for turns in batch.conversations:
         asked = [turn.content[0] for turn in turns if turn.role == "assistant"]
@@ -191,8 +191,8 @@ def test_questions_without_any_item_are_answered_too(recipe: PretrainingRecipe, 
 
 def test_the_loss_falls_while_one_batch_is_repeated(recipe: PretrainingRecipe, new_backbone: Callable[[], QwenVL]):
     class OneBatch(ReadingObjective):
-        def _batch(self, step: int) -> Any:
-            return super()._batch(0)
+        def _draw_batch(self, step: int) -> Any:
+            return super()._draw_batch(0)
 
     losses: list[float] = []
     Training(OneBatch(new_backbone(), recipe), recipe.optimizer).run(
@@ -209,7 +209,7 @@ def test_in_the_later_courses_only_the_picture_tells_which_item_is_asked_about(
     sentences = {language: read_templates()[language]["sentence"] for language in LANGUAGES}
     num_conversations = 0
     for step in range(6):
-        for turns in guided._batch(step).conversations:
+        for turns in guided._draw_batch(step).conversations:
             texts = [turn.content[1] for turn in turns if len(turn.content) == 2]
             for language in LANGUAGES:
                 heads = {kind: sentences[language][kind].split("{value}")[0] for kind in ATTRIBUTES}
@@ -224,7 +224,7 @@ def test_a_step_of_the_later_courses_is_guided(
     course: Callable[[], PretrainingRecipe], new_backbone: Callable[[], QwenVL]
 ):
     recipe = smaller(course())
-    step = next(step for step in range(20) if ReadingObjective(new_backbone(), recipe)._batch(step).item_images)
+    step = next(step for step in range(20) if ReadingObjective(new_backbone(), recipe)._draw_batch(step).item_images)
     guided, _ = ReadingObjective(new_backbone(), recipe).loss(step)
     plain, _ = ReadingObjective(new_backbone(), replace(recipe, guidance=None)).loss(step)
     assert guided.isfinite()

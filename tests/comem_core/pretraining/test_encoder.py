@@ -58,7 +58,7 @@ def test_an_answer_stands_in_an_item_of_its_sample_and_no_item_shows_the_questio
         assert sample.answer in sample.items[sample.about].text
         assert {item.language for item in sample.items} == {sample.language}
         assert sample.image not in {item.image for item in sample.items}
-        assert len(sample.items) in objective._phase(step).item_counts
+        assert len(sample.items) in objective._find_phase(step).item_counts
 
 
 @pytest.mark.parametrize("step", MIDDLES)

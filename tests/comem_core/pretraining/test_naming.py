@@ -137,8 +137,8 @@ def test_a_memory_of_the_values_own_embeddings_names_them_and_in_another_order_i
     embeddings_VD: Any = backbone.model.get_input_embeddings().weight
     _, ids = pair_vectors_with_tokens(passage, backbone.tokenizer, num_vectors=8)
     right_BMD = embeddings_VD[torch.tensor(ids)][None]
-    losses_B, _ = objective._naming([passage], right_BMD)
-    turned_B, _ = objective._naming([passage], right_BMD.roll(1, dims=1))
+    losses_B, _ = objective._compute_naming([passage], right_BMD)
+    turned_B, _ = objective._compute_naming([passage], right_BMD.roll(1, dims=1))
     assert float(losses_B) < float(turned_B) - 0.5
 
 

@@ -19,7 +19,7 @@ from comem_core.pretraining.trained_on import (
     TRAINED,
     draw_samples_of_step,
     read_listing,
-    start_of,
+    read_start_weights,
     write_listing,
 )
 from comem_core.worlds.countries.world import load_countries, load_flags, load_seed_questions
@@ -64,7 +64,7 @@ def test_the_trained_encoder_lists_every_seed_and_names_its_start() -> None:
     listed = pq.read_table(SHIPPED / TRAINED / FILE, columns=["sample_id", "words", "image_id"]).to_pylist()
     asked = {(row["sample_id"], row["words"], row["image_id"]) for row in listed}
     assert {(seed.question_id, seed.question, seed.image_id) for seed in load_seed_questions()} <= asked
-    assert start_of(SHIPPED / TRAINED) == hash_backbone(SHIPPED / START)
+    assert read_start_weights(SHIPPED / TRAINED) == hash_backbone(SHIPPED / START)
 
 
 @pytest.mark.parametrize("name", [START, TRAINED])
@@ -80,19 +80,21 @@ def test_a_list_is_kept_beside_what_the_record_says_and_read_again(encoder: Path
     listing = read_listing(encoder)
     assert listing is not None and listing.what == "one question"
     assert pq.read_table(encoder / FILE).to_pylist() == [ROW]
-    assert start_of(encoder) is None
+    assert read_start_weights(encoder) is None
 
 
 def test_other_weights_another_file_and_no_file_are_refused(encoder: Path) -> None:
     shutil.copytree(encoder, other := encoder.with_name("other"))
     (other / "encoder.safetensors").write_bytes(b"other weights")
-    with pytest.raises(ValueError, match=r"other/trained_on.parquet lists what the weights \w+ were trained on, and"):
+    with pytest.raises(
+        ValueError, match=r"other/trained_on.parquet lists the training samples of the weights \w+; these are"
+    ):
         read_listing(other)
     (encoder / FILE).write_bytes(b"another file")
-    with pytest.raises(ValueError, match=r"encoder/trained_on.parquet is not as record.json says"):
+    with pytest.raises(ValueError, match=r"encoder/trained_on.parquet has changed"):
         read_listing(encoder)
     (encoder / FILE).unlink()
-    with pytest.raises(ValueError, match=r"encoder/trained_on.parquet is not there"):
+    with pytest.raises(ValueError, match=r"encoder/trained_on.parquet is missing"):
         read_listing(encoder)
     (encoder / RECORD).unlink()
     assert read_listing(encoder) is None

@@ -12,7 +12,7 @@ from PIL import Image
 from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
 from comem_core.worlds.countries.sources import SOURCES
-from comem_core.worlds.countries.splits import choose_pair_split, split_of
+from comem_core.worlds.countries.splits import choose_pair_split, choose_split
 
 SCRIPTS = {"en": "LATIN", "es": "LATIN", "ru": "CYRILLIC", "zh": "CJK", "ar": "ARABIC"}
 
@@ -29,7 +29,7 @@ def pixels(image: bytes) -> tuple[tuple[int, int], bytes]:
 def test_there_are_about_250_countries_in_three_splits_and_every_dropped_one_has_a_reason():
     countries = world.load_countries()
     assert len(countries) == len({country.country_id for country in countries}) >= 225
-    assert all(country.split == split_of(country.country_id) for country in countries)
+    assert all(country.split == choose_split(country.country_id) for country in countries)
     sizes = Counter(country.split for country in countries)
     assert sizes["train"] > sizes["test"] > sizes["dev"] > 25
     dropped = json.loads((world.DATA / "build.json").read_text())["dropped_countries"]

@@ -210,7 +210,7 @@ def test_an_encoder_from_elsewhere_is_compared_with_the_list_beside_its_weights(
     (encoder.folder / "trained_on.parquet").write_bytes(b"something else")
     changed = find_contamination.fn(run, asked, knowledge, encoder)
     assert set(clean_column(run, changed, names).values()) == {None}
-    assert "listed/trained_on.parquet is not as record.json says" in read_measured(run, changed)["unknown"][0]
+    assert "listed/trained_on.parquet has changed" in read_measured(run, changed)["unknown"][0]
 
 
 def test_of_encoders_that_ship_and_of_one_trained_from_their_start_all_samples_are_known(

@@ -52,7 +52,7 @@ def test_the_hubs_files_give_the_same(
 
 def test_what_is_missing_of_the_authors_files_is_said(tmp_path: Path, reading: Callable[..., Any], write: Any) -> None:
     write.json(tmp_path / QUESTIONS, {"questions": [*ASKED, {"image_id": 43, "question_id": 7, "question": "Why?"}]})
-    with pytest.raises(ValueError, match=r"mscoco_val2014_annotations.json is not beside the questions"):
+    with pytest.raises(ValueError, match=r"mscoco_val2014_annotations.json is missing"):
         reading("okvqa", tmp_path, "val")
     write.json(tmp_path / ANNOTATIONS, {"annotations": ANNOTATED})
     assert reading("okvqa", tmp_path, "val").reasons == {"425": "missing_image", "7": "bad_row"}

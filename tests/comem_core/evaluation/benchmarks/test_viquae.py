@@ -53,4 +53,6 @@ def test_parquet_names_pictures_as_json_does_and_an_archive_that_cannot_be_read_
     (tmp_path / "images.tar.gz").write_bytes(b"\x1f\x8b")
     [missing] = reading("viquae", tmp_path, "validation").missing
     assert (missing.reason, missing.split, missing.row) == ("missing_image", "validation", 1)
-    assert missing.detail == "no picture 512px-Jackie_Wilson.png; not looked into: images.tar.gz, unpack it"
+    assert missing.detail == (
+        "no picture 512px-Jackie_Wilson.png; these archives cannot be read, unpack them: images.tar.gz"
+    )

@@ -228,7 +228,7 @@ def test_a_wrong_name_is_refused_with_what_was_expected(spec: str, said: str) ->
 def test_a_compressed_tar_is_refused_with_what_to_do(tmp_path: Path, annotations: Path) -> None:
     with tarfile.open(tmp_path / "pictures.tar.gz", "w:gz") as archive:
         archive.add(annotations)
-    with pytest.raises(ValueError, match="uncompress it, or unpack it"):
+    with pytest.raises(ValueError, match="decompress it, or unpack it"):
         find_source(f"infoseek:{annotations}:{tmp_path / 'pictures.tar.gz'}")
 
 
