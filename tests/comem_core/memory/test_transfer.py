@@ -217,7 +217,7 @@ def test_a_bank_of_another_encoder_is_refused(
 
 def test_a_picture_in_a_conversation_is_refused(wide: TextTransfer, questions: Questions):
     conversation = wide.encoder.conversation(questions[0])
-    with pytest.raises(ValueError, match="holds a picture, and text sees none"):
+    with pytest.raises(ValueError, match="holds a picture, but text sees none"):
         wide.answer_batch([conversation], [torch.zeros(0, 64)], max_new_tokens=1)
 
 
