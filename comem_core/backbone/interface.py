@@ -256,7 +256,7 @@ class Backbone(Reader):
             return pool_cells(found, grid)
 
     def list_lora_targets(self) -> list[str]:
-        """List the full names of the modules that get a LoRA: every linear layer but the output head (reference code)."""
+        """List the full names of the modules that get a LoRA: all linear layers but the head (reference code)."""
         return [
             name
             for name, module in self.model.named_modules()
@@ -294,6 +294,6 @@ class Backbone(Reader):
 
 
 def pool_cells(grids: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-    """Average each picture's visual tokens (rows, columns, D) in the cells of `grid` and normalise each cell: float32."""
+    """Average each picture's visual tokens (rows, columns, D) in the cells of `grid`, then normalise each: float32."""
     cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in grids]
     return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)

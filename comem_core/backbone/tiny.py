@@ -32,7 +32,7 @@ SPECIAL_TOKENS = (PADDING, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE
 COPY_STRENGTH = 0.5
 RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight", "attn.proj.weight")
 
-# A turn as the Qwen2-VL family writes it: role header, pictures as vision-start, pad, vision-end; end token and newline.
+# A turn in the Qwen2-VL family: role header; each picture as vision-start, pad, vision-end; end token and newline.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
