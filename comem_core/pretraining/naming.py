@@ -110,15 +110,15 @@ class NamingAndAnswering:
             if step >= back:
                 named.append(self._naming(self.passages(step - back), self._memory(step - back)))
         naming_loss = torch.cat([losses_B for losses_B, _ in named]).mean()
-        answer_loss, answered, num_tokens = self._answering(
+        compute_answer_loss, answered, num_tokens = self._answering(
             passages[: phase.num_asked], memory_BMD, num_questions=phase.num_questions
         )
-        return naming_loss + self.recipe.answer_weight * answer_loss, {
+        return naming_loss + self.recipe.answer_weight * compute_answer_loss, {
             "samples": float(len(passages)),
             "tokens": float(num_tokens),
             "naming_loss": float(naming_loss.detach()),
             "named": named[0][1],
-            "answer_loss": float(answer_loss.detach()),
+            "compute_answer_loss": float(compute_answer_loss.detach()),
             "answer_accuracy": answered,
         }
 

@@ -93,7 +93,7 @@ def ask_about(
 ) -> list[Written]:
     """Let the VLM write one question for each (item, kind). The item's own picture is the question's picture."""
     started = time.perf_counter()
-    conversations = [prompts.ask_conversation(item, kind) for item, kind in requests]
+    conversations = [prompts.make_ask_conversation(item, kind) for item, kind in requests]
     answers = generator.answer(
         conversations, max_new_tokens=max_new_tokens, decoding=decoding, visual_tokens=visual_tokens
     )

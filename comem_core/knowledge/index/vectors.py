@@ -93,7 +93,7 @@ class Vectors:
 
     @classmethod
     def open(cls, folder: Path) -> "Vectors":
-        """Memory-map what `save` or `VectorWriter` wrote. Raises ValueError for a missing file or one of another index."""
+        """Memory-map what `save` or `VectorWriter` wrote. Raises ValueError for missing files or mixed indexes."""
         for file in (VECTORS_FILE, IDS_FILE, RANGES_FILE):
             if not (folder / file).is_file():
                 raise ValueError(f"{folder} holds no index: {file} is missing; build the index again")

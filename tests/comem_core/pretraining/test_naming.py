@@ -101,7 +101,7 @@ def test_a_step_is_a_function_of_seed_and_number(objective: NamingAndAnswering):
 
 def test_a_step_names_and_answers_and_counts_what_the_reader_took(objective: NamingAndAnswering):
     one, two = objective.loss(0)[1], objective.loss(4)[1]
-    assert one.keys() == {"samples", "tokens", "naming_loss", "named", "answer_loss", "answer_accuracy"}
+    assert one.keys() == {"samples", "tokens", "naming_loss", "named", "compute_answer_loss", "answer_accuracy"}
     assert one["samples"] == two["samples"] == 3
     assert 20 < one["tokens"] < two["tokens"]
 

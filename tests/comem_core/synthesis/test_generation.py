@@ -79,7 +79,11 @@ def test_a_question_is_asked_about_each_item_in_its_language_and_about_its_pictu
         assert (question.image, question.language, question.entity_id) == (item.image, item.language, item.entity_id)
         assert (question.attribute, question.gold_item_id, question.origin) == (kind, item.item_id, "asked")
         assert question.answers == ()
-        conversation = [PROMPTS.make_system_turn(), PROMPTS.make_item_turn(item), PROMPTS.ask_turn(kind, item.language)]
+        conversation = [
+            PROMPTS.make_system_turn(),
+            PROMPTS.make_item_turn(item),
+            PROMPTS.make_ask_turn(kind, item.language),
+        ]
         [generated] = backbone.answer([conversation], max_new_tokens=6)
         assert question.question == each.question == extract_answer(generated.text)
         assert (each.raw, each.error, each.answer) == (generated.text, None, "")

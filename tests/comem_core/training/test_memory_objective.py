@@ -80,7 +80,7 @@ def test_workers_split_a_batch_without_overlap(new_encoder: NewEncoder, samples:
 
 def test_a_batch_that_workers_cannot_share_evenly_is_refused(new_encoder: NewEncoder, samples: list[TrainingSample]):
     encoder = new_encoder()
-    with pytest.raises(ValueError, match="a batch of 4 cannot be split over 3 workers evenly"):
+    with pytest.raises(ValueError, match="a batch of 4 cannot be split evenly over 3 workers"):
         AnswerFromMemory(encoder, recipe_of(encoder), samples, rank=0, num_ranks=3)
 
 
@@ -88,7 +88,7 @@ def test_no_samples_and_samples_without_items_are_refused(new_encoder: NewEncode
     encoder = new_encoder()
     with pytest.raises(ValueError, match="no training sample was kept"):
         AnswerFromMemory(encoder, recipe_of(encoder), [])
-    with pytest.raises(ValueError, match="1 training samples have no item, first 'bare'"):
+    with pytest.raises(ValueError, match="1 training samples have no item to encode, first 'bare'"):
         AnswerFromMemory(encoder, recipe_of(encoder), [*samples, replace(samples[0], sample_id="bare", items=())])
 
 

@@ -146,7 +146,9 @@ def test_nothing_to_train_is_refused(
     new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
 ):
     transfer = TextTransfer(new_encoder(), new_text_model(64))
-    with pytest.raises(ValueError, match="nothing to train: this transfer has no projection, and its encoder stays"):
+    with pytest.raises(
+        ValueError, match="nothing to train: this transfer has no projection, and its encoder is frozen"
+    ):
         AnswerThroughTransfer(transfer, RECIPE, samples)
     with pytest.raises(ValueError, match="1 training samples have no item"):
         AnswerThroughTransfer(transfer, RECIPE, [replace(samples[0], items=())], train_encoder=True)
