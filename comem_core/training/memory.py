@@ -85,7 +85,7 @@ def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]
 def compute_answer_loss(
     reader: Reader, tokens: Tokens, memories: Sequence[Tensor]
 ) -> tuple[Tensor, Mapping[str, float]]:
-    """Compute the cross-entropy of a reader's answers with memories of its own width in front: (mean loss, measures)."""
+    """Compute the cross-entropy of a reader's answers with memories of its width in front: (mean loss, measures)."""
     return compute_loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
 
 
