@@ -176,7 +176,9 @@ def test_another_reader_or_encoder_is_refused(
     half.model.bfloat16()
     with pytest.raises(ValueError, match="for reader 'text' in float32, but 'text' is loaded in bfloat16; load it in"):
         TextTransfer.load(tmp_path, wide.encoder, half)
-    with pytest.raises(ValueError, match=r"carries memories of encoder [0-9a-f]{16}, but encoder [0-9a-f]{16} was"):
+    with pytest.raises(
+        ValueError, match=r"was made for memories of encoder [0-9a-f]{16}, but encoder [0-9a-f]{16} was"
+    ):
         TextTransfer.load(tmp_path, new_encoder(), new_text_model(96))
 
 

@@ -129,7 +129,7 @@ def test_only_the_answers_tokens_count(
     objective = AnswerThroughTransfer(transfer, RECIPE, samples)
     sample, reader = samples[0], transfer.reader
     found = float(objective.compute_batch_loss([sample])[0].detach())
-    memory = torch.cat(objective._known_memories([transfer.list_shown(sample.items, sample.image, sample.language)]))
+    memory = torch.cat(objective._encode_unknown([transfer.list_shown(sample.items, sample.image, sample.language)]))
     system, asked = transfer.encoder.prompts.system, sample.question
     prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
     ids = [reader.tokenizer(text)["input_ids"] for text in (prompt, f"{sample.answer}<|im_end|>\n")]
