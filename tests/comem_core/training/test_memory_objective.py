@@ -183,7 +183,7 @@ def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe
     assert any(item in pool for each in changed for item in each)
     assert shown == [objective._choose_items(sample, step) for step in range(200)]
     assert all(objective._choose_items(others, step) == pool[:3] for step in range(20))
-    with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1, found 1\.5"):
+    with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1; found 1\.5"):
         replace(recipe, distractor_share=1.5)
 
 
