@@ -1,6 +1,6 @@
-"""The public face of the library: `from comem_core import ...` gives the names of `__init__.pyi`, and no others.
+"""The public API of the library: `from comem_core import ...` gives the names of `__init__.pyi`, and no others.
 
-A name is imported when it is first asked for, so that `import comem_core` stays light. Everything else is internal.
+A name is imported on first use, so that `import comem_core` stays light. Everything else is internal.
 """
 
 import ast

@@ -1,4 +1,4 @@
-# The public face, written here alone: __init__.py reads this file, as type checkers do. A name behind `as` is public.
+# The only list of public names: __init__.py and type checkers both read it. A name after `as` is public.
 
 from comem_core.backbone.decoding import Decoding as Decoding
 from comem_core.backbone.images import VisualTokens as VisualTokens

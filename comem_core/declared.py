@@ -1,6 +1,6 @@
-"""Finds what modules declare: every file of a folder that has a certain name in it, and what other packages offer.
+"""Discovers what modules declare: in the files of a package, and in other installed packages by entry points.
 
-A new file is then all that a new benchmark or a new model family needs; no list names it.
+A new benchmark or model family therefore needs only a new file; no list has to name it.
 """
 
 import pkgutil
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class Named(Protocol):
-    """What is declared has a name of its own, which tells it from others of its kind."""
+    """Anything that can be declared: it has a name that is unique among its kind."""
 
     @property
     def name(self) -> str: ...
@@ -24,28 +24,28 @@ Declared = TypeVar("Declared", bound=Named)
 def find_declared(
     package: ModuleType, attribute: str, kind: type[Declared], *, group: str, word: str
 ) -> Mapping[str, Declared]:
-    """Return what the modules of `package`, and the entry points of `group`, declare as `attribute`, by name.
+    """Return, by name, what the modules of `package` and the entry points of `group` declare as `attribute`.
 
-    `word` is what several are called in a message.
+    `word` is the plural that messages use for them.
 
-    Raises ValueError for two of one name, and for an entry point that leads to something else.
+    Raises ValueError where two have the same name, and for an entry point that loads anything but a `kind`.
     """
     found: dict[str, tuple[str, Declared]] = {}
-    for origin, each in [*_shipped(package, attribute), *_offered(attribute, kind, group)]:
+    for origin, each in [*_find_shipped(package, attribute), *_load_entry_points(attribute, kind, group)]:
         if each.name in found:
             raise ValueError(f"two {word} are named {each.name!r}: {found[each.name][0]} and {origin}; rename one")
         found[each.name] = origin, each
     return {name: found[name][1] for name in sorted(found)}
 
 
-def _shipped(package: ModuleType, attribute: str) -> Iterator[tuple[str, Any]]:
+def _find_shipped(package: ModuleType, attribute: str) -> Iterator[tuple[str, Any]]:
     for found in pkgutil.iter_modules(package.__path__):
         module = import_module(f"{package.__name__}.{found.name}")
         if hasattr(module, attribute):
             yield module.__name__, getattr(module, attribute)
 
 
-def _offered(attribute: str, kind: type[Declared], group: str) -> Iterator[tuple[str, Declared]]:
+def _load_entry_points(attribute: str, kind: type[Declared], group: str) -> Iterator[tuple[str, Declared]]:
     for point in sorted(entry_points(group=group), key=lambda each: (each.name, each.value)):
         loaded: Any = point.load()
         declared = getattr(loaded, attribute, loaded)

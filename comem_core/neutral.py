@@ -1,7 +1,7 @@
-"""The value of a field that means "off", declared beside the field and not by its default.
+"""The neutral value of a field, which means "off". It is declared beside the field and may differ from the default.
 
-What names a result leaves out fields at this value, so an option that is added and switched off keeps every old name.
-A default that changes is another matter: it makes another result, and so another name.
+A fingerprint leaves out fields at their neutral value, so a new option that is off keeps every old name valid.
+Changing a default changes the result, and so the name.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ OFF_AT_FALSE = off_at(False)
 
 
 def is_off(field: Field, value: Any) -> bool:
-    """Tell whether a field's value is the one that it declares as off. 0 is not False here, nor 1.0 equal to 1."""
+    """Tell whether a field has its neutral value. The type counts too: 0 is not False, and 1.0 is not 1."""
     if _KEY not in field.metadata:
         return False
     neutral = field.metadata[_KEY]

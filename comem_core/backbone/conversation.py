@@ -1,4 +1,4 @@
-"""Conversations as plain values: turns of text and encoded images, before any model has seen them."""
+"""Conversations as plain values: turns of text and encoded images, independent of any model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn. `content` holds texts (str) and encoded images (bytes) in the order in which they are read."""
+    """One turn. `content` holds texts (str) and encoded images (bytes) in reading order."""
 
     role: str
     content: tuple[str | bytes, ...]
@@ -16,7 +16,7 @@ Conversation = Sequence[Turn]
 
 
 def without_pictures(conversation: Conversation) -> Conversation:
-    """The same turns with their texts alone, for a reader that sees no pictures."""
+    """Return the same turns without their pictures, for a reader that sees none."""
     return [
         replace(turn, content=tuple(part for part in turn.content if isinstance(part, str))) for turn in conversation
     ]
@@ -26,9 +26,9 @@ def without_pictures(conversation: Conversation) -> Conversation:
 class Generated:
     """One generated answer with its length. `prompt_tokens` counts image tokens, but not memory vectors.
 
-    `error` says why there is no answer, where a served model gave none; the text is empty then. `timed_out` means that
-    the time allowed was over before the answer was. Seconds are an answer's share of its batch: `prefill` until the
-    first token was there, `decode` from then on.
+    `error` says why a served model gave no answer; the text is then empty. `timed_out` means that the time limit was
+    reached before the answer was complete. Seconds are an answer's share of its batch: `prefill` lasts until the first
+    token, `decode` from then on.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""How the next token is chosen: greedily, or drawn with noise of the row's own, so that its neighbours never matter.
+"""How the next token is chosen: greedily, or by sampling with noise of each row's own, independent of the batch.
 
 Shapes: B rows, L tokens so far, V vocabulary.
 """
@@ -15,12 +15,13 @@ from transformers import LogitsProcessor, LogitsProcessorList, TemperatureLogits
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """Temperature 0 is greedy. `repetition_penalty` counts generated tokens only: a prompt of vectors has no tokens.
+    """How to decode: greedily at temperature 0, else by sampling.
 
-    A drawn answer is decided by `seed` and its own prompt, never by global random state or by the batch around it.
+    `repetition_penalty` counts generated tokens only: a prompt of vectors has no tokens. A sampled answer depends on
+    `seed` and its own prompt, never on global random state or on the rest of the batch.
 
     Raises:
-        ValueError: a value outside its range, or one that has no effect because decoding is greedy.
+        ValueError: a value is outside its range, or has no effect because decoding is greedy.
     """
 
     temperature: float = 0.0
@@ -32,7 +33,7 @@ class Decoding:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
             raise ValueError(
                 f"decoding with temperature {self.temperature}, top_p {self.top_p}, repetition_penalty "
-                f"{self.repetition_penalty}; expected at least 0, more than 0 and at most 1, more than 0"
+                f"{self.repetition_penalty}; expected temperature >= 0, 0 < top_p <= 1, repetition_penalty > 0"
             )
         if self.temperature == 0 and self.top_p < 1:
             raise ValueError(f"top_p {self.top_p} has no effect at temperature 0; give a temperature above 0")
@@ -46,7 +47,7 @@ class Decoding:
         )
 
     def row_seeds(self, ids_BL: Tensor, mask_BL: Tensor) -> list[int]:
-        """A seed for each row, out of `seed` and the row's own tokens: other questions draw other noise."""
+        """Return a seed for each row, derived from `seed` and the row's tokens: each question gets its own noise."""
         rows = zip(ids_BL.cpu(), mask_BL.cpu(), strict=True)
         return [_hash(self.seed, *ids_L[mask_L].tolist()) for ids_L, mask_L in rows]
 
@@ -55,10 +56,10 @@ GREEDY = Decoding()
 
 
 class RowNoise(LogitsProcessor):
-    """Turns "take the largest" into a draw from the softmax: Gumbel noise is added, each row with its own generator.
+    """Turns greedy decoding into sampling from the softmax: adds Gumbel noise, from a generator of each row's own.
 
-    `multinomial` of transformers' own sampling draws for the whole batch at once, so that an answer would depend on its
-    neighbours and on how questions are batched. Noise is made on the CPU: the same on every device.
+    transformers' own sampling (`multinomial`) draws for the whole batch at once, so an answer would depend on the rest
+    of its batch. The noise is drawn on the CPU, so it is the same on every device.
     """
 
     def __init__(self, row_seeds: Sequence[int]):
@@ -72,7 +73,7 @@ class RowNoise(LogitsProcessor):
 
 
 class FirstToken(LogitsProcessor):
-    """Notes when the first token's logits are there (`time.perf_counter()`), and changes none of them."""
+    """Records when the first token's logits are ready (`time.perf_counter()`); leaves the logits unchanged."""
 
     def __init__(self) -> None:
         self.seen: float | None = None

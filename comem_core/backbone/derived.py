@@ -1,4 +1,4 @@
-"""Models that are made out of others at first use, and kept outside the repository under a name that says of what."""
+"""Models that are converted from others at first use and cached outside the repository, named by their sources."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def find_cache_folder() -> Path:
-    """Return the folder that keeps what can be made again: `COMEM_CACHE`, or ~/.cache/comem.
+    """Return the cache folder, whose content can be made again: `COMEM_CACHE`, or ~/.cache/comem.
 
-    Raises ValueError where the variable is set to nothing.
+    Raises ValueError if the variable is set to nothing.
     """
     named = os.environ.get("COMEM_CACHE")
     if named is not None and not named.strip():
@@ -20,10 +20,10 @@ def find_cache_folder() -> Path:
 
 
 def make_derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """The folder of a model that `make` writes out of `sources`, made if it is not there.
+    """Return the folder of a model that `make` writes from `sources`; make it if it does not exist.
 
-    It is named by its version and the bytes of the sources, made beside, and moved into place: a crash leaves no half
-    model under the final name.
+    The folder is named by the version and the bytes of the sources. It is written beside its place and then moved, so
+    a crash never leaves half a model under the final name.
     """
     identity = hashlib.sha256(version.encode())
     for path in sources:

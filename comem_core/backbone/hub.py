@@ -1,4 +1,4 @@
-"""Folders of models from the hub's cache, and names of weights by their bytes. Knows no family and no model."""
+"""Finds folders of models in the hub's cache, and names weights by their bytes. Independent of any model family."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,11 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 
 def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
-    """Find the files of a hub name (owner/name) in the cache, or download them where the hub is reachable.
+    """Return the folder of a hub model (owner/name) from the cache; download it if the hub is reachable.
 
     Raises:
-        ValueError: neither is there; `missing` begins the message and says where else was looked.
+        ValueError: it is neither cached nor downloadable. `missing` opens the message and names the other places
+            that were searched.
     """
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns)))

@@ -1,4 +1,4 @@
-"""Pictures on their way into a model: decoded, and brought to a number of visual tokens. Knows no model.
+"""Decodes pictures and resizes them to a number of visual tokens. Independent of any model.
 
 A visual token stands for a square of `side` pixels, so a picture's size in tokens is a grid of rows and columns.
 """
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-# What Pillow raises for broken bytes, or for a size that no picture has.
+# What Pillow raises for broken bytes, or for an impossible size.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisualTokens:
-    """How many visual tokens a picture becomes: at most `max`, and at least `min`, to which a small one is scaled up.
+    """How many visual tokens a picture becomes: at most `max`, and at least `min`. A small picture is scaled up.
 
     Raises:
-        ValueError: not 1 <= min <= max.
+        ValueError: unless 1 <= min <= max.
     """
 
     max: int
@@ -31,7 +31,7 @@ class VisualTokens:
 
 
 def decode(image: bytes) -> Image.Image:
-    """Decode an encoded picture to RGB (transparency on white).
+    """Decode an encoded picture to RGB, transparency on white.
 
     Raises:
         ValueError: the bytes are not a picture that Pillow can read.
@@ -45,7 +45,7 @@ def decode(image: bytes) -> Image.Image:
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
-    """Flatten any mode to RGB; what is transparent becomes white."""
+    """Convert any mode to RGB; transparent areas become white."""
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, (*WHITE, 255))
@@ -54,10 +54,10 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def compute_grid(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[int, int]:
-    """Rows and columns of visual tokens for a picture of `size` (width, height): within the bounds, aspect kept.
+    """Return the (rows, columns) of visual tokens for a picture of `size` (width, height), within the bounds.
 
-    The picture's own size is kept where the bounds allow. Of all grids within them it is the one whose two sides are
-    the nearest, by ratio, to the picture's; only a picture too narrow for its tokens is squeezed.
+    The picture keeps its own size where the bounds allow it. Of all grids within them, the one whose two sides are
+    nearest, by ratio, to the picture's is chosen. Only a picture too narrow for its tokens loses its aspect.
     """
     columns, rows = size[0] / side, size[1] / side
     area = min(max(rows * columns, tokens.min), tokens.max)
@@ -78,7 +78,7 @@ def fit(picture: Image.Image, tokens: VisualTokens, *, side: int) -> Image.Image
 
 
 def put_on_square(picture: Image.Image) -> Image.Image:
-    """Put a picture in the middle of a white square, for a vision tower that takes squares: aspect is kept."""
+    """Centre a picture on a white square, for a vision tower that takes squares; the aspect is kept."""
     wide, tall = picture.size
     edge = max(wide, tall)
     square = Image.new("RGB", (edge, edge), WHITE)

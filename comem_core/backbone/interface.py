@@ -1,10 +1,10 @@
 """The one interface to a model family: from conversations to embeddings, hidden states, logits and generated text.
 
-A `Reader` answers with whatever stands in its input; a `Backbone` is a reader that sees pictures and can carry the
-encoder's LoRA. A family is one file beside this one; nothing outside this folder knows a family's class names.
+A `Reader` answers from its input; a `Backbone` is a reader that sees pictures and can carry the encoder's LoRA.
+A family is one file beside this one; nothing outside this folder knows a family's class names.
 
 Shapes: B conversations, L tokens of the longest one, N pictures, D model width, V vocabulary. Batches are left-padded.
-P places of pictures in a batch, in reading order; J early layers that take features of pictures.
+P visual tokens in a batch, in reading order; J early layers that take picture features.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from comem_core.backbone.markup import Markup
 class Tokens:
     """A left-padded batch of conversations as the processor made it.
 
-    ids_BL int64; mask_BL bool (False = padding); answer_BL bool: the tokens that an assistant writes, its end token and
-    newline included (the supervised ones, paper section 3 and reference code); images: the family's picture tensors.
+    ids_BL int64; mask_BL bool (False = padding); answer_BL bool: the assistant's tokens, its end token and newline
+    included (they are supervised: paper section 3 and reference code); images: the family's picture tensors.
     """
 
     ids_BL: Tensor
@@ -43,10 +43,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What a language model reads: embeds_BLD, mask_BL bool, positions_3BL int64 (M-RoPE axes; equal axes for text).
+    """A language model's input: embeds_BLD, mask_BL bool, positions_3BL int64 (M-RoPE axes; equal axes for text).
 
-    Families whose early layers take picture features too (Qwen3-VL) say where pictures stand, visual_BL bool, and what
-    is added there, deepstack_JPD. Vectors put in front of a row change its places, never their order.
+    Families whose early layers also take picture features (Qwen3-VL) add two fields: visual_BL bool marks the visual
+    tokens, and deepstack_JPD is added at them. Vectors put in front of a row shift these tokens but keep their order.
     """
 
     embeds_BLD: Tensor
@@ -78,7 +78,7 @@ class Reader(ABC):
     @classmethod
     @abstractmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
-        """Load model and processor from a local folder, or by name from the hub's cache."""
+        """Load the model and its processor from a local folder, or by name from the hub's cache."""
 
     @property
     def width(self) -> int:
@@ -90,7 +90,7 @@ class Reader(ABC):
         return self.model.device
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer as one folder of the family's own format."""
+        """Write model and tokenizer into one folder, in the family's own format."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -99,22 +99,22 @@ class Reader(ABC):
         """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
 
     def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
-        """Return a processor's output, the assistant's words marked; `pictures` names its tensors.
+        """Return a processor's output with the assistant's tokens marked; `pictures` names its picture tensors.
 
-        Raises ValueError where the chat template writes turns in another way than the family does."""
+        Raises ValueError if the chat template writes turns differently from the family's own."""
         answer_BL = self.markup.answer_mask(batch["input_ids"])
         self.markup.check(conversations, answer_BL)
         images = {name: batch[name] for name in pictures if name in batch}
         return Tokens(batch["input_ids"], batch["attention_mask"].bool(), answer_BL, images)
 
     def embed(self, tokens: Tokens) -> Embedded:
-        """Look up token embeddings and count positions; families that see pictures put their features in place."""
+        """Look up token embeddings and count positions; families that see pictures insert the picture features."""
         embeds_BLD = self.model.get_input_embeddings()(tokens.ids_BL)
         positions_BL = (tokens.mask_BL.long().cumsum(dim=1) - 1).clamp(min=0)
         return Embedded(embeds_BLD, tokens.mask_BL, positions_BL.expand(3, -1, -1))
 
     def inputs(self, embedded: Embedded) -> dict[str, Any]:
-        """Return the arguments of the model's own class, for one forward pass and for `generate` alike."""
+        """Return the arguments that the model's own class takes, in a forward pass and in `generate`."""
         return {
             "inputs_embeds": embedded.embeds_BLD,
             "attention_mask": embedded.mask_BL.long(),
@@ -122,12 +122,12 @@ class Reader(ABC):
         }
 
     def hidden(self, embedded: Embedded) -> Tensor:
-        """Last hidden states after the final norm, hidden_BLD."""
+        """Return the last hidden states, after the final norm: hidden_BLD."""
         body: Any = self.model.model
         return body(**self.inputs(embedded), use_cache=False).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits (..., V) of hidden states (..., D)."""
+        """Return the next-token logits (..., V) of hidden states (..., D)."""
         head: Any = self.model.lm_head
         return head(hidden)
 
@@ -141,20 +141,20 @@ class Reader(ABC):
         first_token: FirstToken | None = None,
         max_seconds: float | None = None,
     ) -> list[tuple[str, int, bool]]:
-        """Answers through transformers' `generate`: (text, number of tokens, truncated) for each row.
+        """Run transformers' `generate` and return (text, number of tokens, truncated) for each row.
 
-        `row_seeds` decide what is drawn in each row; without them all rows draw with the decoding's own seed. After
-        `max_seconds` no further token is begun; `first_token` notes when the first one was there.
+        `row_seeds` seed the sampling of each row; without them all rows use the decoding's own seed. After
+        `max_seconds` no further token is begun; `first_token` records when the first one was ready.
         """
         processors = decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL))
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
         ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
             **self.inputs(embedded),
             max_new_tokens=max_new_tokens,
-            do_sample=False,  # drawing is done by the processors, row by row
+            do_sample=False,  # the processors sample, row by row
             logits_processor=LogitsProcessorList([*processors, *([first_token] if first_token else [])]),
             max_time=max_seconds,
-            repetition_penalty=decoding.repetition_penalty,  # a model folder may bring another one
+            repetition_penalty=decoding.repetition_penalty,  # a model folder may set another one
             eos_token_id=self.markup.end,
             pad_token_id=self.tokenizer.pad_token_id,
         )
@@ -175,9 +175,9 @@ class Reader(ABC):
         started: float | None = None,
         max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Generate from `embedded` and count the prompt tokens of `tokens` (memory vectors are not prompt tokens).
+        """Generate from `embedded` and count the prompt tokens in `tokens` (memory vectors are not prompt tokens).
 
-        Prefill counts from `started` (`time.perf_counter()`), or from now.
+        Prefill is timed from `started` (`time.perf_counter()`), or from now.
         """
         started, first_token = started or time.perf_counter(), FirstToken()
         answers = self.generate(
@@ -203,7 +203,7 @@ class Reader(ABC):
         ]
 
     def hash_base_weights(self) -> str:
-        """Hash every weight of the model itself (not of a LoRA beside it), by name, dtype, shape and bytes."""
+        """Hash every weight of the model itself, without a LoRA, by name, dtype, shape and bytes."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             if "lora_" in name:
@@ -215,12 +215,12 @@ class Reader(ABC):
 
 
 class Backbone(Reader):
-    """A vision-language model and its processor. The model's own weights are trained by `pretrain-base` alone."""
+    """A vision-language model and its processor. Only `pretrain-base` trains the model's own weights."""
 
     processor: Any
 
     def save(self, folder: Path) -> None:
-        """Write model and processor as one folder of the family's own format."""
+        """Write model and processor into one folder, in the family's own format."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -230,14 +230,14 @@ class Backbone(Reader):
     ) -> Tokens:
         """Run the real processor and chat template; `generation` opens an assistant turn at the end.
 
-        Each picture becomes as many tokens as `visual_tokens` allows; without it the processor's own bounds hold.
+        Each picture becomes as many tokens as `visual_tokens` allows; without it, the processor's own bounds apply.
         """
 
     @abstractmethod
     def compute_visual_grids(
         self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
     ) -> list[Tensor]:
-        """The vision tower's tokens of each picture as they lie in it: one (rows, columns, D) a picture."""
+        """Return each picture's visual tokens from the vision tower as a grid: (rows, columns, D) per picture."""
 
     def pool_images(
         self,
@@ -246,17 +246,17 @@ class Backbone(Reader):
         visual_tokens: VisualTokens | None = None,
         grid: tuple[int, int] = (1, 1),
     ) -> Tensor:
-        """The vision tower's own embedding of each picture, float32 (N, rows * columns * D).
+        """Return the vision tower's embedding of each picture, float32 (N, rows * columns * D).
 
-        Visual tokens are averaged in the cells of a `grid` of rows and columns, and each cell is normalised; (1, 1) is
-        the mean visual token, a finer grid also tells where in the picture things are.
+        Visual tokens are averaged in the cells of a `grid` of rows and columns, and each cell is normalised. (1, 1) is
+        the mean visual token; a finer grid also keeps where things are in the picture.
         """
         with torch.inference_mode(), self.switch_adapter(False):
             found = self.compute_visual_grids(images, visual_tokens=visual_tokens)
             return pool_cells(found, grid)
 
     def list_lora_targets(self) -> list[str]:
-        """Full names of the modules that get a LoRA: every linear layer but the output head (reference code)."""
+        """List the full names of the modules that get a LoRA: all linear layers but the head (reference code)."""
         return [
             name
             for name, module in self.model.named_modules()
@@ -265,7 +265,7 @@ class Backbone(Reader):
 
     @contextmanager
     def switch_adapter(self, enabled: bool) -> Iterator[None]:
-        """Run with the LoRA on (the encoder) or off (the reader): one copy of the weights serves as both."""
+        """Run with the LoRA on (the encoder) or off (the reader), so that both share one copy of the weights."""
         if not getattr(self.model, "_hf_peft_config_loaded", False):
             if enabled:
                 raise ValueError("this backbone has no LoRA; add one with comem_core.memory.encoder.MemoryEncoder")
@@ -274,7 +274,7 @@ class Backbone(Reader):
         lora = [weight for name, weight in self.model.named_parameters() if "lora_" in name]
         trained = [weight.requires_grad for weight in lora]
         (self.model.enable_adapters if enabled else self.model.disable_adapters)()
-        # PEFT switches gradients along with the LoRA, so those that have yet to flow back through it would be lost.
+        # PEFT also switches `requires_grad` of the LoRA, so a backward pass that is still to come would lose gradients.
         for weight, was_trained in zip(lora, trained, strict=True):
             weight.requires_grad_(was_trained)
         yield
@@ -287,13 +287,13 @@ class Backbone(Reader):
         decoding: Decoding = GREEDY,
         visual_tokens: VisualTokens | None = None,
     ) -> list[Generated]:
-        """Answer plain conversations (conditions `none` and `text`) with the LoRA off."""
+        """Answer conversations without memory (conditions `none` and `text`), with the LoRA off."""
         with torch.inference_mode(), self.switch_adapter(False):
             tokens = self.tokenize(conversations, generation=True, visual_tokens=visual_tokens)
             return self.generated(self.embed(tokens), tokens, max_new_tokens=max_new_tokens, decoding=decoding)
 
 
 def pool_cells(grids: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-    """Average each picture's visual tokens (rows, columns, D) in the cells of `grid`, each cell normalised: float32."""
+    """Average each picture's visual tokens (rows, columns, D) in the cells of `grid`, then normalise each: float32."""
     cells = [adaptive_avg_pool2d(each.float().permute(2, 0, 1), grid) for each in grids]
     return normalize(torch.stack(cells), dim=1).flatten(start_dim=1)

@@ -1,4 +1,4 @@
-"""Backbones by name: one that ships with the project, a local folder, or a model of the hub; and their identity."""
+"""Loads backbones by name (shipped with the project, a local folder, or a hub model) and hashes their identity."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from comem_core.backbone.tiny_text import find_tiny_text_folder
 from comem_core.declared import find_declared
 
 SHIPPED = Path(__file__).parent / "shipped"
-# Made at first use, out of weights that a package or the project holds.
+# Converted at first use from weights that a package or the project holds.
 DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: find_smol_folder, TINY_TEXT: find_tiny_text_folder}
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
@@ -29,7 +29,7 @@ def find_backbone_folder(name: str) -> Path:
     (downloaded where the hub is reachable).
 
     Raises:
-        ValueError: the model was not found; the message names the places that were searched.
+        ValueError: the model was not found; the message lists the places searched.
     """
     if name in DERIVED:
         return DERIVED[name]()
@@ -38,29 +38,34 @@ def find_backbone_folder(name: str) -> Path:
             return folder
     shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
     if name.count("/") != 1:
-        raise ValueError(f"no backbone {name!r}: not shipped ({shipped}), no folder with a config.json, no hub name")
+        raise ValueError(
+            f"no backbone {name!r}: it is not shipped ({shipped}), not a folder with a config.json, and not a hub name "
+            "(owner/name)"
+        )
     return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({shipped})")
 
 
 def load_backbone(
     name: str, *, family: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> Backbone:
-    """Load a backbone by name; see `find_backbone_folder` for where it is looked for. Its config.json tells the family.
+    """Load a backbone by name, searched for as `find_backbone_folder` does. Its config.json determines the family.
 
     Raises:
-        ValueError: the model was not found, its family is not known, or it differs from `family`.
+        ValueError: the model was not found, its family is unknown, or its family is not `family`.
     """
     folder = find_backbone_folder(name)
     found = read_family(folder)
     if family not in (None, found.name):
-        raise ValueError(f"backbone {name!r} is of family {found.name!r}, not {family!r} (of {', '.join(families())})")
+        raise ValueError(
+            f"backbone {name!r} is of family {found.name!r}, not {family!r} (known: {', '.join(list_families())})"
+        )
     loaded = found.backbone.load(folder, dtype=dtype, device=device)
     loaded.name = name
     return loaded
 
 
 def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> TextModel:
-    """Load a text-only model by name, which is looked for as a backbone's is.
+    """Load a text-only model by name, searched for as `find_backbone_folder` does.
 
     Raises:
         ValueError: the model was not found, or `TextModel` cannot read it.
@@ -71,16 +76,16 @@ def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: st
 
 
 def read_width(folder: Path) -> int:
-    """The width of a model's token embeddings, read from its config.json alone."""
+    """Read the width of a model's token embeddings from its config.json alone."""
     return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
 
 
 @cache
-def families() -> Mapping[str, Family]:
+def list_families() -> Mapping[str, Family]:
     """Return every model family by name: each file of this folder with a `FAMILY`, and those of other packages.
 
-    Another package offers its own by an entry point of the group `comem.families` that names a `Family`, or a module
-    with a `FAMILY`. Workers must have that package too. Raises ValueError for two families that read one `model_type`.
+    Another package offers a family by an entry point of the group `comem.families`, which names a `Family` or a module
+    with a `FAMILY`. Workers need that package too. Raises ValueError if two families read the same `model_type`.
     """
     found = find_declared(backbone, "FAMILY", Family, group="comem.families", word="model families")
     readers: dict[str, str] = {}
@@ -95,17 +100,17 @@ def read_family(folder: Path) -> Family:
     """Read a model's family from its config.json.
 
     Raises:
-        ValueError: it is of no known family; the known kinds are named.
+        ValueError: the family is unknown; the message lists the known ones.
     """
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    for family in families().values():
+    for family in list_families().values():
         if kind in family.model_types:
             return family
-    known = ", ".join(each for family in families().values() for each in family.model_types)
+    known = ", ".join(each for family in list_families().values() for each in family.model_types)
     raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {known}")
 
 
 def hash_backbone(folder: Path) -> str:
-    """Name a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
+    """Hash a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
     paths = (path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
     return name_weights(sorted(paths))

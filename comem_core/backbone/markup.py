@@ -1,4 +1,4 @@
-"""How a chat template writes turns, in token ids: where the assistant's words stand, and what data may not hold.
+"""How a chat template marks turns in token ids: where the assistant's words are, and which marks data may not contain.
 
 Shapes: B conversations, L tokens of the longest one.
 """
@@ -17,9 +17,9 @@ TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 @dataclass(frozen=True)
 class Markup:
-    """Token ids of a template: `headers` that may stand before an assistant's words, the turn's `end`, a `newline`.
+    """Token ids of a template: the `headers` that may open an assistant's turn, the turn's `end`, and a `newline`.
 
-    `marks` are the texts that stand for turns and pictures.
+    `marks` are the strings that mark turns and pictures.
     """
 
     headers: tuple[tuple[int, ...], ...]
@@ -28,14 +28,14 @@ class Markup:
     marks: tuple[str, ...]
 
     def make_inert(self, text: str) -> str:
-        """Take marks of turns and pictures out of data, or an item's text could forge a turn or claim a picture."""
-        while any(mark in text for mark in self.marks):  # taking one out may put another together
+        """Remove the marks of turns and pictures from data, so that an item's text cannot forge a turn or a picture."""
+        while any(mark in text for mark in self.marks):  # removing one may form another
             for mark in self.marks:
                 text = text.replace(mark, "")
         return text
 
     def make_messages(self, conversation: Conversation) -> tuple[list[dict[str, Any]], list[bytes]]:
-        """A conversation as chat templates take it, and its pictures in reading order."""
+        """Return a conversation in the form that chat templates take, and its pictures in reading order."""
         messages, images = [], []
         for turn in conversation:
             images += [part for part in turn.content if isinstance(part, bytes)]
@@ -47,29 +47,29 @@ class Markup:
         return messages, images
 
     def answer_mask(self, ids_BL: Tensor) -> Tensor:
-        """Mark what the assistant writes: from behind its header to its end token and the newline after it."""
+        """Mark the assistant's tokens: from after its header up to its end token and the newline that follows."""
         mask_BL = torch.zeros_like(ids_BL, dtype=torch.bool)
         for row, ids in enumerate(ids_BL.tolist()):
             for at in range(len(ids)):
-                start = at + self._header_at(ids, at)
+                start = at + self._measure_header(ids, at)
                 if start > at and self.end in ids[start:]:
                     end = ids.index(self.end, start) + 1
                     end += len(self.newline) if tuple(ids[end : end + len(self.newline)]) == self.newline else 0
                     mask_BL[row, start:end] = True
         return mask_BL
 
-    def _header_at(self, ids: list[int], at: int) -> int:
-        """The length of the header that stands here, or 0."""
+    def _measure_header(self, ids: list[int], at: int) -> int:
+        """Return the length of the header that begins at `at`, or 0 if there is none."""
         for header in self.headers:
             if ids[at] == header[0] and tuple(ids[at : at + len(header)]) == header:
                 return len(header)
         return 0
 
     def check(self, conversations: Sequence[Conversation], answer_BL: Tensor) -> None:
-        """Compare the turns found with those that were written, or the wrong tokens would be trained on in silence.
+        """Check that every assistant turn was found; otherwise the wrong tokens would be trained on unnoticed.
 
         Raises:
-            ValueError: the template writes the assistant's turns in another way than this markup says.
+            ValueError: the template writes the assistant's turns differently from this markup.
         """
         starts_BL = answer_BL & ~torch.cat([torch.zeros_like(answer_BL[:, :1]), answer_BL[:, :-1]], dim=1)
         for conversation, found in zip(conversations, starts_BL.sum(dim=1).tolist(), strict=True):
@@ -77,15 +77,15 @@ class Markup:
             if found != written:
                 raise ValueError(
                     f"found {found} turns of the assistant where a conversation has {written}: this model's chat "
-                    "template writes turns in another way than its family does; use the family's own template"
+                    "template writes turns differently from its family; use the family's own template"
                 )
 
 
 def make_chatml(tokenizer: Any, marks: Sequence[str]) -> Markup:
-    """The markup of the Qwen models and others: `<|im_start|>assistant`, newline, words, `<|im_end|>`, newline.
+    """Make the markup of ChatML (Qwen and others): `<|im_start|>assistant`, newline, words, `<|im_end|>`, newline.
 
     Raises:
-        ValueError: the tokenizer does not know these marks.
+        ValueError: the tokenizer lacks these marks.
     """
     if missing := [mark for mark in (TURN_START, TURN_END) if mark not in tokenizer.get_vocab()]:
         raise ValueError(f"this tokenizer has no {', '.join(missing)}, which its family's chat template writes")
@@ -95,5 +95,5 @@ def make_chatml(tokenizer: Any, marks: Sequence[str]) -> Markup:
 
 
 def tokenize_text(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Token ids of a text alone, without what a tokenizer would add around it."""
+    """Return the token ids of a text, without the special tokens that a tokenizer adds."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

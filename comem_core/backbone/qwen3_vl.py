@@ -1,4 +1,4 @@
-"""Qwen3-VL behind the interface: as Qwen2.5-VL, but early layers of the language model take picture features too.
+"""Qwen3-VL behind the interface: like Qwen2.5-VL, but early layers of the language model also take picture features.
 
 Shapes as in `interface`.
 """
@@ -26,7 +26,7 @@ class Qwen3VL(QwenVL):
         if "pixel_values" not in tokens.images:
             return super().embed(tokens)
         if features is not None:
-            raise ValueError("Qwen3-VL adds features of pictures in early layers too; call embed(tokens) without them")
+            raise ValueError("Qwen3-VL also adds picture features in early layers; call embed(tokens) without features")
         seen = self.see(tokens.images)
         deepstack_JPD = torch.stack([torch.cat(list(level)) for level in seen.deepstack_features])
         embedded = super().embed(tokens, seen.pooler_output)
@@ -35,8 +35,8 @@ class Qwen3VL(QwenVL):
     def inputs(self, embedded: Embedded) -> dict[str, Any]:
         if embedded.deepstack_JPD is None or embedded.visual_BL is None:
             return super().inputs(embedded)
-        # The class takes features for early layers only beside those of the input, and finds their places by the
-        # embedding of the picture mark: so that is put back, and the class puts the same features in again.
+        # The class takes features for early layers only together with those of the input, and locates them by the
+        # embedding of the image token. So that embedding is restored, and the class inserts the same features again.
         mark_D = self.model.get_input_embeddings()(torch.tensor(self.processor.image_token_id, device=self.device))
         visual: Any = (embedded.embeds_BLD[embedded.visual_BL],)
         levels: Any = [(level_PD,) for level_PD in embedded.deepstack_JPD]

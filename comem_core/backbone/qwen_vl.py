@@ -1,7 +1,7 @@
 """Qwen2-VL and Qwen2.5-VL behind the interface, through their real transformers classes.
 
-Shapes as in `interface`. Videos are not used, so the processor is assembled without its video part (which would need
-torchvision); pictures go through the family's own image processor (Pillow backend) and chat template.
+Shapes as in `interface`. Videos are not used, so the processor is built without its video part, which needs
+torchvision. Pictures go through the family's own image processor (Pillow backend) and chat template.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ PICTURE_TENSORS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 
 
 def drop_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """A Qwen processor for pictures and text; a folder that it saves also opens as the family's own class."""
+    """Return a Qwen processor class for pictures and text only; the family's own class also opens what it saves."""
 
     class ImageProcessor(family):
         def __init__(
@@ -39,7 +39,7 @@ def drop_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
             self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
             ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-    ImageProcessor.__name__ = family.__name__  # what a saved folder names as its processor
+    ImageProcessor.__name__ = family.__name__  # a saved folder records this name as its processor
     return ImageProcessor
 
 
@@ -47,7 +47,7 @@ QwenImageProcessor = drop_videos(Qwen2_5_VLProcessor)
 
 
 class QwenVL(Backbone):
-    """A Qwen2-VL or Qwen2.5-VL model. `PROCESSORS` names the processor of each `model_type`."""
+    """A Qwen2-VL or Qwen2.5-VL model. `PROCESSORS` maps each `model_type` to its processor."""
 
     PROCESSORS: Mapping[str, type[ProcessorMixin]] = {
         "qwen2_vl": drop_videos(Qwen2VLProcessor),
@@ -60,7 +60,7 @@ class QwenVL(Backbone):
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
-        """Load model and processor from a local folder, or by name from the hub's cache."""
+        """Load the model and its processor from a local folder, or by name from the hub's cache."""
         model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
         processor = cls.PROCESSORS[model.config.model_type].from_pretrained(name_or_path)
         return cls(model.to(device), processor, str(name_or_path))
@@ -73,7 +73,7 @@ class QwenVL(Backbone):
             messages, own = self.markup.make_messages(conversation)
             texts.append(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
             images += own
-        pictures, size = self._fitted(images, visual_tokens)
+        pictures, size = self._fit_pictures(images, visual_tokens)
         batch = self.processor(
             text=texts,
             images=pictures or None,
@@ -84,13 +84,15 @@ class QwenVL(Backbone):
         ).to(self.device)
         return self.make_tokens(batch, conversations, PICTURE_TENSORS)
 
-    def _fitted(self, images: Sequence[bytes], visual_tokens: VisualTokens | None) -> tuple[list[Any], dict[str, int]]:
-        """Decode pictures and bring them to their visual tokens; the bounds that then leave them as they are."""
+    def _fit_pictures(
+        self, images: Sequence[bytes], visual_tokens: VisualTokens | None
+    ) -> tuple[list[Any], dict[str, int]]:
+        """Decode pictures and resize them to their visual tokens; also return processor bounds that keep that size."""
         processor: Any = self.processor.image_processor
         pictures, bounds = [decode(image) for image in images], dict(processor.size)
         if visual_tokens is None:
             return pictures, {name: bounds[name] for name in ("shortest_edge", "longest_edge")}
-        # The processor's own rounding breaks a cap where a picture is very long, or where the bounds are narrow.
+        # The processor's own rounding exceeds the cap if a picture is very long or the bounds are narrow.
         side = processor.patch_size * processor.merge_size
         most = min(visual_tokens.max, bounds["longest_edge"] // side**2)
         allowed = VisualTokens(min=min(visual_tokens.min, most), max=most)
@@ -99,23 +101,23 @@ class QwenVL(Backbone):
 
     @property
     def turn_end_ids(self) -> Tensor:
-        """Ids of the end token and the newline: supervised, but no part of an answer's content."""
+        """The ids of the end token and the newline: supervised, but not part of an answer's content."""
         return torch.tensor([self.markup.end, *self.markup.newline], device=self.device)
 
     def mark_text(self, tokens: Tokens) -> Tensor:
-        """Mark every token that is neither padding nor a place for a picture."""
+        """Mark every token that is neither padding nor a visual token: bool (B, L)."""
         return tokens.mask_BL & ~self.mark_pictures(tokens)
 
     def mark_pictures(self, tokens: Tokens) -> Tensor:
-        """Mark the places of pictures."""
+        """Mark the visual tokens: bool (B, L)."""
         return tokens.ids_BL == self.processor.image_token_id
 
     def compute_image_features(self, tokens: Tokens) -> tuple[Tensor, ...]:
-        """Visual tokens of each picture in reading order: a tuple of (tokens, D)."""
+        """Return the visual tokens of each picture in reading order: a tuple of (tokens, D)."""
         return self.see(tokens.images).pooler_output
 
     def cut_into_grids(self, features: Sequence[Tensor], tokens: Tokens) -> list[Tensor]:
-        """Visual tokens of each picture as they lie in it: (rows, columns, D) out of (tokens, D)."""
+        """Reshape each picture's visual tokens from (tokens, D) to a grid (rows, columns, D)."""
         processor: Any = self.processor.image_processor
         shapes = (tokens.images["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
         return [visual.reshape(*shape, -1) for visual, shape in zip(features, shapes, strict=True)]
@@ -148,7 +150,7 @@ class QwenVL(Backbone):
         self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
     ) -> list[Tensor]:
         processor: Any = self.processor.image_processor
-        pictures, size = self._fitted(images, visual_tokens)
+        pictures, size = self._fit_pictures(images, visual_tokens)
         batch = processor(images=pictures, size=size, return_tensors="pt").to(self.device)
         shapes = (batch["image_grid_thw"][:, 1:] // processor.merge_size).tolist()
         return [visual.reshape(*shape, -1) for visual, shape in zip(self.see(batch).pooler_output, shapes, strict=True)]

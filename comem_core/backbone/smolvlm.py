@@ -1,9 +1,9 @@
-"""SmolVLM and Idefics3 behind the interface: text positions on one axis, and pictures that are squares of fixed tokens.
+"""SmolVLM and Idefics3 behind the interface: positions run on one axis, and each picture is one square of tokens.
 
-Shapes as in `interface`. A picture stands on a white square (its aspect is kept) and is never cut into tiles, as the
-processor would do with large ones: it becomes one square of at most the model's own number of visual tokens, which is
-made smaller where a cap asks for it. The two kinds differ in name only, so both go through Idefics3's processor, which
-needs neither torchvision nor num2words.
+Shapes as in `interface`. A picture is placed on a white square, which keeps its aspect. It is never cut into tiles, as
+the processor does with large ones: it becomes one square of at most the model's own number of visual tokens, or fewer
+under a cap. The two models differ in name only, so both use Idefics3's processor, which needs neither torchvision nor
+num2words.
 """
 
 import math
@@ -29,7 +29,7 @@ PICTURE_TENSORS = ("pixel_values", "pixel_attention_mask")
 
 
 class SquareImageProcessor(Idefics3Processor):
-    """The family's processor, writing as many picture tokens as a square of any size has."""
+    """The family's processor, but it writes as many image tokens as the square needs, whatever its size."""
 
     token_side: int  # pixels
 
@@ -38,7 +38,7 @@ class SquareImageProcessor(Idefics3Processor):
         return AROUND_IMAGE + WHOLE_IMAGE + IMAGE_TOKEN * num_tokens + AROUND_IMAGE
 
 
-SquareImageProcessor.__name__ = Idefics3Processor.__name__  # what a saved folder names as its processor
+SquareImageProcessor.__name__ = Idefics3Processor.__name__  # a saved folder records this name as its processor
 
 
 class SmolVLM(Backbone):
@@ -46,14 +46,14 @@ class SmolVLM(Backbone):
 
     def __init__(self, model: PreTrainedModel, processor: SquareImageProcessor, name: str):
         self.processor: Any = processor
-        super().__init__(model, self.processor.tokenizer, _markup(self.processor.tokenizer), name)
+        super().__init__(model, self.processor.tokenizer, _make_markup(self.processor.tokenizer), name)
         # One visual token stands for scale_factor squared patches.
         self.token_side = model.config.vision_config.patch_size * model.config.scale_factor
         self.processor.token_side = self.token_side
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
-        """Load model and processor from a local folder, or by name from the hub's cache."""
+        """Load the model and its processor from a local folder, or by name from the hub's cache."""
         model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
         return cls(model.to(device), SquareImageProcessor.from_pretrained(name_or_path), str(name_or_path))
 
@@ -68,25 +68,25 @@ class SmolVLM(Backbone):
         batch = self.processor(
             text=texts,
             images=pictures if any(pictures) else None,
-            images_kwargs=self._size(visual_tokens),
+            images_kwargs=self._choose_size(visual_tokens),
             padding=True,
             add_special_tokens=False,  # the template has written them
             return_tensors="pt",
         ).to(self.device)
         return self.make_tokens(batch, conversations, PICTURE_TENSORS)
 
-    def _size(self, visual_tokens: VisualTokens | None) -> dict[str, Any]:
-        """The image processor's settings for one square within the bounds.
+    def _choose_size(self, visual_tokens: VisualTokens | None) -> dict[str, Any]:
+        """Return the image processor's settings for one square within the bounds.
 
         Raises:
-            ValueError: no square lies within them: one side is a whole number, and at most the model's own.
+            ValueError: no square fits the bounds; its side is a whole number of tokens, at most the model's own.
         """
         largest = self.model.config.vision_config.image_size // self.token_side
         side = largest if visual_tokens is None else min(largest, math.isqrt(visual_tokens.max))
         if visual_tokens is not None and side**2 < visual_tokens.min:
             raise ValueError(
-                f"{visual_tokens.min} to {visual_tokens.max} visual tokens a picture, but pictures of {self.name} are "
-                f"squares of 1, 4, 9, ... {largest**2} tokens; expected bounds with one of these between them"
+                f"{visual_tokens.min} to {visual_tokens.max} visual tokens a picture, but {self.name} takes squares of "
+                f"1, 4, 9, ... {largest**2} tokens; expected bounds with one of these numbers between them"
             )
         edge = {
             "longest_edge": side * self.token_side if side < largest else self.model.config.vision_config.image_size
@@ -103,7 +103,7 @@ class SmolVLM(Backbone):
         return Embedded(embeds_BLD, embedded.mask_BL, embedded.positions_3BL)
 
     def _see(self, images: dict[str, Tensor]) -> list[Tensor]:
-        """Visual tokens of each conversation's pictures, one behind the other."""
+        """Run the vision tower: (tokens, D) for each picture, in reading order."""
         body: Any = self.model.model
         return list(body.get_image_features(images["pixel_values"], images["pixel_attention_mask"]).pooler_output)
 
@@ -111,7 +111,7 @@ class SmolVLM(Backbone):
         self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None
     ) -> list[Tensor]:
         pictures = [[put_on_square(decode(image))] for image in images]
-        batch = self.processor.image_processor(images=pictures, return_tensors="pt", **self._size(visual_tokens))
+        batch = self.processor.image_processor(images=pictures, return_tensors="pt", **self._choose_size(visual_tokens))
         seen = self._see(dict(batch.to(self.device)))
         return [visual.unflatten(0, (math.isqrt(len(visual)), -1)) for visual in seen]
 
@@ -119,11 +119,11 @@ class SmolVLM(Backbone):
 FAMILY = Family(name="smolvlm", model_types=("smolvlm", "idefics3"), backbone=SmolVLM)
 
 
-def _markup(tokenizer: Any) -> Markup:
-    """Turns as `User: ...<end_of_utterance>`, newline, `Assistant: ...<end_of_utterance>`, newline.
+def _make_markup(tokenizer: Any) -> Markup:
+    """Make the markup of `User: ...<end_of_utterance>`, newline, `Assistant: ...<end_of_utterance>`, newline.
 
     Raises:
-        ValueError: the tokenizer does not know these marks.
+        ValueError: the tokenizer lacks these marks.
     """
     vocabulary = tokenizer.get_vocab()
     if missing := [mark for mark in (IMAGE_TOKEN, AROUND_IMAGE, TURN_END) if mark not in vocabulary]:

@@ -1,4 +1,4 @@
-"""Language models that see no pictures, as readers: the Qwen2.5 class, and Llama models that speak ChatML (SmolLM2).
+"""Text-only language models as readers: the Qwen2.5 class, and Llama models that use ChatML (SmolLM2).
 
 Shapes as in `interface`. Positions run on one axis.
 """
@@ -25,22 +25,22 @@ class TextModel(Reader):
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
-        """Load model and tokenizer from a local folder, or by name from the hub's cache.
+        """Load the model and its tokenizer from a local folder, or by name from the hub's cache.
 
         Raises:
-            ValueError: the folder holds another kind of model, or its tokenizer does not speak ChatML.
+            ValueError: the folder holds another kind of model, or its tokenizer lacks ChatML's marks.
         """
         cls.check(name_or_path)
         model: Any = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=dtype)
-        # The tokenizer as tokenizer.json has it: by a model's kind, AutoTokenizer puts another splitter in its place.
+        # Not AutoTokenizer: for some model types it replaces the splitter that tokenizer.json defines.
         return cls(model.to(device), PreTrainedTokenizerFast.from_pretrained(name_or_path), str(name_or_path))
 
     @staticmethod
     def check(name_or_path: str | Path) -> None:
-        """Look at a model's config.json alone.
+        """Check the kind of a model by its config.json alone.
 
         Raises:
-            ValueError: it is of another kind.
+            ValueError: this class cannot read the model.
         """
         kind = AutoConfig.from_pretrained(name_or_path).model_type
         if kind not in MODEL_TYPES:
@@ -59,10 +59,10 @@ class TextModel(Reader):
             messages, images = self.markup.make_messages(conversation)
             if images:
                 raise ValueError(
-                    f"conversation {row} holds a picture, and {self.name} sees none: leave it out "
+                    f"conversation {row} holds a picture, but {self.name} sees none: leave the picture out "
                     "(`without_pictures`), or encode it as an item without text and put its memory in front"
                 )
-            # Templates of text-only models take a turn's words as one string.
+            # Templates of text-only models take a turn's content as one string.
             plain = [each | {"content": "".join(part["text"] for part in each["content"])} for each in messages]
             texts.append(self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generation))
         batch = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt").to(self.device)

@@ -1,7 +1,7 @@
-"""A few-million-parameter model of the real Qwen2.5-VL class with a tokenizer of its own, before any training.
+"""An untrained model of a few million parameters, in the real Qwen2.5-VL class, with a tokenizer of its own.
 
 The vocabulary is closed: every word of the sentences and every name and value of the world is one token; anything else
-falls to bytes. What the model is trained on, and where it is stored, is not known here.
+is split into bytes. Independent of what the model is trained on and where it is stored.
 """
 
 import re
@@ -32,7 +32,7 @@ SPECIAL_TOKENS = (PADDING, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE
 COPY_STRENGTH = 0.5
 RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight", "attn.proj.weight")
 
-# The turn layout of the Qwen2-VL family: role header, pictures as vision-start, pad, vision-end; end token and newline.
+# A turn in the Qwen2-VL family: role header; each picture as vision-start, pad, vision-end; end token and newline.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
@@ -56,15 +56,15 @@ class TinyBackboneRecipe:
     vision_feed_forward_width: int = 192
     patch_size: int = 8
     max_image_pixels: int = 3600
-    # transformers' default of 0.02 is far too small for tied embeddings of this width: reading is not learnt with it.
+    # transformers' default of 0.02 is far too small for tied embeddings of this width: the model never learns to read.
     initializer_range: float = 0.08
-    # What a layer adds to the residual stream starts small beside the embeddings, or copying a token is hard to learn.
+    # A layer's output must start small relative to the embeddings, or copying a token is hard to learn.
     residual_initializer_range: float = 0.01
     seed: int = 0
 
 
 def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrainedTokenizerFast:
-    """One token for every word of `sentences` and every entry of `values`; all else falls to bytes."""
+    """Build a tokenizer with one token for every word of `sentences` and every entry of `values`; the rest is bytes."""
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = sorted({word for sentence in (*ROLES, *sentences) for word, _ in splitter.pre_tokenize_str(sentence)})
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -72,10 +72,10 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = splitter
     values = sorted(set(values))
-    tokenizer.decoder = _decoder(values, set(alphabet))
+    tokenizer.decoder = _make_decoder(values, set(alphabet))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    # Whole words only, but for numbers and scripts that write without spaces; the space before a value belongs to its
-    # token. The newline is a token of its own, or a value behind a role header would swallow it.
+    # Values match whole words only, except numbers and scripts without spaces. The space before a value belongs to its
+    # token. The newline is a token of its own, or a value after a role header would absorb it.
     tokenizer.add_tokens(
         [AddedToken("\n", normalized=False)]
         + [AddedToken(value, lstrip=True, normalized=False, single_word=_has_spaces_around(value)) for value in values]
@@ -93,10 +93,10 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
 def build_tiny(
     recipe: TinyBackboneRecipe, tokenizer: PreTrainedTokenizerFast, kinds: Mapping[str, Sequence[str]]
 ) -> QwenVL:
-    """A random model of the recipe's shape, with its processor.
+    """Build a randomly initialised model of the recipe's shape, with its processor.
 
-    `kinds` lists values by kind: embeddings of one kind start with a common part, as a trained model's have. Without it
-    most of training goes into learning that capitals are capitals.
+    `kinds` lists values by kind. Embeddings of one kind start with a common part, as they have in a trained model.
+    Without it, most of training goes into learning that capitals are capitals.
     """
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     head_width = recipe.width // recipe.num_heads
@@ -154,10 +154,10 @@ def build_tiny(
 
 
 def _start_small_and_copying(model: Qwen2_5_VLForConditionalGeneration, *, std: float) -> None:
-    """Let layers add little at first, and let attention copy what it attends to: W_o W_v starts near the identity.
+    """Make layers add little at first, and make attention copy what it attends to: W_o W_v starts near the identity.
 
-    Mimetic initialisation (Trockman & Kolter 2023). Without it a model of this size takes most of its training to learn
-    that a token can be carried from one place to another.
+    This is mimetic initialisation (Trockman & Kolter 2023). Without it a model of this size spends most of its training
+    on learning to copy a token from one position to another.
     """
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -177,9 +177,9 @@ def _start_kinds_together(
             embeddings_VD[ids] += std * torch.randn(embeddings_VD.shape[1])
 
 
-def _decoder(values: Iterable[str], alphabet: set[str]) -> decoders.Decoder:
-    """Bytes to text. A value whose letters all are signs of the byte alphabet (é is) would be taken for bytes; it is
-    rewritten as the signs of its own bytes."""
+def _make_decoder(values: Iterable[str], alphabet: set[str]) -> decoders.Decoder:
+    """Make the decoder from bytes to text. A value made only of byte-alphabet characters (é is one) would be decoded
+    as bytes, so it is first rewritten as the characters of its own bytes."""
     whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     mistaken = [value for value in values if not value.isascii() and set(value) <= alphabet]
     rewrite = [
@@ -189,5 +189,5 @@ def _decoder(values: Iterable[str], alphabet: set[str]) -> decoders.Decoder:
 
 
 def _has_spaces_around(text: str) -> bool:
-    """Whether a word in this script ends at a space or a mark: not so for Han, nor for digits before a Han unit."""
+    """Tell whether a word in this script ends at a space or punctuation. Han does not, nor do digits before Han."""
     return not any(character.isdigit() or "\u4e00" <= character <= "\u9fff" for character in text)

@@ -1,8 +1,8 @@
-"""`tiny-text`: the language model inside the shipped tiny Qwen2.5-VL, alone, in the class of Qwen2.5's text models.
+"""`tiny-text`: the language model of the shipped tiny Qwen2.5-VL alone, in the class of Qwen2.5's text models.
 
 A Qwen2.5-VL decoder is a Qwen2.5 decoder whose rotary positions run on three axes, which are equal for text. So the
-conversion is exact: every weight as it is. It is made at first use out of the shipped weights, and loaded like any
-Qwen2.5 folder; nothing of the vision side is left in it.
+conversion is exact: all weights are copied. The model is made at first use from the shipped weights and loads like any
+Qwen2.5 folder. It has no vision tower.
 """
 
 import copy
@@ -18,7 +18,7 @@ from comem_core.backbone.text import TextModel
 
 NAME, VERSION = "tiny-text", "2026.11.1"
 SOURCE = Path(__file__).parent / "shipped" / "tiny"
-# As Qwen2.5's own: a turn's words are one string.
+# As in Qwen2.5's own template, a turn's content is one string.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -31,13 +31,13 @@ SAME = (
 
 
 def find_tiny_text_folder() -> Path:
-    """The converted model, made at first use (a second, 7 MB) below `COMEM_CACHE` or ~/.cache/comem."""
+    """Return the converted model's folder below `COMEM_CACHE` or ~/.cache/comem; made at first use (1 s, 7 MB)."""
     sources = [SOURCE / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
     return make_derived_folder(NAME, VERSION, sources, lambda folder: copy_decoder(QwenVL.load(SOURCE)).save(folder))
 
 
 def copy_decoder(vlm: QwenVL) -> TextModel:
-    """A copy of the language model inside a Qwen2.5-VL. On text its logits are the VLM's own."""
+    """Copy the language model out of a Qwen2.5-VL. On text its logits equal the VLM's."""
     whole: Any = vlm.model.config
     text, rotary = whole.get_text_config(), whole.get_text_config().rope_parameters
     config = Qwen2Config(

@@ -1,8 +1,8 @@
-"""Pictures from addresses that a corpus names: http(s) only, within limits of time and size, never from inside.
+"""Downloads pictures from addresses in a corpus: http(s) only, within time and size limits, never from inner networks.
 
-A name is resolved here, its addresses are checked, and the connection goes to the very address that was checked: so a
-name cannot stand for another machine a moment later. Every hop of a redirect is checked like the first. What comes is
-bytes; nothing of it is unpacked or decoded. Independent of rows.
+A host name is resolved here, its IP addresses are checked, and the connection goes to the address that was checked, so
+the name cannot resolve to another machine afterwards. Every redirect is checked in the same way. The content stays
+bytes; nothing is decompressed or decoded. Independent of rows.
 """
 
 import ipaddress
@@ -30,7 +30,7 @@ TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Fetched:
-    """What an address gave: its content, or None with the reason (a word) and the detail."""
+    """The content of an address, or None with a one-word reason and the detail."""
 
     content: bytes | None
     reason: str = ""
@@ -47,7 +47,7 @@ class _Failed(Exception):
 class Downloads:
     """How addresses are fetched. Times in seconds, sizes in bytes.
 
-    `inside_allowed` opens networks that are otherwise refused; it is for tests with a server of their own.
+    `inside_allowed` lists networks that would otherwise be refused; it is for tests with a server of their own.
     """
 
     connect_seconds: float = 5
@@ -64,9 +64,9 @@ class Downloads:
     def fetch_in_order(
         self, things: Iterable[Thing], address_of: Callable[[Thing], str | None]
     ) -> Iterator[tuple[Thing, Fetched | None]]:
-        """Yield every thing with what its address gave (None without one), in the order of things.
+        """Yield every thing with what its address gave (None without an address), in the order of `things`.
 
-        `num_parallel` are fetched at a time, and no more than twice as many wait to be yielded.
+        `num_parallel` are fetched at a time, and at most twice as many wait to be yielded.
         """
         waiting: deque[tuple[Thing, Future[Fetched] | None]] = deque()
         with ThreadPoolExecutor(self.num_parallel) as pool, self._connections() as connections:
@@ -94,10 +94,10 @@ class Downloads:
         )
 
     def _fetch(self, connections: httpcore.ConnectionPool, address: str) -> Fetched:
-        """Fetch, and try again what may pass: a busy or failing server, a broken connection."""
+        """Fetch an address; retry after failures that may be temporary: a busy or failing server, a lost connection."""
         for attempt in range(1, self.num_tries + 1):
             try:
-                return Fetched(self._followed(connections, address))
+                return Fetched(self._follow_redirects(connections, address))
             except _Failed as failed:
                 if not failed.again or attempt == self.num_tries:
                     return Fetched(None, failed.reason, failed.detail)
@@ -105,7 +105,7 @@ class Downloads:
                 time.sleep(min(max(pause, failed.wait or 0), self.max_wait_seconds))
         raise AssertionError("the last try returns")
 
-    def _followed(self, connections: httpcore.ConnectionPool, address: str) -> bytes:
+    def _follow_redirects(self, connections: httpcore.ConnectionPool, address: str) -> bytes:
         deadline = time.monotonic() + self.total_seconds
         for _ in range(self.max_redirects + 1):
             _refuse_other_schemes(address)
@@ -115,26 +115,26 @@ class Downloads:
                 detail = str(error) or type(error).__name__
                 raise _Failed("download_failed", detail, again=True) from error
             except (httpcore.UnsupportedProtocol, ValueError, UnicodeError) as error:
-                raise _Failed("address_refused", f"no address that can be fetched: {error}") from error
+                raise _Failed("address_refused", f"not an address that can be fetched: {error}") from error
             if isinstance(found, bytes):
                 return found
             address = urljoin(address, found)
         raise _Failed("download_failed", f"more than {self.max_redirects} redirects")
 
     def _get(self, connections: httpcore.ConnectionPool, address: str, deadline: float) -> bytes | str:
-        """One request: the content, or where the server sends one instead."""
+        """Make one request; return the content, or the address that the server redirects to."""
         limits = {"connect": self.connect_seconds, "read": self.read_seconds, "write": self.read_seconds}
         headers = [("User-Agent", USER_AGENT), ("Accept", "image/*,*/*;q=0.1"), ("Accept-Encoding", "identity")]
         extensions = {"timeout": limits | {"pool": self.total_seconds}}
-        with connections.stream("GET", _ascii(address), headers=headers, extensions=extensions) as response:
-            said = {name.lower(): value.decode("latin-1") for name, value in response.headers}
-            if response.status in REDIRECTS and b"location" in said:
-                return said[b"location"]
+        with connections.stream("GET", _make_ascii(address), headers=headers, extensions=extensions) as response:
+            answered = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+            if response.status in REDIRECTS and b"location" in answered:
+                return answered[b"location"]
             if response.status != 200:
-                again, wait = response.status in TRY_AGAIN, said.get(b"retry-after", "")
+                again, wait = response.status in TRY_AGAIN, answered.get(b"retry-after", "")
                 seconds = float(wait) if wait.isdigit() else None
                 raise _Failed("download_failed", f"the server answers {response.status}", again=again, wait=seconds)
-            if (length := said.get(b"content-length", "")).isdigit() and int(length) > self.max_bytes:
+            if (length := answered.get(b"content-length", "")).isdigit() and int(length) > self.max_bytes:
                 raise _Failed("image_too_large", f"{length} bytes; at most {self.max_bytes} are fetched")
             content = bytearray()
             for part in response.iter_stream():
@@ -147,7 +147,7 @@ class Downloads:
 
 
 class _CheckedNetwork(httpcore.NetworkBackend):
-    """Connects to public addresses only: resolves a name, checks what it stands for, and connects to that."""
+    """Connects to public addresses only: resolves a name, checks its addresses, and connects to one of them."""
 
     def __init__(self, allowed: tuple[Network, ...]):
         self.allowed, self.network = allowed, httpcore.SyncBackend()
@@ -165,7 +165,7 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:
             raise _Failed("download_failed", f"{host} has no address ({error})") from error
         addresses = [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
-        if inside := [each for each in addresses if not self._may_be_asked(each)]:
+        if inside := [each for each in addresses if not self._is_allowed(each)]:
             raise _Failed("address_refused", f"{host} is {inside[0]}, which is not a public address")
         error: Exception | None = None
         for address in dict.fromkeys(addresses):
@@ -178,14 +178,14 @@ class _CheckedNetwork(httpcore.NetworkBackend):
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def _may_be_asked(self, address: Address) -> bool:
+    def _is_allowed(self, address: Address) -> bool:
         if any(address.version == network.version and address in network for network in self.allowed):
             return True
         return is_public(address)
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the open internet; of an address that wraps another, both must be."""
+    """Tell whether an address is on the public internet. If it wraps another address, both must be public."""
     if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
         return False
     if isinstance(address, ipaddress.IPv6Address):
@@ -198,22 +198,22 @@ def _refuse_other_schemes(address: str) -> None:
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise _Failed("address_refused", f"no address: {error}") from error
+        raise _Failed("address_refused", f"not an address: {error}") from error
     if parts.scheme.lower() not in ("http", "https"):
         raise _Failed("address_refused", f"{parts.scheme or 'no scheme'}: only http and https are fetched")
     if not parts.hostname or parts.username is not None:
-        raise _Failed("address_refused", "an address without a host, or with a user's name in it")
+        raise _Failed("address_refused", "an address without a host, or with a user name in it")
 
 
-def _ascii(address: str) -> str:
-    """Write what is not ASCII in percent signs, and a host's name as DNS knows it."""
+def _make_ascii(address: str) -> str:
+    """Percent-encode what is not ASCII, and write the host's name as DNS does (IDNA)."""
     parts = urlsplit(address)
     host = (parts.hostname or "").encode("idna").decode()
     host = f"[{host}]" if ":" in host else host
     place = host if parts.port is None else f"{host}:{parts.port}"
     written = parts._replace(netloc=place, fragment="").geturl()
-    return "".join(letter if " " < letter < "\x7f" else _percent(letter) for letter in written)
+    return "".join(letter if " " < letter < "\x7f" else _encode_percent(letter) for letter in written)
 
 
-def _percent(letter: str) -> str:
+def _encode_percent(letter: str) -> str:
     return "".join(f"%{byte:02X}" for byte in letter.encode())

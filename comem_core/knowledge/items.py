@@ -1,6 +1,6 @@
-"""Knowledge items and questions: the two kinds of input, as plain values named by their content.
+"""Knowledge items and questions: the two kinds of input, as plain values identified by their content.
 
-Independent of files, models or where a row came from.
+Independent of files, models and where a row came from.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from functools import cached_property
 
 
 def hash_content_parts(*parts: str | bytes) -> str:
-    """Name content by a short hash (16 hex digits of SHA-256) over length-prefixed parts."""
+    """Hash content: 16 hex digits of SHA-256 over length-prefixed parts."""
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -21,7 +21,7 @@ def hash_content_parts(*parts: str | bytes) -> str:
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeItem:
     """One image and one text, with language, source and licence. `image` is an encoded picture (PNG, JPEG, WebP), or
-    None for a text that has none."""
+    None for an item of text alone."""
 
     text: str
     language: str
@@ -33,7 +33,7 @@ class KnowledgeItem:
 
     @property
     def picture(self) -> bytes:
-        """The image, where one is needed. Raises ValueError for an item of text alone."""
+        """The image. Raises ValueError for an item of text alone."""
         if self.image is None:
             raise ValueError(f"item {self.item_id} ({self.title or self.source}) is text alone; a picture is needed")
         return self.image
@@ -44,7 +44,7 @@ class KnowledgeItem:
 
     @cached_property
     def item_id(self) -> str:
-        """A hash of what a reader can see, so that equal items from two sources are one item."""
+        """A hash of what a reader sees, so that equal items from two sources are one item."""
         return hash_content_parts(self.image or b"", self.text, self.language)
 
 
@@ -52,8 +52,8 @@ class KnowledgeItem:
 class Question:
     """One question about one image, with its gold answers.
 
-    `answer_low`/`answer_high` bound a right number and are set for `question_type == "numerical"` only.
-    `options` are those of a multiple choice and `right_option` the place of the right one, counted from 0.
+    `answer_low`/`answer_high` bound a right number; they are set only if `question_type` is `numerical`.
+    `options` are the choices of a multiple-choice question; `right_option` is the place of the right one, from 0.
     `origin` is `seed` (from a benchmark's training split) or `asked` (by the VLM itself).
     """
 

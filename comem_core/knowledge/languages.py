@@ -1,7 +1,7 @@
-"""Which language a text is in, and when two codes mean the same language.
+"""Identifies the language of a text, and compares language codes.
 
-Owns the table of codes. Independent of prompts, models or rows. Where a text says too little the answer is `und`, and
-what is unknown is never held against a text.
+Owns the table of equivalent codes. Independent of prompts, models and rows. A text with too little evidence is `und`,
+which contradicts no other language.
 """
 
 import re
@@ -16,17 +16,17 @@ UNKNOWN = "und"
 TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 MIN_CERTAINTY = 0.6
 MIN_LETTERS = 16
-# A sign of these scripts says as much as a few letters do.
+# A character of these scripts carries as much information as several letters.
 SIGNS_PER_LETTER = {"CJK": 3, "HIRAGANA": 3, "KATAKANA": 3, "HANGUL": 3}
-# Scripts that one living language of the identifier is written in: three letters of it decide.
+# Scripts that only one of the identifier's living languages uses: three letters decide.
 SCRIPT_LANGUAGES = {
     "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "THAI": "th", "LAO": "lo", "KHMER": "km", "MYANMAR": "my",
     "GREEK": "el", "GEORGIAN": "ka", "ARMENIAN": "hy", "HEBREW": "he", "TAMIL": "ta", "TELUGU": "te", "KANNADA": "kn",
     "MALAYALAM": "ml", "SINHALA": "si", "GUJARATI": "gu", "GURMUKHI": "pa", "ORIYA": "or", "TIBETAN": "dz",
 }  # fmt: skip
 MIN_SCRIPT_LETTERS = 3
-# Codes that count as the same language, because one is a name of the other or because a question of one line does not
-# tell them apart. The first code of a line is what the project writes where the line has `True`.
+# Codes that count as the same language: one is an alias of the other, or a short question does not distinguish them.
+# In lines with `True`, the project writes the first code instead of the others.
 SAME_LANGUAGE: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("ar", "arz", "ary", "apc", "arb", "acm", "afb"), True),  # Egyptian and other Arabic: identified as Arabic
     (("fil", "tl"), True),  # Filipino is the standard form of Tagalog
@@ -38,13 +38,14 @@ SAME_LANGUAGE: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("sh", "sr", "hr", "bs"), False),
     (("id", "in", "ms", "msa"), False),
 )
-# Small relatives of large languages: short questions in the large one are taken for them more often than they are met.
+# Small relatives of large languages, left out: short questions in the large language are mistaken for them more often
+# than they themselves occur.
 LEFT_OUT = frozenset({"an", "ext", "vec", "lij", "gcf", "gcr", "pcm", "wa", "ltg", "fuv"})
 
 
 @dataclass(frozen=True)
 class Identified:
-    """A language as BCP-47 primary code, and how certain it is, from 0 to 1."""
+    """A language as its BCP-47 primary code, and the certainty of the identification, from 0 to 1."""
 
     language: str
     certainty: float
@@ -54,62 +55,62 @@ class Identified:
         return self.language != UNKNOWN
 
 
-@lru_cache(maxsize=8192)  # a benchmark asks the same few hundred questions of many pictures
+@lru_cache(maxsize=8192)  # a benchmark asks the same few hundred questions about many pictures
 def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Identified:
-    """Identify the language of a text; `und` for one that is short, or less than `min_certainty` certain.
+    """Identify the language of a text; `und` if the text is short or the certainty is below `min_certainty`.
 
-    A script that one language is written in decides alone. Else the text needs about sixteen letters (six signs of
-    Chinese). Codes of one language (SAME_LANGUAGE) are summed. The first call loads the model, which takes a second.
+    A script that only one language uses decides by itself. Otherwise the text needs about sixteen letters (six Chinese
+    characters). Codes of one language (SAME_LANGUAGE) are summed. The first call loads the model, which takes a second.
     """
-    scripts = Counter(_script(sign) for sign in text if sign.isalpha())
-    by_script = _by_script(scripts)
+    scripts = Counter(_find_script(sign) for sign in text if sign.isalpha())
+    by_script = _identify_by_script(scripts)
     if by_script is not None:
         return by_script
     if sum(count * SIGNS_PER_LETTER.get(script, 1) for script, count in scripts.items()) < MIN_LETTERS:
         return Identified(UNKNOWN, 0.0)
-    code, certainty = _identifier().classify(text)
+    code, certainty = _load_identifier().classify(text)
+    # At a half or more, no sum of other codes can be larger; and ranking takes ten times as long.
     if certainty >= max(min_certainty, 0.5) and code != "zxx":
-        return Identified(
-            _written(code), certainty
-        )  # no sum of others can be larger, and ranking takes ten times as long
+        return Identified(_choose_code(code), certainty)
     shares: Counter[str] = Counter()
     best: dict[str, str] = {}
-    for code, share in _identifier().rank(text):
-        best.setdefault(_group(code), code)
-        shares[_group(code)] += share
+    for code, share in _load_identifier().rank(text):
+        best.setdefault(_find_group(code), code)
+        shares[_find_group(code)] += share
     (group, certainty), *_ = shares.most_common(1)
     if certainty < min_certainty or best[group] == "zxx":
         return Identified(UNKNOWN, certainty)
-    return Identified(_written(best[group]), certainty)
+    return Identified(_choose_code(best[group]), certainty)
 
 
 def guess_language(text: str) -> str:
-    """Name the language that a text is most likely in, for what must have one; of a few words it is a guess.
+    """Return the most likely language of a text, where a language is required. For a few words it is only a guess.
 
-    Only the first 300 characters are looked at: more makes it slower and hardly surer.
+    Only the first 300 characters are used: more is slower and hardly more certain.
     """
-    return _written(_identifier().classify(text[:300])[0])
+    return _choose_code(_load_identifier().classify(text[:300])[0])
 
 
 def identify_language_as_declared(text: str, declared: str | None) -> str:
-    """Identify the language of a text, written as `declared` where the two codes mean the same.
+    """Identify the language of a text; return `declared` itself if both codes mean the same language.
 
-    So a query needs no table of codes: what differs from the declared language, and is not `und`, contradicts it.
+    An SQL query therefore needs no table of codes: a result that differs from `declared` and is not `und` contradicts
+    it.
     """
     found = identify_language(text).language
     return declared if declared is not None and found != UNKNOWN and is_same_language(found, declared) else found
 
 
 def is_same_language(first: str | None, second: str | None) -> bool:
-    """Return whether two codes mean one language, whatever the region or script; `und` and None contradict nothing."""
+    """Tell whether two codes mean the same language, ignoring region and script; `und` and None match any language."""
     if first is None or second is None:
         return True
-    groups = {_group(read_primary_code(first)), _group(read_primary_code(second))}
+    groups = {_find_group(read_primary_code(first)), _find_group(read_primary_code(second))}
     return UNKNOWN in groups or len(groups) == 1
 
 
 def check_language(tag: str) -> None:
-    """Refuse what is not a language tag of BCP-47's form, such as `en` or `zh-Hans`. Raises ValueError."""
+    """Refuse what does not have the form of a BCP-47 language tag, such as `en` or `zh-Hans`. Raises ValueError."""
     if not TAG.fullmatch(tag):
         raise ValueError(f"found {tag!r}; expected a language such as en, pt-BR or zh-Hans")
 
@@ -119,8 +120,11 @@ def read_primary_code(code: str) -> str:
     return code.replace("_", "-").split("-")[0].strip().lower() or UNKNOWN
 
 
-def _by_script(scripts: Counter[str]) -> Identified | None:
-    """Decide by script alone, where most letters are of scripts with one language; kana stands among Chinese signs."""
+def _identify_by_script(scripts: Counter[str]) -> Identified | None:
+    """Identify the language by script alone, if most letters are of a script with one language.
+
+    Japanese mixes kana with Chinese characters, so some kana among them are enough.
+    """
     letters = scripts.total()
     kana = scripts["HIRAGANA"] + scripts["KATAKANA"]
     if kana >= MIN_SCRIPT_LETTERS and 2 * (kana + scripts["CJK"]) > letters and 10 * kana > letters:
@@ -132,23 +136,23 @@ def _by_script(scripts: Counter[str]) -> Identified | None:
 
 
 @lru_cache(maxsize=65536)
-def _script(letter: str) -> str:
-    """The first word of a letter's Unicode name, which is its script."""
+def _find_script(letter: str) -> str:
+    """Return the first word of a letter's Unicode name, which is its script."""
     return unicodedata.name(letter, "").split(" ")[0].split("-")[0]
 
 
 @cache
-def _identifier() -> LanguageIdentifier:
+def _load_identifier() -> LanguageIdentifier:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([label for label in identifier.labels if label not in LEFT_OUT])
     return identifier
 
 
 @cache
-def _group(code: str) -> str:
+def _find_group(code: str) -> str:
     return next((codes[0] for codes, _ in SAME_LANGUAGE if code in codes), code)
 
 
 @cache
-def _written(code: str) -> str:
+def _choose_code(code: str) -> str:
     return next((codes[0] for codes, renamed in SAME_LANGUAGE if renamed and code in codes), code)

@@ -1,6 +1,6 @@
-"""Pictures as they come in: checked, upright, RGB, within a cap; and how alike two of them are to the eye.
+"""Prepares incoming pictures (checked, upright, RGB, within a size limit), and hashes them by how they look.
 
-Independent of files, corpora or models. What a file is called says nothing here: its content decides.
+Independent of files, corpora and models. A file's name does not matter: its content decides.
 """
 
 import io
@@ -14,21 +14,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from comem_core.backbone.images import convert_to_rgb
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-# A picture in one of these keeps its bytes where nothing needs to be done. MPO is a JPEG of several shots, as many
-# phones write it; Pillow opens one as JPEG.
+# A picture in one of these formats keeps its bytes if it needs no change. MPO is a JPEG with several shots, which many
+# phones write; Pillow opens it as a JPEG.
 KEPT_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
 BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 MAX_BYTES = 100_000_000  # a larger file is not read into memory
 
 CHROMA_CELLS = (4, 4)
-CHROMA_STEP = 16  # of 255: as far from grey a cell must be to count as tinted
+CHROMA_STEP = 16  # of 255: the distance from grey at which a cell counts as tinted
 
 _EXIF_ORIENTATION = 0x0112
 _BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, MemoryError)
 
 
 class PictureRefused(ValueError):
-    """Bytes that give no picture: `reason` is one word for counting."""
+    """Bytes that are not an acceptable picture: `reason` is one word for counting."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)
@@ -37,39 +37,39 @@ class PictureRefused(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture that is fit to be kept: its bytes, and its two hashes (see `hash_picture`)."""
+    """A prepared picture: its bytes, and its two hashes (see `hash_picture`)."""
 
     image: bytes
     hashes: tuple[int, int]
 
 
 def is_likely_picture(beginning: bytes) -> bool:
-    """Tell from the first 16 bytes of a file whether it claims to be a picture of a kind that is read."""
+    """Tell from the first 16 bytes of a file whether it looks like a picture in a format that is read."""
     return beginning.startswith(BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP")
 
 
 def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
-    """Return a picture upright, in RGB and within `max_side` pixels; the very same bytes if it already is.
+    """Return a picture upright, in RGB and within `max_side` pixels; its bytes stay the same if it already is.
 
-    The number of pixels is read before any is decoded, as a small file can unpack to gigabytes. Of a moving picture the
-    first frame is kept. Raises PictureRefused for bytes that are not a whole picture, or one of too many pixels.
+    The number of pixels is checked before decoding, as a small file can decode to gigabytes. Of an animation, the first
+    frame is kept. Raises PictureRefused for bytes that are not a complete picture, or for too many pixels.
     """
     if len(raw) > MAX_BYTES:
         raise PictureRefused("image_too_large", f"{len(raw)} bytes; at most {MAX_BYTES} are read")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large sizes (max_pixels decides) and of odd metadata
+            warnings.simplefilter("ignore")  # about large sizes (max_pixels decides) and odd metadata
             with Image.open(io.BytesIO(raw), formats=READ_FORMATS) as image:
-                return _fitted(image, raw, max_side=max_side, max_pixels=max_pixels)
+                return _prepare_opened(image, raw, max_side=max_side, max_pixels=max_pixels)
     except Image.DecompressionBombError as error:
         raise PictureRefused("image_too_large", str(error)) from error
     except PictureRefused:
         raise
     except _BROKEN as error:
-        raise _unreadable(raw, error) from error
+        raise _describe_unreadable(raw, error) from error
 
 
-def _fitted(image: Image.Image, raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
+def _prepare_opened(image: Image.Image, raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
     if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height}"
         raise PictureRefused("image_too_large", f"{size} pixels; at most {max_pixels} are decoded")
@@ -78,20 +78,20 @@ def _fitted(image: Image.Image, raw: bytes, *, max_side: int, max_pixels: int) -
     upright = image.getexif().get(_EXIF_ORIENTATION, 1) == 1
     fits = max(image.size) <= max_side
     if image.format in KEPT_FORMATS and image.mode == "RGB" and upright and fits and still:
-        return Prepared(raw, _hashes_of(image))
-    picture = convert_to_rgb(ImageOps.exif_transpose(_in_8_bits(image)))
+        return Prepared(raw, _hash_opened(image))
+    picture = convert_to_rgb(ImageOps.exif_transpose(_convert_to_8_bits(image)))
     if not fits:
         picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     if image.format in ("JPEG", "MPO"):
         picture.save(written, format="JPEG", quality=95)
-        return Prepared(written.getvalue(), hash_picture(written.getvalue()))  # of what is kept, loss included
-    picture.save(written, format="PNG")  # without loss, as WebP may be
-    return Prepared(written.getvalue(), _hashes_of(picture))
+        return Prepared(written.getvalue(), hash_picture(written.getvalue()))  # hash what is kept: JPEG loses detail
+    picture.save(written, format="PNG")  # lossless, as WebP may be
+    return Prepared(written.getvalue(), _hash_opened(picture))
 
 
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Bring deep grey pictures to 8 bits by their range; Pillow would cut them off at 255, which leaves them white."""
+def _convert_to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale deep grey pictures to 8 bits by their range; Pillow would clip them at 255, which leaves them white."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
@@ -105,33 +105,33 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
 
 
 def hash_picture(image: bytes) -> tuple[int, int]:
-    """Hash a picture by what the eye sees: (`image_hash`, of brightness; `image_chroma`, of colour), 64 bits each.
+    """Hash a picture by how it looks: (`image_hash`, its brightness; `image_chroma`, its colour), 64 bits each.
 
-    Both are signed, as a BIGINT is. The first is ImageHash's perceptual hash; the second has two bits for each of Cb
-    and Cr in each of 16 cells (tinted one way, neither, or the other), so that a red and a blue variant of one layout
-    differ. Raises PictureRefused for bytes that are not a picture.
+    Both are signed, like a BIGINT. The first is ImageHash's perceptual hash. The second has two bits for each of Cb and
+    Cr in each of 16 cells (tinted one way, not tinted, or the other way), so that a red and a blue variant of one
+    layout differ. Raises PictureRefused for bytes that are not a picture.
     """
     try:
         with Image.open(io.BytesIO(image)) as picture:
             picture.load()
-            return _hashes_of(convert_to_rgb(picture))
+            return _hash_opened(convert_to_rgb(picture))
     except _BROKEN as error:
-        raise _unreadable(image, error) from error
+        raise _describe_unreadable(image, error) from error
 
 
-def _unreadable(raw: bytes, error: Exception) -> PictureRefused:
-    """Say what is wrong, the same way every time: Pillow names an unknown kind by a place in memory."""
+def _describe_unreadable(raw: bytes, error: Exception) -> PictureRefused:
+    """Return the error with the same text every time: Pillow's message for an unknown format has a memory address."""
     kind = isinstance(error, UnidentifiedImageError)
     detail = f"expected {', '.join(READ_FORMATS)}" if kind else str(error)
     return PictureRefused("unreadable_image", f"{len(raw)} bytes that are not a complete picture: {detail}")
 
 
-def _hashes_of(picture: Image.Image) -> tuple[int, int]:
+def _hash_opened(picture: Image.Image) -> tuple[int, int]:
     brightness = imagehash.phash(picture).hash
     _, blue, red = picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX).split()
     tints = np.stack([np.asarray(blue, dtype=np.int16), np.asarray(red, dtype=np.int16)]) - 128
-    return _as_signed(brightness), _as_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
+    return _pack_signed(brightness), _pack_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
 
 
-def _as_signed(bits: np.ndarray) -> int:
+def _pack_signed(bits: np.ndarray) -> int:
     return int.from_bytes(np.packbits(bits.ravel()).tobytes(), "big", signed=True)

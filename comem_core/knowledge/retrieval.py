@@ -1,6 +1,6 @@
-"""Which items go with a question: by its picture, by its words, or by both together. Knows indexes and vectors.
+"""Retrieves the items for a question: by its picture, by its words, or by both. Works with indexes and vectors.
 
-Shapes: Q questions, E width of an embedding, F items that one of the two searches found.
+Shapes: Q questions, E width of an embedding, F items found by either of the two searches.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ FEWEST_CANDIDATES = 100
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """An index of items by one kind of content, and the questions' embeddings in its space: float32 (Q, E)."""
+    """An index of items by picture or by text, and the questions' embeddings in its space: float32 (Q, E)."""
 
     index: VectorIndex
     queries_QE: np.ndarray
@@ -25,14 +25,14 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Restriction:
-    """For each question the language of the items it may get, and the items it may not get; None: no such rule."""
+    """For each question, the language to which its items are restricted and the items to exclude; None: no rule."""
 
     languages: Sequence[str] | None = None
     excluded: Sequence[Collection[str]] | None = None
 
 
 def find_items(side: Side, *, k: int, among: Restriction) -> list[Hits]:
-    """Return up to k items for each question, best first; none for a question in a language that no item has.
+    """Return up to k items for each question, best first; none if no item has the question's language.
 
     Raises:
         ValueError: as `VectorIndex.search`.
@@ -54,12 +54,12 @@ def find_items(side: Side, *, k: int, among: Restriction) -> list[Hits]:
 
 
 def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, among: Restriction) -> list[Hits]:
-    """Return up to k items for each question by the weighted sum of both cosines, `text_weight` of it by the texts.
+    """Return up to k items for each question by the weighted sum of both cosines; `text_weight` is the texts' weight.
 
-    The items that either side ranks high are scored by both. An item without a picture has only its text's share.
+    Items that either side ranks high are scored by both. An item without a picture gets its text's part of the sum.
 
     Raises:
-        ValueError: a weight outside 0..1, or as `VectorIndex.search`.
+        ValueError: a weight is outside 0..1, or as `VectorIndex.search`.
     """
     if not 0 <= text_weight <= 1:
         raise ValueError(f"text_weight is {text_weight}; expected a share from 0 (pictures alone) to 1 (texts alone)")
@@ -69,22 +69,22 @@ def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, a
     fused = []
     for row, (some, others) in enumerate(zip(by_image, by_text, strict=True)):
         item_ids = sorted({*some.item_ids, *others.item_ids})
-        scores_F = (1 - text_weight) * _cosines(image.index, item_ids, images_QE[row])
-        scores_F += text_weight * _cosines(text.index, item_ids, texts_QE[row])
-        fused.append(_best(item_ids, scores_F, k=k))
+        scores_F = (1 - text_weight) * _score_items(image.index, item_ids, images_QE[row])
+        scores_F += text_weight * _score_items(text.index, item_ids, texts_QE[row])
+        fused.append(_take_best(item_ids, scores_F, k=k))
     return fused
 
 
-def _cosines(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -> np.ndarray:
-    """The cosines of some items and one query, 0 for an item that the index does not hold: float64 (F,)."""
+def _score_items(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -> np.ndarray:
+    """Return the cosines of some items and one query; 0 for an item that is not in the index: float64 (F,)."""
     rows_F = index.vectors.find_rows(item_ids)
     scores_F = np.zeros(len(item_ids))
     scores_F[rows_F >= 0] = index.vectors.score_rows(rows_F[rows_F >= 0], query_E)
     return scores_F
 
 
-def _best(item_ids: list[str], scores_F: np.ndarray, *, k: int) -> Hits:
-    """The k items with the highest scores; the ids are sorted, so that equal scores rank by id."""
+def _take_best(item_ids: list[str], scores_F: np.ndarray, *, k: int) -> Hits:
+    """Return the k items with the highest scores; `item_ids` is sorted, so equal scores rank by id."""
     scores_F = np.round(scores_F, SCORE_DECIMALS) + 0.0
     order_F = np.argsort(-scores_F, kind="stable")[:k]
     return Hits(tuple(item_ids[place] for place in order_F), tuple(float(scores_F[place]) for place in order_F))

@@ -1,4 +1,4 @@
-"""Questions to answers, with the memories of a bank in front of each: what every frozen reader of memory has in common.
+"""Answers questions with memories from a bank in front of each: what all frozen readers of memory have in common.
 
 Shapes: K items of a question, M vectors of an item, D width.
 """
@@ -26,7 +26,7 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the reader said, and what it was shown: items in rank order, with their cosines where they were searched."""
+    """The reader's answer and the items it was shown: in rank order, with their cosines if they were searched for."""
 
     question_id: str
     text: str
@@ -39,12 +39,12 @@ class Answer:
 
 
 class Answering(ABC):
-    """Answers questions through a frozen reader, from the memories that one encoder made."""
+    """Answers questions through a frozen reader, from the memories of one encoder."""
 
     @property
     @abstractmethod
     def encoder_id(self) -> str:
-        """The encoder whose memories are read."""
+        """The id of the encoder whose memories are read."""
 
     @abstractmethod
     def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
@@ -52,11 +52,11 @@ class Answering(ABC):
 
     @abstractmethod
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        """Build the reader's prompt, with the answer where it is known."""
+        """Build the reader's prompt, with the answer if it is given."""
 
     @abstractmethod
     def empty_memory(self) -> Tensor:
-        """Return the memory of no item at all: vectors (M, D) that carry nothing, for the control `empty`."""
+        """Return vectors (M, D) that carry no item's content, for the control `empty`."""
 
     @property
     @abstractmethod
@@ -65,14 +65,14 @@ class Answering(ABC):
 
     @abstractmethod
     def answering(self) -> AbstractContextManager[None]:
-        """The reader as it answers: without gradients, and without anything that was trained beside it."""
+        """Return a context in which the reader answers: without gradients, and without anything trained beside it."""
 
     @abstractmethod
     def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
-        """Conversations as the reader takes them, each open for an answer."""
+        """Tokenize conversations for the reader, each with an open turn for the answer."""
 
     def project(self, memory: Tensor) -> Tensor:
-        """Carry vectors (..., D) to the reader's width."""
+        """Map vectors (..., D) to the reader's width."""
         return memory
 
     def seen(self, conversation: Conversation) -> Conversation:
@@ -80,7 +80,7 @@ class Answering(ABC):
         return conversation
 
     def put_in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the vectors in front of each question, given the memories (K·M, D) of its items."""
+        """Return the vectors to put in front of each question, given the memories (K·M, D) of its items."""
         return memories
 
     def answer_batch(
@@ -92,8 +92,10 @@ class Answering(ABC):
         decoding: Decoding = GREEDY,
         max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Answer one batch of conversations through the frozen reader, each with its memory (vectors of the encoder's
-        width) in front of it. After `max_seconds` no further token is begun."""
+        """Answer one batch of conversations through the frozen reader.
+
+        Each has its memory, vectors of the encoder's width, in front. After `max_seconds` no further token is begun.
+        """
         started = time.perf_counter()
         with self.answering():
             tokens = self.tokenize(conversations)
@@ -119,20 +121,20 @@ class Answering(ABC):
         decoding: Decoding = GREEDY,
         batch_size: int = 8,
     ) -> list[Answer]:
-        """Answer questions through the frozen reader, with the memory of items in front of each.
+        """Answer questions through the frozen reader, with the memories of items in front of each.
 
-        Shown are the `k` items whose pictures are nearest to the question's (`same_language`: among those in its
-        language), or the items that `item_ids` names for each question, in that order.
+        With `k`, the k items are shown whose pictures are nearest to the question's; `same_language` searches only
+        items in the question's language. With `item_ids`, each question's listed items are shown, in that order.
 
         Raises:
-            ValueError: the bank is another encoder's, neither or both of `k` and `item_ids` are given, or a search is
-                not possible (see `Bank.search`).
+            ValueError: the bank is another encoder's, not exactly one of `k` and `item_ids` is given, or the bank
+                cannot be searched (see `Bank.search`).
             KeyError: an item is not in the bank.
         """
         bank.refuse_other_encoder(self.encoder_id)
         asked = list(questions)
         if (k is None) == (item_ids is None):
-            raise ValueError("say how many items to find (k=...) or which ones to show (item_ids=...): one of the two")
+            raise ValueError("give either how many items to find (k=...) or which ones to show (item_ids=...)")
         if item_ids is not None and len(item_ids) != len(asked):
             raise ValueError(f"{len(item_ids)} lists of item ids for {len(asked)} questions; expected one a question")
         answers: list[Answer] = []
@@ -175,7 +177,7 @@ class Answering(ABC):
 
 
 def cut_into_batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
-    """Take `size` things at a time from an iterable."""
+    """Cut an iterable into lists of `size` entries; the last may be shorter. Raises ValueError for a size below 1."""
     if size < 1:
         raise ValueError(f"a batch has at least 1 entry; found batch_size={size}")
     batch: list[Thing] = []

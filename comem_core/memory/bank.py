@@ -1,7 +1,6 @@
-"""A bank: memories by item_id, made by one encoder. Rows can be added, replaced and removed; nothing is re-encoded.
+"""A bank: memories by item_id, made by one encoder. Items can be added, replaced and removed without encoding others.
 
-A searchable bank also holds the embedding of each item's picture, so that it can tell which items a question's picture
-is nearest to.
+A searchable bank also holds the embedding of each item's picture, to find the items nearest to a question's picture.
 
 Shapes: N items, M vectors of an item, D width, Q queries, E width of a picture's embedding.
 """
@@ -25,7 +24,7 @@ from comem_core.knowledge.index.vector_index import Hits, VectorIndex
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a bank knows of an item's picture: its embedding_E (float32), and the item's language."""
+    """The search entry of an item in a bank: its picture's embedding_E (float32), and the item's language."""
 
     embedding_E: np.ndarray
     language: str
@@ -33,9 +32,9 @@ class Picture:
 
 @dataclass(repr=False)
 class Bank:
-    """Memories of one encoder. `num_vectors` is M, `width` is D; vectors are kept in `dtype`.
+    """Memories of one encoder. `num_vectors` is M and `width` is D; vectors are stored as `dtype`.
 
-    `grid` says how pictures are embedded (see `Backbone.pool_images`); None makes a bank that cannot be searched.
+    `grid` is how pictures are embedded (see `Backbone.pool_images`); a bank with grid None cannot be searched.
     """
 
     encoder_id: str
@@ -48,7 +47,7 @@ class Bank:
     _index: VectorIndex | None = field(default=None)
 
     def __repr__(self) -> str:
-        searched = "not searched" if self.grid is None else f"pictures in a grid {self.grid}"
+        searched = "not searchable" if self.grid is None else f"pictures in a grid {self.grid}"
         return (
             f"Bank of {len(self)} items: {self.num_vectors} vectors of width {self.width} each ({self.dtype}), "
             f"{searched}, encoder {self.encoder_id}"
@@ -61,31 +60,32 @@ class Bank:
         return item_id in self.memories
 
     def put(self, item_ids: Sequence[str], memory_NMD: Tensor, *, pictures: Sequence[Picture] | None = None) -> None:
-        """Add items, or replace those that are there. A searchable bank takes a picture of each.
+        """Add items, or replace those already present. A searchable bank needs the picture of each.
 
         Raises:
-            ValueError: memories of another shape, or pictures that are missing, too many, or not asked for.
+            ValueError: the memories have another shape, or pictures are missing, too many, or given to a bank that is
+                not searchable.
         """
         expected = (len(item_ids), self.num_vectors, self.width)
         if tuple(memory_NMD.shape) != expected:
             raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
         if (pictures is not None) != (self.grid is not None):
             raise ValueError(
-                "this bank is searched by pictures, and none were given"
+                "this bank is searched by pictures, but none were given"
                 if pictures is None
-                else "this bank is not searched (its grid is None), but pictures were given"
+                else "this bank is not searchable (its grid is None), but pictures were given"
             )
         if pictures is not None and len(pictures) != len(item_ids):
-            raise ValueError(f"{len(pictures)} pictures for {len(item_ids)} items; expected one of each item")
+            raise ValueError(f"{len(pictures)} pictures for {len(item_ids)} items; expected one per item")
         self.memories.update(zip(item_ids, memory_NMD.detach().to("cpu", self.dtype).clone(), strict=True))
         self.pictures.update(zip(item_ids, pictures or (), strict=False))
         self._index = None
 
     def remove(self, item_ids: Iterable[str]) -> None:
-        """Take items out.
+        """Remove items.
 
         Raises:
-            KeyError: an item is not in the bank; it is named, and none is taken out.
+            KeyError: an item is not in the bank; the message names it, and nothing is removed.
         """
         item_ids = list(item_ids)
         self._refuse_missing(item_ids)
@@ -95,10 +95,10 @@ class Bank:
         self._index = None
 
     def merge(self, other: "Bank") -> None:
-        """Add the items of another bank of the same encoder, replacing those that are here too.
+        """Add the items of another bank of the same encoder; items in both are replaced.
 
         Raises:
-            ValueError: its vectors are another encoder's, or pictures are embedded in another way.
+            ValueError: the other bank is of another encoder, or has another grid.
         """
         self.refuse_other_encoder(other.encoder_id)
         if self.grid != other.grid:
@@ -108,7 +108,7 @@ class Bank:
             self.put([item_id], memory_MD[None], pictures=pictures)
 
     def refuse_other_encoder(self, encoder_id: str) -> None:
-        """Raise ValueError unless this bank's vectors are those of the encoder with this id."""
+        """Raise ValueError unless the encoder with this id made this bank's vectors."""
         if encoder_id != self.encoder_id:
             raise ValueError(
                 f"this bank holds vectors of encoder {self.encoder_id}, but encoder {encoder_id} was given; vectors of "
@@ -116,10 +116,10 @@ class Bank:
             )
 
     def of(self, item_ids: Sequence[str]) -> Tensor:
-        """The memories of some items in the order given, one behind the other: (K·M, D).
+        """Return the memories of some items, concatenated in the order given: (K·M, D).
 
         Raises:
-            KeyError: an item is not in the bank; it is named.
+            KeyError: an item is not in the bank; the message names it.
         """
         self._refuse_missing(item_ids)
         if not item_ids:
@@ -134,10 +134,10 @@ class Bank:
         """Find the k items whose pictures are nearest to each query, best first (see `VectorIndex.search`).
 
         Raises:
-            ValueError: the bank cannot be searched or is empty, or as `VectorIndex.search`.
+            ValueError: the bank is not searchable or is empty, or as `VectorIndex.search`.
         """
         if self.grid is None:
-            raise ValueError("this bank holds no pictures to search; say which items to show with item_ids=...")
+            raise ValueError("this bank holds no pictures to search; name the items to show with item_ids=...")
         if self._index is None:
             if not self.pictures:
                 raise ValueError("this bank is empty: there is nothing to search")
@@ -150,9 +150,9 @@ class Bank:
         return self._index.search(queries_QE, k=k, languages=languages)
 
     def save(self, path: str | Path) -> None:
-        """Write the bank as one safetensors file, whole or not at all.
+        """Write the bank as one safetensors file, atomically.
 
-        Ids stand in its header, which the format limits to 100 MB: enough for two million items.
+        Item ids are in the file's header, which the format limits to 100 MB: enough for two million items.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,12 +184,12 @@ class Bank:
             with safe_open(path, framework="pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
                 header = json.loads((stored.metadata() or {})["bank"])
-            return cls._of_file(tensors, header)
+            return cls._from_stored(tensors, header)
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is not a complete bank: {error}. Save the bank again") from error
 
     @classmethod
-    def _of_file(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> "Bank":
+    def _from_stored(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> "Bank":
         memory_NMD = tensors["memory"]
         _, num_vectors, width = memory_NMD.shape
         bank = cls(
@@ -207,10 +207,10 @@ class Bank:
 
 
 def to_bytes(memory_MD: Tensor) -> bytes:
-    """One item's memory as little-endian float32, row by row."""
+    """Return one item's memory as little-endian float32 bytes, row by row."""
     return memory_MD.detach().float().cpu().numpy().astype("<f4").tobytes()
 
 
 def from_bytes(raw: bytes, *, num_vectors: int) -> Tensor:
-    """Read `to_bytes` back: (M, D) float32."""
+    """Read the bytes of `to_bytes` back: float32 (M, D)."""
     return torch.from_numpy(np.frombuffer(raw, dtype="<f4").reshape(num_vectors, -1).copy())

@@ -1,7 +1,7 @@
 """An encoder's files: LoRA and Q-Former in safetensors, and a description beside them; never the backbone.
 
-The description is JSON: the recipe, which backbone the encoder belongs to (name, number type, and the hash of its
-weights), how many parameters it has, and how large its file is.
+The description is JSON: the recipe, the backbone that the encoder belongs to (name, number type, hash of its weights),
+the number of parameters, and the size of the file.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What stands beside an encoder's weights. Fields with a default were not written by early versions."""
+    """The description of an encoder, saved beside its weights. Early versions did not write fields with a default."""
 
     recipe: Mapping[str, Any]
     backbone: str
@@ -37,7 +37,7 @@ class Description:
     size_bytes: int = 0
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:
-        """Raise ValueError unless this is the backbone, with the very weights, that the encoder was trained for."""
+        """Raise ValueError unless this backbone has the weights and number type that the encoder was trained for."""
         found, dtype = backbone.hash_base_weights(), str(backbone.model.dtype).removeprefix("torch.")
         if dtype != self.backbone_dtype:
             raise ValueError(
@@ -52,7 +52,7 @@ class Description:
 
 
 def write_checkpoint(folder: Path, weights: Mapping[str, Tensor], description: Description) -> Description:
-    """Write weights and description; `size_bytes` is filled in. The description comes last, so it means complete."""
+    """Write weights and description, and fill in `size_bytes`. The description comes last: it marks completeness."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).unlink(missing_ok=True)
     write_weights(folder / WEIGHTS, weights)
@@ -62,7 +62,7 @@ def write_checkpoint(folder: Path, weights: Mapping[str, Tensor], description: D
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file atomically."""
     beside = path.with_name(f".{path.name}.tmp")
     save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, beside)
     os.replace(beside, path)
@@ -74,23 +74,23 @@ def write_fields(path: Path, description: Any) -> None:
 
 
 def find_encoder_folder(name: str | Path) -> Path:
-    """The folder of an encoder: one that ships with the project, by its name, or any other.
+    """Return the folder of an encoder, given its path or the name of one that ships with the project.
 
     Raises:
-        ValueError: the folder does not exist; the message names those that ship.
+        ValueError: there is no encoder; the message lists the shipped ones.
     """
     for folder in (SHIPPED / name, Path(name)):
         if (folder / WEIGHTS).is_file():
             return folder
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}")))
-    raise ValueError(f"{name} holds no encoder: {WEIGHTS} is missing; shipped are: {shipped}")
+    raise ValueError(f"{name} holds no encoder: {WEIGHTS} is missing; the shipped encoders are: {shipped}")
 
 
 def read_description(folder: Path) -> Description:
-    """Read what an encoder is.
+    """Read an encoder's description.
 
     Raises:
-        ValueError: the folder holds no encoder, or its description is damaged; the file and what is wrong are named.
+        ValueError: the folder holds no encoder, or its description is damaged; the message names file and fault.
     """
     if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
@@ -104,24 +104,24 @@ def read_description(folder: Path) -> Description:
 
 
 def read_fields(path: Path, kind: type[Any]) -> dict[str, Any]:
-    """Read a JSON object that holds a dataclass's fields: all that have no default, and no unknown one."""
+    """Read a dataclass's fields from a JSON object. Raises ValueError for a damaged file and as `refuse_unknown`."""
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also bytes that are not text
-        raise ValueError(f"{path} is damaged: {error}; take it from where the encoder was saved again") from error
+        raise ValueError(f"{path} is damaged: {error}; copy it again from where it was saved") from error
     refuse_unknown(stated, kind, where=str(path))
     return stated
 
 
 def refuse_unknown(stated: Mapping[str, Any], kind: type[Any], *, where: str, optional: bool = False) -> None:
-    """Raise ValueError for names that `kind`, a dataclass, does not have, and (unless `optional`) for missing ones."""
+    """Raise ValueError for fields that the dataclass `kind` lacks, and, unless `optional`, for missing fields."""
     if not isinstance(stated, Mapping):
         raise ValueError(f"{where} is a {type(stated).__name__}, expected an object")
     known = [each.name for each in fields(kind)]
     if unknown := sorted(stated.keys() - set(known)):
         raise ValueError(
             f"{where} has {', '.join(map(repr, unknown))}, which {kind.__name__} does not know (it knows "
-            f"{', '.join(known)}); it was written by another version of this library"
+            f"{', '.join(known)}); another version of this library wrote it"
         )
     needed = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
     if not optional and (missing := sorted(needed - stated.keys())):
@@ -132,7 +132,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        ValueError: the file is cut off or damaged, or a weight is not a finite number; file and weight are named.
+        ValueError: the file is cut off or damaged, or a weight is not finite; the message names file and weight.
     """
     try:
         weights = load_file(path)
@@ -148,7 +148,7 @@ def copy_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> No
     """Copy named weights into parameters; every name and shape must match.
 
     Raises:
-        ValueError: a name is missing or unknown, or a shape is another; it is named, and nothing is copied.
+        ValueError: a name is missing or unknown, or a shape differs; the message names it, and nothing is copied.
     """
     if missing := sorted(own.keys() - weights.keys()):
         raise ValueError(f"{len(missing)} weights are missing from the checkpoint, first {missing[0]!r}")
@@ -163,7 +163,7 @@ def copy_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> No
 
 
 def hash_weights(weights: Mapping[str, Tensor], *also: str) -> str:
-    """Name weights, and whatever else decides what they do, by a hash (16 hex digits)."""
+    """Hash weights, and the strings `also` that decide what they do (16 hex digits)."""
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         plain = weight.detach().cpu().contiguous()

@@ -1,8 +1,8 @@
-"""The memory encoder: a backbone with LoRA, plus the Q-Former. Item in, M vectors out; and the frozen reader beside it.
+"""The memory encoder: a backbone with LoRA, plus the Q-Former; it turns an item into M vectors. And its frozen reader.
 
 One copy of the backbone serves both: with the LoRA on it encodes items, with the LoRA off it is the untouched reader.
-LoRA and Q-Former are kept in float32 whatever the backbone's number type: at the paper's learning rate, most steps of
-AdamW are smaller than what bfloat16 can tell apart.
+LoRA and Q-Former stay in float32 whatever the backbone's number type: at the paper's learning rate, most steps of
+AdamW are smaller than the resolution of bfloat16.
 
 Shapes: B items or questions, M vectors of an item, K items of a question, D width, V vocabulary.
 """
@@ -70,13 +70,13 @@ class MemoryEncoder(ItemEncoder, Answering):
         dtype: torch.dtype | None = None,
         device: str = "cpu",
     ) -> "MemoryEncoder":
-        """Load an encoder and its backbone: from a folder, or by the name of one that ships (`tiny-encoder`).
+        """Load an encoder and its backbone, from a folder or by the name of a shipped encoder (`tiny-encoder`).
 
-        `backbone` is a shipped name, a folder or a hub name; without it, the one that the encoder was trained for by
-        name. Its weights are compared with those of the training before they are cast to `dtype` (as trained without).
+        `backbone` is a shipped name, a folder or a hub name; without it, the description's is used. Its weights are
+        compared with those that the encoder was trained for, and then cast to `dtype`, if one is given.
 
         Raises:
-            ValueError: the folder holds no encoder, it is damaged, or the backbone is another than it was trained for.
+            ValueError: the folder holds no encoder, it is damaged, or the encoder was trained for another backbone.
         """
         folder = find_encoder_folder(folder)
         description = read_description(folder)
@@ -94,7 +94,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         """Load an encoder onto the backbone that it was trained for.
 
         Raises:
-            ValueError: the folder holds no encoder, the backbone's weights are others, or names or shapes do not match.
+            ValueError: the folder holds no encoder, the backbone has other weights, or names or shapes do not match.
         """
         folder = Path(folder)
         description = read_description(folder)
@@ -107,7 +107,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         return encoder
 
     def start_from(self, folder: Path) -> None:
-        """Take over the weights of a saved encoder, which must be of the same shape and for the same backbone.
+        """Copy the weights of a saved encoder, which must have the same shape and the same backbone.
 
         Raises:
             ValueError: as `load`.
@@ -117,7 +117,7 @@ class MemoryEncoder(ItemEncoder, Answering):
         self._encoder_id = None
 
     def save(self, folder: str | Path) -> Description:
-        """Write the encoder: LoRA, Q-Former, recipe, and which backbone it belongs to. Returns the description."""
+        """Write the encoder (LoRA, Q-Former, recipe, and which backbone it belongs to) and return its description."""
         sha256, dtype = self.made_for
         report = self.count_parameters()
         described = Description(
@@ -139,26 +139,26 @@ class MemoryEncoder(ItemEncoder, Answering):
 
     @property
     def made_for(self) -> tuple[str, str]:
-        """The hash and the number type of the backbone's weights, as they were when the encoder was made or loaded."""
+        """The hash and number type of the backbone's weights when the encoder was made or loaded."""
         if self._made_for is None:
             self._made_for = self.backbone.hash_base_weights(), str(self.backbone.model.dtype).removeprefix("torch.")
         return self._made_for
 
     @property
     def encoder_id(self) -> str:
-        """A hash of recipe, backbone and own weights. It is known once, and anew after training was switched on."""
+        """A hash of recipe, backbone and own weights. It is cached, except while training is switched on."""
         if self._encoder_id is None or self.qformer.training:
             recipe = json.dumps(asdict(self.recipe), sort_keys=True)
             self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0])
         return self._encoder_id
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The encoder's own parameters by name: LoRA and Q-Former, never the backbone's."""
+        """Return the encoder's own parameters by name: LoRA and Q-Former, never the backbone's."""
         lora = {name: weight for name, weight in self.backbone.model.named_parameters() if "lora_" in name}
         return lora | {f"qformer.{name}": weight for name, weight in self.qformer.named_parameters()}
 
     def set_trainable(self, trainable: bool) -> None:
-        """Switch gradients (and LoRA dropout) of the encoder's own parameters; the backbone's stay off."""
+        """Switch gradients (and LoRA dropout) of the encoder's own parameters; the backbone's gradients stay off."""
         self._encoder_id = None
         self.backbone.model.requires_grad_(False).train(trainable)
         self.qformer.train(trainable)
@@ -166,7 +166,7 @@ class MemoryEncoder(ItemEncoder, Answering):
             parameter.requires_grad_(trainable)
 
     def count_parameters(self) -> Mapping[str, int]:
-        """Counts that a parameter share can be stated from (see `parameters.parameter_share`)."""
+        """Count the parameters of LoRA, Q-Former and backbone (see `parameters.describe_parameter_share`)."""
         own = self.parameters()
         backbone = sum(weight.numel() for name, weight in self.backbone.model.named_parameters() if "lora_" not in name)
         return {
@@ -196,7 +196,7 @@ class MemoryEncoder(ItemEncoder, Answering):
 
 
 def make_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:
-    """A Q-Former of the backbone's width, before any training."""
+    """Make an untrained Q-Former of the backbone's width."""
     shape = QFormerRecipe(
         width=backbone.width,
         num_heads=recipe.num_heads,

@@ -1,5 +1,6 @@
-"""Items to memory: a backbone that reads each item alone, and the Q-Former. How the backbone is adapted to that is left
-to those who inherit.
+"""Turns items into memory: a backbone reads each item alone, and the Q-Former compresses what it read.
+
+Subclasses decide how the backbone is adapted to reading items.
 
 Shapes: B items, T tokens of the longest item, M vectors of an item, D width, E width of a picture's embedding.
 """
@@ -28,7 +29,7 @@ from comem_core.memory.qformer import QFormer
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.prompts import read_prompt_set
 
-# Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md says what fewer cost.
+# Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md has the cost of fewer.
 GRID = (3, 4)
 
 
@@ -44,24 +45,24 @@ class EncoderRecipe:
     num_rounds: int = 8
     num_heads: int = 16
     prompts: str = "short"
-    # Visual tokens of an item's picture and of a question's; None leaves them to the backbone's own processor.
+    # Visual tokens of an item's and of a question's picture; None: the backbone's own processor decides.
     item_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     query_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
-    # Start the memory at the norm of token embeddings instead of sqrt(D), which is far above it.
+    # Start the memory at the norm of token embeddings instead of sqrt(D), which is far larger.
     match_embedding_norm: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
     copying_start: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Ours: the Q-Former reads an item's token embeddings on top of its last hidden states, both at unit RMS. The last
-    # hidden state of a token stands for the next one, and a small model keeps little of the token itself in it.
+    # Ours: the Q-Former reads the sum of an item's last hidden states and its token embeddings, both at unit RMS. A
+    # token's last hidden state predicts the next token, and in a small model it retains little of the token itself.
     reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
     seed: int = 0
 
 
 def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
-    """An encoder's recipe out of its description. What an early version did not know takes its default.
+    """Read an encoder's recipe from its description. Fields that an early version did not have take their defaults.
 
     Raises:
-        ValueError: a field is unknown or has another form; it is named.
+        ValueError: a field is unknown or has the wrong type; the message names it.
     """
     refuse_unknown(stated, EncoderRecipe, where=f"the recipe in {where}", optional=True)
     values = dict(stated)
@@ -86,15 +87,15 @@ class ItemEncoder(ABC):
     @property
     @abstractmethod
     def encoder_id(self) -> str:
-        """Name this encoder by everything that decides a memory (16 hex digits)."""
+        """A hash of everything that decides a memory (16 hex digits)."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[None]:
-        """The backbone as it reads items."""
+        """Return a context in which the backbone reads items."""
 
     @contextmanager
     def run_inference(self) -> Iterator[None]:
-        """Without gradients and dropout, whatever training has switched on."""
+        """Run without gradients and dropout, also during training."""
         parts = [(part, part.training) for part in (self.backbone.model, self.qformer)]
         for part, _ in parts:
             part.eval()
@@ -106,7 +107,7 @@ class ItemEncoder(ABC):
                 part.train(was_training)
 
     def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
-        """Encode items, each alone, with gradients where they are switched on: memory_BMD, in the backbone's dtype."""
+        """Encode items, each alone, with gradients if they are switched on: memory_BMD, in the backbone's dtype."""
         conversations = [self.prompts.make_item_conversation(item) for item in items]
         tokens = self.backbone.tokenize(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
         with self.reading():
@@ -117,11 +118,11 @@ class ItemEncoder(ABC):
         return self.compress(hidden_BTD, tokens.mask_BL)
 
     def compress(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Hidden states to memory_BMD. The Q-Former computes in its own dtype, float32, whatever the backbone's."""
+        """Compress hidden states to memory_BMD, in their dtype. The Q-Former itself computes in float32."""
         return self.qformer(hidden_BTD.to(self.qformer.latents_MD.dtype), mask_BT).to(hidden_BTD.dtype)
 
     def empty_memory(self) -> Tensor:
-        """Return the memory of no item at all: vectors (M, D) that carry nothing, for the control `empty`."""
+        """Return vectors (M, D) that carry no item's content, for the control `empty`."""
         nothing = torch.zeros(1, 0, self.backbone.width, device=self.backbone.device, dtype=self.backbone.model.dtype)
         with self.run_inference():
             return self.compress(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]
@@ -141,12 +142,12 @@ class ItemEncoder(ABC):
     ) -> Bank:
         """Encode any number of items into a bank, in batches and with a progress bar (`TQDM_DISABLE=1` hides it).
 
-        Items come from any iterable, one batch at a time. One that the bank already holds is not encoded again, so a
-        bank given as `into` is extended, also after an interruption. `grid` is how pictures are embedded for search,
-        with the backbone's own vision tower; None makes a bank that takes less room and cannot be searched.
+        Items are taken from any iterable, one batch at a time. Items already in the bank are skipped, so a bank given
+        as `into` is extended, and an interrupted run can be resumed. `grid` is how the backbone's vision tower embeds
+        pictures for search; None makes a smaller bank that cannot be searched.
 
         Raises:
-            ValueError: `into` is another encoder's, or an item has a picture that cannot be read; it is named.
+            ValueError: `into` is another encoder's, or an item's picture cannot be read; the message names the item.
         """
         bank = self.make_bank(grid=grid) if into is None else into
         bank.refuse_other_encoder(self.encoder_id)
@@ -160,19 +161,19 @@ class ItemEncoder(ABC):
         return bank
 
     def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
-        """Find the k items whose pictures are nearest to each question's, among those in its language or among all.
+        """Find the k items whose pictures are nearest to each question's, in its language or (if not) in all.
 
         Raises:
             ValueError: the bank holds no pictures or no item in a question's language, or k is less than 1.
         """
         if bank.grid is None:
-            raise ValueError("this bank holds no pictures to search; say which items to show with item_ids=...")
+            raise ValueError("this bank holds no pictures to search; name the items to show with item_ids=...")
         queries_BE = self.embed_pictures([question.image for question in questions], grid=bank.grid)
         languages = [question.language for question in questions] if same_language else None
         return bank.search(queries_BE, k=k, languages=languages)
 
     def make_bank(self, *, grid: tuple[int, int] | None = None) -> Bank:
-        """An empty bank for this encoder's memories."""
+        """Make an empty bank for this encoder's memories."""
         return Bank(
             encoder_id=self.encoder_id,
             num_vectors=self.recipe.num_vectors,
@@ -195,7 +196,7 @@ class ItemEncoder(ABC):
         bank.put([item.item_id for item in items], memory_BMD, pictures=pictures)
 
     def embed_pictures(self, images: Sequence[bytes], *, grid: tuple[int, int]) -> np.ndarray:
-        """Embed pictures for search, a question's at the same size as an item's: (B, E) float32."""
+        """Embed pictures for search, at an item picture's size, also those of questions: float32 (B, E)."""
         size = self.recipe.item_visual_tokens
         return self.backbone.pool_images(images, visual_tokens=size, grid=grid).cpu().numpy()
 
@@ -213,4 +214,4 @@ def refuse_unreadable(items: Iterable[KnowledgeItem]) -> None:
                 decode(item.image)
         except ValueError as error:
             named = item.title or item.entity_id or item.source
-            raise ValueError(f"item {item.item_id} ({named}): {error}; mend its picture, or leave it out") from error
+            raise ValueError(f"item {item.item_id} ({named}): {error}; repair its picture, or leave it out") from error

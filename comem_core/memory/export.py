@@ -1,8 +1,8 @@
-"""Merged export: the LoRA folded into a copy of the backbone's weights, for programs that know no PEFT.
+"""Merged export: the LoRA merged into a copy of the backbone's weights, for programs without PEFT.
 
-A folder: `backbone/` in the family's own format, the Q-Former in safetensors, and a description. What was written is
-loaded again and compared with the adapter before the folder gets its name. A merged backbone encodes items; the reader
-stays the untouched one.
+An export is a folder: `backbone/` in the family's own format, the Q-Former in safetensors, and a description. It is
+loaded again and compared with the adapter before the folder gets its name. The merged backbone only encodes items; the
+reader is still the untouched backbone.
 
 Shapes: N items, M vectors of an item, D width.
 """
@@ -45,8 +45,11 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a merged export may be from the adapter: a memory vector by its distance over its norm, and the share of
-    greedy answers that may differ. bfloat16 alone moves memories of the shipped encoder by 0.9 % (docs/log.md)."""
+    """How far a merged export may be from the adapter.
+
+    `memory` is the distance of a memory vector over its norm; `answers` is the share of greedy answers that may differ.
+    bfloat16 alone moves memories of the shipped encoder by 0.9 % (docs/log.md).
+    """
 
     memory: float = 0.02
     answers: float = 0.0
@@ -54,7 +57,7 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class MergeDifference:
-    """How far a merged encoder is from the adapter: its worst memory vector, and how many answers differ."""
+    """How far a merged encoder is from the adapter: the worst memory vector, and the number of different answers."""
 
     memory: float
     changed_answers: int
@@ -62,22 +65,21 @@ class MergeDifference:
     num_answers: int
 
     def refuse_beyond(self, tolerance: Tolerance) -> None:
-        """Raise ValueError that says by how much they differ, where that is more than allowed."""
-        # Not finite is beyond any tolerance.
+        """Raise ValueError, with the differences, if they are larger than allowed."""
+        # A difference that is not finite exceeds any tolerance.
         if self.memory <= tolerance.memory and self.changed_answers <= tolerance.answers * self.num_answers:
             return
         raise ValueError(
             f"merged weights do not answer like the adapter: memory vectors of {self.num_items} items differ by up to "
             f"{self.memory:.2%} of their norm (at most {tolerance.memory:.2%} is allowed), and {self.changed_answers} "
-            f"of {self.num_answers} greedy answers differ (at most {tolerance.answers:.0%}). Merging rounds where "
-            "weights are kept in half precision: export in dtype=torch.float32, or state another tolerance. Nothing "
-            "was exported"
+            f"of {self.num_answers} greedy answers differ (at most {tolerance.answers:.0%}). Merging in half precision "
+            "rounds the weights: export with dtype=torch.float32, or set another tolerance. Nothing was exported"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergedDescription:
-    """What stands beside the weights. `reader` is the untouched backbone, which reads the memories."""
+    """The description of a merged export. `reader` is the untouched backbone, which reads the memories."""
 
     encoder_id: str
     recipe: Mapping[str, Any]
@@ -91,7 +93,7 @@ class MergedDescription:
 
 
 class MergedEncoder(ItemEncoder):
-    """An encoder whose backbone's own weights hold the LoRA. Its memories are those of the encoder it was made from."""
+    """An encoder with the LoRA merged into its backbone's weights. Its memories are those of the original encoder."""
 
     def __init__(self, backbone: Backbone, qformer: QFormer, recipe: EncoderRecipe, description: MergedDescription):
         super().__init__(backbone, qformer.eval().requires_grad_(False), recipe)
@@ -102,7 +104,7 @@ class MergedEncoder(ItemEncoder):
         """Load what `export_merged` wrote, in the number type in which it was compared.
 
         Raises:
-            ValueError: the folder holds no merged encoder, or its weights are not those that were exported.
+            ValueError: the folder holds no merged encoder, or its weights have changed since the export.
         """
         folder = Path(folder)
         description = _read_description(folder)
@@ -122,7 +124,7 @@ class MergedEncoder(ItemEncoder):
 
     @property
     def encoder_id(self) -> str:
-        """The id of the encoder that was merged: their memories are alike within the stated tolerance."""
+        """The id of the encoder that was merged: the memories of both agree within the stated tolerance."""
         return self.description.encoder_id
 
     def reading(self) -> AbstractContextManager[None]:
@@ -136,13 +138,13 @@ class MergedEncoder(ItemEncoder):
         batch_size: int = 16,
         grid: tuple[int, int] | None = None,
     ) -> Bank:
-        """As `ItemEncoder.encode`, into a bank that is not searched: pictures are searched as the reader sees them."""
+        """As `ItemEncoder.encode`, but into a bank that is not searchable: search needs the reader's vision tower."""
         return super().encode(items, into=into, batch_size=batch_size, grid=grid)
 
     def embed_pictures(self, images: Sequence[bytes], *, grid: tuple[int, int]) -> np.ndarray:
         raise ValueError(
-            "a merged encoder cannot embed pictures for search: its vision tower holds the LoRA, and questions are "
-            "embedded by the reader's own. Encode with grid=None, and say which items to show with item_ids=..."
+            "a merged encoder cannot embed pictures for search: its vision tower holds the LoRA, but the reader's own "
+            "tower embeds questions. Encode with grid=None, and name the items to show with item_ids=..."
         )
 
 
@@ -155,18 +157,18 @@ def export_merged(
     dtype: torch.dtype | None = None,
     max_new_tokens: int = 32,
 ) -> MergedDescription:
-    """Write an encoder as a merged export, if it answers like the adapter on `probes`; else nothing is written.
+    """Write an encoder as a merged export if it answers like the adapter on `probes`; otherwise write nothing.
 
-    `dtype` is the number type of the merged weights, the backbone's own without.
+    `dtype` is the number type of the merged weights (default: the backbone's own).
 
     Raises:
-        ValueError: there is no probe, the folder is there already, or memories or answers differ beyond the tolerance.
+        ValueError: there is no probe, the folder exists already, or memories or answers differ beyond the tolerance.
     """
     folder, tolerance = Path(folder), tolerance or Tolerance()
     if not probes or not all(probe.items for probe in probes):
         raise ValueError("a merged export is compared with the adapter on probes: give questions, each with its items")
     if folder.exists():
-        raise ValueError(f"{folder} is there already; choose another name, or remove it")
+        raise ValueError(f"{folder} exists already; choose another name, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -185,7 +187,7 @@ def export_merged(
 def compare(
     encoder: MemoryEncoder, merged: ItemEncoder, probes: Sequence[Probe], *, max_new_tokens: int = 32
 ) -> MergeDifference:
-    """Encode the probes' items both ways, and let the untouched reader answer from both memories."""
+    """Encode the probes' items with both encoders, and let the untouched reader answer from both memories."""
     items = list({item.item_id: item for probe in probes for item in probe.items}.values())
     questions = [probe.question for probe in probes]
     shown = [[item.item_id for item in probe.items] for probe in probes]
@@ -200,9 +202,9 @@ def compare(
 
 
 def merge_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
-    """A copy of the backbone's model in which each linear layer's own weight holds its LoRA; rounded once, at the end.
+    """Copy the backbone's model and add each linear layer's LoRA to its weight.
 
-    The sum is made in float32: PEFT's own `merge` rounds the LoRA's part first and the sum again.
+    The sum is computed in float32 and rounded once; PEFT's own `merge` rounds the LoRA's part first and then the sum.
     """
     model: Any = copy.deepcopy(encoder.backbone.model)
     with torch.no_grad():
@@ -219,7 +221,7 @@ def merge_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:
 
 
 def _write(encoder: MemoryEncoder, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Write weights; returns what the description states of them."""
+    """Write the weights and return their fields of the description."""
     merged = copy.copy(encoder.backbone)
     merged.model = merge_model(encoder, dtype)
     merged.save(folder / BACKBONE)
@@ -255,6 +257,6 @@ def _read_description(folder: Path) -> MergedDescription:
 
 
 def _distance(one_MD: Tensor, other_MD: Tensor) -> float:
-    """The largest distance of two memories' vectors, over the first one's norm; infinite where one is not finite."""
+    """Return the largest distance between two memories' vectors over the first's norm; infinite if not finite."""
     shares_M = (one_MD.float() - other_MD.float()).norm(dim=-1) / one_MD.float().norm(dim=-1)
     return float(shares_M.max()) if shares_M.isfinite().all() else float("inf")

@@ -1,9 +1,10 @@
-"""Memory into the reader's input: vectors before the query, the query shifted behind them.
+"""Puts memory into the reader's input: memory vectors first, then the query with its positions shifted.
 
-Shapes: B questions, L query tokens, K·M memory vectors of one question, P padded length, D width. The order is
-[memory of rank 1 ; ... ; memory of rank k ; query], before the system turn (paper section 3; item order is ours: rank
-1 first in training and at inference). Memory takes positions 0 .. K·M-1 on all axes; the query's own positions are
-shifted by exactly K·M. Positions stay int64: in bfloat16, integers above 256 would be rounded.
+The order is [memory of rank 1 ; ... ; memory of rank k ; query], so memory is before the system turn (paper section 3;
+the order of items is ours: rank 1 first in training and at inference). Memory takes positions 0 .. K·M-1 on all axes;
+the query's own positions are shifted by exactly K·M. Positions stay int64: bfloat16 would round integers above 256.
+
+Shapes: B questions, L query tokens, K·M memory vectors of one question, P padded length, D width.
 """
 
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from comem_core.backbone.interface import Embedded
 
 
 def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:
-    """Put each question's memory (its own number of vectors, D) before its query; the result is left-padded anew.
+    """Put each question's memory (any number of vectors, D) before its query, and left-pad the result again.
 
     Raises:
-        ValueError: not one memory a question, or a width other than the reader's.
+        ValueError: there is not one memory per question, or its width is not the reader's.
     """
     b, _, d = query.embeds_BLD.shape
     if len(memories) != b:
-        raise ValueError(f"{len(memories)} memories for {b} questions; expected one a question (it may be empty)")
+        raise ValueError(f"{len(memories)} memories for {b} questions; expected one per question (it may be empty)")
     if wrong := [tuple(memory.shape) for memory in memories if memory.ndim != 2 or memory.shape[1] != d]:
         raise ValueError(
             f"memory of shape {wrong[0]}, but this reader takes (vectors, {d}); was it made by another encoder?"

@@ -1,8 +1,8 @@
 """The Q-Former: a Perceiver resampler that turns an item's hidden states into M memory vectors.
 
-One block shared by all rounds, as in the authors' code (reference implementation, `qformer.py`): keys and values are
-the inputs and the latents together, so there is no separate self-attention among the latents. No positional encoding.
-The inputs stay what they are, so their keys and values are computed once and not in every round.
+All rounds share one block, as in the authors' code (reference implementation, `qformer.py`). Keys and values come from
+the inputs and the latents together, so there is no separate self-attention among the latents. There is no positional
+encoding. No round changes the inputs, so their keys and values are computed only once.
 
 Shapes: B items, T tokens of the longest item, M memory vectors (latents), D width, H heads, E = D / H.
 """
@@ -24,19 +24,19 @@ class QFormerRecipe:
     num_vectors: int = 8
     num_rounds: int = 8
     feed_forward_multiplier: int = 4
-    # Linear layers start as the host model's do (reference code); 0.02 is that of the 7B models.
+    # Linear layers start with the backbone's own range (reference code), which is 0.02 in the 7B models.
     initializer_range: float = 0.02
-    # Ours, for narrow models: attention and both projections start near the identity, so that what is attended to
-    # arrives in the memory from the first step on.
+    # Ours, for narrow models: attention and both projections start near the identity, so that from the first step the
+    # memory contains what is attended to.
     copying_start: bool = False
 
 
-class Seen(NamedTuple):
-    """What every round attends to in the same way: the inputs' keys (scaled) and values, and which are padding."""
+class InputKeysValues(NamedTuple):
+    """The inputs' keys (scaled) and values, the same in every round; padding_B11T is True where an input is padding."""
 
     key_BHTE: Tensor
     value_BHTE: Tensor
-    hidden_B11T: Tensor
+    padding_B11T: Tensor
 
 
 class Block(nn.Module):
@@ -48,7 +48,7 @@ class Block(nn.Module):
         if width % recipe.num_heads:
             raise ValueError(f"Q-Former width {width} is not a multiple of its {recipe.num_heads} heads")
         self.num_heads = recipe.num_heads
-        self.scale = (width // recipe.num_heads) ** -0.25  # on both sides, which keeps half-precision scores in range
+        self.scale = (width // recipe.num_heads) ** -0.25  # of queries and keys: keeps half-precision scores in range
         self.norm_inputs, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_query = nn.Linear(width, width, bias=False)
         self.to_key_value = nn.Linear(width, 2 * width, bias=False)
@@ -60,33 +60,33 @@ class Block(nn.Module):
             nn.Linear(recipe.feed_forward_multiplier * width, width, bias=False),
         )
 
-    def look_at(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Seen:
-        """Keys and values of the inputs, which no round changes."""
-        key_BHTE, value_BHTE = self._keys_and_values(self.norm_inputs(inputs_BTD))
-        return Seen(key_BHTE, value_BHTE, ~mask_BT[:, None, None, :])
+    def project_inputs(self, inputs_BTD: Tensor, mask_BT: Tensor) -> InputKeysValues:
+        """Compute the inputs' keys and values, which no round changes."""
+        key_BHTE, value_BHTE = self._project_to_keys_and_values(self.norm_inputs(inputs_BTD))
+        return InputKeysValues(key_BHTE, value_BHTE, ~mask_BT[:, None, None, :])
 
-    def forward(self, latents_BMD: Tensor, seen: Seen) -> Tensor:
-        latents_BMD = latents_BMD + self.attend(latents_BMD, seen)
+    def forward(self, latents_BMD: Tensor, inputs: InputKeysValues) -> Tensor:
+        latents_BMD = latents_BMD + self.attend(latents_BMD, inputs)
         return latents_BMD + self.feed_forward(latents_BMD)
 
-    def attend(self, latents_BMD: Tensor, seen: Seen) -> Tensor:
+    def attend(self, latents_BMD: Tensor, inputs: InputKeysValues) -> Tensor:
         normed_BMD = self.norm_latents(latents_BMD)
-        query_BHME = self._by_head(self.to_query(normed_BMD)) * self.scale
-        own_key_BHME, own_value_BHME = self._keys_and_values(normed_BMD)
-        scores_BHMT = query_BHME @ seen.key_BHTE.transpose(-1, -2)
-        scores_BHMT = scores_BHMT.masked_fill(seen.hidden_B11T, torch.finfo(scores_BHMT.dtype).min)
-        # One softmax over inputs and latents, S = T + M; only the scores are put together, never keys and values.
+        query_BHME = self._split_heads(self.to_query(normed_BMD)) * self.scale
+        own_key_BHME, own_value_BHME = self._project_to_keys_and_values(normed_BMD)
+        scores_BHMT = query_BHME @ inputs.key_BHTE.transpose(-1, -2)
+        scores_BHMT = scores_BHMT.masked_fill(inputs.padding_B11T, torch.finfo(scores_BHMT.dtype).min)
+        # One softmax over inputs and latents, S = T + M; only the scores are concatenated, not keys and values.
         scores_BHMS = torch.cat([scores_BHMT, query_BHME @ own_key_BHME.transpose(-1, -2)], dim=-1)
         weights_BHMS = scores_BHMS.float().softmax(dim=-1).to(query_BHME.dtype)
         weights_BHMT, own_weights_BHMM = weights_BHMS.split([scores_BHMT.shape[-1], latents_BMD.shape[1]], dim=-1)
-        attended_BHME = weights_BHMT @ seen.value_BHTE + own_weights_BHMM @ own_value_BHME
+        attended_BHME = weights_BHMT @ inputs.value_BHTE + own_weights_BHMM @ own_value_BHME
         return self.to_output(attended_BHME.transpose(1, 2).flatten(start_dim=2))
 
-    def _keys_and_values(self, normed_BSD: Tensor) -> tuple[Tensor, Tensor]:
+    def _project_to_keys_and_values(self, normed_BSD: Tensor) -> tuple[Tensor, Tensor]:
         key_BSD, value_BSD = self.to_key_value(normed_BSD).chunk(2, dim=-1)
-        return self._by_head(key_BSD) * self.scale, self._by_head(value_BSD)
+        return self._split_heads(key_BSD) * self.scale, self._split_heads(value_BSD)
 
-    def _by_head(self, tensor_BSD: Tensor) -> Tensor:
+    def _split_heads(self, tensor_BSD: Tensor) -> Tensor:
         return tensor_BSD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
@@ -107,9 +107,9 @@ class QFormer(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         if recipe.copying_start:
-            self._start_copying()
+            self._start_near_identity()
 
-    def _start_copying(self) -> None:
+    def _start_near_identity(self) -> None:
         with torch.no_grad():
             to_value = self.block.to_key_value.weight[self.recipe.width :]
             scale = 1 / (self.recipe.width * self.recipe.initializer_range**2)
@@ -122,8 +122,8 @@ class QFormer(nn.Module):
     def forward(self, inputs_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Turn hidden states and their mask (bool, False = padding) into memory_BMD, in the inputs' dtype."""
         inputs_BTD = self.project_in(inputs_BTD)
-        seen = self.block.look_at(inputs_BTD, mask_BT)
+        inputs = self.block.project_inputs(inputs_BTD, mask_BT)
         latents_BMD = self.latents_MD.to(inputs_BTD.dtype).expand(inputs_BTD.shape[0], -1, -1)
         for _ in range(self.recipe.num_rounds):
-            latents_BMD = self.block(latents_BMD, seen)
+            latents_BMD = self.block(latents_BMD, inputs)
         return self.norm_out(self.project_out(latents_BMD))

@@ -1,11 +1,11 @@
 """A text-only language model that reads a VLM encoder's memories (the paper's Table 5).
 
-The memories go in front of the question as they do for a VLM; where the reader is of another width, a trained linear
-projection carries them there. The reader sees no pictures: a question's picture is encoded like an item without text,
-and its memory stands behind the items' and before the question, or it is left out.
+The memories go in front of the question as they do for a VLM. If the reader has another width, a trained linear
+projection maps them to it. The reader sees no pictures: a question's picture is either left out, or encoded like an
+item without text, with its memory after the items' memories and before the question.
 
-Ours differs from the authors' code on purpose: there the picture comes in as all hidden states of the whole query, in
-training after another part of the prompt than at inference, and the answer is read off the VLM's output head.
+This differs from the authors' code on purpose. There the picture enters as all hidden states of the whole query, after
+different parts of the prompt in training and at inference, and the answer comes from the VLM's output head.
 
 Shapes: B questions, K items, M vectors of an item, D width of the encoder, R width of the reader, V vocabulary.
 """
@@ -45,16 +45,16 @@ class TransferRecipe:
     """How memories reach the reader."""
 
     version: str = "2026.11.1"
-    # A trained linear map from the encoder's width to the reader's; needed where they differ.
+    # A trained linear map from the encoder's width to the reader's; required if they differ.
     projection: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Put the memory of a question's picture before the question; otherwise the reader does not get the picture at all.
+    # Put the memory of the question's picture before the question; otherwise the reader gets nothing from the picture.
     question_picture: bool = True
     seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferDescription:
-    """What stands beside the projection's weights: which encoder's memories it carries, and to which reader."""
+    """The description of a projection, saved beside its weights: from which encoder's memories, to which reader."""
 
     recipe: Mapping[str, Any]
     encoder_id: str
@@ -68,10 +68,10 @@ class TextTransfer(Answering):
     """Answers questions through a frozen text-only model, with the memories of an encoder in front."""
 
     def __init__(self, encoder: MemoryEncoder, reader: TextModel, recipe: TransferRecipe | None = None):
-        """Put an encoder and a reader together.
+        """Combine an encoder and a reader.
 
         Raises:
-            ValueError: their widths differ, and the recipe has no projection.
+            ValueError: their widths differ, but the recipe has no projection.
         """
         self.encoder, self._reader, self.recipe = encoder, reader, recipe or TransferRecipe()
         width, wanted = encoder.backbone.width, reader.width
@@ -95,28 +95,28 @@ class TextTransfer(Answering):
         return sum(weight.numel() for weight in self.parameters().values())
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The transfer's own parameters by name: the projection's, or none."""
+        """Return the transfer's own parameters by name: the projection's, or none."""
         own = {} if self.projection is None else dict(self.projection.named_parameters())
         return {f"projection.{name}": weight for name, weight in own.items()}
 
     def project(self, memory: Tensor) -> Tensor:
-        """Carry vectors (..., D) to the reader's width (..., R). The projection computes in float32."""
+        """Map vectors (..., D) to the reader's width (..., R). The projection computes in float32."""
         memory = memory.to(self.reader.device)
         return memory if self.projection is None else self.projection(memory.to(self.projection.weight.dtype))
 
     def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
-        """As `ItemEncoder.search`: pictures are compared as the encoder's own backbone sees them."""
+        """As `ItemEncoder.search`: the encoder's own backbone embeds the pictures."""
         return self.encoder.search(questions, bank, k=k, same_language=same_language)
 
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
         return self.seen(self.encoder.conversation(question, answer=answer))
 
     def seen(self, conversation: Conversation) -> Conversation:
-        """The texts alone: this reader sees no picture."""
+        """Return the texts alone: this reader sees no pictures."""
         return without_pictures(conversation)
 
     def list_shown(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
-        """List what is encoded for a question: its items, and behind them its picture, as an item without text."""
+        """List what is encoded for a question: its items, and then its picture as an item without text."""
         if not self.recipe.question_picture:
             return tuple(items)
         return (*items, KnowledgeItem(image=image, text="", language=language, source="question", licence=""))
@@ -142,9 +142,9 @@ class TextTransfer(Answering):
         return self.reader.tokenize(conversations, generation=True)
 
     def save(self, folder: str | Path) -> TransferDescription:
-        """Write the projection (if there is one), and which encoder and reader it belongs to.
+        """Write the projection, if there is one, and which encoder and reader it belongs to.
 
-        Neither of these is written: a reader never changes, and an encoder that was trained along has its own `save`.
+        Encoder and reader are not written: a reader never changes, and a jointly trained encoder has its own `save`.
         """
         description = TransferDescription(
             recipe=asdict(self.recipe),
@@ -166,7 +166,7 @@ class TextTransfer(Answering):
         """Load a transfer between the encoder and the reader that it was trained for.
 
         Raises:
-            ValueError: the folder holds no transfer, encoder or reader are others, or names or shapes do not match.
+            ValueError: the folder holds no transfer, encoder or reader is another one, or names or shapes do not match.
         """
         folder = Path(folder)
         if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
@@ -180,12 +180,12 @@ class TextTransfer(Answering):
 
 
 def make_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> nn.Linear:
-    """A projection before any training: angles between memories stay, and their norm becomes a token embedding's."""
+    """Make an untrained projection: it keeps angles between memories, and scales their norm to a token embedding's."""
     torch.manual_seed(seed)
     width, wanted = encoder.backbone.width, reader.width
     made = nn.Linear(width, wanted)
     with torch.no_grad():
-        # What leaves the Q-Former's last norm: unit variance, times its weight, plus its bias.
+        # The output of the Q-Former's last norm: unit variance, times its weight, plus its bias.
         last = encoder.qformer.norm_out
         memory_norm = float((last.weight.pow(2).sum() + last.bias.pow(2).sum()).sqrt())
         embeddings_VR: Any = reader.model.get_input_embeddings().weight
@@ -194,7 +194,7 @@ def make_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> 
             nn.init.eye_(made.weight)
         else:
             nn.init.orthogonal_(made.weight)
-        made.weight *= token_norm / memory_norm * max(1.0, width / wanted) ** 0.5  # a narrower space keeps a part only
+        made.weight *= token_norm / memory_norm * max(1.0, width / wanted) ** 0.5  # a narrower space loses some norm
         nn.init.zeros_(made.bias)
     return made.to(reader.device)
 
@@ -202,8 +202,8 @@ def make_projection(encoder: MemoryEncoder, reader: TextModel, *, seed: int) -> 
 def _refuse_others(description: TransferDescription, encoder: MemoryEncoder, reader: TextModel) -> None:
     if encoder.encoder_id != description.encoder_id:
         raise ValueError(
-            f"this transfer carries memories of encoder {description.encoder_id}, but encoder {encoder.encoder_id} was "
-            "given"
+            f"this transfer was made for memories of encoder {description.encoder_id}, but encoder "
+            f"{encoder.encoder_id} was given"
         )
     dtype = str(reader.model.dtype).removeprefix("torch.")
     if dtype != description.reader_dtype:

@@ -288,6 +288,6 @@ def _make_asking(random: Random, country: ImaginaryCountry, prompts: PromptSet) 
     words = read_templates()[country.language]
     turns = [prompts.make_system_turn(), prompts.make_item_turn(country.item(random))]
     for attribute in random.sample(list(country.facts), k=len(country.facts)):
-        turns.append(prompts.ask_turn(attribute, country.language))
+        turns.append(prompts.make_ask_turn(attribute, country.language))
         turns.append(Turn("assistant", (random.choice(words["question"][attribute]),)))
     return turns

@@ -1,8 +1,8 @@
-"""Prompts as data: how items and questions become conversations. One JSON file a prompt set, one text a language.
+"""Prompts as data: how items and questions become conversations. One JSON file per prompt set, one text per language.
 
-The layout is the paper's (reference code): a knowledge item for the encoder is a user turn (picture, remark) answered
-by the item's text; for the `text` condition each item is a user turn of its own, before the question's turn. Pictures
-stand before their text, in training and at inference alike.
+The layout is the paper's (reference code). For the encoder, a knowledge item is a user turn (picture, remark) answered
+by the item's text. For the `text` condition, each item is a user turn of its own, before the question's turn. Pictures
+come before their text, both in training and at inference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ Text = TypeVar("Text")
 
 @dataclass(frozen=True)
 class PromptSet:
-    """One set of prompts, by language, with a hash that names exactly these words.
+    """One set of prompts by language, with a hash of its exact words.
 
-    `default_language` names the texts that serve languages without their own; without it such a language is an error.
+    Languages without texts of their own use those of `default_language`; if that is None, they are an error.
     """
 
     name: str
@@ -41,23 +41,23 @@ class PromptSet:
     item: dict[str, str]
     question: dict[str, str]
     ask: dict[str, dict[str, str]]
-    # Worked examples by language, each with `item`, `question` and `answer`; they stand before everything but the
-    # system turn, without pictures, and without their items where the question itself has none.
+    # Worked examples by language, each with `item`, `question` and `answer`. They come directly after the system turn,
+    # without pictures, and without their items if the question itself has none.
     examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     # What the VLM writes when it is asked about an item: a question, or a question with its answer.
     asks: Literal["question", "pair"] = "question"
-    # How the short answer is found in what the VLM writes about a question.
+    # How the short answer is extracted from the VLM's reply to a question.
     extract: ExtractionMethod = "first_line"
     default_language: str | None = None
-    # The system turn for asking, where it is another one; the words around what is asked for, `{ask}`; what stands
-    # before the `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`,
-    # `answer`), of which those of the kind that is asked for are shown.
+    # For asking: a system turn, if it differs; the frame around the instruction `{ask}`; the markers before the
+    # `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`, `answer`), of which
+    # only those of the wanted kind are shown.
     ask_system: str | None = None
     ask_frame: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
-    def _in(self, texts: Mapping[str, Text], language: str) -> Text:
+    def _choose_language(self, texts: Mapping[str, Text], language: str) -> Text:
         if language not in texts and self.default_language is not None:
             return texts[self.default_language]
         if language not in texts:
@@ -69,22 +69,22 @@ class PromptSet:
     def make_item_conversation(self, item: KnowledgeItem) -> Conversation:
         """Build the memory encoder's input: the item alone, without a question or a system turn.
 
-        A remark may hold the `{text}` too: then the assistant repeats it, and states know what comes next.
+        A remark may also contain the `{text}`. Then the assistant repeats it, and hidden states know what comes next.
         """
         text = item.text[:MAX_CHARACTERS]
-        remark = self._in(self.remark, item.language).replace("{text}", text)
-        return [Turn("user", _pictured(item, remark)), Turn("assistant", (text,))]
+        remark = self._choose_language(self.remark, item.language).replace("{text}", text)
+        return [Turn("user", _add_picture(item, remark)), Turn("assistant", (text,))]
 
     def make_system_turn(self) -> Turn:
         return Turn("system", (self.system,))
 
     def make_item_turn(self, item: KnowledgeItem) -> Turn:
-        """An item as prompt tokens (condition `text`)."""
-        text = self._in(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
-        return Turn("user", _pictured(item, text))
+        """Build the turn of an item as prompt tokens (condition `text`)."""
+        text = self._choose_language(self.item, item.language).replace("{text}", item.text[:MAX_CHARACTERS])
+        return Turn("user", _add_picture(item, text))
 
     def make_question_turn(self, question: str, image: bytes, language: str) -> Turn:
-        text = self._in(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
+        text = self._choose_language(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
         return Turn("user", (image, text))
 
     def make_conversation(
@@ -96,8 +96,8 @@ class PromptSet:
         items: Sequence[KnowledgeItem] = (),
         answer: str | None = None,
     ) -> Conversation:
-        """System turn, worked examples where the set has any, the items (if any) in rank order, the question, and the
-        answer where it is known."""
+        """Build a conversation: the system turn, the set's worked examples, the items in rank order, the question, and
+        the answer if it is given."""
         turns = [self.make_system_turn(), *self.make_example_turns(language, with_items=bool(items))]
         turns += [self.make_item_turn(item) for item in items]
         turns.append(self.make_question_turn(question, image, language))
@@ -106,48 +106,54 @@ class PromptSet:
         return turns
 
     def make_example_turns(self, language: str, *, with_items: bool) -> Conversation:
-        """The set's worked examples in a language, worded as items and questions are."""
+        """Build the turns of the worked examples in a language, worded like items and questions."""
         turns: list[Turn] = []
         for example in self.examples.get(language, ()):
             if with_items:
-                turns.append(Turn("user", (self._in(self.item, language).replace("{text}", example["item"]),)))
-            asked = self._in(self.question, language).replace("{question}", example["question"])
+                turns.append(
+                    Turn("user", (self._choose_language(self.item, language).replace("{text}", example["item"]),))
+                )
+            asked = self._choose_language(self.question, language).replace("{question}", example["question"])
             turns += [Turn("user", (asked,)), Turn("assistant", (example["answer"],))]
         return turns
 
-    def ask_conversation(self, item: KnowledgeItem, kind: str) -> Conversation:
+    def make_ask_conversation(self, item: KnowledgeItem, kind: str) -> Conversation:
         """Build the prompt that makes the VLM ask a question of one kind about an item."""
         turns = [Turn("system", (self.ask_system or self.system,))]
         for example in self.ask_examples.get(item.language, ()):
             if example["kind"] != kind:
                 continue
-            before = self._in(self.markers, item.language)
+            before = self._choose_language(self.markers, item.language)
             pair = f"{before['question'][0]}: {example['question']}\n{before['answer'][0]}: {example['answer']}"
-            text = self._in(self.item, item.language).replace("{text}", example["item"])
-            turns += [Turn("user", (text,)), self.ask_turn(example["kind"], item.language), Turn("assistant", (pair,))]
-        return [*turns, self.make_item_turn(item), self.ask_turn(kind, item.language)]
+            text = self._choose_language(self.item, item.language).replace("{text}", example["item"])
+            turns += [
+                Turn("user", (text,)),
+                self.make_ask_turn(example["kind"], item.language),
+                Turn("assistant", (pair,)),
+            ]
+        return [*turns, self.make_item_turn(item), self.make_ask_turn(kind, item.language)]
 
-    def ask_turn(self, kind: str, language: str) -> Turn:
-        """An instruction to ask a question of one kind, to stand behind an item."""
-        wanted = self._in(self.ask, language)[kind]
-        frame = self._in(self.ask_frame, language) if self.ask_frame else "{ask}"
+    def make_ask_turn(self, kind: str, language: str) -> Turn:
+        """Build the instruction, placed after an item, to ask a question of one kind."""
+        wanted = self._choose_language(self.ask, language)[kind]
+        frame = self._choose_language(self.ask_frame, language) if self.ask_frame else "{ask}"
         return Turn("user", (frame.replace("{ask}", wanted),))
 
     def list_pair_markers(self, language: str) -> Mapping[str, Sequence[str]]:
-        """Return the marks before the `question` and the `answer` of a written pair."""
-        return self._in(self.markers, language)
+        """Return the markers before the `question` and the `answer` of a written pair."""
+        return self._choose_language(self.markers, language)
 
     @property
     def num_kinds(self) -> int:
-        """The most kinds that there are in any language."""
+        """The largest number of kinds in any language."""
         return max(len(kinds) for kinds in self.ask.values())
 
     def list_kinds(self, language: str) -> tuple[str, ...]:
-        """The kinds of question that can be asked for in a language."""
-        return tuple(self._in(self.ask, language))
+        """List the kinds of question that can be asked in a language."""
+        return tuple(self._choose_language(self.ask, language))
 
 
-def _pictured(item: KnowledgeItem, text: str) -> tuple[str | bytes, ...]:
+def _add_picture(item: KnowledgeItem, text: str) -> tuple[str | bytes, ...]:
     return (text,) if item.image is None else (item.image, text)
 
 
@@ -156,7 +162,7 @@ def read_prompt_set(name: str) -> PromptSet:
     """Read a prompt set by name.
 
     Raises:
-        ValueError: the set does not exist; the message names the known ones.
+        ValueError: the set does not exist; the message lists the known ones.
     """
     data = read_prompt_file(resources.files(__name__), name, what="prompt set")
     wanted = ("name", "sha256", *NEEDED)
@@ -164,5 +170,5 @@ def read_prompt_set(name: str) -> PromptSet:
 
 
 def hash_prompt(conversation: Conversation) -> str:
-    """Name exactly what a model was asked: roles, texts and pictures in order (16 hex digits)."""
+    """Hash exactly what a model was asked: roles, texts and pictures in order (16 hex digits)."""
     return hash_content_parts(*(part for turn in conversation for part in (turn.role, *turn.content)))

@@ -1,4 +1,4 @@
-"""Prompts by name: a folder of JSON files, one a set, each named by its bytes."""
+"""Reads prompts by name from a folder of JSON files, one per set, each with a hash of its bytes."""
 
 import hashlib
 import json
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def read_prompt_file(folder: Traversable, name: str, *, what: str) -> dict[str, Any]:
-    """Read a file of prompts: all but its `description`, its `name` and the `sha256` of exactly these words.
+    """Read a file of prompts: its fields without `description`, plus its `name` and the `sha256` of its bytes.
 
     Raises:
-        ValueError: there is none of that name; the known ones are named, and `what` they are.
+        ValueError: there is no file of that name; the message lists the known ones and calls them `what`.
     """
     known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
     if name not in known:

@@ -1,4 +1,4 @@
-"""Recipes by name: a run is a function that returns a whole recipe."""
+"""Finds recipes by name and varies them. Each shipped recipe is a function that returns a complete `Recipe`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,28 +15,29 @@ from comem_core.recipes.scaling import vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 
-# The only list of recipes; each is known by the name that it gives itself.
+# The only list of recipes, by the name in each recipe.
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     make().name: make for make in (tiny_cpu, smol_cpu, comem_qwen25_vl_7b, comem_qwen2_vl_7b)
 }
 
-# Of a user's own items, so many are never trained on and asked about afterwards.
+# The share of a user's own items that is never trained on, but asked about afterwards.
 HELD_OUT_SHARE = 0.1
 
 
 def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
-    """Return a recipe by name, its training with a seed, one thing in it of another size (`scaling`); `limit` caps seed
-    questions, asked items, translated samples, training steps and benchmark questions.
+    """Return a recipe by name, with a training seed and, if given, one `variant` of its size (`recipes.scaling`).
+
+    `limit` caps seed questions, asked items, translated samples, training steps and benchmark questions.
 
     Raises:
-        ValueError: an unknown name or variant (the known ones are listed), a limit below 1, or a seed that not every
-            generator takes.
+        ValueError: an unknown name or variant (the message lists the known ones), a limit below 1, or a seed outside
+            the range of `check_seed`.
     """
     check_seed(seed)
     known = name.replace("-", "_")
     if known not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
-    recipe = _seeded(RECIPES[known](), seed)
+    recipe = _with_seed(RECIPES[known](), seed)
     recipe = recipe if variant is None else vary_recipe(recipe, variant)
     if limit is None:
         return recipe
@@ -46,14 +47,14 @@ def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: 
     steps = min(limit, training.optimizer.num_steps)
     return replace(
         recipe,
-        synthesis=_limited(synthesis, limit),
-        own_synthesis=recipe.own_synthesis and _limited(recipe.own_synthesis, limit),
+        synthesis=_limit_synthesis(synthesis, limit),
+        own_synthesis=recipe.own_synthesis and _limit_synthesis(recipe.own_synthesis, limit),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
     )
 
 
-def _limited(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
+def _limit_synthesis(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
     return replace(
         synthesis,
         num_seed_questions=min(limit, synthesis.num_seed_questions),
@@ -69,12 +70,12 @@ def with_knowledge(
     reading: Mapping[str, Any] | None = None,
     writing: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Return the recipe with some of its knowledge and synthesis said otherwise; what is None stays the recipe's.
+    """Return the recipe with other knowledge and synthesis settings; those that are None stay as they are.
 
-    On another `corpus` the VLM asks about its items, only what it cannot answer without them is kept, and a part of
-    that is the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
+    With another `corpus`, the VLM asks about the corpus's items, only what it cannot answer without them is kept, and a
+    part of that becomes the benchmark. `reading` and `writing` are fields of KnowledgeRecipe and SynthesisRecipe.
 
-    Raises ValueError for a number of items or samples that makes no sense.
+    Raises ValueError for a number of items or samples that is too small.
     """
     reading, writing = (
         {name: value for name, value in (given or {}).items() if value is not None} for given in (reading, writing)
@@ -110,11 +111,11 @@ def with_evaluation(
     foreign: str | None = None,
     prompts: str | None = None,
 ) -> Recipe:
-    """Return the recipe with another benchmark, other conditions or numbers of items; what is None stays.
+    """Return the recipe with another benchmark, and other conditions or numbers of items; what is None stays.
 
     Raises:
-        ValueError: an unknown benchmark or condition (the known ones are named), no condition, a number of items below
-            1, or the condition `foreign` without a corpus to show.
+        ValueError: an unknown benchmark, condition or prompt set (the message lists the known ones), no condition, a
+            number of items below 1, or the condition `foreign` without a corpus to show.
     """
     asked = recipe.evaluation
     find_benchmark(benchmark)
@@ -144,7 +145,7 @@ def with_evaluation(
 
 
 def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
-    """Return the recipe with a language model that judges every answer too; None: with the judge that it names, if any.
+    """Return the recipe with a language model that also judges every answer; with None, the recipe is unchanged.
 
     Raises ValueError for a judge without a name.
     """
@@ -155,15 +156,15 @@ def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
 
 
 def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
-    """Return the recipe with a text-only model as reader, and that in its name; None is the backbone itself."""
+    """Return the recipe with a text-only reader, and that reader in its name; None keeps the recipe as it is."""
     if reader is None:
         return recipe
     reader = ReaderRecipe(name=reader) if isinstance(reader, str) else reader
     return replace(recipe, reader=reader, name=f"{recipe.name}+reader={reader.label}")
 
 
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with the seed of new weights and of the order of samples."""
+def _with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """Return the recipe with this seed for initial weights and the order of samples."""
     training = recipe.training
     seeded = replace(
         training, encoder=replace(training.encoder, seed=seed), optimizer=replace(training.optimizer, seed=seed)

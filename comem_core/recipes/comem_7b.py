@@ -1,5 +1,5 @@
-"""The paper's two runs: Qwen2.5-VL-7B and Qwen2-VL-7B, on a GPU. Numbers are those of the paper and its released script
-(sections 3 and 4); what is ours is said where it stands.
+"""The paper's two runs: Qwen2.5-VL-7B and Qwen2-VL-7B, on a GPU. Numbers come from the paper (sections 3 and 4) and its
+released script; comments mark what is ours.
 """
 
 from comem_core.backbone.images import VisualTokens
@@ -16,7 +16,7 @@ from comem_core.training.loop import OptimizerRecipe
 from comem_core.training.memory import TrainingRecipe
 
 NUM_SAMPLES, BATCH_SIZE = 15_600, 16
-# The paper's eight, one of them in two forms.
+# The paper's eight benchmarks, one of them in two forms.
 AGAINST = (
     "infoseek", "infoseek-multilingual", "oven", "mrag-bench", "okvqa", "a-okvqa", "a-okvqa-mc", "viquae", "cvqa",
 )  # fmt: skip
@@ -34,11 +34,11 @@ def comem_qwen2_vl_7b() -> Recipe:
 
 
 def _comem(name: str, backbone: str) -> Recipe:
-    """k is 3 in data and training, 10 in evaluation. One epoch of the paper's 15.6 K samples, which it says is enough.
+    """Return the recipe: k is 3 in data and training, 10 in evaluation; one epoch of the paper's 15.6 K samples.
 
-    The benchmark is countries-vqa until the paper's own are here: its data come with the project, so that the whole run
-    can be tried; its 4,690 seed questions are all taken, and 975 steps then are several epochs. Ours: seeds about
-    pictures that this benchmark, or one of AGAINST, asks about are dropped (docs/log.md says how many).
+    The benchmark is countries-vqa until the paper's own are present. Its data come with the project, so that the whole
+    run can be tried; all its 4,690 seed questions are taken, so 975 steps are several epochs. Ours: seeds are dropped
+    if this benchmark, or one of AGAINST, asks about the same picture (docs/log.md has the numbers).
     """
     return Recipe(
         name=name,
@@ -64,7 +64,7 @@ def _comem(name: str, backbone: str) -> Recipe:
                 num_vectors=8,
                 num_rounds=8,
                 num_heads=16,
-                # What the released script asks for; misspelt there, so that it has no effect (docs/memory.md).
+                # What the released script intends; it misspells the option, which has no effect there (docs/memory.md).
                 item_visual_tokens=VisualTokens(min=16, max=64),
                 query_visual_tokens=VisualTokens(min=256, max=1280),
             ),

@@ -1,4 +1,4 @@
-"""What a recipe says of retrieval: whose embeddings it searches by, and what in it cannot work. Loads nothing."""
+"""Checks a recipe's retrieval settings, and names the embedders that they use. Loads no model."""
 
 from typing import get_args, get_type_hints
 
@@ -9,10 +9,10 @@ IMAGE, TEXT = "image", "text"
 
 
 def name_sides(recipe: RetrievalRecipe) -> dict[str, str]:
-    """Name the embedder of each side that is searched: of pictures, of texts, or of both.
+    """Name the embedder of each searched side: pictures, texts, or both.
 
     Raises:
-        ValueError: an embedder lacks a modality that the recipe needs, or has no effect there.
+        ValueError: an embedder lacks the modality that the recipe needs, or is set but not used.
     """
     sides = {}
     if recipe.by != TEXT:
@@ -36,11 +36,10 @@ def name_sides(recipe: RetrievalRecipe) -> dict[str, str]:
 
 
 def check_retrieval(recipe: Recipe) -> None:
-    """Find what would stop the stages that index and retrieve, or show fewer items than the recipe says.
+    """Check that the stages that index and retrieve can work, and that they find as many items as the recipe shows.
 
     Raises:
-        ValueError: a way to search or an embedder that there is not, one whose weights are not here, or a number that
-            makes no sense.
+        ValueError: the kind of search or an embedder is unknown, its weights are missing, or a number is out of range.
     """
     retrieval = recipe.retrieval
     known = get_args(get_type_hints(RetrievalRecipe)["by"])
@@ -60,7 +59,7 @@ def check_retrieval(recipe: Recipe) -> None:
 
 
 def _check_numbers(recipe: Recipe) -> None:
-    """Every number of items that is shown is at least 1, and no more than are retrieved."""
+    """Check that every number of items to show is at least 1, and at most the number of retrieved items."""
     retrieved, own = recipe.retrieval.k, recipe.own_synthesis
     shown = [("retrieval.k", retrieved), ("synthesis.k", recipe.synthesis.k)]
     shown += [("own_synthesis.k", own.k)] if own else []

@@ -1,7 +1,7 @@
-"""A recipe with one thing of another size: the paper's Table 6 (vectors an item) and Table 12 (samples, parameters).
+"""Variants of a recipe's size: the paper's Table 6 (vectors per item) and Table 12 (samples, parameters).
 
-What a variant leaves alone stays as it is, so that two of them differ in what their name says. One of another shape
-cannot start from a shipped encoder: it starts from random weights, as the paper does, or from a given one of its shape.
+A variant changes only what its name says. An encoder of another shape cannot start from a shipped encoder: it starts
+from random weights, as in the paper, or from a given encoder of its shape.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ Variant = Literal[
     "parameters=2",
     "parameters=4",
 ]
-"""Vectors are a number; samples and parameters are times what the recipe has."""
+"""`vectors` is a number; `samples` and `parameters` are factors of the recipe's own."""
 
 
 def vary_recipe(recipe: Recipe, variant: str) -> Recipe:
-    """Return the recipe with one thing of another size, and the variant in its name.
+    """Return the recipe with one size changed, and the variant in its name.
 
     Raises:
-        ValueError: an unknown variant; the known ones are named.
+        ValueError: the variant is unknown; the message lists the known ones.
     """
     if variant not in get_args(Variant):
         raise ValueError(f"unknown variant {variant!r}; expected one of {', '.join(get_args(Variant))}")
@@ -41,51 +41,51 @@ def vary_recipe(recipe: Recipe, variant: str) -> Recipe:
 
 
 def _with_vectors(recipe: Recipe, number: float) -> Recipe:
-    return _shaped(recipe, num_vectors=int(number))
+    return _with_shape(recipe, num_vectors=int(number))
 
 
 def _with_parameters(recipe: Recipe, factor: float) -> Recipe:
-    """LoRA rank and rounds of the Q-Former, as in the paper; its rounds share their weights, so that only the rank
-    changes what is stored. The LoRA's scale (alpha over rank) stays."""
+    """Scale the LoRA's rank and the Q-Former's rounds, as in the paper. The rounds share their weights, so only the
+    rank changes what is stored. The LoRA's scale (alpha over rank) stays."""
     encoder = recipe.training.encoder
-    return _shaped(
+    return _with_shape(
         recipe,
-        lora_rank=_times(encoder.lora_rank, factor),
-        lora_alpha=_times(encoder.lora_alpha, factor),
-        num_rounds=_times(encoder.num_rounds, factor),
+        lora_rank=_scale(encoder.lora_rank, factor),
+        lora_alpha=_scale(encoder.lora_alpha, factor),
+        num_rounds=_scale(encoder.num_rounds, factor),
     )
 
 
 def _with_samples(recipe: Recipe, factor: float) -> Recipe:
-    """More or fewer questions, and steps with them, so that an epoch stays one. There may be fewer seed questions than
-    are asked for: then all are taken."""
+    """Scale the questions and the steps together, so that the number of epochs stays. If there are fewer seed questions
+    than wanted, all are taken."""
     optimizer = recipe.training.optimizer
-    steps = replace(optimizer, num_steps=_times(optimizer.num_steps, factor))
+    steps = replace(optimizer, num_steps=_scale(optimizer.num_steps, factor))
     return replace(
         recipe,
-        synthesis=_asking(recipe.synthesis, factor),
-        own_synthesis=recipe.own_synthesis and _asking(recipe.own_synthesis, factor),
+        synthesis=_scale_questions(recipe.synthesis, factor),
+        own_synthesis=recipe.own_synthesis and _scale_questions(recipe.own_synthesis, factor),
         training=replace(recipe.training, optimizer=steps),
     )
 
 
-def _asking(synthesis: SynthesisRecipe, factor: float) -> SynthesisRecipe:
+def _scale_questions(synthesis: SynthesisRecipe, factor: float) -> SynthesisRecipe:
     asked = synthesis.num_asked_items
     return replace(
         synthesis,
-        num_seed_questions=_times(synthesis.num_seed_questions, factor),
-        num_asked_items=_times(asked, factor) if asked else 0,
+        num_seed_questions=_scale(synthesis.num_seed_questions, factor),
+        num_asked_items=_scale(asked, factor) if asked else 0,
     )
 
 
-def _shaped(recipe: Recipe, **shape: int) -> Recipe:
-    """The recipe with an encoder of another shape; without its start where that no longer fits."""
+def _with_shape(recipe: Recipe, **shape: int) -> Recipe:
+    """Return the recipe with an encoder of another shape; `start` is dropped if it no longer fits."""
     encoder = replace(recipe.training.encoder, **shape)
     start = recipe.training.start if encoder == recipe.training.encoder else None
     return replace(recipe, training=replace(recipe.training, encoder=encoder, start=start))
 
 
-def _times(number: int, factor: float) -> int:
+def _scale(number: int, factor: float) -> int:
     return max(1, round(number * factor))
 
 

@@ -1,4 +1,4 @@
-"""`smol_cpu`: real pretrained weights on a CPU, SmolLM2-135M inside the Qwen2.5-VL class (docs/smol.md)."""
+"""`smol_cpu`: a really pretrained model on a CPU, SmolLM2-135M in the Qwen2.5-VL class (docs/smol.md)."""
 
 from comem_core.backbone.smol import NAME
 from comem_core.pretraining.naming import NamingRecipe
@@ -8,7 +8,7 @@ from comem_core.training.memory import TrainingRecipe
 
 
 def smol_cpu() -> Recipe:
-    """A real reader of English, and the countries world in small numbers: a question takes it about a second.
+    """Return the recipe: a pretrained reader of English on a small part of the countries world, a second per question.
 
     Drafts are written with worked examples in the prompt; questions with memory use the encoder's own prompt.
     """

@@ -1,4 +1,4 @@
-"""`tiny_cpu`: the whole story on a laptop CPU, in minutes, with the models that ship with the project."""
+"""`tiny_cpu`: the whole pipeline on a laptop's CPU in minutes, with the models that ship with the project."""
 
 from comem_core.pretraining.encoder import EncoderPretrainingRecipe
 from comem_core.recipes.recipe import EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
@@ -7,10 +7,13 @@ from comem_core.training.memory import TrainingRecipe
 
 
 def tiny_cpu() -> Recipe:
-    """A 2-million-parameter Qwen2.5-VL on the countries world; its encoder starts from one of imaginary countries."""
+    """Return the recipe: a Qwen2.5-VL of 2 million parameters on the countries world.
+
+    Its encoder starts from one that was trained on imaginary countries.
+    """
     return Recipe(
         name="tiny_cpu",
-        # As many cells as a 4:3 picture has visual tokens; docs/log.md says what fewer cost.
+        # As many cells as a 4:3 picture has visual tokens; docs/log.md has the cost of fewer.
         retrieval=RetrievalRecipe(grid=(3, 4)),
         synthesis=SynthesisRecipe(num_seed_questions=1200, num_asked_items=40, max_new_tokens=16),
         training=TrainingRecipe(

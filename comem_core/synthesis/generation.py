@@ -1,7 +1,7 @@
-"""The VLM at work: asking questions about items, and answering questions with items in its prompt.
+"""Lets the VLM ask questions about items, and answer questions with items in its prompt.
 
-One batch in, rows out. Greedy answers depend on their prompt alone, drawn ones on their prompt and a seed; never on the
-batch around them.
+Each function takes one batch and returns its rows. Greedy answers depend on their prompt alone, sampled ones on their
+prompt and a seed; neither depends on the rest of the batch.
 """
 
 import time
@@ -30,9 +30,9 @@ class QuestionWithItems:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What the VLM wrote when it was asked about an item: a question, and its answer where pairs are asked for.
+    """What the VLM wrote about an item: a question, and its answer if the prompt set asks for pairs.
 
-    `error` says why there is no question: `unparsable`, `answer in question`, or what a served model said.
+    `error` says why there is no question: `unparsable`, `answer in question`, or a served model's error.
     """
 
     item_id: str
@@ -49,11 +49,11 @@ class Written:
 
     @property
     def question_id(self) -> str:
-        """Name a question by its kind, its item and its prompt."""
+        """A hash of the item, the kind and the prompt."""
         return f"asked/{hash_content_parts(self.item_id, self.kind, self.prompt_hash)}"
 
     def make_question(self, item: KnowledgeItem) -> Question:
-        """The question about its item's picture; a proposed answer is its gold answer, for want of another."""
+        """Make a question about the item's picture; the proposed answer, if any, serves as its gold answer."""
         return Question(
             question_id=self.question_id,
             question=self.question,
@@ -68,10 +68,11 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Again:
-    """The further answers that judging compares a draft with, and what they cost.
+class FurtherAnswers:
+    """The further answers that judging compares a draft with, and their cost.
 
-    `second` is None for questions with gold answers. `error` says why an answer is missing: then there is no verdict.
+    `without` was given without items. `second` was given with the items in reverse order; it is None for questions with
+    gold answers. `error` says why an answer is missing; then there is no verdict.
     """
 
     without: str
@@ -91,16 +92,16 @@ def ask_about(
     decoding: Decoding = GREEDY,
     visual_tokens: VisualTokens | None = None,
 ) -> list[Written]:
-    """Let the VLM write one question for each (item, kind). The item's own picture is the question's picture."""
+    """Let the VLM write one question for each (item, kind). The item's picture is the question's picture."""
     started = time.perf_counter()
-    conversations = [prompts.ask_conversation(item, kind) for item, kind in requests]
+    conversations = [prompts.make_ask_conversation(item, kind) for item, kind in requests]
     answers = generator.answer(
         conversations, max_new_tokens=max_new_tokens, decoding=decoding, visual_tokens=visual_tokens
     )
     seconds = (time.perf_counter() - started) / len(requests)
     written = []
     for (item, kind), conversation, generated in zip(requests, conversations, answers, strict=True):
-        found = generated.error or _pair_in(generated, prompts, item.language)
+        found = generated.error or _find_pair(generated, prompts, item.language)
         written.append(
             Written(
                 item_id=item.item_id,
@@ -119,8 +120,9 @@ def ask_about(
     return written
 
 
-def _pair_in(generated: Generated, prompts: PromptSet, language: str) -> QuestionAnswerPair | str:
-    """The question in a text, with its proposed answer (empty where questions alone are asked for), or the fault."""
+def _find_pair(generated: Generated, prompts: PromptSet, language: str) -> QuestionAnswerPair | str:
+    """Return the question in a text with its proposed answer (empty if the prompts ask for questions alone), or the
+    fault."""
     if prompts.asks == "pair":
         markers = prompts.list_pair_markers(language)
         return parse_pair(generated.text, markers=markers, truncated=generated.truncated)
@@ -129,7 +131,7 @@ def _pair_in(generated: Generated, prompts: PromptSet, language: str) -> Questio
 
 
 def make_faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str) -> dict[str, Any]:
-    """Return a reply that is not a question as a row of the draft table, so that it is counted with the drafts."""
+    """Make a row of the draft table for a reply that is not a question, so that it is counted with the drafts."""
     return {
         "sample_id": hash_content_parts(written.question_id, written.prompt_hash, str(seed)),
         "question_id": written.question_id,
@@ -162,9 +164,9 @@ def draft_answers(
     seed: int,
     visual_tokens: VisualTokens | None = None,
 ) -> list[dict[str, Any]]:
-    """Answer questions with their items in the prompt (paper, data synthesis): the rows of the draft table."""
+    """Answer questions with their items in the prompt (paper, data synthesis), and return rows of the draft table."""
     started = time.perf_counter()
-    conversations = [_conversation(asked, prompts, items=asked.items) for asked in batch]
+    conversations = [_make_conversation(asked, prompts, items=asked.items) for asked in batch]
     answers = generator.answer(conversations, max_new_tokens=max_new_tokens, visual_tokens=visual_tokens)
     seconds = (time.perf_counter() - started) / len(batch)
     rows = []
@@ -203,13 +205,13 @@ def answer_again(
     *,
     max_new_tokens: int,
     visual_tokens: VisualTokens | None = None,
-) -> list[Again]:
-    """Answer each question without items for the judge; answer those that the VLM asked itself once more with
-    their items in reverse order."""
+) -> list[FurtherAnswers]:
+    """Answer each question again for judging: without items; and, if the VLM asked it itself, also with its items in
+    reverse order."""
     started = time.perf_counter()
     asked = [place for place, each in enumerate(batch) if each.question.origin == "asked"]
-    without = [_conversation(each, prompts, items=()) for each in batch]
-    reversed_order = [_conversation(batch[place], prompts, items=batch[place].items[::-1]) for place in asked]
+    without = [_make_conversation(each, prompts, items=()) for each in batch]
+    reversed_order = [_make_conversation(batch[place], prompts, items=batch[place].items[::-1]) for place in asked]
     alone, second = (
         generator.answer(part, max_new_tokens=max_new_tokens, visual_tokens=visual_tokens) if part else []
         for part in (without, reversed_order)
@@ -217,14 +219,14 @@ def answer_again(
     shown = dict(zip(asked, second, strict=True))
     seconds = (time.perf_counter() - started) / (len(alone) + len(second))
     return [
-        _again([generated, shown[place]] if place in shown else [generated], prompts, seconds=seconds)
+        _join_answers([generated, shown[place]] if place in shown else [generated], prompts, seconds=seconds)
         for place, generated in enumerate(alone)
     ]
 
 
-def _again(answers: Sequence[Generated], prompts: PromptSet, *, seconds: float) -> Again:
+def _join_answers(answers: Sequence[Generated], prompts: PromptSet, *, seconds: float) -> FurtherAnswers:
     texts = [extract_answer(generated.text, method=prompts.extract) for generated in answers]
-    return Again(
+    return FurtherAnswers(
         without=texts[0],
         second=texts[1] if len(texts) > 1 else None,
         prompt_tokens=sum(generated.prompt_tokens for generated in answers),
@@ -234,6 +236,6 @@ def _again(answers: Sequence[Generated], prompts: PromptSet, *, seconds: float) 
     )
 
 
-def _conversation(asked: QuestionWithItems, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> Conversation:
+def _make_conversation(asked: QuestionWithItems, prompts: PromptSet, *, items: Sequence[KnowledgeItem]) -> Conversation:
     question = asked.question
     return prompts.make_conversation(question.question, question.image, question.language, items=items)

@@ -1,4 +1,4 @@
-"""What synthesis needs of a model that writes: a `Backbone` is one, and so is a model behind an address."""
+"""The interface to the model that writes: a `Backbone` implements it, and so does a model behind an address."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,11 +8,11 @@ from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 
 BACKBONE, SERVED = "backbone", "served:"
-"""How recipes name what writes or judges: the reader itself, or `served:<model>`, one behind an address."""
+"""A generator's name in recipes: `backbone`, the reader itself, or `served:<model>`, a model behind an address."""
 
 
 class Generator(Protocol):
-    """Answers conversations, each by itself: what stands beside one in a batch changes nothing."""
+    """Answers conversations, each independently of the others in its batch."""
 
     @property
     def name(self) -> str: ...
@@ -25,5 +25,5 @@ class Generator(Protocol):
         decoding: Decoding = GREEDY,
         visual_tokens: VisualTokens | None = None,
     ) -> list[Generated]:
-        """Return one answer a conversation, in their order; where there is none, its `error` says why."""
+        """Return one answer per conversation, in order; if an answer is missing, its `error` says why."""
         ...

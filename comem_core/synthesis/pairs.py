@@ -1,6 +1,6 @@
-"""From what a VLM wrote about an item to a question and its proposed answer. Knows the markers only as it is told them.
+"""Parses what a VLM wrote about an item into a question and its proposed answer. The caller gives the markers.
 
-A pair that cannot be found, or that gives its answer away, is named by its fault: it is counted, never mended.
+If there is no pair, or the question contains the answer, the fault is returned; faults are counted, never repaired.
 """
 
 import re
@@ -13,27 +13,27 @@ from comem_core.synthesis.judging import is_grounded
 UNPARSABLE = "unparsable"
 ANSWER_IN_QUESTION = "answer in question"
 
-# What may stand around a marker: list numbers, bullets, emphasis, headings; an ASCII or a full-width colon behind it.
+# What may surround a marker: list numbers, bullets, emphasis, headings; and after it an ASCII or a full-width colon.
 _BEFORE, _BEHIND = r"^[\s>#*_\-\d.)]*", r"[\s*_]*[:：][\s*_]*"
 _EMPHASIS = "*_ \t"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswerPair:
-    """A question and the answer that its writer proposes."""
+    """A question and its proposed answer."""
 
     question: str
     answer: str
 
 
 def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bool = False) -> QuestionAnswerPair | str:
-    """Find the first pair in a text: a line that a question marker opens, and behind it one that an answer marker does.
+    """Find the first pair in a text: a line that begins with a question marker, then one with an answer marker.
 
-    A question may go on over several lines; an answer is one line, and of a truncated text it must have ended.
-    Returns the fault, `UNPARSABLE` or `ANSWER_IN_QUESTION`, where there is no pair.
+    A question may span several lines. An answer is one line; in a truncated text that line must be complete.
+    Returns the fault, `UNPARSABLE` or `ANSWER_IN_QUESTION`, if there is no pair.
     """
-    asked = _opened(text, markers["question"])
-    answered = _opened(text, markers["answer"], start=asked.end()) if asked else None
+    asked = _find_marker(text, markers["question"])
+    answered = _find_marker(text, markers["answer"], start=asked.end()) if asked else None
     if asked is None or answered is None:
         return UNPARSABLE
     question = " ".join(text[asked.end() : answered.start()].split()).strip(_EMPHASIS)
@@ -42,14 +42,14 @@ def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bo
     says_nothing = not normalise_answer(question, normalisation="unicode") or not normalise_answer(
         answer, normalisation="unicode"
     )
-    if says_nothing or (truncated and not newline) or _opened(answer, markers["question"]):
+    if says_nothing or (truncated and not newline) or _find_marker(answer, markers["question"]):
         return UNPARSABLE
     if is_grounded(answer, [question]):
         return ANSWER_IN_QUESTION
     return QuestionAnswerPair(question=question, answer=answer)
 
 
-def _opened(text: str, markers: Sequence[str], *, start: int = 0) -> re.Match[str] | None:
+def _find_marker(text: str, markers: Sequence[str], *, start: int = 0) -> re.Match[str] | None:
     """Find the first marker at the beginning of a line."""
     words = "|".join(re.escape(marker) for marker in markers)
     return re.compile(f"{_BEFORE}(?:{words}){_BEHIND}", re.IGNORECASE | re.MULTILINE).search(text, start)

@@ -1,8 +1,8 @@
-"""A VLM behind an address: any OpenAI-compatible `/v1/chat/completions` that takes pictures, such as one of vLLM.
+"""A VLM behind an address: any OpenAI-compatible `/v1/chat/completions` that takes pictures, such as vLLM's.
 
-Requests go out a bounded number at a time; each has a time limit, is tried again with growing waits, and fails alone: a
-failure is an answer with an `error`. Only where every request of a batch fails, and the server then fails a cheap call
-too, is the server at fault: `ServerGone` stops the work, so that it can go on later. Knows no recipe.
+The number of parallel requests is bounded. Each request has a time limit, is retried with growing waits, and fails
+alone: a failure is an answer with an `error`. If every request of a batch fails, and then a cheap call fails too, the
+server is at fault: `ServerGone` stops the work, so that it can be resumed later. Independent of recipes.
 """
 
 import base64
@@ -21,19 +21,19 @@ from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import UNREADABLE, VisualTokens, decode, fit
 from comem_core.synthesis.generator import SERVED
 
-# One visual token of Qwen2-VL and Qwen2.5-VL is a square of so many pixels; other families are near to it.
+# A visual token of Qwen2-VL and Qwen2.5-VL is a square with sides of this many pixels; other families are similar.
 TOKEN_SIDE = 28
 SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 TRUNCATED, REFUSED = "length", "content_filter"
 
 
 class ServerGone(ConnectionError):
-    """The server answers nothing any more; what it answered before is kept."""
+    """The server no longer answers; its earlier answers are kept."""
 
 
 class ServedModel:
-    """A generator whose model runs elsewhere. `name` is what drafts are recorded with; one that is asked about texts
-    alone need not take `pictures`."""
+    """A generator whose model runs on a server. Drafts are recorded with its `name`. `pictures` is False for a model
+    that only reads texts."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class ServedModel:
         max_retries: int = 4,
         pictures: bool = True,
     ):
-        """Connect to nothing yet; `url` is the address up to and with `/v1`."""
+        """Set up the client without connecting; `url` is the address up to and including `/v1`."""
         self.model, self.url, self.concurrency, self.pictures = model, url, concurrency, pictures
         self.client = OpenAI(
             base_url=url,
-            api_key=key or "none",  # the client insists on one, a server of one's own may not
+            api_key=key or "none",  # the client requires a key; a private server may not
             timeout=timeout_seconds,
             max_retries=max_retries,
         )
@@ -60,24 +60,26 @@ class ServedModel:
         return f"{SERVED}{self.model}"
 
     def check(self) -> None:
-        """Ask for one token, about a small picture where it is to take them, so that a wrong address, key or model is
+        """Request one token, with a small picture unless `pictures` is False, so that a wrong address, key or model is
         found before work starts.
 
         Raises:
-            ValueError: the server refuses the key, does not know the model, or takes no pictures or no such requests.
+            ValueError: the server refuses the key, does not know the model, or does not accept pictures or such
+                requests.
             ServerGone: nothing answers at the address.
         """
         conversation = [Turn("user", (*([_small_picture()] if self.pictures else []), "Say yes."))]
         try:
             answer = self._complete(conversation, max_new_tokens=1, decoding=GREEDY, visual_tokens=None)
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
-            raise ServerGone(f"no model answers at {self.url}: {_said(error)}") from error
+            raise ServerGone(f"no model answers at {self.url}: {_shorten_message(error)}") from error
         except openai.AuthenticationError as error:
             raise ValueError(
-                f"{self.url} refuses the key; set COMEM_SERVED_KEY, or COMEM_JUDGE_KEY for a judge: {_said(error)}"
+                f"{self.url} refuses the key; set COMEM_SERVED_KEY, or COMEM_JUDGE_KEY for a judge: "
+                f"{_shorten_message(error)}"
             ) from error
         except (openai.OpenAIError, ValueError) as error:
-            answer = _failed(_said(error))
+            answer = _make_failed(_shorten_message(error))
         if answer.error:
             asked, kind = (" with a picture", "vision-language model") if self.pictures else ("", "model")
             raise ValueError(
@@ -85,7 +87,7 @@ class ServedModel:
                 f"address of an OpenAI-compatible server up to /v1, and a {kind} that it serves"
             )
         if not answer.prompt_tokens:
-            raise ValueError(f"{self.url} does not tell how many tokens it read, so that no cost can be counted")
+            raise ValueError(f"{self.url} does not report how many tokens it read, so the cost cannot be counted")
 
     def answer(
         self,
@@ -95,38 +97,38 @@ class ServedModel:
         decoding: Decoding = GREEDY,
         visual_tokens: VisualTokens | None = None,
     ) -> list[Generated]:
-        """Answer each conversation; one that fails for good has an empty text and its `error`.
+        """Answer each conversation; one that fails after all retries has an empty text and an `error`.
 
-        Raises ServerGone when all fail and the server then fails `check` too.
+        Raises ServerGone if all fail and then `check` fails too.
         """
 
-        def one(conversation: Conversation) -> Generated:
+        def answer_one(conversation: Conversation) -> Generated:
             try:
                 return self._complete(
                     conversation, max_new_tokens=max_new_tokens, decoding=decoding, visual_tokens=visual_tokens
                 )
             except (openai.OpenAIError, *UNREADABLE) as error:  # also ValueError: an answer that is not JSON
-                return _failed(f"{type(error).__name__}: {_said(error)}")
+                return _make_failed(f"{type(error).__name__}: {_shorten_message(error)}")
 
         with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
-            answers = list(pool.map(one, conversations))
+            answers = list(pool.map(answer_one, conversations))
         if answers and all(answer.error for answer in answers):
-            self._still_there(answers[0].error or "")
+            self._check_still_there(answers[0].error or "")
         return answers
 
-    def _still_there(self, error: str) -> None:
+    def _check_still_there(self, error: str) -> None:
         try:
             self.check()
         except (ValueError, ServerGone) as gone:
-            raise ServerGone(f"all requests failed ({error}), and so does the server: {gone}") from gone
+            raise ServerGone(f"all requests failed ({error}), and then a check of the server too: {gone}") from gone
 
     def _complete(
         self, conversation: Conversation, *, max_new_tokens: int, decoding: Decoding, visual_tokens: VisualTokens | None
     ) -> Generated:
-        messages: Any = [_message(turn, visual_tokens) for turn in conversation]
+        messages: Any = [_make_message(turn, visual_tokens) for turn in conversation]
         options: dict[str, Any] = {} if decoding.temperature == 0 else {"top_p": decoding.top_p}
         if decoding.repetition_penalty != 1:
-            options["extra_body"] = {"repetition_penalty": decoding.repetition_penalty}  # vLLM's, beside OpenAI's own
+            options["extra_body"] = {"repetition_penalty": decoding.repetition_penalty}  # vLLM's extension of the API
         completion = self.client.chat.completions.create(
             model=self.model,
             messages=messages,
@@ -135,11 +137,11 @@ class ServedModel:
             seed=compute_request_seed(messages, decoding.seed),
             **options,
         )
-        if not getattr(completion, "choices", None):  # an address that is not an API gives the page's text here
-            return _failed("the answer is none of a chat completion")
+        if not getattr(completion, "choices", None):  # an address that is not an API returns a page's text here
+            return _make_failed("the reply is not a chat completion")
         choice, usage = completion.choices[0], completion.usage
         if choice.finish_reason == REFUSED:
-            return _failed("the server's content filter refused to answer")
+            return _make_failed("the server's content filter refused to answer")
         return Generated(
             text=(choice.message.content or "").strip(),
             prompt_tokens=usage.prompt_tokens if usage else 0,
@@ -149,13 +151,13 @@ class ServedModel:
 
 
 def compute_request_seed(messages: Any, seed: int) -> int:
-    """The seed of one request, out of the run's seed and the request's own words and pictures (31 bits)."""
+    """Derive a request's seed (31 bits) from the run's seed and the request's own texts and pictures."""
     digest = hashlib.sha256(f"{seed} {messages!r}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
 def make_data_url(image: bytes, visual_tokens: VisualTokens | None) -> str:
-    """A picture as a URL that holds it: as it is where it fits the bounds and the web, else scaled, as PNG."""
+    """Make a data URL of a picture: unchanged if its size and format are suitable, otherwise scaled and as PNG."""
     picture = Image.open(io.BytesIO(image))
     kind = SENT_AS_THEY_ARE.get(picture.format or "")
     tokens = picture.width * picture.height / TOKEN_SIDE**2
@@ -172,25 +174,25 @@ def _small_picture() -> bytes:
     return picture.getvalue()
 
 
-def _message(turn: Turn, visual_tokens: VisualTokens | None) -> dict[str, Any]:
-    """A turn in OpenAI's words; a turn of one text is that text, as servers expect of system turns."""
+def _make_message(turn: Turn, visual_tokens: VisualTokens | None) -> dict[str, Any]:
+    """Convert a turn to OpenAI's format. A turn of one text becomes a string, as servers expect for system turns."""
     match turn.content:
         case (str(text),):
             return {"role": turn.role, "content": text}
-    return {"role": turn.role, "content": [_part(part, visual_tokens) for part in turn.content]}
+    return {"role": turn.role, "content": [_make_part(part, visual_tokens) for part in turn.content]}
 
 
-def _part(part: str | bytes, visual_tokens: VisualTokens | None) -> dict[str, Any]:
+def _make_part(part: str | bytes, visual_tokens: VisualTokens | None) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     return {"type": "image_url", "image_url": {"url": make_data_url(part, visual_tokens)}}
 
 
-def _failed(error: str) -> Generated:
+def _make_failed(error: str) -> Generated:
     return Generated(text="", prompt_tokens=0, answer_tokens=0, truncated=False, error=error)
 
 
-def _said(error: Exception) -> str:
-    """Return an error's message, short enough for a row; of one that hides its cause, the cause too."""
+def _shorten_message(error: Exception) -> str:
+    """Return an error's message, and its cause if there is one, short enough for a row."""
     cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{error}{cause}".split())[:300]

@@ -1,7 +1,7 @@
-"""Translates a question with its answers into another language, and back to see what is left of it.
+"""Translates a question with its answers into another language, and back, to see what survives.
 
-Owns the prompt, the reading of a reply, and the rows of a translated sample. The generator is anything that answers
-conversations; where its weights run is not known here.
+Owns the prompt, the parsing of a reply, and the rows of a translated sample. The generator is anything that answers
+conversations, wherever its weights run.
 """
 
 import json
@@ -33,7 +33,7 @@ _FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationPrompts:
-    """One way of asking for a translation, with a hash that names exactly these words."""
+    """The prompts that ask for a translation, with a hash of their exact words."""
 
     name: str
     sha256: str
@@ -42,21 +42,21 @@ class TranslationPrompts:
     languages: Mapping[str, str]
 
     def make_conversation(self, texts: "Texts", *, source: str, target: str) -> Conversation:
-        """Ask for texts in another language.
+        """Build the request to translate texts into another language.
 
         Raises:
-            ValueError: a language that these prompts cannot name.
+            ValueError: these prompts have no name for one of the languages.
         """
         sample = json.dumps(
             {"question": texts.question, "answer": texts.answer, "aliases": list(texts.aliases)},
             ensure_ascii=False,
             indent=1,
         )
-        named = {"{source}": self._named(source), "{target}": self._named(target), "{sample}": sample}
+        named = {"{source}": self._name_language(source), "{target}": self._name_language(target), "{sample}": sample}
         parts = re.split(r"(\{source\}|\{target\}|\{sample\})", self.instruction)
         return [Turn("system", (self.system,)), Turn("user", ("".join(named.get(part, part) for part in parts),))]
 
-    def _named(self, language: str) -> str:
+    def _name_language(self, language: str) -> str:
         if language not in self.languages:
             raise ValueError(
                 f"translation prompts {self.name!r} cannot name the language {language!r}; they name "
@@ -76,7 +76,7 @@ class Texts:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRequest:
-    """A kept sample to be translated into a language. `draft` and `asked` are its rows of draft and question."""
+    """A kept sample to translate into `language`. `draft` and `asked` are its rows in the draft and question tables."""
 
     draft: Mapping[str, Any]
     asked: Mapping[str, Any]
@@ -92,9 +92,9 @@ class TranslationRequest:
 def translate(
     generator: Generator, requests: Sequence[TranslationRequest], prompts: TranslationPrompts, *, max_new_tokens: int
 ) -> list[dict[str, Any]]:
-    """Translate samples: the rows of the draft table, each with its translated `aliases`.
+    """Translate samples and return rows of the draft table, each with its translated `aliases`.
 
-    `error` says why a row is not a translation: the reply could not be read, numbers changed, or the answer stayed a
+    `error` says why a row is not a translation: the reply could not be read, numbers changed, or the answer is still a
     word of the original language. Such a row keeps the original question and has no answer.
     """
     started = time.perf_counter()
@@ -104,17 +104,17 @@ def translate(
     replies = generator.answer(conversations, max_new_tokens=max_new_tokens)
     seconds = (time.perf_counter() - started) / len(requests)
     return [
-        _draft_row(request, hash_prompt(conversation), reply) | {"seconds": seconds, "model": generator.name}
+        _make_draft_row(request, hash_prompt(conversation), reply) | {"seconds": seconds, "model": generator.name}
         for request, conversation, reply in zip(requests, conversations, replies, strict=True)
     ]
 
 
-def _draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> dict[str, Any]:
+def _make_draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> dict[str, Any]:
     draft, texts, error = request.draft, read_reply(reply.text), reply.error
     if error is None:
         error = "unreadable: the reply is not a JSON object with question and answer" if texts is None else None
     if error is None and texts is not None:
-        error = _fault(request.texts, texts)
+        error = _find_fault(request.texts, texts)
     sample_id = hash_content_parts(MODE, draft["sample_id"], request.language, hashed)
     good = texts is not None and error is None
     return {
@@ -124,7 +124,7 @@ def _draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> di
         "language": request.language,
         "question": texts.question if texts is not None and good else draft["question"],
         "answer": texts.answer if texts is not None and good else None,
-        "aliases": list(_kept_aliases(request.texts, texts)) if texts is not None and good else [],
+        "aliases": list(_keep_aliases(request.texts, texts)) if texts is not None and good else [],
         "answer_raw": reply.text,
         "error": error,
         "translated_from": draft["sample_id"],
@@ -136,7 +136,7 @@ def _draft_row(request: TranslationRequest, hashed: str, reply: Generated) -> di
     }
 
 
-def _fault(original: Texts, found: Texts) -> str | None:
+def _find_fault(original: Texts, found: Texts) -> str | None:
     for name in ("question", "answer"):
         if changed := list_changed_numbers(getattr(original, name), getattr(found, name)):
             return f"numbers: the {name} lost or gained {', '.join(changed)}"
@@ -145,15 +145,15 @@ def _fault(original: Texts, found: Texts) -> str | None:
     return None
 
 
-def _kept_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
-    """The translated answers, the main one first, without those whose numbers are in no original answer."""
+def _keep_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
+    """Return the translated answers, the main one first, without those whose numbers match no original answer."""
     originals = (original.answer, *original.aliases)
     good = [alias for alias in found.aliases if any(not list_changed_numbers(each, alias) for each in originals)]
     return merge_texts((found.answer, *good))
 
 
 def read_reply(text: str) -> Texts | None:
-    """Read a reply: one JSON object, alone or in a code fence, with question and answer; None for anything else."""
+    """Parse a reply: one JSON object with question and answer, bare or in a code fence; None for anything else."""
     fenced = _FENCE.match(text.strip())
     try:
         found = json.loads(fenced[1] if fenced else text)
@@ -176,9 +176,10 @@ def judge_round_trip(
     *,
     max_new_tokens: int,
 ) -> list[dict[str, Any]]:
-    """Translate drafts back and compare: `judge`, `metric_score` (0 to 1), `language_found`, tokens and seconds.
+    """Translate drafts back, compare them with the originals, and return rows of the verdict table.
 
-    A draft without a translation costs nothing and scores 0.
+    A row has `judge`, `metric_score` (0 to 1), `language_found`, tokens and seconds. A draft without a translation is
+    not sent and scores 0.
     """
     good = [(request, row) for request, row in translated if row["error"] is None]
     started = time.perf_counter()
@@ -193,10 +194,10 @@ def judge_round_trip(
     replies = generator.answer(conversations, max_new_tokens=max_new_tokens) if good else []
     seconds = (time.perf_counter() - started) / max(1, len(good))
     back = {row["sample_id"]: reply for (_, row), reply in zip(good, replies, strict=True)}
-    return [_verdict(request, row, back.get(row["sample_id"]), seconds) for request, row in translated]
+    return [_make_verdict(request, row, back.get(row["sample_id"]), seconds) for request, row in translated]
 
 
-def _verdict(
+def _make_verdict(
     request: TranslationRequest, row: Mapping[str, Any], reply: Generated | None, seconds: float
 ) -> dict[str, Any]:
     verdict: dict[str, Any] = {"sample_id": row["sample_id"], "judge": JUDGE, "metric_score": 0.0}
@@ -221,7 +222,7 @@ def _verdict(
 
 
 def make_translated_question(asked: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the question row of a translated draft: the original's, in the other language, with the other answers."""
+    """Return the question row of a translated draft: the original row with translated question and answers."""
     changed = {"question_id": row["question_id"], "question": row["question"], "language": row["language"]}
     return {**asked, **changed, "answers": list(row["aliases"]), "origin": ORIGIN}
 
@@ -231,17 +232,17 @@ def read_translation_prompts(name: str) -> TranslationPrompts:
     """Read translation prompts by name.
 
     Raises:
-        ValueError: there are none of that name; the known ones are named.
+        ValueError: there are no prompts of that name; the message lists the known ones.
     """
     folder = resources.files("comem_core.synthesis") / FOLDER
     return TranslationPrompts(**read_prompt_file(folder, name, what="translation prompts"))
 
 
 def check_languages(prompts: TranslationPrompts, languages: Sequence[str], *, num_translated: int) -> None:
-    """Find what would stop a translation before anything is made.
+    """Check that translation is possible, before any work is done.
 
     Raises:
-        ValueError: a language that the prompts cannot name, or a number of samples that would go into no language.
+        ValueError: the prompts have no name for a language, or samples are to be translated but no language is given.
     """
     if unknown := [language for language in languages if language not in prompts.languages]:
         raise ValueError(
@@ -249,4 +250,4 @@ def check_languages(prompts: TranslationPrompts, languages: Sequence[str], *, nu
             f"name {', '.join(sorted(prompts.languages))}"
         )
     if num_translated and not languages:
-        raise ValueError(f"the recipe translates {num_translated} samples into no language; name some languages")
+        raise ValueError(f"the recipe translates {num_translated} samples, but into no language; name some languages")

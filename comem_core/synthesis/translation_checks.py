@@ -1,4 +1,4 @@
-"""What a translation must keep: its numbers, its meaning there and back, and no word left as it was.
+"""Checks a translation: its numbers, its meaning after translating back, and words that were left untranslated.
 
 Pure functions of texts; no model runs here.
 """
@@ -10,32 +10,32 @@ from collections.abc import Iterable, Sequence
 
 from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
 
-# Digits with signs between them that group or divide: 1,234.5; 1 234,5; 1'234; ١٬٢٣٤٫٥ (as ASCII by then).
+# Digits with group separators and decimal signs: 1,234.5; 1 234,5; 1'234; ١٬٢٣٤٫٥ (already converted to ASCII).
 _NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f\u2009]\d+)*")
 _SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d])")  # 1 234 567
 _SIGNS = str.maketrans({"\u066b": ".", "\u066c": ",", "\uff0c": ",", "\uff0e": "."})
-_MONTH = re.compile(r"(?<!\d)(?:1[0-2]|0?[1-9])(?=\s*[月월])")  # "3月" is a number here and a word elsewhere
+_MONTH = re.compile(r"(?<!\d)(?:1[0-2]|0?[1-9])(?=\s*[月월])")  # "3月" has a number, "March" has none
 _GROUP = 3
-LARGEST_WRITTEN_OUT = 31  # days and small counts: a language may write them in digits where another has a word
+LARGEST_WRITTEN_OUT = 31  # days and small counts: some languages write digits where others have a word
 CASELESS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "ARABIC", "HEBREW", "THAI", "DEVANAGARI", "BENGALI", "TAMIL")
-JOINING_WORD = 3  # "of", "de", "del", "the": words up to so many letters say nothing of whether a text is a name
+JOINING_WORD = 3  # "of", "de", "del", "the": words of up to this many letters do not show whether a text is a name
 
 
 def read_numbers(text: str) -> Counter[str]:
     """Return the numbers of a text as plain decimals, whatever their digits and separators: `1.234,50` is `1234.50`.
 
-    A separator groups where it stands before three digits each time, as in `1.234`; else the last one is the decimal
-    sign. What groups in one language and divides in another is so read alike on both sides.
+    A separator is a group separator if three digits follow it each time, as in `1.234`; otherwise the last one is the
+    decimal sign. A separator that means different things in two languages is thus read in the same way in both.
     """
     text = "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in text).translate(_SIGNS)
     text = _SPACED.sub(lambda match: match[0].replace(" ", ""), text)
-    return Counter(_plain(found) for found in _NUMBER.findall(text))
+    return Counter(_write_plainly(found) for found in _NUMBER.findall(text))
 
 
 def list_changed_numbers(original: str, translated: str) -> list[str]:
-    """Name the numbers that a translation lost or made up; an empty list means that all survived.
+    """List the numbers that a translation lost or added; an empty list means that all survived.
 
-    A number up to 31 may appear where the original has words ("March", "two"), and a month's may become a word.
+    A number up to 31 may appear where the original has words ("March", "two"), and a month's number may become a word.
     """
     before, after = read_numbers(original), read_numbers(translated)
     months = Counter(number.lstrip("0") for number in _MONTH.findall(unicodedata.normalize("NFKC", original)))
@@ -47,19 +47,19 @@ def list_changed_numbers(original: str, translated: str) -> list[str]:
 
 
 def is_left_untranslated(answer: str, translated: str, *, question: str) -> bool:
-    """Return whether an answer stayed as it was although it has a word to translate; `question` is the translated one.
+    """Tell whether an answer was left as it was although it should be translated; `question` is the translated one.
 
-    Numbers and names may stay. In a script with capitals a text is a name when its longer words all have one, or a
-    digit; in one without, it may stay where the translated question is written in that script too.
+    Numbers and names may stay. In a script with capitals, a text is a name if each longer word has a capital or a
+    digit. In a script without capitals, the answer may stay if the translated question uses the same script.
     """
     if normalise_answer(answer, normalisation="unicode") != normalise_answer(translated, normalisation="unicode"):
         return False
     letters = [sign for sign in translated if sign.isalpha()]
     if not letters:
         return False
-    scripts = {_script(sign) for sign in letters}
+    scripts = {_find_script(sign) for sign in letters}
     if any(script in CASELESS for script in scripts):
-        return not scripts <= {_script(sign) for sign in question if sign.isalpha()}
+        return not scripts <= {_find_script(sign) for sign in question if sign.isalpha()}
     words = [word for word in re.findall(r"[^\W_]+", translated) if len(word) > JOINING_WORD]
     return any(word.islower() for word in words or [translated])
 
@@ -67,9 +67,10 @@ def is_left_untranslated(answer: str, translated: str, *, question: str) -> bool
 def score_round_trip(
     question: str, answer: str, *, back_question: str, back_answer: str, aliases: Sequence[str]
 ) -> float:
-    """Score how well an original came back, from 0 to 1: overlap of the questions' words, times that of the answers.
+    """Score how well an original survived translating back, from 0 to 1: the word overlap of the questions times that
+    of the answers.
 
-    An answer that comes back as another accepted one counts as the same.
+    An answer that comes back as another accepted answer counts as the same.
     """
     same = matches_any(back_answer, (answer, *aliases), normalisation="unicode")
     kept_answer = 1.0 if same else compute_word_f1(answer, back_answer)
@@ -77,14 +78,14 @@ def score_round_trip(
 
 
 def compute_word_f1(first: str, second: str) -> float:
-    """Return the F1 of two texts' words; Chinese, Japanese and Thai, which have no spaces, count by sign."""
-    one, other = Counter(_tokens(first)), Counter(_tokens(second))
+    """Return the F1 of two texts' words; Chinese, Japanese and Thai, written without spaces, count by character."""
+    one, other = Counter(_split_words(first)), Counter(_split_words(second))
     shared = (one & other).total()
     return 2 * shared / (one.total() + other.total()) if shared else 0.0
 
 
 def merge_texts(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return texts in order without empty ones and without those that are the same once normalised."""
+    """Return the texts in order, without empty ones and without those that are equal after normalisation."""
     found: dict[str, str] = {}
     for text in texts:
         if normal := normalise_answer(text, normalisation="unicode"):
@@ -92,25 +93,25 @@ def merge_texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _plain(number: str) -> str:
-    """Write one number as digits with at most one point."""
+def _write_plainly(number: str) -> str:
+    """Write a number as digits with at most one decimal point."""
     parts = re.split(r"\D", number)
     signs = re.sub(r"\d", "", number)
     grouped = parts[0].lstrip("0") and len(parts[0]) <= _GROUP and all(len(part) == _GROUP for part in parts[1:])
     if len(parts) == 1 or (grouped and len(set(signs)) == 1):
         digits = "".join(parts)
-        return digits[1:] if len(digits) == 2 and digits[0] == "0" else digits  # the 03 of a date is its 3
+        return digits[1:] if len(digits) == 2 and digits[0] == "0" else digits  # 03 in a date is 3
     return f"{''.join(parts[:-1])}.{parts[-1]}"
 
 
-def _tokens(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     words = normalise_answer(text, normalisation="unicode").split()
     return [token for word in words for token in (list(word) if _is_unspaced(word[0]) else [word])]
 
 
 def _is_unspaced(sign: str) -> bool:
-    return _script(sign) in ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+    return _find_script(sign) in ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
-def _script(sign: str) -> str:
+def _find_script(sign: str) -> str:
     return unicodedata.name(sign, "").split(" ")[0].split("-")[0]

@@ -1,7 +1,7 @@
-"""One training loop: an objective that can be asked for the loss of any step, AdamW, and a report after every step.
+"""The training loop: an objective that gives the loss of any step, AdamW, and a report after every step.
 
-A step's batch and its random state are functions of (seed, step) alone, so a run that was killed and resumed from a
-checkpoint ends with the same weights as an unbroken one. Knows no file, no Ray, no model family.
+A step's batch and its random state depend only on (seed, step). A run that was killed and resumed from a checkpoint
+therefore ends with the same weights as an uninterrupted one. Independent of files, Ray and model families.
 """
 
 import math
@@ -17,12 +17,12 @@ COUNTED = ("samples", "tokens")
 
 
 LARGEST_SEED = 2**32 - 1
-"""What every generator of random numbers takes."""
+"""The largest seed that every random number generator accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """AdamW with warm-up and cosine decay. Defaults are the authors' released script (lr 5e-5, clip 3.0 there)."""
+    """AdamW with warm-up and cosine decay. Defaults are those of the authors' released script (lr 5e-5, clip 3.0)."""
 
     num_steps: int
     batch_size: int
@@ -34,11 +34,11 @@ class OptimizerRecipe:
     final_learning_rate_ratio: float = 0.0
     seed: int = 0
 
-    # A parameter of the flows too (of a text-only reader), and there a field that is not known is an error.
+    # This is also a parameter of flows (for a text-only reader), where an unknown field is an error.
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with. Raises ValueError that names the field."""
+        """Refuse values outside their range. Raises ValueError that names the field."""
         shares = ("warmup_ratio", "final_learning_rate_ratio")
         rules = {
             "1 or more": {name: getattr(self, name) >= 1 for name in ("num_steps", "batch_size")},
@@ -56,8 +56,8 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimizer step did. `loss` is the training loss (nats per supervised token); `samples` and `tokens` are
-    those of this worker's part of the batch."""
+    """The report of one optimizer step. `loss` is the training loss (nats per supervised token); `samples` and `tokens`
+    count this worker's part of the batch."""
 
     step: int
     loss: float
@@ -74,12 +74,12 @@ class Objective(Protocol):
     def trainable(self) -> Mapping[str, nn.Parameter]: ...
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """The loss of this step's batch, and measures to report, `samples` and `tokens` among them."""
+        """Return the loss of this step's batch and the measures to report, which include `samples` and `tokens`."""
         ...
 
 
 def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
-    """Linear warm-up over `warmup_ratio` of the steps, then cosine down to the final ratio."""
+    """Return a step's learning rate: linear warm-up over `warmup_ratio` of the steps, then cosine decay."""
     warmup = max(1, round(recipe.num_steps * recipe.warmup_ratio))
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
@@ -89,13 +89,13 @@ def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
 
 
 class Training:
-    """A run that can be saved after any step and continued from there."""
+    """A training run that can be saved after any step and resumed from there."""
 
     def __init__(self, objective: Objective, recipe: OptimizerRecipe):
         self.objective, self.recipe, self.step = objective, recipe, 0
         self.parameters = dict(objective.trainable())
         if not self.parameters:
-            raise ValueError("nothing to train: the objective names no trainable parameter")
+            raise ValueError("nothing to train: the objective has no trainable parameters")
         # No decay on biases and norms (one-dimensional), as in the authors' script.
         decayed = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
@@ -110,11 +110,11 @@ class Training:
         return self.step >= self.recipe.num_steps
 
     def run(self, on_step: Callable[[StepReport], None], *, until: int | None = None) -> None:
-        """Train up to step `until` (default: the recipe's end), reporting every step."""
+        """Train up to step `until` (default: the recipe's last step), and report every step."""
         while self.step < min(self.recipe.num_steps, until if until is not None else self.recipe.num_steps):
-            on_step(self._one_step())
+            on_step(self._run_step())
 
-    def _one_step(self) -> StepReport:
+    def _run_step(self) -> StepReport:
         started = time.perf_counter()
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
         rate = compute_learning_rate(self.step, self.recipe)
@@ -138,7 +138,7 @@ class Training:
         )
 
     def _average_over_workers(self) -> None:
-        """Average gradients where several workers each took a part of the batch."""
+        """Average the gradients if several workers share the batch."""
         if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
             return
         for parameter in self.parameters.values():
@@ -147,7 +147,7 @@ class Training:
                 parameter.grad /= distributed.get_world_size()
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         return {
             "step": self.step,
             "parameters": {name: parameter.detach().cpu() for name, parameter in self.parameters.items()},
@@ -155,11 +155,11 @@ class Training:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state; its parameter names must be exactly ours."""
+        """Continue from a state. Raises ValueError unless its parameter names are exactly ours."""
         missing, extra = self.parameters.keys() - state["parameters"], state["parameters"].keys() - self.parameters
         if missing or extra:
             raise ValueError(
-                f"checkpoint of another model: missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
+                f"this checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
             )
         with torch.no_grad():
             for name, parameter in self.parameters.items():

@@ -1,4 +1,4 @@
-"""The objective: next-token cross-entropy on the tokens that the assistant writes (paper section 3).
+"""The loss: next-token cross-entropy on the assistant's tokens (paper section 3).
 
 Shapes: B conversations, L tokens, D width, V vocabulary, S supervised tokens.
 """
@@ -12,9 +12,9 @@ from comem_core.backbone.interface import Reader
 def compute_token_losses(
     reader: Reader, hidden_BLD: Tensor, ids_BL: Tensor, supervised_BL: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy of each supervised token, in nats. Logits are computed at these positions only.
+    """Compute the cross-entropy of each supervised token, in nats, with logits at these positions only.
 
-    `hidden_BLD` may be longer than `ids_BL` (memory stands in front): both end at the same right edge. Returns
+    `hidden_BLD` may be longer than `ids_BL`, because memory is in front; both end at the same token. Returns
     (losses_S, predicted ids_S, right ids_S).
     """
     length = ids_BL.shape[1]

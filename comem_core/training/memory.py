@@ -1,6 +1,6 @@
 """The memory objective: answer a question from the memories of its items, through the frozen reader (paper section 3).
 
-The gradient flows through the reader (its weights stay as they are) into the memory, the Q-Former and the LoRA.
+The gradient flows through the reader, whose weights are frozen, into the memory, the Q-Former and the LoRA.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from comem_core.training.loss import compute_token_losses
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecipe:
-    """What decides an encoder besides its data. Defaults are the paper's: k = 3, about one epoch, lr 5e-5."""
+    """The settings that decide an encoder. Defaults are the paper's: k = 3, about one epoch, lr 5e-5."""
 
     version: str = "2026.11.1"
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
@@ -30,21 +30,21 @@ class TrainingRecipe:
     items_per_sample: int = 3
     # Ours: a shipped encoder to start from, by name; None starts from random weights, as the paper does.
     start: str | None = field(default=None, metadata=OFF_AT_NONE)
-    # Ours: train on one to `items_per_sample` items, so that one item alone can be read too.
+    # Ours: train on one to `items_per_sample` items, so that the reader also learns to read one item alone.
     random_item_count: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Ours: how often a sample shows the item that answers among distractors, items of other samples in its language, in
-    # any order. Shown ranked lists only, the encoder learns to lean on the first item.
+    # Ours: the share of samples that show the answering item among distractors, in random order. Distractors are items
+    # of other samples in the same language. With ranked lists only, the encoder learns to rely on the first item.
     distractor_share: float = field(default=0.0, metadata=off_at(0.0))
 
     def __post_init__(self):
         if not 0 <= self.distractor_share <= 1:
-            raise ValueError(f"distractor_share must be a share from 0 to 1, found {self.distractor_share}")
+            raise ValueError(f"distractor_share must be a share from 0 to 1; found {self.distractor_share}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSample:
-    """A question with the answer to learn and its retrieved items in rank order; `about` is the place of the one that
-    answers, where that is known."""
+    """A question with the answer to learn and its retrieved items in rank order. `about` is the place of the answering
+    item, if it is known."""
 
     sample_id: str
     question: str
@@ -58,7 +58,7 @@ class TrainingSample:
 def compute_loss_from_memory(
     encoder: MemoryEncoder, batch: Sequence[TrainingSample]
 ) -> tuple[Tensor, Mapping[str, float]]:
-    """Cross-entropy of the frozen reader's answers with the samples' memories in front of the questions.
+    """Compute the cross-entropy of the frozen reader's answers with the samples' memories in front of the questions.
 
     An item that several samples share is encoded once. Returns the mean loss and measures.
     """
@@ -67,11 +67,11 @@ def compute_loss_from_memory(
     conversations = [prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
     tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
     with backbone.switch_adapter(False):
-        return answer_loss(backbone, tokens, memories)
+        return compute_answer_loss(backbone, tokens, memories)
 
 
 def encode_shown(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
-    """Encode the items of each question, with gradients: (K·M, D) a question. Each item is encoded once."""
+    """Encode the items of each question, with gradients: (K·M, D) per question. Each item is encoded once."""
     encoded = encode_once(encoder, shown)
     return [torch.cat([encoded[item.item_id] for item in items]) for items in shown]
 
@@ -82,13 +82,15 @@ def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]
     return dict(zip(unique, encoder.memory(list(unique.values())), strict=True))
 
 
-def answer_loss(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-    """Cross-entropy of a reader's answers with memories, of its own width, in front; the mean loss and measures."""
+def compute_answer_loss(
+    reader: Reader, tokens: Tokens, memories: Sequence[Tensor]
+) -> tuple[Tensor, Mapping[str, float]]:
+    """Compute the cross-entropy of a reader's answers with memories of its width in front: (mean loss, measures)."""
     return compute_loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
 
 
 def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
-    """As `answer_loss`, from the reader's last hidden states."""
+    """As `compute_answer_loss`, from the reader's last hidden states."""
     losses_S, predicted_S, right_S = compute_token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
     return losses_S.mean(), {
         "samples": float(len(tokens.ids_BL)),
@@ -98,7 +100,7 @@ def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -
 
 
 class AnswerFromMemory:
-    """The objective of the encoder (see `training.loop.Objective`). Batches walk a new permutation every epoch."""
+    """The encoder's objective (see `training.loop.Objective`). Each epoch is a new permutation of the samples."""
 
     def __init__(
         self,
@@ -110,12 +112,12 @@ class AnswerFromMemory:
         num_ranks: int = 1,
     ):
         if not samples:
-            raise ValueError("no training sample was kept; see the funnel for why drafts were dropped")
+            raise ValueError("no training sample was kept; the funnel shows why drafts were dropped")
         if bare := [sample.sample_id for sample in samples if not sample.items]:
-            raise ValueError(f"{len(bare)} training samples have no item, first {bare[0]!r}: nothing to encode")
+            raise ValueError(f"{len(bare)} training samples have no item to encode, first {bare[0]!r}")
         if recipe.optimizer.batch_size % num_ranks:
             raise ValueError(
-                f"a batch of {recipe.optimizer.batch_size} cannot be split over {num_ranks} workers evenly"
+                f"a batch of {recipe.optimizer.batch_size} cannot be split evenly over {num_ranks} workers"
             )
         self.encoder, self.recipe, self.samples = encoder, recipe, samples
         self.rank, self.num_ranks = rank, num_ranks
@@ -125,56 +127,56 @@ class AnswerFromMemory:
         return self.encoder.parameters()
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        chosen = [self.samples[index] for index in self._indices(step)]
+        chosen = [self.samples[index] for index in self._choose_indices(step)]
         return self.compute_batch_loss(
-            [replace(sample, items=self._items(sample, step), about=None) for sample in chosen]
+            [replace(sample, items=self._choose_items(sample, step), about=None) for sample in chosen]
         )
 
     def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
-        """The loss of some samples, whatever step they belong to."""
+        """Compute the loss of some samples, independently of the step."""
         return compute_loss_from_memory(self.encoder, batch)
 
-    def _indices(self, step: int) -> list[int]:
-        """This worker's samples of a step: consecutive places in the epochs' permutations, each seeded by its epoch."""
+    def _choose_indices(self, step: int) -> list[int]:
+        """Return this worker's samples in a step: consecutive places in permutations that are seeded by the epoch."""
         size, count = self.recipe.optimizer.batch_size, len(self.samples)
         indices = []
         for place in range(step * size, (step + 1) * size):
             epoch, offset = divmod(place, count)
-            indices.append(_permutation(count, self.recipe.optimizer.seed, epoch)[offset])
+            indices.append(_permute(count, self.recipe.optimizer.seed, epoch)[offset])
         return indices[self.rank :: self.num_ranks]
 
-    def _items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
+    def _choose_items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
         items = sample.items[: self.recipe.items_per_sample]
         random = Random(f"{sample.sample_id}-{step}")
         if self.recipe.random_item_count:
             items = items[: random.randint(1, len(items))]
         if sample.about is not None and random.random() < self.recipe.distractor_share:
-            items = self._among_distractors(sample.items[sample.about], len(items), random)
+            items = self._mix_with_distractors(sample.items[sample.about], len(items), random)
         return items
 
     @cached_property
     def _by_language(self) -> Mapping[str, Sequence[KnowledgeItem]]:
-        """Every item of the samples. Only distractors need it, for it takes the hash of every picture."""
+        """All items of the samples by language. Computed only for distractors, as it hashes every picture."""
         items = {item.item_id: item for sample in self.samples for item in sample.items}
         by_language: dict[str, list[KnowledgeItem]] = {}
         for item_id in sorted(items):
             by_language.setdefault(items[item_id].language, []).append(items[item_id])
         return by_language
 
-    def _among_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
-        """The item and as many others of its language as make `count`, in any order."""
-        others = [other for other in self._by_language[item.language] if not _about_one_thing(item, other)]
+    def _mix_with_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
+        """Return the item and others of its language, `count` in all, in random order."""
+        others = [other for other in self._by_language[item.language] if not _is_same_entity(item, other)]
         shown = [item, *random.sample(others, min(count - 1, len(others)))]
         random.shuffle(shown)
         return tuple(shown)
 
 
-def _about_one_thing(one: KnowledgeItem, other: KnowledgeItem) -> bool:
+def _is_same_entity(one: KnowledgeItem, other: KnowledgeItem) -> bool:
     return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
 
 
 @lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> list[int]:
+def _permute(count: int, seed: int, epoch: int) -> list[int]:
     order = list(range(count))
     Random(f"{seed}-{epoch}").shuffle(order)
     return order

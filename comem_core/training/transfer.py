@@ -1,6 +1,6 @@
 """The objective of a transfer: a text-only reader answers from the memories of a VLM's encoder (the paper's Table 5).
 
-The gradient flows through the frozen reader into the projection, and into the encoder where that is trained along.
+The gradient flows through the frozen reader into the projection, and into the encoder if it is trained too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,17 @@ from torch import Tensor, nn
 from comem_core.backbone.conversation import without_pictures
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.transfer import TextTransfer
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample, answer_loss, encode_shown
+from comem_core.training.memory import (
+    AnswerFromMemory,
+    TrainingRecipe,
+    TrainingSample,
+    compute_answer_loss,
+    encode_shown,
+)
 
 
 class AnswerThroughTransfer(AnswerFromMemory):
-    """Trains the projection, and the encoder too if `train_encoder`. A frozen encoder reads each item only once."""
+    """Trains the projection, and with `train_encoder` also the encoder. A frozen encoder encodes each item once."""
 
     def __init__(
         self,
@@ -29,8 +35,8 @@ class AnswerThroughTransfer(AnswerFromMemory):
         super().__init__(transfer.encoder, recipe, samples, rank=rank, num_ranks=num_ranks)
         if transfer.projection is None and not train_encoder:
             raise ValueError(
-                "nothing to train: this transfer has no projection, and its encoder stays as it is; ask for "
-                "train_encoder=True, or for TransferRecipe(projection=True)"
+                "nothing to train: this transfer has no projection, and its encoder is frozen; set train_encoder=True "
+                "or TransferRecipe(projection=True)"
             )
         self.transfer, self.train_encoder = transfer, train_encoder
         transfer.encoder.set_trainable(train_encoder)
@@ -40,15 +46,16 @@ class AnswerThroughTransfer(AnswerFromMemory):
         return self.transfer.parameters() | (self.encoder.parameters() if self.train_encoder else {})
 
     def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
-        """Cross-entropy of the answers' tokens alone, as with a VLM."""
+        """Compute the cross-entropy of the answers' tokens alone, as with a VLM."""
         transfer, prompts = self.transfer, self.encoder.prompts
         shown = [transfer.list_shown(sample.items, sample.image, sample.language) for sample in batch]
-        memories = encode_shown(self.encoder, shown) if self.train_encoder else self._known_memories(shown)
+        memories = encode_shown(self.encoder, shown) if self.train_encoder else self._encode_unknown(shown)
         conversations = [prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
         tokens = transfer.reader.tokenize([without_pictures(each) for each in conversations], generation=False)
-        return answer_loss(transfer.reader, tokens, [transfer.project(memory) for memory in memories])
+        return compute_answer_loss(transfer.reader, tokens, [transfer.project(memory) for memory in memories])
 
-    def _known_memories(self, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
+    def _encode_unknown(self, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
+        """Encode the items that are not known yet, and return the memories of each question's items."""
         new = list({item.item_id: item for items in shown for item in items if item.item_id not in self.known}.values())
         if new:
             self.known.put([item.item_id for item in new], self.encoder.encode_batch(new))

@@ -11,7 +11,13 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.languages import identify_language_as_declared
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.prompts import MAX_CHARACTERS, read_prompt_set
-from comem_core.synthesis.generation import Again, QuestionWithItems, answer_again, draft_answers, make_faulty_draft
+from comem_core.synthesis.generation import (
+    FurtherAnswers,
+    QuestionWithItems,
+    answer_again,
+    draft_answers,
+    make_faulty_draft,
+)
 from comem_core.synthesis.judging import judge
 from tasks.data.questions import CHARACTERS_OF_A_PICTURE, read_faulty
 from tasks.engine.ledger import measure_cost
@@ -169,7 +175,7 @@ def _judge(run: Run, posed: Posed) -> Work:
     return work
 
 
-def _verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: Again) -> dict[str, Any]:
+def _verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: FurtherAnswers) -> dict[str, Any]:
     verdict = judge(
         answer,
         asked.question,

@@ -88,7 +88,7 @@ def test_a_prompt_set_is_named_by_its_bytes():
 def test_every_language_of_the_world_can_be_asked_every_kind_of_question():
     for language in LANGUAGES:
         assert PROMPTS.list_kinds(language) == ATTRIBUTES
-        asked = {PROMPTS.ask_turn(kind, language).content for kind in ATTRIBUTES}
+        asked = {PROMPTS.make_ask_turn(kind, language).content for kind in ATTRIBUTES}
         assert len(asked) == len(ATTRIBUTES)
         assert PROMPTS.make_question_turn("?", b"photo", language).content == (b"photo", "?")
         assert PROMPTS.make_item_conversation(replace(ITEM, language=language))[0].content[1]
@@ -132,7 +132,7 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
         lambda: PROMPTS.make_question_turn("?", b"photo", "fr"),
         lambda: PROMPTS.make_item_turn(replace(ITEM, language="fr")),
         lambda: PROMPTS.make_item_conversation(replace(ITEM, language="fr")),
-        lambda: PROMPTS.ask_turn("capital", "fr"),
+        lambda: PROMPTS.make_ask_turn("capital", "fr"),
         lambda: PROMPTS.list_kinds("fr"),
     ):
         with pytest.raises(ValueError, match="prompt set 'short' has no language 'fr'; it has ar, en, es, ru, zh"):
@@ -157,21 +157,25 @@ def test_the_set_for_models_that_reason_speaks_the_languages_of_the_paper_and_ha
         assert language in reason.item and reason.list_kinds(language) == kinds
         instruction = str(reason.make_question_turn("?", b"photo", language).content[1])
         assert "\\boxed{}" in instruction
-        turns = reason.ask_conversation(replace(ITEM, language=language), "number")
+        turns = reason.make_ask_conversation(replace(ITEM, language=language), "number")
         markers = reason.list_pair_markers(language)
         asked = str(turns[-1].content[0])
         assert f"\n{markers['question'][0]}" in asked and f"\n{markers['answer'][0]}" in asked
         assert "{" not in asked
     assert len({reason.ask_frame[language] for language in reason.ask_frame}) == 13
-    assert reason.ask_turn("place", "ko") == reason.ask_turn("place", "other") != reason.ask_turn("place", "en")
-    assert "language of the text" in str(reason.ask_turn("place", "ko").content[0])
+    assert (
+        reason.make_ask_turn("place", "ko")
+        == reason.make_ask_turn("place", "other")
+        != reason.make_ask_turn("place", "en")
+    )
+    assert "language of the text" in str(reason.make_ask_turn("place", "ko").content[0])
 
 
 def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_turn_and_item():
     pairs = read_prompt_set("smol_pairs")
-    turns = pairs.ask_conversation(ITEM, "place")
+    turns = pairs.make_ask_conversation(ITEM, "place")
     assert turns[0] == Turn("system", (pairs.ask_system or "",))
-    assert turns[-2:] == [pairs.make_item_turn(ITEM), pairs.ask_turn("place", "en")]
+    assert turns[-2:] == [pairs.make_item_turn(ITEM), pairs.make_ask_turn("place", "en")]
     examples = turns[1:-2]
     of_the_kind = [example for example in pairs.ask_examples["en"] if example["kind"] == "place"]
     assert len(examples) == 3 * len(of_the_kind) == 9
@@ -182,7 +186,7 @@ def test_pairs_are_asked_for_with_worked_examples_of_the_kind_between_system_tur
 
 
 def test_asking_in_the_sets_without_pairs_is_an_item_and_an_instruction():
-    assert PROMPTS.ask_conversation(ITEM, "area") == [
+    assert PROMPTS.make_ask_conversation(ITEM, "area") == [
         PROMPTS.make_system_turn(),
         PROMPTS.make_item_turn(ITEM),
         Turn("user", ("Ask about the area.",)),

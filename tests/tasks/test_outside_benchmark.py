@@ -87,13 +87,13 @@ def test_seeds_that_name_another_benchmark_are_refused_before_any_is_drafted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
-    from comem_core.synthesis.seeds import find_source, seed_metric
+    from comem_core.synthesis.seeds import find_seed_metric, find_source
 
     offer(tmp_path, names="street-signs")
     monkeypatch.syspath_prepend(str(tmp_path))
     find_all_benchmarks.cache_clear()
     try:
-        assert seed_metric("street-flags").name == "exact_match"
+        assert find_seed_metric("street-flags").name == "exact_match"
         with pytest.raises(ValueError, match="names the benchmark 'street-signs'"):
             list(find_source("street-flags").read_questions(3))
     finally:

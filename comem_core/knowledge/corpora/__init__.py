@@ -1,8 +1,8 @@
-"""Reads knowledge items from where they lie: folders, JSONL, CSV, TSV, Parquet, WIT, saved datasets, shipped corpora.
+"""Reads knowledge items: from folders, JSONL, CSV, TSV, Parquet, WIT, saved datasets, and shipped corpora.
 
-A local path or any address that fsspec knows. Streams, and in pieces that many readers share: a row is held at a time.
-A bad row is yielded as `BadRow` with its reason and reading goes on; a corpus without any good row is an error.
-Independent of models and of where items are kept afterwards.
+A corpus is a local path or any address that fsspec knows. It is streamed one row at a time, in pieces that many readers
+can share. A bad row is yielded as `BadRow` with its reason, and reading goes on; a corpus without a good row is an
+error. Independent of models and of where items are stored afterwards.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ NUM_REASONS_SHOWN = 5
 
 
 class Form(Protocol):
-    """One form in which items lie: cut into pieces, and the rows of a piece. Small enough to be sent to a worker."""
+    """One file format of items: it can be cut into pieces, and reads the rows of a piece. Small enough for a worker."""
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
 
@@ -53,7 +53,7 @@ class Form(Protocol):
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus: where it lies, how its rows are read, and in which forms they are."""
+    """An opened corpus: where its files are, how its rows are read, and which forms they have."""
 
     name: str
     files: Files | None
@@ -62,17 +62,17 @@ class Corpus:
     downloads: Downloads | None
 
     def cut_into_pieces(self, size: int = ROWS_OF_A_PIECE) -> Iterator[Piece]:
-        """Cut the corpus into pieces of at most `size` rows, in the order of its rows."""
+        """Cut the corpus into pieces of at most `size` rows, in row order."""
         for place, form in enumerate(self.forms):
             for piece in form.cut_into_pieces(size):
                 yield replace(piece, form=place)
 
     def read(self, piece: Piece) -> Iterator[FoundItem | BadRow]:
-        """Yield what each row of a piece gives. Equal items are not looked for: they may stand in two pieces."""
+        """Yield the item or fault of each row of a piece. Equal items are not detected: they may be in two pieces."""
         yield from self._maker.make_items(self.forms[piece.form].read_rows(piece))
 
     def name_content(self) -> str:
-        """Name what the corpus holds, by names, sizes and times of its files (16 hex digits)."""
+        """Hash the corpus by the names, sizes and times of its files (16 hex digits)."""
         assert self.files is not None, "a shipped corpus is named by its revision"
         return self.files.name_content()
 
@@ -83,15 +83,15 @@ class Corpus:
 
 
 def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads: Downloads | None = None) -> Corpus:
-    """Open a corpus by what lies there: a shipped one by its name, a folder, or a file, by path or fsspec address.
+    """Open a shipped corpus by its name, or a folder or file by its path or fsspec address. Its content decides how:
 
     - a folder of pictures with their texts beside them (`corpora.folder`);
-    - a table, or a folder of tables: `.jsonl`, `.csv`, `.tsv`, packed or not, `.parquet`, columns by the names of
-      `corpora.columns`, WIT's by its own (`corpora.wit`); pictures as bytes, paths relative to the table, or addresses;
-    - a dataset of Hugging Face as `save_to_disk` leaves it (`corpora.hf_datasets`).
+    - a table or a folder of tables: `.jsonl`, `.csv`, `.tsv` (compressed or not) or `.parquet`. Columns have names of
+      `corpora.columns`, or WIT's own (`corpora.wit`); pictures are bytes, paths relative to the table, or addresses;
+    - a Hugging Face dataset as `save_to_disk` writes it (`corpora.hf_datasets`).
 
-    `downloads` says how addresses are fetched, where the reading allows them. Raises ValueError at once for a corpus
-    that does not exist or is of another kind.
+    `downloads` is how addresses are fetched, if `reading` allows them. Raises ValueError at once for a corpus that does
+    not exist or is of another kind.
     """
     reading = reading or ReadingOptions()
     fetching = (downloads or Downloads()) if reading.allow_urls else None
@@ -101,25 +101,25 @@ def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads
     files = find_files(corpus)
     if files is None:
         raise _not_there(corpus)
-    forms = tuple(_forms(files, reading))
+    forms = tuple(_find_forms(files, reading))
     if not forms:
-        raise ValueError(f"corpus {corpus!r}: a file of another kind. {_expected()}")
+        raise ValueError(f"corpus {corpus!r}: a file of another kind. {_describe_expected()}")
     return Corpus(corpus, files, reading, forms, fetching)
 
 
 def check_corpus(corpus: str) -> None:
-    """Refuse a corpus without a name, and a local one that is not there; nothing is read, no address is asked.
+    """Refuse a corpus without a name, and a local one that does not exist. Reads no file and asks no address.
 
     Raises ValueError that says what a corpus may be.
     """
     if not corpus.strip():
-        raise ValueError(f"corpus {corpus!r}: found no name. {_expected()}")
+        raise ValueError(f"corpus {corpus!r}: found no name. {_describe_expected()}")
     if corpus not in BUILT_IN and "://" not in corpus and not Path(corpus).exists():
         raise _not_there(corpus)
 
 
 def _not_there(corpus: str) -> ValueError:
-    return ValueError(f"corpus {corpus!r}: no such file or folder. {_expected()}")
+    return ValueError(f"corpus {corpus!r}: no such file or folder. {_describe_expected()}")
 
 
 def read_corpus(corpus: str, *, reading: ReadingOptions | None = None) -> Iterator[KnowledgeItem | BadRow]:
@@ -127,17 +127,17 @@ def read_corpus(corpus: str, *, reading: ReadingOptions | None = None) -> Iterat
 
     Raises ValueError at once for a corpus that `open_corpus` refuses, and at the end for one without a good row.
     """
-    return _distinct(open_corpus(corpus, reading=reading))
+    return _read_distinct(open_corpus(corpus, reading=reading))
 
 
 def describe_no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
-    """The error of a corpus that gave no item, with the first reasons."""
+    """Return the error for a corpus that gave no item, with the first reasons."""
     shown = "".join(f"\n  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in first[:NUM_REASONS_SHOWN])
     follows = ", first:" if shown else "."
     return ValueError(f"corpus {corpus!r} holds no usable item; {num_bad} bad rows{follows}{shown}")
 
 
-def _distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
+def _read_distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
     places: dict[str, str] = {}
     bad: list[BadRow] = []
     num_bad = 0
@@ -156,10 +156,10 @@ def _distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
         raise describe_no_good_row(corpus.name, num_bad, bad)
 
 
-def _forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
-    """Find the forms in which items lie: the only file's, a saved dataset's, or the tables' and pairs' of a folder."""
+def _find_forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
+    """Find the forms of a corpus: of its only file, of a saved dataset, or of a folder's tables and pairs."""
     if files.only is not None:
-        if (form := _table(files, files.only, reading)) is not None:
+        if (form := _find_table(files, files.only, reading)) is not None:
             yield form
         elif files.only.lower().endswith(TEXT_ENDINGS) and reading.images == "optional":
             yield Folder(files, strict=True, texts_alone=True)
@@ -170,12 +170,12 @@ def _forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
     tables = [entry.name for entry in files.list_entries() if entry.name.lower().endswith(TABLES)]
     yield Folder(files, strict=not tables, texts_alone=reading.images == "optional")
     for name in tables:
-        form = _table(files, name, reading)
+        form = _find_table(files, name, reading)
         assert form is not None
         yield form
 
 
-def _table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
+def _find_table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
     plain = strip_packing(name)
     if plain.endswith(jsonl.ENDINGS):
         return JsonLines(files, name)
@@ -184,7 +184,7 @@ def _table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
     return Parquet(files, name, reading.columns) if name.lower().endswith(parquet.ENDINGS) else None
 
 
-def _expected() -> str:
+def _describe_expected() -> str:
     return (
         f"A corpus is a built-in one ({', '.join(BUILT_IN)}), a folder of images with .txt files beside them, a folder "
         f"that datasets' `save_to_disk` wrote, or a table or a folder of tables ({', '.join(TABLES)})"

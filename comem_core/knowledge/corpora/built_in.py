@@ -1,4 +1,4 @@
-"""Corpora that are shipped: items that are ready, by name."""
+"""Shipped corpora: ready items, by name."""
 
 from collections.abc import Callable, Iterator, Sequence
 

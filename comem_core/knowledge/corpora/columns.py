@@ -1,7 +1,7 @@
-"""What columns are called: the names in use for each of ours, in one place. Independent of files.
+"""Maps the column names in common use to ours. Independent of files.
 
-Upper case, spaces and hyphens do not matter. Where a file has several names for one column, the first in this order
-that holds a value is taken, so that a picture that was fetched already wins over its address.
+Upper case, spaces and hyphens do not matter. If a file has several columns for one of ours, the first in this order
+that holds a value is taken: a picture that is already fetched comes before its address.
 """
 
 import math
@@ -24,11 +24,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "title": ("title", "page_title", "wikipedia_title", "heading", "name"),
     "entity_id": ("entity_id", "entity", "wikidata_id", "wikidata", "qid"),
 }  # fmt: skip
-PICTURE_STRUCT = frozenset({"bytes", "path"})  # how `datasets` keeps a picture
+PICTURE_STRUCT = frozenset({"bytes", "path"})  # how `datasets` stores a picture
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a cell holds nothing: null, not a number, blank text, or a picture struct without content."""
+    """Tell whether a cell is empty: null, not a number, blank text, or a picture struct without content."""
     if isinstance(value, str):
         return not value.strip()
     if isinstance(value, Mapping):
@@ -37,9 +37,9 @@ def is_missing(value: Any) -> bool:
 
 
 def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
-    """Give a row's values under our names. A column that is there but empty is None; one that is not there is absent.
+    """Return a row's values under our names. An empty cell is None; a column that does not exist is absent.
 
-    Raises ValueError where `columns` names a column that no row can have: ours must be known.
+    Raises ValueError if `columns` uses a name that is not one of ours.
     """
     places = _places(tuple(row), columns)
     return {
@@ -49,13 +49,13 @@ def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] =
 
 
 def list_needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> list[str]:
-    """Name the columns of a file that are read at all, so that a table's others are not."""
+    """List the columns of a file that are needed, so that the others are not read."""
     wanted = {place for found in _places(tuple(names), columns).values() for place in found}
     return [name for name in names if name in wanted]
 
 
 def check_columns(chosen: Mapping[str, str]) -> None:
-    """Refuse columns that no row can have. Raises ValueError that names those that it can have."""
+    """Refuse names that are not ours. Raises ValueError that lists ours."""
     if unknown := sorted(chosen.keys() - NAMES.keys()):
         raise ValueError(f"columns name {', '.join(unknown)}; expected some of {', '.join(NAMES)}")
 

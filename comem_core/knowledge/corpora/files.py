@@ -1,6 +1,6 @@
-"""Files of a corpus, wherever they lie: a local path, or any address that fsspec knows. Names are relative to it.
+"""The files of a corpus, at a local path or any address that fsspec knows. Names are relative to it.
 
-Independent of what is in them.
+Independent of what the files contain.
 """
 
 import os
@@ -18,13 +18,13 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import infer_compression
 
-# What names a file's state where a filesystem says it; the first that is there.
+# Fields of a filesystem's `info` that change with a file's content; the first one present is used.
 STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Entry:
-    """A file: its name in the corpus, its size in bytes, and what changes with its content."""
+    """A file: its name in the corpus, its size in bytes, and a stamp that changes with its content."""
 
     name: str
     size: int
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Files:
-    """A folder of files, or one file in it (then `only` is its name). Made by `find_files`; workers get a copy."""
+    """A folder of files, or one file in it, named by `only`. Made by `find_files`; workers get a copy."""
 
     address: str
     only: str | None = None
@@ -44,14 +44,14 @@ class Files:
         return filesystem, root.rstrip("/")
 
     def find_path(self, name: str) -> str:
-        """Return the path of a file as its filesystem writes it; a name that starts at the root is one already."""
+        """Return the path of a file in its filesystem; a name that starts at the root is returned as it is."""
         root = self._place[1]
         return name if name.startswith("/") or not root else f"{root}/{name}"
 
     def open(self, name: str, *, compression: str | None = None) -> IO[bytes]:
-        """Open a file for reading. `compression` "infer" unpacks by the name's ending. Raises OSError."""
+        """Open a file for reading. `compression` "infer" decompresses by the name's ending. Raises OSError."""
         filesystem = self._place[0]
-        if isinstance(filesystem, MemoryFileSystem):  # it gives all its readers the same file, with one place in it
+        if isinstance(filesystem, MemoryFileSystem):  # all its readers share one file object and its position
             content = BytesIO(filesystem.cat_file(self.find_path(name)))
             kind = infer_compression(name) if compression == "infer" else compression
             unpackers: Any = compr
@@ -59,34 +59,34 @@ class Files:
         return filesystem.open(self.find_path(name), "rb", compression=compression)
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Read a file, but at most one byte more than `limit`. Raises OSError."""
+        """Read a file, but no more than `limit` + 1 bytes. Raises OSError."""
         with self.open(name) as stream:
             return stream.read(limit + 1)
 
     def find_local(self, name: str) -> Path | None:
-        """The path of a file on this machine; None where it is elsewhere."""
+        """Return the path of a file on this machine, or None if it is remote."""
         return Path(self.find_path(name)) if isinstance(self._place[0], LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
         return self._place[0].isfile(self.find_path(name))
 
     def list_folders(self) -> Iterator[list[Entry]]:
-        """Yield the files of each folder, sorted, a folder before those inside it. Hidden ones are left out."""
+        """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out."""
         filesystem, root = self._place
         if self.only is not None:
             yield [_entry(self.only, filesystem.info(self.find_path(self.only)))]
         elif isinstance(filesystem, LocalFileSystem):
-            yield from _local_folders(root, "")
+            yield from _list_local_folders(root, "")
         else:
-            yield from _remote_folders(filesystem, root)
+            yield from _list_remote_folders(filesystem, root)
 
     def list_entries(self) -> Iterator[Entry]:
-        """Yield all files of `folders`."""
+        """Yield all files of `list_folders`."""
         for folder in self.list_folders():
             yield from folder
 
     def name_content(self) -> str:
-        """Name what there is by names, sizes and times (16 hex digits); the files themselves are not read."""
+        """Hash the files' names, sizes and times (16 hex digits); the files themselves are not read."""
         digest = sha256()
         for entry in self.list_entries():
             digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
@@ -94,9 +94,9 @@ class Files:
 
 
 def find_files(corpus: str) -> Files | None:
-    """Find what lies at a path or address: a folder, or one file; None for nothing.
+    """Find the folder or the file at a path or address; None if there is nothing.
 
-    Raises ValueError for an address of a kind that fsspec does not know, or lacks a package for.
+    Raises ValueError for a kind of address that fsspec does not know, or lacks a package for.
     """
     filesystem, path = _open(corpus)
     if filesystem.isdir(path):
@@ -125,8 +125,8 @@ def _entry(name: str, info: dict[str, Any]) -> Entry:
     return Entry(name, int(info.get("size") or 0), str(stamp))
 
 
-def _local_folders(root: str, below: str) -> Iterator[list[Entry]]:
-    """As the remote one, without a dictionary for each file; links to folders are not followed, they may be circles."""
+def _list_local_folders(root: str, below: str) -> Iterator[list[Entry]]:
+    """As `_list_remote_folders`, without a dictionary per file. Links to folders are not followed: they may loop."""
     files, folders = [], []
     with os.scandir(os.path.join(root, below)) as entries:
         for entry in entries:
@@ -139,13 +139,13 @@ def _local_folders(root: str, below: str) -> Iterator[list[Entry]]:
                 files.append(Entry(f"{below}{entry.name}", state.st_size, str(state.st_mtime_ns)))
     yield sorted(files)
     for folder in sorted(folders):
-        yield from _local_folders(root, folder)
+        yield from _list_local_folders(root, folder)
 
 
-def _remote_folders(filesystem: Any, root: str) -> Iterator[list[Entry]]:
+def _list_remote_folders(filesystem: Any, root: str) -> Iterator[list[Entry]]:
     for folder, folders, files in filesystem.walk(root, detail=True):
         shown = {name: folders[name] for name in sorted(folders) if not name.startswith(".")}
-        folders.clear()  # what it holds, in its order, is where `walk` goes next
+        folders.clear()  # `walk` goes on into what this dictionary holds, in its order
         folders.update(shown)
         below = folder.strip("/").removeprefix(root.strip("/")).strip("/")
         prefix = f"{below}/" if below else ""

@@ -1,8 +1,8 @@
 """A folder of pictures with their texts beside them, at any depth, in the order of names.
 
-The text of `a.png` is in `a.txt` or `a.md`; in `a.de.txt` for one language of several, each an item of its own; or in
-`a.json`, with what else is known of it (language, source, licence, title, entity_id). `a.png.txt` goes too. Beside a
-text a picture may be named with any ending or none: its content decides. What is neither is not looked at.
+The text of `a.png` is in `a.txt` or `a.md`, or in `a.json` together with other fields (language, source, licence,
+title, entity_id). `a.de.txt` is its text in one of several languages; each language is an item of its own. `a.png.txt`
+works too. A picture beside a text may have any ending or none: its content decides. Other files are ignored.
 """
 
 import re
@@ -23,7 +23,7 @@ LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)")
 
 @dataclass(frozen=True)
 class PictureTextPair:
-    """A picture and one of its texts, by the names of their files; either may be missing."""
+    """The file names of a picture and of one of its texts; either may be missing."""
 
     image: str | None
     text: str | None = None
@@ -32,8 +32,11 @@ class PictureTextPair:
 
 
 class Folder:
-    """The pictures and texts of a folder. `strict` says whether a picture without a text is a bad row, or the file of a
-    row in a table beside it; `texts_alone` whether a text without a picture is a row."""
+    """The pictures and texts of a folder.
+
+    With `strict`, a picture without a text is a bad row; otherwise it belongs to a table in the folder. With
+    `texts_alone`, a text without a picture is a row.
+    """
 
     def __init__(self, files: Files, *, strict: bool, texts_alone: bool):
         self.files, self.strict, self.texts_alone = files, strict, texts_alone
@@ -42,7 +45,7 @@ class Folder:
         """Cut the listing into pieces of `size` pairs."""
         waiting: list[PictureTextPair] = []
         row = 1
-        for pairs in map(self._pairs, self.files.list_folders()):
+        for pairs in map(self._make_pairs, self.files.list_folders()):
             waiting += pairs
             while len(waiting) >= size:
                 yield Piece(row=row, entries=tuple(waiting[:size]))
@@ -53,12 +56,12 @@ class Folder:
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, pair in enumerate(piece.entries, start=piece.row):
             try:
-                fields = self._fields(pair)
+                fields = self._read_fields(pair)
             except Refused as refused:
                 fields = refused
             yield RawRow(pair.image or pair.text or "", number, fields)
 
-    def _fields(self, pair: PictureTextPair) -> Mapping[str, object]:
+    def _read_fields(self, pair: PictureTextPair) -> Mapping[str, object]:
         if pair.image is None and not self.texts_alone:
             assert pair.text is not None
             stem = pair.text.rpartition("/")[2].rpartition(".")[0]
@@ -72,11 +75,11 @@ class Folder:
         picture = {"image": pair.image.rpartition("/")[2] if pair.image else None}
         return fields | picture | ({"language": pair.language} if pair.language else {})
 
-    def _pairs(self, entries: Sequence[Entry]) -> list[PictureTextPair]:
-        """Bring together what belongs together in one folder: pictures in order, then texts that have none."""
+    def _make_pairs(self, entries: Sequence[Entry]) -> list[PictureTextPair]:
+        """Pair the pictures and texts of one folder: first the pictures in order, then texts without a picture."""
         texts = {entry.name for entry in entries if entry.name.lower().endswith(TEXT_ENDINGS)}
         fields = {_stem(entry.name): entry.name for entry in entries if entry.name.lower().endswith(FIELDS_ENDING)}
-        beside = _by_stem(texts)
+        beside = _group_by_stem(texts)
         others = [entry.name for entry in entries if entry.name not in texts and entry.name not in fields.values()]
         named = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
         taken = {stem for name in named for stem in (_stem(name), name)}
@@ -94,7 +97,7 @@ class Folder:
         return pairs + [PictureTextPair(None, text) for text in sorted(texts - used) if self._is_row(text)]
 
     def _is_odd_picture(self, name: str, stems: set[str]) -> bool:
-        """Tell whether a file without a picture's ending, beside a text that has no other picture, is one."""
+        """Tell whether a file without a picture's ending is a picture, beside a text that has no other picture."""
         if name.lower().endswith(IMAGE_ENDINGS) or not {_stem(name), name} & stems:
             return False
         try:
@@ -103,7 +106,7 @@ class Folder:
             return False
 
     def _is_row(self, text: str) -> bool:
-        """Tell whether a text that stands alone is a row; a page such as README.md is one only where texts may."""
+        """Tell whether a text without a picture is a row. A .md file such as README.md is one only if `texts_alone`."""
         return self.texts_alone or (self.strict and not text.lower().endswith(".md"))
 
 
@@ -112,8 +115,8 @@ def _stem(name: str) -> str:
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
-def _by_stem(texts: set[str]) -> dict[str, list[tuple[str, str | None]]]:
-    """The texts (name, language or None) that may belong to a picture of a stem."""
+def _group_by_stem(texts: set[str]) -> dict[str, list[tuple[str, str | None]]]:
+    """Map each stem to the texts (name, language or None) that may belong to a picture with that stem."""
     found: dict[str, list[tuple[str, str | None]]] = {}
     for name in sorted(texts):
         found.setdefault(_stem(name), []).append((name, None))

@@ -1,6 +1,6 @@
-"""Datasets of Hugging Face as `save_to_disk` leaves them: Arrow streams that `state.json` names, read with pyarrow.
+"""Hugging Face datasets as `save_to_disk` writes them: Arrow streams that `state.json` lists, read with pyarrow.
 
-A folder with `dataset_dict.json` holds several, one a split; all of them are read, in the order it names.
+A folder with `dataset_dict.json` holds one dataset per split; all splits are read, in the order of that file.
 """
 
 import json
@@ -13,26 +13,28 @@ from comem_core.knowledge.corpora.parquet import cut_rows, read_columns
 from comem_core.knowledge.corpora.rows import Piece, RawRow
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
-LIMIT = 10_000_000  # bytes of a description
+LIMIT = 10_000_000  # bytes of a JSON file that describes a dataset
 
 
 def find_arrow_files(files: Files) -> list[str] | None:
-    """Name the Arrow files of a saved dataset in order; None where no dataset was saved.
+    """List the Arrow files of a saved dataset in order; None if no dataset was saved here.
 
-    Raises ValueError for a file of another form.
+    Raises ValueError if a describing file has another form.
     """
     if files.exists(SPLITS):
-        folders = [f"{split}/" for split in _described(files, SPLITS)["splits"]]
+        folders = [f"{split}/" for split in _read_state(files, SPLITS)["splits"]]
     elif files.exists(STATE):
         folders = [""]
     else:
         return None
     return [
-        f"{folder}{part['filename']}" for folder in folders for part in _described(files, folder + STATE)["_data_files"]
+        f"{folder}{part['filename']}"
+        for folder in folders
+        for part in _read_state(files, folder + STATE)["_data_files"]
     ]
 
 
-def _described(files: Files, name: str) -> dict:
+def _read_state(files: Files, name: str) -> dict:
     try:
         described = json.loads(files.read(name, limit=LIMIT))
         assert described["splits" if name == SPLITS else "_data_files"] is not None
@@ -48,26 +50,26 @@ class ArrowStream:
         self.files, self.name, self.columns = files, name, columns
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
-        """Cut the stream into pieces of `size` rows; of a local file only the descriptions of batches are read."""
-        with self._opened() as stream:
+        """Cut the stream into pieces of `size` rows; in a local file this reads only the batches' metadata."""
+        with self._open() as stream:
             num_rows = sum(len(batch) for batch in stream)
         yield from cut_rows(self.name, num_rows, size)
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         first = 0
-        with self._opened() as stream:
+        with self._open() as stream:
             names = read_columns(stream.schema, self.columns)
             for batch in stream:
                 begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
                 if begin < end:
                     chosen = batch.select(names).slice(begin - first, end - begin)
-                    for place in range(len(chosen)):  # one at a time: a batch may hold a thousand pictures
+                    for place in range(len(chosen)):  # one row at a time: a batch may hold a thousand pictures
                         yield RawRow(self.name, begin + place + 1, chosen.slice(place, 1).to_pylist()[0])
                 first += len(batch)
                 if first >= piece.stop:
                     return
 
-    def _opened(self) -> pa.ipc.RecordBatchStreamReader:
+    def _open(self) -> pa.ipc.RecordBatchStreamReader:
         local = self.files.find_local(self.name)
         try:
             source = pa.memory_map(str(local)) if local is not None else self.files.open(self.name)

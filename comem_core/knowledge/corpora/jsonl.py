@@ -1,4 +1,4 @@
-"""JSON Lines: an object a line, its fields by any name that `corpora.columns` knows. A row's number is its line's."""
+"""JSON Lines: one object per line, with field names that `corpora.columns` knows. A row's number is its line number."""
 
 import json
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ ENDINGS = (".jsonl", ".ndjson")
 
 
 class JsonLines:
-    """One file of JSON Lines, packed or not."""
+    """One file of JSON Lines, compressed or not."""
 
     def __init__(self, files: Files, name: str):
         self.files, self.name, self.lines = files, name, Lines(files, name)
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` lines."""
-        lines = Lines(self.files, self.name)  # its own, as rows may be read meanwhile
+        lines = Lines(self.files, self.name)  # not `self.lines`: rows may be read at the same time
         return cut(self.name, lines, lines.read(0), size)
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, line in enumerate(self.lines.read(piece.start, piece.stop), start=piece.row):
             if line.strip():
-                yield RawRow(self.name, number, _fields(line))
+                yield RawRow(self.name, number, _parse_fields(line))
 
 
-def _fields(line: bytes) -> dict | Refused:
+def _parse_fields(line: bytes) -> dict | Refused:
     if len(line) == MAX_ROW_BYTES:
         return Refused("row_too_large", f"a line of more than {MAX_ROW_BYTES} bytes")
     try:

@@ -1,7 +1,7 @@
-"""Text files by the byte: pieces are byte ranges between rows, so that many readers share one large file.
+"""Reads text files by byte offset: pieces are byte ranges between rows, so that many readers can share one large file.
 
-A packed file (`.gz` and what else fsspec unpacks) is counted by its unpacked bytes; it can only be read forward, so a
-reader keeps it open and goes on from where it is. Independent of what a row means.
+Offsets in a compressed file (`.gz`, `.bz2`, `.xz`) count decompressed bytes. Such a file can only be read forward, so a
+reader keeps it open and continues from its position. Independent of what a row means.
 """
 
 import lzma
@@ -17,13 +17,13 @@ MAX_ROW_BYTES = 64_000_000  # a longer row is not read into memory
 
 
 def strip_packing(name: str) -> str:
-    """The name of a file in lower case, without the ending that says how it is packed."""
+    """Return a file's name in lower case, without the ending of its compression."""
     lower = name.lower()
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
 
 
 def cut(name: str, lines: "Lines", rows: Iterator, size: int) -> Iterator[Piece]:
-    """Cut the rest of a file into pieces of `size` rows, and close it; `rows` reads them from `lines`, one by one."""
+    """Cut the rest of a file into pieces of `size` rows, and close it. `rows` reads one row of `lines` at a time."""
     start, row, number = lines.place, 1, 0
     for number, _ in enumerate(rows, start=1):
         if number - row + 1 == size:
@@ -35,7 +35,7 @@ def cut(name: str, lines: "Lines", rows: Iterator, size: int) -> Iterator[Piece]
 
 
 class Lines:
-    """The lines of one file from any byte on. A copy in another process opens the file anew."""
+    """The lines of one file, readable from any byte. A copy in another process opens the file again."""
 
     def __init__(self, files: Files, name: str):
         self.files, self.name = files, name
@@ -46,19 +46,19 @@ class Lines:
         return {**self.__dict__, "_stream": None, "_place": 0}
 
     def read(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the lines from byte `start` up to `stop`, ends of line included. A line that is too long is yielded as
-        its first `MAX_ROW_BYTES` bytes, and its rest is passed over.
+        """Yield the lines from byte `start` up to `stop`, with their line ends. Of a line that is too long, the first
+        `MAX_ROW_BYTES` bytes are yielded and the rest is skipped.
 
-        `place` then tells where the next line begins. Raises ValueError for a packed file that is damaged.
+        Afterwards `place` is where the next line begins. Raises ValueError for a damaged compressed file.
         """
-        stream = self._at(start)
+        stream = self._open_at(start)
         while stop is None or self._place < stop:
-            line = self._next(stream)
+            line = self._read_line(stream)
             if not line:
                 return
             rest = line
             while len(rest) == MAX_ROW_BYTES and not rest.endswith(b"\n"):
-                rest = self._next(stream)
+                rest = self._read_line(stream)
             yield line
 
     @property
@@ -71,7 +71,7 @@ class Lines:
             self._stream.close()
         self._stream, self._place = None, 0
 
-    def _next(self, stream: IO[bytes]) -> bytes:
+    def _read_line(self, stream: IO[bytes]) -> bytes:
         try:
             line = stream.readline(MAX_ROW_BYTES)
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
@@ -79,7 +79,7 @@ class Lines:
         self._place += len(line)
         return line
 
-    def _at(self, start: int) -> IO[bytes]:
+    def _open_at(self, start: int) -> IO[bytes]:
         if self._stream is None or start < self._place:
             self.close()
             self._stream = self.files.open(self.name, compression="infer")

@@ -1,6 +1,6 @@
-"""From a row as it stands to an item: fields under our names, the picture fetched and checked, gaps filled.
+"""Turns a raw row into an item: renames its fields, fetches and checks its picture, and fills gaps.
 
-Whatever is wrong with a row becomes a bad row with its reason. Independent of formats.
+A row with any fault becomes a bad row with its reason. Independent of formats.
 """
 
 import base64
@@ -28,28 +28,28 @@ ADDRESSES = ("http://", "https://")
 
 @dataclass(frozen=True, kw_only=True)
 class ItemMaker:
-    """Makes the items of one corpus. `downloads` fetches addresses; None where they are not allowed."""
+    """Makes the items of one corpus. `downloads` fetches addresses; None: addresses are not allowed."""
 
     files: Files
     reading: ReadingOptions
     downloads: Downloads | None = None
 
     def make_items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
-        """Make an item of every row, in the order of rows whatever the order of downloads."""
+        """Make an item of every row, in the order of the rows, whatever the order of downloads."""
         if self.downloads is None:
             for raw in rows:
-                yield self._made(raw, self._fields(raw), None)
+                yield self._make_item(raw, self._rename_fields(raw), None)
             return
         for (raw, fields), fetched in self.downloads.fetch_in_order(
-            ((raw, self._fields(raw)) for raw in rows), _address_of
+            ((raw, self._rename_fields(raw)) for raw in rows), _find_address
         ):
-            yield self._made(raw, fields, fetched)
+            yield self._make_item(raw, fields, fetched)
 
-    def _fields(self, raw: RawRow) -> Mapping[str, Any] | KnowledgeItem | Refused:
+    def _rename_fields(self, raw: RawRow) -> Mapping[str, Any] | KnowledgeItem | Refused:
         if not isinstance(raw.fields, Mapping):
             return raw.fields
         if is_wit(tuple(raw.fields)) and not self.reading.columns:
-            return self._with_downloaded(raw, rename_wit_fields(raw.fields))
+            return self._prefer_downloaded(raw, rename_wit_fields(raw.fields))
         fields = rename_fields(raw.fields, self.reading.columns)
         if is_missing(fields.get("image")):
             structs = (value for value in raw.fields.values() if isinstance(value, Mapping) and not is_missing(value))
@@ -57,15 +57,15 @@ class ItemMaker:
                 fields["image"] = picture
         return fields
 
-    def _with_downloaded(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any]:
-        """Take the picture that lies beside the table already, if the row has only an address."""
+    def _prefer_downloaded(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any]:
+        """If the row has only an address, take the picture that was already downloaded beside the table."""
         names = fields.pop("downloaded")
         if _is_address(fields["image"]):
-            beside = (name for name in names if self.files.exists(_beside(raw.file, name)))
+            beside = (name for name in names if self.files.exists(_resolve_name(raw.file, name)))
             fields["image"] = next(beside, fields["image"])
         return fields
 
-    def _made(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
+    def _make_item(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
         file = raw.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         try:
             if isinstance(fields, Refused):
@@ -74,15 +74,15 @@ class ItemMaker:
                 hashes = None if fields.image is None else _hashes(fields.image)
                 return FoundItem(file, raw.row, fields, hashes)
             found = [name for name in raw.fields if name] if isinstance(raw.fields, Mapping) else []
-            words = self._words(fields, file, found)
-            picture = self._picture(raw, fields, fetched, found)
+            words = self._read_texts(fields, file, found)
+            picture = self._read_picture(raw, fields, fetched)
         except Refused as refused:
-            return BadRow(file, raw.row, refused.reason, _printable(refused.detail))
+            return BadRow(file, raw.row, refused.reason, _make_printable(refused.detail))
         item = KnowledgeItem(image=None if picture is None else picture.image, **words)
         return FoundItem(file, raw.row, item, None if picture is None else picture.hashes)
 
-    def _words(self, fields: Mapping[str, Any], file: str, found: list[str]) -> dict[str, Any]:
-        """The row's texts, gaps filled."""
+    def _read_texts(self, fields: Mapping[str, Any], file: str, found: list[str]) -> dict[str, Any]:
+        """Read the row's texts and fill gaps. Raises Refused."""
         words: dict[str, Any] = {name: None if is_missing(each := fields.get(name)) else each for name in TEXTS}
         if isinstance(words["entity_id"], int):
             words["entity_id"] = str(words["entity_id"])
@@ -103,9 +103,7 @@ class ItemMaker:
         words["licence"] = words["licence"] or self.reading.licence or UNKNOWN_LICENCE
         return words
 
-    def _picture(
-        self, raw: RawRow, fields: Mapping[str, Any], fetched: Fetched | None, found: list[str]
-    ) -> Prepared | None:
+    def _read_picture(self, raw: RawRow, fields: Mapping[str, Any], fetched: Fetched | None) -> Prepared | None:
         image = fields.get("image")
         if isinstance(image, Mapping):
             image = image.get("bytes") or image.get("path")
@@ -114,20 +112,21 @@ class ItemMaker:
             if optional:
                 return None
             raise Refused("missing_image", "the row names no image")
-        content = self._content(raw, image, fetched)
+        content = self._read_content(raw, image, fetched)
         try:
             return prepare_picture(content, max_side=self.reading.max_side, max_pixels=self.reading.max_pixels)
         except PictureRefused as refused:
             raise Refused(refused.reason, refused.detail) from refused
 
-    def _content(self, raw: RawRow, image: Any, fetched: Fetched | None) -> bytes:
-        """The bytes of a picture that is given itself, by address, or by the name of a file. Raises Refused."""
+    def _read_content(self, raw: RawRow, image: Any, fetched: Fetched | None) -> bytes:
+        """Return the bytes of a picture given as bytes, as an address, or as a file name. Raises Refused."""
         if isinstance(image, bytes | bytearray | memoryview):
             return bytes(image)
         if not isinstance(image, str):
-            raise Refused("wrong_schema", f"expected the image as a path, an address or bytes; it is {_kind(image)}")
+            found = type(image).__name__
+            raise Refused("wrong_schema", f"expected the image as a path, an address or bytes; it is {found}")
         if image.startswith("data:"):
-            return _inline(image)
+            return _decode_data_url(image)
         if _is_address(image):
             if fetched is None:
                 raise Refused("missing_image", f"{image} is an address, and addresses are not allowed (allow_urls)")
@@ -136,13 +135,13 @@ class ItemMaker:
             return fetched.content
         if "://" in image:
             raise Refused("address_refused", f"{image}: only http and https are fetched")
-        return self._file(_beside(raw.file, image.strip()), image)
+        return self._read_file(_resolve_name(raw.file, image.strip()), image)
 
-    def _file(self, name: str, shown: str) -> bytes:
+    def _read_file(self, name: str, shown: str) -> bytes:
         try:
             content = self.files.read(name, limit=MAX_BYTES)
         except PermissionError as error:
-            raise Refused("unreadable_image", f"{shown} may not be read") from error
+            raise Refused("unreadable_image", f"no permission to read {shown}") from error
         except (OSError, ValueError) as error:
             raise Refused("missing_image", f"no image at {shown}") from error
         if len(content) > MAX_BYTES:
@@ -150,10 +149,10 @@ class ItemMaker:
         return content
 
 
-_hashes = lru_cache(maxsize=16)(hash_picture)  # the items of one picture in several languages stand together
+_hashes = lru_cache(maxsize=16)(hash_picture)  # items of one picture in several languages are adjacent
 
 
-def _address_of(row: tuple[RawRow, Any]) -> str | None:
+def _find_address(row: tuple[RawRow, Any]) -> str | None:
     image = row[1].get("image") if isinstance(row[1], Mapping) else None
     if isinstance(image, Mapping) and not image.get("bytes"):
         image = image.get("path")
@@ -164,20 +163,20 @@ def _is_address(image: Any) -> bool:
     return isinstance(image, str) and image.lower().startswith(ADDRESSES)
 
 
-def _beside(file: str, name: str) -> str:
-    """The name in the corpus of a file that a row names from where the row stands."""
+def _resolve_name(file: str, name: str) -> str:
+    """Return the name in the corpus of a file that a row of `file` names relative to itself."""
     folder = file.rpartition("/")[0]
     return name if name.startswith("/") or not folder else f"{folder}/{name}"
 
 
-def _inline(image: str) -> bytes:
+def _decode_data_url(image: str) -> bytes:
     head, _, content = image.partition(",")
     try:
         if not head.endswith(";base64"):
             raise binascii.Error("it is not in base64")
         return base64.b64decode(content, validate=True)
     except binascii.Error as error:
-        raise Refused("unreadable_image", f"an address that holds its content, but {error}") from error
+        raise Refused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
 
 
 def _is_text(value: Any) -> bool:
@@ -185,7 +184,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8; half a character, or bytes that were none, cannot."""
+    """Tell whether a text can be encoded as UTF-8; a lone surrogate cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -193,9 +192,5 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _kind(value: Any) -> str:
-    return type(value).__name__
-
-
-def _printable(detail: str) -> str:
+def _make_printable(detail: str) -> str:
     return detail.encode("utf-8", "replace").decode()[:500]

@@ -1,4 +1,4 @@
-"""Parquet: pieces are ranges of rows; a reader goes on from where it is, so that one large row group is read once."""
+"""Parquet: pieces are row ranges. A reader continues from its position, so that a large row group is read only once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +26,8 @@ class Parquet:
     def _forget(self) -> None:
         self._file: pq.ParquetFile | None = None
         self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._next = 0  # the first row that `_batches` has still to give
-        self._held: tuple[int, pa.RecordBatch] | None = None  # the batch that came last, by its first row
+        self._next = 0  # the row that `_batches` yields next
+        self._held: tuple[int, pa.RecordBatch] | None = None  # the latest batch and its first row
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
@@ -38,10 +38,10 @@ class Parquet:
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
-        yield from cut_rows(self.name, self._opened().metadata.num_rows, size)
+        yield from cut_rows(self.name, self._open().metadata.num_rows, size)
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
-        for first, batch in self._from(piece.start):
+        for first, batch in self._read_batches(piece.start):
             begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
             if begin < end:
                 for number, fields in enumerate(batch.slice(begin - first, end - begin).to_pylist(), start=begin + 1):
@@ -49,10 +49,12 @@ class Parquet:
             if first + len(batch) >= piece.stop:
                 return
 
-    def _from(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield batches with their first rows, from `start` or a little before it. Goes on from the last one where it
-        can: only a row group that begins further on, or rows that have passed, make it seek."""
-        file, group, first = self._opened(), 0, 0
+    def _read_batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield batches with their first rows, from `start` or a little before it.
+
+        Continues from the latest batch if possible; it seeks only to a later row group or back to earlier rows.
+        """
+        file, group, first = self._open(), 0, 0
         while group < file.num_row_groups and first + file.metadata.row_group(group).num_rows <= start:
             first += file.metadata.row_group(group).num_rows
             group += 1
@@ -60,7 +62,7 @@ class Parquet:
         if begin is None or begin > start or first > self._next:
             groups = list(range(group, file.num_row_groups))
             read = read_columns(file.schema_arrow, self.columns)
-            # Without threads and read-ahead it decodes as it goes, and does not hold a row group whole, however large.
+            # Without threads and read-ahead, a row group is decoded step by step and never held whole in memory.
             batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=read, use_threads=False)
             self._batches = batches if groups else iter(())
             self._next, self._held = first, None
@@ -71,7 +73,7 @@ class Parquet:
             self._next += len(batch)
             yield self._held
 
-    def _opened(self) -> pq.ParquetFile:
+    def _open(self) -> pq.ParquetFile:
         if self._file is None:
             local = self.files.find_local(self.name)
             source: Any = str(local) if local is not None else self.files.open(self.name)
@@ -89,7 +91,7 @@ def cut_rows(name: str, num_rows: int, size: int) -> Iterator[Piece]:
 
 
 def read_columns(schema: pa.Schema, columns: tuple[tuple[str, str], ...]) -> list[str]:
-    """Name the columns of a table that become fields; a struct of bytes and path is a picture, whatever its name."""
+    """List the columns of a table that become fields. A struct of bytes and path is a picture, whatever its name."""
     if is_wit(schema.names) and not columns:
         return [name for name in schema.names if name in COLUMNS]
     pictures = [field.name for field in schema if is_picture(field.type)]
@@ -97,5 +99,5 @@ def read_columns(schema: pa.Schema, columns: tuple[tuple[str, str], ...]) -> lis
 
 
 def is_picture(kind: pa.DataType) -> bool:
-    """Tell whether a column is a picture as `datasets` keeps one."""
+    """Tell whether a column holds pictures as `datasets` stores them."""
     return pa.types.is_struct(kind) and {field.name for field in kind.fields} >= PICTURE_STRUCT

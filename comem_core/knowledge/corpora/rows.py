@@ -1,4 +1,4 @@
-"""The words of reading a corpus: how rows are read, which part is read at once, and what a row gives.
+"""The types for reading a corpus: reading options, pieces, raw rows, and what a row becomes.
 
 Independent of files and formats.
 """
@@ -14,13 +14,13 @@ from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How rows are read: what the rows themselves do not say, and what is refused.
+    """How rows are read: defaults for what rows lack, and limits.
 
-    `language`, `source` and `licence` hold for rows without; None: the language is identified from the text, the source
-    is the file, the licence "unknown". With `images` "optional" a row without a picture is an item of text alone.
-    Addresses are fetched only with `allow_urls`. Pictures larger than `max_side` (pixels) are made smaller, keeping
-    their shape; those of more than `max_pixels` are refused before they are decoded. `columns` names columns that are
-    called otherwise than `corpora.columns` knows: pairs such as ("text", "beschreibung").
+    `language`, `source` and `licence` apply to rows that lack them. Their None means: the language is identified from
+    the text, the source is the file, the licence is "unknown". With `images` "optional", a row without a picture is an
+    item of text alone. Addresses are fetched only with `allow_urls`. Pictures larger than `max_side` (pixels) are
+    scaled down; those of more than `max_pixels` are refused before they are decoded. `columns` adds column names that
+    `corpora.columns` does not know, in pairs such as ("text", "beschreibung").
     """
 
     language: str | None = field(default=None, metadata=OFF_AT_NONE)
@@ -33,15 +33,15 @@ class ReadingOptions:
     columns: tuple[tuple[str, str], ...] = field(default=(), metadata=off_at(()))
 
     def __post_init__(self) -> None:
-        """Refuse a language that is none. Raises ValueError."""
+        """Refuse an invalid language tag. Raises ValueError."""
         if self.language is not None:
             check_language(self.language)
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that gave no item: the file (its name in the corpus), the row (from 1), the reason as a word, the detail as
-    a sentence."""
+    """A row that gave no item: its file (the name in the corpus), its row (from 1), a one-word reason, and a sentence
+    of detail."""
 
     file: str
     row: int
@@ -51,7 +51,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class FoundItem:
-    """A row that gave an item: where it stood, and its picture's two hashes (`knowledge.pictures`) if it has one."""
+    """A row that gave an item: where it is, and the two hashes of its picture (`knowledge.pictures`), if any."""
 
     file: str
     row: int
@@ -69,10 +69,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A part of a corpus that one reader reads from begin to end.
+    """A part of a corpus that one reader reads from beginning to end.
 
-    `form` is the place of its form in the corpus; `start` and `stop` count what the form counts: bytes of a text file,
-    rows of a table. `row` is the number of the first row. A folder's piece carries its `entries` itself.
+    `form` is the index of its form in the corpus. `start` and `stop` are bytes of a text file, or rows of a table.
+    `row` is the number of the first row. A folder's piece holds its `entries` itself.
     """
 
     form: int = 0
@@ -85,7 +85,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class RawRow:
-    """A row as it stands: its fields by the file's own names, or why there are none."""
+    """A row as read: its fields under the file's own names, a ready item, or the reason why there is neither."""
 
     file: str
     row: int

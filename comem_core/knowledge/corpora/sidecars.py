@@ -1,4 +1,4 @@
-"""Texts and descriptions in files beside a picture, read whole up to a limit. Independent of pictures."""
+"""Reads texts and JSON fields from files beside a picture, up to a size limit. Independent of pictures."""
 
 import codecs
 import json
@@ -12,7 +12,7 @@ WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(files: Files, name: str) -> str:
-    """Read a text: UTF-8, or UTF-16 where it says so itself. Raises Refused."""
+    """Read a text in UTF-8, or in UTF-16 with a byte order mark. Raises Refused."""
     last, raw = name.rpartition("/")[2], _read(files, name)
     try:
         return raw.decode("utf-16" if raw.startswith(WIDE) else "utf-8-sig")
@@ -21,7 +21,7 @@ def read_text(files: Files, name: str) -> str:
 
 
 def read_fields(files: Files, name: str) -> dict[str, Any]:
-    """Read a description: one JSON object. Raises Refused."""
+    """Read fields from one JSON object. Raises Refused."""
     last = name.rpartition("/")[2]
     try:
         fields = json.loads(read_text(files, name))

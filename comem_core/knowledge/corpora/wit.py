@@ -1,11 +1,11 @@
-"""Rows of WIT (Wikipedia-based Image Text) by its real columns: which of them make an item's text and picture.
+"""Rows of WIT (Wikipedia-based Image Text): which of its columns make an item's text and picture.
 
-As in the paper: the text is the page's title with the description of the section, or else of the page; captions are not
+As in the paper, the text is the page's title with the description of the section, or else of the page; captions are not
 used. A missing value stays missing and never becomes the text "nan". Independent of files.
 
-The release holds addresses of pictures only. A picture that is there already is taken first: a column `image` or
-`image_path`, or a file in the folder `images` beside the table, named as the last part of the address is, with or
-without its percent signs decoded (`images/Gro%C3%9F.jpg` or `images/Groß.jpg`).
+The release holds only addresses of pictures. A picture that is already present is preferred: in a column `image` or
+`image_path`, or in the folder `images` beside the table. There its file has the last part of the address as its name,
+percent-encoded or not (`images/Gro%C3%9F.jpg` or `images/Groß.jpg`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def is_wit(names: Sequence[str]) -> bool:
 
 
 def rename_wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a WIT row's values under our names; `downloaded` names files that may hold the picture of its address."""
+    """Return a WIT row's values under our names; `downloaded` lists files that may hold the picture of its address."""
     values = {name: None if _is_missing(name, row.get(name)) else row.get(name) for name in COLUMNS}
     title = values["page_title"]
     described = values["context_section_description"] or values["context_page_description"]
@@ -47,13 +47,13 @@ def rename_wit_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_downloaded_names(address: Any) -> tuple[str, ...]:
-    """Name the files, beside the table, in which the picture of an address may lie."""
+    """List the files beside the table that may hold the picture of an address."""
     last = PurePosixPath(urlsplit(address).path).name if isinstance(address, str) else ""
     names = dict.fromkeys((unquote(last), last)) if last else {}
     return tuple(f"{IMAGES}/{name}" for name in names if "/" not in name and name not in (".", ".."))
 
 
 def _is_missing(name: str, value: Any) -> bool:
-    """As everywhere, and "nan" as written by what read a gap as not a number; but a page may be called NaN."""
+    """As `columns.is_missing`, and also the text "nan", which tools write for a gap; but a page's title may be NaN."""
     written = isinstance(value, str) and name != "page_title" and value.strip().lower() == "nan"
     return written or is_missing(value)

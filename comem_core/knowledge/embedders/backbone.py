@@ -1,4 +1,4 @@
-"""The reader's own vision tower as an embedder of pictures. Reads no texts."""
+"""The reader's own vision tower as an embedder of pictures. It embeds no texts."""
 
 from collections.abc import Sequence
 

@@ -11,15 +11,15 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 from comem_core.backbone.images import decode
 from comem_core.knowledge.embedders.interface import Embedder
 
-# By `model_type`; SigLIP was trained on texts padded to one length, and needs them so.
+# By `model_type`. SigLIP was trained on texts padded to a fixed length, and needs that padding.
 PADDING: Mapping[str, bool | str] = {"clip": True, "siglip": "max_length"}
 
 
 class ContrastiveEmbedder(Embedder):
-    """A model of two towers that were trained to agree on pictures and their captions."""
+    """A model with two towers, trained so that pictures and their captions get similar embeddings."""
 
     def __init__(self, folder: Path, *, name: str, device: str = "cpu") -> None:
-        """Load from a folder. Raises ValueError for a model of another family."""
+        """Load a model from a folder. Raises ValueError for another family."""
         config: Any = AutoConfig.from_pretrained(folder)
         if config.model_type not in PADDING:
             raise ValueError(f"{folder} holds a {config.model_type!r} model; expected one of {', '.join(PADDING)}")

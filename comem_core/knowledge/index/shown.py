@@ -1,4 +1,4 @@
-"""Which items show a picture: pairs of image_id and item_id, sorted, mapped from disk."""
+"""Which items show a picture: sorted pairs of image_id and item_id, memory-mapped from disk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +9,22 @@ IMAGES_FILE, ITEMS_FILE = "shown_images.npy", "shown_items.npy"
 
 
 class PictureItems:
-    """The items of each picture. Opening reads nothing; a look-up reads a few pages."""
+    """The items of each picture. Opening reads no data; a look-up reads a few pages."""
 
     def __init__(self, image_ids_N: np.ndarray, item_ids_N: np.ndarray) -> None:
         self._image_ids_N, self._item_ids_N = image_ids_N, item_ids_N
 
     @classmethod
     def of(cls, image_ids: Sequence[str], item_ids: Sequence[str]) -> "PictureItems":
-        """Pair up what stands at the same place. The order does not matter."""
+        """Pair the ids at the same place in both sequences. Their order does not matter."""
         images_N = np.array([each.encode() for each in image_ids], dtype=np.bytes_)
         items_N = np.array([each.encode() for each in item_ids], dtype=np.bytes_)
         order_N = np.lexsort((items_N, images_N))
         return cls(images_N[order_N], items_N[order_N])
 
     def find_items(self, image_id: str) -> frozenset[str]:
-        """Return the ids of the items that show a picture; none for a picture that no item shows."""
-        # Of the stored type, or a look-up would make a copy of all ids.
+        """Return the ids of the items that show a picture; empty for a picture that no item shows."""
+        # With the stored dtype, as otherwise a look-up copies all ids.
         wanted = np.array(image_id.encode(), dtype=self._image_ids_N.dtype)
         if len(image_id.encode()) > self._image_ids_N.dtype.itemsize:
             return frozenset()
@@ -38,5 +38,5 @@ class PictureItems:
 
     @classmethod
     def open(cls, folder: Path) -> "PictureItems":
-        """Map what `save` wrote."""
+        """Memory-map what `save` wrote."""
         return cls(*(np.load(folder / file, mmap_mode="r") for file in (IMAGES_FILE, ITEMS_FILE)))

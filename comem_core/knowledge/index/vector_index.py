@@ -1,7 +1,7 @@
-"""Which items are nearest to a query: candidates, then cosines from the stored vectors, ties by item_id.
+"""Finds the items nearest to a query: candidates first, then cosines from the stored vectors, with ties by item_id.
 
-Owns one rule for every size of index: what a score is, and who ranks before whom. Knows arrays and ids; pictures and
-texts become vectors in `knowledge.embedders`.
+Owns the definition of scores and ranks, which is the same for every size of index. Works with arrays and ids; pictures
+and texts become vectors in `knowledge.embedders`.
 
 Shapes: N items, Q queries, E width of an embedding, F candidates.
 """
@@ -18,27 +18,27 @@ from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWr
 
 EXACT_UP_TO = 50_000
 SECOND_LOOK = 1024
-"""Rows that are fetched at least where the first look leaves open whether another item ties with the k-th."""
+"""The least number of rows fetched again if, after the first fetch, an unseen item could still tie with the k-th."""
 NAME_FILE = "index.json"
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What was found for one query, best first: the rank of an item is its place, from 0. Scores are cosines."""
+    """The items found for one query, best first: an item's rank is its place, from 0. Scores are cosines."""
 
     item_ids: tuple[str, ...]
     scores: tuple[float, ...]
 
 
 class VectorIndex:
-    """Items by an embedding of each. Each language is one range of rows, so that it can be searched alone."""
+    """An index of items by their embeddings. Each language is one range of rows, so that it can be searched alone."""
 
     def __init__(
         self, embeddings: np.ndarray, *, item_ids: Sequence[str], languages: Sequence[str], embedder: str = "unnamed"
     ):
-        """Build in memory from embeddings (N, E) float32, to compare every one; the order of items does not matter.
+        """Build an exact index in memory from embeddings (N, E) float32; the order of items does not matter.
 
-        Raises ValueError for no items, other shapes or types, NaN, a vector of zeros, or an item_id given twice.
+        Raises ValueError if there are no items, for other shapes or types, NaN, a zero vector, or a repeated item_id.
         """
         embeddings_NE = normalise_embeddings(embeddings, name="item embeddings")
         if not len(item_ids) == len(languages) == len(embeddings_NE):
@@ -60,7 +60,7 @@ class VectorIndex:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that items have, sorted."""
+        """The languages of the items, sorted."""
         return tuple(self.vectors.ranges)
 
     def search(
@@ -73,18 +73,19 @@ class VectorIndex:
     ) -> list[Hits]:
         """Return up to k items for each query embedding (Q, E), best first; fewer where fewer remain.
 
-        `languages` (one a query) keeps to items in that language; `excluded` (one collection of item ids a query)
-        leaves items out. Raises ValueError for a wrong shape or type, NaN, k < 1, or a language without any item.
+        `languages` (one per query) restricts the search to items in that language; `excluded` (one collection of item
+        ids per query) leaves items out. Raises ValueError for a wrong shape or type, NaN, k < 1, or a language without
+        items.
         """
         queries_QE = self.check_queries(embeddings)
         if k < 1:
             raise ValueError(f"k is the number of items to find, at least 1; found {k}")
         for name, given in (("languages", languages), ("excluded", excluded)):
             if given is not None and len(given) != len(queries_QE):
-                raise ValueError(f"{name} has one entry a query; found {len(given)} for {len(queries_QE)} queries")
+                raise ValueError(f"{name} needs one entry per query; found {len(given)} for {len(queries_QE)} queries")
         found: list[Hits] = [Hits((), ())] * len(queries_QE)
         for language in sorted(set(languages)) if languages is not None else [None]:
-            first, end = self._range(language)
+            first, end = self._find_range(language)
             asked = [row for row in range(len(found)) if languages is None or languages[row] == language]
             left_out = [frozenset(excluded[row]) if excluded else frozenset() for row in asked]
             for row, hits in zip(
@@ -94,7 +95,7 @@ class VectorIndex:
         return found
 
     def check_queries(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return query embeddings normalised. Raises ValueError as `search`."""
+        """Return the query embeddings, normalised. Raises ValueError as `search`."""
         queries_QE = normalise_embeddings(embeddings, name="query embeddings")
         if queries_QE.shape[1] != self.width:
             raise ValueError(
@@ -111,9 +112,9 @@ class VectorIndex:
 
     @classmethod
     def load(cls, folder: Path) -> "VectorIndex":
-        """Map what `save` or `write_index` wrote, reading only what a search needs.
+        """Memory-map what `save` or `finish` wrote; a search reads only what it needs.
 
-        Raises ValueError when a file is missing or they do not belong together.
+        Raises ValueError if a file is missing, or files belong to different indexes.
         """
         made = cls.__new__(cls)
         made.vectors, made.approximate = Vectors.open(folder), Approximate.open(folder)
@@ -130,7 +131,7 @@ class VectorIndex:
         exact_up_to: int = EXACT_UP_TO,
         graph_up_to: int = GRAPH_UP_TO,
     ) -> "VectorIndex":
-        """Complete an index whose vectors were written: above `exact_up_to` items it gets an approximate index."""
+        """Complete an index from written vectors; above `exact_up_to` items it gets an approximate index."""
         made = cls.__new__(cls)
         made.vectors, made.approximate = written.finish(), None
         made.embedder, made.exact_up_to = embedder, exact_up_to
@@ -144,7 +145,7 @@ class VectorIndex:
         facts = {"embedder": self.embedder, "exact_up_to": self.exact_up_to}
         (folder / NAME_FILE).write_text(json.dumps(facts), encoding="utf-8")
 
-    def _range(self, language: str | None) -> tuple[int, int]:
+    def _find_range(self, language: str | None) -> tuple[int, int]:
         if language is None:
             return 0, len(self)
         if language not in self.vectors.ranges:
@@ -157,31 +158,29 @@ class VectorIndex:
     def _search(
         self, queries_QE: np.ndarray, first: int, end: int, *, k: int, left_out: Sequence[frozenset[str]]
     ) -> list[Hits]:
-        """Search rows first..end, fetching more until no item that was not fetched can tie with the k-th."""
+        """Search rows first..end; fetch more rows until no unfetched item can tie with the k-th."""
         found: dict[int, Hits] = {}
         num = min(end - first, k + max(map(len, left_out), default=0) + 8)
         while len(found) < len(queries_QE):
             open_Q = [row for row in range(len(queries_QE)) if row not in found]
-            rows_QF, every = self._candidates(queries_QE[open_Q], first, end, num=num)
+            rows_QF, every = self._find_candidates(queries_QE[open_Q], first, end, num=num)
             for row, rows_F in zip(open_Q, rows_QF, strict=True):
-                hits, worst = self._ranked(queries_QE[row], rows_F, left_out=left_out[row], k=k)
+                hits, worst = self._rank(queries_QE[row], rows_F, left_out=left_out[row], k=k)
                 margin = 2 * 10.0**-SCORE_DECIMALS
                 if every or (len(hits.scores) == k and hits.scores[-1] > worst + margin):
                     found[row] = hits
             num = min(end - first, max(num * 4, SECOND_LOOK))
         return [found[row] for row in range(len(queries_QE))]
 
-    def _candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
-        """Return rows and whether they are all of the range. Where a range is small, every row is compared."""
+    def _find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
+        """Return candidate rows, and whether they are the whole range. In a small range every row is compared."""
         if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
             return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
         num = max(num, self.approximate.facts.candidates)
         return self.approximate.find_candidates(queries_QE, first, end, num=num), False
 
-    def _ranked(
-        self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int
-    ) -> tuple[Hits, float]:
-        """Rank the candidates by their cosines, which are computed one by one, and return the lowest of all too."""
+    def _rank(self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int) -> tuple[Hits, float]:
+        """Rank the candidates by their cosines, each computed by itself. Also return the lowest of all cosines."""
         rows_F = rows_F[rows_F >= 0]
         if not len(rows_F):
             return Hits((), ()), np.inf

@@ -1,7 +1,7 @@
 """Vectors of items on disk or in memory: normalised rows, sorted by language and item_id, each found by its id.
 
-Knows arrays, ids and files; nothing of how candidates are found. What is read from disk is mapped into memory, so that
-opening costs nothing and a search reads the rows that it needs.
+Works with arrays, ids and files; independent of how candidates are found. Files are memory-mapped, so that opening
+costs nothing and a search reads only the rows that it needs.
 
 Shapes: N items, Q queries, E width of an embedding, F rows that were found.
 """
@@ -16,13 +16,13 @@ import numpy as np
 
 VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.json"
 SCORE_DECIMALS = 6
-"""Scores are cosines rounded to this; equal scores rank by item_id, so neither batch nor thread changes a rank."""
+"""Scores are rounded to this many decimals and ties rank by item_id, so neither batches nor threads change a rank."""
 BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Rows of one index. Each language is one range of rows; in it, rows stand in the order of their item_id."""
+    """The rows of one index. Each language is one range of rows, sorted by item_id."""
 
     vectors_NE: np.ndarray  # float32 or float16
     item_ids_N: np.ndarray  # UTF-8 bytes of one length
@@ -39,10 +39,10 @@ class Vectors:
         return self.item_ids_N[row].decode()
 
     def find_rows(self, item_ids: Sequence[str]) -> np.ndarray:
-        """Return the row of each item, -1 where it is not here: int64 (len(item_ids),)."""
+        """Return the row of each item, or -1 if it is not in the index: int64 (len(item_ids),)."""
         encoded = [item_id.encode() for item_id in item_ids]
         length = self.item_ids_N.dtype.itemsize
-        # Of the stored type, or each look-up would make a copy of all ids; longer ones are of no item.
+        # With the stored dtype, as otherwise each look-up copies all ids; a longer id belongs to no item.
         wanted = np.array(encoded, dtype=self.item_ids_N.dtype)
         fits = np.array([len(each) <= length for each in encoded], dtype=bool)
         rows = np.full(len(wanted), -1, dtype=np.int64)
@@ -54,9 +54,9 @@ class Vectors:
         return rows
 
     def score_rows(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
-        """Return the rounded cosines of some rows and one normalised query: float64 (F,).
+        """Return the rounded cosines between some rows and one normalised query: float64 (F,).
 
-        Each row is scored by itself, so that equal pictures get equal scores.
+        Each row is scored separately, so that equal pictures get equal scores.
         """
         rows_FE = np.asarray(self.vectors_NE[rows_F], dtype=np.float64)
         return np.round((rows_FE * query_E.astype(np.float64)).sum(1), SCORE_DECIMALS) + 0.0
@@ -93,7 +93,7 @@ class Vectors:
 
     @classmethod
     def open(cls, folder: Path) -> "Vectors":
-        """Map what `save` or `VectorWriter` wrote. Raises ValueError for a file that is missing or of another index."""
+        """Memory-map what `save` or `VectorWriter` wrote. Raises ValueError for missing files or mixed indexes."""
         for file in (VECTORS_FILE, IDS_FILE, RANGES_FILE):
             if not (folder / file).is_file():
                 raise ValueError(f"{folder} holds no index: {file} is missing; build the index again")
@@ -103,16 +103,16 @@ class Vectors:
         if len(vectors_NE) != len(item_ids_N):
             raise ValueError(
                 f"{folder}: {VECTORS_FILE} holds {len(vectors_NE)} embeddings, {IDS_FILE} {len(item_ids_N)} items; "
-                "they are not of one index, build it again"
+                "they belong to different indexes; build the index again"
             )
         return cls(vectors_NE, item_ids_N, {language: (first, end) for language, (first, end) in ranges.items()})
 
 
 class VectorWriter:
-    """Fills the files of `Vectors` in any order, a batch at a time, so that they need not fit into memory."""
+    """Writes the files of `Vectors` batch by batch, in any order, so that vectors need not fit into memory."""
 
     def __init__(self, folder: Path, *, item_ids: Sequence[str], languages: Sequence[str], width: int, dtype: str):
-        """Lay out the rows. Raises ValueError as `sort_rows`."""
+        """Lay out the rows on disk. Raises ValueError as `sort_rows`."""
         self.folder = folder
         order_N, ids_N, self._ranges = sort_rows(item_ids, languages)
         self._row_of_N = np.empty_like(order_N)
@@ -123,7 +123,10 @@ class VectorWriter:
         )
 
     def put(self, places: np.ndarray, embeddings: np.ndarray) -> None:
-        """Store embeddings of the items at these places of the `item_ids` given. Raises ValueError as `normalised`."""
+        """Store the embeddings of the items at these places in `item_ids`.
+
+        Raises ValueError for another width, and as `normalise_embeddings`.
+        """
         if embeddings.ndim == 2 and embeddings.shape[1] != self._vectors_NE.shape[1]:
             raise ValueError(
                 f"the embeddings have the width {embeddings.shape[1]}; the index was laid out for "
@@ -134,7 +137,7 @@ class VectorWriter:
         self._filled_N[rows] = True
 
     def finish(self) -> Vectors:
-        """Complete the files. Raises ValueError that names an item without embedding."""
+        """Complete the files. Raises ValueError, naming an item, if any item has no embedding."""
         if not self._filled_N.all():
             missing = self._ids_N[~self._filled_N]
             raise ValueError(f"{len(missing)} items have no embedding, first {missing[0].decode()}; embed them too")
@@ -150,7 +153,7 @@ def sort_rows(
     """Return the order of items by language and id, their ids in that order, and each language's range of rows.
 
     Raises:
-        ValueError: no items, or an item_id given twice.
+        ValueError: there are no items, or an item_id is repeated.
     """
     if len(item_ids) == 0:
         raise ValueError("an index needs at least one item; found none")
@@ -167,12 +170,12 @@ def sort_rows(
 
 
 def normalise_embeddings(embeddings: np.ndarray, *, name: str) -> np.ndarray:
-    """Return embeddings (N, E) scaled to length 1. Raises ValueError that says which row is not a direction."""
+    """Return embeddings (N, E) scaled to length 1. Raises ValueError that names a row which cannot be normalised."""
     if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32:
         found = getattr(embeddings, "dtype", type(embeddings).__name__)
-        raise ValueError(f"{name} are a float32 array; found {found}")
+        raise ValueError(f"{name} must be a float32 array; found {found}")
     if embeddings.ndim != 2 or embeddings.shape[1] == 0:
-        raise ValueError(f"{name} have the shape (number, width); found {embeddings.shape}")
+        raise ValueError(f"{name} must have the shape (number, width); found {embeddings.shape}")
     lengths_N = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     for row in np.flatnonzero(~np.isfinite(lengths_N) | (lengths_N == 0)):
         what = "is all zeros" if lengths_N[row] == 0 else "holds NaN or infinity"

@@ -1,8 +1,8 @@
 """Seed questions: a benchmark's training split by name, or annotation files with a folder or archive of pictures.
 
-A file is named `format:annotations:pictures`, such as `infoseek:train.jsonl:images.tar`; where a format has two
-annotation files, a comma parts them. One module a format says how its rows become questions. Which questions are taken
-is decided by hash, among those whose picture is there; what a source is named by is their content, never a path.
+Files are named as `format:annotations:pictures`, such as `infoseek:train.jsonl:images.tar`; a comma separates two
+annotation files, if the format has two. Each format has one module, which turns its rows into questions. Among the
+questions whose picture is present, a hash decides which are taken. A source is named by its content, never by a path.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,27 +24,27 @@ FORMATS: Mapping[str, SeedFormat] = {
 
 
 class SeedSource(Protocol):
-    """Seed questions in an order of their own, any beginning of which is a fair sample."""
+    """Seed questions in a fixed random order, so that the first n are always a fair sample."""
 
     def count(self, limit: int) -> int:
         """Count the questions, up to `limit`."""
         ...
 
     def name_content(self, num: int) -> str:
-        """Name the first `num` questions by what they hold."""
+        """Name the first `num` questions by their content."""
         ...
 
     def read_questions(self, num: int) -> Iterator[Question]:
-        """Yield the first `num` questions, without those whose picture turns out to be broken."""
+        """Yield the first `num` questions, without those whose picture cannot be decoded."""
         ...
 
     def list_faults(self) -> list[BadSeed]:
-        """List the rows that gave no question so far."""
+        """List the rows that have given no question so far."""
         ...
 
 
 class BenchmarkSeeds:
-    """The training split of a benchmark that is known by name."""
+    """The training split of a registered benchmark."""
 
     def __init__(self, benchmark: Benchmark):
         self.benchmark = benchmark
@@ -56,12 +56,12 @@ class BenchmarkSeeds:
         return f"{self.benchmark.name}@{self.benchmark.revision('train', None)}"
 
     def read_questions(self, num: int) -> Iterator[Question]:
-        """Yield the first `num` questions. Raises ValueError for one that names another benchmark."""
+        """Yield the first `num` questions. Raises ValueError for a question that names another benchmark."""
         for question in islice(self.benchmark.seeds(), num):
             if question.benchmark != self.benchmark.name:
                 raise ValueError(
                     f"the seed question {question.question_id!r} of the benchmark {self.benchmark.name!r} names the "
-                    f"benchmark {question.benchmark!r}; its metric would judge the answers. Set "
+                    f"benchmark {question.benchmark!r}, whose metric would judge the answers. Set "
                     f"benchmark={self.benchmark.name!r} in the questions that `seeds` yields"
                 )
             yield question
@@ -71,36 +71,36 @@ class BenchmarkSeeds:
 
 
 def find_source(spec: str, *, kept: Path | None = None) -> SeedSource:
-    """Find the seed questions that a recipe names; `kept` is a folder that keeps hashes of pictures from run to run.
+    """Find the seed questions that a recipe names; the folder `kept` caches hashes of pictures between runs.
 
-    Raises ValueError for an unknown name or format, and for a file or folder that is not there.
+    Raises ValueError for an unknown name or format, and for a file or folder that does not exist.
     """
-    if (benchmark := _trained_on().get(spec)) is not None:
-        seed_metric(spec)
+    if (benchmark := _find_benchmarks_with_seeds().get(spec)) is not None:
+        find_seed_metric(spec)
         return BenchmarkSeeds(benchmark)
-    form, files, pictures = _files_of(spec)
+    form, files, pictures = _parse_spec(spec)
     return SeedFile(form, files, pictures, FORMATS[form].rows, kept=kept)
 
 
 def check_source(spec: str) -> None:
-    """Refuse what `find_source` would, without opening anything. Raises ValueError."""
-    if spec in _trained_on():
-        seed_metric(spec)
+    """Refuse what `find_source` would refuse, without opening a file. Raises ValueError."""
+    if spec in _find_benchmarks_with_seeds():
+        find_seed_metric(spec)
     else:
-        _files_of(spec)
+        _parse_spec(spec)
 
 
-def _trained_on() -> dict[str, Benchmark]:
+def _find_benchmarks_with_seeds() -> dict[str, Benchmark]:
     return {name: benchmark for name, benchmark in find_all_benchmarks().items() if any(benchmark.seeds())}
 
 
-def _files_of(spec: str) -> tuple[str, list[Path], Path]:
-    """Read format:annotations:pictures. Raises ValueError for an unknown format, and for what is not there."""
+def _parse_spec(spec: str) -> tuple[str, list[Path], Path]:
+    """Parse format:annotations:pictures. Raises ValueError for an unknown format or a missing path."""
     form, annotations, pictures = ([*spec.split(":", 2), "", ""])[:3]
     if form not in FORMATS or not pictures:
         raise ValueError(
-            f"seeds {spec!r}: expected a benchmark ({', '.join(_trained_on())}), or format:annotations:pictures with a "
-            f"format of {', '.join(FORMATS)}"
+            f"seeds {spec!r}: expected a benchmark ({', '.join(_find_benchmarks_with_seeds())}), or "
+            f"format:annotations:pictures with a format of {', '.join(FORMATS)}"
         )
     found = FORMATS[form]
     files = [Path(name) for name in annotations.split(",")]
@@ -108,14 +108,15 @@ def _files_of(spec: str) -> tuple[str, list[Path], Path]:
         raise ValueError(f"seeds {spec!r}: {form} has {found.num_files} annotation file(s); found {len(files)}")
     for path in (*files, Path(pictures)):
         if not path.exists():
-            raise ValueError(f"seeds {spec!r}: {path} is not there")
+            raise ValueError(f"seeds {spec!r}: {path} does not exist")
     return form, files, Path(pictures)
 
 
-def seed_metric(benchmark: str | None) -> Metric:
-    """Return the official metric of a seed question by the benchmark that it names.
+def find_seed_metric(benchmark: str | None) -> Metric:
+    """Return the official metric of a seed question, given the benchmark that it names.
 
-    A question that names no benchmark has gold answers of InfoSeek's kind. Raises ValueError that names the known ones.
+    A question without a benchmark is scored like InfoSeek's. Raises ValueError for an unknown benchmark, listing the
+    known ones.
     """
     if benchmark is None:
         return INFOSEEK
@@ -125,7 +126,7 @@ def seed_metric(benchmark: str | None) -> Metric:
 
 
 def share_out(counts: Sequence[int], total: int) -> list[int]:
-    """Share `total` questions out evenly over sources; what a small source lacks goes to the others, in order."""
+    """Distribute `total` questions evenly over sources; other sources fill in for a small one, in order."""
     shares = [0] * len(counts)
     while (left := total - sum(shares)) and (open_places := [p for p, n in enumerate(counts) if shares[p] < n]):
         each = max(1, left // len(open_places))

@@ -1,7 +1,7 @@
-"""Hashes of pictures, kept from run to run: a picture is read again only when its file has changed.
+"""Caches hashes of pictures between runs: a picture is read again only if its file has changed.
 
-A file that is as long as it was and was last written when it was is the same. One that was written a moment before it
-was hashed is hashed again: it may have changed since within what a clock tells apart. Independent of questions.
+A file with the same size and modification time is the same. A file that was hashed just after it was written is hashed
+again: it may have changed within one tick of the file system's clock. Independent of questions.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from comem_core.evaluation.annotations.pictures import PictureFiles, Stamp
 
-CLOCK_TICK_NS = 2_000_000_000  # the coarsest clock of a file system in use, FAT's
+CLOCK_TICK_NS = 2_000_000_000  # FAT's, the coarsest clock of a file system in use
 
 
 class Digests:
-    """SHA-256 of the pictures of one folder or archive. `file` keeps them; None: they are made anew each time."""
+    """SHA-256 hashes of the pictures in one folder or archive. `file` caches them; None: there is no cache."""
 
     def __init__(self, pictures: PictureFiles, file: Path | None):
         self.pictures, self.file = pictures, file
@@ -28,7 +28,7 @@ class Digests:
             self._kept = {name: ((size, changed), digest) for name, (size, changed, digest) in kept.items()}
 
     def of(self, names: Iterable[str]) -> Iterator[str]:
-        """Yield the hash of each picture; when all are out, those that are new are kept."""
+        """Yield the hash of each picture. After the last one, write new hashes to the cache."""
         num_new = 0
         for name in names:
             stamp, kept = self.pictures.stamp(name), self._kept.get(name)

@@ -1,8 +1,8 @@
-"""Encyclopedic-VQA's annotations (Mensink et al. 2023): a CSV with a question a row.
+"""Encyclopedic-VQA's annotations (Mensink et al. 2023): a CSV with one question per row.
 
-`answer` parts alternatives with `|`, and the entries of a list with `&&`. `dataset_image_ids` parts with `|` the ids of
-pictures that show the entity: iNaturalist's (files named by the id in its `images` list) and Google Landmarks'.
-Rows of another split than training are left out, and so are two-hop questions: one picture's item cannot answer them.
+In `answer`, `|` separates alternatives and `&&` separates the entries of a list. In `dataset_image_ids`, `|` separates
+the ids of pictures that show the entity, of iNaturalist (files named by the id in its `images` list) or Google
+Landmarks. Rows of other splits than training are left out, and so are two-hop questions: one item cannot answer them.
 """
 
 import csv
@@ -25,7 +25,7 @@ SPLIT, TWO_HOP, MULTI_ANSWER = "encyclopedic_vqa_split", "2_hop", "multi_answer"
 
 
 def read_encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
-    """Yield the training rows of one CSV file. Raises ValueError where a column is missing."""
+    """Yield the training rows of one CSV file. Raises ValueError if a column is missing."""
     [path] = files
     with path.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream)
@@ -36,17 +36,17 @@ def read_encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadS
                 continue
             try:
                 yield SeedRow(
-                    question=_question(row),
+                    question=_make_question(row),
                     image_ids=tuple(each for each in row["dataset_image_ids"].split("|") if each),
                     file=path.name,
                     row=number,
                     folder=row["dataset_name"],
                 )
-            except (AttributeError, ValueError) as error:  # a short row has None where text should be
+            except (AttributeError, ValueError) as error:  # a short row has None instead of text
                 yield BadSeed(path.name, number, "bad_row", f"{type(error).__name__}: {error}")
 
 
-def _question(row: Mapping[str, str]) -> Question:
+def _make_question(row: Mapping[str, str]) -> Question:
     answers = tuple(dict.fromkeys(each for each in row["answer"].split(ALTERNATIVES) if _says_something(each)))
     if not answers or not row["question"].strip():
         raise ValueError("no question or no answer")

@@ -1,6 +1,6 @@
-"""Seed questions of a file: which rows are taken, their pictures, and what was wrong with the others.
+"""Seed questions from files: which rows are taken, their pictures, and the faults of the others.
 
-Knows no format: a row has said what it asks, what is right, and by which ids its picture may be known.
+Independent of formats: a format gives each row's question, gold answers, and the possible ids of its picture.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from comem_core.synthesis.seeds.digests import Digests
 
 @dataclass(frozen=True)
 class BadSeed:
-    """A row that gave no question: file name, row (from 1), the reason as a word, the detail as a sentence."""
+    """A row that gave no question: file name, row (from 1), a one-word reason, and a sentence of detail."""
 
     file: str
     row: int
@@ -29,9 +29,9 @@ class BadSeed:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRow:
-    """A question whose picture is yet to be found: under the first of `image_ids` that is there.
+    """A question whose picture is still to be found, by the first of `image_ids` that exists.
 
-    `folder` is a part of the picture's path that tells it from others of the same name, if there are such.
+    `folder` is a part of the picture's path that distinguishes it from other pictures of the same name, if any.
     """
 
     question: Question
@@ -45,8 +45,7 @@ class SeedRow:
 class SeedFormat:
     """How annotation files become seed questions. `name` is the benchmark that the questions name.
 
-    `rows` reads `num_files` annotation files. `metric` scores the questions; None means that the benchmark of this name
-    says it.
+    `rows` reads `num_files` annotation files. `metric` scores the questions; None: the metric of the benchmark `name`.
     """
 
     name: str
@@ -67,7 +66,7 @@ class SeedFile:
         *,
         kept: Path | None = None,
     ):
-        """`kept` is a folder for what need not be found out twice: hashes of pictures."""
+        """Open the pictures. The folder `kept`, if given, caches hashes of pictures."""
         self.form, self.files, self.read = form, files, read
         self.pictures: PictureFiles = open_pictures(pictures)
         name = hash_content_parts("pictures", str(pictures.absolute()))
@@ -76,20 +75,20 @@ class SeedFile:
 
     @cached_property
     def found(self) -> list[tuple[SeedRow, str]]:
-        """The rows whose picture is there, with its name, in the order of a hash of their ids.
+        """The rows whose picture exists, with the picture's name, ordered by a hash of their question ids.
 
-        Raises ValueError that shows the first reasons where there is none.
+        Raises ValueError, with the first reasons, if there is no such row.
         """
         found, missing = [], {}
         for row in self.read(self.files):
             if isinstance(row, BadSeed):
                 self._faults[row] = None
-            elif (name := self._picture_of(row)) is None:
+            elif (name := self._find_picture(row)) is None:
                 missing.setdefault(row.image_ids, []).append(row)
             else:
                 found.append((row, name))
         for image_ids, rows in missing.items():
-            self._miss(image_ids, rows)
+            self._note_missing(image_ids, rows)
         if not found:
             reasons = Counter(fault.reason for fault in self._faults)
             shown = "; ".join(f"{fault.file} row {fault.row}: {fault.detail}" for fault in list(self._faults)[:3])
@@ -121,11 +120,11 @@ class SeedFile:
     def list_faults(self) -> list[BadSeed]:
         return list(self._faults)
 
-    def _picture_of(self, row: SeedRow) -> str | None:
+    def _find_picture(self, row: SeedRow) -> str | None:
         names = (self.pictures.find(image_id, folder=row.folder) for image_id in row.image_ids)
         return next((name for name in names if name is not None), None)
 
-    def _miss(self, image_ids: tuple[str, ...], rows: Sequence[SeedRow]) -> None:
+    def _note_missing(self, image_ids: tuple[str, ...], rows: Sequence[SeedRow]) -> None:
         named = " or ".join(image_ids[:3]) or "without an id"
         detail = f"no picture {named}; {len(rows)} question(s) ask about it"
         self._faults[BadSeed(rows[0].file, rows[0].row, "missing_image", detail)] = None

@@ -1,6 +1,6 @@
-"""InfoSeek's annotations as seeds; how a row becomes a question is the benchmark's. `answer_eval` may be absent here.
+"""InfoSeek's annotations as seeds, read as the benchmark reads them, except that `answer_eval` may be absent.
 
-An alias that says nothing is left out: else an empty draft would be right.
+Blank aliases are left out; otherwise an empty draft would be right.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
 def read_infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
-    """Yield the rows of one JSONL file; a row without its fields is a bad one."""
+    """Yield the rows of one JSONL file; a row that lacks a field is a bad row."""
     [path] = files
     for row in read_json_lines(path):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             image_ids = (str(row.fields["image_id"]),)
-            yield SeedRow(question=_question(row), image_ids=image_ids, file=row.file, row=row.number)
+            yield SeedRow(question=_make_question(row), image_ids=image_ids, file=row.file, row=row.number)
         except BAD_ROW as error:
             yield BadSeed(row.file, row.number, "bad_row", f"{type(error).__name__}: {error}")
 
 
-def _question(row: Row) -> Question:
+def _make_question(row: Row) -> Question:
     gold = make_gold(row.fields)
     gold["answers"] = tuple(alias for alias in gold["answers"] if alias.strip())
     return Question(

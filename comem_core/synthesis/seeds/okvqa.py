@@ -1,5 +1,5 @@
-"""OK-VQA's annotations as seeds: a JSON file of questions, and one of answers; how a row becomes a question is the
-benchmark's. The pictures are COCO's of 2014."""
+"""OK-VQA's annotations as seeds: a JSON file of questions and one of answers, read as the benchmark reads them. The
+pictures are those of COCO 2014."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,9 +12,9 @@ from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
 
 def read_okvqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
-    """Yield a row a question; one without ten answers is a bad row.
+    """Yield one row per question; a question without ten answers is a bad row.
 
-    Raises ValueError where a file has another form (the questions come first, then the annotations).
+    `files` are the questions and then the annotations. Raises ValueError if a file has another form.
     """
     asked, annotated = files
     for row in join_rows(read_json_entries(asked, "questions"), read_json_entries(annotated, "annotations")):

@@ -296,7 +296,7 @@ def test_a_saved_folder_is_loaded_by_what_its_configuration_says(family: Backbon
             logits_of(*pair) for pair in ((family, family.embed(ours)), (loaded, loaded.embed(theirs)))
         )
         torch.testing.assert_close(of_theirs, of_ours, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match=r"is of family '\w+', not 'llava' \(of qwen3_vl, qwen_vl, smolvlm\)"):
+    with pytest.raises(ValueError, match=r"is of family '\w+', not 'llava' \(known: qwen3_vl, qwen_vl, smolvlm\)"):
         load_backbone(str(tmp_path), family="llava")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from comem_core import backbone
-from comem_core.backbone.loading import families, find_backbone_folder, hash_backbone, load_backbone, read_family
+from comem_core.backbone.loading import find_backbone_folder, hash_backbone, list_families, load_backbone, read_family
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.pretraining.tiny_base import save_tiny_base
 
@@ -29,7 +29,7 @@ def test_a_folder_is_found_and_loaded_under_the_name_that_was_asked_for(folder: 
 
 def test_an_unknown_name_is_refused_with_what_was_looked_for():
     with pytest.raises(
-        ValueError, match=r"no backbone 'tinny': not shipped \(.*\), no folder with a config.json, no hub"
+        ValueError, match=r"no backbone 'tinny': it is not shipped \(.*\), not a folder with a config.json"
     ):
         load_backbone("tinny")
 
@@ -95,10 +95,10 @@ def add_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     def add(model_type: str) -> None:
         (tmp_path / f"of_{model_type}.py").write_text(FAMILY_FILE.replace("MODEL_TYPE", model_type))
         monkeypatch.setattr(backbone, "__path__", [*backbone.__path__, str(tmp_path)])
-        families.cache_clear()
+        list_families.cache_clear()
 
     yield add
-    families.cache_clear()
+    list_families.cache_clear()
 
 
 def test_a_family_in_one_file_is_found_by_itself(add_family: Callable[[str], None], tmp_path: Path):
@@ -112,4 +112,4 @@ def test_a_family_in_one_file_is_found_by_itself(add_family: Callable[[str], Non
 def test_two_families_that_read_one_model_type_are_refused(add_family: Callable[[str], None]):
     add_family("smolvlm")
     with pytest.raises(ValueError, match="two model families read 'smolvlm': pictographs and smolvlm"):
-        families()
+        list_families()

@@ -117,7 +117,7 @@ def test_the_logits_tell_when_one_weight_or_the_rotary_base_is_another(
 
 def test_a_llama_with_what_the_class_has_not_is_refused(tokenizer: PreTrainedTokenizerFast, llama: LlamaForCausalLM):
     biased = LlamaForCausalLM(config_with(llama, attention_bias=True))
-    with pytest.raises(ValueError, match=r"biases that Qwen2.5-VL has not"):
+    with pytest.raises(ValueError, match=r"biases that Qwen2.5-VL lacks"):
         copy_into_qwen(biased, rename_tokens(tokenizer), read_vision_config() | {"out_hidden_size": WIDTH})
 
 

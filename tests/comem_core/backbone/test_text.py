@@ -12,7 +12,7 @@ CONVERSATION = [Turn("system", ("Be short.",)), Turn("user", (b"picture", "Which
 
 
 def test_a_picture_is_refused_and_the_texts_alone_are_read(text_model: TextModel):
-    with pytest.raises(ValueError, match="conversation 0 holds a picture, and tiny sees none: leave it out"):
+    with pytest.raises(ValueError, match="conversation 0 holds a picture, but tiny sees none: leave the picture out"):
         text_model.tokenize([CONVERSATION], generation=True)
     tokens = text_model.tokenize([without_pictures(CONVERSATION)], generation=True)
     assert text_model.tokenizer.decode(tokens.ids_BL[0]) == (

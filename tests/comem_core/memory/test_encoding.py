@@ -105,7 +105,7 @@ def test_pictures_are_embedded_as_the_bank_says_and_not_at_all_where_it_is_not_s
         assert len(encoder.search(questions[:2], bank, k=2, same_language=False)[0].item_ids) == 2
     plain = encoder.encode(items[:3], grid=None)
     assert plain.pictures == {}
-    with pytest.raises(ValueError, match=r"holds no pictures to search; say which items to show with item_ids=\.\.\."):
+    with pytest.raises(ValueError, match=r"holds no pictures to search; name the items to show with item_ids=\.\.\."):
         encoder.search(questions[:1], plain, k=1)
 
 

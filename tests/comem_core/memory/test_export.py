@@ -171,5 +171,5 @@ def test_no_probe_and_a_folder_that_is_there_are_refused_before_any_work(
         with pytest.raises(ValueError, match="give questions, each with its items"):
             export_merged(encoder, tmp_path / "merged", none)
     (tmp_path / "merged").mkdir()
-    with pytest.raises(ValueError, match="merged is there already; choose another name"):
+    with pytest.raises(ValueError, match="merged exists already; choose another name"):
         export_merged(encoder, tmp_path / "merged", probes)

@@ -184,7 +184,7 @@ def test_memory_vectors_are_no_prompt_tokens(encoder: MemoryEncoder, items: Item
 def test_a_wrong_number_or_width_of_memories_is_refused(backbone: QwenVL, questions: Questions):
     with torch.inference_mode():
         query = backbone.embed(tokens_of(backbone, questions[:2]))
-    with pytest.raises(ValueError, match=r"1 memories for 2 questions; expected one a question"):
+    with pytest.raises(ValueError, match=r"1 memories for 2 questions; expected one per question"):
         inject(query, [torch.zeros(8, 64)])
     with pytest.raises(ValueError, match=r"shape \(8, 32\), but this reader takes \(vectors, 64\)"):
         inject(query, [torch.zeros(8, 64), torch.zeros(8, 32)])

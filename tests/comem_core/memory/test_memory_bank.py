@@ -92,13 +92,13 @@ def test_a_search_sees_what_was_put_replaced_and_removed_since_the_last_one():
 
 
 def test_a_bank_takes_pictures_exactly_where_it_is_searched():
-    with pytest.raises(ValueError, match="is searched by pictures, and none were given"):
+    with pytest.raises(ValueError, match="is searched by pictures, but none were given"):
         searched_bank().put(["d"], torch.zeros(1, 2, 4))
-    with pytest.raises(ValueError, match=r"is not searched \(its grid is None\), but pictures were given"):
+    with pytest.raises(ValueError, match=r"is not searchable \(its grid is None\), but pictures were given"):
         small_bank().put(["d"], torch.zeros(1, 2, 4), pictures=PICTURES[:1])
     with pytest.raises(ValueError, match="2 pictures for 1 items"):
         searched_bank().put(["d"], torch.zeros(1, 2, 4), pictures=PICTURES[:2])
-    with pytest.raises(ValueError, match="holds no pictures to search; say which items to show"):
+    with pytest.raises(ValueError, match="holds no pictures to search; name the items to show"):
         found(small_bank(), 1, 0)
     with pytest.raises(ValueError, match="this bank is empty"):
         found(Bank(encoder_id="encoder", num_vectors=2, width=4, grid=(1, 2)), 1, 0)

@@ -176,7 +176,9 @@ def test_another_reader_or_encoder_is_refused(
     half.model.bfloat16()
     with pytest.raises(ValueError, match="for reader 'text' in float32, but 'text' is loaded in bfloat16; load it in"):
         TextTransfer.load(tmp_path, wide.encoder, half)
-    with pytest.raises(ValueError, match=r"carries memories of encoder [0-9a-f]{16}, but encoder [0-9a-f]{16} was"):
+    with pytest.raises(
+        ValueError, match=r"was made for memories of encoder [0-9a-f]{16}, but encoder [0-9a-f]{16} was"
+    ):
         TextTransfer.load(tmp_path, new_encoder(), new_text_model(96))
 
 
@@ -217,7 +219,7 @@ def test_a_bank_of_another_encoder_is_refused(
 
 def test_a_picture_in_a_conversation_is_refused(wide: TextTransfer, questions: Questions):
     conversation = wide.encoder.conversation(questions[0])
-    with pytest.raises(ValueError, match="holds a picture, and text sees none"):
+    with pytest.raises(ValueError, match="holds a picture, but text sees none"):
         wide.answer_batch([conversation], [torch.zeros(0, 64)], max_new_tokens=1)
 
 

@@ -24,7 +24,7 @@ def test_recipes_that_ship_can_be_retrieved_for(name: str) -> None:
     [
         ({"embedder": "resnet"}, "unknown embedder 'resnet'; expected one of backbone, "),
         ({"embedder": "e5"}, "retrieval.embedder is 'e5', which sees no pictures"),
-        ({"embedder": "clip:nowhere"}, "no model 'nowhere': no folder with a config.json"),
+        ({"embedder": "clip:nowhere"}, "no model 'nowhere': it is not a folder with a config.json"),
         ({"by": "both"}, "retrieval.by is 'both', but 'backbone' reads no texts; name a retrieval.text_embedder"),
         ({"by": "both", "text_embedder": "words"}, "unknown embedder 'words'"),
         ({"by": "picture"}, "retrieval.by is 'picture'; expected one of image, text, both"),

@@ -11,7 +11,7 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.prompts import hash_prompt, read_prompt_set
-from comem_core.synthesis.generation import Again, QuestionWithItems, answer_again, ask_about, draft_answers
+from comem_core.synthesis.generation import FurtherAnswers, QuestionWithItems, answer_again, ask_about, draft_answers
 
 PROMPTS = read_prompt_set("short")
 COLUMNS = {
@@ -79,7 +79,11 @@ def test_a_question_is_asked_about_each_item_in_its_language_and_about_its_pictu
         assert (question.image, question.language, question.entity_id) == (item.image, item.language, item.entity_id)
         assert (question.attribute, question.gold_item_id, question.origin) == (kind, item.item_id, "asked")
         assert question.answers == ()
-        conversation = [PROMPTS.make_system_turn(), PROMPTS.make_item_turn(item), PROMPTS.ask_turn(kind, item.language)]
+        conversation = [
+            PROMPTS.make_system_turn(),
+            PROMPTS.make_item_turn(item),
+            PROMPTS.make_ask_turn(kind, item.language),
+        ]
         [generated] = backbone.answer([conversation], max_new_tokens=6)
         assert question.question == each.question == extract_answer(generated.text)
         assert (each.raw, each.error, each.answer) == (generated.text, None, "")
@@ -117,7 +121,7 @@ def test_an_answer_is_given_again_without_items_and_for_asked_questions_with_the
     for again, each in zip(answer_again(backbone, mixed, PROMPTS, max_new_tokens=5), mixed, strict=True):
         orders = [(), each.items[::-1]] if each.question.origin == "asked" else [()]
         expected = [answered(each.question, items) for items in orders]
-        assert again == Again(
+        assert again == FurtherAnswers(
             without=extract_answer(expected[0].text),
             second=extract_answer(expected[1].text) if len(expected) > 1 else None,
             prompt_tokens=sum(answer.prompt_tokens for answer in expected),

@@ -95,7 +95,9 @@ def test_a_batch_that_fails_as_a_whole_stops_the_work_only_if_the_server_is_gone
     assert "out of memory" in str(answer.error)
     urllib.request.urlopen(urllib.request.Request(f"{server}/down/true", method="POST"))
     try:
-        with pytest.raises(ServerGone, match=r"all requests failed .*out of memory.* and so does the server"):
+        with pytest.raises(
+            ServerGone, match=r"all requests failed .*out of memory.* and then a check of the server too"
+        ):
             model.answer(saying("fine", "also fine"), max_new_tokens=3)
     finally:
         urllib.request.urlopen(urllib.request.Request(f"{server}/down/false", method="POST"))

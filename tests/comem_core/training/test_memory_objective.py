@@ -42,7 +42,7 @@ def recipe_of(encoder: MemoryEncoder, *, batch_size: int = 4, num_steps: int = 3
 
 def walk(encoder: MemoryEncoder, samples: Sequence[TrainingSample], recipe: TrainingRecipe, *, steps: int) -> list[int]:
     objective = AnswerFromMemory(encoder, recipe, samples)
-    return [index for step in range(steps) for index in objective._indices(step)]
+    return [index for step in range(steps) for index in objective._choose_indices(step)]
 
 
 def test_every_sample_is_seen_once_an_epoch_in_a_new_order(new_encoder: NewEncoder, samples: list[TrainingSample]):
@@ -71,16 +71,16 @@ def test_workers_split_a_batch_without_overlap(new_encoder: NewEncoder, samples:
     alone = AnswerFromMemory(encoder, recipe, many)
     ranks = [AnswerFromMemory(encoder, recipe, many, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
     for step in range(6):
-        parts = [worker._indices(step) for worker in ranks]
+        parts = [worker._choose_indices(step) for worker in ranks]
         assert [len(part) for part in parts] == [8 // num_ranks] * num_ranks
         together = [index for part in parts for index in part]
-        assert sorted(together) == sorted(alone._indices(step))
+        assert sorted(together) == sorted(alone._choose_indices(step))
         assert len(set(together)) == 8
 
 
 def test_a_batch_that_workers_cannot_share_evenly_is_refused(new_encoder: NewEncoder, samples: list[TrainingSample]):
     encoder = new_encoder()
-    with pytest.raises(ValueError, match="a batch of 4 cannot be split over 3 workers evenly"):
+    with pytest.raises(ValueError, match="a batch of 4 cannot be split evenly over 3 workers"):
         AnswerFromMemory(encoder, recipe_of(encoder), samples, rank=0, num_ranks=3)
 
 
@@ -88,7 +88,7 @@ def test_no_samples_and_samples_without_items_are_refused(new_encoder: NewEncode
     encoder = new_encoder()
     with pytest.raises(ValueError, match="no training sample was kept"):
         AnswerFromMemory(encoder, recipe_of(encoder), [])
-    with pytest.raises(ValueError, match="1 training samples have no item, first 'bare'"):
+    with pytest.raises(ValueError, match="1 training samples have no item to encode, first 'bare'"):
         AnswerFromMemory(encoder, recipe_of(encoder), [*samples, replace(samples[0], sample_id="bare", items=())])
 
 
@@ -153,12 +153,12 @@ def test_items_are_shown_in_rank_order_and_never_more_than_the_recipe_says(
 ):
     encoder, long = new_encoder(), replace(samples[0], items=items)
     objective = AnswerFromMemory(encoder, recipe_of(encoder), [long])
-    assert objective._items(long, 0) == items[:3]
+    assert objective._choose_items(long, 0) == items[:3]
     varied = AnswerFromMemory(encoder, replace(recipe_of(encoder), random_item_count=True), [long])
-    shown = [varied._items(long, step) for step in range(40)]
+    shown = [varied._choose_items(long, step) for step in range(40)]
     assert {len(each) for each in shown} == {1, 2, 3}
     assert all(each == items[: len(each)] for each in shown)
-    assert shown == [varied._items(long, step) for step in range(40)]
+    assert shown == [varied._choose_items(long, step) for step in range(40)]
 
 
 def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe_says(
@@ -174,16 +174,16 @@ def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe
     others = replace(samples[1], items=pool, about=None)
     recipe = replace(recipe_of(encoder), distractor_share=0.5)
     objective = AnswerFromMemory(encoder, recipe, [sample, others])
-    shown = [objective._items(sample, step) for step in range(200)]
+    shown = [objective._choose_items(sample, step) for step in range(200)]
     changed = [each for each in shown if each != own[:3]]
     assert 70 <= len(changed) <= 130
     assert all(len({item.item_id for item in each}) == 3 and own[1] in each for each in changed)
     assert {each.index(own[1]) for each in changed} == {0, 1, 2}
     assert {item.language for each in changed for item in each} == {"en"}
     assert any(item in pool for each in changed for item in each)
-    assert shown == [objective._items(sample, step) for step in range(200)]
-    assert all(objective._items(others, step) == pool[:3] for step in range(20))
-    with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1, found 1\.5"):
+    assert shown == [objective._choose_items(sample, step) for step in range(200)]
+    assert all(objective._choose_items(others, step) == pool[:3] for step in range(20))
+    with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1; found 1\.5"):
         replace(recipe, distractor_share=1.5)
 
 

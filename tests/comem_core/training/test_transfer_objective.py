@@ -129,7 +129,7 @@ def test_only_the_answers_tokens_count(
     objective = AnswerThroughTransfer(transfer, RECIPE, samples)
     sample, reader = samples[0], transfer.reader
     found = float(objective.compute_batch_loss([sample])[0].detach())
-    memory = torch.cat(objective._known_memories([transfer.list_shown(sample.items, sample.image, sample.language)]))
+    memory = torch.cat(objective._encode_unknown([transfer.list_shown(sample.items, sample.image, sample.language)]))
     system, asked = transfer.encoder.prompts.system, sample.question
     prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
     ids = [reader.tokenizer(text)["input_ids"] for text in (prompt, f"{sample.answer}<|im_end|>\n")]
@@ -146,7 +146,9 @@ def test_nothing_to_train_is_refused(
     new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
 ):
     transfer = TextTransfer(new_encoder(), new_text_model(64))
-    with pytest.raises(ValueError, match="nothing to train: this transfer has no projection, and its encoder stays"):
+    with pytest.raises(
+        ValueError, match="nothing to train: this transfer has no projection, and its encoder is frozen"
+    ):
         AnswerThroughTransfer(transfer, RECIPE, samples)
     with pytest.raises(ValueError, match="1 training samples have no item"):
         AnswerThroughTransfer(transfer, RECIPE, [replace(samples[0], items=())], train_encoder=True)

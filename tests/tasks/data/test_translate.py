@@ -188,7 +188,7 @@ def test_no_translations_are_empty_and_need_no_worker(context: Context, making: 
     ("languages", "said"),
     [
         (("bg", "tlh"), "translates into tlh, which the prompts 'plain' cannot name; they name ar"),
-        ((), "translates 200 samples into no language"),
+        ((), "translates 200 samples, but into no language"),
     ],
 )
 def test_a_recipe_that_cannot_be_translated_is_refused_before_anything_is_made(

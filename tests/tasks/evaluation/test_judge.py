@@ -185,7 +185,7 @@ def test_a_server_that_goes_away_stops_the_work_and_what_it_said_is_not_asked_ag
     longest_first = [f"{'x' * (1000 - 150 * place)} {place}" for place in range(6)]
     longest_first[2] += " goes down"
     questions, predictions = benchmark(run), answered(run, longest_first, ("none",))
-    with pytest.raises(ServerGone, match=r"all requests failed .*out of memory.* and so does the server"):
+    with pytest.raises(ServerGone, match=r"all requests failed .*out of memory.* and then a check of the server too"):
         judge_predictions.fn(one_at_a_time, questions, predictions)
     assert asked_now() == longest_first[:3]
     set_down(server, False)

@@ -37,7 +37,7 @@ def test_the_recipe_names_the_start_and_a_folder_takes_its_place(run: Run, tmp_p
 
 
 def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{WEIGHTS} is missing; shipped are: .*tiny-encoder"):
+    with pytest.raises(ValueError, match=f"{WEIGHTS} is missing; the shipped encoders are: .*tiny-encoder"):
         find_start.fn(run, str(tmp_path / "nowhere"))
     recipe = replace(run.recipe.training.encoder, num_vectors=2, lora_rank=4)
     MemoryEncoder(load_backbone("tiny"), recipe).save(tmp_path / "two")

@@ -15,7 +15,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: str) -> None:
 
 
 def test_missing_weights_and_packages_are_named() -> None:
-    with pytest.raises(ValueError, match=r"no model 'nowhere': no folder with a config.json, and no hub name"):
+    with pytest.raises(
+        ValueError, match=r"no model 'nowhere': it is not a folder with a config.json, and not a hub name"
+    ):
         load_embedder("clip:nowhere")
     with pytest.raises(ValueError, match=r"'nobody/nothing' is neither a folder nor in the local cache"):
         load_embedder("siglip:nobody/nothing")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds import find_source, seed_metric, share_out
+from comem_core.synthesis.seeds import find_seed_metric, find_source, share_out
 from comem_core.synthesis.seeds.files import SeedFile
 
 INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
@@ -187,7 +187,7 @@ def test_okvqa_rows_join_questions_and_ten_answers_and_find_the_pictures_of_coco
 
 
 def right(answer: str, question: Question) -> bool:
-    return seed_metric(question.benchmark).score(answer, question).correct == 1.0
+    return find_seed_metric(question.benchmark).score(answer, question).correct == 1.0
 
 
 @pytest.mark.skipif(not INFOSEEK.is_file(), reason=f"no InfoSeek annotations at {INFOSEEK}")
@@ -217,7 +217,7 @@ def test_a_benchmark_is_a_source_by_its_name() -> None:
         ("infoseek:only.jsonl", "format:annotations:pictures"),
         ("webqa:a:b", "a format of infoseek, encyclopedic-vqa, okvqa"),
         ("okvqa:a.json:b", r"okvqa has 2 annotation file\(s\); found 1"),
-        ("infoseek:/nowhere/a.jsonl:/nowhere", "/nowhere/a.jsonl is not there"),
+        ("infoseek:/nowhere/a.jsonl:/nowhere", "/nowhere/a.jsonl does not exist"),
     ],
 )
 def test_a_wrong_name_is_refused_with_what_was_expected(spec: str, said: str) -> None:
