@@ -31,7 +31,7 @@ from comem_core.pretraining.guidance import (
     watch,
 )
 from comem_core.prompts import PromptSet, read_prompt_set
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import Objective, OptimizerRecipe
 from comem_core.training.loss import compute_token_losses
 from comem_core.worlds.countries.world import read_templates
 from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country, draw_question, draw_rival
@@ -169,7 +169,7 @@ class _Batch:
     item_of_question: list[int]
 
 
-class ReadingObjective:
+class ReadingObjective(Objective):
     """The pretraining objective (see `training.loop.Objective`)."""
 
     def __init__(self, backbone: QwenVL, recipe: PretrainingRecipe):
@@ -178,6 +178,9 @@ class ReadingObjective:
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return dict(self.backbone.model.named_parameters())
+
+    def describe(self) -> Mapping[str, str]:
+        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch = self._draw_batch(step)

@@ -32,7 +32,7 @@ from comem_core.pretraining.guidance import (
     find_places_of_memories,
     watch,
 )
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import Objective, OptimizerRecipe
 from comem_core.training.memory import TrainingSample, compute_loss_of_hidden, encode_once
 from comem_core.worlds.countries.world import list_vocabulary
 from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
@@ -116,7 +116,7 @@ class EncoderPretrainingRecipe:
     guidance: GuidanceRecipe = field(default_factory=GuidanceRecipe)
 
 
-class ImaginaryMemory:
+class ImaginaryMemory(Objective):
     """The objective of the encoder's start (see `training.loop.Objective`)."""
 
     def __init__(self, encoder: MemoryEncoder, recipe: EncoderPretrainingRecipe):
@@ -130,6 +130,9 @@ class ImaginaryMemory:
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
+
+    def describe(self) -> Mapping[str, str]:
+        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch, backbone, phase = self.batch(step), self.backbone, self._find_phase(step)

@@ -23,7 +23,7 @@ from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.passages import LANGUAGE, Passage, draw_passage
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import Objective, OptimizerRecipe
 from comem_core.training.loss import compute_token_losses
 
 FILLER = "."
@@ -90,7 +90,7 @@ class NamingRecipe:
     naming_scale: float = 4.0
 
 
-class NamingAndAnswering:
+class NamingAndAnswering(Objective):
     """The objective (see `training.loop.Objective`). It trains the Q-Former and leaves the LoRA at zero.
 
     So the backbone reads items once and without gradients. On a CPU, this allows more passages in the same time.
@@ -105,6 +105,9 @@ class NamingAndAnswering:
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return {name: weight for name, weight in self.encoder.parameters().items() if weight.requires_grad}
+
+    def describe(self) -> Mapping[str, str]:
+        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         phase, passages, memory_BMD = self._find_phase(step), self.passages(step), self._encode_passages(step)

@@ -4,11 +4,13 @@ A step's batch and its random state depend only on (seed, step). A run that was 
 therefore ends with the same weights as an uninterrupted one. Independent of files, Ray and model families.
 """
 
+import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -68,14 +70,27 @@ class StepReport:
     measures: Mapping[str, float]
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """Something that can be trained: its trainable parameters by name, and the loss of a numbered step."""
 
+    @abstractmethod
     def trainable(self) -> Mapping[str, nn.Parameter]: ...
 
+    @abstractmethod
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of this step's batch and the measures to report, which include `samples` and `tokens`."""
-        ...
+        """Return the loss of this step's batch, and measures to report, among them `samples` and `tokens`."""
+
+    def describe_batch(self, step: int) -> str:
+        """Name what the batch of a step holds, for a message."""
+        return "drawn from its seed"
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what decides the batches and the loss, as JSON by name: two trainings that differ in it are two."""
+        return {}
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch."""
 
 
 def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
@@ -124,8 +139,10 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._average_over_workers()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
+        self._refuse_not_finite({"loss": loss.detach(), "gradient": norm})  # before the weights take it
         self.optimizer.step()
+        self._refuse_not_finite({"weights": _compute_norm(self.parameters.values())})
         self.step += 1
         return StepReport(
             step=self.step,
@@ -137,6 +154,16 @@ class Training:
             measures={name: value for name, value in measures.items() if name not in COUNTED},
         )
 
+    def _refuse_not_finite(self, found: Mapping[str, Tensor]) -> None:
+        for name, value in found.items():
+            if not torch.isfinite(value):
+                raise NotFiniteError(
+                    f"step {self.step + 1}: the {name} came to {float(value)}, so training stops and keeps nothing of "
+                    f"this step. The batch: {self.objective.describe_batch(self.step)}. Look at these samples, or "
+                    f"lower learning_rate ({self.recipe.learning_rate:g}) or gradient_clip "
+                    f"({self.recipe.gradient_clip:g})"
+                )
+
     def _average_over_workers(self) -> None:
         """Average the gradients if several workers share the batch."""
         if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
@@ -146,16 +173,23 @@ class Training:
                 distributed.all_reduce(parameter.grad)
                 parameter.grad /= distributed.get_world_size()
 
+    def describe(self) -> dict[str, str]:
+        """Return what decides the course of this training, as JSON by name."""
+        return {"optimizer": json.dumps(asdict(self.recipe), sort_keys=True), **self.objective.describe()}
+
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
+            "training": self.describe(),
             "step": self.step,
             "parameters": {name: parameter.detach().cpu() for name, parameter in self.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state. Raises ValueError unless its parameter names are exactly ours."""
+        """Continue from a state. Raises ValueError unless it is of this training: same recipes, samples and weights."""
+        if other := _list_differences(state["training"], self.describe()):
+            raise ValueError(f"this state is of another training: {'; '.join(other)}")
         missing, extra = self.parameters.keys() - state["parameters"], state["parameters"].keys() - self.parameters
         if missing or extra:
             raise ValueError(
@@ -166,3 +200,25 @@ class Training:
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+
+
+def _compute_norm(weights: Iterable[Tensor]) -> Tensor:
+    """Return the norm of all weights: it is finite exactly if they are, short of an overflow."""
+    norms = torch._foreach_norm([weight.detach() for weight in weights])
+    return torch.stack([norm.float() for norm in norms]).norm()
+
+
+def _list_differences(has: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Say in which values two descriptions of a training differ."""
+    found = []
+    for name in sorted({*has, *wanted}):
+        one, other = (json.loads(each.get(name, "null")) for each in (has, wanted))
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += [
+                f"{name}: {key} is {one.get(key)!r}, here {other.get(key)!r}"
+                for key in sorted({*one, *other})
+                if one.get(key) != other.get(key)
+            ]
+        elif one != other:
+            found.append(f"{name} is {one!r}, here {other!r}")
+    return found

@@ -3,8 +3,9 @@
 The gradient flows through the reader, whose weights are frozen, into the memory, the Q-Former and the LoRA.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from random import Random
 
@@ -12,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.interface import Reader, Tokens
-from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
 from comem_core.memory.injection import inject
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import Objective, OptimizerRecipe
 from comem_core.training.loss import compute_token_losses
 
 
@@ -99,7 +100,7 @@ def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -
     }
 
 
-class AnswerFromMemory:
+class AnswerFromMemory(Objective):
     """The encoder's objective (see `training.loop.Objective`). Each epoch is a new permutation of the samples."""
 
     def __init__(
@@ -131,6 +132,16 @@ class AnswerFromMemory:
         return self.compute_batch_loss(
             [replace(sample, items=self._choose_items(sample, step), about=None) for sample in chosen]
         )
+
+    def describe_batch(self, step: int) -> str:
+        return f"samples {', '.join(self.samples[index].sample_id for index in self._choose_indices(step))}"
+
+    def describe(self) -> Mapping[str, str]:
+        samples = hash_content_parts(
+            *(f"{s.sample_id}\n{s.language}\n{s.question}\n{s.answer}\n{len(s.items)}" for s in self.samples)
+        )
+        recipe = json.dumps(asdict(self.recipe), sort_keys=True)
+        return {"recipe": recipe, "samples": json.dumps(f"{len(self.samples)} ({samples})")}
 
     def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
         """Compute the loss of some samples, independently of the step."""
