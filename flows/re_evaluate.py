@@ -21,7 +21,7 @@ from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.retrieve import retrieve
 from tasks.evaluation.compare import compare_with_last
-from tasks.evaluation.drift import report_evaluations, settle
+from tasks.evaluation.drift import finish_evaluations, report_evaluations
 from tasks.evaluation.encoder_pairs import compare_encoders
 from tasks.run import open_run
 from tasks.training.encoders import LATEST, find_encoders, with_encoder
@@ -85,4 +85,4 @@ def re_evaluate(
         compared = [compare_with_last(run, each) for each in evaluations]
         pairs = compare_encoders(run, evaluations)
         report_evaluations(run, compared, pairs)
-        return settle(run, compared, min_points=min_points)
+        return finish_evaluations(run, compared, min_points=min_points)
