@@ -182,7 +182,7 @@ def check_names(environ: Mapping[str, str]) -> None:
                 f"{name} is not a setting of this project; did you mean {nearest}? Set that, or unset {name}"
             )
         if not environ[name].strip():
-            raise ValueError(f"{name} is empty; give it a value, or unset it")
+            raise ValueError(f"{name} is set to nothing; give it a value, or unset it")
 
 
 def _map_settings() -> dict[str, str]:

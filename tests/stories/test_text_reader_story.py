@@ -185,9 +185,7 @@ def test_a_vlm_as_reader_and_a_projection_without_samples_are_refused_before_any
     monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
     with pytest.raises(ValueError, match="is a 'qwen2_5_vl' model; a text-only reader is one of qwen2, llama"):
         re_evaluate(encoders=[ENCODER], limit=FEW, reader="tiny")
-    with pytest.raises(
-        ValueError, match=r"was not trained in .* a projection to the reader cannot be trained on them"
-    ):
+    with pytest.raises(ValueError, match=r"was not trained in .* a projection to the reader cannot be trained on them"):
         re_evaluate(encoders=[ENCODER], limit=FEW, reader=str(wide_reader))
     assert not list((tmp_path / ".comem" / "store").glob("predictions/*/record.json"))
 
