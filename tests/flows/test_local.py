@@ -123,7 +123,7 @@ def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
     from flows.deployment_names import _complete_name
 
     found = [SimpleNamespace(name=name, tags=[]) for name in ("b", "a")]
-    with pytest.raises(ValueError, match="say which: story/a, story/b"):
+    with pytest.raises(ValueError, match="choose one of: story/a, story/b"):
         _complete_name("story", found)
     assert _complete_name("story", found[:1]) == "story/b"
     assert _complete_name("story", []) == "story"

@@ -174,7 +174,7 @@ def test_two_readers_can_be_compared_on_purpose_and_the_page_names_both(
     vlm, text, *_ = evaluations(evaluated)
     [(page, _)] = compare_runs(Context.from_environment(), vlm["run_id"], text["run_id"], tmp_path)
     said = page.read_text(encoding="utf-8")
-    assert "Differs from before: reader." in said
+    assert "Different from before: reader." in said
     assert "the encoder&#39;s own model" in said or "the encoder's own model" in said
     assert "tiny-text, text only" in said and text["reader"] in said
 

@@ -116,7 +116,7 @@ def test_a_sample_that_is_not_whole_is_refused(made: tuple[Reference, JudgedSet]
 
     for name, said in [
         ("drafts", r"kept samples without a draft: .* \(11 in all\)"),
-        ("questions", "question .* is not there, or has no picture"),
+        ("questions", "question .* is missing, or has no picture"),
         ("items", "item .* is not among the items"),
     ]:
         with pytest.raises(ValueError, match=said):
