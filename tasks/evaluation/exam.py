@@ -48,7 +48,7 @@ class PredictionsKey:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerKey:
-    """What decides one answer besides models and stages: how the question is asked, and what is shown, by content.
+    """What decides one answer besides models and stages: how the question is asked, and the content it is shown.
 
     `place` is where items go. `num_empty` is the number of items that learned-nothing vectors replace.
     """

@@ -169,7 +169,7 @@ def test_another_prefect_yaml_or_a_deployment_that_was_changed_is_deployed_again
 def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_stays(served: Layout) -> None:
     code, output = run_local(served, "demo", "--deployment", "synth-and-train/huge")
     assert code == 2
-    assert "there are: re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
+    assert "the deployments are re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
     assert note_of(served).server.is_alive()
 
 
