@@ -1,7 +1,7 @@
-"""Checks what a flow is asked before anything of it runs: the same rules and the same words, whoever asks.
+"""Checks the parameters of a flow before anything runs, with the same rules and messages for every command.
 
-`make plan`, `make demo` and `prefect deployment run` in this folder call `check_parameters`; a run that comes another
-way is checked by the types of the flow's own signature, and by what makes its recipe.
+`make plan`, `make demo` and `prefect deployment run` in this folder call `check_parameters`. A run that starts in
+another way is checked by the types in the flow's signature, and by the function that makes its recipe.
 """
 
 import difflib
@@ -22,13 +22,13 @@ from flows.recipes import MAKERS
 
 
 def check_parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flow's parameters as the flow will have them.
+    """Return the given parameters as the flow will receive them.
 
     Raises ValueError that lists every fault by the name of its option.
     """
     hints = get_type_hints(flow.fn, include_extras=True)
     hints.pop("return", None)
-    faults = [_unknown(name, hints) for name in given if name not in hints]
+    faults = [_describe_unknown(name, hints) for name in given if name not in hints]
     values: dict[str, Any] = {}
     for name in (each for each in given if each in hints):
         try:
@@ -36,7 +36,7 @@ def check_parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str
         except ValidationError as error:
             faults += [_describe(name, each, hints[name]) for each in error.errors()]
     if not faults:
-        faults = _faults_together(flow, values)
+        faults = _find_recipe_faults(flow, values)
     if faults:
         raise ValueError(
             f"{flow.name} cannot run with these parameters:\n" + "\n".join(f"  - {each}" for each in faults)
@@ -45,13 +45,13 @@ def check_parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str
 
 
 def check_deployment(root: Path, entrypoint: str, parameters: Mapping[str, Any]) -> None:
-    """Check parameters against the flow at an entrypoint below a project's folder. Raises ValueError."""
+    """Check parameters against the flow at an entrypoint in a project's folder. Raises ValueError for any fault."""
     path, _, name = entrypoint.rpartition(":")
     check_parameters(load_flow_from_entrypoint(f"{root / path}:{name}"), parameters)
 
 
 def find_declared(root: Path, deployment: str) -> tuple[str, dict[str, Any]] | None:
-    """Find the entrypoint and the parameters of a deployment, `flow/name`, that prefect.yaml declares."""
+    """Find the entrypoint and the parameters of a deployment (`flow/name`) in prefect.yaml; None if it is not there."""
     flow_name, _, name = deployment.partition("/")
     for each in yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]:
         function = each["entrypoint"].rpartition(":")[2]
@@ -60,8 +60,8 @@ def find_declared(root: Path, deployment: str) -> tuple[str, dict[str, Any]] | N
     return None
 
 
-def _faults_together(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[str]:
-    """Make the recipe, as the flow will, and say what stops that."""
+def _find_recipe_faults(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[str]:
+    """Make the recipe as the flow will, and return the faults that stop it."""
     maker, defaults = (
         MAKERS.get(flow.name),
         {name: each.default for name, each in inspect.signature(flow.fn).parameters.items()},
@@ -75,39 +75,40 @@ def _faults_together(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[st
     return []
 
 
-def _unknown(name: str, hints: Mapping[str, Any]) -> str:
-    """Say which option was meant: one of a like name, or one that has it as a field."""
-    owners = [option for option, hint in hints.items() if name in _field_names(hint)]
+def _describe_unknown(name: str, hints: Mapping[str, Any]) -> str:
+    """Describe an unknown option and suggest one with a similar name, or one that has it as a field."""
+    owners = [option for option, hint in hints.items() if name in _list_fields(hint)]
     if owners:
         return f"{name}: there is no such option, but {owners[0]} has it: -p {owners[0]}='{{\"{name}\": ...}}'"
-    return f"{name}: there is no such option; did you mean {_nearest(name, hints)}? The options are {', '.join(hints)}"
+    nearest = _find_nearest(name, hints)
+    return f"{name}: there is no such option; did you mean {nearest}? The options are {', '.join(hints)}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _find_nearest(name: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
-def _group_of(hint: Any) -> type | None:
-    """Return the group that an option is, or None."""
+def _find_group(hint: Any) -> type | None:
+    """Return the group type of an option, or None if it is not a group."""
     if get_origin(hint) is Annotated:
         return next((each.group for each in hint.__metadata__ if isinstance(each, Word)), None)
-    return next((found for each in get_args(hint) if (found := _group_of(each))), None)
+    return next((found for each in get_args(hint) if (found := _find_group(each))), None)
 
 
-def _field_names(hint: Any) -> list[str]:
-    group = _group_of(hint)
+def _list_fields(hint: Any) -> list[str]:
+    group = _find_group(hint)
     return [each.name for each in fields(group)] if group and is_dataclass(group) else []
 
 
 def _describe(option: str, error: ErrorDetails, hint: Any) -> str:
-    """Say what is wrong with an option, by the name of its field."""
+    """Describe a fault in an option, by the name of its field."""
     where = ".".join(str(each) for each in (option, *error["loc"]))
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}"  # pyright: ignore[reportTypedDictNotRequiredAccess]
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _field_names(hint) if len(error["loc"]) == 1 else []
+        known = _list_fields(hint) if len(error["loc"]) == 1 else []
         meant = (
-            f"; did you mean {_nearest(str(error['loc'][-1]), known)}? The fields are {', '.join(known)}"
+            f"; did you mean {_find_nearest(str(error['loc'][-1]), known)}? The fields are {', '.join(known)}"
             if known
             else ""
         )

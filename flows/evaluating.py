@@ -1,4 +1,4 @@
-"""What both evaluating flows do with one encoder and one benchmark: answer its questions, mark the answers, score."""
+"""The evaluation of one encoder on one benchmark, for both flows that evaluate: answer, judge, score."""
 
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
@@ -14,7 +14,7 @@ from tasks.training.encoders import NamedEncoder
 
 
 def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Reference, shown: Reference) -> Evaluation:
-    """Evaluate one encoder on the benchmark of the run's recipe: a bank of its own, answers, scores."""
+    """Evaluate one encoder on the benchmark of the run's recipe: make its bank, its answers and its scores."""
     bank = encode_memory(run, items, named.encoder)
     foreign_items, foreign_bank = None, None
     if foreign := run.find_foreign_knowledge():

@@ -1,7 +1,7 @@
-"""The options of the flows: what each may be, and groups of those that belong together.
+"""The options of the flows: the values that each accepts, and groups of options that belong together.
 
-A group is a frozen type whose fields the Prefect form shows; a word (or a number, or a list) in its place is its main
-field. Absent means the recipe's own value. Anything else means what it says, or is refused here by name.
+A group is a frozen type whose fields the Prefect form shows. A word (or a number, or a list) in place of a group sets
+its main field. An absent option means the recipe's own value. Invalid values are refused with the name of their field.
 """
 
 import math
@@ -24,7 +24,7 @@ TEXT, TEXTS = {"type": "string", "minLength": 1}, {"type": "array", "items": {"t
 
 @dataclass(frozen=True)
 class Within:
-    """The numbers that an option may be: whole or not, from `least` (or above it) to `most`."""
+    """The numbers that an option accepts: whole or not, from `least` (or above it) to `most`."""
 
     kind: type[int] | type[float]
     least: float
@@ -44,54 +44,54 @@ class Within:
         return f"more than {self.least:g}" if self.above else f"{self.least:g} or more"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Take a number as it is: neither a text nor true or false is one."""
+        """Accept only numbers: neither a text nor true or false is converted to one."""
         number = core_schema.int_schema(strict=True) if self.kind is int else core_schema.float_schema(strict=True)
         return core_schema.no_info_after_validator_function(self.check, number)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Let the form refuse what is out of bounds."""
+        """Let the form refuse numbers out of bounds."""
         bounds = {"exclusiveMinimum" if self.above else "minimum": self.least}
         return handler(schema) | bounds | ({"maximum": self.most} if self.most < math.inf else {})
 
 
 @dataclass(frozen=True, eq=False)
 class Word:
-    """Lets a group be given by one word: the value of its main field."""
+    """Lets one word stand for a group: the value of its main field."""
 
     group: type
     field: str
     schema: Mapping[str, Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read a word as the group; what is wrong is then named by the field."""
-        return core_schema.no_info_before_validator_function(self._in_full, handler.generate_schema(self.group))
+        """Read a word as the group, so that faults have the name of the field."""
+        return core_schema.no_info_before_validator_function(self._make_full, handler.generate_schema(self.group))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Offer both in the form."""
+        """Offer both the word and the group in the form."""
         return {"anyOf": [dict(self.schema), handler(schema)]}
 
-    def _in_full(self, given: Any) -> Any:
+    def _make_full(self, given: Any) -> Any:
         return given if isinstance(given, Mapping | self.group) else {self.field: given}
 
 
-def _filled(given: Any) -> Any:
+def _check_filled(given: Any) -> Any:
     if not (given.strip() if isinstance(given, str) else given):
         raise ValueError(f"found {given!r}; expected at least one {'letter' if isinstance(given, str) else 'entry'}")
     return given
 
 
-def _recipe(name: str) -> str:
+def _check_recipe(name: str) -> str:
     if name not in RECIPES:
         raise ValueError(f"found {name!r}; expected one of {', '.join(RECIPES)}")
     return name
 
 
-def _language(tag: str) -> str:
+def _check_language(tag: str) -> str:
     check_language(tag)
     return tag
 
 
-def _columns(named: dict[str, str]) -> dict[str, str]:
+def _check_columns(named: dict[str, str]) -> dict[str, str]:
     check_columns(named)
     return named
 
@@ -99,85 +99,85 @@ def _columns(named: dict[str, str]) -> dict[str, str]:
 Count = Annotated[int, Within(int, 1)]
 Seed = Annotated[int, Within(int, 0, LARGEST_SEED)]
 Points = Annotated[float, Within(float, 0)]
-Filled = Annotated[str, AfterValidator(_filled), WithJsonSchema(TEXT)]
-Names = Annotated[list[Filled], AfterValidator(_filled), WithJsonSchema(TEXTS)]
-RecipeName = Annotated[str, AfterValidator(_recipe), WithJsonSchema({"type": "string", "enum": [*RECIPES]})]
+Filled = Annotated[str, AfterValidator(_check_filled), WithJsonSchema(TEXT)]
+Names = Annotated[list[Filled], AfterValidator(_check_filled), WithJsonSchema(TEXTS)]
+RecipeName = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "string", "enum": [*RECIPES]})]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
-    """What is read: which corpus, and what holds for its rows that do not say it themselves."""
+    """The corpus that is read, and defaults for its rows."""
 
     __pydantic_config__: ClassVar = GROUP
 
     corpus: Filled | None = None
     """A corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md)."""
-    language: Annotated[str, AfterValidator(_language)] | None = None
-    """Language of rows that do not say it, such as en, pt or zh-Hans; without it, it is identified."""
+    language: Annotated[str, AfterValidator(_check_language)] | None = None
+    """Language of rows that do not give one, such as en, pt or zh-Hans; by default it is identified from the text."""
     source: Filled | None = None
-    """Source of rows that do not say it; without it, the file is named."""
+    """Source of rows that do not give one; by default the file's name."""
     licence: Filled | None = None
-    """Licence of rows that do not say it."""
+    """Licence of rows that do not give one."""
     images: Literal["needed", "optional"] | None = None
     """Whether a text without a picture is an item (optional) or a bad row (needed)."""
     allow_urls: bool | None = None
     """Whether pictures may be fetched from http and https addresses in the corpus."""
-    columns: Annotated[dict[str, Filled], AfterValidator(_filled), AfterValidator(_columns)] | None = None
-    """Columns that are called otherwise than usual: ours, then the corpus's, such as {"text": "beschreibung"}."""
+    columns: Annotated[dict[str, Filled], AfterValidator(_check_filled), AfterValidator(_check_columns)] | None = None
+    """Columns with unusual names: our name, then the corpus's, such as {"text": "beschreibung"}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """What is written: from which questions, and by what."""
+    """The data that are written: from which questions, and by which model."""
 
     __pydantic_config__: ClassVar = GROUP
 
     generator: Filled | None = None
-    """What writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL."""
+    """The model that writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL."""
     seeds: list[Filled] | None = None
-    """Sources of seed questions with gold answers, such as `infoseek:/path/train.jsonl:/path/images`; [] is none."""
+    """Sources of seed questions with gold answers, such as `infoseek:/path/train.jsonl:/path/images`; [] for none."""
     ask_about: Annotated[int, Within(int, 0)] | None = None
-    """About how many items the VLM asks questions of its own; 0 is none."""
+    """The number of items about which the VLM asks questions of its own; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much is done at most."""
+    """Limits on the amount of work."""
 
     __pydantic_config__: ClassVar = GROUP
 
     questions: Count | None = None
-    """At most so many seed questions, training steps and benchmark questions, for a quick look."""
+    """The maximum number each of seed questions, training steps and benchmark questions, for a quick look."""
     max_samples: Count | None = None
-    """At most so many questions are drafted, seeds first."""
+    """The maximum number of questions that are drafted, seeds first."""
     max_hours: Annotated[float, Within(float, 0, above=True)] | None = None
-    """What asking, drafting and judging may take; what is made by then is used, and a later run goes on."""
+    """The hours that asking, drafting and judging may take; the finished part is used, and a later run continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmarks:
-    """The questions: which benchmarks, in which words, and how questions without an answer count."""
+    """The benchmarks, the prompts, and how questions without an answer count."""
 
     __pydantic_config__: ClassVar = GROUP
 
     names: Names | None = None
-    """Names of benchmarks (docs/benchmarks.md); without it, the recipe's."""
+    """Names of benchmarks (docs/benchmarks.md); by default the recipe's."""
     prompts: Filled | None = None
-    """The prompt set that questions are asked with; without it, the recipe's."""
+    """The prompt set that questions are asked with; by default the recipe's."""
     unanswered: Literal["left_out", "wrong"] | None = None
-    """Whether questions without an answer are left out of a score, or wrong."""
+    """Whether questions without an answer are left out of a score or count as wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The items beside a question: under which conditions, how many, and from which other corpus."""
+    """The conditions under which questions are asked, the numbers of items, and the foreign corpus."""
 
     __pydantic_config__: ClassVar = GROUP
 
     names: Names | None = None
-    """Names of conditions; without it, the recipe's."""
-    k: Annotated[list[Count], AfterValidator(_filled)] | None = None
-    """Numbers of items to show, such as [3, 10, 50]; without it, the recipe's."""
+    """Names of conditions; by default the recipe's."""
+    k: Annotated[list[Count], AfterValidator(_check_filled)] | None = None
+    """Numbers of items to show, such as [3, 10, 50]; by default the recipe's."""
     foreign: Filled | None = None
     """The corpus whose items the condition `foreign` shows."""
 

@@ -12,10 +12,10 @@ from tasks.training.pretrain import install_models, pretrain_base_further, pretr
 
 @flow(name="pretrain-base")
 def pretrain_base(install: bool = False) -> Reference:
-    """Pretrain the tiny base model and its encoder's start: about two hours on a CPU, going on where it was stopped.
+    """Pretrain the tiny base model and its encoder's start: about two hours on a CPU; a stopped run resumes.
 
     Args:
-        install: put the finished models where the project ships them from.
+        install: copy the finished models into the project's folder of shipped models.
     """
     with open_run("pretrain-base", find_recipe("tiny_cpu"), needs_backbone=False) as run:
         reading = pretrain_base_model(run, PretrainingRecipe())

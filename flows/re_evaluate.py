@@ -1,4 +1,4 @@
-"""Evaluate encoders on benchmarks: what was answered before is not asked again; what moved since is told, and why."""
+"""Evaluate encoders on benchmarks: reuse earlier answers, and explain which scores moved since last time, and why."""
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -21,7 +21,7 @@ from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.retrieve import retrieve
 from tasks.evaluation.compare import compare_with_last
-from tasks.evaluation.drift import report_evaluations, settle
+from tasks.evaluation.drift import finish_evaluations, report_evaluations
 from tasks.evaluation.encoder_pairs import compare_encoders
 from tasks.run import open_run
 from tasks.training.encoders import LATEST, find_encoders, with_encoder
@@ -41,22 +41,22 @@ def re_evaluate(
     min_points: Points = 0.0,
     plan: bool = False,
 ) -> State | None:
-    """Score encoders on benchmarks under every condition, and say what is better or worse than the last time, and why.
+    """Score encoders on benchmarks under every condition, and report what is better or worse than last time, and why.
 
     A run in which a score moved ends as `Drifted` and raises the event `comem.evaluation.drifted`.
 
     Args:
-        recipe: whose backbone, knowledge and prompts; a name from `comem_core.recipes`.
-        encoders: `latest` (the default), `all`, or fingerprints, folders or names of encoders that ship.
-        benchmarks: names of benchmarks (docs/benchmarks.md), or the fields that also say with which prompts they are
-            asked, and what becomes of questions without an answer; without it, the recipe's.
-        conditions: names of conditions, or the fields that also say how many items they show (`k`) and of which other
-            corpus; without it, the recipe's.
-        knowledge: another corpus than the recipe's, as in synth-and-train.
-        judge: a language model that marks every answer too, as in synth-and-train.
-        reader: a text-only model that answers in the backbone's place, as in synth-and-train; a series of its own.
-        limit: at most so many questions of each benchmark.
-        min_points: what a score must move by to be called drift, in points, besides being more than chance.
+        recipe: gives backbone, knowledge and prompts; a name from `comem_core.recipes`.
+        encoders: `latest` (the default), `all`, or fingerprints, folders or names of shipped encoders.
+        benchmarks: names of benchmarks (docs/benchmarks.md), or fields that also set the prompts and how questions
+            without an answer count; by default the recipe's.
+        conditions: names of conditions, or fields that also set the numbers of items (`k`) and the foreign corpus; by
+            default the recipe's.
+        knowledge: a corpus in place of the recipe's, as in synth-and-train.
+        judge: a language model that also marks every answer, as in synth-and-train.
+        reader: a text-only model that answers in the backbone's place, as in synth-and-train; it has its own series.
+        limit: the maximum number of questions of each benchmark.
+        min_points: the points by which a score must move, and by more than chance, to be called drift.
         plan: make nothing; show what would run and why.
     """
     recipes = recipes_to_ask(
@@ -85,4 +85,4 @@ def re_evaluate(
         compared = [compare_with_last(run, each) for each in evaluations]
         pairs = compare_encoders(run, evaluations)
         report_evaluations(run, compared, pairs)
-        return settle(run, compared, min_points=min_points)
+        return finish_evaluations(run, compared, min_points=min_points)

@@ -1,4 +1,4 @@
-"""Encode a corpus with the latest encoder: a bank for one's own knowledge, or the recipe's after it has changed."""
+"""Encode a corpus with the latest encoder: a bank of your own knowledge, or of the recipe's after it has changed."""
 
 from prefect import flow
 
@@ -16,8 +16,8 @@ def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption |
     """Encode knowledge items into a bank with the latest encoder of a recipe's backbone.
 
     Args:
-        recipe: whose backbone and encoder; a name from `comem_core.recipes`.
-        knowledge: another corpus than the recipe's: a folder, a file or a URL (docs/data.md).
+        recipe: gives backbone and encoder; a name from `comem_core.recipes`.
+        knowledge: a corpus in place of the recipe's: a folder, a file or a URL (docs/data.md).
     """
     whole = recipe_to_encode(recipe, knowledge=knowledge)
     with open_run("rebuild-memory", whole) as run:

@@ -1,4 +1,4 @@
-"""Makes a recipe of the options of a flow. What they can say wrong is found here, before anything runs."""
+"""Makes a recipe from the options of a flow, and finds faults in the options before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,9 +27,9 @@ def recipe_to_train(
     limit: int | Limits | None,
     start: str | None,
 ) -> Recipe:
-    """Return the recipe of synth-and-train as its options change it.
+    """Return the recipe of synth-and-train with its options applied.
 
-    Raises ValueError for what cannot work together, or names something that is not there.
+    Raises ValueError for options that contradict each other or name something that does not exist.
     """
     read, limits = as_knowledge(knowledge), as_limits(limit)
     written = Writing(generator=writing) if isinstance(writing, str) else writing or Writing()
@@ -41,9 +41,9 @@ def recipe_to_train(
         find_encoder_folder(start)
     named = find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant)
     whole = with_knowledge(
-        _judged(named, judge),
+        _add_judge(named, judge),
         read.corpus,
-        reading=_reading(read),
+        reading=_read_fields(read),
         writing={
             "seeds": written.seeds,
             "num_asked_items": written.ask_about,
@@ -53,8 +53,8 @@ def recipe_to_train(
     )
     if not whole.synthesis.seeds and not whole.synthesis.num_asked_items:
         raise ValueError(
-            "writing: there would be no question, neither of seeds nor of the VLM; name seeds, or set ask_about to 1 "
-            "or more (a limit below 8 lowers it to 0)"
+            "writing: there would be no questions, neither from seeds nor from the VLM; name seeds, or set ask_about "
+            "to 1 or more (a limit below 8 lowers it to 0)"
         )
     return with_reader(whole, reader)
 
@@ -69,16 +69,16 @@ def recipes_to_ask(
     reader: str | ReaderRecipe | None,
     limit: int | None,
 ) -> dict[str, Recipe]:
-    """Return the recipe of re-evaluate for each benchmark that is asked, in order.
+    """Return the recipe of re-evaluate for each benchmark, in order.
 
-    Raises ValueError for what cannot work together, or names something that is not there.
+    Raises ValueError for options that contradict each other or name something that does not exist.
     """
-    asked = benchmarks if isinstance(benchmarks, Benchmarks) else Benchmarks(names=_list(benchmarks))
-    shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_list(conditions))
+    asked = benchmarks if isinstance(benchmarks, Benchmarks) else Benchmarks(names=_make_list(benchmarks))
+    shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_make_list(conditions))
     if shown.foreign is not None:
         check_corpus(shown.foreign)
-    judged = with_reader(_judged(find_recipe(recipe, limit=limit), judge), reader)
-    own = _with_reading(judged, as_knowledge(knowledge))
+    judged = with_reader(_add_judge(find_recipe(recipe, limit=limit), judge), reader)
+    own = _add_reading(judged, as_knowledge(knowledge))
     return {
         name: with_evaluation(
             own,
@@ -94,12 +94,12 @@ def recipes_to_ask(
 
 
 def recipe_to_encode(recipe: str, *, knowledge: str | Knowledge | None) -> Recipe:
-    """Return the recipe of rebuild-memory. Raises ValueError for a corpus that is not there."""
-    return _with_reading(find_recipe(recipe), as_knowledge(knowledge))
+    """Return the recipe of rebuild-memory. Raises ValueError for a corpus that does not exist."""
+    return _add_reading(find_recipe(recipe), as_knowledge(knowledge))
 
 
 def as_knowledge(given: str | Knowledge | None) -> Knowledge:
-    """Return what is read as a group. Raises ValueError for a corpus that is not there."""
+    """Return the option `knowledge` as a group. Raises ValueError for a corpus that does not exist."""
     read = Knowledge(corpus=given) if isinstance(given, str) else given or Knowledge()
     if read.corpus is not None:
         check_corpus(read.corpus)
@@ -107,15 +107,15 @@ def as_knowledge(given: str | Knowledge | None) -> Knowledge:
 
 
 def as_limits(given: int | Limits | None) -> Limits:
-    """Return limits as a group; a number is that of the questions."""
+    """Return the option `limit` as a group; a number sets its field `questions`."""
     return Limits(questions=given) if isinstance(given, int) else given or Limits()
 
 
-def _list(names: Sequence[str] | None) -> list[str] | None:
+def _make_list(names: Sequence[str] | None) -> list[str] | None:
     return None if names is None else list(names)
 
 
-def _judged(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
+def _add_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     judged = with_judge(recipe, judge)
     if judge is not None and (asked := judged.evaluation.judge):
         name_served_model(asked.generator)
@@ -123,14 +123,14 @@ def _judged(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     return judged
 
 
-def _reading(read: Knowledge) -> dict[str, Any]:
-    """Name the fields of a KnowledgeRecipe that are said, but for the corpus."""
+def _read_fields(read: Knowledge) -> dict[str, Any]:
+    """Return the fields for a KnowledgeRecipe, without the corpus; None means the recipe's own value."""
     said = {name: getattr(read, name) for name in ("language", "source", "licence", "images", "allow_urls")}
     return said | {"columns": None if read.columns is None else tuple(sorted(read.columns.items()))}
 
 
-def _with_reading(recipe: Recipe, read: Knowledge) -> Recipe:
-    said = {"corpus": read.corpus} | _reading(read)
+def _add_reading(recipe: Recipe, read: Knowledge) -> Recipe:
+    said = {"corpus": read.corpus} | _read_fields(read)
     changed = {name: value for name, value in said.items() if value is not None}
     return replace(recipe, knowledge=replace(recipe.knowledge, **changed))
 
@@ -140,4 +140,4 @@ MAKERS: Mapping[str, Callable[..., object]] = {
     "re-evaluate": recipes_to_ask,
     "rebuild-memory": recipe_to_encode,
 }
-"""By the name of a flow, what makes its recipe: its parameters are among the flow's."""
+"""The function that makes the recipe of each flow, by flow name; its parameters are among the flow's."""

@@ -51,21 +51,21 @@ def synth_and_train(
     """Make question-answer data, keep the good part, train a memory encoder on it, score it.
 
     Args:
-        recipe: what decides the result; a name from `comem_core.recipes`.
-        variant: the recipe with other vectors an item, samples or parameters (docs/side_tables.md).
-        seed: of the training; the samples stay the same.
-        knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md), or the
-            fields that say how it is read. The VLM asks about its items, and a tenth of what is kept is set aside and
-            asked as its benchmark.
-        writing: what writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL, or the fields that also say
-            from which questions.
-        judge: a language model that marks every answer too: `served:<model>` at COMEM_JUDGE_URL, or `backbone`, or the
+        recipe: decides the result; a name from `comem_core.recipes`.
+        variant: the recipe with another number of vectors per item, samples or parameters (docs/side_tables.md).
+        seed: the seed of training; the samples stay the same.
+        knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md), or fields
+            that also set how it is read. The VLM asks about its items, and a tenth of the kept samples is held out as
+            its benchmark.
+        writing: the model that writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL, or fields that
+            also set the questions.
+        judge: a language model that also marks every answer: `served:<model>` at COMEM_JUDGE_URL, or `backbone`, or the
             fields of a JudgeRecipe (docs/evaluation.md).
         reader: a text-only model that answers the benchmark in the backbone's place: `tiny-text`, a hub name, a folder,
             or the fields of a ReaderRecipe (docs/side_tables.md).
-        limit: at most so many seed questions, training steps and benchmark questions, for a quick look, or the fields
-            that limit drafts or hours.
-        start: folder of an encoder that the training starts from, in place of the recipe's; best an absolute path.
+        limit: the maximum number each of seed questions, training steps and benchmark questions, for a quick look, or
+            fields that limit drafts or hours.
+        start: folder of the encoder that training starts from, in place of the recipe's; best an absolute path.
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
     """
     whole = recipe_to_train(

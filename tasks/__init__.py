@@ -1,9 +1,9 @@
-"""Stages. Here only what Ray reads when it is first imported, so that it is set before any module imports it."""
+"""Stages. This file only sets the variables that Ray reads at its first import, before any module imports it."""
 
 import os
 
 if not os.environ.get("RAY_ADDRESS"):
-    # Ray's one switch that makes a local Ray listen on 127.0.0.1 only; without it every network can reach the ports.
+    # Ray's only switch that makes a local Ray listen on 127.0.0.1 alone; without it every network can reach its ports.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

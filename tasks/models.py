@@ -1,4 +1,4 @@
-"""What workers hold: the reader, what writes the data, and the encoder. Loaded once a worker, at its first shard."""
+"""The models of workers: reader, generator, judge and encoder. A worker loads each one once, at its first shard."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tasks.served import find_served_judge, find_served_model, name_served_model
 
 @held(1)
 def load_reader(run: Run) -> Backbone:
-    """The run's backbone, as this worker's only model."""
+    """Load the run's backbone, as this worker's only model."""
     return load_for(run.recipe.backbone, device=run.context.device)
 
 
@@ -30,49 +30,52 @@ def make_generator(run: Run) -> Generator:
 
 
 def name_generator(run: Run) -> str:
-    """The name that drafts are recorded with."""
+    """Return the name that drafts are recorded with."""
     recipe = run.recipe
     return recipe.backbone.name if name_served_model(recipe.synthesis.generator) is None else recipe.synthesis.generator
 
 
 def name_generator_inputs(run: Run) -> dict[str, Reference]:
-    """Return what generated rows rest on besides their prompts: the backbone, unless a served model writes them."""
+    """Return what generated rows depend on besides their prompts: the backbone, unless a served model writes them."""
     return {} if name_served_model(run.recipe.synthesis.generator) else {"backbone": run.backbone}
 
 
 def make_judge(run: Run, judge: JudgeRecipe) -> Generator:
-    """What judges answers: the backbone itself, or the served model that the recipe names."""
+    """Return the judge of answers: the backbone itself, or the served model that the recipe names."""
     return find_served_judge(judge, run.context) or load_reader(run)
 
 
 def load_trained_encoder(run: Run, encoder: Reference) -> MemoryEncoder:
-    """A trained encoder on the run's backbone. The backbone is loaded anew: a LoRA changes its modules for good."""
-    return _encoder_at(encoder.uri, run.recipe.backbone, run.context.device)
+    """Load a trained encoder on the run's backbone.
+
+    The backbone is loaded anew, because a LoRA changes its modules for good.
+    """
+    return _load_encoder(encoder.uri, run.recipe.backbone, run.context.device)
 
 
 @held(1)
-def _encoder_at(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
-    """As this worker's only encoder, whichever benchmark it answers."""
+def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
+    """Load it as this worker's only encoder, whichever benchmark it answers."""
     return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
 
 
 def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> Answering:
     """Return the model that answers from an encoder's memories: its own backbone, or the run's text-only reader."""
-    return load_trained_encoder(run, encoder) if run.reader is None else transfer_between(run, encoder, transfer)
+    return load_trained_encoder(run, encoder) if run.reader is None else load_transfer(run, encoder, transfer)
 
 
-def transfer_between(run: Run, encoder: Reference, transfer: Reference | None = None) -> TextTransfer:
-    """An encoder and the run's text-only reader, with a trained projection, or with one before any training."""
+def load_transfer(run: Run, encoder: Reference, transfer: Reference | None = None) -> TextTransfer:
+    """Load an encoder with the run's text-only reader, and the trained projection, or else an untrained one."""
     assert run.reader is not None and run.recipe.reader is not None
     trained = load_trained_encoder(run, encoder)
-    reader = _text_reader_at(run.reader.uri, run.recipe.reader.name, run.recipe.backbone.dtype, run.context.device)
+    reader = _load_text_reader(run.reader.uri, run.recipe.reader.name, run.recipe.backbone.dtype, run.context.device)
     if transfer is not None:
         return TextTransfer.load(transfer.folder, trained, reader)
-    return TextTransfer(trained, reader, transfer_recipe(run))
+    return TextTransfer(trained, reader, make_transfer_recipe(run))
 
 
-def transfer_recipe(run: Run) -> TransferRecipe:
-    """How memories reach the run's text-only reader: as they are, or where widths differ through a projection."""
+def make_transfer_recipe(run: Run) -> TransferRecipe:
+    """Decide how memories reach the run's text-only reader: as they are, or through a projection if widths differ."""
     assert run.reader is not None and run.recipe.reader is not None
     asked, differ = run.recipe.reader, read_width(run.backbone.folder) != read_width(run.reader.folder)
     return TransferRecipe(
@@ -81,12 +84,13 @@ def transfer_recipe(run: Run) -> TransferRecipe:
 
 
 @held(1)
-def _text_reader_at(folder: str, name: str, dtype: str, device: str) -> TextModel:
-    """As this worker's only text-only model."""
+def _load_text_reader(folder: str, name: str, dtype: str, device: str) -> TextModel:
+    """Load it as this worker's only text-only model."""
     reader = load_text_model(folder, dtype=getattr(torch, dtype), device=device)
     reader.name = name
     return reader
 
 
 def load_for(recipe: BackboneRecipe, *, device: str) -> Backbone:
+    """Load the backbone that a recipe names, onto a device."""
     return load_backbone(recipe.name, family=recipe.family, dtype=getattr(torch, recipe.dtype), device=device)

@@ -1,7 +1,7 @@
-"""A run: its recipe, its backbone, where it works; opened before the first stage and closed after the last.
+"""A run: its recipe, its backbone and its context; opened before the first stage and closed after the last.
 
-Workers import this module for `Run`; Prefect and rich cost each of them seconds, so they are imported only where a run
-is opened or shown.
+Workers import this module for `Run`. Importing Prefect and rich takes seconds, so they are imported only where a run is
+opened or shown.
 """
 
 import contextlib
@@ -38,14 +38,13 @@ from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.records import finish_run, record_run
 
-# What every worker that holds a model needs; importing it takes seconds.
+# Modules that every worker with a model needs; importing them takes seconds.
 MODEL_MODULES = ("tasks.models",)
 
-
-# Of the time allowed: when asking ends, and when drafting does; the rest is for judging.
+# Shares of the time allowed by which asking and drafting must end; the rest is for judging.
 ASKED_BY, DRAFTED_BY = 0.3, 0.65
 
-# Models that no stage makes, but that results are made of.
+# Models that no stage makes, but that are inputs of results.
 BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))
 READER = Stage(name="reader", version="1")
 NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
@@ -53,10 +52,11 @@ NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRef):
-    """What every stage gets first. `backbone` names the VLM's weights by their hash, `reader` those of the text-only
-    model that answers in its place; None: the backbone answers itself.
+    """The first argument of every stage.
 
-    `max_hours` is what asking, drafting and judging may take together, from `started` (in seconds since 1970) on.
+    `backbone` names the VLM's weights by their hash. `reader` names the weights of a text-only model that answers in
+    its place; with None the backbone answers. `max_hours` limits how long asking, drafting and judging may take
+    together, counted from `started` (in seconds since 1970).
     """
 
     recipe: Recipe
@@ -67,7 +67,7 @@ class Run(RunRef):
 
     @property
     def answers(self) -> Reference:
-        """Whose weights answer the questions of a benchmark."""
+        """The model that answers a benchmark's questions."""
         return self.reader or self.backbone
 
     def with_recipe(
@@ -77,7 +77,7 @@ class Run(RunRef):
         encoder: EncoderRecipe | None = None,
         evaluation: EvaluationRecipe | None = None,
     ) -> "Run":
-        """Return the run with parts of its recipe in the place of its own."""
+        """Return the run with these parts of its recipe replaced."""
         recipe = self.recipe
         changed = replace(
             recipe,
@@ -88,14 +88,14 @@ class Run(RunRef):
         return replace(self, recipe=changed)
 
     def find_foreign_knowledge(self) -> "Run | None":
-        """Return the run with the corpus that the condition `foreign` shows; None where that is not asked."""
+        """Return the run with the corpus of the condition `foreign`; None if the recipe does not ask that condition."""
         asked = self.recipe.evaluation
         if asked.foreign is None or "foreign" not in asked.conditions:
             return None
         return self.with_recipe(knowledge=replace(self.recipe.knowledge, corpus=asked.foreign))
 
     def find_deadline(self, share: float) -> float | None:
-        """When a share of the allowed time is over; None where all time is allowed."""
+        """Return when a share of the time allowed is over (in seconds since 1970); None if the time has no limit."""
         return None if self.max_hours is None else self.started + share * self.max_hours * 3600
 
 
@@ -109,15 +109,14 @@ def open_run(
     plan: bool = False,
     max_hours: float | None = None,
 ) -> Iterator[Run]:
-    """Check what the run needs, record that it runs, start Ray; at the end record how it went and stop Ray.
+    """Check what the run needs, record its start and start Ray; at the end record its outcome and stop Ray.
 
-    With `plan` the stages of the block make nothing, and what each would do is shown at the end.
+    With `plan` the stages of the block make nothing; the end shows what each of them would do.
 
     Raises:
-        ValueError: the recipe's backbone or reader is not there or of another kind, or the place is not fit to run in
-            (each fault is listed), or the recipe's items cannot be retrieved as it says, or its data are written by a
-            served model whose address is not given, or are to be translated into a language that is not known, or the
-            recipe's judge has no address or is not known there.
+        ValueError: the backbone or reader is missing or of the wrong kind; the context has faults (all are listed); the
+            items cannot be retrieved as the recipe says; the served model that writes the data has no address; the data
+            are to be translated into an unknown language; or the judge has no address or is unknown there.
         ServerGone: no server answers at the judge's address.
     """
     from prefect.runtime import flow_run
@@ -132,7 +131,7 @@ def open_run(
         check_retrieval(recipe)
     if recipe.evaluation.judge:
         _check_judge(recipe.evaluation.judge, context, ask=not plan)
-    backbone = _backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
+    backbone = _find_backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
     run_id = flow_run.id or uuid4().hex
     run = Run(
         run_id=run_id,
@@ -140,7 +139,7 @@ def open_run(
         context=context,
         recipe=recipe,
         backbone=backbone,
-        reader=_text_reader(recipe),
+        reader=_find_text_reader(recipe),
         started=time.time(),
         max_hours=max_hours,
     )
@@ -168,22 +167,22 @@ def open_run(
 
 
 def warm_workers(run: Run) -> None:
-    """Start the workers and their imports while this process reads what is new, for the stages behind it need them.
+    """Start the workers and their imports, which the next stages need, while this process still reads new data.
 
-    A run that finds everything made never gets here, and starts none.
+    A run that reuses everything never calls this, and starts no worker.
     """
     start_workers(Workers.of(run.context), modules=MODEL_MODULES)
 
 
 def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
-    """Find what would stop the stages that write data, though they come long after others."""
+    """Check at the start what would stop the stages that write data, because they come late in a run."""
     find_served_model(recipe, context)
     prompts = read_translation_prompts(recipe.translation_prompts)
     check_languages(prompts, recipe.languages, num_translated=recipe.num_translated)
 
 
 def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
-    """Find what would stop a judge: unknown prompts, no address, and, where it is asked, a server without the model."""
+    """Check what would stop a judge: unknown prompts, no address and, with `ask`, a server without the model."""
     read_judge_prompts(recipe.prompts)
     if (judge := find_served_judge(recipe, context)) and ask:
         judge.check()
@@ -204,8 +203,11 @@ def _show_plan(plan: Plan) -> None:
         create_table_artifact(lines, key="plan", description="What this run would do")
 
 
-def _text_reader(recipe: Recipe) -> Reference | None:
-    """The folder of the recipe's text-only reader, named as the backbone's is; its config.json says what it is."""
+def _find_text_reader(recipe: Recipe) -> Reference | None:
+    """Return the folder of the recipe's text-only reader, named by its weights and their number type.
+
+    Raises ValueError where its config.json is not that of a text-only model.
+    """
     if recipe.reader is None:
         return None
     folder = find_backbone_folder(recipe.reader.name)
@@ -214,8 +216,8 @@ def _text_reader(recipe: Recipe) -> Reference | None:
     return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
-def _backbone(recipe: BackboneRecipe) -> Reference:
-    """The backbone's folder, named by its weights and the number type that they run in: both decide every result."""
+def _find_backbone(recipe: BackboneRecipe) -> Reference:
+    """Return the backbone's folder, named by its weights and their number type: both decide every result."""
     folder = find_backbone_folder(recipe.name)
     name = hash_content_parts(recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)

@@ -1,4 +1,4 @@
-"""Which recipes let a served model write their data or judge answers, and whether this place can reach it."""
+"""Served models: which recipes let one write data or judge answers, and at which address the context finds it."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def name_served_model(generator: str) -> str | None:
-    """Name the served model of a recipe's generator or judge, or None for the backbone.
+    """Return the name of the served model that a recipe's `generator` gives, or None if it is the backbone.
 
-    Raises ValueError for what is neither.
+    Raises ValueError for anything else.
     """
     if generator == BACKBONE:
         return None
@@ -26,23 +26,23 @@ def name_served_model(generator: str) -> str | None:
 def find_served_model(recipe: SynthesisRecipe, context: Context) -> "ServedModel | None":
     """Return the recipe's served model at the context's address, or None where the backbone writes.
 
-    Raises ValueError where a served model is named and the context has no address.
+    Raises ValueError if a served model is named but the context has no address for it.
     """
-    return _served(recipe.generator, context, role="served", purpose="this recipe's data are written")
+    return _find_served(recipe.generator, context, role="served", purpose="this recipe's data are written")
 
 
 def find_served_judge(recipe: JudgeRecipe, context: Context) -> "ServedModel | None":
     """Return the judge at the context's address for judges, or None where the backbone judges.
 
-    Raises ValueError where a served judge is named and the context has no address for it.
+    Raises ValueError if a served judge is named but the context has no address for it.
     """
-    return _served(recipe.generator, context, role="judge", purpose="answers are to be judged", pictures=False)
+    return _find_served(recipe.generator, context, role="judge", purpose="answers are to be judged", pictures=False)
 
 
-def _served(
+def _find_served(
     generator: str, context: Context, *, role: Literal["served", "judge"], purpose: str, pictures: bool = True
 ) -> "ServedModel | None":
-    """Return the model at the address and with the key that the context has for a role."""
+    """Return the served model with the address and the key that the context has for a role."""
     name, url = name_served_model(generator), getattr(context, f"{role}_url")
     if name is None:
         return None
@@ -52,7 +52,7 @@ def _served(
             f"{purpose} by the served model {name!r}: set {setting}_URL to the address of its OpenAI-compatible "
             f"server, up to /v1 (and {setting}_KEY where it asks for a key)"
         )
-    # Its client, openai, takes most of a second to import: only workers that ask a served model pay for it.
+    # Importing its client, openai, takes most of a second, so only workers that ask a served model do it.
     from comem_core.synthesis.served import ServedModel
 
     return ServedModel(
@@ -66,9 +66,9 @@ def _served(
 
 
 def check_served(recipe: SynthesisRecipe, context: Context) -> None:
-    """Ask the recipe's served model, where there is one, a cheap question: what is wrong is found before work starts.
+    """Ask the recipe's served model, if it has one, a cheap question, to find faults before work starts.
 
-    Raises ValueError or ConnectionError that says what is wrong with address, key or model.
+    Raises ValueError or ConnectionError that says what is wrong with the address, the key or the model.
     """
     if model := find_served_model(recipe, context):
         model.check()

@@ -1,6 +1,6 @@
 """The command line of the warehouse: lineage, verify, funnel, filter, ledger, card, diff, report, openlineage, migrate.
 
-Reads only, but for `migrate`. Owns the wording of the terminal; the answers come from the package's functions.
+Only `migrate` writes. Owns the output on the terminal; the answers come from the package's functions.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ _TRACES = {"prediction": trace_prediction, "item": trace_item, "draft": trace_dr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 when a check found faults, 2 when the request was wrong."""
-    options = _parser().parse_args(arguments)
+    """Run one command; return 0, 1 if a check found faults, or 2 if the request was wrong."""
+    options = _make_parser().parse_args(arguments)
     try:
         with open_warehouse(options.database, read_only=options.command != "migrate", timeout=options.timeout) as con:
             return options.run(con, options)
     except (ValueError, TimeoutError) as error:
         print(f"warehouse: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m warehouse", description="What was made, of what, and how good.")
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m warehouse", description="Shows what was made, and from what.")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--database", type=Path, required=True, help="the warehouse, a DuckDB file")
     shared.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for a writer (default: 60)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lineage = commands.add_parser(
-        "lineage", parents=[shared], help="what an artefact or a row is made of, and what used it"
+        "lineage", parents=[shared], help="show what an artefact or a row was made from, and what used it"
     )
     lineage.add_argument("id", help="id of an artefact, a run, a prediction, a knowledge item or a draft")
     lineage.add_argument("--limit", type=int, default=20, help="rows to print of each kind (default: 20)")
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
     of_run.add_argument("--run", dest="run_id", help="a run_id (default: the run that started last)")
-    counted = commands.add_parser("funnel", parents=[of_run], help="what became of the drafts of a run, by reason")
+    counted = commands.add_parser("funnel", parents=[of_run], help="count a run's kept and dropped drafts, by reason")
     counted.set_defaults(run=_funnel)
     again = commands.add_parser(
         "filter",
@@ -80,20 +80,20 @@ def _parser() -> argparse.ArgumentParser:
         help="print the funnel that other thresholds would give; writes nothing",
         description=f"Thresholds: {', '.join(sorted(set().union(*filter_parameters().values())))}. null: no filter.",
     )
-    _add_values(again, "a threshold instead of the run's own, such as max_answer_words=8")
+    _add_values(again, "a threshold in place of the run's own, such as max_answer_words=8")
     again.set_defaults(run=_filter)
-    costs = commands.add_parser("ledger", parents=[of_run], help="tokens, seconds and failures for each kept sample")
+    costs = commands.add_parser("ledger", parents=[of_run], help="print tokens, seconds and failures per kept sample")
     costs.set_defaults(run=_ledger)
     events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
     events.set_defaults(run=_openlineage)
 
     card = commands.add_parser("card", parents=[of_run], help="print the data card of a run's training set")
-    card.add_argument("--name", help="what the set is called (default: the run's recipe)")
+    card.add_argument("--name", help="the name of the set (default: the run's recipe)")
     card.set_defaults(run=_card)
 
-    compared = commands.add_parser("diff", parents=[shared], help="say which rows of two makings of an artefact differ")
-    compared.add_argument("left", help="fingerprint of an artefact, or its folder")
-    compared.add_argument("right", help="the same, of the other making")
+    compared = commands.add_parser("diff", parents=[shared], help="list the differing rows of two artefacts or stores")
+    compared.add_argument("left", help="fingerprint or folder of an artefact, or folder of a store")
+    compared.add_argument("right", help="the same, for the other side")
     compared.add_argument("--ignore", action="append", default=list(UNSTABLE_COLUMNS), help="a column that may differ")
     compared.add_argument("--limit", type=int, default=20, help="rows to print of each table (default: 20)")
     compared.set_defaults(run=_diff)
@@ -108,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_values(report, "another parameter")
     report.set_defaults(run=_report)
 
-    commands.add_parser("migrate", parents=[shared], help="make the warehouse, or bring it up to date").set_defaults(
-        run=_migrated
+    commands.add_parser("migrate", parents=[shared], help="create the warehouse, or bring it up to date").set_defaults(
+        run=_show_migrations
     )
     return parser
 
@@ -118,7 +118,7 @@ def _add_values(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("--set", dest="values", metavar="NAME=JSON", action="append", default=[], help=meaning)
 
 
-def _values(options: argparse.Namespace) -> dict[str, object]:
+def _read_values(options: argparse.Namespace) -> dict[str, object]:
     """Read the NAME=JSON pairs; a value that is not JSON is a text."""
     values: dict[str, object] = {}
     for pair in options.values:
@@ -147,7 +147,7 @@ def _lineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _print_links(links: Sequence[Link]) -> None:
-    """Print links by kind, with how many there are when not all are printed."""
+    """Print links by kind, with their total, and how many of them are printed if not all are."""
     kind = None
     for link in links:
         if link.kind != kind:
@@ -175,16 +175,16 @@ def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
             print(f"{artefact.stage} {artefact.fingerprint}: {fault}")
     bad = sum(bool(artefact.faults) for artefact in checked)
     shards = sum(artefact.num_shards for artefact in checked)
-    verdict = f"{bad} artefacts have faults" if bad else "all as made"
+    verdict = f"{bad} artefacts have faults" if bad else "all unchanged"
     print(f"{len(checked)} artefacts, {shards} shards hashed again: {verdict}")
     return 1 if bad else 0
 
 
 def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    found = read_report_rows(con, "run_tables", {"run_id": _run_id(con, options)})
+    found = read_report_rows(con, "run_tables", {"run_id": _find_run_id(con, options)})
     drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
     if not drafts or not drops:
-        raise ValueError(f"the run {_run_id(con, options)} has no filtered drafts")
+        raise ValueError(f"the run {_find_run_id(con, options)} has no filtered drafts")
     _print_funnel(count_funnel(con, drafts, drops))
     return 0
 
@@ -197,8 +197,8 @@ def _print_funnel(counts: Funnel) -> None:
 
 
 def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    for artefact in list_filtered_artefacts(con, _run_id(con, options)):
-        changes = _values(options)
+    for artefact in list_filtered_artefacts(con, _find_run_id(con, options)):
+        changes = _read_values(options)
         said = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
         print(f"{artefact} filtered again, with {said or 'its own thresholds'}; nothing is written")
         _print_funnel(count_funnel_with(con, artefact, changes))
@@ -208,7 +208,7 @@ def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
     print("".join(f"{title:>13}" for title in titles))
-    for row in read_report_rows(con, "ledger", {"run_id": _run_id(con, options)}):
+    for row in read_report_rows(con, "ledger", {"run_id": _find_run_id(con, options)}):
         counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
         shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
         cells = [row["mode"] or "all", row["language"] or "all", *counts]
@@ -218,7 +218,7 @@ def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    run_id = _run_id(con, options)
+    run_id = _find_run_id(con, options)
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")
@@ -227,7 +227,7 @@ def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    left, right = (_folder_of(con, name) for name in (options.left, options.right))
+    left, right = (_find_folder(con, name) for name in (options.left, options.right))
     if all(any(folder.glob(f"*/*/{RECORD}")) for folder in (left, right)):
         return _diff_of_stores(left, right)
     found = compare_folders(left, right, ignore=options.ignore)
@@ -241,7 +241,7 @@ def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _diff_of_stores(left: Path, right: Path) -> int:
-    """Say of each artefact of the second store whether it is the same in the first; 1 where one is not."""
+    """Print for each artefact of the second store whether the first has the same; return 1 if one differs."""
     rebuilt = [each for each in compare_stores(left, right) if each.stage not in STAGES_OF_A_RUN]
     for each in rebuilt:
         rows_differing = sum(len(table.differences) for table in each.tables)
@@ -250,8 +250,8 @@ def _diff_of_stores(left: Path, right: Path) -> int:
     return 0 if all(each.same for each in rebuilt) else 1
 
 
-def _folder_of(con: DuckDBPyConnection, name: str) -> Path:
-    """Find an artefact's folder by its fingerprint; a folder is itself."""
+def _find_folder(con: DuckDBPyConnection, name: str) -> Path:
+    """Find an artefact's folder by its fingerprint; the path of a folder is returned as it is."""
     if Path(name).is_dir():
         return Path(name)
     record = find_artefact(con, name)
@@ -262,11 +262,11 @@ def _folder_of(con: DuckDBPyConnection, name: str) -> Path:
 
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     needed = list_parameters(read_sql("reports", options.name))
-    values = {"limit": 20, "reasons": list(FILTERS)} | _values(options)
+    values = {"limit": 20, "reasons": list(FILTERS)} | _read_values(options)
     if "run_id" in needed:
-        values["run_id"] = _run_id(con, options)
+        values["run_id"] = _find_run_id(con, options)
     if options.name.startswith("card_") and not needed <= values.keys():
-        values = find_sources(con, _run_id(con, options)).list_parameters() | values
+        values = find_sources(con, _find_run_id(con, options)).list_parameters() | values
     print(read_heading(read_sql("reports", options.name)))
     for row in read_report_rows(con, options.name, values):
         print(json.dumps(row, ensure_ascii=False, default=str))
@@ -274,18 +274,18 @@ def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _openlineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    print(write_openlineage_lines(con, _run_id(con, options)), end="")
+    print(write_openlineage_lines(con, _find_run_id(con, options)), end="")
     return 0
 
 
-def _migrated(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+def _show_migrations(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     names = con.execute("SELECT name FROM migration ORDER BY name").fetchall()
     print(f"{options.database} has {', '.join(name for (name,) in names)}")
     return 0
 
 
-def _run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
-    """Return the run asked for, or the one that started last."""
+def _find_run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
+    """Return the id of the run that was asked for, or else of the run that started last."""
     if options.run_id:
         return options.run_id
     latest = read_report_rows(con, "recent_runs", {"limit": 1})

@@ -1,6 +1,6 @@
-"""Two makings of the same artefact, row by row: which rows differ, in which columns, and which are on one side alone.
+"""Compares two versions of an artefact row by row: which rows differ, in which columns, and which are on one side only.
 
-Reads Parquet shards. Owns what names a row in each table. Independent of how an artefact was made.
+Reads Parquet shards. Owns the columns that identify a row of each table. Independent of how an artefact was made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from warehouse.schemas import list_row_tables, make_schema
 from warehouse.sql import write_literal
 
 RECORD = "record.json"
-# What tells of its own run is never the same twice: a report, which is named by it, and a card with its seconds.
+# These describe their own run, so they are never the same twice: a report, which is named by its run, and a card, which
+# has the run's seconds.
 STAGES_OF_A_RUN = frozenset({"report"})
 FILES_OF_A_RUN = frozenset({RECORD, "README.md"})
 ROWS_OF = b"comem.rows_of"
@@ -48,7 +49,7 @@ LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 
 @dataclass(frozen=True)
 class DifferingRow:
-    """One row that is not the same on both sides; `columns` are those that differ, where both have the row."""
+    """A row that differs between the sides; `columns` are the differing ones if both sides have the row."""
 
     key: tuple[object, ...]
     kind: str
@@ -57,7 +58,7 @@ class DifferingRow:
 
 @dataclass(frozen=True)
 class TableComparison:
-    """What comparing the rows of one table gave."""
+    """The result of comparing the rows of one table."""
 
     table: str
     num_left: int
@@ -69,7 +70,7 @@ class TableComparison:
         return self.num_left - sum(each.kind != RIGHT for each in self.differences)
 
     def columns(self) -> dict[str, int]:
-        """Count the rows that differ in each column, most first."""
+        """Count the rows that differ in each column, largest count first."""
         return dict(Counter(name for each in self.differences for name in each.columns).most_common())
 
     def __str__(self) -> str:
@@ -84,7 +85,7 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """One artefact made again: not `known` where it was not there before; `files` beside the shards that differ."""
+    """One artefact that was made again; `known` if it was there before; `files` are differing files besides shards."""
 
     stage: str
     fingerprint: str
@@ -100,10 +101,10 @@ class Rebuilt:
 def compare_rows(
     table: str, left: Sequence[Path], right: Sequence[Path], *, ignore: Collection[str] = UNSTABLE_COLUMNS
 ) -> TableComparison:
-    """Compare the rows of `table` in two sets of shards, paired by what names a row (KEYS), in any order.
+    """Compare the rows of `table` in two sets of shards, paired by the key of a row (KEYS), in any order.
 
-    `ignore` are columns that may differ, by default what changes with the machine. A column that one side lacks differs
-    in every row that has a value there.
+    `ignore` lists columns that may differ, by default those that change with the machine. A column that one side lacks
+    differs in every row that has a value there.
     """
     with duckdb.connect() as con:
         columns = [name for name in _open(con, left, right) if name not in ignore and name not in KEYS[table]]
@@ -113,25 +114,27 @@ def compare_rows(
             twin = f"row_number() OVER (PARTITION BY {keys} ORDER BY hash({content})) AS twin"
             con.execute(f"CREATE TEMP VIEW numbered_{side} AS SELECT *, {twin} FROM {side}")
         counts = [con.execute(f"SELECT count(*) FROM {side}").fetchall()[0][0] for side in ("left_rows", "right_rows")]
-        found = con.execute(_query(KEYS[table], columns)).fetchall()
+        found = con.execute(_write_query(KEYS[table], columns)).fetchall()
     size = len(KEYS[table])
     rows = (DifferingRow(tuple(row[:size]), row[size], tuple(row[size + 1])) for row in found)
     return TableComparison(table, counts[0], counts[1], tuple(rows))
 
 
 def compare_folders(left: Path, right: Path, *, ignore: Collection[str] = UNSTABLE_COLUMNS) -> list[TableComparison]:
-    """Compare two artefacts' folders, table by table; ValueError where one holds no rows of a table of the other."""
-    sides = [_by_table(left), _by_table(right)]
+    """Compare two artefacts' folders, table by table; ValueError if one lacks a table of the other."""
+    sides = [_group_by_table(left), _group_by_table(right)]
     for here, there, folder in ((*sides, right), (*sides[::-1], left)):
         if lost := sorted(here.keys() - there.keys()):
-            raise ValueError(f"{folder} has no rows of {', '.join(lost)}; the other side has. Are they of one stage?")
+            raise ValueError(
+                f"{folder} has no rows of {', '.join(lost)}, but the other side has. Are both of the same stage?"
+            )
     return [compare_rows(table, sides[0][table], sides[1][table], ignore=ignore) for table in sorted(sides[0])]
 
 
 def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
-    """Compare every complete artefact of the store `right` with its namesake in `left`, stage by stage.
+    """Compare every complete artefact of the store `right` with the one of the same name in `left`, stage by stage.
 
-    Files that tell of their own run are left out.
+    Files that describe their own run are left out.
     """
     for record in sorted(right.glob(f"*/*/{RECORD}")):
         folder = record.parent
@@ -140,48 +143,50 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
         if not (known / RECORD).is_file():
             yield Rebuilt(stage, fingerprint, known=False)
             continue
-        holds_rows = any(_table_of(path) for path in folder.glob("*.parquet"))
+        holds_rows = any(_find_table(path) for path in folder.glob("*.parquet"))
         tables = compare_folders(known, folder) if holds_rows else []
-        yield Rebuilt(stage, fingerprint, known=True, tables=tuple(tables), files=tuple(_other_files(known, folder)))
+        yield Rebuilt(
+            stage, fingerprint, known=True, tables=tuple(tables), files=tuple(_list_other_files(known, folder))
+        )
 
 
-def _other_files(left: Path, right: Path) -> list[str]:
-    """Name the files that differ or are on one side alone, but shards of a table and what tells of its own run."""
+def _list_other_files(left: Path, right: Path) -> list[str]:
+    """List the files that differ or are on one side only, without shards of a table and files about their own run."""
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
     shared = sorted(names - FILES_OF_A_RUN)
     others = [name for name in shared if not any(_is_of_table(side / name) for side in (left, right))]
-    return [name for name in others if not _alike(left / name, right / name)]
+    return [name for name in others if not _are_same(left / name, right / name)]
 
 
 def _is_of_table(path: Path) -> bool:
-    return path.suffix == ".parquet" and path.is_file() and _table_of(path) is not None
+    return path.suffix == ".parquet" and path.is_file() and _find_table(path) is not None
 
 
-def _alike(left: Path, right: Path) -> bool:
-    """Say whether two files are the same; Parquet files by their rows, without the columns that no two runs share."""
+def _are_same(left: Path, right: Path) -> bool:
+    """Tell whether two files are the same; Parquet files by their rows, without columns that differ in every run."""
     if left.suffix != ".parquet" or not left.is_file() or not right.is_file():
-        return _hash_of(left) == _hash_of(right)
+        return _hash_if_file(left) == _hash_if_file(right)
     first, second = (pq.read_table(path) for path in (left, right))
     stable = [name for name in first.column_names if name not in UNSTABLE_COLUMNS]
     return first.column_names == second.column_names and first.select(stable).equals(second.select(stable))
 
 
-def _hash_of(path: Path) -> str | None:
+def _hash_if_file(path: Path) -> str | None:
     return hash_file(path) if path.is_file() else None
 
 
-def _by_table(folder: Path) -> dict[str, list[Path]]:
-    """The shards of a folder by the table that they hold; those of none, such as a training set's, are left out."""
+def _group_by_table(folder: Path) -> dict[str, list[Path]]:
+    """Group the shards of a folder by table; shards without a table, such as a training set's, are left out."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.parquet")):
-        if table := _table_of(path):
+        if table := _find_table(path):
             found.setdefault(table, []).append(path)
     if not found:
-        raise ValueError(f"{folder} holds no shard with rows of a table; expected the folder of an artefact")
+        raise ValueError(f"{folder} has no shard with rows of a table; expected the folder of an artefact")
     return found
 
 
-def _table_of(path: Path) -> str | None:
+def _find_table(path: Path) -> str | None:
     schema = pq.read_schema(path)
     if said := (schema.metadata or {}).get(ROWS_OF):
         return said.decode()
@@ -190,7 +195,7 @@ def _table_of(path: Path) -> str | None:
 
 
 def _open(con: DuckDBPyConnection, left: Sequence[Path], right: Sequence[Path]) -> list[str]:
-    """Open both sides with the same columns, a missing one as nulls; return the columns."""
+    """Open both sides with the same columns (nulls for a missing one), and return the columns."""
     described = {}
     for side, paths in (("left", left), ("right", right)):
         listed = write_literal([str(path) for path in paths])
@@ -203,8 +208,8 @@ def _open(con: DuckDBPyConnection, left: Sequence[Path], right: Sequence[Path]) 
     return columns
 
 
-def _query(keys: Sequence[str], columns: Sequence[str]) -> str:
-    """Pair the rows by their keys, twins in the order of their content, and keep the pairs that differ."""
+def _write_query(keys: Sequence[str], columns: Sequence[str]) -> str:
+    """Write the query that pairs rows by key and finds differences; rows of one key are paired in order of content."""
     same = " AND ".join(f'l."{name}" IS NOT DISTINCT FROM r."{name}"' for name in (*keys, "twin"))
     named = ", ".join(f'coalesce(l."{name}", r."{name}") AS "{name}"' for name in keys)
     changed = ", ".join(f'CASE WHEN l."{name}" IS DISTINCT FROM r."{name}" THEN \'{name}\' END' for name in columns)

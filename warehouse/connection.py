@@ -1,8 +1,8 @@
 """Open the warehouse: one writer at a time across processes, bounded waits, migrations applied once.
 
-DuckDB lets one process write, or many read, never both. Writers queue behind a lock file beside the database;
-readers wait until the writer has gone. Whoever opens the warehouse keeps it open only for a short transaction.
-Independent of what the rows mean.
+DuckDB lets one process write, or many read, but not both. Writers queue at a lock file beside the database; readers
+wait until the writer is done. A process should keep the warehouse open only for a short transaction. Independent of
+what the rows mean.
 """
 
 from __future__ import annotations
@@ -22,64 +22,66 @@ from duckdb import DuckDBPyConnection
 from filelock import FileLock, Timeout
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MEMORY_LIMIT = "1GB"  # above it DuckDB spills to disk: the warehouse shares the machine with the models
-NUM_IDS_LOOKED_UP = 2000  # a join with up to so many ids asks the index for them; DuckDB's own limit is 50
+MEMORY_LIMIT = "1GB"  # above it DuckDB spills to disk, because the warehouse shares the machine with the models
+NUM_IDS_LOOKED_UP = 2000  # a join with at most this many ids uses the index; DuckDB's own limit is 50
 _POLL_SECONDS = 0.05
-# DuckDB has no exception class of its own for a lock held elsewhere; these are the words of its two messages.
+# DuckDB has no exception class for a lock that another process holds; these are parts of its two messages.
 _BUSY = ("Could not set lock on file", "with a different configuration")
 
 
 class WarehouseBusyError(TimeoutError):
-    """The warehouse could not be had in time; the message names who holds it."""
+    """The warehouse did not become free in time; the message names the process that holds it."""
 
 
 @contextmanager
 def open_warehouse(
     path: str | Path, *, read_only: bool = False, timeout: float = 60.0, memory_limit: str = MEMORY_LIMIT
 ) -> Iterator[DuckDBPyConnection]:
-    """Yield a connection to the warehouse at `path`, migrated; close it and let the next one in afterwards.
+    """Yield a connection to the warehouse at `path`, with migrations applied; close and unlock it afterwards.
 
     A writer makes the file if it is missing. `timeout` (seconds) bounds every wait; then WarehouseBusyError names the
-    holder and the lock file. A read-only open of a missing or not migrated warehouse is a ValueError.
+    holder and the lock file. Opening a missing or unmigrated warehouse read-only is a ValueError.
     """
     database = Path(path).absolute()
     deadline = time.monotonic() + timeout
     if read_only:
         if not database.exists():
-            raise ValueError(f"there is no warehouse at {database}; a run makes it, or open it once for writing")
-        with _connected(database, True, deadline, timeout, memory_limit) as con:
+            raise ValueError(
+                f"there is no warehouse at {database}; a run creates it, or `python -m warehouse migrate` does"
+            )
+        with _connect(database, True, deadline, timeout, memory_limit) as con:
             _refuse_unmigrated(con, database)
             yield con
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with _only_writer(database, timeout), _connected(database, False, deadline, timeout, memory_limit) as con:
+    with _hold_lock(database, timeout), _connect(database, False, deadline, timeout, memory_limit) as con:
         apply_migrations(con)
         yield con
 
 
 @contextmanager
 def open_transaction(con: DuckDBPyConnection) -> Iterator[None]:
-    """Commit what the block does, or nothing of it when the block raises."""
+    """Commit everything that the block does, or nothing if the block raises."""
     con.execute("BEGIN TRANSACTION")
     try:
         yield
     except BaseException:
-        with suppress(duckdb.Error):  # a failed statement may already have ended it; the first error is the one to show
+        with suppress(duckdb.Error):  # a failed statement may have ended the transaction; keep the first error
             con.execute("ROLLBACK")
         raise
     con.execute("COMMIT")
 
 
 def apply_migrations(con: DuckDBPyConnection, folder: Path = MIGRATIONS) -> list[str]:
-    """Apply the migrations not yet applied, in order of name, each in one transaction with its hash; return the names.
+    """Apply the missing migrations in order of name, each in one transaction with its hash; return their names.
 
-    ValueError when an applied migration has changed since, or the warehouse has one that is not in `folder`.
+    ValueError if an applied migration has changed since, or if the warehouse has one that is not in `folder`.
     """
     con.execute(
         "CREATE TABLE IF NOT EXISTS migration"
         " (name VARCHAR PRIMARY KEY, sha256 VARCHAR NOT NULL, applied TIMESTAMPTZ NOT NULL)"
     )
-    waiting = _waiting_migrations(con, folder)
+    waiting = _list_missing_migrations(con, folder)
     for file in waiting:
         text = file.read_text(encoding="utf-8")
         with open_transaction(con):
@@ -88,8 +90,8 @@ def apply_migrations(con: DuckDBPyConnection, folder: Path = MIGRATIONS) -> list
     return [file.name for file in waiting]
 
 
-def _waiting_migrations(con: DuckDBPyConnection, folder: Path) -> list[Path]:
-    """Return the files not yet applied, in order; refuse a changed, unknown or late one by name."""
+def _list_missing_migrations(con: DuckDBPyConnection, folder: Path) -> list[Path]:
+    """Return the files of missing migrations, in order; raise ValueError for a changed, unknown or late migration."""
     files = {file.name: file for file in sorted(folder.glob("*.sql"))}
     applied: dict[str, str] = dict(con.execute("SELECT name, sha256 FROM migration ORDER BY name").fetchall())
     for name, sha256 in applied.items():
@@ -107,7 +109,7 @@ def _waiting_migrations(con: DuckDBPyConnection, folder: Path) -> list[Path]:
 
 def _refuse_unmigrated(con: DuckDBPyConnection, database: Path) -> None:
     known = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'migration'").fetchall()
-    waiting = _waiting_migrations(con, MIGRATIONS) if known[0][0] else [MIGRATIONS / "all of them"]
+    waiting = _list_missing_migrations(con, MIGRATIONS) if known[0][0] else [MIGRATIONS / "all of them"]
     if waiting:
         names = ", ".join(file.name for file in waiting)
         raise ValueError(
@@ -120,10 +122,10 @@ def _sha256(text: str) -> str:
 
 
 @contextmanager
-def _only_writer(database: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock file beside the database, with a note of who holds it.
+def _hold_lock(database: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock file beside the database, with a note of which process holds it.
 
-    The note is a file of its own: a process that waits for the lock truncates the lock file each time it tries.
+    The note is a separate file, because a process that waits for the lock truncates the lock file at each try.
     """
     lock = FileLock(f"{database}.lock")
     note = Path(f"{database}.writer.json")
@@ -131,7 +133,8 @@ def _only_writer(database: Path, timeout: float) -> Iterator[None]:
         lock.acquire(timeout=timeout, poll_interval=_POLL_SECONDS)
     except Timeout:
         raise WarehouseBusyError(
-            f"waited {timeout:g} s to write to {database}: {_holder(note)} holds the lock file {lock.lock_file}"
+            f"waited {timeout:g} s to write to {database}: {_describe_holder(note)} holds the lock file "
+            f"{lock.lock_file}"
         ) from None
     try:
         note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
@@ -141,8 +144,8 @@ def _only_writer(database: Path, timeout: float) -> Iterator[None]:
         lock.release()
 
 
-def _holder(note: Path) -> str:
-    """Name the process that holds the warehouse, as far as its note says."""
+def _describe_holder(note: Path) -> str:
+    """Describe the process that holds the warehouse, as far as its note tells."""
     try:
         holder = json.loads(note.read_text())
     except (OSError, ValueError):
@@ -155,10 +158,10 @@ def _now() -> str:
 
 
 @contextmanager
-def _connected(
+def _connect(
     database: Path, read_only: bool, deadline: float, timeout: float, memory_limit: str
 ) -> Iterator[DuckDBPyConnection]:
-    """Yield a DuckDB connection, trying again until `deadline` while another process has the file."""
+    """Yield a DuckDB connection; while another process holds the file, try again until `deadline`."""
     while True:
         try:
             con = duckdb.connect(
@@ -175,7 +178,7 @@ def _connected(
             if not any(words in str(error) for words in _BUSY):
                 raise
             if time.monotonic() >= deadline:
-                raise WarehouseBusyError(_busy_message(database, read_only, timeout, error)) from error
+                raise WarehouseBusyError(_describe_busy(database, read_only, timeout, error)) from error
             time.sleep(_POLL_SECONDS)
     try:
         yield con
@@ -183,9 +186,9 @@ def _connected(
         con.close()
 
 
-def _busy_message(database: Path, read_only: bool, timeout: float, error: Exception) -> str:
-    """Name the holder: the writer's note for a reader; for a writer it is a reader, and DuckDB's message names it."""
+def _describe_busy(database: Path, read_only: bool, timeout: float, error: Exception) -> str:
+    """Describe the holder, from the writer's note if there is one; else DuckDB's message names the reader."""
     purpose = "read" if read_only else "write to"
     note = Path(f"{database}.writer.json")
-    holder = _holder(note) if note.exists() else "another program"
+    holder = _describe_holder(note) if note.exists() else "another program"
     return f"waited {timeout:g} s to {purpose} {database}: {holder} has it open (lock file {database}.lock). {error}"

@@ -1,6 +1,6 @@
-"""Hash what an artefact says, not the bytes that say it; and the bytes, to see that a disk has not changed them.
+"""Hashes the content of artefacts, independent of its bytes; and the bytes of files, to detect damage on the disk.
 
-Two Parquet files with the same rows differ in their bytes (writer version, row order, row groups), so the content
+Two Parquet files with the same rows may differ in their bytes (writer version, row order, row groups), so the content
 hash is computed over rows. Independent of tables or artefacts.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-# How long a thing took is not what it is: the same sample made on a slower machine has the same content.
+# Times are not content: the same sample made on a slower machine has the same content.
 UNSTABLE_COLUMNS = frozenset({"seconds", "retrieve_seconds", "encode_seconds", "prefill_seconds", "decode_seconds"})
 _LANES = 4
 
@@ -28,8 +28,8 @@ def hash_file(path: Path) -> str:
 def hash_content(folder: Path, files: Iterable[str]) -> str:
     """Hash the content of an artefact's files: the rows of the Parquet shards, and name and bytes of the others.
 
-    Row order, the split into shards, column order and UNSTABLE_COLUMNS do not matter; a changed, missing or doubled
-    row does. The Parquet shards are taken in groups by their columns, since an artefact may hold rows of two tables.
+    Row order, the split into shards, column order and UNSTABLE_COLUMNS do not matter; a changed, missing or repeated
+    row does. Parquet shards are grouped by their columns, because an artefact may hold rows of several tables.
     """
     names = sorted(files)
     parquet = [folder / name for name in names if name.endswith(".parquet")]
@@ -37,12 +37,12 @@ def hash_content(folder: Path, files: Iterable[str]) -> str:
     with duckdb.connect() as con:
         groups: dict[tuple[tuple[str, str], ...], list[Path]] = {}
         for path in parquet:
-            groups.setdefault(_columns(con, path), []).append(path)
+            groups.setdefault(_read_columns(con, path), []).append(path)
         tables = [[list(columns), *_hash_rows(con, columns, paths)] for columns, paths in sorted(groups.items())]
     return hashlib.sha256(json.dumps({"tables": tables, "files": others}).encode()).hexdigest()
 
 
-def _columns(con: DuckDBPyConnection, path: Path) -> tuple[tuple[str, str], ...]:
+def _read_columns(con: DuckDBPyConnection, path: Path) -> tuple[tuple[str, str], ...]:
     """Return a shard's (name, DuckDB type) pairs in order of name, without the unstable ones."""
     described = con.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
     return tuple(sorted((name, kind) for name, kind, *_ in described if name not in UNSTABLE_COLUMNS))
@@ -51,8 +51,8 @@ def _columns(con: DuckDBPyConnection, path: Path) -> tuple[tuple[str, str], ...]
 def _hash_rows(con: DuckDBPyConnection, columns: Sequence[tuple[str, str]], paths: Sequence[Path]) -> list[str]:
     """Return the number of rows and the sums of the four 64-bit quarters of the rows' sha256, as text.
 
-    A sum does not depend on order, needs no sort and no memory per row, and, unlike xor, does not lose a row that is
-    there twice. string_agg would hold every hash at once. It guards against accidents, not against a forger.
+    A sum does not depend on order, needs neither a sort nor memory per row, and, unlike xor, counts a row that is there
+    twice. string_agg would hold every hash at once. The hash detects accidents, not forgery.
     """
     values = ", ".join(
         f'"{name}" := ' + (f'sha256("{name}")' if kind == "BLOB" else f'"{name}"') for name, kind in columns

@@ -1,6 +1,6 @@
-"""What the running code declares of its stages and conditions. Owns the tables stage and condition.
+"""The stages and conditions as the running code declares them. Owns the tables stage and condition.
 
-The warehouse knows no stage and no condition by name: whoever records a run hands these rows over.
+The warehouse has no built-in names of stages or conditions; the caller that records a run gives it these rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STAGE_KEYS = ("name", "subject", "roles", "extent", "kinds", "fallbacks", "besid
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredStage:
-    """A row of the table stage; of a stage that declared nothing, its name alone."""
+    """A row of the table stage; a stage that declared nothing has only its name."""
 
     name: str
     subject: str
@@ -34,7 +34,7 @@ class DeclaredStage:
 
 
 def declare_conditions(con: DuckDBPyConnection, conditions: Sequence[Mapping[str, Any]]) -> None:
-    """Put the conditions, with `CONDITION_KEYS` and in the order of a page, in the place of the earlier ones."""
+    """Replace all conditions by these, which have `CONDITION_KEYS` and are in the order of a page."""
     with open_transaction(con):
         con.execute("DELETE FROM condition")
         for place, each in enumerate(conditions):
@@ -45,7 +45,7 @@ def declare_conditions(con: DuckDBPyConnection, conditions: Sequence[Mapping[str
 
 
 def declare_stages(con: DuckDBPyConnection, stages: Sequence[Mapping[str, Any]]) -> None:
-    """Put stages, with `STAGE_KEYS`, in the place of what they declared before."""
+    """Insert or replace the rows of these stages, which have `STAGE_KEYS`."""
     with open_transaction(con):
         for each in stages:
             values = [json.dumps(each[key]) if key == "fallbacks" else each[key] for key in STAGE_KEYS]
@@ -54,7 +54,7 @@ def declare_stages(con: DuckDBPyConnection, stages: Sequence[Mapping[str, Any]])
 
 
 def find_stage(con: DuckDBPyConnection, name: str) -> DeclaredStage:
-    """Return what a stage declares; one that declared nothing is called by its name."""
+    """Return the declaration of a stage; a stage that declared nothing has its name as its subject."""
     row = con.execute(f"SELECT {', '.join(STAGE_KEYS)} FROM stage WHERE name = ?", [name]).fetchone()
     if row is None:
         return DeclaredStage(name=name, subject=name)

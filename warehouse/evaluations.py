@@ -1,4 +1,4 @@
-"""Evaluations: which artefacts one is, and which one went before it. Owns the table evaluation."""
+"""Evaluations: the artefacts of each one, and the one before it in its series. Owns the table evaluation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from duckdb import DuckDBPyConnection
 from warehouse.connection import open_transaction
 
 KEYS = ("run_id", "recipe_name", "encoder_name", "benchmark", "encoder", "questions", "predictions", "scores")
-# Whose weights answered, and the name of a text-only model that did; where the encoder's own backbone did, it has none.
+# The weights that answered, and the name of the text-only model (null if the encoder's own backbone answered).
 READER_KEYS = ("reader", "reader_name")
 
 
 def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> None:
-    """Record an evaluation, with `KEYS`, and `READER_KEYS` where they are known; recorded again, it replaces itself.
+    """Record an evaluation, with `KEYS`, and `READER_KEYS` if they are known; recording it again replaces it.
 
     Raises ValueError for a missing key.
     """
@@ -32,13 +32,12 @@ def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | No
 
 def list_evaluations(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """List the evaluations of a run in the order in which they were made."""
-    return _rows(con, "run_id = ?", [run_id])
+    return _read_rows(con, "run_id = ?", [run_id])
 
 
 def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
-    """Find the last evaluation of another run that asked the same benchmark of the encoder by the same name, with a
-    reader of the same name."""
-    found = _rows(
+    """Find the last evaluation of another run with the same recipe, encoder name, benchmark and reader name."""
+    found = _read_rows(
         con,
         "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ? AND reader_name IS NOT DISTINCT FROM ?",
         [evaluation.get(key) for key in ("recipe_name", "encoder_name", "benchmark", "run_id", "reader_name")],
@@ -47,7 +46,7 @@ def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str
 
 
 def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:
-    """Return the time at which an evaluation was made. Raises ValueError for one that was not recorded."""
+    """Return the time at which an evaluation was made. Raises ValueError if it was not recorded."""
     query = "SELECT made FROM evaluation WHERE run_id = ? AND encoder_name = ? AND benchmark = ?"
     found = con.execute(query, [evaluation[key] for key in ("run_id", "encoder_name", "benchmark")]).fetchone()
     if found is None:
@@ -55,7 +54,7 @@ def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datet
     return found[0]
 
 
-def _rows(con: DuckDBPyConnection, condition: str, values: list[str | None]) -> list[dict[str, Any]]:
+def _read_rows(con: DuckDBPyConnection, condition: str, values: list[str | None]) -> list[dict[str, Any]]:
     cursor = con.execute(f"SELECT * FROM evaluation WHERE {condition} ORDER BY made, benchmark", values)
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

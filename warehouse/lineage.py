@@ -1,6 +1,6 @@
-"""Answer "what is this made of" and "what was made with this", for artefacts and for single rows.
+"""Answers "what was this made from" and "what was made from this", for artefacts and for single rows.
 
-The answers are one SQL query each (warehouse/reports/artefacts_*.sql, lineage_of_*.sql); this module names them.
+Each answer is one SQL query (warehouse/reports/artefacts_*.sql, lineage_of_*.sql).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from warehouse.sql import read_report_rows
 
 @dataclass(frozen=True)
 class Edge:
-    """An artefact and one input of it; a stage is None where no artefact is registered under that fingerprint."""
+    """An artefact and one of its inputs; a stage is None if no artefact is registered under that fingerprint."""
 
     fingerprint: str
     stage: str | None
@@ -37,17 +37,17 @@ class Link:
 
 
 def trace_upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
-    """Return every edge above the artefacts: their inputs, those inputs' inputs, and so on."""
+    """Return every edge above the artefacts: their inputs, the inputs of these, and so on."""
     return [Edge(**row) for row in read_report_rows(con, "artefacts_upward", {"fingerprints": list(fingerprints)})]
 
 
 def trace_downward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
-    """Return every edge below the artefacts: what was made from them, and from that, and so on."""
+    """Return every edge below the artefacts: what was made from them, what was made from that, and so on."""
     return [Edge(**row) for row in read_report_rows(con, "artefacts_downward", {"fingerprints": list(fingerprints)})]
 
 
 def trace_prediction(con: DuckDBPyConnection, prediction_id: str, *, limit: int | None = None) -> list[Link]:
-    """Return what stands behind a prediction: question, items, bank, encoder, and the samples it was trained on."""
+    """Return what a prediction was made from: question, items, bank, encoder, and the encoder's training samples."""
     return _trace(con, "prediction", prediction_id, limit)
 
 
@@ -57,12 +57,12 @@ def trace_item(con: DuckDBPyConnection, item_id: str, *, limit: int | None = Non
 
 
 def trace_draft(con: DuckDBPyConnection, sample_id: str, *, limit: int | None = None) -> list[Link]:
-    """Return the life of a draft: its items, its verdict, its drop reasons or samples, the encoders trained on it."""
+    """Return the history of a draft: its items, verdict, drop reasons or samples, and the encoders trained on it."""
     return _trace(con, "draft", sample_id, limit)
 
 
 def find_kind(con: DuckDBPyConnection, identifier: str) -> str:
-    """Return what an id names: artefact, run, prediction, item or draft; ValueError when nothing has it."""
+    """Return what an id names: artefact, run, prediction, item or draft; ValueError if nothing has this id."""
     found = read_report_rows(con, "kind_of", {"id": identifier})
     if not found:
         raise ValueError(f"nothing in the warehouse has the id {identifier!r} (artefact, run, prediction, item, draft)")

@@ -1,4 +1,4 @@
-"""Write what was made into the warehouse: artefacts with their rows, runs and their stages; and find it again.
+"""Writes artefacts with their rows, and runs with their stages, into the warehouse, and finds them again.
 
 Owns the tables artefact, artefact_input, run, run_stage, and the loading of shards into the row tables. Every
 function is one transaction. Independent of how an artefact was made.
@@ -36,8 +36,8 @@ _ARTEFACT_KEYS = [
     "created",
 ]
 _STAGE_KEYS = ["stage", "fingerprint", "action", "reason", "seconds"]
-# The rows of an artefact are loaded in order of the column that lineage asks for: DuckDB notes the smallest and largest
-# value of every few thousand rows, so one id is found in a millisecond among millions, without an index to keep.
+# Rows are loaded in the order of the column that lineage looks up. DuckDB keeps the smallest and largest value of every
+# few thousand rows, so it finds one id among millions in a millisecond, without an index.
 _ORDER = {
     "knowledge_item": "item_id",
     "question": "question_id",
@@ -53,9 +53,9 @@ _ORDER = {
     "judgement": "judge_key",
     "contamination": "question_id",
 }
-# What DuckDB may hold while it loads rows, for a start: enough to put millions of short rows in order.
+# DuckDB's memory limit at the first try to load rows: enough to sort millions of short rows.
 _LOADING_MEMORY = "128 MiB"
-_OUT_OF_MEMORY = (duckdb.OutOfMemoryException, duckdb.TransactionException)  # the second where it happens at the commit
+_OUT_OF_MEMORY = (duckdb.OutOfMemoryException, duckdb.TransactionException)  # the second if it happens at the commit
 _RUN_KEYS = ["run_id", "flow", "recipe_name", "recipe", "flow_run_id"]
 
 
@@ -70,12 +70,13 @@ def register_artefact(
 ) -> int:
     """Check every shard, then insert the artefact, its inputs and the rows of its Parquet shards; return its num_rows.
 
-    `table` takes the rows (None: the artefact has none, an encoder for example); a shard may name another one with
-    its own key "table" (the rows that an ingest dropped, beside the items). Registering twice is a no-op. ValueError
-    names a shard that is missing or changed, and refuses other content under a known fingerprint unless `replace`.
+    `table` is the table of the rows (None: the artefact has no rows, such as an encoder); a shard may name another one
+    with its own key "table" (such as the rows that an ingest dropped, beside the items). Registering twice is a no-op.
+    ValueError names a shard that is missing or changed, and refuses different content under a known fingerprint unless
+    `replace`.
 
-    `hashed`: the caller has just hashed every shard. Then only sizes are compared, so that nobody waits for the
-    warehouse while gigabytes are read once more.
+    `hashed` means that the caller has just hashed every shard. Then only sizes are compared, so that no process waits
+    for the warehouse while gigabytes are read again.
     """
     _check_record(record)
     folder = Path(folder)
@@ -85,8 +86,8 @@ def register_artefact(
     equal = known is not None and known["content_sha256"] == record["content_sha256"]
     if known and not equal and not replace:
         raise ValueError(
-            f"{record['stage']} {fingerprint} is registered with other content, from {known['uri']}: what is made from"
-            " it would no longer match. Raise the stage's version, or register with replace=True"
+            f"{record['stage']} {fingerprint} is registered with different content, from {known['uri']}: results made"
+            " from it would no longer match. Raise the stage's version, or register with replace=True"
         )
     if known and equal and known["shards"] == list(record["shards"]) and known["uri"] == uri:
         return known["num_rows"]
@@ -98,20 +99,20 @@ def register_artefact(
                 _load_rows(con, record, table, folder, in_order=in_order)
             _upsert_artefact(con, record, uri)
 
-    _with_little_memory(con, load)
+    _load_with_little_memory(con, load)
     return record["num_rows"]
 
 
-def _with_little_memory(con: DuckDBPyConnection, load: Callable[[bool], None]) -> None:
-    """Load rows in order within little memory; where that is too little within all that is allowed, else in any order.
+def _load_with_little_memory(con: DuckDBPyConnection, load: Callable[[bool], None]) -> None:
+    """Load rows in order with little memory; if it is too little, with all memory allowed; else in any order.
 
-    DuckDB sorts some hundred thousand rows at a time in memory, however long they are. The order of rows is for quick
-    look-ups only, and so many long rows are few enough to be looked through.
+    DuckDB sorts some hundred thousand rows at a time in memory, however long they are. The order only makes look-ups
+    quick; an artefact of such long rows has few enough rows to be scanned.
     """
     [(allowed,)] = con.execute("SELECT current_setting('memory_limit')").fetchall()
     try:
-        for limit in sorted({_LOADING_MEMORY, allowed}, key=_num_bytes):
-            if _num_bytes(limit) <= _num_bytes(allowed):
+        for limit in sorted({_LOADING_MEMORY, allowed}, key=_parse_size):
+            if _parse_size(limit) <= _parse_size(allowed):
                 with suppress(*_OUT_OF_MEMORY):
                     con.execute(f"SET memory_limit = '{limit}'")
                     return load(True)
@@ -120,20 +121,20 @@ def _with_little_memory(con: DuckDBPyConnection, load: Callable[[bool], None]) -
         con.execute(f"SET memory_limit = '{allowed}'")
 
 
-def _num_bytes(size: str) -> float:
+def _parse_size(size: str) -> float:
     """Read a size as DuckDB writes it, such as `953.6 MiB`."""
     number, unit = size.split()
     return float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit)
 
 
 def verify_shards(record: Mapping, folder: str | Path, *, hashed: bool = False) -> None:
-    """Hash every shard, or, if that was just done, compare sizes; ValueError names each that is missing or changed."""
+    """Hash every shard (compare only sizes if `hashed`); ValueError names each one that is missing or changed."""
     if faults := list_shard_faults(record["shards"], Path(folder), hashed=hashed):
         raise ValueError(f"{record['stage']} {record['fingerprint']} in {folder}: {'; '.join(faults)}")
 
 
 def list_shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False) -> list[str]:
-    """List the faults of damaged shards; the list is empty where all are as they were made."""
+    """List the faults of damaged shards; the list is empty if no shard has changed."""
     faults = []
     for shard in shards:
         path = folder / shard["file"]
@@ -172,7 +173,7 @@ def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
 
 
 def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
-    """Note that a run has started: run_id, flow, recipe_name, recipe, flow_run_id. A run that starts again goes on."""
+    """Record that a run started: run_id, flow, recipe_name, recipe, flow_run_id. A restarted run keeps its row."""
     _check_keys("run", run, _RUN_KEYS)
     with open_transaction(con):
         con.execute(
@@ -187,7 +188,7 @@ def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
 
 
 def finish_run(con: DuckDBPyConnection, run_id: str, *, status: str, error: str | None = None) -> None:
-    """Note how a run ended ('completed', 'failed', 'cancelled'); an unknown run_id is a ValueError."""
+    """Record how a run ended ('completed', 'failed', 'cancelled'); an unknown run_id is a ValueError."""
     with open_transaction(con):
         changed = con.execute(
             "UPDATE run SET status = ?, error = ?, ended = ? WHERE run_id = ? RETURNING run_id",
@@ -198,9 +199,9 @@ def finish_run(con: DuckDBPyConnection, run_id: str, *, status: str, error: str 
 
 
 def record_stage(con: DuckDBPyConnection, run_id: str, stage: Mapping) -> None:
-    """Note what a run did about an artefact: stage, fingerprint, action, reason, seconds.
+    """Record what a run did with an artefact: stage, fingerprint, action, reason, seconds.
 
-    `action` is made, continued, reused or failed. Recorded again, it replaces itself.
+    `action` is made, continued, reused or failed. Recording it again replaces the row.
     """
     _check_keys("stage", stage, _STAGE_KEYS)
     with open_transaction(con):
@@ -224,14 +225,14 @@ def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
 
 
 def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
-    """Take out the rows and inputs of an artefact that is registered again, in the caller's transaction."""
+    """Delete the rows and inputs of an artefact that is registered again, in the caller's transaction."""
     for table in (*list_row_tables(), *ITEM_LINKS.values()):
         con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])
     con.execute("DELETE FROM artefact_input WHERE fingerprint = ?", [fingerprint])
 
 
 def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None:
-    """Insert the artefact's own row and its inputs, or bring them up to date."""
+    """Insert the artefact's own row and its inputs, or replace them."""
     plain = {key: _json(record.get(key)) for key in ("recipe", "shards", "measured", "libraries")}
     values = dict(record) | plain | {"uri": uri}
     columns = [key for key in (*_ARTEFACT_KEYS, "libraries", "uri") if key != "inputs"]
@@ -244,7 +245,7 @@ def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None
 
 
 def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, folder: Path, *, in_order: bool) -> None:
-    """Insert the rows of the Parquet shards, table by table, the columns that a table has; other files have none."""
+    """Insert the rows of the Parquet shards, table by table, with the columns that each table has."""
     shards: dict[str, list[Mapping]] = {}
     for shard in record["shards"]:
         target = shard.get("table", table)
@@ -263,9 +264,9 @@ def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, fold
 
 
 def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) -> None:
-    """Refuse a shard that lacks a column of its table, or has another number of rows than its record says."""
+    """Refuse a shard that lacks a column of its table, or whose number of rows differs from its record."""
     path = folder / shard["file"]
-    # Not the metadata's own schema: the two hold each other, and with them megabytes that Python does not count.
+    # The schema is read separately: the metadata and its own schema refer to each other, which keeps megabytes alive.
     names, num_rows = pq.read_schema(path).names, pq.read_metadata(path).num_rows
     if missing := [name for name in make_schema(target).names if name not in names]:
         raise ValueError(f"shard {shard['file']} of {fingerprint} lacks {', '.join(missing)}, columns of {target}")
@@ -274,7 +275,7 @@ def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) ->
 
 
 def _link_items(con: DuckDBPyConnection, fingerprint: str, table: str) -> None:
-    """Note which rows of an artefact were shown which item."""
+    """Record which items each row of an artefact was shown."""
     links, key = ITEM_LINKS[table], _ORDER[table]
     con.execute(
         f"""

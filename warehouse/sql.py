@@ -1,6 +1,6 @@
-"""Read the package's SQL files, find their $parameters, and write them out with values for a reader.
+"""Reads the package's SQL files, finds their $parameters, and writes them with values for a reader.
 
-Independent of connections or tables: a query is text with named parameters.
+Independent of tables: a query is text with named parameters.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 @cache
 def read_sql(folder: str, name: str) -> str:
-    """Return the text of `warehouse/<folder>/<name>.sql`; ValueError names the files there are."""
+    """Return the text of `warehouse/<folder>/<name>.sql`; for an unknown name, ValueError lists the known ones."""
     path = PACKAGE / folder / f"{name}.sql"
     if not path.is_file():
-        raise ValueError(f"no query {name!r} in warehouse/{folder}; there are: {', '.join(list_sql_names(folder))}")
+        raise ValueError(
+            f"no query {name!r} in warehouse/{folder}; the queries are {', '.join(list_sql_names(folder))}"
+        )
     return path.read_text(encoding="utf-8")
 
 
@@ -32,7 +34,7 @@ def list_sql_names(folder: str) -> list[str]:
 
 
 def read_heading(text: str) -> str:
-    """Return the comment that opens a query, as one line: what the query says of itself."""
+    """Return the comment that opens a query, as one line; it describes the query."""
     lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("--"):
@@ -42,12 +44,12 @@ def read_heading(text: str) -> str:
 
 
 def list_parameters(text: str) -> set[str]:
-    """Return the names of the $parameters a query uses, comments left out."""
+    """Return the names of the $parameters that a query uses outside its comments."""
     return set(_PARAMETER.findall(_COMMENT.sub("", text)))
 
 
 def read_report_rows(con: DuckDBPyConnection, name: str, parameters: Mapping[str, object]) -> list[dict]:
-    """Run `reports/<name>.sql` and return its rows as dicts; ValueError for a parameter it lacks."""
+    """Run `reports/<name>.sql` and return its rows as dicts; ValueError names a missing parameter."""
     text = read_sql("reports", name)
     needed = list_parameters(text)
     if missing := sorted(needed - parameters.keys()):
@@ -60,7 +62,7 @@ def read_report_rows(con: DuckDBPyConnection, name: str, parameters: Mapping[str
 
 
 def write_with_values(text: str, parameters: Mapping[str, object]) -> str:
-    """Write a query's parameters out as SQL literals, for a person to paste; programs bind them instead."""
+    """Replace a query's parameters by SQL literals, for a person to paste; programs bind them instead."""
     return _PARAMETER.sub(
         lambda match: write_literal(parameters[match[1]]) if match[1] in parameters else match[0], text
     )

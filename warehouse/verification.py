@@ -1,4 +1,4 @@
-"""Hash every shard that the warehouse knows again, and say which are not as they were made."""
+"""Hashes every shard of the warehouse's artefacts again, and lists those that have changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warehouse.records import find_artefact, list_shard_faults
 
 @dataclass(frozen=True)
 class Checked:
-    """An artefact whose shards were hashed again; `faults` is empty when all are as they were made."""
+    """An artefact whose shards were hashed again; `faults` is empty if none has changed."""
 
     fingerprint: str
     stage: str
@@ -22,7 +22,7 @@ class Checked:
 
 
 def verify_artefacts(con: DuckDBPyConnection, *, content: bool = False) -> list[Checked]:
-    """Check the shards of every artefact against their recorded sha256; with `content`, their rows' hash as well."""
+    """Check the shards of every artefact against their recorded sha256; with `content`, also the hash of their rows."""
     names = con.execute("SELECT fingerprint FROM artefact ORDER BY stage, created, fingerprint").fetchall()
     return [_check(con, fingerprint, content=content) for (fingerprint,) in names]
 

@@ -8,8 +8,9 @@ picture of its item, among all items of the batch. A recipe with guidance adds l
 Shapes: Q questions of a batch, N items of a batch, D width.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 

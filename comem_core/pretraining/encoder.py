@@ -9,8 +9,9 @@ item that answers. Every batch is a function of (seed, step).
 Shapes: B items, M vectors of an item, D width, V names and values of the world.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 

@@ -8,9 +8,10 @@ measurement). Both losses are used from the first step on. Every batch is a func
 Shapes: B passages, M vectors of an item, T tokens of the longest item, D width, V vocabulary.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from random import Random
 
 import torch

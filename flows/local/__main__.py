@@ -1,4 +1,4 @@
-"""`python -m flows.local demo|serve|schedule|compare|...`: a Prefect of this project's own, on this machine."""
+"""`python -m flows.local demo|serve|schedule|compare|...`: a local Prefect for this project, on this machine."""
 
 import argparse
 import os
@@ -8,32 +8,32 @@ from importlib import import_module
 from flows.local.layout import Layout
 
 COMMANDS = {
-    "plan": "show what a run of synth-and-train would do: what is reused, made and why, how much and how long",
-    "demo": "run the main job once, follow it, show the scores, and end everything that was started",
-    "record": "write what the last demo measured below docs/results and into the tables that quote it",
-    "serve": "keep server, worker and deployments up in the background",
-    "stop": "end what serve left up",
-    "status": "say what is up",
+    "plan": "show what a run of synth-and-train would do: what it reuses or makes, why, how much and how long",
+    "demo": "run synth-and-train once, follow it, show the scores, and end everything that was started",
+    "record": "write the measurements of the last demo to docs/results and into the tables that quote them",
+    "serve": "keep server, worker and deployments running in the background",
+    "stop": "end everything that serve started",
+    "status": "show what is running",
     "schedule": "switch the weekly re-evaluation on or off (it is off at first)",
-    "compare": "write a page on what differs between the evaluations of two runs",
+    "compare": "write pages that compare the evaluations of two runs",
 }
 
-# Commands that import what a flow imports, which takes many seconds; the others do not wait for it.
+# Commands that import the modules of flows, which takes many seconds; the others start without them.
 READING = ("plan", "record", "compare")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status; a user's mistake is one message and no traceback."""
+    """Run one command and return its exit status; a user's mistake gives one message and no traceback."""
     parsed = parse(arguments)
     try:
         layout = Layout.find()
         note = layout.read_note()
         layout.home.mkdir(parents=True, exist_ok=True)
         own = layout.build_environment(os.environ, note.api_url if note else None)
-        del own["COMEM_LOCAL"]  # it marks what we start; we are not to end ourselves
+        del own["COMEM_LOCAL"]  # it marks the processes that we start and may end, and this process is not one
         os.environ.clear()
         os.environ.update(own)
-        # Now: Prefect reads its settings when it is imported.
+        # Imported only now, because Prefect reads its settings when it is imported.
         commands = import_module(f"flows.local.{'reading' if parsed.command in READING else 'commands'}")
         return getattr(commands, parsed.command)(layout, parsed)
     except (ValueError, RuntimeError) as error:
@@ -49,13 +49,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         command = commands.add_parser(name, help=text, description=text)
         if name == "demo":
             command.add_argument("--deployment", default="synth-and-train/tiny-cpu", help="default: %(default)s")
-            command.add_argument("--keep", action="store_true", help="leave server and worker up at the end")
+            command.add_argument("--keep", action="store_true", help="leave server and worker running at the end")
         if name == "schedule":
             command.add_argument("switch", choices=("on", "off"))
         if name == "compare":
             command.add_argument("before", help="a run_id, as `python -m warehouse report recent_runs` lists them")
             command.add_argument("now", help="another run_id")
-            command.add_argument("--output", default=".comem/comparisons", help="folder of the pages")
+            command.add_argument("--output", default=".comem/comparisons", help="folder for the pages")
         if name in ("plan", "demo"):
             command.add_argument(
                 "-p", "--param", dest="parameters", metavar="NAME=VALUE", action="append", default=[],

@@ -1,4 +1,4 @@
-"""The commands demo, serve, stop, status and schedule: what they do, and what they say."""
+"""The commands demo, serve, stop, status and schedule, and the messages that they print."""
 
 import argparse
 import signal
@@ -26,7 +26,7 @@ TAG = "demo"
 
 
 def demo(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Run a deployment once from nothing, follow it, show what it came to, and end what was started."""
+    """Start everything, run a deployment once, follow it, show its results, and end everything that was started."""
     context = Context.from_environment()
     context.check()
     parameters = read_parameters(arguments.parameters)
@@ -36,19 +36,19 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
         with service.keep_up(layout, voice.say, keep=arguments.keep) as note:
-            return _demo_run(layout, note, voice, arguments.deployment, parameters)
+            return _run_demo(layout, note, voice, arguments.deployment, parameters)
     except KeyboardInterrupt:
         voice.end_clock()
         if not _stop_was_clean(layout):
             voice.say("killing everything that was started")
             service.kill(layout)
-        voice.say("interrupted; `make demo` continues from the shards that are finished")
+        voice.say("interrupted; `make demo` again continues from the finished shards")
         return 130
 
 
 def _check(layout: Layout, deployment: str, parameters: dict[str, Any]) -> None:
     """Check parameters before a server is started. Raises ValueError that lists every fault."""
-    from flows.checking import check_deployment, find_declared  # takes seconds, as it takes what a flow takes
+    from flows.checking import check_deployment, find_declared  # takes seconds, because it imports what flows import
 
     if (found := find_declared(layout.root, deployment)) is not None:
         entrypoint, own = found
@@ -56,12 +56,12 @@ def _check(layout: Layout, deployment: str, parameters: dict[str, Any]) -> None:
 
 
 def _stop_was_clean(layout: Layout) -> bool:
-    """Tell whether the first Ctrl-C has ended all, or something else still needs what is up."""
+    """Tell whether the first Ctrl-C ended everything, except what serve or another demo still needs."""
     note = layout.read_note()
     return not list_processes(layout) if note is None else bool(note.keep or note.users)
 
 
-def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
+def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
     with SyncPrefectClient(note.api_url) as client:
         run = find_or_create(client, deployment, voice.say, parameters)
     voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
@@ -70,17 +70,17 @@ def _demo_run(layout: Layout, note: Note, voice: Voice, deployment: str, paramet
         ended = follow(note, layout, run.id, voice=voice, meter=meter)
     except KeyboardInterrupt:
         voice.end_clock()
-        voice.say("Ctrl-C: cancelling the run and ending what was started (Ctrl-C again kills it at once)")
+        voice.say("Ctrl-C: cancelling the run and ending everything that was started (Ctrl-C again kills it at once)")
         cancel(note, run.id)
         raise
     meter.write(voice.seconds)
-    return _tell(ended, note, voice, meter=meter)
+    return _show_outcome(ended, note, voice, meter=meter)
 
 
-def _tell(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
+def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
     if ended.state is None or not ended.state.is_completed():
         voice.say(f"the run ended {ended.state_name}: {shorten_message(ended.state.message if ended.state else None)}")
-        voice.say("`make demo` again continues from the shards that are finished")
+        voice.say("`make demo` again continues from the finished shards")
         return 1
     for line in describe_results(Context.from_environment(), ended.id):
         print(line)
@@ -93,16 +93,16 @@ def _tell(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
 def find_or_create(
     client: SyncPrefectClient, deployment: str, say: Callable[[str], None], parameters: dict[str, Any] | None = None
 ) -> FlowRun:
-    """Return the demo's run that is still under way, or start one. Raises ValueError for an unknown deployment."""
+    """Return the demo's unfinished run, or start a new one. Raises ValueError for an unknown deployment."""
     try:
         found = client.read_deployment_by_name(deployment)
     except ObjectNotFound:
         known = {flow.id: flow.name for flow in client.read_flows()}
         names = sorted(f"{known[each.flow_id]}/{each.name}" for each in client.read_deployments())
-        raise ValueError(f"no deployment is named {deployment!r}; there are: {', '.join(names)}") from None
+        raise ValueError(f"no deployment is named {deployment!r}; the deployments are {', '.join(names)}") from None
     for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
         if TAG in run.tags and run.deployment_id == found.id:
-            say(f"the run {run.name} is still under way: it is followed")
+            say(f"following the run {run.name}, which is still under way")
             return run
     run = client.create_flow_run_from_deployment(found.id, tags=[TAG], parameters=parameters)
     say(f"started {deployment}: flow run {run.name}")
@@ -110,7 +110,7 @@ def find_or_create(
 
 
 def serve(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Keep server, worker and deployments up in the background, and say how to use them."""
+    """Keep server, worker and deployments running in the background, and print how to use them."""
     Context.from_environment().check()
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
@@ -131,7 +131,7 @@ End it with `make stop`.""")
 
 
 def stop(layout: Layout, arguments: argparse.Namespace) -> int:
-    """End everything that serve or an interrupted demo left up."""
+    """End everything that serve or an interrupted demo left running."""
     voice = Voice()
     with service.hold_lock(layout):
         note = layout.read_note()
@@ -146,7 +146,7 @@ def stop(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def status(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Say what is up and which runs are under way."""
+    """Print what is running and which runs are under way."""
     note = layout.read_note()
     if note is None:
         print("nothing is up")
@@ -165,7 +165,7 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     """Switch the weekly re-evaluation on or off."""
     note = layout.read_note()
     if note is None:
-        raise ValueError("nothing is up, so there is no schedule to switch: `make serve` first")
+        raise ValueError("nothing is up, so there is no schedule to switch; run `make serve` first")
     with SyncPrefectClient(note.api_url) as client:
         lines = switch(client, on=arguments.switch == "on")
     print(f"{SCHEDULED} is {arguments.switch} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
@@ -173,7 +173,7 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def interrupt_on(*signals: signal.Signals) -> None:
-    """Let these signals do what Ctrl-C does, so that a `kill` leaves nothing behind either."""
+    """Let these signals do what Ctrl-C does, so that a `kill` also leaves nothing running."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

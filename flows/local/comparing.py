@@ -1,4 +1,4 @@
-"""Two runs side by side: a page for each benchmark that both have scored, with what moved, why, and which answers."""
+"""Compares two runs: a page for each benchmark that both scored, with the moved scores, the causes and the answers."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -14,18 +14,19 @@ from warehouse.records import find_artefact
 
 
 def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[tuple[Path, str]]:
-    """Write the pages of two runs' comparison into `folder`; returns each page with its verdict.
+    """Write the pages that compare two runs into `folder`, and return each page with its verdict.
 
-    Evaluations are paired by benchmark and by the name of the encoder, or by benchmark alone where a run has one
-    encoder; a run compared with itself has its encoders compared. Raises ValueError for a run without evaluations, or
-    where there is no pair.
+    Evaluations are paired by benchmark and encoder name, or by benchmark alone if each run has one encoder. For a run
+    and itself, its encoders are compared. Raises ValueError for a run without evaluations, or if there is no pair.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         sides = [list_evaluations(con, run_id) for run_id in (before, now)]
         for run_id, side in zip((before, now), sides, strict=True):
             if not side:
                 known = [row[0] for row in con.execute("SELECT DISTINCT run_id FROM evaluation").fetchall()]
-                raise ValueError(f"the run {run_id!r} evaluated nothing; runs that did: {', '.join(known) or 'none'}")
+                raise ValueError(
+                    f"the run {run_id!r} has no evaluation; runs with evaluations: {', '.join(known) or 'none'}"
+                )
     folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for old, new in pair_evaluations(*sides):
@@ -33,22 +34,22 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
         with open_warehouse(context.warehouse, read_only=True) as con:
             record = find_artefact(con, new["questions"])
         assert record is not None, new["questions"]
-        page = folder / f"{new['benchmark']}-{_short(old)}-{_short(new)}-{PAGE}"
+        page = folder / f"{new['benchmark']}-{_shorten(old)}-{_shorten(new)}-{PAGE}"
         page.write_text(render_comparison(compared, images=open_pictures([Path(record["uri"])])), encoding="utf-8")
         pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
     return pages
 
 
-def _short(evaluation: dict[str, Any]) -> str:
+def _shorten(evaluation: dict[str, Any]) -> str:
     return f"{evaluation['run_id'][:8]}-{evaluation['encoder'][:8]}"
 
 
 def pair_evaluations(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[tuple[dict, dict]]:
-    """Pair evaluations of two runs, or of one run with itself. Raises ValueError where there is no pair."""
+    """Pair the evaluations of two runs, or of one run with itself. Raises ValueError if there is no pair."""
     if before == now:
         pairs = [(old, new) for old, new in combinations(before, 2) if old["benchmark"] == new["benchmark"]]
         if not pairs:
-            raise ValueError("a run compared with itself has its encoders compared, and this one evaluated one only")
+            raise ValueError("to compare a run with itself means to compare its encoders, but this run evaluated one")
         return pairs
     alone = all(len({each["encoder_name"] for each in side}) == 1 for side in (before, now))
     pairs = [

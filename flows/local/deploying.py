@@ -1,8 +1,8 @@
-"""Deployments: registers what prefect.yaml declares, unless the server has it already from the same sources.
+"""Deployments: registers those that prefect.yaml declares, unless the server already has them from the same sources.
 
-`python -m flows.local.deploying` imports the flows first, which takes as long as the server takes to start, and then
-waits for a line on its input before it does what `prefect deploy --all` does. What was deployed is noted beside the
-server's database: from which sources, and what the server then had.
+`python -m flows.local.deploying` imports the flows while the server starts, which takes as long, and then waits for a
+line on its input before it does what `prefect deploy --all` does. A note beside the server's database keeps hashes of
+the sources and of the server's deployments.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ DECLARED = (
 
 
 def begin(layout: Layout, note: Note) -> "subprocess.Popen[bytes]":
-    """Start the process that imports the flows and then waits to be told to deploy them."""
+    """Start the process that imports the flows and then waits for the line that lets it deploy them."""
     layout.logs.mkdir(parents=True, exist_ok=True)
-    with _log(layout).open("wb") as file:
+    with _find_log(layout).open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.local.deploying"],
             cwd=layout.root,
@@ -56,13 +56,13 @@ def deploy(
     begun: "subprocess.Popen[bytes] | None",
     seconds: float,
 ) -> None:
-    """Register what prefect.yaml declares, with the parameters that the flows have now, if the server has it not yet.
+    """Register the deployments of prefect.yaml, with the flows' current parameters, if the server lacks them.
 
-    Raises StartError when that fails.
+    Raises StartError if that fails.
     """
     with SyncPrefectClient(note.api_url) as client:
         if begun is None and is_deployed(layout, client):
-            say("the deployments are there as prefect.yaml declares them")
+            say("the server has the deployments of prefect.yaml")
             return
         was_on = schedules.is_on(client)
     say("deploying what prefect.yaml declares")
@@ -70,25 +70,25 @@ def deploy(
     try:
         process.communicate(b"deploy\n", timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise StartError(f"deploying took more than {seconds:.0f} s. {_end_of_log(layout)}") from None
+        raise StartError(f"deploying took more than {seconds:.0f} s. {_quote_log(layout)}") from None
     finally:
         process.kill()
     if process.returncode:
-        raise StartError(f"`prefect deploy --all` failed. {_end_of_log(layout)}")
+        raise StartError(f"`prefect deploy --all` failed. {_quote_log(layout)}")
     with SyncPrefectClient(note.api_url) as client:
-        if was_on:  # prefect.yaml has it paused; whoever switched it on wants it on
+        if was_on:  # prefect.yaml declares the schedule as paused, but a user had switched it on
             schedules.switch(client, on=True)
-        (layout.home / NOTE).write_text(json.dumps(_facts(layout, client)))
+        (layout.home / NOTE).write_text(json.dumps(_hash_facts(layout, client)))
 
 
 def is_deployed(layout: Layout, client: SyncPrefectClient) -> bool:
-    """Tell whether the server has what was deployed from the sources that are there now, and nobody changed it."""
-    return _read_note(layout) == _facts(layout, client)
+    """Tell whether the server has, unchanged, the deployments of the current sources."""
+    return _read_note(layout) == _hash_facts(layout, client)
 
 
 def is_noted(layout: Layout) -> bool:
-    """Tell whether the last deployment was made from the sources that are there now."""
-    return _read_note(layout).get("sources") == _sources(layout)
+    """Tell whether the last deployment was made from the current sources."""
+    return _read_note(layout).get("sources") == _hash_sources(layout)
 
 
 def _read_note(layout: Layout) -> dict[str, Any]:
@@ -98,15 +98,15 @@ def _read_note(layout: Layout) -> dict[str, Any]:
         return {}
 
 
-def _facts(layout: Layout, client: SyncPrefectClient) -> dict[str, str]:
-    """What decides whether there is something to deploy: the sources, and what the server has."""
-    return {"sources": _sources(layout), "deployments": _deployments(client)}
+def _hash_facts(layout: Layout, client: SyncPrefectClient) -> dict[str, str]:
+    """Hash what decides whether there is something to deploy: the sources, and the server's deployments."""
+    return {"sources": _hash_sources(layout), "deployments": _hash_deployments(client)}
 
 
-def _sources(layout: Layout) -> str:
-    """Hash prefect.yaml, the flows it names, all that may hold the types of their parameters, and Prefect's release."""
+def _hash_sources(layout: Layout) -> str:
+    """Hash prefect.yaml, its flows, all modules that may define types of their parameters, and Prefect's version."""
     declared = layout.root / "prefect.yaml"
-    paths = {declared, *(layout.root / each.partition(":")[0] for each in _entrypoints(declared))}
+    paths = {declared, *(layout.root / each.partition(":")[0] for each in _list_entrypoints(declared))}
     for package in PACKAGES:
         spec = find_spec(package)
         assert spec is not None and spec.origin is not None, package
@@ -117,8 +117,8 @@ def _sources(layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def _deployments(client: SyncPrefectClient) -> str:
-    """Hash the deployments that the server has, without what a run or a switched schedule changes."""
+def _hash_deployments(client: SyncPrefectClient) -> str:
+    """Hash the server's deployments, without the fields that a run or a switched schedule changes."""
     found = []
     while page := client.read_deployments(limit=100, offset=len(found)):
         found += page
@@ -128,24 +128,24 @@ def _deployments(client: SyncPrefectClient) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _entrypoints(declared: Path) -> list[str]:
+def _list_entrypoints(declared: Path) -> list[str]:
     return [each["entrypoint"] for each in yaml.safe_load(declared.read_text(encoding="utf-8"))["deployments"]]
 
 
-def _log(layout: Layout) -> Path:
+def _find_log(layout: Layout) -> Path:
     return layout.logs / "deploy.log"
 
 
-def _end_of_log(layout: Layout) -> str:
-    return f"The end of {_log(layout)}:\n{read_tail(_log(layout), 40)}"
+def _quote_log(layout: Layout) -> str:
+    return f"The end of {_find_log(layout)}:\n{read_tail(_find_log(layout), 40)}"
 
 
 def main() -> None:
-    """Import the flows, wait to be told, and deploy."""
-    for entrypoint in dict.fromkeys(_entrypoints(Path("prefect.yaml"))):
+    """Import the flows, wait for a line on the input, and deploy."""
+    for entrypoint in dict.fromkeys(_list_entrypoints(Path("prefect.yaml"))):
         load_flow_from_entrypoint(entrypoint)
     if not sys.stdin.readline():
-        return  # who started this has ended
+        return  # the process that started this one has ended
     sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
     runpy.run_module("prefect", run_name="__main__")
 

@@ -1,4 +1,4 @@
-"""Follow one flow run on a terminal or into a file: every change of state, what the stages say, the time it takes."""
+"""Follows one flow run on a terminal or into a file: changes of state, messages of the stages, and the time."""
 
 import sys
 import time
@@ -32,11 +32,11 @@ ENGINE_TALK = (
     "View at ",
     "Opening",
 )
-"""How Prefect's own lines about states begin: the states are shown already."""
+"""How Prefect's own lines about states begin; they are left out because states are shown anyway."""
 
 
 class Voice:
-    """Prints lines with the time since the start; on a terminal it keeps a clock on the last line."""
+    """Prints lines with the time since the start; on a terminal, the last line is a running clock."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -60,7 +60,7 @@ class Voice:
 
 
 class Follower:
-    """What has been said of one flow run, so that each thing is said once."""
+    """Prints the news of one flow run, each only once."""
 
     def __init__(self, client: SyncPrefectClient, flow_run_id: UUID, voice: Voice) -> None:
         self.client, self.flow_run_id, self.voice = client, flow_run_id, voice
@@ -70,7 +70,7 @@ class Follower:
         self.last_log = datetime.now(UTC) - timedelta(days=365)
 
     def step(self) -> FlowRun:
-        """Say what is new and return the flow run."""
+        """Print what is new and return the flow run."""
         run = self.client.read_flow_run(self.flow_run_id)
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run_id]))
         for task_run in self.client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC):
@@ -105,19 +105,19 @@ class Follower:
 
 
 def shorten_message(message: str | None, *, letters: int = 300) -> str:
-    """Return the first line of a message, cut where it is long; the whole of it is in the log."""
+    """Return the first line of a message, cut after `letters` characters; the log has the whole message."""
     first = (message or "").strip().split("\n")[0]
     return first if len(first) <= letters else first[:letters] + "…"
 
 
 def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter: Meter) -> FlowRun:
-    """Follow a flow run to its end and return it. Raises StartError if server or worker end before it does."""
+    """Follow a flow run to its end and return it. Raises StartError if server or worker end before the run."""
     with SyncPrefectClient(note.api_url) as client:
         follower = Follower(client, flow_run_id, voice)
         while True:
             run = follower.step()
             if run.state is not None and run.state.is_final():
-                time.sleep(POLL_SECONDS)  # the last lines of its log are on their way
+                time.sleep(POLL_SECONDS)  # wait for the last lines of its log
                 follower.step()
                 voice.end_clock()
                 return run
@@ -132,7 +132,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
 
 
 def cancel(note: Note, flow_run_id: UUID, *, seconds: float = 40) -> bool:
-    """Ask for a flow run's end and wait for it; tells whether it has ended."""
+    """Cancel a flow run and wait for its end, at most `seconds`; return whether it has ended."""
     with SyncPrefectClient(note.api_url) as client:
         state = client.read_flow_run(flow_run_id).state
         if state is None or not state.is_final():

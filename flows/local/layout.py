@@ -1,6 +1,6 @@
-"""Where a local Prefect lives: folders, addresses, the environment of its processes, and the note of what runs.
+"""The layout of a local Prefect: its folders and addresses, its processes' environment, and the note of what runs.
 
-Imports neither Prefect nor Ray, so that Prefect's plugin can ask it for the address in no time.
+Imports neither Prefect nor Ray, so that Prefect's plugin finds the address quickly.
 """
 
 import json
@@ -15,12 +15,12 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 POOL = "comem"
 MARK = "COMEM_LOCAL"
-"""Every process we start, and all that it starts, has this variable; its value is the project's folder."""
+"""The variable of every process that we start, and of its children; its value is the project's folder."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process, known by id and start time, since the system reuses ids."""
+    """A process, identified by id and start time, because the system reuses ids."""
 
     pid: int
     started: float
@@ -39,7 +39,7 @@ class Process:
 
 @dataclass
 class Note:
-    """What is up. `users` are the demos that need it; `keep` is set by serve."""
+    """What is running. `users` are the demos that need it; `keep` means that serve wants it to stay."""
 
     port: int
     server: Process
@@ -64,9 +64,9 @@ class Layout:
 
     @classmethod
     def find(cls) -> "Layout":
-        """Take the project's folder from COMEM_ROOT, else the current one.
+        """Take the project's folder from COMEM_ROOT, or else the current folder.
 
-        Raises ValueError for a folder that is not a project, and for a variable that is set to nothing.
+        Raises ValueError for a folder without prefect.yaml, or if the variable is set to nothing.
         """
         named = os.environ.get("COMEM_ROOT")
         if named is not None and not named.strip():
@@ -93,7 +93,7 @@ class Layout:
         return self.home / "local.lock"
 
     def read_note(self) -> Note | None:
-        """Read what is up; None if nothing is, or what was has ended."""
+        """Read what is running; None if there is no note, or the noted server has ended."""
         try:
             values = json.loads(self.note_path.read_text())
         except (OSError, ValueError):
@@ -135,7 +135,7 @@ class Layout:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "HF_HUB_OFFLINE": base.get("HF_HUB_OFFLINE", "1"),
             "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONDONTWRITEBYTECODE": "",  # without compiled files every start takes many seconds more
+            "PYTHONDONTWRITEBYTECODE": "",  # without compiled files, every start takes many seconds longer
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
         }

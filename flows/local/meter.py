@@ -1,4 +1,4 @@
-"""How much memory everything that was started takes together: sampled while a run is followed."""
+"""Measures the memory of all started processes together, by sampling while a run is followed."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ GIGABYTE = 1024**3
 
 
 class Meter:
-    """The peak, in bytes, of the proportional set size of our processes: shared pages count once."""
+    """The peak, in bytes, of the summed proportional set size of our processes, which counts shared pages once."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout, self.peak, self._last = layout, 0, 0.0
@@ -27,10 +27,10 @@ class Meter:
         for process in [psutil.Process(), *list_processes(self.layout)]:
             with contextlib.suppress(psutil.Error):
                 memory = process.memory_full_info()
-                total += getattr(memory, "pss", memory.uss)  # only Linux counts shared pages by their share
+                total += getattr(memory, "pss", memory.uss)  # only Linux has the proportional set size
         self.peak = max(self.peak, total)
 
     def write(self, seconds: float) -> None:
-        """Keep what the demo took, for `record`."""
+        """Write the demo's time and peak memory, for `record`."""
         values = {"seconds": seconds, "peak_memory_gb": self.peak / GIGABYTE}
         (self.layout.root / ".comem" / "last-demo.json").write_text(json.dumps(values) + "\n")

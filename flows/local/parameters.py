@@ -7,17 +7,17 @@ from collections.abc import Iterable
 def read_parameters(texts: Iterable[str]) -> dict[str, object]:
     """Read parameters as Prefect does: a value that is not JSON is a text.
 
-    Raises ValueError for one without a name, and for a name that is given twice.
+    Raises ValueError for a parameter without a name, and for a name that is given twice.
     """
     read: dict[str, object] = {}
-    for name, value in map(_parameter, texts):
+    for name, value in map(_read_parameter, texts):
         if name in read:
             raise ValueError(f"-p {name}=... is given twice; give it once")
         read[name] = value
     return read
 
 
-def _parameter(text: str) -> tuple[str, object]:
+def _read_parameter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"-p {text}: expected NAME=VALUE, for example -p recipe=tiny_cpu")

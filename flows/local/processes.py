@@ -1,4 +1,4 @@
-"""Processes of a local Prefect: start them apart from the terminal, find what came of them, end it for certain."""
+"""Processes of a local Prefect: starts them detached from the terminal, finds them and their children, ends them."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 
 
 class StartError(RuntimeError):
-    """A process did not come up; the message says why, with the end of its log."""
+    """A process did not start or run as it should; the message says why, with the end of its log."""
 
 
 def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Process:
-    """Start a command in a session of its own, so that Ctrl-C reaches us first, with its output in a log file."""
+    """Start a command in its own session, so that Ctrl-C reaches only us, with its output in a log file."""
     layout.logs.mkdir(parents=True, exist_ok=True)
     with (layout.logs / log).open("ab") as file:
         child = subprocess.Popen(
@@ -36,7 +36,7 @@ def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Proc
 
 
 def wait_until(ready: Callable[[], bool], *, process: Process, what: str, log: Path, seconds: float) -> None:
-    """Poll until `ready`. Raises StartError with the log's end if the process ends or the time is up."""
+    """Poll until `ready` returns True. Raises StartError with the log's end if the process ends or time runs out."""
     end = time.monotonic() + seconds
     while not ready():
         reap()
@@ -54,7 +54,7 @@ def read_tail(log: Path, lines: int = 20) -> str:
 
 
 def is_port_free(port: int) -> bool:
-    """Tell whether nothing listens on a port of this machine."""
+    """Tell whether a port of this machine is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -65,7 +65,7 @@ def is_port_free(port: int) -> bool:
 
 
 def list_processes(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:
-    """List the processes that a local Prefect of this folder started, or those of one flow run; never our own."""
+    """List the processes that this folder's local Prefect started, or those of one flow run, without our own."""
     ours, found = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}, []
     for process in psutil.process_iter():
         try:
@@ -79,25 +79,25 @@ def list_processes(layout: Layout, flow_run_id: str | None = None) -> list[psuti
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
-    """Ask processes to end, and kill those that have not after `grace` seconds."""
+    """Ask processes to end, and kill those that have not ended after `grace` seconds."""
     waiting = list(processes)
     for process in waiting:
-        _signal(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        _send_signal(process, signal.SIGTERM if grace > 0 else signal.SIGKILL)
     _, left = psutil.wait_procs(waiting, timeout=grace)
     for process in left:
-        _signal(process, signal.SIGKILL)
+        _send_signal(process, signal.SIGKILL)
     psutil.wait_procs(left, timeout=5)
     reap()
 
 
 def end_one(process: Process | None, *, grace: float) -> None:
-    """End one process, if it is still the same."""
+    """End one process, if it is still alive (another process may have its id by now)."""
     if process is not None and process.is_alive():
         end([psutil.Process(process.pid)], grace=grace)
 
 
 def end_all(layout: Layout, *, grace: float) -> None:
-    """End everything that bears this folder's mark, and what those started in the meantime."""
+    """End every process that has this folder's mark, including those started in the meantime."""
     for _ in range(5):
         if not (found := list_processes(layout)):
             return
@@ -105,7 +105,7 @@ def end_all(layout: Layout, *, grace: float) -> None:
 
 
 def reap() -> None:
-    """Take the exit status of children that have ended, so that none stays as a zombie."""
+    """Collect the exit status of ended children, so that none stays as a zombie."""
     for child in psutil.Process().children():
         try:
             if child.status() == psutil.STATUS_ZOMBIE:
@@ -114,7 +114,7 @@ def reap() -> None:
             continue
 
 
-def _signal(process: psutil.Process, number: int) -> None:
+def _send_signal(process: psutil.Process, number: int) -> None:
     try:
         process.send_signal(number)
     except psutil.Error:

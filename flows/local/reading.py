@@ -1,6 +1,6 @@
-"""What the command line does without a server: plan a run, write down what the last one measured, compare two.
+"""The commands that need no server: plan a run, record the measurements of the last demo, compare two runs.
 
-Importing this takes many seconds, as it takes what a flow takes: torch, transformers, statistics.
+Importing this takes many seconds, because it imports what flows import: torch, transformers, statistics.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tasks.engine.context import Context
 
 
 def plan(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Walk through synth-and-train without making anything, and show what each stage would do."""
+    """Go through synth-and-train without making anything, and show what each stage would do."""
     parameters = check_parameters(synth_and_train, read_parameters(arguments.parameters))
     parameters["plan"] = True
     synth_and_train.fn(**parameters)
@@ -24,10 +24,10 @@ def plan(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def record(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Write what the last demo measured below docs/results and into the tables that quote it."""
+    """Write the measurements of the last demo to docs/results and into the tables that quote them."""
     path = layout.root / ".comem" / "last-demo.json"
     if not path.exists():
-        raise ValueError(f"{path} is not there: no demo has ended here; run `make demo` first")
+        raise ValueError(f"{path} is missing: no demo has finished here; run `make demo` first")
     taken = json.loads(path.read_text())
     for row in write_results(Context.from_environment(), layout.root, **taken):
         print(f"{row.measure:>20}  {row.value} {row.unit}")
@@ -35,7 +35,7 @@ def record(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def compare(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Write the pages that compare two runs, and say where they are."""
+    """Write the pages that compare two runs, and print where they are."""
     folder = layout.root / arguments.output
     for page, verdict in compare_runs(Context.from_environment(), arguments.before, arguments.now, folder):
         print(f"{verdict}\n  {page.absolute().as_uri()}")

@@ -1,4 +1,4 @@
-"""Write down what the last demo measured, below `docs/results`, and into the tables that quote it."""
+"""Writes the measurements of the last demo to `docs/results` and into the tables that quote them."""
 
 import json
 import shlex
@@ -19,24 +19,26 @@ DEMO, SIDE_TABLES = "demo", "side_tables"
 
 
 def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[Measured]:
-    """Write the results of the last completed run, and return them: of the plain recipe as the demo's, of a variant or
-    another reader as a row each of the side tables, beside those that are there.
+    """Write the results of the last completed run, and return them.
+
+    A run of the plain recipe gives the demo's results. A run of a variant or another reader gives rows of the side
+    tables, where other rows are kept.
 
     Raises:
-        ValueError: no such run is in the warehouse.
+        ValueError: there is no completed run in the warehouse.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         last = con.execute(
             "SELECT run_id FROM run WHERE flow = 'synth-and-train' AND status = 'completed' ORDER BY ended DESC LIMIT 1"
         ).fetchone()
         if last is None:
-            raise ValueError(f"no completed synth-and-train run is in {context.warehouse}; run `make demo` first")
+            raise ValueError(f"{context.warehouse} has no completed run of synth-and-train; run `make demo` first")
         scores = read_report_rows(con, "score_table", {"run_id": last[0]})
         facts = read_report_rows(con, "run_facts", {"run_id": last[0]})[0]
     _, *changed = facts["recipe_name"].split("+")
-    shared = {"recipe": facts["recipe_name"], "command": _command(changed, facts), "commit": facts["commit"]}
+    shared = {"recipe": facts["recipe_name"], "command": _write_command(changed, facts), "commit": facts["commit"]}
     overall = [score for score in scores if score["split"] == "all" and score["metric"] == "infoseek"]
-    measured = [_score(score, shared, of="+".join(["", *changed])) for score in overall]
+    measured = [_make_score(score, shared, of="+".join(["", *changed])) for score in overall]
     if not changed:
         measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
         peak = round(peak_memory_gb, 2)
@@ -47,8 +49,8 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
     return measured
 
 
-def _command(changed: Sequence[str], facts: Mapping[str, Any]) -> str:
-    """The command of a run whose recipe's name says what was changed in it."""
+def _write_command(changed: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """Return the command of a run, from the changes in its recipe's name."""
     given = [f"-p variant={each}" for each in changed if not each.startswith("reader=")]
     if reader := json.loads(facts["recipe"]).get("reader"):
         own = asdict(ReaderRecipe(name=reader["name"]))
@@ -58,7 +60,7 @@ def _command(changed: Sequence[str], facts: Mapping[str, Any]) -> str:
     return f"{COMMAND} ARGS={shlex.quote(' '.join(given))}" if given else COMMAND
 
 
-def _score(score: Mapping[str, Any], shared: Mapping[str, Any], *, of: str) -> Measured:
+def _make_score(score: Mapping[str, Any], shared: Mapping[str, Any], *, of: str) -> Measured:
     percent: dict[str, Any] = {
         name: None if score[name] is None else round(100 * score[name], 2) for name in ("value", "low", "high")
     }

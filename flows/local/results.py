@@ -1,4 +1,4 @@
-"""What a flow run came to, read from the warehouse for a terminal: the scores by condition, and where the page is."""
+"""The results of a flow run, read from the warehouse for a terminal: stages, scores by condition, and the page."""
 
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +11,7 @@ from warehouse.sql import read_report_rows
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
-    """Return the lines to print of a run's stages, scores and page; says so where there are none."""
+    """Return the lines to print about a run's stages, scores and page, or a line that says that there are none."""
     if not context.warehouse.exists():
         return [f"(no warehouse at {context.warehouse}: this flow recorded nothing)"]
     with open_warehouse(context.warehouse, read_only=True) as con:
@@ -23,53 +23,55 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
         conditions = ConditionWords(read_conditions(con))
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
-    lines = ["", *_stage_lines(stages), "", *read_by, *_score_lines(scores, conditions), ""]
-    return lines + [f"report page: {page}" for page in _pages(stages)]
+    lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
+    return lines + [f"report page: {page}" for page in _find_pages(stages)]
 
 
-def _stage_lines(stages: list[dict]) -> list[str]:
-    cells = [(each["stage"], each["action"], _count(each["num_rows"]), f"{each['seconds']:.1f}") for each in stages]
-    return _columns([("stage", "action", "rows", "seconds"), *cells])
+def _write_stages(stages: list[dict]) -> list[str]:
+    cells = [
+        (each["stage"], each["action"], _write_count(each["num_rows"]), f"{each['seconds']:.1f}") for each in stages
+    ]
+    return _align_columns([("stage", "action", "rows", "seconds"), *cells])
 
 
-def _score_lines(scores: list[dict], conditions: ConditionWords) -> list[str]:
+def _write_scores(scores: list[dict], conditions: ConditionWords) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]
     asked = ("benchmark", "condition", "items", "split")
     heading = (*asked, "metric", "right", "95 % interval", "n", "prompt tokens", "vectors")
     ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], conditions.order(row["condition"])))
-    return _columns([heading, *(_score_cells(score) for score in ordered)])
+    return _align_columns([heading, *(_make_score_cells(score) for score in ordered)])
 
 
-def _score_cells(score: dict) -> tuple[str, ...]:
+def _make_score_cells(score: dict) -> tuple[str, ...]:
     low, high, vectors = score["low"], score["high"], score["memory_vectors"]
     return (
         score["benchmark"],
         score["condition"],
-        _count(score["k"]),
+        _write_count(score["k"]),
         score["split"] or "",
         score["metric"],
         write_percent(score["value"]),
         "" if low is None or high is None else f"{write_percent(low)} to {write_percent(high)}",
-        _count(score["n"]),
+        _write_count(score["n"]),
         f"{score['prompt_tokens_mean'] or 0:.0f}",
         f"{vectors or 0:.0f}",
     )
 
 
-def _count(number: int | None) -> str:
+def _write_count(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _columns(table: list[tuple[str, ...]]) -> list[str]:
+def _align_columns(table: list[tuple[str, ...]]) -> list[str]:
     """Align cells under their headings."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
-def _pages(stages: list[dict]) -> list[Path]:
-    from tasks.evaluation.report import REPORT  # it imports what draws a page, which this module needs for nothing else
+def _find_pages(stages: list[dict]) -> list[Path]:
+    from tasks.evaluation.report import REPORT  # imported here because it also imports the drawing of pages
 
     folders = [Path(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
     return [page for folder in folders for page in sorted(folder.glob("*.html"))]

@@ -1,4 +1,4 @@
-"""The schedule of `re-evaluate/weekly`: paused until it is switched on, and then on through every later start."""
+"""The schedule of `re-evaluate/weekly`: paused until it is switched on; then it stays on after every later start."""
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
@@ -8,8 +8,8 @@ SCHEDULED = "re-evaluate/weekly"
 
 
 def switch(client: SyncPrefectClient, *, on: bool) -> list[str]:
-    """Switch the schedule on or off; returns its cron lines. Raises ValueError where it is not deployed."""
-    found = _deployment(client)
+    """Switch the schedule on or off, and return its cron lines. Raises ValueError if it is not deployed."""
+    found = _find_deployment(client)
     if found is None:
         raise ValueError(f"{SCHEDULED} is not deployed; `make serve` deploys it")
     lines = []
@@ -20,12 +20,12 @@ def switch(client: SyncPrefectClient, *, on: bool) -> list[str]:
 
 
 def is_on(client: SyncPrefectClient) -> bool:
-    """Tell whether the schedule is there and switched on."""
-    found = _deployment(client)
+    """Tell whether the schedule exists and is switched on."""
+    found = _find_deployment(client)
     return found is not None and any(schedule.active for schedule in found.schedules)
 
 
-def _deployment(client: SyncPrefectClient) -> DeploymentResponse | None:
+def _find_deployment(client: SyncPrefectClient) -> DeploymentResponse | None:
     try:
         return client.read_deployment_by_name(SCHEDULED)
     except ObjectNotFound:

@@ -1,4 +1,4 @@
-"""The benchmark that is asked: where its files are on this machine, which part of it, and its questions."""
+"""The run's benchmark: the folder of its files on this machine, the part that is asked, and its questions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkKey:
-    """Which questions of which benchmark, by the revision of its data."""
+    """Which questions of which benchmark, with the revision of its data."""
 
     benchmark: str
     revision: str
@@ -45,7 +45,7 @@ class BenchmarkKey:
 
 
 def name_part(recipe: EvaluationRecipe) -> str:
-    """Name the part of the benchmark that is asked: the recipe's, or the benchmark's last one.
+    """Return the part of the benchmark that is asked: the recipe's, or else the benchmark's last part.
 
     Raises ValueError for a part that the benchmark does not have.
     """
@@ -58,7 +58,7 @@ def name_part(recipe: EvaluationRecipe) -> str:
 def find_benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
     """Return the folder of a benchmark's files; None for one that ships with the project.
 
-    Raises ValueError where the folder is not there: what it should hold, and where that comes from.
+    Raises ValueError if the folder is missing, which says what it should hold and where that comes from.
     """
     if benchmark.files is None:
         return None
@@ -66,14 +66,14 @@ def find_benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None
     if not folder.is_dir():
         raise ValueError(
             f"the files of {benchmark.name} are not at {folder}. It should hold {benchmark.files} "
-            "COMEM_BENCHMARKS names another folder in which each benchmark has one."
+            "Set COMEM_BENCHMARKS to use another folder, with one subfolder for each benchmark."
         )
     return folder
 
 
 @stage_task(name="collect-benchmark")
 def collect_benchmark(run: Run) -> Reference:
-    """Take the benchmark's questions."""
+    """Read the benchmark's questions."""
     recipe = run.recipe.evaluation
     benchmark = find_benchmark(recipe.benchmark)
     folder, asked_part = find_benchmark_folder(benchmark, run.context), name_part(run.recipe.evaluation)
@@ -87,16 +87,16 @@ def collect_benchmark(run: Run) -> Reference:
     def make(artefact: Partial) -> None:
         warm_workers(run)
         missing: list[Missing] = []
-        questions = islice(_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
+        questions = islice(_take_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
         write_questions(artefact, "part-00000", questions)
         if missing:
-            _list_missing(artefact, benchmark.name, missing)
+            _write_missing(artefact, benchmark.name, missing)
 
     return run_stage(run, BENCHMARK, part, {}, make)
 
 
-def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
-    """Yield the questions, and put what is missing into the list."""
+def _take_askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
+    """Yield the questions that can be asked, and add the others to `missing`."""
     for each in read:
         if isinstance(each, Question):
             yield each
@@ -104,10 +104,10 @@ def _askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iter
             missing.append(each)
 
 
-def _list_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
-    """List the questions that cannot be asked; they are counted in every score's coverage.
+def _write_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
+    """Write the list of questions that cannot be asked; every score's coverage counts them.
 
-    Raises ValueError, with the first reasons, where no question is left.
+    Raises ValueError, with the first reasons, if no question can be asked.
     """
     counts = Counter(each.reason for each in missing)
     if not pq.read_metadata(artefact.folder / "part-00000.parquet").num_rows:

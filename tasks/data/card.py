@@ -1,4 +1,4 @@
-"""The data card: a folder that one can copy away and train on, with the card that says what is in it."""
+"""The data card: a folder of training data that can be copied and trained on, with a card that describes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ ROWS_PER_FILE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedSet(SampleSet):
-    """Kept samples with the verdicts that they were kept by."""
+    """Kept samples with the verdicts that decided they were kept."""
 
     verdicts: Reference
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSetKey:
-    """What a card is called, and with which benchmarks its drafts could not be compared; the rest its inputs decide."""
+    """The card's name, and the benchmarks with which drafts could not be compared; its inputs decide the rest."""
 
     name: str
     not_compared: tuple[str, ...]
@@ -43,16 +43,16 @@ def write_card(
 ) -> Reference:
     """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them.
 
-    `not_compared` names the benchmarks that drafts should have been compared with, but whose files were not at hand.
+    `not_compared` maps each benchmark with which drafts could not be compared to the reason.
     """
     part = TrainingSetKey(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
 
     def make(artefact: Partial) -> None:
         tables = make_training_tables(
-            drafts=_shards(sets, "drafts", "draft"),
-            questions=_shards(sets, "questions", "question"),
+            drafts=_list_all_shards(sets, "drafts", "draft"),
+            questions=_list_all_shards(sets, "questions", "question"),
             items=list_shards(knowledge),
-            kept=_shards(sets, "kept", "sample"),
+            kept=_list_all_shards(sets, "kept", "sample"),
             rows_per_table=part.rows_per_file,
         )
         num_rows = 0
@@ -61,7 +61,7 @@ def write_card(
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             text = render_card(
                 con,
-                _sources(knowledge, sets),
+                _make_sources(knowledge, sets),
                 name=part.name,
                 files=f"{TRAIN}-*.parquet",
                 not_compared=part.not_compared,
@@ -76,11 +76,11 @@ def write_card(
     return run_stage(run, TRAINING_SET, part, inputs, make)
 
 
-def _shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:
+def _list_all_shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:
     return list(chain.from_iterable(list_shards(getattr(each, role), table) for each in sets))
 
 
-def _sources(knowledge: Reference, sets: Sequence[JudgedSet]) -> CardSources:
+def _make_sources(knowledge: Reference, sets: Sequence[JudgedSet]) -> CardSources:
     by_role = {
         role: tuple(getattr(each, role).fingerprint for each in sets)
         for role in ("questions", "drafts", "verdicts", "kept")

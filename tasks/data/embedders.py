@@ -1,4 +1,4 @@
-"""Embedders in a run: what names the weights of those that its retrieval needs, and how a worker holds them."""
+"""The embedders that a run's retrieval needs: their weights as inputs of stages, and their loading in a worker."""
 
 from comem_core.knowledge.embedders.backbone import BackboneEmbedder
 from comem_core.knowledge.embedders.interface import Embedder
@@ -10,7 +10,7 @@ from tasks.run import Run
 
 
 def name_embedders(run: Run) -> dict[str, Reference]:
-    """Name the weights of each side's embedder by their hash, as inputs of a stage."""
+    """Return the embedder of each side as an input of a stage, named by the hash of its weights."""
     inputs = {}
     for side, name in name_sides(run.recipe.retrieval).items():
         if name == BACKBONE:
@@ -23,7 +23,7 @@ def name_embedders(run: Run) -> dict[str, Reference]:
 
 @held(2)
 def find_embedder(run: Run, name: str) -> Embedder:
-    """An embedder in this worker, loaded once."""
+    """Return an embedder, which is loaded once in this worker."""
     if name != BACKBONE:
         return load_embedder(name, device=run.context.device)
     visual_tokens = run.recipe.training.encoder.item_visual_tokens

@@ -28,7 +28,7 @@ def filter_qa(
 ) -> Reference:
     """Drop drafts by the recipe's thresholds and keep the rest as samples.
 
-    `benchmarks` hold, by their names, the questions that the drafts are kept apart from; there may be none.
+    `benchmarks` maps names to the questions of benchmarks that must not be among the samples; it may be empty.
     """
     apart_from = benchmarks or {}
 
@@ -52,6 +52,6 @@ def filter_qa(
 
 
 def read_dropped(kept: Reference, reason: str) -> set[str]:
-    """Return the ids of the drafts that a reason dropped."""
+    """Return the ids of the drafts that were dropped for a reason."""
     table = pq.read_table(kept.folder / f"{DROPS}.parquet", columns=["sample_id", "reason"])
     return {row["sample_id"] for row in table.to_pylist() if row["reason"] == reason}

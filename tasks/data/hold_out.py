@@ -1,4 +1,4 @@
-"""Questions about a corpus's own items, set aside by the filters, as a benchmark of that corpus."""
+"""The held-out questions: samples that the filters set aside, as a benchmark of the corpus itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,19 +24,19 @@ HELD_OUT_QUESTIONS = Stage(
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutKey:
-    """Which samples are set aside is decided by the filters; here they become questions."""
+    """The benchmark's name. The filters, an input, decide which samples are held out."""
 
     benchmark: str = NAME
 
 
 @stage_task(name="hold-out")
 def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Reference, kept: Reference) -> Reference:
-    """Return the recipe's benchmark, or, where it is the corpus's own, the questions that the filters set aside."""
+    """Return the recipe's benchmark; make the corpus's own benchmark from the questions that the filters set aside."""
     if run.recipe.evaluation.benchmark != NAME:
         return benchmark
 
     def make(artefact: Partial) -> None:
-        found = islice(_held_out(questions, drafts, kept), run.recipe.evaluation.num_questions)
+        found = islice(_read_held_out(questions, drafts, kept), run.recipe.evaluation.num_questions)
         num_found = write_questions(artefact, "part-00000", found)
         get_stage_logger().info("%d questions about the corpus are set aside for scoring", num_found)
 
@@ -44,8 +44,8 @@ def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Refer
     return run_stage(run, HELD_OUT_QUESTIONS, HeldOutKey(), inputs, make)
 
 
-def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:
-    """The questions whose drafts were set aside, with those answers as gold, in order of sample id."""
+def _read_held_out(questions: Reference, drafts: Reference, kept: Reference) -> Iterator[Question]:
+    """Yield the questions whose drafts were set aside, with the drafts' answers as gold, in order of sample id."""
     chosen = read_dropped(kept, HELD_OUT)
     asked = read_questions(questions)
     held_out = (row for row in read_columns(drafts, "sample_id", "question_id", "answer") if row["sample_id"] in chosen)
@@ -53,7 +53,7 @@ def _held_out(questions: Reference, drafts: Reference, kept: Reference) -> Itera
         question = asked.of(row["question_id"])
         yield replace(
             question,
-            question_id=f"{NAME}/{question.question_id}",  # as a benchmark's it has gold answers: another question
+            question_id=f"{NAME}/{question.question_id}",  # with gold answers it is a different question
             answers=(row["answer"],),
             benchmark=NAME,
             split=SPLIT,

@@ -1,6 +1,6 @@
-"""Indexes over the items' pictures and texts: embedded once, in shards that workers write, and merged.
+"""Indexes of the items' pictures and texts. Workers embed them into shards, which are then merged into one index.
 
-Works on columns of ids and on one shard of vectors at a time, so that a corpus need not fit into memory.
+The merge holds columns of ids and one shard of vectors at a time, so that a corpus need not fit into memory.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, kw_only=True)
 class IndexKey:
-    """Whose embeddings of what, and from how many items on candidates are found without comparing all.
+    """Which embedder embeds each side, and up to how many items search is exact.
 
-    Grid and visual tokens are what the backbone's vision tower sees a picture as; None for other embedders.
+    `grid` and `visual_tokens` decide how the backbone's vision tower sees a picture; None for other embedders.
     """
 
     embedders: dict[str, str]
@@ -50,7 +50,7 @@ class IndexKey:
 
 @stage_task(name="build-index")
 def build_index(run: Run, knowledge: Reference) -> Reference:
-    """Embed every different picture, or every text, or both once, and index the items by them."""
+    """Embed every distinct picture, every text, or both, once each, and index the items by them."""
     recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
     own = sides.get(IMAGE) == BACKBONE
     part = IndexKey(
@@ -65,12 +65,14 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
         described = Described.read(knowledge)
         if IMAGE in sides:
             units = described.list_pictures()
-            make_shards("build-index", run.context, artefact, units, bind(_image_work, run, knowledge), prefix=IMAGE)
+            make_shards(
+                "build-index", run.context, artefact, units, bind(_make_image_work, run, knowledge), prefix=IMAGE
+            )
         if TEXT in sides:
-            make_texts = bind(_text_work, run, knowledge)
+            make_texts = bind(_make_text_work, run, knowledge)
             texts = described.list_texts(knowledge)
-            make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_length)
-        facts = {side: _merge(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
+            make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_get_length)
+        facts = {side: _merge_side(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
         for side, found in facts.items():
             artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
         if recalls := [found.recall_at_10 for found in facts.values() if found]:
@@ -81,8 +83,8 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     return run_stage(run, INDEX, part, inputs, make)
 
 
-def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
-    """Make the index of one side out of its shards: here where that is quick, else on a worker."""
+def _merge_side(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
+    """Make the index of one side from its shards: in this process if that is quick, else on a worker."""
     exact_up_to = run.recipe.retrieval.exact_up_to
     arguments = (artefact, knowledge, side, exact_up_to)
     if num_items <= exact_up_to:
@@ -90,7 +92,7 @@ def _merge(run: Run, artefact: Partial, knowledge: Reference, side: str, num_ite
     return run_on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
 
 
-def _image_work(run: Run, knowledge: Reference) -> Work:
+def _make_image_work(run: Run, knowledge: Reference) -> Work:
     embedder, items = find_embedder(run, name_sides(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
@@ -100,7 +102,7 @@ def _image_work(run: Run, knowledge: Reference) -> Work:
     return work
 
 
-def _text_work(run: Run, knowledge: Reference) -> Work:
+def _make_text_work(run: Run, knowledge: Reference) -> Work:
     embedder, items = find_embedder(run, name_sides(run.recipe.retrieval)[TEXT]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, int]]) -> pa.Table:
@@ -110,7 +112,7 @@ def _text_work(run: Run, knowledge: Reference) -> Work:
     return work
 
 
-def _length(unit: tuple[str, int]) -> int:
+def _get_length(unit: tuple[str, int]) -> int:
     return unit[1]
 
 
@@ -122,17 +124,17 @@ class Described:
 
     @classmethod
     def read(cls, knowledge: Reference) -> "Described":
-        return cls(_columns(knowledge, ["item_id", "image_id", "language"]))
+        return cls(_read_columns(knowledge, ["item_id", "image_id", "language"]))
 
     def __len__(self) -> int:
         return self.items.num_rows
 
     def of(self, side: str) -> "Described":
-        """Keep the items that an index of this side holds: one of pictures leaves out items of text alone."""
+        """Return the items in an index of this side; the index of pictures leaves out items without a picture."""
         return Described(self.items.filter(self.items["image_id"].is_valid())) if side == IMAGE else self
 
     def list_pictures(self) -> list[tuple[str, str]]:
-        """List each different picture once, as its image_id and the first item that shows it, in order of items.
+        """List each distinct picture as its image_id and the item_id of the first item that shows it, in item order.
 
         Raises:
             ValueError: no item has a picture.
@@ -147,27 +149,27 @@ class Described:
 
     def list_texts(self, knowledge: Reference) -> list[tuple[str, int]]:
         """List each item as its id and the length of its text."""
-        table = _columns(knowledge, ["item_id", "text"])
+        table = _read_columns(knowledge, ["item_id", "text"])
         return list(
             zip(table["item_id"].to_pylist(), pc.call_function("utf8_length", [table["text"]]).to_pylist(), strict=True)
         )
 
     def pair_pictures(self) -> PictureItems:
-        """Pair up pictures and the items that show them."""
+        """Pair pictures with the items that show them."""
         pictured = self.of(IMAGE).items
         return PictureItems.of(pictured["image_id"].to_pylist(), pictured["item_id"].to_pylist())
 
 
 def make_vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Table:
-    """One batch as a worker writes it: the id of each picture or item, and its vector as little-endian float32."""
+    """Make a worker's table for one batch: the id of each picture or item, and its vector as little-endian float32."""
     raw = [] if found_NE is None else [row.tobytes() for row in found_NE.astype("<f4")]
     return pa.table({"key": pa.array(keys, pa.string()), "embedding": pa.array(raw, pa.binary())})
 
 
 def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to: int) -> Facts | None:
-    """Write the index of one side out of its shards into the artefact; return what was measured if it is approximate.
+    """Merge the shards of one side into its index; return the measured facts if the index is approximate.
 
-    Vectors of an approximate index are kept in float16: rounding moves a cosine in its fifth decimal.
+    An approximate index keeps vectors in float16; the rounding changes a cosine in its fifth decimal.
     """
     items = Described.read(knowledge).of(side).items
     item_ids, languages = items["item_id"].to_pylist(), items["language"].to_pylist()
@@ -186,11 +188,11 @@ def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to
             first_B, end_B = (np.searchsorted(sorted_N, keys_B, side=end) for end in ("left", "right"))
             places = [order_N[first:end] for first, end in zip(first_B, end_B, strict=True)]
             writer.put(np.concatenate(places), np.repeat(vectors_BE, end_B - first_B, axis=0))
-        assert writer is not None  # there is at least one item, and so one shard
+        assert writer is not None  # there is at least one item, so there is at least one shard
         index = VectorIndex.finish(writer, exact_up_to=exact_up_to)
     return None if index.approximate is None else index.approximate.facts
 
 
-def _columns(knowledge: Reference, names: list[str]) -> pa.Table:
+def _read_columns(knowledge: Reference, names: list[str]) -> pa.Table:
     paths = sorted(Path(knowledge.uri).glob("part-*.parquet"))
     return pa.concat_tables(pq.read_table(path, columns=names) for path in paths)

@@ -1,7 +1,7 @@
-"""Knowledge in: reads a corpus in pieces, keeps the good rows as items, and lists the bad ones with file, row, reason.
+"""Ingestion: reads a corpus in pieces, keeps good rows as items, and lists bad rows with file, row and reason.
 
-Pieces are spread over the workers; a small corpus is read here, as that takes less time than to ask a worker. Killed at
-any point, it goes on with the pieces that are missing, and the rows are those of an unbroken run, in the same order.
+Workers share the pieces; a small corpus is read in this process, which is quicker than asking workers. A run that is
+killed at any point continues with the missing pieces and gives the same rows in the same order.
 """
 
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 
 KNOWLEDGE = Stage(name="knowledge", version="2", table="knowledge_item")
-SHARDS_OF_A_PIECE = 16  # a row of a corpus is less work than a sample: pieces are longer than other stages' shards
+SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeKey:
-    """A corpus by name and content, so that an edited folder is read again; and how its rows are read."""
+    """The name and content of a corpus, so that an edited folder is read again, and how its rows are read."""
 
     corpus: str
     content: str
@@ -38,7 +38,7 @@ class KnowledgeKey:
 
 @stage_task(name="ingest-knowledge")
 def ingest_knowledge(run: Run) -> Reference:
-    """Read the recipe's corpus into items; bad rows are counted and kept beside them."""
+    """Read the recipe's corpus into items; bad rows are counted and listed beside them."""
     recipe = run.recipe.knowledge
     reading = make_reading_options(recipe)
     corpus = open_corpus(recipe.corpus, reading=reading)
@@ -46,7 +46,7 @@ def ingest_knowledge(run: Run) -> Reference:
     def make(artefact: Partial) -> None:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
-        _read(run, artefact, reading, list(corpus.cut_into_pieces(size)))
+        _read_pieces(run, artefact, reading, list(corpus.cut_into_pieces(size)))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
         if bad := finish(artefact, recipe.corpus):
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
@@ -55,7 +55,7 @@ def ingest_knowledge(run: Run) -> Reference:
 
     part = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
-        content=_content(corpus),
+        content=_name_content(corpus),
         reading=reading,
         near_duplicate_bits=recipe.near_duplicate_bits,
     )
@@ -76,8 +76,8 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
     )
 
 
-def _read(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Piece]) -> None:
-    """Write the shards of the pieces that are missing."""
+def _read_pieces(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Piece]) -> None:
+    """Write the missing shards of the pieces."""
     done, corpus = artefact.list_finished(), run.recipe.knowledge.corpus
     missing = {
         name_part_shard(each): (each, piece) for each, piece in enumerate(pieces) if name_part_shard(each) not in done
@@ -91,6 +91,6 @@ def _read(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Pie
         map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
 
 
-def _content(corpus: Corpus) -> str:
-    """Name what a corpus holds: the revision of a built-in one, else names, sizes and times of its files."""
+def _name_content(corpus: Corpus) -> str:
+    """Name a corpus's content: the revision of a built-in one, else a hash of its files' names, sizes and times."""
     return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.name_content()

@@ -1,8 +1,8 @@
-"""Pieces of a corpus in, shards of items out: written row group by row group, then rid of what is there twice.
+"""Turns pieces of a corpus into shards of items, row group by row group, and then removes duplicates.
 
-A piece becomes `part-00000.parquet` and, where rows are bad, `dropped-00000.parquet` before it: so a part that is there
-says that its piece is done. Duplicates are found when all are, over ids and hashes alone; so neither the number of
-workers nor where a run was killed makes a difference. Independent of Prefect and Ray.
+A piece becomes `part-00000.parquet`. If it has bad rows, `dropped-00000.parquet` is written first, so a part is there
+only when its piece is done. Duplicates are found from ids and hashes when all parts are there, so the result depends
+neither on the number of workers nor on interruptions. Independent of Prefect and Ray.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ NUM_REASONS = 5
 
 @dataclass(frozen=True)
 class PieceWriter:
-    """In a worker: reads pieces of a corpus and writes their shards."""
+    """Runs in a worker: reads pieces of a corpus and writes their shards."""
 
     corpus: str
     reading: ReadingOptions
@@ -53,13 +53,13 @@ class PieceWriter:
         return open_corpus(self.corpus, reading=self.reading)
 
     def __call__(self, numbered: tuple[int, Piece]) -> int:
-        """Write the shards of the piece with this number, and return how many items it gave."""
+        """Write the shards of a numbered piece, and return its number of items."""
         number, piece = numbered
         bad: list[BadRow] = []
         with self.artefact.open_shard(name_part_shard(number), ITEM_SCHEMA) as writer:
             num_items = self._write_items(writer, piece, bad)
             if bad:
-                with self.artefact.open_shard(_dropped_name(number), DROPPED_SCHEMA) as dropped:
+                with self.artefact.open_shard(_name_dropped_shard(number), DROPPED_SCHEMA) as dropped:
                     dropped.write_table(pa.Table.from_pylist([vars(row) for row in bad], schema=DROPPED_SCHEMA))
         return num_items
 
@@ -86,29 +86,29 @@ def name_part_shard(number: int) -> str:
 
 
 def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -> None:
-    """Take items that are there twice out of the parts, and write `dropped-rows`: every bad row in the corpus's order.
+    """Remove duplicate items from the parts, and write `dropped-rows`: every bad row, in the corpus's order.
 
-    It can be killed at any point and called again: what is to be taken out is written down before a part changes.
+    It can be killed at any point and called again, because the list of duplicates is written before a part changes.
     """
     parts = sorted(artefact.folder.glob("part-*.parquet"))
     if DROPPED not in artefact.list_finished():
         if DUPLICATES not in artefact.list_finished():
             found = _find_duplicates(parts, near_duplicate_bits)
             with artefact.open_shard(DUPLICATES, DUPLICATE_SCHEMA) as writer:
-                for table in _described(parts, found):
+                for table in _describe_duplicates(parts, found):
                     writer.write_table(table)
         again = artefact.folder / f"{DUPLICATES}.parquet"
         for number in np.unique(pq.read_table(again, columns=["part"])["part"].to_numpy()):
-            _rewrite(artefact, parts[number], _of_part(again, int(number)))
+            _remove_duplicates(artefact, parts[number], _read_part_duplicates(again, int(number)))
         _write_dropped(artefact, len(parts), again)
     for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
         path.unlink(missing_ok=True)
 
 
 def finish(artefact: Partial, corpus: str) -> Counter[str]:
-    """Count the bad rows by reason; where there are none, none are kept.
+    """Count the bad rows by reason, and remove their shard if it is empty.
 
-    Raises ValueError, with the first reasons, where no part holds an item.
+    Raises ValueError, with the first reasons, if no part has an item.
     """
     path = artefact.folder / f"{DROPPED}.parquet"
     if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
@@ -122,24 +122,24 @@ def finish(artefact: Partial, corpus: str) -> Counter[str]:
 
 
 def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> Duplicates:
-    ids_N = np.concatenate([np.zeros(0, np.uint64), *map(_ids, parts)])
+    ids_N = np.concatenate([np.zeros(0, np.uint64), *map(_read_ids, parts)])
     equal = find_equal_items(ids_N)
     if near_duplicate_bits is None or not len(ids_N):
         return equal
     stays_N = np.ones(len(ids_N), dtype=bool)
     stays_N[equal.again] = False
-    words_N, hashes_N2, pictured_N = map(np.concatenate, zip(*map(_words_and_hashes, parts), strict=True))
+    words_N, hashes_N2, pictured_N = map(np.concatenate, zip(*map(_read_words_and_hashes, parts), strict=True))
     places = np.flatnonzero(stays_N & pictured_N)
     return equal.merge(find_near_items(words_N[places], hashes_N2[places], places, max_bits=near_duplicate_bits))
 
 
-def _ids(path: Path) -> np.ndarray:
+def _read_ids(path: Path) -> np.ndarray:
     item_ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
     return np.array([int(item_id, 16) for item_id in item_ids], dtype=np.uint64)
 
 
-def _words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each item: a name of its text and language, its picture's two hashes, and whether it has a picture."""
+def _read_words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each item a hash of its text and language, its picture's two hashes, and whether it has a picture."""
     table = pq.read_table(path, columns=["text", "language", "image_hash", "image_chroma"])
     pairs = zip(table["text"].to_pylist(), table["language"].to_pylist(), strict=True)
     words = np.array([int(hash_content_parts(*pair), 16) for pair in pairs], dtype=np.uint64)
@@ -147,10 +147,10 @@ def _words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return words, np.stack(hashes, axis=1), np.asarray(table["image_hash"].is_valid()).astype(bool)
 
 
-def _described(parts: Sequence[Path], found: Duplicates) -> Iterator[pa.Table]:
-    """The duplicates as rows of `dropped_row`, with the part they are in: where each stood, and what it repeats.
+def _describe_duplicates(parts: Sequence[Path], found: Duplicates) -> Iterator[pa.Table]:
+    """Yield the duplicates as rows of `dropped_row` and the part they are in: where each one is, and what it repeats.
 
-    A few thousand at a time: where they stood is looked up for all at once, and held as numbers.
+    A table has a few thousand rows. The places of all duplicates are looked up at once and held as numbers.
     """
     places = _Places.of(parts, np.unique(np.concatenate([found.again, found.of])).astype(np.int64))
     for start in range(0, len(found.again), DESCRIBED_AT_ONCE):
@@ -169,7 +169,7 @@ def _described(parts: Sequence[Path], found: Duplicates) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Where some items of a corpus stood: `place_P` in the corpus (ascending), and of each its part, file and row."""
+    """Where some items of a corpus were read: the place in the corpus (ascending), the part, the file and the row."""
 
     place_P: np.ndarray
     part_P: np.ndarray
@@ -192,47 +192,47 @@ class _Places:
         return found
 
     def __getitem__(self, place: int) -> tuple[str, int, int]:
-        """The file, the row and the part of the item at this place in the corpus."""
+        """Return the file, the row and the part of the item at this place in the corpus."""
         at = np.searchsorted(self.place_P, place)
         return self.files[self.file_P[at]], int(self.row_P[at]), int(self.part_P[at])
 
 
-def _of_part(duplicates: Path, number: int) -> pa.Table:
+def _read_part_duplicates(duplicates: Path, number: int) -> pa.Table:
     return pq.read_table(duplicates, filters=pc.field("part") == number)
 
 
-def _rewrite(artefact: Partial, path: Path, again: pa.Table) -> None:
-    """Write a part anew without its duplicates, row group by row group; one that was written anew stays as it is."""
-    places, part = _places(again), pq.ParquetFile(path)
-    if places.isdisjoint(_places(part.read(columns=PLACE))):
+def _remove_duplicates(artefact: Partial, path: Path, again: pa.Table) -> None:
+    """Write a part again without its duplicates, row group by row group; a part that has none is left alone."""
+    places, part = _collect_places(again), pq.ParquetFile(path)
+    if places.isdisjoint(_collect_places(part.read(columns=PLACE))):
         return
     with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
         for group in range(part.num_row_groups):
             table = part.read_row_group(group)
-            stays = [place not in places for place in _placed(table)]
+            stays = [place not in places for place in _pair_places(table)]
             if any(stays):
                 writer.write_table(table.filter(pa.array(stays)))
 
 
-def _placed(table: pa.Table) -> Iterator[tuple[str, int]]:
+def _pair_places(table: pa.Table) -> Iterator[tuple[str, int]]:
     return zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True)
 
 
-def _places(table: pa.Table) -> set[tuple[str, int]]:
-    return set(_placed(table))
+def _collect_places(table: pa.Table) -> set[tuple[str, int]]:
+    return set(_pair_places(table))
 
 
 def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
-    """Bring the bad rows of all pieces together with the duplicates, each where it stood in the corpus."""
+    """Write the bad rows of all pieces and the duplicates into one shard, in the order of the corpus."""
     with artefact.open_shard(DROPPED, DROPPED_SCHEMA) as writer:
         for number in range(num_parts):
-            path = artefact.folder / f"{_dropped_name(number)}.parquet"
+            path = artefact.folder / f"{_name_dropped_shard(number)}.parquet"
             bad = [pq.read_table(path)] if path.exists() else []
-            twice = _of_part(again, number).select(DROPPED_SCHEMA.names)
+            twice = _read_part_duplicates(again, number).select(DROPPED_SCHEMA.names)
             if bad or twice.num_rows:
                 tables = [table.replace_schema_metadata(DROPPED_SCHEMA.metadata) for table in (*bad, twice)]
                 writer.write_table(pa.concat_tables(tables).sort_by("row"))
 
 
-def _dropped_name(number: int) -> str:
+def _name_dropped_shard(number: int) -> str:
     return f"dropped-{number:05d}"

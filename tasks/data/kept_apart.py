@@ -1,4 +1,4 @@
-"""The benchmarks that samples are kept apart from: their questions without pictures, where the files are at hand."""
+"""The questions (without pictures) of benchmarks that samples are kept apart from, where their files are at hand."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ ROWS_PER_SHARD = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class KeptApartKey:
-    """All questions of a part of a benchmark, by the revision of its data."""
+    """All questions of a part of a benchmark, with the revision of its data."""
 
     benchmark: str
     revision: str
@@ -33,7 +33,7 @@ class KeptApartKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """Benchmarks by name, and, of those that samples could not be compared with, the reason."""
+    """The benchmarks by name, and why samples cannot be compared with those that are missing."""
 
     benchmarks: Mapping[str, Reference]
     missing: Mapping[str, str]
@@ -41,9 +41,9 @@ class Against:
 
 @stage_task(name="collect-against")
 def collect_against(run: Run, benchmark: Reference) -> Against:
-    """Take the recipe's own benchmark, and all questions of every other one that it names and whose files are there.
+    """Collect the recipe's benchmark, and all questions of every other benchmark that it names in `against`.
 
-    Data may be at hand only in part: what is not there is a warning, and the data card names it.
+    Missing data of another benchmark is only a warning; the data card names it.
     """
     own = run.recipe.evaluation.benchmark
     found, missing = {own: benchmark}, {}
@@ -53,12 +53,12 @@ def collect_against(run: Run, benchmark: Reference) -> Against:
         other = find_benchmark(name)
         try:
             folder = find_benchmark_folder(other, run.context)
-            part, revision = _part_at_hand(other, folder)
+            part, revision = _find_part_at_hand(other, folder)
         except ValueError as error:
             missing[name] = str(error)
             get_stage_logger().warning("samples are not compared with %s: %s", name, error)
             continue
-        kept_apart = _questions_of(run, other, folder, KeptApartKey(benchmark=name, revision=revision, part=part))
+        kept_apart = _collect_questions(run, other, folder, KeptApartKey(benchmark=name, revision=revision, part=part))
         if kept_apart.num_rows or get_plan() is not None:
             found[name] = kept_apart
         else:
@@ -67,8 +67,8 @@ def collect_against(run: Run, benchmark: Reference) -> Against:
     return Against(benchmarks=found, missing=missing)
 
 
-def _part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, str]:
-    """Return the last part whose files are there, with its revision. Raises ValueError of the last part for none."""
+def _find_part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, str]:
+    """Return the last part whose files are there, with its revision. Without any, raises the last part's ValueError."""
     faults = []
     for part in reversed(benchmark.parts):
         try:
@@ -78,10 +78,10 @@ def _part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, str]:
     raise faults[0]
 
 
-def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: KeptApartKey) -> Reference:
+def _collect_questions(run: Run, benchmark: Benchmark, folder: Path | None, part: KeptApartKey) -> Reference:
     def make(artefact: Partial) -> None:
         unread: Counter[str] = Counter()
-        questions, place = _askable(benchmark.read(part.part, folder), unread), 0
+        questions, place = _take_askable(benchmark.read(part.part, folder), unread), 0
         while (rows := list(islice(questions, ROWS_PER_SHARD))) or not place:
             artefact.write_shard(f"part-{place:05d}", make_question_table(rows).drop_columns(list(PICTURE)))
             place += 1
@@ -92,8 +92,8 @@ def _questions_of(run: Run, benchmark: Benchmark, folder: Path | None, part: Kep
     return run_stage(run, KEPT_APART, part, {}, make)
 
 
-def _askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:
-    """Yield the questions, and count what is missing by its reason."""
+def _take_askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:
+    """Yield the questions that can be read, and count the others by reason."""
     for each in read:
         if isinstance(each, Question):
             yield each

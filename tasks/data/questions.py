@@ -1,4 +1,4 @@
-"""Questions: seeds with gold answers, what the VLM asks itself, and the benchmark's own."""
+"""The questions that drafts answer: seed questions with gold answers, and questions that the VLM asks itself."""
 
 import heapq
 import json
@@ -38,21 +38,21 @@ QUESTIONS = Stage(name="questions", version="2", table="question")
 ASKED = Stage(name="asked", version="1")
 
 
-# Replies of the VLM that are not a question. They become faulty drafts, so that they are counted with the drafts.
+# Replies of the VLM that are not questions. They become faulty drafts, so that they are counted with the drafts.
 FAULTY = "faulty.jsonl"
-DIGESTS = "picture-digests"  # in the context's root: hashes of seeds' pictures, so that a run does not read all of them
+DIGESTS = "picture-digests"  # in the context's root: a cache of the hashes of seed pictures
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
     + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
     + [("truncated", pa.bool_()), ("seconds", pa.float64())]
 )
-# What a picture counts beside the characters of a prompt when prompts are ordered by length.
+# The length of a picture in characters, when prompts are ordered by length.
 CHARACTERS_OF_A_PICTURE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedKey:
-    """About how many items, in how many kinds, beside which seeds and which benchmark; who is asked, in which words."""
+    """How many items and kinds are asked about, which seeds and benchmark are avoided, which model asks, and how."""
 
     num_items: int
     num_kinds: int | None = field(default=None, metadata=OFF_AT_NONE)
@@ -71,7 +71,7 @@ class AskedKey:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionsKey:
-    """Which seeds, by what their sources hold; what the VLM asked is an input."""
+    """Which seeds, by the content of their sources; the questions of the VLM are an input."""
 
     seeds: tuple[str, ...]
     num_seeds: tuple[int, ...]
@@ -79,9 +79,9 @@ class QuestionsKey:
 
 @stage_task(name="pose-questions")
 def pose_questions(run: Run, knowledge: Reference) -> Reference:
-    """Take seed questions, evenly from the recipe's sources, and let the VLM ask about items that none is about.
+    """Take seed questions evenly from the recipe's sources, and let the VLM ask about items without a seed question.
 
-    What the benchmark asks for is left out: its entities, and its facts about known entities.
+    The benchmark's entities, and its facts about known entities, are left out.
     """
     seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
@@ -90,7 +90,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
     def make(artefact: Partial) -> None:
         if not sum(seeds.shares) and not (asked and asked.num_rows):
             raise ValueError(
-                "nothing to ask: the recipe names no seeds, and no item with a picture is there to ask about"
+                "nothing to ask: the recipe names no seeds, and there is no item with a picture to ask about"
             )
         write_questions(artefact, "part-seeds", seeds.read_questions())
         if faults := seeds.list_faults():
@@ -99,7 +99,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
             artefact.measure("faulty_seeds", counts)
             get_stage_logger().warning("%d rows gave no seed question: %s", len(faults), dict(counts))
         if asked:
-            _questions_of(artefact, asked, read_items(knowledge))
+            _write_asked(artefact, asked, read_items(knowledge))
 
     inputs = {"knowledge": knowledge} | ({"asked": asked} if asked else {})
     expected = sum(seeds.shares) + (asked.num_rows if asked else 0)
@@ -108,7 +108,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seed questions of a recipe: its sources, and how many each gives."""
+    """The seed questions of a recipe: its sources, and how many questions each one gives."""
 
     sources: tuple[SeedSource, ...]
     shares: tuple[int, ...]
@@ -133,9 +133,12 @@ class Seeds:
         return [asdict(fault) for source in self.sources for fault in source.list_faults()]
 
 
-def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
-    """Pairs of (item, kind): items with a picture and without a seed, in an order that a hash decides, and of the kinds
-    that there are in the item's language as many as the recipe says."""
+def _choose_requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -> list[tuple[str, str]]:
+    """List the pairs (item, kind of question) to ask about.
+
+    The items have a picture and no seed question, and a hash decides their order. An item gets as many kinds as the
+    recipe says, from those in the item's language.
+    """
     recipe = run.recipe.synthesis
     prompts, benchmark = read_prompt_set(recipe.prompts), find_benchmark(run.recipe.evaluation.benchmark)
     held_out, held_out_facts = benchmark.held_out()
@@ -149,17 +152,17 @@ def _requests(run: Run, knowledge: Reference, *, asked_about: set[str | None]) -
     return [
         (row["item_id"], kind)
         for row in chosen
-        for kind in _kinds(prompts.list_kinds(row["language"]), row["item_id"], recipe.num_kinds)
+        for kind in _choose_kinds(prompts.list_kinds(row["language"]), row["item_id"], recipe.num_kinds)
         if (row["entity_id"], kind) not in held_out_facts
     ]
 
 
-def _kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequence[str]:
+def _choose_kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequence[str]:
     return kinds if num is None else sorted(kinds, key=lambda kind: hash_content_parts("kind", item_id, kind))[:num]
 
 
 def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
-    """Let the VLM write about items: what it wrote, one row a request, in an artefact of its own."""
+    """Let the VLM ask about items; its replies are an artefact of their own, with one row for each request."""
     recipe, benchmark = run.recipe.synthesis, find_benchmark(run.recipe.evaluation.benchmark)
     part = AskedKey(
         num_items=recipe.num_asked_items,
@@ -178,7 +181,9 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     )
 
     def make(artefact: Partial) -> None:
-        requests = _requests(run, knowledge, asked_about={question.gold_item_id for question in seeds.read_questions()})
+        requests = _choose_requests(
+            run, knowledge, asked_about={question.gold_item_id for question in seeds.read_questions()}
+        )
         if recipe.max_samples is not None:
             requests = requests[: max(0, recipe.max_samples - sum(seeds.shares))]
         if not requests:
@@ -191,7 +196,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
             run.context,
             artefact,
             requests,
-            bind(_asker, run, knowledge),
+            bind(_make_asker, run, knowledge),
             length=lambda request: lengths(request[0]),
             until=run.find_deadline(ASKED_BY),
         )
@@ -204,7 +209,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     return run_stage(run, ASKED, part, inputs, make, expects=expected)
 
 
-def _asker(run: Run, knowledge: Reference) -> Work:
+def _make_asker(run: Run, knowledge: Reference) -> Work:
     writer, items = make_generator(run), read_items(knowledge)
     recipe = run.recipe.synthesis
     options = {
@@ -221,8 +226,8 @@ def _asker(run: Run, knowledge: Reference) -> Work:
     return work
 
 
-def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, KnowledgeItem]) -> None:
-    """Write the questions among what was written, shard by shard, and list the rest."""
+def _write_asked(artefact: Partial, asked: Reference, items: Mapping[str, KnowledgeItem]) -> None:
+    """Write the replies that are questions, shard by shard, and list the others as faulty."""
     faulty: list[Written] = []
     for path in sorted(Path(asked.uri).glob("part-*.parquet")):
         written = [Written(**row) for row in pq.read_table(path).to_pylist()]
@@ -236,7 +241,7 @@ def _questions_of(artefact: Partial, asked: Reference, items: Mapping[str, Knowl
 
 
 def read_faulty(questions: Reference) -> list[Written]:
-    """Return the replies of the VLM that are not a question."""
+    """Return the replies of the VLM that are not questions."""
     path = Path(questions.uri) / FAULTY
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Written(**json.loads(line)) for line in lines]

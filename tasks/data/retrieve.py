@@ -1,4 +1,4 @@
-"""Retrieval: for each question the k nearest items in rank order."""
+"""Retrieval: finds the k nearest items of each question, in rank order."""
 
 import time
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ RETRIEVAL = Stage(
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalKey:
-    """How many items, by what, and among which."""
+    """How many items are retrieved, by picture or text, and which items are excluded."""
 
     by: Literal["image", "text", "both"]
     text_weight: float | None = field(default=None, metadata=OFF_AT_NONE)
@@ -48,7 +48,7 @@ class RetrievalKey:
 
 @stage_task(name="retrieve")
 def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
-    """Find the k items that are nearest to each question, by its picture, its words, or both."""
+    """Find the k items nearest to each question, by its picture, its text, or both."""
     recipe = run.recipe.retrieval
     part = RetrievalKey(
         by=recipe.by,
@@ -60,7 +60,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
     def make(artefact: Partial) -> None:
         units = range(questions.num_rows)
-        make_shards("retrieve", run.context, artefact, units, bind(_searcher, run, index, questions))
+        make_shards("retrieve", run.context, artefact, units, bind(_make_searcher, run, index, questions))
         shards = [pq.read_table(path, columns=["item_ids"]) for path in sorted(artefact.folder.glob("part-*.parquet"))]
         found = pa.concat_tables(shards)["item_ids"].to_pylist()
         if without := sum(not item_ids for item_ids in found):
@@ -72,7 +72,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     return run_stage(run, RETRIEVAL, part, inputs, make, expects=expected)
 
 
-def _searcher(run: Run, index: Reference, questions: Reference) -> Work:
+def _make_searcher(run: Run, index: Reference, questions: Reference) -> Work:
     recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
     embedders = {side: find_embedder(run, name) for side, name in sides.items()}
     indexes = {side: VectorIndex.load(Path(index.uri) / side) for side in sides}

@@ -63,7 +63,7 @@ class Posed:
         return {"knowledge": self.knowledge, "questions": self.questions, "retrieved": self.retrieved}
 
     def read(self, *, k: int) -> Callable[[str], QuestionWithItems]:
-        """Return what gives a question by its id, with its first k items and scores; all is read when asked for."""
+        """Return a function from a question's id to the question with its first k items and scores, read on demand."""
         items, questions = read_items(self.knowledge), read_questions(self.questions)
         found = StoredRows(list_shards(self.retrieved), RETRIEVED, dict, id_column="question_id")
 
@@ -78,7 +78,7 @@ class Posed:
         return asked
 
     def estimate_lengths(self, *, k: int) -> dict[str, int]:
-        """About how long each question's prompt is, in characters, by question id; reads no picture."""
+        """Estimate the length of each question's prompt in characters, by question id; reads no picture."""
         lengths = open_item_lengths(read_items(self.knowledge), most=MAX_CHARACTERS, of_picture=CHARACTERS_OF_A_PICTURE)
         asked = {row["question_id"]: len(row["question"]) for row in read_columns(self.questions, *QUESTION)}
         return {
@@ -87,7 +87,7 @@ class Posed:
         }
 
 
-def _drafting(run: Run) -> DraftsKey:
+def _make_key(run: Run) -> DraftsKey:
     recipe = run.recipe.synthesis
     return DraftsKey(
         k=recipe.k,
@@ -101,7 +101,7 @@ def _drafting(run: Run) -> DraftsKey:
 
 @stage_task(name="synthesize-qa")
 def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieved: Reference) -> Reference:
-    """Answer every question with its items in the prompt: one draft a question."""
+    """Answer every question with its items in the prompt: one draft for each question."""
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
@@ -109,16 +109,16 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
         units = [row["question_id"] for row in read_columns(questions, "question_id")]
         length = posed.estimate_lengths(k=run.recipe.synthesis.k).__getitem__
         _write_faulty(run, artefact, knowledge, questions)
-        work, until = bind(_drafter, run, posed), run.find_deadline(DRAFTED_BY)
+        work, until = bind(_make_drafter, run, posed), run.find_deadline(DRAFTED_BY)
         make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
         measure_cost(artefact)
 
     inputs, expected = name_generator_inputs(run) | posed.inputs, questions.num_rows
-    return run_stage(run, DRAFTS, _drafting(run), inputs, make, expects=expected)
+    return run_stage(run, DRAFTS, _make_key(run), inputs, make, expects=expected)
 
 
 def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: Reference) -> None:
-    """Add what the VLM wrote in place of questions as drafts with an error: each request is in the funnel once."""
+    """Add the VLM's replies that are not questions as drafts with an error, so the funnel counts every request once."""
     faulty = read_faulty(questions)
     if not faulty:
         return
@@ -127,8 +127,8 @@ def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: 
     artefact.write_shard("part-faulty", check_rows("draft", rows))
 
 
-def _drafter(run: Run, posed: Posed) -> Work:
-    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+def _make_drafter(run: Run, posed: Posed) -> Work:
+    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _read_options(run)
 
     def work(batch: Sequence[str]) -> pa.Table:
         chosen = [asked(question_id) for question_id in batch]
@@ -142,7 +142,7 @@ def _drafter(run: Run, posed: Posed) -> Work:
 def judge_qa(
     run: Run, knowledge: Reference, questions: Reference, retrieved: Reference, drafts: Reference
 ) -> Reference:
-    """Say of every draft whether it is right, grounded in its items, and not to be had without them."""
+    """Judge whether each draft is right, is grounded in its items, and needs them to be answered."""
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
@@ -150,32 +150,32 @@ def judge_qa(
         rows = read_columns(drafts, "sample_id", "question_id", "answer", "error")
         units = [(row["sample_id"], row["question_id"], row["answer"]) for row in rows if row["error"] is None]
         lengths = posed.estimate_lengths(k=run.recipe.synthesis.k)
-        work = bind(_judge, run, posed)
+        work = bind(_make_judge, run, posed)
         until = run.find_deadline(1.0)
         make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
         measure_cost(artefact)
 
     inputs, expected = name_generator_inputs(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows
-    return run_stage(run, VERDICTS, _drafting(run), inputs, make, expects=expected)
+    return run_stage(run, VERDICTS, _make_key(run), inputs, make, expects=expected)
 
 
-def _judge(run: Run, posed: Posed) -> Work:
-    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _options(run)
+def _make_judge(run: Run, posed: Posed) -> Work:
+    writer, asked, options = make_generator(run), posed.read(k=run.recipe.synthesis.k), _read_options(run)
 
     def work(batch: Sequence[tuple[str, str, str]]) -> pa.Table:
         chosen = [asked(question_id) for _, question_id, _ in batch]
         again = answer_again(writer, chosen, **options) if chosen else []
         rows = [
-            _verdict(sample_id, answer, each, other)
+            _make_verdict(sample_id, answer, each, other)
             for (sample_id, _, answer), each, other in zip(batch, chosen, again, strict=True)
-            if other.error is None  # without an answer to compare with there is no verdict: the draft stays unjudged
+            if other.error is None  # without an answer to compare with, the draft stays unjudged
         ]
         return check_rows("verdict", rows)
 
     return work
 
 
-def _verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: FurtherAnswers) -> dict[str, Any]:
+def _make_verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: FurtherAnswers) -> dict[str, Any]:
     verdict = judge(
         answer,
         asked.question,
@@ -188,7 +188,7 @@ def _verdict(sample_id: str, answer: str, asked: QuestionWithItems, again: Furth
     return make_blank_row("verdict") | {"sample_id": sample_id, "language_found": found} | verdict | cost
 
 
-def _options(run: Run) -> dict[str, Any]:
+def _read_options(run: Run) -> dict[str, Any]:
     recipe = run.recipe.synthesis
     return {
         "prompts": read_prompt_set(recipe.prompts),

@@ -1,4 +1,4 @@
-"""Translation: some kept samples, chosen by hash, into every language of the recipe, and back to be judged."""
+"""Translation: translates some kept samples, chosen by hash, into the recipe's languages, and back for judging."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ TRANSLATIONS = Stage(name="translations", version="1", table="draft")
 DRAFTS, QUESTIONS, VERDICTS = "part", "questions", "verdicts"
 ALIASES = {"aliases": pa.list_(pa.string())}  # the translated answers, from which the question's row is made
 
-Opened = Callable[[Run], Generator]
+OpenModel = Callable[[Run], Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class TranslationsKey:
 
 @stage_task(name="translate-qa")
 def translate_qa(
-    run: Run, questions: Reference, drafts: Reference, kept: Reference, translator: Opened = make_generator
+    run: Run, questions: Reference, drafts: Reference, kept: Reference, translator: OpenModel = make_generator
 ) -> Reference:
-    """Translate kept samples: drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
+    """Translate kept samples into drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
     recipe = run.recipe.synthesis
     part = TranslationsKey(
         generator=recipe.generator,
@@ -64,7 +64,7 @@ def translate_qa(
     )
 
     def make(artefact: Partial) -> None:
-        requests, pictures = _requests(recipe, questions, drafts, kept)
+        requests, pictures = _choose_requests(recipe, questions, drafts, kept)
         if requests:
             check_served(recipe, run.context)
             _translate(run, artefact, requests, translator)
@@ -80,17 +80,17 @@ def translate_qa(
     return run_stage(run, TRANSLATIONS, part, inputs, make, expects=expected)
 
 
-def _requests(
+def _choose_requests(
     recipe: SynthesisRecipe, questions: Reference, drafts: Reference, kept: Reference
 ) -> tuple[list[TranslationRequest], dict[str, bytes]]:
-    """The samples to translate, each into every language but its own, and the pictures of their questions."""
+    """List the samples to translate, each into every language but its own, and the pictures of their questions."""
     if not recipe.num_translated:
         return [], {}
     ids = sorted((row["sample_id"] for row in read_rows(kept)), key=lambda each: hash_content_parts("translated", each))
     chosen = set(ids[: recipe.num_translated])
-    rows = sorted(_where(drafts, "draft", "sample_id", chosen), key=lambda row: row["sample_id"])
+    rows = sorted(_read_rows_where(drafts, "draft", "sample_id", chosen), key=lambda row: row["sample_id"])
     wanted = {row["question_id"] for row in rows}
-    asked = {row["question_id"]: row for row in _where(questions, "question", "question_id", wanted)}
+    asked = {row["question_id"]: row for row in _read_rows_where(questions, "question", "question_id", wanted)}
     pictures = {question_id: row.pop("image") for question_id, row in asked.items()}
     requests = [
         TranslationRequest(draft=row, asked=asked[row["question_id"]], language=language)
@@ -101,19 +101,19 @@ def _requests(
     return requests, pictures
 
 
-def _where(reference: Reference, table: str, column: str, values: set[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a table that have one of the values, read a shard at a time."""
+def _read_rows_where(reference: Reference, table: str, column: str, values: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table whose column has one of the values; reads a shard at a time."""
     for path in list_shards(reference, table):
         yield from pq.read_table(path, filters=[(column, "in", values)]).to_pylist() if values else ()
 
 
-def _translate(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: Opened) -> None:
-    factory = bind(_translate_batches, run, translator)
-    make_shards("translate-qa", run.context, artefact, requests, factory, length=_length, prefix=DRAFTS)
+def _translate(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: OpenModel) -> None:
+    factory = bind(_make_translator, run, translator)
+    make_shards("translate-qa", run.context, artefact, requests, factory, length=_estimate_length, prefix=DRAFTS)
 
 
-def _translate_batches(run: Run, translator: Opened) -> Work:
-    options, model = _options(run), translator(run)
+def _make_translator(run: Run, translator: OpenModel) -> Work:
+    options, model = _read_options(run), translator(run)
 
     def work(batch: Sequence[TranslationRequest]) -> pa.Table:
         rows = translate(model, batch, **options)
@@ -122,16 +122,14 @@ def _translate_batches(run: Run, translator: Opened) -> Work:
     return work
 
 
-def _judge(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: Opened) -> None:
+def _judge(run: Run, artefact: Partial, requests: Sequence[TranslationRequest], translator: OpenModel) -> None:
     by_key = {(request.draft["sample_id"], request.language): request for request in requests}
-    units = [(by_key[row["translated_from"], row["language"]], row) for row in _drafts_in(artefact)]
-    make_shards(
-        "judge-translations", run.context, artefact, units, bind(_judge_batches, run, translator), prefix=VERDICTS
-    )
+    units = [(by_key[row["translated_from"], row["language"]], row) for row in _read_drafts(artefact)]
+    make_shards("judge-translations", run.context, artefact, units, bind(_make_judge, run, translator), prefix=VERDICTS)
 
 
-def _judge_batches(run: Run, translator: Opened) -> Work:
-    options, model = _options(run), translator(run)
+def _make_judge(run: Run, translator: OpenModel) -> Work:
+    options, model = _read_options(run), translator(run)
 
     def work(batch: Sequence[tuple[TranslationRequest, dict[str, Any]]]) -> pa.Table:
         verdicts = judge_round_trip(model, batch, **options)
@@ -142,9 +140,9 @@ def _judge_batches(run: Run, translator: Opened) -> Work:
 
 
 def _write_questions(artefact: Partial, requests: Sequence[TranslationRequest], pictures: dict[str, bytes]) -> None:
-    """Write the question rows of the translations, a shard for each shard of drafts; no model is needed for them."""
+    """Write the question rows of the translations, one shard for each shard of drafts, without a model."""
     asked = {request.draft["sample_id"]: request.asked for request in requests}
-    for path in _draft_shards(artefact):
+    for path in _list_draft_shards(artefact):
         name = path.stem.replace(DRAFTS, QUESTIONS, 1)
         if name in artefact.list_finished():
             continue
@@ -155,22 +153,22 @@ def _write_questions(artefact: Partial, requests: Sequence[TranslationRequest], 
         artefact.write_shard(name, check_rows("question", rows, extra=PICTURE), rows_of="question")
 
 
-def _drafts_in(artefact: Partial) -> Iterator[dict[str, Any]]:
-    for path in _draft_shards(artefact):
+def _read_drafts(artefact: Partial) -> Iterator[dict[str, Any]]:
+    for path in _list_draft_shards(artefact):
         yield from pq.read_table(path).to_pylist()
 
 
-def _draft_shards(artefact: Partial) -> list:
+def _list_draft_shards(artefact: Partial) -> list:
     return sorted(artefact.folder.glob(f"{DRAFTS}-*.parquet"))
 
 
-def _length(request: TranslationRequest) -> int:
-    """Return the length of a prompt: its characters."""
+def _estimate_length(request: TranslationRequest) -> int:
+    """Return the approximate length of a prompt in characters."""
     texts = request.texts
     return len(texts.question) + len(texts.answer) + sum(len(alias) for alias in texts.aliases)
 
 
-def _options(run: Run) -> dict[str, Any]:
+def _read_options(run: Run) -> dict[str, Any]:
     recipe = run.recipe.synthesis
     return {
         "prompts": read_translation_prompts(recipe.translation_prompts),

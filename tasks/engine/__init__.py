@@ -1,1 +1,1 @@
-"""How a stage runs: context, store, reuse, plan, shards, and the only two places that talk to Ray. Imports no stage."""
+"""How a stage runs: context, store, reuse, plan, shards, and the only two modules that use Ray. Imports no stage."""

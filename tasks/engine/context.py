@@ -1,6 +1,6 @@
-"""Where and with what a run works: folders, cluster, workers. Read from `COMEM_*` variables; decides no result.
+"""Where a run works and with what: folders, cluster, workers. Read from `COMEM_*` variables; decides no result.
 
-Nothing of it ever enters a fingerprint: the same recipe on a laptop and on a cluster names the same artefact.
+The context never enters a fingerprint: the same recipe names the same artefact on a laptop and on a cluster.
 """
 
 import difflib
@@ -22,14 +22,14 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_PORT": "the port of the local Prefect server (flows/local)",
     "COMEM_LOCAL": "marks the processes that flows/local starts",
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
-    "COMEM_CACHE": "the folder of what can be made again (comem_core)",
+    "COMEM_CACHE": "the cache folder: everything in it can be made again (comem_core)",
 }
 """The project's variables that are not fields of the context."""
 
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The smallest value of a setting; with `above`, the value itself is too small."""
+    """The smallest value of a setting; with `above`, a setting must be greater than it."""
 
     least: float
     above: bool = False
@@ -46,16 +46,16 @@ ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = AtLeast(1), AtLeast(0), AtLeast(0, above=T
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Every field `name` is read from the variable `COMEM_NAME`; the Ray address from `RAY_ADDRESS`."""
+    """The settings of a run. Each field is read from `COMEM_<FIELD>`, but the Ray address from `RAY_ADDRESS`."""
 
     root: Path
-    """The folder `.comem` that holds all of the below, unless they are set on their own."""
+    """The folder `.comem`, which holds store, warehouse and benchmarks unless they are set separately."""
     store: Path
     """Folder of artefacts."""
     warehouse: Path
     """The DuckDB file."""
     benchmarks: Path
-    """Folder of the benchmarks' files as released, a folder a benchmark."""
+    """Folder of the benchmarks' files as released, one folder for each benchmark."""
     ray_address: str | None = None
     """A cluster to join; None starts a local Ray for the run."""
     num_actors: Annotated[int, ONE_OR_MORE] = 1
@@ -65,25 +65,25 @@ class Context:
     train_workers: Annotated[int, ONE_OR_MORE] = 1
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: Annotated[int, ONE_OR_MORE] = 16
-    """Samples that one forward pass takes on one device."""
+    """Samples in one forward pass on one device."""
     rows_per_shard: Annotated[int, ONE_OR_MORE] = 64
-    """Rows that a worker finishes before it writes them down; a continued artefact keeps what it began with."""
+    """Rows of one shard; a continued artefact keeps the number it began with."""
     served_url: str | None = None
-    """Where a served model answers, up to `/v1`; needed by recipes that name one."""
+    """Address of the served model, up to `/v1`; needed by recipes that name one."""
     served_key: str | None = field(default=None, repr=False)
-    """What it asks for as a key; a server of one's own often asks for none."""
+    """The key of that server; a local server often needs none."""
     judge_url: str | None = None
-    """Where a served judge answers, up to `/v1`; needed where one is named."""
+    """Address of the served judge, up to `/v1`; needed by recipes that name one."""
     judge_key: str | None = field(default=None, repr=False)
-    """What it asks for as a key."""
+    """The key of that server."""
     served_concurrency: Annotated[int, ONE_OR_MORE] = 8
-    """Requests that one worker has under way at a time."""
+    """Requests that one worker sends at the same time."""
     served_timeout_seconds: Annotated[float, POSITIVE] = 120.0
     """How long one request may take before it is tried again."""
     answer_seconds: Annotated[float, POSITIVE] | None = None
-    """How long one batch of answers may take; then it is cut off and its answers are told as timed out."""
+    """How long one batch of answers may take; then it is cut off and its answers are recorded as timed out."""
     lock_wait_seconds: Annotated[float, NOT_NEGATIVE] = 6 * 3600
-    """How long a run waits for another run that makes the same artefact."""
+    """How long a run waits for another run that is making the same artefact."""
     min_free_disk_mb: Annotated[int, NOT_NEGATIVE] = 500
     min_free_memory_mb: Annotated[int, NOT_NEGATIVE] = 1000
 
@@ -91,7 +91,7 @@ class Context:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Context":
         """Read the context from `COMEM_*` variables.
 
-        Raises ValueError for a variable that is not a setting, is empty, or whose value has the wrong type.
+        Raises ValueError for a variable that is not a setting, is empty, or has a value of the wrong type.
         """
         environ = os.environ if environ is None else environ
         check_names(environ)
@@ -100,33 +100,35 @@ class Context:
         settings["benchmarks"] = root / "benchmarks"
         settings["ray_address"] = environ.get("RAY_ADDRESS") or None
         settings["num_actors"] = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
-        settings |= {name: _read(name, environ[setting]) for name, setting in _settings().items() if setting in environ}
+        settings |= {
+            name: _read(name, environ[setting]) for name, setting in _map_settings().items() if setting in environ
+        }
         context = cls(**settings)  # pyright: ignore[reportArgumentType]
         if context.device == "cuda" and "COMEM_GPUS_PER_ACTOR" not in environ:
             raise ValueError(
-                "COMEM_DEVICE=cuda needs COMEM_GPUS_PER_ACTOR (for example 1), or Ray gives workers no GPU"
+                "COMEM_DEVICE=cuda needs COMEM_GPUS_PER_ACTOR (for example 1); otherwise Ray gives workers no GPU"
             )
         return context
 
     def check(self) -> None:
-        """Find what would stop a run before anything expensive begins.
+        """Check for everything that would stop a run, before anything expensive begins.
 
-        Raises ValueError that lists every fault found, each with what to do.
+        Raises ValueError that lists every fault found, each with its remedy.
         """
         faults = [
-            *_folder_faults("COMEM_STORE", self.store),
-            *_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
-            *self._value_faults(),
-            *self._resource_faults(),
+            *_find_folder_faults("COMEM_STORE", self.store),
+            *_find_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
+            *self._find_value_faults(),
+            *self._find_resource_faults(),
         ]
         if faults:
             raise ValueError("this run cannot start:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
-    def _value_faults(self) -> list[str]:
-        """Find the values that no run can work with, by the rules that stand at the fields."""
+    def _find_value_faults(self) -> list[str]:
+        """Find the values that break the rules in the fields' annotations."""
         faults = []
-        for name, setting in _settings().items():
-            value, (kind, rule) = getattr(self, name), _rule(name)
+        for name, setting in _map_settings().items():
+            value, (kind, rule) = getattr(self, name), _read_rule(name)
             if get_origin(kind) is Literal and value not in get_args(kind):
                 faults.append(f"{setting} is {value!r}; expected {' or '.join(map(repr, get_args(kind)))}")
             if rule is not None and value is not None and not rule.allows(value):
@@ -135,9 +137,9 @@ class Context:
                 faults.append(f"{setting} is {value!r}; expected an address such as http://host:8000/v1")
         return faults
 
-    def _resource_faults(self) -> list[str]:
+    def _find_resource_faults(self) -> list[str]:
         faults = []
-        free = shutil.disk_usage(_existing(self.store)).free // MEGABYTE
+        free = shutil.disk_usage(_find_existing(self.store)).free // MEGABYTE
         if free < self.min_free_disk_mb:
             faults.append(
                 f"{free} MB are free on the disk of {self.store}; at least {self.min_free_disk_mb} MB are needed. "
@@ -152,7 +154,7 @@ class Context:
         wants_gpu = self.device == "cuda" or self.gpus_per_actor > 0
         if wants_gpu and self.ray_address is None and not _has_gpu():
             faults.append(
-                "a GPU is asked for (COMEM_DEVICE, COMEM_GPUS_PER_ACTOR) but torch finds none on this machine. "
+                "COMEM_DEVICE or COMEM_GPUS_PER_ACTOR asks for a GPU, but torch finds none on this machine. "
                 "Set COMEM_DEVICE=cpu and COMEM_GPUS_PER_ACTOR=0, or RAY_ADDRESS to a cluster that has one"
             )
         return faults
@@ -160,7 +162,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRef:
-    """One run: what every stage gets first, beside its part of the recipe."""
+    """What the engine needs to know of a run."""
 
     run_id: str
     recipe_name: str
@@ -168,11 +170,11 @@ class RunRef:
 
 
 def check_names(environ: Mapping[str, str]) -> None:
-    """Refuse variables that look like ours and are not, and those that are set to nothing.
+    """Refuse `COMEM_*` variables that are unknown or empty.
 
-    Raises ValueError that names the variable, and the known one that is nearest to it.
+    Raises ValueError that names the variable and, if it is unknown, the known one with the most similar name.
     """
-    known = [*_settings().values(), *ELSEWHERE]
+    known = [*_map_settings().values(), *ELSEWHERE]
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         if name not in known:
             nearest = difflib.get_close_matches(name, [*known, "RAY_ADDRESS"], n=1, cutoff=0.0)[0]
@@ -183,15 +185,15 @@ def check_names(environ: Mapping[str, str]) -> None:
             raise ValueError(f"{name} is set to nothing; give it a value, or unset it")
 
 
-def _settings() -> dict[str, str]:
-    """Name the variable that each field is read from, but for those that have a way of their own."""
+def _map_settings() -> dict[str, str]:
+    """Map each field to the variable that it is read from, except the fields that are read in another way."""
     return {
         each.name: PREFIX + each.name.upper() for each in fields(Context) if each.name not in ("root", "ray_address")
     }
 
 
-def _rule(name: str) -> tuple[Any, AtLeast | None]:
-    """Return what type a setting is of and how small it may be, as the field's annotation says."""
+def _read_rule(name: str) -> tuple[Any, AtLeast | None]:
+    """Return the type of a setting and its smallest value, from the field's annotation."""
     kind = get_type_hints(Context, include_extras=True)[name]
     if NoneType in get_args(kind):
         kind = next(each for each in get_args(kind) if each is not NoneType)
@@ -202,7 +204,7 @@ def _rule(name: str) -> tuple[Any, AtLeast | None]:
 
 
 def _read(name: str, text: str) -> object:
-    kind, _ = _rule(name)
+    kind, _ = _read_rule(name)
     if kind is Path:
         return Path(text).absolute()
     if kind not in (int, float):
@@ -214,20 +216,20 @@ def _read(name: str, text: str) -> object:
         raise ValueError(f"{PREFIX}{name.upper()} is {text!r}; expected {expected}") from None
 
 
-def _existing(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _folder_faults(name: str, folder: Path) -> list[str]:
-    existing = _existing(folder)
+def _find_folder_faults(name: str, folder: Path) -> list[str]:
+    existing = _find_existing(folder)
     if not existing.is_dir():
         return [f"{folder} cannot be made: {existing} is a file. Set {name} to a folder"]
     if not os.access(existing, os.W_OK | os.X_OK):
-        return [f"{existing} is not writable for you. Set {name} to a folder that is"]
+        return [f"you cannot write to {existing}. Set {name} to a folder that you can write to"]
     return []
 
 
 def _has_gpu() -> bool:
-    import torch  # takes seconds, so it is paid only where a GPU is asked for
+    import torch  # takes seconds, so it is imported only if a GPU is asked for
 
     return torch.cuda.is_available()

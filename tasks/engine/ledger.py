@@ -1,6 +1,6 @@
-"""What stages that generate have cost: rows, tokens, seconds and failures, summed over shards that say so.
+"""The costs of stages that generate: rows, tokens, seconds and failures, summed over shards that have these columns.
 
-Knows Parquet; nothing of Prefect, Ray or the warehouse.
+Uses Parquet, but not Prefect, Ray or the warehouse.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ SUMMED = ("prompt_tokens", "answer_tokens", "seconds")
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Sums over rows; `seconds` are those of workers, added up; `failed` rows have an error and no answer."""
+    """Sums over rows. `seconds` adds up the time of all workers; a `failed` row has an error and no answer."""
 
     prompt_tokens: int
     answer_tokens: int
@@ -27,7 +27,7 @@ class Costs:
 
 
 def sum_costs(paths: Iterable[Path]) -> Costs | None:
-    """Sum what the rows of shards say of themselves; None where there are none, or where they do not count it all."""
+    """Sum the cost columns of some shards; None if there are no rows, or a shard lacks one of the columns."""
     sums, rows, failed = dict.fromkeys(SUMMED, 0.0), 0, 0
     for path in sorted(paths):
         columns = pq.read_schema(path).names
@@ -47,8 +47,11 @@ def sum_costs(paths: Iterable[Path]) -> Costs | None:
 
 
 def measure_cost(artefact: Partial, rows: str = "part", *others: str) -> None:
-    """Note the costs of all finished shards as measured: rows and failures of those with the first prefix, tokens and
-    seconds of the others too, such as the verdicts that stand beside the drafts they are about."""
+    """Note the costs of all finished shards as measured values of the artefact.
+
+    Rows and failures are those of shards with the first prefix. Tokens and seconds include the shards with other
+    prefixes, such as the verdicts that are written beside their drafts.
+    """
     costs = {prefix: sum_costs(artefact.folder.glob(f"{prefix}-*.parquet")) for prefix in (rows, *others)}
     if (own := costs[rows]) is None:
         return

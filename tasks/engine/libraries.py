@@ -1,4 +1,4 @@
-"""The releases of the libraries that decide results; a plain list, written into every record."""
+"""The versions of the libraries that decide results; every record keeps them."""
 
 from functools import cache
 from importlib.metadata import version
@@ -8,5 +8,5 @@ DECIDING = ("torch", "transformers", "peft", "tokenizers", "pillow", "faiss-cpu"
 
 @cache
 def list_libraries() -> dict[str, str]:
-    """Return name and release of each; which build of one it is (for a CPU, a GPU) is left out."""
+    """Return the version of each library by name, without the build (for a CPU, for a GPU)."""
     return {name: version(name).split("+")[0] for name in DECIDING}

@@ -1,9 +1,10 @@
 """An artefact while it is made: a `.partial` folder whose finished shards survive a crash.
 
-Every file gets its name when it is whole, so a killed process loses none that it finished. Against a power failure a
-shard is forced to the disk, before the record that lists it is; a batch, one of many small files, is not, and is made
-again where it did not outlive the failure.
-Knows files; nothing of Prefect, Ray or the warehouse, so that a worker imports it in no time and writes its own shards.
+A file gets its name only when it is whole, so a killed process loses no finished file. To survive a power failure, a
+shard is forced to the disk before the record that lists it. A batch is not, because there are many and they are small;
+one that a power failure damages is made again.
+
+Uses files, but not Prefect, Ray or the warehouse, so that a worker imports it quickly and writes its own shards.
 """
 
 import contextlib
@@ -30,18 +31,18 @@ ROWS_OF = b"comem.rows_of"
 
 
 class DiskFull(OSError):
-    """No room for a shard; what was finished before it is kept."""
+    """The disk has no room for a shard; shards that were finished before are kept."""
 
 
 class BudgetSpent(Exception):
-    """The time that a run may take is over; what is finished is kept, and makes a smaller result."""
+    """The time allowed for a run is over; what is finished is kept and becomes a smaller result."""
 
 
 @dataclass(frozen=True)
 class Partial:
     """An artefact that is being made. Small and picklable: workers get it and write their shards themselves.
 
-    Files of one that is not `durable` outlive their process, and perhaps not a power failure.
+    Without `durable`, its files survive the end of their process but perhaps not a power failure.
     """
 
     folder: Path
@@ -49,16 +50,16 @@ class Partial:
     durable: bool = True
 
     def list_finished(self) -> set[str]:
-        """Name the files and folders that are done; what a crash left half-written is not among them.
+        """List the names of finished files and folders, without those that a crash left half-written.
 
-        A Parquet shard is named as it was written, without its ending.
+        A Parquet shard is named as `write_shard` named it, without its suffix.
         """
         return {path.name.removesuffix(".parquet") for path in self.folder.iterdir() if not path.name.startswith(".")}
 
     def write_shard(self, name: str, table: pa.Table, *, rows_of: str | None = None) -> int:
         """Write a table as the Parquet shard `name`, whole or not at all, and return its number of rows.
 
-        `rows_of` names the warehouse table of this shard, where it is another one than the stage's.
+        `rows_of` names the warehouse table of this shard, if it is not the stage's.
         """
         if rows_of is not None:
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), ROWS_OF: rows_of.encode()})
@@ -68,7 +69,7 @@ class Partial:
 
     @contextlib.contextmanager
     def open_shard(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        """Yield what writes the shard `name` row group by row group; it gets its name when it is whole."""
+        """Yield a writer of the shard `name`, row group by row group; the file gets its name when it is whole."""
         with (
             self.open_file(f"{name}.parquet") as path,
             pq.ParquetWriter(path, schema, compression="zstd") as writer,
@@ -91,7 +92,7 @@ class Partial:
 
     @contextlib.contextmanager
     def open_folder(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder to fill; it gets its name, replacing an older one, when the block ends well."""
+        """Yield an empty folder to fill; when the block ends without error it gets its name, replacing an older one."""
         with self._hidden(name) as hidden:
             hidden.mkdir()
             yield hidden
@@ -102,9 +103,9 @@ class Partial:
             flush(self.folder)
 
     def keep(self, name: str, value: Any) -> Any:
-        """Remember a plain value on first call; a run that continues gets what the first run decided.
+        """Remember a plain value on the first call and return it; a run that continues gets the value of the first run.
 
-        For settings outside the recipe that must not change half-way, such as the rows of a shard.
+        For settings outside the recipe that must not change half-way, such as the number of rows of a shard.
         """
         kept = self._notes(KEPT)
         if name not in kept:
@@ -112,26 +113,26 @@ class Partial:
         return kept.get(name, value)
 
     def measure(self, name: str, value: Any) -> None:
-        """Note a plain value that was measured of the result; the record keeps it as `measured`."""
+        """Note a plain value that was measured on the result; the record keeps it in `measured`."""
         self._note(MEASURED, self.read_measured() | {name: value})
 
     def read_measured(self) -> dict[str, Any]:
-        """Return what was measured so far."""
+        """Return the values measured so far."""
         return self._notes(MEASURED)
 
     @property
     def batches(self) -> Path:
-        """The folder of batches that are done, of shards that are not."""
+        """The folder of finished batches of unfinished shards."""
         return self.folder / BATCHES
 
     def batches_of(self, shard: str) -> "Partial":
-        """Open the folder of a shard's batches, which is made if it is not there."""
+        """Open the folder of a shard's batches, and make it if it is missing."""
         folder = self.batches / shard
         folder.mkdir(parents=True, exist_ok=True)
         return Partial(folder, self.min_free_bytes, durable=False)
 
     def list_begun(self) -> list[str]:
-        """Name the batches that are done, of shards that are not."""
+        """List the names of finished batches of unfinished shards."""
         return sorted(path.relative_to(self.batches).as_posix() for path in self.batches.glob("*/[0-9]*.parquet"))
 
     def _notes(self, file: str) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class Partial:
             raise DiskFull(
                 errno.ENOSPC,
                 f"the disk is full: no room for {name} in {self.folder} ({error.strerror or error}). Finished shards "
-                "are kept: free some space and start the run again, it continues from there",
+                "are kept: free some space and start the run again; it continues from there",
             ) from error
         finally:
             if hidden.is_dir():
@@ -165,7 +166,7 @@ class Partial:
 
 
 def read_batch(path: Path) -> pa.Table | None:
-    """Read a batch; None where a power failure left less of it than was written."""
+    """Read a batch; None if a power failure damaged it."""
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid):
@@ -173,7 +174,7 @@ def read_batch(path: Path) -> pa.Table | None:
 
 
 def flush(path: Path) -> None:
-    """Force a file or a folder's list of names to the disk."""
+    """Force a file, or a folder's list of names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

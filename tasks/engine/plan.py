@@ -1,8 +1,9 @@
-"""What a run would do, before it does anything: each stage in order, reused or made and why, how much and how long.
+"""The plan of a run: which stages it would reuse or make, in order, and why, with the rows, time and space of each.
 
-A fingerprint needs recipes and inputs' fingerprints and no data, so the whole run can be walked without making a thing.
-Estimates come from what is measured: the shards of an interrupted run, or earlier artefacts of the same stage.
-Knows the store; nothing of Prefect, Ray or the warehouse.
+A fingerprint needs recipes and the inputs' fingerprints but no data, so a whole run can be planned without making
+anything. Estimates come from measurements: earlier artefacts of the same stage, or the shards of an interrupted run.
+
+Uses the store, but not Prefect, Ray or the warehouse's file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What a row of a stage costs: seconds of the whole stage, bytes, tokens (image tokens are among them)."""
+    """The costs of one row of a stage: seconds of the whole stage, bytes, and tokens (image tokens included)."""
 
     source: str
     seconds: float
@@ -35,7 +36,7 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """One stage of a plan. `action` is reuse, continue or make; None stands for what nothing is known of."""
+    """One stage of a plan. `action` is reuse, continue or make; None means unknown."""
 
     stage: str
     fingerprint: str
@@ -47,40 +48,42 @@ class PlannedStage:
 
     @property
     def seconds(self) -> float | None:
-        return self._cost(self.rates.seconds) if self.rates else self._nothing()
+        return self._cost(self.rates.seconds) if self.rates else self._cost_if_unknown()
 
     @property
     def bytes(self) -> float | None:
-        return self._cost(self.rates.bytes) if self.rates else self._nothing()
+        return self._cost(self.rates.bytes) if self.rates else self._cost_if_unknown()
 
     @property
     def tokens(self) -> float | None:
-        return self._cost(self.rates.tokens) if self.rates and self.rates.tokens is not None else self._nothing()
+        if self.rates and self.rates.tokens is not None:
+            return self._cost(self.rates.tokens)
+        return self._cost_if_unknown()
 
     def _cost(self, of_a_row: float) -> float | None:
         return None if self.missing is None else self.missing * of_a_row
 
-    def _nothing(self) -> float | None:
+    def _cost_if_unknown(self) -> float | None:
         return 0.0 if self.action == "reuse" else None
 
 
 @dataclass
 class Plan:
-    """The stages that a walked run asked for, in order."""
+    """The stages of a planned run, in order."""
 
     stages: list[PlannedStage] = field(default_factory=list)
 
     def list_lines(self) -> list[dict[str, str]]:
-        """The plan as rows of a table, with a last one for the sums of what is known."""
+        """Return the plan as rows of a table; the last row sums what is known."""
         whole = [
             {
                 "stage": each.stage,
                 "do": each.action,
-                "rows": _shown(each.rows),
-                "to make": _shown(each.missing),
-                "tokens": _shown(each.tokens),
-                "hours": _shown(each.seconds, 3600),
-                "GB": _shown(each.bytes, GIGABYTE),
+                "rows": _format_number(each.rows),
+                "to make": _format_number(each.missing),
+                "tokens": _format_number(each.tokens),
+                "hours": _format_number(each.seconds, 3600),
+                "GB": _format_number(each.bytes, GIGABYTE),
                 "estimated from": each.rates.source if each.rates else "",
                 "why": each.reason,
             }
@@ -88,11 +91,11 @@ class Plan:
         ]
         sums = {"stage": "all that is known", "do": "", "rows": "", "to make": "", "estimated from": "", "why": ""}
         for name, column, unit in (("tokens", "tokens", 1), ("seconds", "hours", 3600), ("bytes", "GB", GIGABYTE)):
-            sums[column] = _shown(sum(getattr(each, name) or 0 for each in self.stages), unit)
+            sums[column] = _format_number(sum(getattr(each, name) or 0 for each in self.stages), unit)
         if unknown := [each.stage for each in self.stages if each.seconds is None]:
             sums["why"] = (
-                f"not in it, for nothing like them was made yet: {', '.join(unknown)}. A run with a small `limit` "
-                "measures them"
+                f"not included, because nothing like them was made yet: {', '.join(unknown)}. A run with a small "
+                "`limit` measures them"
             )
         return [*whole, {name: sums[name] for name in whole[0]}] if whole else []
 
@@ -107,9 +110,9 @@ class Plan:
         expected: int | None,
         workers: int,
     ) -> Reference:
-        """Note what would become of a stage and return the reference that it would have.
+        """Add what would happen to a stage, and return the reference that its result would have.
 
-        `workers` is how many share the work, where costs are known of single rows only.
+        `workers` is the number of workers that share the work; it counts if only the costs of single rows are known.
         """
         record = store.find(stage, fingerprint)
         if record:
@@ -136,7 +139,7 @@ class Plan:
         return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0)
 
 
-def _shown(number: float | None, unit: float = 1) -> str:
+def _format_number(number: float | None, unit: float = 1) -> str:
     if number is None:
         return "?"
     return f"{number:,.0f}" if unit == 1 else f"{number / unit:,.3f}"
@@ -146,13 +149,13 @@ _planned: ContextVar[Plan | None] = ContextVar("planned", default=None)
 
 
 def get_plan() -> Plan | None:
-    """Return the plan that stages are noted in, or None where they run."""
+    """Return the plan to which stages are added, or None if stages really run."""
     return _planned.get()
 
 
 @contextmanager
 def start_planning() -> Iterator[Plan]:
-    """Let the stages of the block say what they would do, and do nothing."""
+    """Let the stages of the block only add to the plan what they would do."""
     token = _planned.set(Plan())
     try:
         plan = _planned.get()
@@ -165,14 +168,16 @@ def start_planning() -> Iterator[Plan]:
 def count_done_rows(store: Store, stage: str, fingerprint: str) -> int:
     """Count the rows that an interrupted run of a stage has finished."""
     folder = store.find_partial_folder(stage, fingerprint)
-    return sum(pq.read_metadata(path).num_rows for path in _finished(folder))
+    return sum(pq.read_metadata(path).num_rows for path in _list_finished(folder))
 
 
 def measure_rates(
     store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int
 ) -> Rates | None:
-    """Measure what a row costs: on the latest artefact that is like this one, else on this one's finished shards."""
-    earlier = [record for record in store.list_records(stage) if record["num_rows"] and _alike(record, inputs)]
+    """Measure the costs of a row: on the latest similar artefact, else on this artefact's finished shards."""
+    earlier = [
+        record for record in store.list_records(stage) if record["num_rows"] and _has_same_models(record, inputs)
+    ]
     if earlier:
         record = earlier[-1]
         rows = record["num_rows"]
@@ -180,38 +185,38 @@ def measure_rates(
             source=f"the {rows} rows of {record['fingerprint']}",
             seconds=record["seconds"] / rows,
             bytes=record["num_bytes"] / rows,
-            tokens=_measured_tokens(store, record),
+            tokens=_find_tokens(store, record),
         )
-    paths = _finished(store.find_partial_folder(stage, fingerprint))
+    paths = _list_finished(store.find_partial_folder(stage, fingerprint))
     if (costs := sum_costs(paths)) is None:
         return None
     return Rates(
         source=f"the first {costs.rows} rows",
         seconds=costs.seconds / costs.rows / workers,
         bytes=sum(path.stat().st_size for path in paths) / costs.rows,
-        tokens=_tokens(costs),
+        tokens=_count_tokens(costs),
     )
 
 
-def _measured_tokens(store: Store, record: Record) -> float | None:
-    """Tokens of a row, as they were measured, or else as its rows say; None where they do not."""
+def _find_tokens(store: Store, record: Record) -> float | None:
+    """Return the tokens of a row: as the record has them, else summed over the rows; None if neither counts them."""
     measured = record["measured"]
     if "prompt_tokens" in measured:
         return (measured["prompt_tokens"] + measured["answer_tokens"]) / record["num_rows"]
     costs = sum_costs(store.find_path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
-    return _tokens(costs) if costs else None
+    return _count_tokens(costs) if costs else None
 
 
-def _tokens(costs: Costs) -> float:
+def _count_tokens(costs: Costs) -> float:
     return (costs.prompt_tokens + costs.answer_tokens) / costs.rows
 
 
-def _alike(record: Record, inputs: Mapping[str, str]) -> bool:
-    """Say whether a record's costs are those of this run: the same models made it."""
+def _has_same_models(record: Record, inputs: Mapping[str, str]) -> bool:
+    """Tell whether the same models made a record, so that its costs are those of this run."""
     return all(record["inputs"].get(role) == inputs.get(role) for role in ("backbone", "reader"))
 
 
-def _finished(partial_folder: Path) -> list[Path]:
+def _list_finished(partial_folder: Path) -> list[Path]:
     batches = (partial_folder / BATCHES).glob("*/[0-9]*.parquet")
     return [*partial_folder.glob("part-*.parquet"), *(path for path in batches if read_batch(path) is not None)]
 
@@ -227,7 +232,7 @@ def explain_making(
 ) -> str:
     """Describe how this differs from the most similar earlier artefact of the stage (the latest of equals).
 
-    An artefact of another kind (the fields in `kinds` tell) is not compared: it has other fields and inputs anyway.
+    An artefact of another kind (by the fields in `kinds`) is not compared, because its fields and inputs differ anyway.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
@@ -241,7 +246,7 @@ def explain_making(
         of = "".join(f": {now}, and earlier ones are of {', '.join(sorted(before))}" for now, before in named if before)
         return f"no artefact of this kind yet{of}" if records else "no artefact yet"
     compared = [
-        (_inputs_of_another_stage(each, inputs, store), _differences(recipe, made_from, version, each))
+        (_find_inputs_of_other_stages(each, inputs, store), _list_differences(recipe, made_from, version, each))
         for each in reversed(earlier)
     ]
     others, found = min(compared, key=lambda both: (len(both[0]), len(both[1])))
@@ -250,8 +255,8 @@ def explain_making(
     return "again: " + ("; ".join(found) if found else "an earlier artefact has another kind of recipe")
 
 
-def _inputs_of_another_stage(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:
-    """Say which inputs of the earlier artefact are another kind of thing, such as questions that are a benchmark."""
+def _find_inputs_of_other_stages(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:
+    """List the earlier artefact's inputs that another stage made, such as questions that come from a benchmark."""
     found = []
     for role in sorted(earlier["inputs"].keys() & inputs.keys()):
         fingerprint, now = earlier["inputs"][role], inputs[role]
@@ -261,7 +266,7 @@ def _inputs_of_another_stage(earlier: Record, inputs: Mapping[str, Reference], s
     return found
 
 
-def _differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
+def _list_differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
     found = []
     if (naming := earlier.get("naming", 1)) != NAMING:
         found.append(f"the rule that names results changed from {naming} to {NAMING}")

@@ -1,7 +1,7 @@
 """The one rule of reuse: a result, an artefact or a single row, is named by everything that decides it.
 
-That is the stage that makes it and the version of the stage's code, the key (plain values), and what it is made from.
-What has the same name is not made twice.
+These are the stage, the version of the stage's code, the key (plain values) and the inputs. A result whose name exists
+already is not made again.
 """
 
 import hashlib
@@ -20,19 +20,21 @@ from tasks.engine.store import Store
 from warehouse.schemas import check_rows
 
 NAMING = 2
-"""The version of this rule. Records keep it; those of version 1 have none."""
+"""The version of this rule. Records keep it; records of version 1 lack it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """How a page explains that two results of a stage differ; the warehouse is handed it as a row (`Stage.row`).
+    """How a page explains that two results of a stage differ; the warehouse keeps it as a row (`Stage.row`).
 
-    `subject` is what a reader calls the stage (None: its name). `roles` are the names, besides the stage's own, under
-    which other stages take its results. `extent` are fields of the key that say how much is made, and not how. `kinds`
-    are fields of the key that tell one kind of thing from another: how the two were made is then not compared.
-    `fallbacks` maps roles of inputs to the role that counts where they are absent. A difference of a stage that is
-    `beside` moves no official score. Of an `essential` one it matters whether it was there at all. `caption` stands
-    above the loss curve of a stage that trains.
+    - `subject`: the word for the stage on pages (None: its name).
+    - `roles`: further names under which other stages take its results.
+    - `extent`: fields of the key that decide how much is made, but not how.
+    - `kinds`: fields of the key that tell kinds of results apart; results of different kinds are not compared further.
+    - `fallbacks`: maps a role of inputs to the role that is used if it is absent.
+    - `beside`: a difference in this stage changes no official score.
+    - `essential`: the absence of this stage is itself a difference.
+    - `caption`: the title of the loss curve of a stage that trains.
     """
 
     subject: str | None = None
@@ -47,10 +49,10 @@ class Explanation:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage as its module declares it: its name in store and warehouse, the version of its code, and the table that
-    its rows belong to, if they belong to one.
+    """A stage as its module declares it: its name in store and warehouse, the version of its code, and the warehouse
+    table of its rows, if they have one.
 
-    Raise `version` when the code makes something else from the same key and inputs: then nothing older is reused.
+    Raise `version` when the code makes something else from the same key and inputs; older results are then not reused.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Stage:
 
     @property
     def row(self) -> dict[str, Any]:
-        """What the warehouse is told of the stage: a row of its table stage."""
+        """The stage as a row of the warehouse's table `stage`."""
         values = vars(self.explained)
         lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
         return values | lists | {"name": self.name, "subject": self.explained.subject or self.name}
@@ -69,35 +71,35 @@ class Stage:
 def fingerprint(stage: Stage, key: object, inputs: Mapping[str, str]) -> str:
     """Return the name (16 hex digits) of what a stage makes from a key and from named inputs.
 
-    `inputs` maps roles to fingerprints, or, of a row, to the versions of the stages that it rests on. The names of
-    class names and fields that are switched off do not count (`comem_core.neutral`).
+    `inputs` maps roles to fingerprints; for a single row, to the versions of the stages that it depends on. Names of
+    classes and fields that are switched off do not count (`comem_core.neutral`).
 
     Raises:
         TypeError: the key is not a frozen dataclass of plain values.
-        ValueError: there is a path among its values, or a number that is not finite.
+        ValueError: one of its values is a path, or a number that is not finite.
     """
     made_from = {"stage": stage.name, "version": stage.version, "key": set_fields(key), "inputs": dict(inputs)}
     return hashlib.sha256(json.dumps(made_from, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 def explain_older_names(store: Store, *, remember: bool = True) -> str | None:
-    """Explain once that a store's results were named by an older rule and are made anew; None where none were.
+    """Explain once that a store has results named by an older rule, which are made anew; None if it has none.
 
-    Without `remember` it will be explained again.
+    Without `remember`, the next call explains it again.
     """
-    told = store.folder / ".naming"
-    if not store.folder.is_dir() or (told.exists() and told.read_text() == str(NAMING)):
+    noted = store.folder / ".naming"
+    if not store.folder.is_dir() or (noted.exists() and noted.read_text() == str(NAMING)):
         return None
     older = [record for record in store.all_records() if record.get("naming", 1) != NAMING]
     if remember:
-        told.write_text(str(NAMING))
+        noted.write_text(str(NAMING))
     if not older:
         return None
     return (
         f"{len(older)} results in {store.folder} have names that an older version of comem gave them (names no longer "
         "depend on names of classes, nor on options that are off). They cannot be reused, so this run makes its "
         "results anew, this once. Nothing is deleted, and encoders that were trained before can still be evaluated; "
-        "remove the folder when you no longer need them"
+        "remove the older results when you no longer need them"
     )
 
 
@@ -105,24 +107,24 @@ def set_fields(key: object) -> dict[str, Any]:
     """Return the fields of a frozen dataclass by name, without those that are switched off; likewise inside it.
 
     Raises:
-        TypeError: it is a context, or not a frozen dataclass.
-        ValueError: there is a path among the values.
+        TypeError: `key` is a context, or not a frozen dataclass.
+        ValueError: one of the values is a path.
     """
     if isinstance(key, Context):
         raise TypeError("a context says where a run works and never names a result; give a recipe or a key")
     if isinstance(key, type) or not is_dataclass(key) or not key.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
         raise TypeError(f"a key is a frozen dataclass; got {type(key).__name__}")
     values = {each.name: (each, getattr(key, each.name)) for each in fields(key)}
-    return {name: _plain(value, name) for name, (each, value) in values.items() if not is_off(each, value)}
+    return {name: _to_plain(value, name) for name, (each, value) in values.items() if not is_off(each, value)}
 
 
-def _plain(value: object, where: str) -> Any:
+def _to_plain(value: object, where: str) -> Any:
     if is_dataclass(value):
         return set_fields(value)
     if isinstance(value, Mapping):
-        return {name: _plain(item, f"{where}.{name}") for name, item in value.items()}
+        return {name: _to_plain(item, f"{where}.{name}") for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, where) for item in value]
+        return [_to_plain(item, where) for item in value]
     if isinstance(value, os.PathLike) or (isinstance(value, str) and os.path.isabs(value)):
         raise ValueError(f"{where} is the path {str(value)!r}; paths belong to the context and never name a result")
     return value
@@ -131,9 +133,9 @@ def _plain(value: object, where: str) -> Any:
 def take_over(
     artefact: Partial, shard: str, find: Callable[[], list[dict[str, Any]]], *, stage: Stage, key: str
 ) -> set[str]:
-    """Write what `find` finds among earlier rows as a shard, measure how many there are, and return their keys.
+    """Write the earlier rows that `find` returns as a shard, measure their number, and return their keys.
 
-    It is decided once: an artefact that goes on makes what it would have made.
+    An artefact that is continued keeps the shard it has, so an interruption does not change its result.
     """
     path = artefact.folder / f"{shard}.parquet"
     if not path.exists():
@@ -144,9 +146,9 @@ def take_over(
 
 
 def find_rows(store: Store, stage: Stage, *, key: str, keys: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows with one of these keys, oldest first, of the stage's undamaged artefacts.
+    """Yield the rows with one of these keys from the stage's undamaged artefacts, oldest first.
 
-    A key names everything that decides a row, so it does not matter which artefact the row stands in.
+    A key names everything that decides a row, so it does not matter which artefact has the row.
     """
     for record in store.list_records(stage.name) if keys else ():
         if store.damage(record):

@@ -1,6 +1,6 @@
-"""What runs in a worker process: the seat, which keeps what it has loaded from one shard to the next.
+"""The code that runs in a worker process, which keeps its models from one shard to the next.
 
-Knows neither Ray nor Prefect, so that a worker is up at once; Prefect comes with a call that a Prefect task makes.
+Imports neither Ray nor Prefect, so that a worker starts quickly; only a call from a Prefect task imports Prefect.
 """
 
 import gc
@@ -19,7 +19,7 @@ _held: list[Any] = []
 
 
 def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Keep the last results of a function in this process, until `forget_held`."""
+    """Cache the last `maxsize` results of a function in this process, until `forget_held`."""
 
     def hold(function: Callable[P, R]) -> Callable[P, R]:
         kept: Any = lru_cache(maxsize)(function)
@@ -30,18 +30,18 @@ def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def forget_held() -> None:
-    """Let go of everything that this process holds, which is mostly models."""
+    """Empty all caches of this process, which mostly hold models."""
     for kept in _held:
         kept.cache_clear()
 
 
 def call_pickled(config: dict[str, bytes]) -> None:
-    """Call what was pickled as `call`: a process that only hands it on imports nothing of what it needs."""
+    """Call the function pickled as `call`; a process that only passes it on need not import its modules."""
     cloudpickle.loads(config["call"])()
 
 
-class Seat:
-    """A worker process. It keeps what the last factory made, so a model is loaded once and not once a shard."""
+class WorkerProcess:
+    """A worker process. It keeps what the last factory made, so a model is loaded once and not for every shard."""
 
     def __init__(self, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
@@ -57,23 +57,23 @@ class Seat:
         return os.getpid()
 
     def rest(self, forget: Callable[[], None] | None = None) -> None:
-        """Let go of what the last factory made and of what `forget` empties; what is imported stays."""
+        """Free what the last factory made and call `forget`; imported modules stay."""
         self._work = self._factory = None
         if forget is not None:
             forget()
         gc.collect()
 
     def work(self, factory: bytes, shard: Any) -> Any:
-        """Do a shard with what this factory makes, which is made if the last shard had another one."""
+        """Process a shard with the function that this factory makes; it is made anew if the last shard had another."""
         if self._work is None or factory != self._factory:
-            self.rest()  # the former model goes before the next one comes
+            self.rest()  # free the old model before the new one is loaded
             self._work = cloudpickle.loads(factory)()
             self._factory = factory
         assert self._work is not None
         return self._work(shard)
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], carried: dict[str, Any] | None) -> Any:
-        """Call a function, within the Prefect task that `carried` describes if there is one."""
+        """Call a function, within the Prefect task or flow whose context is `carried`, if any."""
         if carried is None:
             return function(*args)
         from prefect.context import hydrated_context
@@ -83,4 +83,4 @@ class Seat:
             try:
                 return function(*args)
             finally:
-                APILogWorker.drain_all(timeout=5)  # else what was logged is lost with the worker
+                APILogWorker.drain_all(timeout=5)  # otherwise log lines are lost when the worker ends

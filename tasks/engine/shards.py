@@ -1,7 +1,7 @@
-"""Units in, Parquet shards out: splits work over workers, and does again neither a shard nor a batch that is done.
+"""Turns units into Parquet shards: splits the work over workers, and repeats no finished shard or batch.
 
-A worker writes each batch when it is made, so that a crash costs the batches under way and nothing that was finished;
-when all batches of a shard are there, they become the shard.
+A worker writes each batch as soon as it is made, so a crash costs only the batches under way. When all batches of a
+shard are there, they become the shard.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from tasks.engine.workers import Progress, Workers
 Unit = TypeVar("Unit")
 Work = Callable[[Sequence[Any]], pa.Table]  # turns one batch of units into rows
 MakeWork = Callable[[], Work]  # called once in each worker, so that a model is loaded once
-Length = Callable[[Any], int]  # how long a unit's prompt is, in any measure
+Length = Callable[[Any], int]  # the length of a unit's prompt, in any unit of measure
 
 
 def make_shards(
@@ -37,20 +37,19 @@ def make_shards(
     prefix: str = "part",
     until: float | None = None,
 ) -> None:
-    """Write `part-00000.parquet`, ... : one row or more a unit. Finished shards and batches are not redone.
+    """Write `part-00000.parquet`, ..., with one or more rows for each unit. Finished shards and batches are not redone.
 
-    With `length`, units of a shard are batched by it, longest first, so that a batch carries little padding; then the
-    rows of a shard stand in that order, whatever the size of a batch. No batch begins after `until` (in seconds since
-    1970).
+    With `length`, the units of a shard are sorted by it, longest first, so that a batch has little padding; the rows of
+    the shard have that order, whatever the batch size. No batch begins after `until` (in seconds since 1970).
 
-    Raises BudgetSpent when that time has come before all units were done.
+    Raises BudgetSpent if that time comes before all units are done.
     """
     size = artefact.keep("rows_per_shard", context.rows_per_shard)
     shards = {f"{prefix}-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
     if not shards:
         artefact.write_shard(f"{prefix}-00000", make_work()([]))
     missing = {
-        name: (name, _ordered(part, length)) for name, part in shards.items() if name not in artefact.list_finished()
+        name: (name, _sort_units(part, length)) for name, part in shards.items() if name not in artefact.list_finished()
     }
     writer = bind(_Writer, make_work, artefact, context.batch_size, until)
     show = report_progress(stage)
@@ -64,21 +63,21 @@ def make_shards(
         raise BudgetSpent
 
 
-def _ordered(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
+def _sort_units(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
     return units if length is None else sorted(units, key=length, reverse=True)
 
 
 class _Writer:
-    """In a worker: does the batches of a shard, writing each, then writes the shard whole."""
+    """Runs in a worker: makes and writes each batch of a shard, then writes the whole shard."""
 
     def __init__(self, make_work: MakeWork, artefact: Partial, batch_size: int, until: float | None) -> None:
         self.work, self.artefact, self.batch_size, self.until = make_work(), artefact, batch_size, until
 
     def __call__(self, shard: tuple[str, Sequence]) -> int | None:
-        """Return the number of rows, or None when the time was over before the shard was done."""
+        """Return the number of rows, or None if the time was over before the shard was done."""
         name, units = shard
         written = self.artefact.batches_of(name)
-        done = _batches_in(written.folder)
+        done = _read_batches(written.folder)
         while (start := max(done, default=0)) < len(units):
             if self.until is not None and time.time() >= self.until:
                 return None
@@ -90,9 +89,9 @@ class _Writer:
         return num_rows
 
 
-def _batches_in(folder: Path) -> dict[int, pa.Table]:
-    """Return the batches that an interrupted worker finished, by the place of the unit behind their last one.
+def _read_batches(folder: Path) -> dict[int, pa.Table]:
+    """Return the finished batches of an interrupted worker; each key is the number of units up to the batch's end.
 
-    `Store.begin` has removed what a power failure damaged, with what stands behind it.
+    `Store.begin` has already removed the first batch that a power failure damaged, and all after it.
     """
     return {int(path.stem): pq.read_table(path) for path in sorted(folder.glob("[0-9]*.parquet"))}

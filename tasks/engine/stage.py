@@ -1,8 +1,8 @@
-"""The only cache: a stage's result is reused if it is there and verified, continued if a part of it is, or made.
+"""The only cache: a stage's result is reused if it is there and verified, continued if a part of it is, or else made.
 
-Prefect's own cache is off: it cannot see that a stage's helpers changed. A stage raises its `version` instead.
-Workers import stages for the functions that they run; Prefect costs each of them seconds, so it is imported only where
-a stage is called.
+Prefect's own cache is off, because it cannot see changes in a stage's helper functions. A stage raises its `version`
+instead. Workers import stages for the functions that they run. Importing Prefect takes seconds, so it is imported only
+where a stage is called.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class _Making:
-    """What a stage was asked for, and under which name its result is to be found."""
+    """What a stage was asked to make, and the fingerprint of its result."""
 
     stage: str
     version: str
@@ -51,21 +51,21 @@ class _Making:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """What it is made from, by fingerprint."""
+        """The fingerprints of the inputs by role."""
         return {role: reference.fingerprint for role, reference in self.references.items()}
 
-    def why(self, store: Store) -> str:
-        """Say why the artefact is to be made."""
+    def explain(self, store: Store) -> str:
+        """Explain why the artefact has to be made."""
         return explain_making(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
 
-    def outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
-        """Say what a run did about the artefact, for the warehouse."""
+    def describe_outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
+        """Describe what a run did with the artefact, as a row for the warehouse."""
         facts = {"stage": self.stage, "fingerprint": self.fingerprint, "action": action}
         return facts | {"reason": reason, "seconds": seconds}
 
 
 class StageTask(Generic[P, R]):
-    """A stage: called in a flow it is a Prefect task; where a run is only planned, its function is called directly."""
+    """A stage. A call runs it as a Prefect task; if the run is only planned, the function is called directly."""
 
     def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
         self.fn, self.options = function, options
@@ -86,9 +86,9 @@ class StageTask(Generic[P, R]):
 
 
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
-    """Make a function a Prefect task that is tried again once and leaves reuse to `run_stage`.
+    """Make a function a Prefect task that is retried once and leaves reuse to `run_stage`.
 
-    Takes the options of Prefect's `task`, such as `timeout_seconds`; they win over these.
+    `options` are those of Prefect's `task`, such as `timeout_seconds`; they override the defaults here.
     """
     return lambda function: StageTask(function, options)
 
@@ -104,10 +104,10 @@ def run_stage(
 ) -> Reference:
     """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
 
-    `key` is a frozen dataclass of what decides the result besides the inputs. `make` writes into the partial folder; it
-    skips what `partial.finished()` names. Where the stage declares a table, every Parquet shard must have that table's
-    columns, and its rows are loaded into the warehouse. `expects` is about how many rows there will be, for a plan;
-    where a run is only planned, nothing is made.
+    `key` is a frozen dataclass of what decides the result besides the inputs. `make` writes into the partial folder and
+    skips what `partial.list_finished()` names. If the stage declares a table, every Parquet shard must have that
+    table's columns, and its rows are loaded into the warehouse. `expects` is the approximate number of rows, for a
+    plan; if the run is only planned, nothing is made.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
@@ -120,10 +120,10 @@ def run_stage(
         kinds=declared.explained.kinds,
     )
     store, started = Store.of(run.context), time.monotonic()
-    if (whole := get_plan()) is not None:
-        reason = making.why(store)
+    if (plan := get_plan()) is not None:
+        reason = making.explain(store)
         workers = run.context.num_actors
-        return whole.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
+        return plan.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
     with store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
@@ -133,16 +133,16 @@ def run_stage(
             waiting = ", made by another run while this one waited" if waited else ""
             reason = f"same recipe, same inputs, {len(record['shards'])} shards verified{waiting}"
         else:
-            with _failure_recorded(run, making):
+            with _record_failure(run, making):
                 action, reason, record = _make(store, making, make, table=table, damage=damage)
                 making = replace(making, fingerprint=record["fingerprint"])
     _log(action, making, reason)
-    hashed = action != "reused" or making.fingerprint == name  # what was cut off as it was before was only found
+    hashed = action != "reused" or making.fingerprint == name  # a cut-off result that exists was found, not verified
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
-        # Replaced, for the store is what runs use.
+        # The store counts, because runs read from it; so the warehouse's copy is replaced.
         register_artefact(con, record, table=table, folder=record["uri"], replace=True, hashed=hashed)
-        record_stage(con, run.run_id, making.outcome(action, reason, time.monotonic() - started))
+        record_stage(con, run.run_id, making.describe_outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
     return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
 
@@ -150,7 +150,7 @@ def run_stage(
 def _make(
     store: Store, making: _Making, make: Callable[[Partial], None], *, table: str | None, damage: dict[str, str] | None
 ) -> tuple[str, str, Record]:
-    """Make or continue an artefact; returns what was done, why, and its record."""
+    """Make or continue an artefact; return what was done, why, and the record."""
     started = time.monotonic()
     partial = store.begin(making.stage, making.fingerprint)
     before, begun = partial.list_finished(), len(partial.list_begun())
@@ -160,12 +160,12 @@ def _make(
     elif before or begun:
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
-        action, reason = "made", making.why(store)
+        action, reason = "made", making.explain(store)
     get_stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
     try:
         make(partial)
     except BudgetSpent:
-        making, partial, reason = _cut_off(store, making, partial)
+        making, partial, reason = _save_smaller(store, making, partial)
         if known := store.find(making.stage, making.fingerprint):
             return "reused", reason, known
     _check(partial, making.stage, table)
@@ -193,38 +193,38 @@ def _make(
     return action, reason, store.finish(partial, draft)
 
 
-def _cut_off(store: Store, making: _Making, partial: Partial) -> tuple[_Making, Partial, str]:
-    """Turn what was finished in time into an artefact of its own, named by how far it came; the rest can go on later.
+def _save_smaller(store: Store, making: _Making, partial: Partial) -> tuple[_Making, Partial, str]:
+    """Turn what was finished in time into a smaller artefact, named by its finished parts; a later run can continue.
 
-    Raises ValueError when nothing was finished.
+    Raises ValueError if nothing was finished.
     """
     done = sorted([*partial.list_finished(), *partial.list_begun()])
     if not done:
-        raise ValueError(f"{making.stage}: the time allowed was over before one batch was finished; allow more")
+        raise ValueError(f"{making.stage}: the time allowed was over before one batch was finished; allow more time")
     finished = hashlib.sha256("\n".join([making.fingerprint, *done]).encode()).hexdigest()[:16]
     smaller = replace(making, recipe=making.recipe | {"finished": finished}, fingerprint=finished)
-    reason = f"the time allowed was over; the rest goes on in a run that allows more [{making.fingerprint}]"
+    reason = f"the time allowed was over; a run that allows more time makes the rest [{making.fingerprint}]"
     if store.find(making.stage, smaller.fingerprint):
         return smaller, partial, reason
     return smaller, store.begin_with(partial, making.stage, smaller.fingerprint), reason
 
 
 @contextlib.contextmanager
-def _failure_recorded(run: RunRef, making: _Making) -> Iterator[None]:
+def _record_failure(run: RunRef, making: _Making) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
     except Exception as error:
-        failed = making.outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
-        with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # the first error counts
+        failed = making.describe_outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
+        with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # keep the first error
             record_stage(con, run.run_id, failed)
         raise
 
 
 def _check(partial: Partial, stage: str, table: str | None) -> None:
-    """Refuse an artefact that is empty, or whose shards lack a column of the table they are for."""
+    """Refuse an artefact without shards, or with a shard that lacks a column of its table."""
     if not partial.list_finished():
-        raise ValueError(f"{stage} wrote no shard; a result without rows is one shard with no rows")
+        raise ValueError(f"{stage} wrote no shard; a result without rows must be one shard without rows")
     for path in sorted(partial.folder.glob("*.parquet")):
         found = pq.read_schema(path)
         target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
@@ -237,7 +237,7 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
 
 
 def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:
-    """Return an `on_done` for `map_shards` that logs rate and remaining time, now and then and at the end."""
+    """Return an `on_done` for `map_shards` that logs rate and remaining time every few seconds and at the end."""
     last = time.monotonic()
 
     def on_done(progress: Progress) -> None:
@@ -250,16 +250,16 @@ def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Prog
 
 
 def is_under_prefect() -> bool:
-    """Return whether a Prefect flow or task runs here, and is not only planned."""
+    """Tell whether this code runs in a Prefect flow or task that is not only planned."""
     if "prefect" not in sys.modules or get_plan() is not None:
-        return False  # where nobody has imported Prefect, nothing runs under it
+        return False  # nothing runs under Prefect before something imports it
     from prefect.context import FlowRunContext, TaskRunContext
 
     return TaskRunContext.get() is not None or FlowRunContext.get() is not None
 
 
 def get_stage_logger() -> Any:
-    """Prefect's logger of the current run, or a plain one where no flow runs."""
+    """Return Prefect's logger of the current run, or a plain one outside a flow."""
     if not is_under_prefect():
         return logging.getLogger("comem.stage")
     from prefect import get_run_logger
@@ -275,7 +275,7 @@ def _log(action: str, making: _Making, reason: str) -> None:
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:
-    """Put the artefact and what happened to it into the Prefect UI, as a table on the task run."""
+    """Show the artefact and what was done with it in the Prefect UI, as a table of the task run."""
     if not is_under_prefect():
         return
     from prefect.artifacts import create_table_artifact

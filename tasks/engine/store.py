@@ -1,6 +1,6 @@
 """Artefacts on disk: `<store>/<stage>/<fingerprint>/`, named by how they are made, complete when a record is there.
 
-While one is made it is a `Partial`. Knows files and hashes; nothing of Prefect, Ray or the warehouse.
+An unfinished artefact is a `Partial`. Uses files and hashes, but not Prefect, Ray or the warehouse.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from tasks.engine.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush
 
 
 class ShardRecord(TypedDict):
-    """One file of an artefact. `rows` is 0 for what is not Parquet; `table` is there if it is not the stage's."""
+    """One file of an artefact. `rows` is 0 for other files than Parquet; `table` is set if it is not the stage's."""
 
     file: str
     sha256: str
@@ -32,10 +32,10 @@ class ShardRecord(TypedDict):
 
 
 class Record(TypedDict):
-    """What `record.json` says of a complete artefact; `inputs` maps role to fingerprint.
+    """The content of `record.json` of a complete artefact; `inputs` maps roles to fingerprints.
 
-    `num_rows` counts the stage's own rows, and not those of shards for another table. `naming` is the version of the
-    rule that gave the fingerprint (`tasks.engine.reuse`), which the oldest records lack.
+    `num_rows` counts the stage's own rows, without the shards for other tables. `naming` is the version of the rule
+    that made the fingerprint (`tasks.engine.reuse`); the oldest records lack it.
     """
 
     fingerprint: str
@@ -57,12 +57,12 @@ class Record(TypedDict):
 
 
 class ArtefactBusy(TimeoutError):
-    """Another run makes the same artefact and did not end within the wait."""
+    """Another run is making the same artefact and did not end within the wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What stages hand each other: which artefact, and where it is."""
+    """What stages pass to each other: the name of an artefact, and where it is."""
 
     stage: str
     fingerprint: str
@@ -95,11 +95,11 @@ class Store:
         return self.folder / stage / fingerprint
 
     def find_partial_folder(self, stage: str, fingerprint: str) -> Path:
-        """Return the folder of an artefact while it is made."""
+        """Return the folder of an unfinished artefact."""
         return self.find_path(stage, fingerprint).with_suffix(".partial")
 
     def find(self, stage: str, fingerprint: str) -> Record | None:
-        """Read the record of a complete artefact; None where there is none, or only a part of one."""
+        """Read the record of a complete artefact; None if there is none, or only a part of one."""
         path = self.find_path(stage, fingerprint) / RECORD
         if not path.exists():
             return None
@@ -110,7 +110,7 @@ class Store:
         return {"measured": {}, **record, "uri": str(path.parent)}
 
     def find_anywhere(self, fingerprint: str) -> Record | None:
-        """Read the record of a complete artefact of whatever stage; None where there is none."""
+        """Read the record of a complete artefact of any stage; None if there is none."""
         stages = sorted(path.parent.parent.name for path in self.folder.glob(f"*/{fingerprint}/{RECORD}"))
         return self.find(stages[0], fingerprint) if stages else None
 
@@ -127,7 +127,7 @@ class Store:
                 yield record
 
     def damage(self, record: Record) -> dict[str, str]:
-        """Hash every shard again; maps each file that is not as recorded to its fault. Empty means verified."""
+        """Hash every shard again and map each file that differs from the record to its fault; empty means verified."""
         folder = self.find_path(record["stage"], record["fingerprint"])
         faults = {}
         for shard in record["shards"]:
@@ -140,9 +140,9 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, stage: str, fingerprint: str) -> Iterator[bool]:
-        """Let one process at a time work on an artefact; yields whether it had to wait for another one.
+        """Let one process at a time work on an artefact; yield whether this one had to wait for another.
 
-        Raises ArtefactBusy after `lock_wait_seconds`. A lock ends with the process that holds it.
+        Raises ArtefactBusy after `lock_wait_seconds`. The end of a process releases its lock.
         """
         path = self.find_path(stage, fingerprint).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,9 +165,9 @@ class Store:
             lock.release()
 
     def begin(self, stage: str, fingerprint: str) -> Partial:
-        """Open the partial folder of an artefact, with what an interrupted or damaged making left in it.
+        """Open the partial folder of an artefact, with the files of an interrupted run or a damaged artefact.
 
-        Shards of a damaged artefact that are as recorded stay; the others are removed. Call it under the lock.
+        The undamaged shards of a damaged artefact stay; the others are removed. Call it under the lock.
         """
         final, folder = self.find_path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)
         if final.exists():
@@ -178,7 +178,7 @@ class Store:
                 (final / RECORD).unlink()
                 os.replace(final, folder)
             else:
-                shutil.rmtree(final)  # without a record nothing says what its shards should be
+                shutil.rmtree(final)  # without a record, nothing tells which shards are damaged
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -188,7 +188,7 @@ class Store:
         return partial
 
     def begin_with(self, finished: Partial, stage: str, fingerprint: str) -> Partial:
-        """Open the partial folder of a smaller artefact, with the shards and batches that another one has finished."""
+        """Open the partial folder of a smaller artefact, with the finished shards and batches of another one."""
         smaller = self.begin(stage, fingerprint)
         for path in sorted(finished.folder.glob("[!.]*")):
             if not (smaller.folder / path.name).exists():
@@ -199,7 +199,7 @@ class Store:
         return smaller
 
     def finish(self, partial: Partial, record: Record) -> Record:
-        """Hash the shards, write the record last and give the artefact its name. Returns the completed record."""
+        """Hash the shards, write the record last, give the artefact its name, and return the completed record."""
         record = {**record, "measured": partial.read_measured()}
         for file in (KEPT, MEASURED, RECORD):
             (partial.folder / file).unlink(missing_ok=True)
@@ -209,7 +209,7 @@ class Store:
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
         final = self.find_path(record["stage"], record["fingerprint"])
         record = {**record, "shards": shards, "uri": str(final)}
-        # Its own rows, not those that a shard lists for another table, such as faults.
+        # The stage's own rows, without the shards for another table, such as faults.
         record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
         record["num_bytes"] = sum(shard["bytes"] for shard in shards)
         record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
@@ -221,7 +221,7 @@ class Store:
 
 
 def _remove_damaged(batches: Path) -> None:
-    """Remove the batches of a shard from the first on that a power failure damaged."""
+    """Remove the first batch of a shard that a power failure damaged, and all batches after it."""
     whole = True
     for path in sorted(batches.glob("[0-9]*.parquet")):
         whole = whole and read_batch(path) is not None
@@ -230,7 +230,7 @@ def _remove_damaged(batches: Path) -> None:
 
 
 def describe_shard(path: Path, folder: Path) -> ShardRecord:
-    """Hash a file and, if it is Parquet, count its rows and read which table they are for."""
+    """Hash a file and, if it is Parquet, count its rows and read the name of their table."""
     name = path.relative_to(folder).as_posix()
     shard: ShardRecord = {"file": name, "sha256": hash_file(path), "bytes": path.stat().st_size, "rows": 0}
     if path.suffix == ".parquet":

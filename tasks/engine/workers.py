@@ -1,13 +1,13 @@
-"""The settings of workers and their messages: how many and how big, how far they are, that one died. Knows no Ray."""
+"""Workers without Ray: their number and resources, their progress, and the error that one died."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.engine.context import Context
 
-# Waiting threads must not spin: beside another busy process that makes small models ten times slower. A worker imports
-# Prefect inside a running event loop, where Prefect's plugins cannot start. And Ray Train looks every two seconds for a
-# report, for which the training waits, and for its end.
+# OMP, GOMP: waiting threads must not spin, which beside another busy process makes small models ten times slower.
+# Prefect: a worker imports it inside a running event loop, where its plugins cannot start.
+# Ray Train: by default it looks only every two seconds for a report, for which training waits, and for the end.
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
@@ -18,7 +18,7 @@ WORKER_ENVIRONMENT = {
 }
 
 
-Kind = tuple[float, float]  # CPUs and GPUs that a worker holds: one of a kind can do another's work
+Kind = tuple[float, float]  # a worker's CPUs and GPUs: workers of one kind can replace each other
 
 
 class WorkerDied(RuntimeError):
@@ -27,7 +27,7 @@ class WorkerDied(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """How many workers a stage gets and what each holds. `max_deaths` is how often one shard may lose its worker."""
+    """How many workers a stage gets, with the CPUs and GPUs of each; a shard fails after `max_deaths` lost workers."""
 
     num_actors: int = 1
     cpus: float = 1
@@ -36,12 +36,12 @@ class Workers:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What one worker holds, in Ray's words."""
+        """One worker's CPUs and GPUs, as Ray's options."""
         return {"num_cpus": self.cpus, "num_gpus": self.gpus}
 
     @property
     def kind(self) -> Kind:
-        """What tells one worker from another."""
+        """One worker's CPUs and GPUs; workers of the same kind can replace each other."""
         return self.cpus, self.gpus
 
     @classmethod
@@ -51,7 +51,7 @@ class Workers:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One more shard is done: its name and result, how far all of them are, and how long that took (seconds)."""
+    """One more shard is done: its name and result, how many of all are done, and the time since the start (seconds)."""
 
     shard: str
     result: Any

@@ -1,4 +1,4 @@
-"""Answering: every benchmark question under every condition, one prediction each; none that was answered before."""
+"""Answering: one prediction for each benchmark question under each condition; earlier answers are reused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from tasks.engine.reuse import find_rows, take_over
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.encode import encode_seconds, read_bank
+from tasks.evaluation.encode import read_bank, read_encode_seconds
 from tasks.evaluation.exam import PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
 from tasks.models import load_answering
 from tasks.rows.tables import read_items, read_questions, read_rows
@@ -33,7 +33,7 @@ REUSED, KEY = "part-answered-before", "answer_key"
 
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
-    """Ask the reader every question under every condition of the recipe, unless it has answered before."""
+    """Ask the reader every question under every condition of the recipe, unless it has answered it before."""
     recipe, part = run.recipe.evaluation, make_predictions_key(run)
 
     def make(artefact: Partial) -> None:
@@ -41,25 +41,25 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
             artefact.measure("reader", {"name": run.recipe.reader.name, "sees_pictures": False})
         questions = read_questions(exam.questions)
         units = list(list_units(run, part, exam, questions))
-        answered = _answered_before(run, artefact, units, questions)
+        answered = _take_over_answers(run, artefact, units, questions)
         missing = [unit for unit in units if unit.key not in answered]
-        get_stage_logger().info("%d of %d answers are there from earlier evaluations", len(answered), len(units))
+        get_stage_logger().info("%d of %d answers are reused from earlier evaluations", len(answered), len(units))
         if missing:
-            make_shards("answer-benchmark", run.context, artefact, missing, bind(_examiner, run, exam))
+            make_shards("answer-benchmark", run.context, artefact, missing, bind(_make_examiner, run, exam))
 
     inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.name_inputs()
     asked = count_answers(recipe, exam.questions.num_rows)
     return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
 
 
-def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
-    """Write down the answers that earlier evaluations have, under the names of this one; returns their keys."""
+def _take_over_answers(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
+    """Write the answers of earlier evaluations under this evaluation's names, and return their keys."""
 
     def find() -> list[dict[str, Any]]:
         benchmark = find_benchmark(run.recipe.evaluation.benchmark)
         official = benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0]
         extract = read_prompt_set(run.recipe.evaluation.prompts).extract
-        earlier = _earlier_answers(Store.of(run.context), {unit.key for unit in units})
+        earlier = _find_earlier_answers(Store.of(run.context), {unit.key for unit in units})
         return [
             earlier[unit.key]
             | name_row(question, unit.condition, unit.k)
@@ -73,15 +73,15 @@ def _answered_before(run: Run, artefact: Partial, units: Sequence[Unit], questio
     return take_over(artefact, REUSED, find, stage=PREDICTIONS, key=KEY)
 
 
-def _earlier_answers(store: Store, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Find answers by their key; those that were cut off by time are asked for again."""
+def _find_earlier_answers(store: Store, keys: set[str]) -> dict[str, dict[str, Any]]:
+    """Find answers by their key, without those that timed out, which are asked again."""
     found = find_rows(store, PREDICTIONS, key=KEY, keys=keys)
     return {row[KEY]: row for row in found if not row["timed_out"]}
 
 
 @dataclass(frozen=True)
 class _Banks:
-    """Memories of the corpus and, where they are asked for, of the foreign one, with what encoding each item took."""
+    """The memories of the corpus and of the foreign corpus, if it is asked, with the seconds that each item took."""
 
     banks: tuple[Bank, ...]
     seconds: Mapping[str, float]
@@ -91,7 +91,7 @@ class _Banks:
         references = [bank for bank in (exam.bank, exam.foreign_bank) if bank is not None]
         seconds: dict[str, float] = {}
         for reference in references:
-            seconds |= encode_seconds(reference)
+            seconds |= read_encode_seconds(reference)
         return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
 
     def memory(self, unit: Unit, answering: ReadsMemory) -> torch.Tensor:
@@ -102,13 +102,13 @@ class _Banks:
         return bank.of(unit.item_ids if condition.place == "memory" else ())
 
     def encode_seconds(self, unit: Unit) -> float:
-        """Return the seconds that encoding the items of a unit took when the bank was made."""
+        """Return the seconds that encoding a unit's items took when the bank was made."""
         if CONDITIONS[unit.condition].place != "memory":
             return 0.0
         return sum(self.seconds.get(item_id, 0.0) for item_id in unit.item_ids)
 
 
-def _examiner(run: Run, exam: Exam) -> Work:
+def _make_examiner(run: Run, exam: Exam) -> Work:
     answering, banks = load_answering(run, exam.encoder, exam.transfer), _Banks.of(exam)
     items, questions = read_items(exam.knowledge), read_questions(exam.questions)
     found_in = {row["question_id"]: row["seconds"] for row in read_rows(exam.retrieved)}

@@ -1,7 +1,7 @@
-"""Evaluations in a series: each is recorded, compared with the one before it, and the reasons are told.
+"""Comparison of evaluations in a series: each is recorded and compared with the one before it, with the reasons.
 
-A series is one encoder by the name it was asked for (`latest`, a fingerprint, a folder) on one benchmark, read by one
-reader: its own backbone, or a text-only model by name.
+A series is one encoder, by the name the user gave (`latest`, a fingerprint, a folder), on one benchmark with one
+reader: the encoder's own backbone, or a text-only model by name.
 """
 
 import json
@@ -39,15 +39,15 @@ COMPARISON = Stage(name="comparison", version="1", table="difference")
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
 NUM_ANSWERS = 60
 ROLES = ("questions", "predictions", "scores")
-# The name of an encoder in the series of those that a run has just trained.
+# The name in a series of the encoder that the run itself trained.
 TRAINED = "trained"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One encoder on one benchmark: what it was asked, what it answered, how that was scored.
+    """One encoder on one benchmark: the questions, the answers and the scores.
 
-    `reader_name` is the text-only model that answered, where the run had one; `compare_with_last` notes it.
+    `reader_name` is the text-only model that answered, if the run had one; `compare_with_last` sets it.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Evaluation:
         return f"{self.name}{read_by} on {self.benchmark}"
 
     def make_row(self, run: Run) -> dict[str, str | None]:
-        """The row of the table evaluation."""
+        """Return the evaluation as a row of the warehouse's table `evaluation`."""
         references = {role: getattr(self, role) for role in ("encoder", *ROLES)}
         named = {"run_id": run.run_id, "recipe_name": run.recipe_name, "benchmark": self.benchmark}
         made = {role: reference.fingerprint for role, reference in references.items()}
@@ -73,8 +73,11 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Since:
-    """How an evaluation compares with the one before it. `compared` and `page` are None where there was none before,
-    or, with `unchanged`, where that one has the same answers and scores."""
+    """How an evaluation compares with the one before it.
+
+    `compared` and `page` are None if there was none before, or, with `unchanged`, if that one has the same answers and
+    scores.
+    """
 
     evaluation: Evaluation
     metric: str
@@ -83,7 +86,7 @@ class Since:
     unchanged: bool = False
 
     def list_moved(self, *, min_points: float) -> list[dict[str, Any]]:
-        """The differences over the whole benchmark that chance does not explain, of at least so many points."""
+        """Return the differences over the whole benchmark of at least `min_points` that chance does not explain."""
         rows = self.compared.differences if self.compared else ()
         whole = name_whole(rows)
         return [
@@ -95,7 +98,7 @@ class Since:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonKey:
-    """A comparison tells of two evaluations, by what was answered and how it was scored."""
+    """The earlier evaluation of a comparison, by its answers and scores; the later one is the input."""
 
     benchmark: str
     name: str
@@ -124,7 +127,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
         get_stage_logger().info("%s: the first evaluation", evaluation)
         return since
     if all(before[role] == now[role] for role in ROLES):
-        get_stage_logger().info("%s: the same answers as the last time", evaluation)
+        get_stage_logger().info("%s: the same answers as last time", evaluation)
         return replace(since, unchanged=True)
     compared = collect_comparison(run.context, before, now)
     part = ComparisonKey(
@@ -140,14 +143,14 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
     made = run_stage(run, COMPARISON, part, inputs, make)
     since = replace(since, compared=compared, page=made.folder / PAGE)
-    _tell(since)
+    _log_comparison(since)
     return since
 
 
 def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
-    """Compare two evaluations of one benchmark, rows of the table evaluation.
+    """Compare two evaluations of one benchmark, given as rows of the table `evaluation`.
 
-    Where they asked no question in common, that is all that is said.
+    If they share no question, that is the only change that is listed.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         places = {side[role]: find_folder(con, side[role]) for side in (before, now) for role in ROLES}
@@ -195,9 +198,9 @@ Marks = Mapping[tuple[str, int], Mapping[str, float]]
 
 
 def read_official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
-    """The official metric and its marks of an evaluation: (condition, k) -> question id -> mark from 0 to 1.
+    """Read an evaluation's official metric and its marks: (condition, k) -> question id -> mark from 0 to 1.
 
-    The official metric marks every prediction first.
+    The official metric is the first one in the file of marks.
     """
     listed = pq.read_table(scores / "marks.parquet").to_pylist()
     official = listed[0]["metric"] if listed else ""
@@ -212,9 +215,9 @@ def read_official_marks(predictions: Path, scores: Path) -> tuple[str, Marks]:
 def compare_evaluations(
     now: Marks, before: Marks, questions: Sequence[Row], *, benchmark: str, metric: str
 ) -> list[dict[str, Any]]:
-    """Compare two evaluations condition by condition: rows of the table difference, in shares, without `before`.
+    """Compare two evaluations condition by condition: rows of the table `difference`, in shares, without `before`.
 
-    p-values are adjusted over everything that is compared (Holm).
+    The p-values are adjusted over all comparisons (Holm).
     """
     family = compare_by_condition(now, before, questions, benchmark=benchmark)
     return [
@@ -227,7 +230,7 @@ def compare_evaluations(
 def compare_by_condition(
     first: Marks, second: Marks, questions: Sequence[Row], *, benchmark: str
 ) -> list[dict[str, Any]]:
-    """Compare two sides under each condition and k that both answered: rows of `compare`, with `condition` and `k`."""
+    """Compare two sides under each condition and k that both answered: rows of `compare` with `condition` and `k`."""
     known = find_benchmark(benchmark)
     comparing = ComparisonSettings(total=known.total, cluster_by=known.cluster_by)
     return [
@@ -239,7 +242,7 @@ def compare_by_condition(
 
 
 def open_pictures(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
-    """Return what finds a picture among those of questions, in the folders of their artefacts, by its id."""
+    """Return a function from an `image_id` to the picture, among those of questions in the folders of artefacts."""
     found: dict[str, bytes] = {}
     for folder in questions:
         for path in list_question_shards(folder):
@@ -249,8 +252,8 @@ def open_pictures(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
     return found.get
 
 
-def _tell(since: Since) -> None:
-    """Say in the log what moved by how much, how surely, on which questions, and why."""
+def _log_comparison(since: Since) -> None:
+    """Log each difference with its interval, p-value and number of changed answers, and the causes."""
     evaluation, compared, logger = since.evaluation, since.compared, get_stage_logger()
     assert compared is not None and since.page is not None
     whole = name_whole(compared.differences)
@@ -263,5 +266,5 @@ def _tell(since: Since) -> None:
                 *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
             )
     for change in compared.causes:
-        logger.info("changed since the last time: %s", change)
+        logger.info("changed since last time: %s", change)
     logger.info("comparison page: %s", since.page.as_uri())

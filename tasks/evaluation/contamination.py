@@ -1,4 +1,4 @@
-"""Contamination: which questions of a benchmark the encoder was trained on, and which the knowledge items show."""
+"""Contamination: finds the benchmark questions that the encoder was trained on, and those that knowledge items show."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ MEASURED = "overlap"
 
 @dataclass(frozen=True, kw_only=True)
 class ContaminationKey:
-    """What counts as the same, of which benchmark's questions; and what is not known of the training data."""
+    """Which benchmark's questions are compared, what counts as the same, and which training data are not known."""
 
     benchmark: str
     near: ContaminationRecipe
@@ -32,7 +32,7 @@ class ContaminationKey:
 def find_contamination(run: Run, questions: Reference, knowledge: Reference, encoder: Reference) -> Reference:
     """Compare questions with the samples that the encoder was trained on, and with the knowledge items.
 
-    Of an encoder without a record in the store it is not known what it was trained on, and the artefact says so.
+    If an encoder's training data are not known, the artefact says so.
     """
     recipe, trained_on = run.recipe.evaluation, find_training_data(Store.of(run.context), encoder)
     part = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
@@ -41,11 +41,11 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         rows = find_overlap(
             questions=list_shards(questions, "question"),
             items=list_shards(knowledge),
-            training=_sources(trained_on),
+            training=_list_sources(trained_on),
             parameters=asdict(recipe.contamination),
         )
         artefact.write_shard("part-00000", rows)
-        counts = _counts(rows.to_pylist(), num_questions=sum(1 for _ in read_columns(questions, "question_id")))
+        counts = _count_flagged(rows.to_pylist(), num_questions=sum(1 for _ in read_columns(questions, "question_id")))
         artefact.measure(MEASURED, counts | {"benchmark": part.benchmark, "unknown": list(part.unknown)})
 
     inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
@@ -56,8 +56,8 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
     return found
 
 
-def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
-    """Return the places of the samples that an encoder was trained on."""
+def _list_sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
+    """Return where the samples are that an encoder was trained on."""
     sets = [
         TrainedOn(
             drafts=list_shards(each.drafts, "draft"),
@@ -70,24 +70,24 @@ def _sources(trained_on: TrainingData) -> list[TrainedOn | Listed]:
 
 
 def read_measured(run: Run, contamination: Reference) -> dict[str, Any]:
-    """Read what was counted: questions, and those in each source by kind; the benchmark; what is not known."""
+    """Read the counts: all questions, the flagged ones by source and kind, the benchmark, and what is not known."""
     record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
     assert record is not None, contamination
     return record["measured"][MEASURED]
 
 
-def clean_column(run: Run, contamination: Reference, question_ids: Iterable[str]) -> dict[str, str | None]:
-    """Mark each question that the encoder was trained without: `yes`, `no`, or None where that is not known.
+def map_clean_questions(run: Run, contamination: Reference, question_ids: Iterable[str]) -> dict[str, str | None]:
+    """Map each question to `yes` if the encoder was trained without it, `no`, or None if that is not known.
 
-    Only training counts. That an item shows a question's picture is what retrieval looks for.
+    Only training counts; an item that shows a question's picture is what retrieval is meant to find.
     """
     trained_on = {row["question_id"] for row in read_rows(contamination) if row["source"] == TRAINING}
     otherwise = None if read_measured(run, contamination)["unknown"] else "yes"
     return {question_id: "no" if question_id in trained_on else otherwise for question_id in question_ids}
 
 
-def _counts(rows: Iterable[Mapping[str, Any]], *, num_questions: int) -> dict[str, Any]:
-    """Count the flagged questions by source, each once, and by kind, where one with two kinds counts in both."""
+def _count_flagged(rows: Iterable[Mapping[str, Any]], *, num_questions: int) -> dict[str, Any]:
+    """Count the flagged questions by source (each once) and by kind (a question with two kinds counts in both)."""
     counts: dict[str, Any] = {"questions": num_questions}
     listed = list(rows)
     for source in (TRAINING, KNOWLEDGE):

@@ -1,4 +1,4 @@
-"""Drift: the end of a run that evaluates. Its page, what it is called when a score moved, and the event for that."""
+"""The end of a run that evaluates: its page, and, when a score moved (drift), its final state and an event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ PAGE = "evaluation.html"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationReportKey:
-    """A page tells of one run, so each run has its own."""
+    """A page describes one run, so each run has its own."""
 
     run_id: str
 
 
 @stage_task(name="report-evaluations")
 def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference | None) -> Reference:
-    """Write the page of all evaluations of a run, with its encoders in `pairs`, and say where it is."""
+    """Write the page of all evaluations of a run, with its `pairs` of encoders, and log where it is."""
 
     def make(artefact: Partial) -> None:
         images = open_pictures([each.evaluation.questions.folder for each in evaluations])
@@ -69,10 +69,10 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
     return report
 
 
-def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> State | None:
-    """Return the run's final state: `Drifted` where a score moved by more than chance and at least `min_points`.
+def finish_evaluations(run: Run, evaluations: Sequence[Since], *, min_points: float) -> State | None:
+    """Return the run's final state: `Drifted` if a score moved by more than chance and by at least `min_points`.
 
-    Each evaluation that moved raises an event, whose payload says by how much and why. A planned run has no state.
+    Each evaluation that moved raises an event; its payload says by how much and why. A planned run has no state.
     """
     if get_plan() is not None:
         return None
@@ -82,13 +82,13 @@ def settle(run: Run, evaluations: Sequence[Since], *, min_points: float) -> Stat
     _show(evaluations)
     if not moved:
         return Completed(message=f"{len(evaluations)} evaluations, no drift")
-    said = "; ".join(_sentence(each, rows) for each, rows in moved)
+    said = "; ".join(_write_sentence(each, rows) for each, rows in moved)
     get_stage_logger().warning("drift: %s", said)
     return Completed(name=DRIFTED, message=said[:1000])
 
 
 def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> None:
-    """Send an event to Prefect's server, where there is one; triggers match the event's name or its resource."""
+    """Send an event to Prefect's server, if there is one; triggers match the event's name or its resource."""
     evaluation, compared = since.evaluation, since.compared
     assert compared is not None and since.page is not None
     resource = {
@@ -107,28 +107,28 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
     emit_event(event=EVENT, resource=resource, payload=payload)
 
 
-def _sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:
+def _write_sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:
     scores = ", ".join(f"{row['first']} k={row['k']} {row['word']} by {abs(100 * row['value']):.1f}" for row in moved)
     causes = since.compared.causes if since.compared else ()
-    why = ", ".join(dict.fromkeys(change.subject for change in causes)) or "nothing that is known"
+    why = ", ".join(dict.fromkeys(change.subject for change in causes)) or "nothing known"
     return f"{since.evaluation}: {scores} points; changed: {why}"
 
 
 def _show(evaluations: Sequence[Since]) -> None:
-    """Put what moved and why into the Prefect UI."""
+    """Show the differences and their causes in the Prefect UI."""
     if not is_under_prefect():
         return
     compared = [(each, each.compared) for each in evaluations if each.compared]
-    lines = [_line(each, row) for each, found in compared for row in found.differences if "/" not in row["split"]]
+    lines = [_make_line(each, row) for each, found in compared for row in found.differences if "/" not in row["split"]]
     if lines:
-        create_table_artifact(lines, key="since-last-time", description="Now against the evaluation before")
+        create_table_artifact(lines, key="since-last-time", description="This evaluation against the one before")
     for each, found in compared:
         causes = "\n".join(f"- {change}" for change in found.causes) or "- nothing that decides an answer"
         text = f"{each.evaluation}\n\n{causes}"
-        create_markdown_artifact(text, key="why", description="What changed since the evaluation before")
+        create_markdown_artifact(text, key="why", description="What changed since the previous evaluation")
 
 
-def _line(since: Since, row: dict[str, Any]) -> dict[str, Any]:
+def _make_line(since: Since, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "encoder": since.evaluation.name,
         "reader": since.evaluation.reader_name or "the encoder's own model",

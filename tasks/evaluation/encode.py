@@ -1,4 +1,4 @@
-"""Encoding: every knowledge item becomes memory, once; the bank holds them by item id."""
+"""Encoding: turns every knowledge item into memory once; the bank holds memories by item id."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
 
 @dataclass(frozen=True, kw_only=True)
 class BankKey:
-    """What decides a memory besides the encoder and the items: the words that an item is read with."""
+    """What decides a memory besides the encoder and the items: the prompt with which an item is read."""
 
     prompts_sha256: str
     dtype: str = "float32"
@@ -69,8 +69,8 @@ def _encoder(run: Run, knowledge: Reference, encoder: Reference) -> Work:
     return work
 
 
-def encode_seconds(reference: Reference) -> dict[str, float]:
-    """Return the seconds that each item of a bank took, as its share of a batch."""
+def read_encode_seconds(reference: Reference) -> dict[str, float]:
+    """Return by item id the seconds that encoding took (an equal share of the batch's time)."""
     tables = [
         pq.read_table(path, columns=["item_id", "seconds"]) for path in Path(reference.uri).glob("part-*.parquet")
     ]

@@ -1,4 +1,4 @@
-"""An exam: which question is asked under which condition with which items, and what names each answer."""
+"""An exam: which question is asked under which condition with which items, and the key that names each answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -30,9 +30,11 @@ PREDICTIONS = Stage(
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionsKey:
-    """What decides answers besides questions, items and encoder. The libraries' releases are among it: a score that
-    they move is a change to be seen. `question_picture` is of a text-only reader, which sees a question's picture as a
-    memory, or not at all."""
+    """What decides answers besides questions, items and encoder.
+
+    It includes the versions of libraries, so that a score that they change is seen as a change. `question_picture` is
+    for a text-only reader, which gets a question's picture as a memory, or not at all.
+    """
 
     benchmark: str
     conditions: tuple[str, ...]
@@ -46,9 +48,9 @@ class PredictionsKey:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerKey:
-    """What decides one answer besides models and stages: how it is asked, and what it is shown, by content.
+    """What decides one answer besides models and stages: how the question is asked, and the content it is shown.
 
-    `place` is where items go, `num_empty` the number of items whose place vectors take that stand for none.
+    `place` is where items go. `num_empty` is the number of items that learned-nothing vectors replace.
     """
 
     place: str
@@ -67,8 +69,10 @@ class AnswerKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """Everything that answering needs, by reference. Foreign items are there for the condition that shows them, and
-    `transfer` for a text-only reader of another width."""
+    """Everything that answering needs, by reference.
+
+    `foreign` and `foreign_bank` are for the condition `foreign`, `transfer` for a text-only reader of another width.
+    """
 
     knowledge: Reference
     encoder: Reference
@@ -85,7 +89,7 @@ class Exam:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One question under one condition, with the ids of the items it is shown, and what names its answer."""
+    """One question (by its place) under one condition, with the ids of the items it is shown and its answer's key."""
 
     place: int
     condition: str
@@ -109,14 +113,14 @@ def make_predictions_key(run: Run) -> PredictionsKey:
 
 
 def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
-    """Count the answers to come. Conditions that do not depend on the number of items are asked once."""
+    """Count the answers of an exam. Conditions that do not depend on the number of items are asked once."""
     return num_questions * sum(len(find_condition(name).list_numbers(recipe.all_k)) for name in recipe.conditions)
 
 
 def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
-    """Yield all questions condition by condition, each with its items; so prompts of a batch are alike.
+    """Yield all questions with their items, condition by condition, so that prompts of a batch are similar.
 
-    A question without a gold item is not asked under a condition that shows it.
+    A question without a gold item is not asked under a condition that shows the gold item.
     """
     recipe, benchmark = run.recipe.evaluation, find_benchmark(part.benchmark)
     shown = ShowableItems(
@@ -140,14 +144,14 @@ def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQues
 
 @dataclass(frozen=True)
 class AnswerKeys:
-    """Names answers by everything that decides them, the versions of the stages that they rest on among it."""
+    """Names answers by everything that decides them, including the versions of the stages that they depend on."""
 
     run: Run
     part: PredictionsKey
     exam: Exam
 
     def of(self, unit: Unit, question: AskedQuestion, words: str) -> str:
-        """Name the answer to a question that is asked in these words, of this reader, with these items."""
+        """Return the key of the answer to a question asked in these words, with the unit's items."""
         condition, part = find_condition(unit.condition), self.part
         in_memory = condition.place == "memory"
         key = AnswerKey(

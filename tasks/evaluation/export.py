@@ -1,6 +1,6 @@
-"""`make export`: the answers of a run in a benchmark's own format, for its official evaluator (docs/other_programs.md).
+"""`make export`: writes a run's answers in a benchmark's own format, for its official evaluator.
 
-Owns the command; `comem_core.evaluation.submissions` knows the formats, the warehouse the answers.
+Owns the command (docs/other_programs.md); `comem_core.evaluation.submissions` has the formats.
 """
 
 import argparse
@@ -21,8 +21,8 @@ OVEN = "oven"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files, say where they are, and return the exit status; a user's mistake is one message."""
-    asked = _parser().parse_args(arguments)
+    """Write a run's answers as files for the benchmark's official evaluator, and print where they are."""
+    asked = _make_parser().parse_args(arguments)
     try:
         context = Context.from_environment()
         files = export(
@@ -55,28 +55,28 @@ def export(
     """Return the official files (name -> text) of a run's answers; without `run_id`, of the run that started last.
 
     Raises:
-        ValueError: the run has no such answers, or those of several encoders or numbers of items (what there is, is
-            listed), or the benchmark has no official evaluator.
+        ValueError: the run has no such answers, or it has several sets of them (they are listed), or the benchmark has
+            no official evaluator.
     """
-    entity_of = _entities(context) if benchmark == OVEN else None
+    entity_of = _open_entities(context) if benchmark == OVEN else None
     with open_warehouse(context.warehouse, read_only=True) as con:
-        run_id = run_id or _last_run(read_report_rows(con, "recent_runs", {"limit": 1}))
+        run_id = run_id or _take_last_run(read_report_rows(con, "recent_runs", {"limit": 1}))
         wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
-        chosen = _chosen(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
+        chosen = _choose_answers(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
         names = ("predictions", "questions", "condition", "k")
         answered = read_report_rows(con, "answered_questions", {name: chosen[name] for name in names})
     return write_submission(benchmark, answered, entity_of=entity_of)
 
 
-def _last_run(runs: Sequence[Mapping[str, Any]]) -> str:
+def _take_last_run(runs: Sequence[Mapping[str, Any]]) -> str:
     if not runs:
         raise ValueError("the warehouse has no run yet")
     return runs[0]["run_id"]
 
 
-def _chosen(answered: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], run_id: str) -> Mapping[str, Any]:
-    """The one set of answers that is wanted; an encoder is named by the beginning of its fingerprint."""
-    found = [each for each in answered if all(_fits(name, each[name], value) for name, value in wanted.items())]
+def _choose_answers(answered: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], run_id: str) -> Mapping[str, Any]:
+    """Return the one set of answers that is wanted; the beginning of a fingerprint is enough to name an encoder."""
+    found = [each for each in answered if all(_matches(name, each[name], value) for name, value in wanted.items())]
     if len(found) == 1:
         return found[0]
     said = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
@@ -88,21 +88,21 @@ def _chosen(answered: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], ru
     raise ValueError(f"run {run_id} has {many} of {said}; choose one of{listed or ': none at all'}")
 
 
-def _fits(name: str, value: Any, wanted: Any) -> bool:
+def _matches(name: str, value: Any, wanted: Any) -> bool:
     return wanted is None or value == wanted or (name == "encoder" and str(value).startswith(wanted))
 
 
-def _entities(context: Context) -> Callable[[str], str]:
+def _open_entities(context: Context) -> Callable[[str], str]:
     return open_title_finder(find_benchmark_folder(find_benchmark(OVEN), context)).find_entity
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make export ARGS=...", description=main.__doc__)
     parser.add_argument("--run", help="a run_id (default: the run that started last)")
-    parser.add_argument("--benchmark", required=True, help="its name, such as okvqa")
-    parser.add_argument("--condition", required=True, help="such as memory")
+    parser.add_argument("--benchmark", required=True, help="the benchmark's name, such as okvqa")
+    parser.add_argument("--condition", required=True, help="the condition, such as memory")
     parser.add_argument("--k", type=int, help="the number of items (default: the only one there is)")
-    parser.add_argument("--encoder", help="the beginning of its fingerprint (default: the only one there is)")
+    parser.add_argument("--encoder", help="the beginning of its fingerprint (default: the only encoder there is)")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
     return parser
 

@@ -1,7 +1,7 @@
-"""A language model as judge of answers: each question, gold and answer goes to it once, in whatever evaluation.
+"""A language model as judge of answers: it gets each question with gold and answer only once over all evaluations.
 
-What it judged is written as it goes. What it gave no reply to is asked for once more at the end; what fails then too
-is kept with its error, and a later evaluation asks for it again.
+Judgements are written as they are made. Requests without a reply are sent once more at the end. A request that fails
+again is kept with its error, and a later evaluation sends it again.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)
 
 @dataclass(frozen=True, kw_only=True)
 class JudgementsKey:
-    """What decides a reply besides question, gold and answer. Scoring decides what an unparsable one counts."""
+    """What decides a reply besides question, gold and answer. Scoring decides how an unparsable reply counts."""
 
     judge: str
     prompts: str
@@ -52,9 +52,9 @@ class JudgementsKey:
 
 @stage_task(name="judge-predictions")
 def judge_predictions(run: Run, questions: Reference, predictions: Reference) -> Reference:
-    """Let the recipe's judge say of every answer whether it is right; NO_JUDGE where the recipe names none.
+    """Let the recipe's judge decide whether each answer is right; returns NO_JUDGE if the recipe names no judge.
 
-    Multiple choice is not judged: the option that was named can be compared exactly.
+    Multiple choice is not judged, because the chosen option can be compared exactly.
     """
     recipe = run.recipe.evaluation.judge
     if recipe is None:
@@ -70,9 +70,9 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     model = {"backbone": run.backbone} if recipe.generator == BACKBONE else {}
 
     def make(artefact: Partial) -> None:
-        units = _units(run, part, prompts, questions, predictions)
-        before = _judged_before(run, artefact, units)
-        get_stage_logger().info("%d of %d judgements are there from earlier evaluations", len(before), len(units))
+        units = _list_units(run, part, prompts, questions, predictions)
+        before = _take_over_judgements(run, artefact, units)
+        get_stage_logger().info("%d of %d judgements are reused from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
             _ask(run, artefact, recipe, missing)
@@ -87,10 +87,10 @@ def read_judgements(reference: Reference) -> list[dict[str, Any]]:
     return list(read_columns(reference, "prediction_ids", "verdict")) if reference.fingerprint else []
 
 
-def _units(
+def _list_units(
     run: Run, part: JudgementsKey, prompts: JudgePrompts, questions: Reference, predictions: Reference
 ) -> list[Judged]:
-    """List what is to be judged, once for all predictions that gave the same answer to the same question and gold."""
+    """List what to judge: one unit for all predictions with the same question, gold and answer."""
     judge = run.backbone.fingerprint if part.judge == BACKBONE else part.judge
     asked = {row["question_id"]: row for row in read_asked_questions(questions.folder) if not row["options"]}
     found: dict[str, Judged] = {}
@@ -104,10 +104,10 @@ def _units(
     return list(found.values())
 
 
-def _judged_before(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[str]:
-    """Write down the replies that earlier evaluations have, for the predictions of this one; returns their keys.
+def _take_over_judgements(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[str]:
+    """Write the judge's replies of earlier evaluations for this one's predictions, and return their keys.
 
-    Where there was no reply, it is asked for again.
+    Requests that had no reply are not among them, so they are sent again.
     """
 
     def find() -> list[dict[str, Any]]:
@@ -120,16 +120,16 @@ def _judged_before(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[
 
 
 def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judged]) -> None:
-    """Ask the judge twice where need be: the first time keeps replies alone, the second failures too."""
+    """Ask the judge, and send failed requests again: the first pass keeps only replies, the second failures too."""
     for prefix in (FIRST, AGAIN):
-        judged = set(_column(artefact, FIRST, KEY)) if prefix == AGAIN else set()
+        judged = set(_read_column(artefact, FIRST, KEY)) if prefix == AGAIN else set()
         left = [unit for unit in units if unit.key not in judged]
         if left:
-            work = bind(_judge, run, recipe, keep_failed=prefix == AGAIN)
-            make_shards("judge-predictions", run.context, artefact, left, work, length=_length, prefix=prefix)
+            work = bind(_make_judge_work, run, recipe, keep_failed=prefix == AGAIN)
+            make_shards("judge-predictions", run.context, artefact, left, work, length=_get_length, prefix=prefix)
 
 
-def _judge(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:
+def _make_judge_work(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:
     judge, prompts = make_judge(run, recipe), read_judge_prompts(recipe.prompts)
 
     def work(batch: Sequence[Judged]) -> pa.Table:
@@ -139,20 +139,20 @@ def _judge(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:
     return work
 
 
-def _length(unit: Judged) -> int:
+def _get_length(unit: Judged) -> int:
     return sum(len(part) for turn in unit.conversation for part in turn.content)
 
 
-def _column(artefact: Partial, prefix: str, name: str) -> list[Any]:
-    """A column of the shards that are there."""
+def _read_column(artefact: Partial, prefix: str, name: str) -> list[Any]:
+    """Read a column of the shards with this prefix."""
     paths = sorted(artefact.folder.glob(f"{prefix}-*.parquet"))
     return [value for path in paths for value in pq.read_table(path, columns=[name])[name].to_pylist()]
 
 
 def _measure(artefact: Partial) -> None:
-    """Note the requests, their cost and the number of empty replies; replies from earlier evaluations cost nothing."""
+    """Measure the requests, their cost, and the unparsable and failed replies; reused replies cost nothing."""
     measure_cost(artefact, FIRST, AGAIN)
-    verdicts = _column(artefact, "part", "verdict")
+    verdicts = _read_column(artefact, "part", "verdict")
     unparsable, failed = verdicts.count(UNPARSABLE), verdicts.count(None)
     artefact.measure("unparsable", unparsable)
     artefact.measure("failed", failed)

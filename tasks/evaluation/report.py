@@ -25,14 +25,14 @@ PAGE, EVENTS = "report.html", "openlineage.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class ReportKey:
-    """A page tells of one run, so each run has its own."""
+    """A page describes one run, so each run has its own."""
 
     run_id: str
 
 
 @stage_task(name="write-report")
 def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: Reference) -> Reference:
-    """Write the page of this run, and say where it is."""
+    """Write the page of this run and its lineage events, and log where the page is."""
 
     def make(artefact: Partial) -> None:
         asked, stored = read_questions(benchmark).open_pictures(), read_items(knowledge).open_pictures()
@@ -41,7 +41,7 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
             return asked.get(image_id) or stored.get(image_id)
 
         with open_warehouse(run.context.warehouse) as con:
-            finish_run(con, run.run_id, status="completed")  # the page is the last thing: it tells of a finished run
+            finish_run(con, run.run_id, status="completed")  # the page comes last and describes a finished run
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             page = render_page(con, run.run_id, images=picture, machine=describe_machine())
             events = write_openlineage_lines(con, run.run_id)
@@ -60,7 +60,7 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
 
 
 def _show_plots(data: RunData) -> None:
-    """Put funnel, loss curve and scores into the Prefect UI as pictures."""
+    """Show the funnel and the loss curve in the Prefect UI as pictures."""
     if not is_under_prefect():
         return
     plots = {

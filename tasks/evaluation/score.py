@@ -1,4 +1,4 @@
-"""Scoring: predictions become marks by every metric, marks become scores with intervals; conditions are compared."""
+"""Scoring: marks predictions by every metric, aggregates marks into scores with intervals, and compares conditions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.contamination import clean_column, read_measured
+from tasks.evaluation.contamination import map_clean_questions, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
@@ -41,7 +41,7 @@ SCORES = Stage(
 )
 
 
-# What is asked of a set of conditions: is the first better than the second?
+# The pairs of conditions that are compared: is the first better than the second?
 PAIRS = (
     ("memory", "none"), ("memory", "text"), ("memory", "shuffled"), ("memory", "foreign"), ("memory", "empty"),
     ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
@@ -54,8 +54,8 @@ CLEAN = "clean"
 class ScoresKey:
     """Which conditions of a benchmark are scored, and how questions without an answer count.
 
-    With a judge, also the name of its metric, and how replies with neither word count. Metric and resampling belong to
-    the benchmark; the version of this stage covers them.
+    With a judge, also the name of its metric, and how unparsable replies count. Metric and resampling belong to the
+    benchmark; the version of this stage covers them.
     """
 
     benchmark: str
@@ -70,10 +70,10 @@ class ScoresKey:
 def score_predictions(
     run: Run, questions: Reference, predictions: Reference, contamination: Reference, judgements: Reference = NO_JUDGE
 ) -> Reference:
-    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, compare conditions; and say
-    how far a judge, where there is one, agrees with the official metric.
+    """Mark predictions by every metric, aggregate marks into scores with 95 % intervals, and compare conditions.
 
-    Where some questions are in the encoder's training data and others are not, clean ones are scored on their own too.
+    With a judge, also measure how far it agrees with the official metric. If only some questions are in the encoder's
+    training data, the clean ones are also scored separately.
     """
     recipe = run.recipe.evaluation
     benchmark = find_benchmark(recipe.benchmark)
@@ -81,14 +81,14 @@ def score_predictions(
     inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
     if judgements.fingerprint:
         inputs["judgements"] = judgements
-    part = _marking(recipe, benchmark.revision(name_part(recipe), folder))
+    part = _make_key(recipe, benchmark.revision(name_part(recipe), folder))
     make = bind(_write_scores, run, inputs)
     scores = run_stage(run, SCORES, part, inputs, make)
     _show_scores(run, scores, contamination, benchmark)
     return scores
 
 
-def _marking(recipe: EvaluationRecipe, revision: str) -> ScoresKey:
+def _make_key(recipe: EvaluationRecipe, revision: str) -> ScoresKey:
     """Return the part of the recipe that decides scores."""
     return ScoresKey(
         benchmark=recipe.benchmark,
@@ -101,12 +101,12 @@ def _marking(recipe: EvaluationRecipe, revision: str) -> ScoresKey:
 
 
 def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) -> None:
-    """Write marks, scores and what they are compared with. The official metric marks first, a judge last."""
+    """Write marks, scores and differences. The marks of the official metric come first, those of a judge last."""
     recipe, questions = run.recipe.evaluation, inputs["questions"]
     benchmark = find_benchmark(recipe.benchmark)
-    metrics = _metrics(benchmark, find_benchmark_folder(benchmark, run.context))
+    metrics = _list_metrics(benchmark, find_benchmark_folder(benchmark, run.context))
     answered, asked = list(read_rows(inputs["predictions"])), read_asked_questions(questions.folder)
-    clean = clean_column(run, inputs["contamination"], (row["question_id"] for row in asked))
+    clean = map_clean_questions(run, inputs["contamination"], (row["question_id"] for row in asked))
     asked = [row | {CLEAN: clean[row["question_id"]]} for row in asked]
     marks = mark_rows(answered, asked, metrics)
     official = {row["prediction_id"]: row["value"] for row in marks if row["metric"] == metrics[0].name}
@@ -124,25 +124,25 @@ def _write_scores(run: Run, inputs: Mapping[str, Reference], artefact: Partial) 
         unanswered=recipe.unanswered,
         judged=(Measure(name=recipe.judge.metric),) if recipe.judge else (),
     )
-    every = [*asked, *_not_asked(questions.folder, asked)]
+    every = [*asked, *_list_not_asked(questions.folder, asked)]
     rows = [convert_to_shares(row) for row in score_rows(answered, every, marks, scoring)]
     named = {"benchmark": benchmark.name, "metric": metrics[0].name, "before": None}
-    compared = [named | row for row in _compared(answered, asked, official, benchmark)]
+    compared = [named | row for row in _compare_conditions(answered, asked, official, benchmark)]
     artefact.write_shard("marks", check_rows("mark", marks), rows_of="mark")
     artefact.write_shard("differences", check_rows("difference", compared), rows_of="difference")
     artefact.write_shard("part-00000", check_rows("score", rows))
 
 
-def _metrics(benchmark: Benchmark, folder: Path | None) -> tuple[Metric, ...]:
-    """The benchmark's own metrics, the official one first, and the authors' where they scored it."""
+def _list_metrics(benchmark: Benchmark, folder: Path | None) -> tuple[Metric, ...]:
+    """Return the benchmark's metrics, the official one first, and the metric of CoMEM's authors if they have one."""
     compatible = find_authors_metric(benchmark.name, folder)
     return (*benchmark.metrics(folder), *([compatible] if compatible else []))
 
 
-def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
-    """The questions that could not be asked, as rows without an answer: they are in a score's coverage.
+def _list_not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the questions that could not be asked, as rows without an answer, which a score's coverage counts.
 
-    One whose split is not known is left to the list of what is missing, unless there is one split only.
+    A question of unknown split is left out, unless the benchmark has only one split.
     """
     path = questions / f"{MISSING}.parquet"
     splits = {row["split"] for row in asked}
@@ -154,17 +154,17 @@ def _not_asked(questions: Path, asked: Sequence[Row]) -> list[dict[str, Any]]:
     return [blank | {"question_id": each, "split": split} for each, split in found.items() if split is not None]
 
 
-def _compared(
+def _compare_conditions(
     answered: Sequence[Row], asked: Sequence[Row], marks: Mapping[str, float], benchmark: Benchmark
 ) -> list[dict[str, Any]]:
-    """Compare the conditions that were asked, in pairs, at each k; of a condition that shows no k, its one set."""
+    """Compare the conditions that were asked, in pairs, at each k; a condition without k has one set of marks."""
     sides: dict[tuple[str, int], dict[str, float]] = {}
     for row in answered:
         sides.setdefault((row["condition"], row["k"]), {})[row["question_id"]] = marks[row["prediction_id"]]
     comparing = ComparisonSettings(total=benchmark.total, cluster_by=benchmark.cluster_by)
     families: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for (first, second), k in product(PAIRS, sorted({k for _, k in sides})):
-        one, other = _side(sides, first, k), _side(sides, second, k)
+        one, other = _find_side(sides, first, k), _find_side(sides, second, k)
         if one is None or other is None:
             continue
         for row in compare(one, other, asked, comparing):
@@ -172,25 +172,25 @@ def _compared(
     return [convert_to_shares(row) for family in families.values() for row in add_words(family)]
 
 
-def _side(sides: Mapping[tuple[str, int], dict[str, float]], condition: str, k: int) -> dict[str, float] | None:
-    """The marks of a condition at k; of one that shows no number of items, the marks that it has."""
+def _find_side(sides: Mapping[tuple[str, int], dict[str, float]], condition: str, k: int) -> dict[str, float] | None:
+    """Return the marks of a condition at k; a condition without k has only one set of marks."""
     if find_condition(condition).shows_k:
         return sides.get((condition, k))
     return next((marks for (name, _), marks in sides.items() if name == condition), None)
 
 
 def convert_to_shares(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Percent to shares of 1, which is what the warehouse holds; a difference is a value there."""
+    """Convert percent to shares of 1, as the warehouse holds them; a `difference` becomes a `value`."""
     row = {("value" if name == "difference" else name): value for name, value in row.items()}
     return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
 
 
 def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
-    """Put the scores into the Prefect UI, those of clean questions too, and how many were trained on."""
+    """Show the scores in the Prefect UI, with those of clean questions and the number of questions trained on."""
     if not is_under_prefect():
         return
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
-    lines = [_score_line(row) for row in rows if row["low"] is not None]
+    lines = [_make_score_line(row) for row in rows if row["low"] is not None]
     sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
     read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
@@ -198,11 +198,11 @@ def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmar
 
 
 def is_shown(split: str) -> bool:
-    """Tell whether a part is a split or the clean questions of one, and no slice by language or attribute."""
+    """Tell whether a part is a whole split or its clean questions, rather than a slice by language or attribute."""
     return "/" not in split or f"/{CLEAN}=" in split
 
 
-def _score_line(row: Mapping[str, Any]) -> dict[str, Any]:
+def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "condition": row["condition"],
         "k": row["k"],

@@ -1,1 +1,1 @@
-"""Measures of stages at sizes that no laptop corpus has."""
+"""Measurements of stages at a million rows."""

@@ -1,7 +1,8 @@
-"""How fast rows become items, and how much memory that takes: the stage on made rows, in a process of its own.
+"""Measures how fast rows become items, and how much memory that takes: the stage on synthetic rows, in its own process.
 
-`python -m tasks.measures.ingesting text 1000000` prints seconds and peak memory as JSON. Text rows have no picture; in
-the other kind each has a small PNG of its own. The peak is the largest sum of this process and its workers.
+`python -m tasks.measures.ingesting text 1000000` prints seconds and peak memory as JSON. Rows of kind `text` have no
+picture; those of kind `pictures` each have a small PNG of their own. The peak is the largest sum over this process and
+its workers.
 """
 
 import argparse
@@ -31,11 +32,11 @@ from tasks.run import NO_BACKBONE, Run
 
 KINDS = ("text", "pictures")
 ROWS_PER_GROUP = 10_000
-SIDE = 16  # pixels of a made picture
+SIDE = 16  # pixels of a synthetic picture
 
 
 def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
-    """Return `seconds`, `rows_per_s` and `peak_memory_gb` of ingesting made rows, from a process of its own."""
+    """Return `seconds`, `rows_per_s` and `peak_memory_gb` of ingesting synthetic rows, in a process of its own."""
     said = subprocess.run(
         [sys.executable, "-m", "tasks.measures.ingesting", kind, str(num_rows)], capture_output=True, text=True
     )
@@ -45,28 +46,28 @@ def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
 
 
 def make_corpus(path: Path, kind: str, num_rows: int) -> None:
-    """Write a Parquet file of `num_rows` different rows, a row group at a time."""
+    """Write a Parquet file of `num_rows` distinct rows, a row group at a time."""
     fields = [("text", pa.string()), ("title", pa.string())] + ([("image", pa.binary())] if kind == "pictures" else [])
     with pq.ParquetWriter(path, pa.schema(fields)) as writer:
         for start in range(0, num_rows, ROWS_PER_GROUP):
             numbers = range(start, min(start + ROWS_PER_GROUP, num_rows))
             columns: dict[str, list] = {
-                "text": [_text(number) for number in numbers],
+                "text": [_make_text(number) for number in numbers],
                 "title": [f"Village {number}" for number in numbers],
             }
             if kind == "pictures":
-                columns["image"] = [_picture(number) for number in numbers]
+                columns["image"] = [_make_picture(number) for number in numbers]
             writer.write_table(pa.table(columns, schema=pa.schema(fields)))
 
 
-def _text(number: int) -> str:
+def _make_text(number: int) -> str:
     return (
         f"Village {number} lies {number % 977} kilometres north of the river and has {number % 7919} inhabitants. "
         f"Its market was first held in {1200 + number % 800}, and its church is {20 + number % 80} metres high."
     )
 
 
-def _picture(number: int) -> bytes:
+def _make_picture(number: int) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     written = io.BytesIO()
     Image.fromarray(pixels).save(written, format="PNG")
@@ -74,8 +75,8 @@ def _picture(number: int) -> bytes:
 
 
 @contextmanager
-def _peak_noted(every_seconds: float = 0.5) -> Iterator[list[float]]:
-    """Follow the unshared memory of this process and its workers, in bytes."""
+def _follow_peak(every_seconds: float = 0.5) -> Iterator[list[float]]:
+    """Yield a list whose only element is the peak of the unshared memory of this process and its workers, in bytes."""
     peak, ended = [0.0], threading.Event()
 
     def follow() -> None:
@@ -85,7 +86,7 @@ def _peak_noted(every_seconds: float = 0.5) -> Iterator[list[float]]:
                 try:
                     held += process.memory_full_info().uss
                 except psutil.Error:
-                    continue  # it has ended meanwhile
+                    continue  # the process has ended in the meantime
             peak[0] = max(peak[0], held)
 
     follower = threading.Thread(target=follow, daemon=True)
@@ -98,7 +99,7 @@ def _peak_noted(every_seconds: float = 0.5) -> Iterator[list[float]]:
 
 
 def ingest_once(kind: str, num_rows: int) -> dict[str, float]:
-    """Make the rows, ingest them on two workers, and measure the second of the two."""
+    """Make the rows, then ingest them on two workers and measure only the ingestion."""
     with tempfile.TemporaryDirectory(prefix="comem-ingest-") as name:
         root = Path(name)
         make_corpus(root / "rows.parquet", kind, num_rows)
@@ -107,7 +108,7 @@ def ingest_once(kind: str, num_rows: int) -> dict[str, float]:
         images = "optional" if kind == "text" else "needed"
         recipe = with_knowledge(find_recipe("tiny_cpu"), str(root / "rows.parquet"), reading={"images": images})
         run = Run(run_id="measured", recipe_name=recipe.name, context=context, recipe=recipe, backbone=NO_BACKBONE)
-        with join_ray(context), _peak_noted() as peak:
+        with join_ray(context), _follow_peak() as peak:
             started = time.perf_counter()
             made = ingest_knowledge.fn(run)
             seconds = time.perf_counter() - started
@@ -116,7 +117,7 @@ def ingest_once(kind: str, num_rows: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Ingest once and print what it took."""
+    """Ingest once, and print seconds and peak memory as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("num_rows", type=int)

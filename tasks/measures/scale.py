@@ -1,6 +1,6 @@
-"""`make bench-scale`: ingestion, index, filters and lineage at a million, written to docs/results/scale.json.
+"""`make bench-scale`: measures ingestion, index, filters and lineage at a million rows, for docs/results/scale.json.
 
-`--only ingest`, `index` or `filters` measures these rows anew and keeps the others.
+`--only ingest`, `index` or `filters` measures only these results again and keeps the others.
 """
 
 import argparse
@@ -31,19 +31,19 @@ UNITS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/scale.json`."""
     parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=main.__doc__)
-    parser.add_argument("--only", choices=PARTS, help="measure these rows and keep the others as they are")
+    parser.add_argument("--only", choices=PARTS, help="measure only these results and keep the others")
     parser.add_argument("--num", type=int, default=MILLION, help="rows, vectors and drafts (default: a million)")
     given = parser.parse_args(arguments)
     for name, measure in PARTS.items():
         if given.only in (None, name):
-            rows = [_row(measured, value, given.num) for measured, value in measure(given.num).items()]
+            rows = [_make_row(measured, value, given.num) for measured, value in measure(given.num).items()]
             for row in rows:
                 print(f"{row.measure:>36}  {row.value:g} {row.unit}", flush=True)
             for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
                 print(f"written: {path}", flush=True)
 
 
-def _ingest(num: int) -> dict[str, float]:
+def _measure_ingest(num: int) -> dict[str, float]:
     text, pictures = measure_ingest("text", num), measure_ingest("pictures", num)
     tenth = measure_ingest("pictures", num // 10)
     return {
@@ -55,19 +55,23 @@ def _ingest(num: int) -> dict[str, float]:
     }
 
 
-def _index(num: int) -> dict[str, float]:
+def _measure_index(num: int) -> dict[str, float]:
     faiss.omp_set_num_threads(1)
     return measure_index(num, WIDTH, NUM_QUERIES, 0)
 
 
-def _filters(num: int) -> dict[str, float]:
+def _measure_filters(num: int) -> dict[str, float]:
     return {name.replace(" ", "_"): value for name, value in filters.measure(num).items()}
 
 
-PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {"filters": _filters, "index": _index, "ingest": _ingest}
+PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
+    "filters": _measure_filters,
+    "index": _measure_index,
+    "ingest": _measure_ingest,
+}
 
 
-def _row(measure: str, value: float, num: int) -> Measured:
+def _make_row(measure: str, value: float, num: int) -> Measured:
     unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_of_" in measure), "")
     return Measured(
         measure=measure,

@@ -1,4 +1,4 @@
-"""The samples that an encoder is trained on: kept drafts of one or more makings, with their pictures and items."""
+"""The samples that an encoder is trained on: kept drafts of one or more sets, with their pictures and items."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from tasks.rows.tables import read_columns, read_items, read_questions, read_row
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSet:
-    """Kept samples and where their parts lie, by reference. A translation holds questions and drafts at once."""
+    """Kept samples, by references to their parts. Translations have one artefact for both questions and drafts."""
 
     questions: Reference
     drafts: Reference
@@ -19,11 +19,11 @@ class SampleSet:
 
     @property
     def inputs(self) -> dict[str, Reference]:
-        """The references by role. What else is known of a set, such as its verdicts, decides no sample."""
+        """The references by role, without parts that do not decide the samples, such as verdicts."""
         return {"questions": self.questions, "drafts": self.drafts, "kept": self.kept}
 
     def read(self, knowledge: Mapping) -> list[TrainingSample]:
-        """The kept drafts with pictures and items."""
+        """Return the kept drafts with their pictures and items."""
         questions = read_questions(self.questions)
         kept = {row["sample_id"] for row in read_columns(self.kept, "sample_id")}
         return [
@@ -34,7 +34,7 @@ class SampleSet:
                 language=row["language"],
                 answer=row["answer"],
                 items=tuple(knowledge[item_id] for item_id in row["item_ids"]),
-                about=_place_of(questions.of(row["question_id"]).gold_item_id, row["item_ids"]),
+                about=_find_place(questions.of(row["question_id"]).gold_item_id, row["item_ids"]),
             )
             for row in read_rows(self.drafts, "draft")
             if row["sample_id"] in kept
@@ -50,10 +50,10 @@ class Samples:
 
     @property
     def inputs(self) -> dict[str, Reference]:
-        """The references by role; those of the first set have the plain names."""
+        """The references by role; roles of the first set have no number."""
         roles = {"knowledge": self.knowledge}
         for place, part in enumerate(self.sets):
-            roles |= {_role(name, place): reference for name, reference in part.inputs.items()}
+            roles |= {_name_role(name, place): reference for name, reference in part.inputs.items()}
         return roles
 
     @property
@@ -61,31 +61,31 @@ class Samples:
         return sum(1 for part in self.sets for _ in read_columns(part.kept, "sample_id"))
 
     def refuse_none(self) -> None:
-        """Raise ValueError where no draft was kept."""
+        """Raise ValueError if no draft was kept."""
         if not self.num_kept:
             raise ValueError(
                 "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
             )
 
     def read(self) -> list[TrainingSample]:
-        """The kept drafts of every set, in order of sample id."""
+        """Return the kept drafts of every set, in order of sample id."""
         items = read_items(self.knowledge)
         samples = [sample for part in self.sets for sample in part.read(items)]
         return sorted(samples, key=lambda sample: sample.sample_id)
 
 
 def find_sets(inputs: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield the sets among the inputs of an artefact that was made of `Samples`: by field of `SampleSet`."""
+    """Yield the sets among the inputs of an artefact made from `Samples`, each as the fields of `SampleSet` by name."""
     for place in count():
-        if _role("kept", place) not in inputs:
+        if _name_role("kept", place) not in inputs:
             return
-        yield {each.name: inputs[_role(each.name, place)] for each in fields(SampleSet)}
+        yield {each.name: inputs[_name_role(each.name, place)] for each in fields(SampleSet)}
 
 
-def _role(name: str, place: int) -> str:
-    """Name a part of a set among all inputs; those of the first set have the plain names."""
+def _name_role(name: str, place: int) -> str:
+    """Name a part of a set among all inputs; roles of the first set have no number."""
     return f"{name}-{place}" if place else name
 
 
-def _place_of(item_id: str | None, item_ids: Sequence[str]) -> int | None:
+def _find_place(item_id: str | None, item_ids: Sequence[str]) -> int | None:
     return None if item_id is None or item_id not in item_ids else list(item_ids).index(item_id)

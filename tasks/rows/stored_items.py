@@ -1,6 +1,6 @@
-"""Items of an artefact as a mapping that holds little: ids in memory, texts and pictures read when they are asked for.
+"""The items of an artefact as a mapping that needs little memory: it holds ids, and reads texts and pictures on demand.
 
-Knows Parquet; nothing of Prefect and Ray.
+Uses Parquet, but not Prefect or Ray.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ FACTS = ("item_id", "image_id", "language", "entity_id")
 class StoredItems(Mapping[str, KnowledgeItem]):
     """The items of `part-*.parquet` by their id, in the order in which they were written.
 
-    `facts` and what is made of it (languages, entities, pictures' ids) cost no text and no picture.
+    `facts` (languages, entities, ids of pictures) is read without texts and pictures.
     """
 
     def __init__(self, folder: Path, *, held_bytes: int = HELD_BYTES):
@@ -29,7 +29,7 @@ class StoredItems(Mapping[str, KnowledgeItem]):
             ITEM_COLUMNS,
             lambda row: KnowledgeItem(**row),
             id_column="item_id",
-            number_of=_number_of,
+            number_of=_parse_item_id,
             held_bytes=held_bytes,
         )
 
@@ -47,22 +47,22 @@ class StoredItems(Mapping[str, KnowledgeItem]):
 
     @cached_property
     def facts(self) -> pa.Table:
-        """Ids and languages of all items in order: item_id, image_id, language, entity_id."""
+        """All items in order, with the columns item_id, image_id, language and entity_id."""
         tables = list(self.rows.read_tables(*FACTS))
         return pa.concat_tables(tables) if tables else pa.table({name: pa.array([], pa.string()) for name in FACTS})
 
     def read_column(self, name: str) -> list[Any]:
-        """One column of `facts`, in the order of items."""
+        """Return one column of `facts`, in the order of items."""
         return self.facts[name].to_pylist()
 
     def map_entities(self) -> dict[str, str | None]:
-        """Map each item's id to its entity's."""
+        """Map each item's id to its entity's id."""
         return dict(zip(self, self.read_column("entity_id"), strict=True))
 
     def open_pictures(self) -> StoredPictures:
-        """The pictures by their own ids."""
+        """Return the items' pictures by `image_id`."""
         return StoredPictures(self.rows, lambda item: item.picture)
 
 
-def _number_of(item_id: str) -> int:
+def _parse_item_id(item_id: str) -> int:
     return int(item_id, 16)

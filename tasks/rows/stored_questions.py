@@ -1,6 +1,6 @@
-"""Questions of an artefact as a sequence that holds little: words and pictures are read when they are asked for.
+"""The questions of an artefact as a sequence that needs little memory: texts and pictures are read on demand.
 
-Knows Parquet; nothing of Prefect and Ray.
+Uses Parquet, but not Prefect or Ray.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ ASKED = ("question_id", "language", "image_id", "entity_id", "gold_item_id")
 class StoredQuestions(Sequence[Question]):
     """The questions of some shards in the order in which they were written: by place, or by id with `of`.
 
-    `without_pictures` is for what is decided over all questions at once.
+    `without_pictures` is for decisions that need all questions at once.
     """
 
     def __init__(self, paths: Sequence[Path], *, held_bytes: int = HELD_BYTES):
         columns = (*QUESTION_COLUMNS, "answers", "options")
-        self.rows = StoredRows(paths, columns, _question, id_column="question_id", held_bytes=held_bytes)
+        self.rows = StoredRows(paths, columns, _make_question, id_column="question_id", held_bytes=held_bytes)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,18 +46,18 @@ class StoredQuestions(Sequence[Question]):
         return iter(self.rows)
 
     def of(self, question_id: str) -> Question:
-        """The question of this id. Raises KeyError where there is none."""
+        """Return the question with this id. Raises KeyError if there is none."""
         return self.rows.of(question_id)
 
     def without_pictures(self) -> Iterator[AskedQuestion]:
-        """All questions in order, with what decides which items are shown, and no picture read."""
+        """Yield all questions in order, with the fields that decide which items are shown; reads no picture."""
         return (AskedQuestion(**row) for table in self.rows.read_tables(*ASKED) for row in table.to_pylist())
 
     def open_pictures(self) -> StoredPictures:
-        """The pictures by their own ids."""
+        """Return the questions' pictures by `image_id`."""
         return StoredPictures(self.rows, lambda question: question.image)
 
 
-def _question(row: dict[str, Any]) -> Question:
+def _make_question(row: dict[str, Any]) -> Question:
     fields: dict[str, Any] = row | {name: tuple(row[name] or ()) for name in ("answers", "options")}
     return Question(**fields)

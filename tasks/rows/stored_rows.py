@@ -1,7 +1,8 @@
-"""Rows of shards as a sequence that holds little: read a row group at a time, when one of its rows is asked for.
+"""Rows of shards as a sequence that needs little memory: a row group is read when one of its rows is asked for.
 
-What was read last stays for a while, up to a number of bytes: a few rows are read once, and more rows than memory holds
-work too. A row is found by its place or its id; of ids a number each is held. Knows Parquet; nothing of what rows mean.
+The row groups used last are cached, up to a number of bytes: small tables are read once, and tables larger than memory
+work too. A row is found by its place or its id; memory holds one number for each id. Uses Parquet, and does not depend
+on the meaning of rows.
 """
 
 from collections import OrderedDict
@@ -23,12 +24,12 @@ Row = TypeVar("Row")
 
 
 def hash_to_number(name: str) -> int:
-    """A number for an id that is a text: 64 bits of its hash."""
+    """Return a number of 64 bits for any text that is an id: its hash."""
     return int(hash_content_parts(name), 16)
 
 
 class StoredRows(Generic[Row]):
-    """The rows of some Parquet files in the order in which they were written, made of `columns` by `make`."""
+    """The rows of some Parquet files in the order in which they were written; `make` makes a row from `columns`."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class StoredRows(Generic[Row]):
         number_of: Callable[[str], int] = hash_to_number,
         held_bytes: int = HELD_BYTES,
     ):
-        """`number_of` turns an id into its number of 64 bits; it raises ValueError for what is not an id."""
+        """`number_of` turns an id into a number of 64 bits; it raises ValueError for a text that is not an id."""
         self.paths, self.columns, self.make, self.held_bytes = paths, list(columns), make, held_bytes
         self.id_column, self.number_of = id_column, number_of
         self.held: OrderedDict[int, tuple[int, Sequence[Row]]] = OrderedDict()  # row groups: their bytes and rows
@@ -62,21 +63,21 @@ class StoredRows(Generic[Row]):
         if not 0 <= place < len(self):
             raise IndexError(f"row {place} of {len(self)}")
         group = int(np.searchsorted(self._ends, place, side="right"))
-        rows = self._group(group)
+        rows = self._read_group(group)
         return rows[place - int(self._ends[group]) + len(rows)]
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for group in range(len(self._ends)) for row in self._group(group))
+        return (row for group in range(len(self._ends)) for row in self._read_group(group))
 
     def of(self, row_id: str) -> Row:
-        """The row of this id, the last where several have it. Raises KeyError where there is none."""
+        """Return the row with this id (the last of several). Raises KeyError if there is none."""
         place = self.find_place(row_id)
         if place is None:
             raise KeyError(row_id)
         return self[place]
 
     def find_place(self, row_id: object) -> int | None:
-        """The place of an id's row, or None."""
+        """Return the place of the row with this id, or None."""
         try:
             number = np.uint64(self.number_of(str(row_id)))
         except (ValueError, OverflowError):
@@ -87,16 +88,16 @@ class StoredRows(Generic[Row]):
         return int(self._order[found])
 
     def read_column(self, name: str) -> list[Any]:
-        """One column of all rows, read anew."""
+        """Read one column of all rows; the result is not cached."""
         return [value for table in self.read_tables(name) for value in table[name].to_pylist()]
 
     def read_tables(self, *names: str) -> Iterator[pa.Table]:
-        """These columns of all rows, file by file, read anew."""
+        """Read these columns of all rows, file by file; the result is not cached."""
         return (pq.read_table(path, columns=list(names)) for path in self.paths)
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The numbers of all ids, in the order of rows."""
+        """The numbers of all ids, in the order of rows (uint64)."""
         found = (
             np.array([self.number_of(each) for each in table[self.id_column].to_pylist()], np.uint64)
             for table in self.read_tables(self.id_column)
@@ -111,13 +112,13 @@ class StoredRows(Generic[Row]):
     def _sorted_numbers(self) -> np.ndarray:
         return self.numbers[self._order]
 
-    def _group(self, group: int) -> Sequence[Row]:
-        """The rows of a row group, read if they are not held; those that were used longest ago make room."""
+    def _read_group(self, group: int) -> Sequence[Row]:
+        """Return the rows of a row group, from the cache or the file; the groups used longest ago leave the cache."""
         if group in self.held:
             self.held.move_to_end(group)
             return self.held[group][1]
         number, inside = self._where[group].tolist()
-        table = self._file(number).read_row_group(inside, columns=self.columns)
+        table = self._open_file(number).read_row_group(inside, columns=self.columns)
         rows = [self.make(row) for row in table.to_pylist()]
         self.held[group] = (table.nbytes, rows)
         self._num_held += table.nbytes
@@ -125,7 +126,7 @@ class StoredRows(Generic[Row]):
             self._num_held -= self.held.popitem(last=False)[1][0]
         return rows
 
-    def _file(self, number: int) -> pq.ParquetFile:
+    def _open_file(self, number: int) -> pq.ParquetFile:
         if number in self._files:
             self._files.move_to_end(number)
         else:
@@ -136,7 +137,7 @@ class StoredRows(Generic[Row]):
 
 
 class StoredPictures(Mapping[str, bytes]):
-    """Pictures by `image_id`, of rows that have one."""
+    """The pictures of rows that have one, by `image_id`."""
 
     def __init__(self, rows: StoredRows, picture_of: Callable[[Any], bytes]):
         self.rows, self.picture_of = rows, picture_of

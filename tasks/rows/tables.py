@@ -1,4 +1,4 @@
-"""Knowledge items and questions as rows of shards, and back. Columns are the warehouse's; the picture is an extra."""
+"""Converts knowledge items and questions to rows of shards and back: the warehouse's columns, and the picture."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -24,17 +24,19 @@ PICTURE: Mapping[str, pa.DataType] = {"image": pa.binary()}
 ITEM_SCHEMA = make_schema("knowledge_item", extra=PICTURE)
 HASHES = ("image_hash", "image_chroma")
 QUESTION_SCHEMA = make_schema("question", extra=PICTURE)
-ROWS_OF_A_GROUP = 64  # so many are read at once when one row with its picture is asked for
+ROWS_OF_A_GROUP = 64  # rows that are read together when one row with its picture is asked for
 
 
 def make_item_table(items: Iterable[KnowledgeItem]) -> pa.Table:
-    """Items that were read from nowhere."""
-    return check_rows("knowledge_item", [_item_row(item, _hashes(item.image)) for item in items], extra=PICTURE)
+    """Make a table of items that were not read from a corpus: file and row stay empty."""
+    return check_rows(
+        "knowledge_item", [_make_item_row(item, _hash_image(item.image)) for item in items], extra=PICTURE
+    )
 
 
 def make_found_item_table(found: Sequence[FoundItem]) -> pa.Table:
-    """Items with the place in the corpus where each was read."""
-    rows = [_item_row(each.item, each.hashes) | {"file": each.file, "row": each.row} for each in found]
+    """Make a table of items with the file and row of the corpus where each was read."""
+    rows = [_make_item_row(each.item, each.hashes) | {"file": each.file, "row": each.row} for each in found]
     return check_rows("knowledge_item", rows, extra=PICTURE)
 
 
@@ -42,7 +44,7 @@ def make_question_table(questions: Iterable[Question]) -> pa.Table:
     rows = [
         make_blank_row("question")
         | {"image_id": question.image_id, "answers": list(question.answers), "options": list(question.options)}
-        | dict(zip(HASHES, _hashes(question.image) or (None, None), strict=True))
+        | dict(zip(HASHES, _hash_image(question.image) or (None, None), strict=True))
         | {name: getattr(question, name) for name in QUESTION_COLUMNS}
         for question in questions
     ]
@@ -60,19 +62,19 @@ def write_questions(artefact: Partial, name: str, questions: Iterable[Question])
 
 
 def read_items(reference: Reference) -> StoredItems:
-    """The items of an artefact by their id; their texts and pictures are read when they are asked for."""
+    """Return the items of an artefact by id; texts and pictures are read on demand."""
     return StoredItems(reference.folder)
 
 
 def read_questions(reference: Reference) -> StoredQuestions:
-    """The questions of an artefact in the order in which they were written; each is read when it is asked for."""
+    """Return the questions of an artefact in the order in which they were written; each is read on demand."""
     return StoredQuestions(list_shards(reference, "question"))
 
 
 def open_item_lengths(items: StoredItems, *, most: int | None = None, of_picture: int = 0) -> Callable[[str], int]:
-    """Return what tells the length of an item's text in characters, by its id; at most `most`, and more for a picture.
+    """Return a function from an item's id to the length of its text in characters, at most `most`.
 
-    A number is held for each item, and no text.
+    An item with a picture counts `of_picture` more. Memory holds one number for each item, and no text.
     """
     found = [np.zeros(0, np.int32)]
     for table in items.rows.read_tables("text", "image_id"):
@@ -90,39 +92,39 @@ def open_item_lengths(items: StoredItems, *, most: int | None = None, of_picture
 
 
 def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]:
-    """Yield the rows of an artefact's shards, in order of shard names; `table` where it holds rows of several."""
+    """Yield the rows of an artefact's shards, in order of shard names; `table` chooses one if there are several."""
     for path in list_shards(reference, table):
         yield from pq.read_table(path).to_pylist()
 
 
 def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
-    """As `read_rows`, with these columns alone: ids and texts without pictures fit into memory where rows do not."""
+    """Yield the rows of the `part-*` shards with these columns only; without pictures they fit into memory."""
     for path in sorted(Path(reference.uri).glob("part-*.parquet")):
         yield from pq.read_table(path, columns=list(names)).to_pylist()
 
 
 def list_shards(reference: Reference, table: str = "") -> list[Path]:
-    """List the shards of a table: `questions-*.parquet` for `question` where an artefact has such, else `part-*`."""
-    return _shards_in(Path(reference.uri), table)
+    """List the shards of a table: for `question`, `questions-*.parquet` if the artefact has them, else `part-*`."""
+    return _list_shards_in(Path(reference.uri), table)
 
 
 def read_asked_questions(questions: Path) -> list[dict[str, Any]]:
-    """The rows of a benchmark's questions, in the folder of their artefact, without their pictures."""
+    """Read the rows of a benchmark's questions from the folder of their artefact, without pictures."""
     names = make_schema("question").names
     return [row for path in list_question_shards(questions) for row in pq.read_table(path, columns=names).to_pylist()]
 
 
 def list_question_shards(folder: Path) -> list[Path]:
-    """List the shards with questions in the folder of an artefact."""
-    return _shards_in(folder, "question")
+    """List the shards of questions in the folder of an artefact."""
+    return _list_shards_in(folder, "question")
 
 
-def _shards_in(folder: Path, table: str) -> list[Path]:
+def _list_shards_in(folder: Path, table: str) -> list[Path]:
     named = sorted(folder.glob(f"{table}s-*.parquet")) if table else []
     return named or sorted(folder.glob("part-*.parquet"))
 
 
-def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, Any]:
+def _make_item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, Any]:
     return (
         make_blank_row("knowledge_item")
         | {"item_id": item.item_id, "image_id": item.image_id}
@@ -132,5 +134,5 @@ def _item_row(item: KnowledgeItem, hashes: tuple[int, int] | None) -> dict[str, 
 
 
 @lru_cache(maxsize=512)
-def _hashes(image: bytes | None) -> tuple[int, int] | None:
+def _hash_image(image: bytes | None) -> tuple[int, int] | None:
     return None if image is None else hash_picture(image)

@@ -1,1 +1,1 @@
-"""The stages that train: encoder, projection, shipped models; and which encoders there are."""
+"""The stages that train (encoder, projection, shipped models), and the search for trained encoders."""

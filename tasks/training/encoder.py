@@ -1,6 +1,6 @@
-"""Training the memory encoder: LoRA and Q-Former on the kept samples, the reader frozen.
+"""Training of the memory encoder: LoRA and Q-Former learn from the kept samples; the reader is frozen.
 
-How it runs on Ray is in `tasks.engine.on_ray_train`.
+`tasks.engine.on_ray_train` runs it on Ray.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ ENCODER = Stage(
     version="2",
     table="training_step",
     explained=Explanation(
-        caption="Only the encoder learns: it is asked to make memories from which the unchanged model gives the "
-        "sample's answer. The loss says how surprised the model still is by that answer."
+        caption="Only the encoder is trained: it learns to make memories from which the unchanged model gives the "
+        "sample's answer. The lower the loss, the more the model expects that answer."
     ),
 )
 SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
@@ -35,13 +35,13 @@ SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "r
 
 @stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
 def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], start: Reference | None) -> Reference:
-    """Train the memory encoder on the kept samples of every set, from another encoder's weights or from random ones."""
+    """Train the memory encoder on the kept samples of every set, starting from another encoder or random weights."""
     samples = Samples(knowledge=knowledge, sets=tuple(sets))
     recipe = run.recipe.training
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()
-        build = bind(_trainee, run, samples, start)
+        build = bind(_make_trainee, run, samples, start)
         train_on_ray(run, artefact, recipe.optimizer, build, files=(WEIGHTS, DESCRIPTION))
 
     inputs, steps = {"backbone": run.backbone} | samples.inputs, recipe.optimizer.num_steps
@@ -50,7 +50,7 @@ def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], sta
     return run_stage(run, ENCODER, recipe, inputs, make, expects=steps)
 
 
-def _trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> Trainee:
+def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> Trainee:
     recipe = run.recipe.training
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
     if start:
@@ -66,10 +66,12 @@ def _trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num
 
 @stage_task(name="find-start", retries=0)
 def find_start(run: Run, folder: str | None = None) -> Reference | None:
-    """Find the encoder that training starts from, a folder or the recipe's, named by its weights; None: random weights.
+    """Find the encoder that training starts from, named by its weights: `folder`, or else the recipe's.
+
+    None means random weights.
 
     Raises:
-        ValueError: there is no encoder, or one of another shape than the recipe trains.
+        ValueError: the folder has no encoder, or its shape is not the recipe's.
     """
     name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
     if name is None:
@@ -78,5 +80,5 @@ def find_start(run: Run, folder: str | None = None) -> Reference | None:
     has = read_recipe(read_description(found).recipe, where=str(found / DESCRIPTION))
     if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
         said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
-        raise ValueError(f"the encoder in {found} cannot be the start of {run.recipe_name}: it has {said}")
+        raise ValueError(f"training of {run.recipe_name} cannot start from the encoder in {found}: it has {said}")
     return Reference(stage="encoder-start", fingerprint=hash_backbone(found), uri=str(found.absolute()), num_rows=0)

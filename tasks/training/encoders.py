@@ -1,4 +1,4 @@
-"""Which encoders are evaluated: the latest, all, or some by fingerprint, by folder, by the name of one that ships."""
+"""Finds the encoders to evaluate: the latest, all, or some by fingerprint, by folder or by a shipped encoder's name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ LATEST, ALL = "latest", "all"
 
 @dataclass(frozen=True, kw_only=True)
 class NamedEncoder:
-    """An encoder, and the name it was asked for by: behind `latest` there is another one after each training.
+    """An encoder, with the name by which the user asked for it (`latest` changes with each training).
 
-    `transfer` is the projection of its memories to a text-only reader, where there is one.
+    `transfer` is the projection of its memories to a text-only reader, if there is one.
     """
 
     name: str
@@ -28,56 +28,56 @@ class NamedEncoder:
 
 @stage_task(name="find-encoders", retries=0)
 def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
-    """Find encoders for the run's backbone: `latest`, `all` that were trained here, or by fingerprint or folder.
+    """Find encoders for the run's backbone: `latest`, `all` trained here, or a fingerprint, folder or shipped name.
 
     Raises:
-        ValueError: a name is none of these, or its encoder was trained for another backbone.
+        ValueError: no encoder was trained here, a name is unknown, or its encoder was trained for another backbone.
     """
     trained = [record for record in Store.of(run.context).list_records(ENCODER.name) if _is_for(record, run)]
     found: list[NamedEncoder] = []
     for name in names:
         if name == ALL:
-            found += [NamedEncoder(name=each["fingerprint"], encoder=_reference(each)) for each in trained]
+            found += [NamedEncoder(name=each["fingerprint"], encoder=_make_reference(each)) for each in trained]
         else:
-            found.append(NamedEncoder(name=name, encoder=_named(run, name, trained)))
+            found.append(NamedEncoder(name=name, encoder=_find_by_name(run, name, trained)))
     if not found:
-        raise ValueError(_none_trained(run))
+        raise ValueError(_describe_none_trained(run))
     for each in found:
         get_stage_logger().info("encoder %s: %s", each.name, each.encoder.fingerprint)
     return found
 
 
 def find_latest_encoder(run: Run) -> Reference:
-    """Find the newest encoder that was trained for the run's backbone. Raises ValueError where there is none."""
+    """Find the newest encoder that was trained for the run's backbone. Raises ValueError if there is none."""
     return find_encoders(run, [LATEST])[0].encoder
 
 
-def _named(run: Run, name: str, trained: Sequence[Record]) -> Reference:
+def _find_by_name(run: Run, name: str, trained: Sequence[Record]) -> Reference:
     if name == LATEST:
         if not trained:
-            raise ValueError(_none_trained(run))
-        return _reference(trained[-1])
+            raise ValueError(_describe_none_trained(run))
+        return _make_reference(trained[-1])
     if matching := [record for record in trained if len(name) >= 6 and record["fingerprint"].startswith(name)]:
-        return _reference(matching[0])
+        return _make_reference(matching[0])
     try:
         folder = find_encoder_folder(name)
     except ValueError as error:
         known = ", ".join(record["fingerprint"] for record in trained) or "none yet"
         raise ValueError(
-            f"no encoder {name!r}: expected {LATEST}, {ALL}, the fingerprint of one that was trained here for "
+            f"no encoder {name!r}: expected {LATEST}, {ALL}, the fingerprint of an encoder that was trained here for "
             f"{run.recipe.backbone.name} ({known}), or a folder. {error}"
         ) from error
     made_for = read_description(folder)
     if made_for.backbone != run.recipe.backbone.name:
         raise ValueError(
-            f"the encoder in {folder} was trained for {made_for.backbone!r}, and the recipe {run.recipe_name} reads "
-            f"with {run.recipe.backbone.name!r}"
+            f"the encoder in {folder} was trained for {made_for.backbone!r}, but the reader of recipe "
+            f"{run.recipe_name} is {run.recipe.backbone.name!r}"
         )
     return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
 
 
 def with_encoder(run: Run, encoder: Reference) -> Run:
-    """Return the run with the recipe that an encoder was made by, in the place of the one that it would train."""
+    """Return the run with its encoder recipe replaced by the recipe of this encoder."""
     described = read_description(encoder.folder)
     return run.with_recipe(encoder=read_recipe(described.recipe, where=str(encoder.folder / DESCRIPTION)))
 
@@ -86,13 +86,13 @@ def _is_for(record: Record, run: Run) -> bool:
     return record["inputs"]["backbone"] == run.backbone.fingerprint
 
 
-def _reference(record: Record) -> Reference:
+def _make_reference(record: Record) -> Reference:
     return Reference(
         stage=ENCODER.name, fingerprint=record["fingerprint"], uri=record["uri"], num_rows=record["num_rows"]
     )
 
 
-def _none_trained(run: Run) -> str:
+def _describe_none_trained(run: Run) -> str:
     return (
         f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
         f"run `prefect deployment run synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"

@@ -1,4 +1,4 @@
-"""Pretraining as two stages: the tiny base model, and the start of its encoder. Both go on where they stopped."""
+"""Pretraining of the tiny base model and of its encoder's start. Interrupted training resumes where it stopped."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """Where a shipped model comes from."""
+    """How a shipped model was made."""
 
     made_by: str
     artefact: str
@@ -61,7 +61,7 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
 
 @stage_task(name="pretrain-base-further")
 def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) -> Reference:
-    """Let a finished base go on with a further recipe, on one worker."""
+    """Pretrain a finished base model further with another recipe, on one worker."""
 
     def make(artefact: Partial) -> None:
         release_workers()
@@ -72,7 +72,7 @@ def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) 
 
 @stage_task(name="pretrain-encoder-start")
 def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretrainingRecipe) -> Reference:
-    """Train the encoder's start on the finished base, on one worker."""
+    """Pretrain the encoder's start on the finished base model, on one worker."""
 
     def make(artefact: Partial) -> None:
         release_workers()
@@ -82,12 +82,12 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
 
 
 def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
-    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     _finish_base(pretrain(recipe, artefact.folder / STATE, on_step), artefact)
 
 
 def _pretrain_further(recipe: PretrainingRecipe, artefact: Partial, base: Path) -> None:
-    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     _finish_base(go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step), artefact)
 
 
@@ -98,7 +98,7 @@ def _finish_base(backbone: QwenVL, artefact: Partial) -> None:
 
 
 def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base: Path) -> None:
-    on_step = _step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
+    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     encoder.backbone.name = SHIPPED_BASE
     with artefact.open_folder(MODEL) as folder:
@@ -106,8 +106,8 @@ def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base:
     _write_steps(artefact)
 
 
-def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
-    """Append each step to a file, and log now and then."""
+def _open_step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
+    """Return a function that appends each step to a file and logs every few steps."""
     logger = get_stage_logger()
 
     def on_step(report: StepReport) -> None:
@@ -122,7 +122,7 @@ def _step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[St
 
 
 def _write_steps(artefact: Partial) -> None:
-    """Write the steps as a shard; of a step that was done twice (before and after a kill) the last word counts."""
+    """Write the steps as a shard; if a step was done twice (before and after a kill), the last one counts."""
     lines = (artefact.folder / STEPS_SO_FAR).read_text(encoding="utf-8").splitlines()
     rows = {row["step"]: row for row in map(json.loads, lines)}
     artefact.write_shard(STEPS, check_rows("training_step", [rows[step] for step in sorted(rows)]))
@@ -130,7 +130,7 @@ def _write_steps(artefact: Partial) -> None:
 
 @task(name="install-models")
 def install_models(base: Reference, encoder: Reference) -> None:
-    """Copy base and encoder start to where the project ships them from, each with a note of how it was made."""
+    """Copy the base and the encoder's start into the folder of shipped models, each with a note of how it was made."""
     courses = {
         SHIPPED_BASE: (base, [PretrainingRecipe(), make_finding_recipe(), make_ranking_recipe()]),
         SHIPPED_START: (encoder, [EncoderPretrainingRecipe()]),
@@ -152,6 +152,6 @@ def install_models(base: Reference, encoder: Reference) -> None:
     get_stage_logger().info("listing what %s was trained on (minutes)", SHIPPED_START)
     list_start(SHIPPED / SHIPPED_START, EncoderPretrainingRecipe())
     get_stage_logger().warning(
-        "tiny-encoder is of the earlier base: run synth-and-train, copy its encoder there, and list what it was "
-        f"trained on (`{LISTING}`)"
+        "tiny-encoder was trained on the earlier base: run synth-and-train, copy its encoder there, and list the data "
+        f"that it was trained on (`{LISTING}`)"
     )

@@ -1,5 +1,4 @@
-"""What an encoder was trained on, as far as its record tells: sets of samples in the store, lists beside weights that
-ship, and what is not known."""
+"""The known training data of an encoder: sets of samples in the store, and lists beside shipped weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,11 @@ from tasks.training.encoder import ENCODER
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The sets of samples that are known, those that a list beside the weights names, and in words what is not known;
-    nothing unknown means that these are all."""
+    """The training data of an encoder.
+
+    `sets` are samples in the store, `listed` are lists of samples beside weights, and `unknown` says in words which
+    data are not known; if it is empty, the data are complete.
+    """
 
     sets: tuple[SampleSet, ...] = ()
     listed: tuple[Reference, ...] = ()
@@ -45,51 +47,51 @@ class TrainingData:
 
 
 def find_training_data(store: Store, encoder: Reference) -> TrainingData:
-    """Follow an encoder to its samples, and to those of the encoder that it started from, by its record in the store or
-    by the list beside its weights.
+    """Find the samples of an encoder, and of the encoders it started from, by records in the store or lists beside
+    weights.
 
-    The backbone's own training data is not included: no record of it exists.
+    The backbone's own training data are not included, because no record of them exists.
     """
     if record := store.find(ENCODER.name, encoder.fingerprint):
-        return _following(store, record, seen=set())
+        return _follow_record(store, record, seen=set())
     nothing = f"the encoder {encoder.fingerprint} has no record in the store"
-    return _of_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
+    return _follow_weights(store, encoder.fingerprint, nothing, folder=encoder.folder, seen=set())
 
 
 def find_samples(store: Store, encoder: Reference) -> Samples:
-    """The samples that an encoder was trained on itself, not those of the encoder that it started from.
+    """Return the samples that an encoder itself was trained on, without those of the encoder it started from.
 
     Raises:
         ValueError: the encoder has no record in the store, or its samples were removed.
     """
-    record = store.find(ENCODER.name, encoder.fingerprint) or _record_of(store, encoder.fingerprint)
+    record = store.find(ENCODER.name, encoder.fingerprint) or _find_record(store, encoder.fingerprint)
     if record is None:
         raise ValueError(
-            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so the samples that "
-            "a projection to the reader is trained on are not known. Name an encoder that was trained here, or a "
-            "reader of the encoder's own width"
+            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so its samples are "
+            "not known, and a projection to the reader cannot be trained on them. Name an encoder that was trained "
+            "here, or a reader of the encoder's own width"
         )
-    sets, unknown = _own_sets(store, record)
-    knowledge = _reference(store, record["inputs"]["knowledge"])
+    sets, unknown = _find_own_sets(store, record)
+    knowledge = _find_reference(store, record["inputs"]["knowledge"])
     if unknown or knowledge is None:
         raise ValueError(
-            f"a projection to the reader is trained on the encoder's own samples, and {'; '.join(unknown)}"
+            f"a projection to the reader needs the encoder's own samples, but {'; '.join(unknown)}"
             f"{'' if knowledge else ' knowledge ' + record['inputs']['knowledge'] + ' is not in the store'}. Run "
-            "synth-and-train again: it makes what is missing"
+            "synth-and-train again: it makes the missing ones"
         )
     return Samples(knowledge=knowledge, sets=tuple(sets))
 
 
-def _of_weights(
+def _follow_weights(
     store: Store, weights: str, nothing: str, *, folder: Path | None = None, seen: set[str]
 ) -> TrainingData:
-    """Follow weights, in `folder` or wherever they are known; `nothing` says that they are not."""
+    """Find the training data of weights, which may be in `folder`; `nothing` is the message if they are unknown."""
     if weights in seen:
         return TrainingData()
-    if record := _record_of(store, weights):
-        return _following(store, record, seen=seen)
+    if record := _find_record(store, weights):
+        return _follow_record(store, record, seen=seen)
     seen.add(weights)
-    found = folder if folder and (folder / DESCRIPTION).is_file() else _shipped(weights)
+    found = folder if folder and (folder / DESCRIPTION).is_file() else _find_shipped(weights)
     if found is None:
         return TrainingData(unknown=(nothing,))
     try:
@@ -97,40 +99,40 @@ def _of_weights(
     except ValueError as error:
         return TrainingData(unknown=(str(error),))
     if listing is None:
-        return TrainingData(unknown=(f"{nothing}, and no list of what it was trained on beside it",))
+        return TrainingData(unknown=(f"{nothing}, and no list of its training data beside it",))
     name = listing.file_sha256[:16]
     here = Reference(stage="training-list", fingerprint=name, uri=str(found), num_rows=listing.num_rows)
     data, start = TrainingData(listed=(here,)), read_start_weights(found)
-    return data | _of_weights(store, start, _no_start(start), seen=seen) if start else data
+    return data | _follow_weights(store, start, _describe_unknown_start(start), seen=seen) if start else data
 
 
-def _no_start(weights: str) -> str:
+def _describe_unknown_start(weights: str) -> str:
     return f"it started from the weights {weights}, which have no record in the store"
 
 
-def _shipped(weights: str) -> Path | None:
-    """Find the folder of an encoder that ships by its weights."""
+def _find_shipped(weights: str) -> Path | None:
+    """Find the folder of the shipped encoder with these weights."""
     folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}"))]
     return next((folder for folder in folders if hash_backbone(folder) == weights), None)
 
 
-def _following(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
+def _follow_record(store: Store, record: Record, *, seen: set[str]) -> TrainingData:
     if record["fingerprint"] in seen:
         return TrainingData()
     seen.add(record["fingerprint"])
     inputs = record["inputs"]
-    sets, unknown = _own_sets(store, record)
+    sets, unknown = _find_own_sets(store, record)
     here = TrainingData(sets=tuple(sets), unknown=tuple(unknown))
     if start := inputs.get("start"):
-        return here | _of_weights(store, start, _no_start(start), seen=seen)
+        return here | _follow_weights(store, start, _describe_unknown_start(start), seen=seen)
     return here
 
 
-def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]:
-    """The sets of an encoder's own record, and in words those that are gone."""
+def _find_own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]:
+    """Return the sets in an encoder's own record, and a message for each set that is gone."""
     sets, unknown = [], []
     for names in find_sets(record["inputs"]):
-        found = {field: _reference(store, name) for field, name in names.items()}
+        found = {field: _find_reference(store, name) for field, name in names.items()}
         if absent := [f"{field} {names[field]}" for field, reference in found.items() if reference is None]:
             unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
         else:
@@ -138,15 +140,15 @@ def _own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[str]]
     return sets, unknown
 
 
-def _record_of(store: Store, weights: str) -> Record | None:
-    """Find the encoder that was trained here and has these weights: so are starts named, and encoders by a folder."""
+def _find_record(store: Store, weights: str) -> Record | None:
+    """Find the encoder trained here with these weights; they name a start, and an encoder that is given as a folder."""
     return next(
         (each for each in store.list_records(ENCODER.name) if hash_backbone(Path(each["uri"])) == weights), None
     )
 
 
-def _reference(store: Store, fingerprint: str) -> Reference | None:
-    """Find an artefact by its fingerprint alone; None where it, or one of its shards, is gone."""
+def _find_reference(store: Store, fingerprint: str) -> Reference | None:
+    """Find an artefact by its fingerprint alone; None if it, or one of its shards, is gone."""
     record = store.find_anywhere(fingerprint)
     if record is None or not all((Path(record["uri"]) / shard["file"]).exists() for shard in record["shards"]):
         return None

@@ -1,4 +1,4 @@
-"""Training what stands between an encoder and a text-only reader of another width: a projection of its memories."""
+"""Training of the projection between an encoder and a text-only reader of another width."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.models import transfer_between, transfer_recipe
+from tasks.models import load_transfer, make_transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 from tasks.training.encoders import NamedEncoder, with_encoder
@@ -26,8 +26,8 @@ TRANSFER = Stage(
     explained=Explanation(
         subject="projection to the reader",
         essential=True,
-        caption="The text-only reader is of another width than the encoder's model, so a linear map between the two "
-        "was trained on the same samples; encoder and reader stayed as they are.",
+        caption="The text-only reader has another width than the encoder's model, so a linear map between the two "
+        "was trained on the same samples; encoder and reader were not changed.",
     ),
 )
 
@@ -44,27 +44,27 @@ class TransferKey:
 def train_transfer(
     run: Run, encoder: Reference, knowledge: Reference | None = None, sets: Sequence[SampleSet] = ()
 ) -> Reference | None:
-    """Train the projection on the samples that the encoder was trained on: those given, or those that its record names.
+    """Train the projection on the encoder's own training samples: the given ones, or those in its record.
 
-    None where there is nothing to train: the backbone itself reads, memories fit the reader as they are, or none is
-    shown.
+    Returns None if there is nothing to train: the backbone itself reads, memories fit the reader as they are, or no
+    condition shows a memory.
 
     Raises:
-        ValueError: a projection is needed, and it is not known what the encoder was trained on.
+        ValueError: a projection is needed, but the encoder's training samples are not known.
     """
     reader, recipe = run.recipe.reader, run.recipe.training
     shown = any(find_condition(name).place == "memory" for name in run.recipe.evaluation.conditions)
-    if reader is None or run.reader is None or not shown or not transfer_recipe(run).projection:
+    if reader is None or run.reader is None or not shown or not make_transfer_recipe(run).projection:
         return None
     samples = (
         Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else find_samples(Store.of(run.context), encoder)
     )
     training = replace(recipe, start=None, optimizer=reader.optimizer or recipe.optimizer)
-    part = TransferKey(transfer=transfer_recipe(run), training=training)
+    part = TransferKey(transfer=make_transfer_recipe(run), training=training)
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()
-        build = bind(_trainee, run, encoder, samples, training)
+        build = bind(_make_trainee, run, encoder, samples, training)
         train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION))
 
     inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
@@ -73,13 +73,13 @@ def train_transfer(
 
 
 def with_transfer(run: Run, named: NamedEncoder) -> NamedEncoder:
-    """The encoder with the projection to the run's reader, trained where one is needed."""
+    """Return the encoder with its projection to the run's reader, which is trained if one is needed."""
     return replace(named, transfer=train_transfer(with_encoder(run, named.encoder), named.encoder))
 
 
-def _trainee(
+def _make_trainee(
     run: Run, encoder: Reference, samples: Samples, training: TrainingRecipe, rank: int, num_ranks: int
 ) -> Trainee:
-    transfer = transfer_between(run, encoder)
+    transfer = load_transfer(run, encoder)
     objective = AnswerThroughTransfer(transfer, training, samples.read(), rank=rank, num_ranks=num_ranks)
     return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)

@@ -33,5 +33,5 @@ def test_of_several_encoders_those_of_one_name_are_compared_on_benchmarks_in_com
 def test_a_run_with_itself_has_its_encoders_compared() -> None:
     run = evaluated("a", "first", "second", benchmarks=("okvqa", "oven"))
     assert names(pair_evaluations(run, run)) == [("first", "second", "okvqa"), ("first", "second", "oven")]
-    with pytest.raises(ValueError, match="evaluated one only"):
+    with pytest.raises(ValueError, match="this run evaluated one"):
         pair_evaluations(evaluated("a", "first"), evaluated("a", "first"))

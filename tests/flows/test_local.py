@@ -120,13 +120,13 @@ def test_a_bare_flow_name_runs_its_default_deployment(served: Layout) -> None:
 def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
     from types import SimpleNamespace
 
-    from flows.deployment_names import _full_name
+    from flows.deployment_names import _complete_name
 
     found = [SimpleNamespace(name=name, tags=[]) for name in ("b", "a")]
-    with pytest.raises(ValueError, match="say which: story/a, story/b"):
-        _full_name("story", found)
-    assert _full_name("story", found[:1]) == "story/b"
-    assert _full_name("story", []) == "story"
+    with pytest.raises(ValueError, match="choose one of: story/a, story/b"):
+        _complete_name("story", found)
+    assert _complete_name("story", found[:1]) == "story/b"
+    assert _complete_name("story", []) == "story"
 
 
 def test_a_demo_and_a_deployment_s_run_refuse_the_same_in_the_same_words(served: Layout, project: Layout) -> None:
@@ -144,7 +144,7 @@ def test_serve_again_uses_what_is_up(served: Layout) -> None:
     code, output = run_local(served, "serve")
     assert code == 0, output
     assert "is running already" in output
-    assert "the deployments are there as prefect.yaml declares them" in output
+    assert "the server has the deployments of prefect.yaml" in output
     assert note_of(served) == before
     code, output = run_local(served, "status")
     assert code == 0
@@ -169,7 +169,7 @@ def test_another_prefect_yaml_or_a_deployment_that_was_changed_is_deployed_again
 def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_stays(served: Layout) -> None:
     code, output = run_local(served, "demo", "--deployment", "synth-and-train/huge")
     assert code == 2
-    assert "there are: re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
+    assert "the deployments are re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
     assert note_of(served).server.is_alive()
 
 
@@ -267,7 +267,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, n
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "`make demo` continues" in output
+    assert "`make demo` again continues" in output
     assert list_processes(project) == []
     code, output = run_local(project, "demo")
     assert code == 0, output
@@ -322,7 +322,7 @@ def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_al
     process.communicate(timeout=20)
     code, output = run_local(project, "demo")
     assert code == 0, output
-    assert "is still under way: it is followed" in output
+    assert "which is still under way" in output
     assert_every_shard_was_made_once(project)
     assert list_processes(project) == []
 

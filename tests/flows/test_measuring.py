@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.local.measuring import Checkout, main, shown_scores
-from flows.local.results import _score_lines
+from flows.local.results import _write_scores
 from warehouse.page.wording import ConditionWords, write_percent
 
 SCORE = {"benchmark": "countries-vqa", "k": 3, "split": "all", "metric": "infoseek", "low": 0.1, "high": 0.9, "n": 400}
@@ -39,7 +39,7 @@ def test_a_checkout_needs_its_own_python_and_no_change_that_is_not_committed(tmp
 
 
 def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
-    table = _score_lines(
+    table = _write_scores(
         [SCORE | {"condition": "memory", "value": 0.8087}, SCORE | {"condition": "none", "value": 0}],
         ConditionWords([{"name": "none"}, {"name": "memory"}]),
     )

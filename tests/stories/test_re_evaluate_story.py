@@ -157,5 +157,5 @@ def test_any_two_runs_can_be_compared(ends, tmp_path: Path) -> None:
     assert "Worse: memory" in verdict
     text = page.read_text(encoding="utf-8")
     assert "evaluation.prompts" in text and "short" in text and "smol" in text
-    with pytest.raises(ValueError, match="'nothing' evaluated nothing; runs that did"):
+    with pytest.raises(ValueError, match="'nothing' has no evaluation; runs with evaluations"):
         compare_runs(context, runs[0], "nothing", tmp_path)

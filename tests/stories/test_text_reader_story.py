@@ -174,7 +174,7 @@ def test_two_readers_can_be_compared_on_purpose_and_the_page_names_both(
     vlm, text, *_ = evaluations(evaluated)
     [(page, _)] = compare_runs(Context.from_environment(), vlm["run_id"], text["run_id"], tmp_path)
     said = page.read_text(encoding="utf-8")
-    assert "Differs from before: reader." in said
+    assert "Different from before: reader." in said
     assert "the encoder&#39;s own model" in said or "the encoder's own model" in said
     assert "tiny-text, text only" in said and text["reader"] in said
 
@@ -185,9 +185,7 @@ def test_a_vlm_as_reader_and_a_projection_without_samples_are_refused_before_any
     monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
     with pytest.raises(ValueError, match="is a 'qwen2_5_vl' model; a text-only reader is one of qwen2, llama"):
         re_evaluate(encoders=[ENCODER], limit=FEW, reader="tiny")
-    with pytest.raises(
-        ValueError, match=r"was not trained in .* a projection to the reader is trained on are not known"
-    ):
+    with pytest.raises(ValueError, match=r"was not trained in .* a projection to the reader cannot be trained on them"):
         re_evaluate(encoders=[ENCODER], limit=FEW, reader=str(wide_reader))
     assert not list((tmp_path / ".comem" / "store").glob("predictions/*/record.json"))
 

@@ -102,6 +102,6 @@ def test_folders_are_compared_table_by_table_and_the_command_says_so(
     assert "1 left only" in capsys.readouterr().out
     assert main(same) == 1 and f"  {lost}  left only" in capsys.readouterr().out
     drafts_folder = world.store / "synthesise" / world.fingerprints["synthesise"]
-    with pytest.raises(ValueError, match="has no rows of drop, sample; the other side has"):
+    with pytest.raises(ValueError, match="has no rows of drop, sample, but the other side has"):
         compare_folders(again, drafts_folder)
     assert main(["diff", "--database", str(world.database), "nowhere", fingerprint]) == 2

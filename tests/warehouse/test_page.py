@@ -142,7 +142,7 @@ def test_a_picture_that_is_missing_or_broken_is_said_to_be(world: SmallWorld) ->
 
 
 def test_an_unknown_run_is_refused_with_the_known_ones(con: DuckDBPyConnection) -> None:
-    with pytest.raises(ValueError, match=f"no run 'other'; the latest are: {RUN_ID}"):
+    with pytest.raises(ValueError, match=f"no run 'other'; the latest runs are: {RUN_ID}"):
         render_page(con, "other", images=flag)
 
 
@@ -294,7 +294,7 @@ def test_a_text_only_reader_is_named_and_what_it_is_shown_is_told_as_it_is(tmp_p
     assert "llm answers here, a text-only model that sees no picture" in text
     assert "llm, text only weights-of-llm" in text
     assert "The question alone." in text and "its image alone" not in text
-    assert "The memory of the question's own picture stands behind them." in text
+    assert "The memory of the question's own picture follows them." in text
 
 
 def test_the_losses_of_encoder_and_projection_are_two_curves(tmp_path: Path) -> None:

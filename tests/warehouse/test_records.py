@@ -139,7 +139,7 @@ def test_other_content_under_a_known_fingerprint_is_refused_unless_it_replaces(
     register_artefact(writer, record, table="knowledge_item", folder=folder)
     shutil.rmtree(folder)
     other, folder = write_artefact(fresh, "ingest", {"knowledge_item": items()[:20]}, {"source": "abc"})
-    with pytest.raises(ValueError, match="registered with other content"):
+    with pytest.raises(ValueError, match="registered with different content"):
         register_artefact(writer, other, table="knowledge_item", folder=folder)
     assert register_artefact(writer, other, table="knowledge_item", folder=folder, replace=True) == 20
     assert [count(writer, table) for table in ("artefact", "artefact_input", "knowledge_item")] == [1, 1, 20]

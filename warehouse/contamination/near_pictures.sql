@@ -1,5 +1,6 @@
--- Pictures of questions (`image_id`) and of samples or items (`other_image_id`) that differ in at most $near_bits of 128
--- bits, and in how many. Pieces of the hashes find every such pair without comparing all with all.
+-- Pairs of a question's picture (`image_id`) and a sample's or item's picture (`other_image_id`) whose hashes differ in
+-- at most $near_bits of 128 bits, with the number of bits. Pieces of the hashes find every such pair without comparing
+-- all pictures with all.
 WITH shown AS MATERIALIZED (
     SELECT image_id, any_value(image_hash) AS image_hash, any_value(image_chroma) AS image_chroma
     FROM other

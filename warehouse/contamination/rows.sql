@@ -1,5 +1,5 @@
--- The rows of the table contamination for one source: `near_picture` and `near_words` brought together. The nearest
--- sample or item stands for all of its kind.
+-- The rows of the table contamination for one source, from `near_picture` and `near_words`. A question gets the nearest
+-- sample or item of each kind.
 WITH pictured AS (
     SELECT question_id, question.question AS asked, other_id, other.words, bits
     FROM question

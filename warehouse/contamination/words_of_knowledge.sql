@@ -1,8 +1,8 @@
--- Questions of the benchmark (`asked`) of which the share $min_share or more of all runs of $run_words words stands in the
--- text of an item (`words`). Shorter questions are compared with no text: their words stand in many. In scripts without
--- spaces a run has as many characters as make up that many words.
--- Nothing is missed: a run that stands in a text has in it one of the half runs that begin at every fifth word (for runs
--- of 8) of that text, so whole runs are looked for only where a half one is found.
+-- Questions of the benchmark (`asked`) whose runs of $run_words words are in the text of an item (`words`), at least
+-- the share $min_share of them. Shorter questions are not compared, because many texts have their words. In scripts
+-- without spaces, a run has as many characters as make up that many words.
+-- This finds all of them: a run that is in a text contains one of the half runs that begin at every fifth word (for
+-- runs of 8) of that text, so whole runs are searched only where a half run is found.
 WITH asked_texts AS MATERIALIZED (
     SELECT
         question AS asked,

@@ -1,7 +1,8 @@
--- Questions of the benchmark (`asked`) and of training samples (`words`) that have $min_share or more of the first one's
--- runs of $run_words words in common. A question with fewer words is one run; in scripts without spaces a run has as many
--- characters as make up that many words. `alone` is the share without templates: runs that the benchmark, or the training
--- samples, ask about more than $max_pictures pictures. Only where the pictures are near do templates count.
+-- Pairs of a benchmark's question (`asked`) and a training sample's question (`words`) that share $min_share or more of
+-- the first one's runs of $run_words words. A question with fewer words is one run; in scripts without spaces, a run
+-- has as many characters as make up that many words. `alone` is the share without templates, which are runs that the
+-- benchmark, or the training samples, ask about more than $max_pictures pictures. Templates count only if the pictures
+-- are near.
 WITH lines AS MATERIALIZED (
     SELECT question AS words, coalesce(image_id, question_id) AS picture, true AS is_asked FROM question
     UNION ALL

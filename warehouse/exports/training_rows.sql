@@ -1,5 +1,6 @@
--- The kept samples $sample_ids whole, one row each, in order of sample_id: the question with its picture, the answer, and
--- the items in rank order with pictures and texts. An item that is not there leaves a null text, which the caller refuses.
+-- The complete kept samples $sample_ids, one row each, in order of sample_id: the question with its picture, the
+-- answer, and the items in rank order with pictures and texts. A missing item gives a null text, which the caller
+-- refuses.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM draft WHERE sample_id IN (SELECT unnest($sample_ids))
 ),

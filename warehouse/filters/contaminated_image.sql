@@ -1,5 +1,5 @@
 -- The question's picture differs in at most $contaminated_bits of 128 bits from a picture that a benchmark asks about.
--- Value: in how many.
+-- Value: the number of bits.
 WITH pictures AS MATERIALIZED (
     SELECT image_hash, image_chroma, unnest(picture_pieces(image_hash, image_chroma, $contaminated_bits)) AS piece
     FROM (

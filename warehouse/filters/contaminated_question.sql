@@ -1,7 +1,8 @@
--- Of the runs of $contaminated_ngram words in the question, $contaminated_share or more stand in questions of the
--- benchmarks. A question with fewer words is one run. In scripts without spaces a run has as many characters as make up
--- that many words, two each in Chinese and Japanese, four in Thai. A run that the benchmarks, or the drafts, ask about more
--- than $contaminated_pictures pictures is a template and stands in none: without its picture it gives nothing away.
+-- Of the runs of $contaminated_ngram words in the question, the share $contaminated_share or more is in questions of
+-- the benchmarks. A question with fewer words is one run. In scripts without spaces, a run has as many characters as
+-- make up that many words: two for each word in Chinese and Japanese, four in Thai. A run that the benchmarks, or the
+-- drafts, ask about more than $contaminated_pictures pictures is a template and does not count, because it reveals
+-- nothing without its picture.
 -- Value: the share.
 WITH asked AS (
     SELECT question, image_id, question_id AS id, false AS is_benchmark FROM draft

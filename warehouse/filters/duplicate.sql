@@ -1,4 +1,4 @@
--- The same question about the same image with the same answer is already there, under a smaller sample_id. Only drafts
+-- Another draft with a smaller sample_id has the same question about the same image with the same answer. Only drafts
 -- that no earlier filter dropped are compared.
 -- Value: the draft's place among its equals, from 2 on.
 SELECT sample_id, 'duplicate' AS reason, place::DOUBLE AS value

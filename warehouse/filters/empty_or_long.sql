@@ -1,5 +1,5 @@
--- The answer is empty, or longer than $max_answer_words words. Where a script is written without spaces, two characters
--- of Chinese or Japanese, or four of Thai, count as a word.
+-- The answer is empty, or longer than $max_answer_words words. In scripts without spaces, two characters of Chinese or
+-- Japanese, or four of Thai, count as a word.
 -- Value: the number of words.
 SELECT sample_id, 'empty_or_long' AS reason, num_words::DOUBLE AS value
 FROM (SELECT sample_id, num_words(answer) AS num_words FROM draft)

@@ -1,4 +1,4 @@
--- The model gave no answer; the draft's column `error` says why.
+-- The model gave no answer; the draft's column `error` has the reason.
 -- Value: none.
 SELECT sample_id, 'failed' AS reason, NULL::DOUBLE AS value
 FROM draft

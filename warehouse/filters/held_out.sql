@@ -1,6 +1,6 @@
--- Set aside for scoring: of what questions are about, a hash picks a share of $held_out_share (but five things at least, or
--- half of all) that is never trained on, and asked as the corpus's own benchmark. Only drafts that no earlier filter
--- dropped are taken.
+-- Held out for scoring: a hash chooses the share $held_out_share of the things that questions are about (but at least
+-- five things, or half of them if there are few). Drafts about them are never trained on, and are asked as the corpus's
+-- own benchmark. Only drafts that no earlier filter dropped are taken.
 -- Value: the place that the hash gives, from 0 to 1.
 WITH placed AS (
     SELECT

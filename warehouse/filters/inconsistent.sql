@@ -1,4 +1,4 @@
--- Answered twice with the same items, the model gave two different answers.
+-- The model was asked twice with the same items and gave two different answers.
 -- Value: always 0.
 SELECT sample_id, 'inconsistent' AS reason, 0::DOUBLE AS value
 FROM draft

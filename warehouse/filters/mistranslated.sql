@@ -1,5 +1,5 @@
--- A translation that is no longer the same after the way there and back: less than $min_round_trip of the words.
--- Value: the share that came back.
+-- A translation that has less than the share $min_round_trip of the original's words after it was translated back.
+-- Value: the share of words that came back.
 SELECT sample_id, 'mistranslated' AS reason, metric_score AS value
 FROM draft
 JOIN verdict USING (sample_id)

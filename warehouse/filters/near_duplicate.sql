@@ -1,10 +1,10 @@
--- An earlier draft (one with a smaller sample_id) asks nearly the same about nearly the same picture: of the different
--- words in the two questions both have $near_duplicate_similarity or more, and the pictures differ in at most
--- $near_duplicate_bits of 128 bits. Drafts without a picture are compared where they are about the same item. Only drafts
--- that no earlier filter dropped are compared.
+-- An earlier draft (one with a smaller sample_id) asks nearly the same about nearly the same picture: of the distinct
+-- words of the two questions, the share $near_duplicate_similarity or more is in both, and the pictures differ in at
+-- most $near_duplicate_bits of 128 bits. Drafts without a picture are compared if they are about the same item. Only
+-- drafts that no earlier filter dropped are compared.
 -- Value: the share of words that the first such draft has in common with this one.
--- Nothing is missed: pieces of the pictures' hashes find every near pair, and two sets of words differ in at least as many
--- words as their signatures (one of 63 bits a word) differ in bits.
+-- This finds all of them: pieces of the pictures' hashes find every near pair, and two sets of words differ in at least
+-- as many words as their signatures (one of 63 bits for each word) differ in bits.
 WITH drafts AS MATERIALIZED (
     SELECT
         remaining.sample_id,
@@ -43,7 +43,7 @@ numbered AS MATERIALIZED (
     JOIN subjects USING (name)
     JOIN texts USING (question)
 ),
--- A cell is one text about one subject: its drafts are the same to this filter.
+-- A cell is one text about one subject; this filter treats its drafts alike.
 cells AS MATERIALIZED (
     SELECT row_number() OVER () AS cell, subject, text, num_terms, signature, first_sample
     FROM (SELECT subject, text, min(sample_id) AS first_sample FROM numbered GROUP BY ALL)
@@ -68,7 +68,7 @@ near_subjects AS MATERIALIZED (
     WHERE one.subject <> two.subject
         AND bits_between(one.image_hash, one.image_chroma, two.image_hash, two.image_chroma) <= $near_duplicate_bits
 ),
--- Materialised, so that words are compared only where the signatures allow it: the optimiser would do both in the join.
+-- Materialised, so that words are compared only if the signatures allow it; the optimiser would do both in the join.
 candidates AS MATERIALIZED (
     SELECT one.cell AS cell, two.cell AS other, one.text AS text, two.text AS other_text
     FROM cells AS one

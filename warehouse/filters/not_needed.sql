@@ -1,6 +1,6 @@
--- The model answers as well without any item (it scores $max_without_score or more alone), so the draft teaches nothing
+-- The model also answers well without any item (its score is $max_without_score or more), so the draft teaches nothing
 -- about reading the memory.
--- Value: the score it reaches alone.
+-- Value: the score without items.
 SELECT sample_id, 'not_needed' AS reason, without_score AS value
 FROM draft
 JOIN verdict USING (sample_id)

@@ -1,5 +1,5 @@
--- More than $max_per_answer drafts give this answer for this attribute; a hash of the sample_id decides which stay. Only
--- drafts that no earlier filter dropped are counted.
+-- More than $max_per_answer drafts give this answer for this attribute; a hash of the sample_id decides which are kept.
+-- Only drafts that no earlier filter dropped are counted.
 -- Value: the draft's place among them.
 SELECT sample_id, 'over_represented' AS reason, place::DOUBLE AS value
 FROM (

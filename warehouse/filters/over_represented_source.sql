@@ -1,5 +1,5 @@
--- More than $max_per_item drafts are about the same knowledge item: the question's gold item, or else the first that was
--- shown. A hash of the sample_id decides which stay. Only drafts that no earlier filter dropped are counted.
+-- More than $max_per_item drafts are about the same knowledge item: the question's gold item, or else the first item
+-- shown. A hash of the sample_id decides which are kept. Only drafts that no earlier filter dropped are counted.
 -- Value: the draft's place among them.
 SELECT sample_id, 'over_represented_source' AS reason, place::DOUBLE AS value
 FROM (

@@ -1,5 +1,5 @@
--- The question is shorter than $min_question_words words or longer than $max_question_words; in scripts without spaces,
--- words are counted as in answers.
+-- The question is shorter than $min_question_words words or longer than $max_question_words words; in scripts without
+-- spaces, words are counted as in answers.
 -- Value: the number of words.
 WITH texts AS (
     SELECT question, num_words(question) AS num_words FROM (SELECT DISTINCT question FROM draft)

@@ -1,4 +1,4 @@
--- The answer is in none of the items that were shown, so it was guessed or remembered.
+-- The answer is in none of the items that were shown, so the model guessed or remembered it.
 -- Value: always 0.
 SELECT sample_id, 'ungrounded' AS reason, 0::DOUBLE AS value
 FROM draft

@@ -1,4 +1,4 @@
--- The judge gave no verdict on this draft, so nothing is known of it.
+-- The judge gave no verdict on this draft, so its quality is unknown.
 -- Value: none.
 SELECT sample_id, 'unjudged' AS reason, NULL::DOUBLE AS value
 FROM draft

@@ -1,5 +1,5 @@
 -- The answer scores below $min_metric_score against the gold answers, by the benchmark's own metric. A question without
--- gold answers has no score and passes; a translation has one of another kind (mistranslated).
+-- gold answers has no score and passes; a translation has another kind of score (mistranslated).
 -- Value: the score.
 SELECT sample_id, 'wrong' AS reason, metric_score AS value
 FROM draft

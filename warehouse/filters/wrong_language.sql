@@ -1,5 +1,5 @@
--- Language identification finds another language in the question than the draft should have. A question in which it
--- finds none passes.
+-- Language identification finds another language in the question than the draft's language. A question whose language
+-- it cannot identify passes.
 -- Value: none.
 SELECT sample_id, 'wrong_language' AS reason, NULL::DOUBLE AS value
 FROM draft

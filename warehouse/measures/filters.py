@@ -1,7 +1,7 @@
-"""Filtering and lineage of a million drafts, measured: seconds, peak memory, and how much longer pandas takes.
+"""Measures filtering and lineage of a million drafts: seconds, peak memory, and how much longer pandas takes.
 
-Each filtering runs in a process of its own, so the peak is its own. `python -m warehouse.measures.filters` prints the
-measures as JSON. Owns what is measured; the rows are those of million_rows.
+Each filtering runs in its own process, so that its peak memory is its own. `python -m warehouse.measures.filters`
+prints the measures as JSON. Owns what is measured; million_rows makes the rows.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ WAYS = ("sql", "pandas")
 def measure(num_drafts: int = NUM_DRAFTS, *, in_pandas: bool = True) -> dict[str, float]:
     """Return the measures by name; `in_pandas=False` leaves out the comparison, which takes minutes.
 
-    Needs about a gigabyte in the temporary directory. ValueError when SQL and pandas drop another number of drafts.
+    Needs about a gigabyte in the temporary directory. ValueError if SQL and pandas give different numbers of drops.
     """
     with tempfile.TemporaryDirectory(prefix="comem-million-") as name:
         folder = Path(name)
         rows = make_rows(folder, num_drafts, traced=True)
-        by_sql = _in_process("sql", folder, num_drafts)
+        by_sql = _filter_in_process("sql", folder, num_drafts)
         found = {"filter_1m_seconds": by_sql["seconds"], "filter_1m_peak_memory_gb": by_sql["peak_memory_gb"]}
         if in_pandas:
-            other = _in_process("pandas", folder, num_drafts)
+            other = _filter_in_process("pandas", folder, num_drafts)
             if other["num_drops"] != by_sql["num_drops"]:
-                raise ValueError(f"SQL drops {by_sql['num_drops']:.0f} times, pandas {other['num_drops']:.0f} times")
+                raise ValueError(f"SQL gives {by_sql['num_drops']:.0f} drops, but pandas {other['num_drops']:.0f}")
             found["filter_vs_pandas_ratio"] = other["seconds"] / by_sql["seconds"]
             found["filter_pandas_peak_memory_gb"] = other["peak_memory_gb"]
         database, found["load_seconds"] = make_warehouse(folder, rows, num_drafts)
@@ -46,7 +46,7 @@ def measure(num_drafts: int = NUM_DRAFTS, *, in_pandas: bool = True) -> dict[str
         return found | {f"lineage_lookup_ms of {kind}": value for kind, value in lookups.items()}
 
 
-def _in_process(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
+def _filter_in_process(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
     command = [sys.executable, "-m", "warehouse.measures.filters", "--num-drafts", str(num_drafts)]
     said = subprocess.run([*command, way, str(folder)], capture_output=True, text=True)
     if said.returncode:
@@ -55,7 +55,7 @@ def _in_process(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
 
 
 def filter_once(way: str, folder: Path, num_drafts: int) -> dict[str, float]:
-    """Filter the rows in `folder` by `sql` or in `pandas`; return seconds, peak memory (GB) and the number of drops."""
+    """Filter the rows in `folder` with `sql` or `pandas`; return seconds, peak memory (GB) and the number of drops."""
     sources, parameters = find_rows(folder).list_sources(), set_all_filters(num_drafts)
     started = time.perf_counter()
     if way == "sql":
@@ -74,12 +74,12 @@ def read_peak_bytes() -> int:
 
 
 def main() -> None:
-    """Measure everything, or, in a process of its own, filter once."""
+    """Measure everything, or filter only once (for a process of its own)."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.measures.filters", description=__doc__)
     parser.add_argument("--num-drafts", type=int, default=NUM_DRAFTS)
-    parser.add_argument("--no-pandas", action="store_true", help="leave the comparison out")
-    parser.add_argument("way", choices=WAYS, nargs="?", help="filter once")
-    parser.add_argument("folder", type=Path, nargs="?", help="where the rows are")
+    parser.add_argument("--no-pandas", action="store_true", help="leave out the comparison with pandas")
+    parser.add_argument("way", choices=WAYS, nargs="?", help="filter once, in this way")
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder of the rows to filter once")
     options = parser.parse_args()
     if options.way:
         print(json.dumps(filter_once(options.way, options.folder, options.num_drafts)))

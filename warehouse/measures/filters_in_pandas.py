@@ -1,6 +1,6 @@
-"""The filters of warehouse/filters once more, as one would write them in pandas: what the SQL is measured against.
+"""The filters of warehouse/filters as they would be written in pandas, to measure the SQL against.
 
-Owns no rule: a test compares its drops with those of the SQL. Independent of DuckDB.
+Defines no rule of its own: a test compares its drops with those of the SQL. Independent of DuckDB.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _PICTURE = ["image_hash", "image_chroma"]
 
 @dataclass(frozen=True)
 class _Frames:
-    """Drafts with their questions' columns and their verdicts' (missing where there is none)."""
+    """Drafts joined with their questions and verdicts (missing values if there is no verdict), benchmark and limits."""
 
-    drafts: Any  # frames all three: the type checker cannot tell a column of a frame from a frame
+    drafts: Any  # a data frame, but the type checker cannot tell a frame from its column
     benchmark: Any
     limits: Mapping[str, Any]
 
@@ -41,7 +41,7 @@ def filter_in_pandas(
     benchmarks: Sequence[Path],
     parameters: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Return the drops (sample_id, reason, value), sorted, as `run_filters` does; every filter must be switched on."""
+    """Return the drops (sample_id, reason, value), sorted, as `run_filters` does; every filter here must be on."""
     frames: list[Any] = [
         pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
         for paths in (drafts, verdicts, questions, benchmarks)
@@ -68,7 +68,7 @@ def _alone(name: str, frames: _Frames) -> Any:
     return drops[dropped.fillna(False).astype(bool)]
 
 
-_Found = tuple[Any, Any]  # which drafts are dropped, and by what value
+_Found = tuple[Any, Any]  # which drafts are dropped, and the value of each
 
 
 def _empty_or_long(frames: _Frames) -> _Found:

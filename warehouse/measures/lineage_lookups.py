@@ -1,6 +1,6 @@
-"""How long it takes to ask a large warehouse where a row comes from and where it went.
+"""Measures how long lineage lookups take in a large warehouse: what a row was made from, and what used it.
 
-Owns the warehouse that is asked (of the rows of million_rows) and which ids; the answers come from warehouse.lineage.
+Owns the warehouse that is asked (made from the rows of million_rows) and the choice of ids; warehouse.lineage answers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from warehouse.records import register_artefact
 from warehouse.samples.filtering import list_kept_samples, run_filters
 
 NUM_ASKED = 20
-LIMIT = 20  # rows of each kind, as the command line prints
+LIMIT = 20  # rows of each kind, as many as the command line prints
 MADE_FROM = {
     "knowledge": (),
     "questions": ("knowledge",),
@@ -41,10 +41,12 @@ def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, flo
     """Load one large run, whose shards are in `folder`, into a warehouse; return its file and the seconds it took."""
     drops = run_filters(**rows.list_sources(), parameters=set_all_filters(num_drafts))
     kept = list_kept_samples(drafts=rows.shards["draft"], drops=drops)
-    shards = _stages(rows, _written(folder / "sample.parquet", kept), _written(folder / "drop.parquet", drops))
+    shards = _map_stages(
+        rows, _write_table(folder / "sample.parquet", kept), _write_table(folder / "drop.parquet", drops)
+    )
     database, seconds = folder / "warehouse.duckdb", 0.0
     for stage, inputs in MADE_FROM.items():
-        record = _record(stage, inputs, shards.get(stage, {}))
+        record = _make_record(stage, inputs, shards.get(stage, {}))
         started = time.perf_counter()
         with open_warehouse(database) as con:
             register_artefact(con, record, table=None, folder=folder)
@@ -53,20 +55,20 @@ def make_warehouse(folder: Path, rows: Rows, num_drafts: int) -> tuple[Path, flo
 
 
 def measure_lookup_milliseconds(database: Path) -> dict[str, float]:
-    """Return the median time of a lookup (milliseconds) by kind; each is asked of ids spread over the warehouse."""
+    """Return the median time of a lookup (milliseconds) by kind, over ids spread over the warehouse."""
     asked: dict[str, tuple[Callable[..., object], str]] = {
         "draft": (trace_draft, "SELECT sample_id FROM draft"),
         "item": (trace_item, "SELECT item_id FROM knowledge_item"),
         "prediction": (trace_prediction, "SELECT prediction_id FROM prediction"),
-        "kind": (_kind_only, "SELECT sample_id FROM draft"),
+        "kind": (_find_kind_only, "SELECT sample_id FROM draft"),
         "artefact up": (_without_limit(trace_upward), "SELECT 'predictions'"),
         "artefact down": (_without_limit(trace_downward), "SELECT 'knowledge'"),
     }
     with open_warehouse(database, read_only=True) as con:
-        return {kind: _median(con, lookup, ids) for kind, (lookup, ids) in asked.items()}
+        return {kind: _measure_median(con, lookup, ids) for kind, (lookup, ids) in asked.items()}
 
 
-def _median(con: DuckDBPyConnection, lookup: Callable[..., object], ids: str) -> float:
+def _measure_median(con: DuckDBPyConnection, lookup: Callable[..., object], ids: str) -> float:
     chosen = con.execute(f"SELECT * FROM ({ids}) AS ids (id) ORDER BY md5(id) LIMIT {NUM_ASKED}").fetchall()
     times = []
     for (identifier,) in chosen:
@@ -76,7 +78,7 @@ def _median(con: DuckDBPyConnection, lookup: Callable[..., object], ids: str) ->
     return statistics.median(times)
 
 
-def _kind_only(con: DuckDBPyConnection, identifier: str, *, limit: int) -> str:
+def _find_kind_only(con: DuckDBPyConnection, identifier: str, *, limit: int) -> str:
     return find_kind(con, identifier)
 
 
@@ -84,13 +86,13 @@ def _without_limit(walk: Callable[..., object]) -> Callable[..., object]:
     return lambda con, identifier, limit: walk(con, identifier)
 
 
-def _written(path: Path, table: pa.Table) -> Path:
+def _write_table(path: Path, table: pa.Table) -> Path:
     pq.write_table(table, path)
     return path
 
 
-def _stages(rows: Rows, sample: Path, drop: Path) -> dict[str, dict[str, Sequence[Path]]]:
-    """Say which shards each stage has, by the table that takes them."""
+def _map_stages(rows: Rows, sample: Path, drop: Path) -> dict[str, dict[str, Sequence[Path]]]:
+    """Map each stage to its shards, by their table."""
     held = rows.shards
     return {
         "knowledge": {"knowledge_item": held["item"]},
@@ -105,7 +107,7 @@ def _stages(rows: Rows, sample: Path, drop: Path) -> dict[str, dict[str, Sequenc
     }
 
 
-def _record(stage: str, inputs: Sequence[str], shards: Mapping[str, Sequence[Path]]) -> dict:
+def _make_record(stage: str, inputs: Sequence[str], shards: Mapping[str, Sequence[Path]]) -> dict:
     listed = [
         {
             "file": path.name,

@@ -1,7 +1,8 @@
-"""Make the rows of a large synthesis to measure on: drafts with verdicts and questions, and a benchmark.
+"""Makes the rows of a large synthesis to measure on: drafts with verdicts and questions, and a benchmark.
 
 Owns their number and their faults (warehouse/measures/million/*.sql): questions in five languages about pictures, about
-fifty to a picture; 2 % repeat an earlier draft, 1 % nearly, and every other fault strikes 4 %. The same rows each time.
+fifty for each picture; 2 % repeat an earlier draft, 1 % nearly repeat one, and 4 % have each of the other faults. The
+rows are the same each time.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ class Rows:
     shards: dict[str, list[Path]]
 
     def list_sources(self) -> dict[str, list[Path]]:
-        """Return what `run_filters` takes."""
+        """Return the sources for `run_filters`."""
         return {f"{name}s": self.shards[name] for name in FILTERED}
 
 
 def set_all_filters(num_drafts: int) -> dict[str, object]:
-    """Return parameters that switch the filters on; the limits of what is over-represented grow with the rows.
+    """Return parameters that switch the filters on; the limits for over-represented drafts grow with the rows.
 
-    Two stay off: there are no translations among the rows, and nothing is set aside for scoring.
+    Two filters stay off: the rows have no translations, and none is held out for scoring.
     """
     return {
         "min_metric_score": 1.0,
@@ -53,7 +54,7 @@ def set_all_filters(num_drafts: int) -> dict[str, object]:
         "contaminated_bits": 6,
         "contaminated_ngram": 5,
         "contaminated_share": 0.9,
-        "contaminated_pictures": 50,  # twenty show the place that a question names
+        "contaminated_pictures": 50,  # twenty pictures show the place that a question names
         "max_per_answer": max(2, num_drafts // 2500),
         "max_per_item": max(12, num_drafts // 2500),
         "min_round_trip": None,
@@ -62,9 +63,9 @@ def set_all_filters(num_drafts: int) -> dict[str, object]:
 
 
 def make_rows(folder: Path, num_drafts: int, *, traced: bool = False) -> Rows:
-    """Write the shards of `num_drafts` drafts and what belongs to them into `folder`.
+    """Write the shards of `num_drafts` drafts, with questions, verdicts and a benchmark, into `folder`.
 
-    `traced` adds what lineage passes through: retrieval, items, the bank, and a prediction for every five drafts.
+    `traced` adds the rows that lineage follows: retrieval, items, the bank, and a prediction for every five drafts.
     """
     num_pictures = max(1, num_drafts // DRAFTS_A_PICTURE)
     sizes = {"num_pictures": num_pictures, "num_items": num_pictures * ITEMS_A_PICTURE}

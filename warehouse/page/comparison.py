@@ -1,6 +1,6 @@
-"""Render the page that compares two evaluations: how far apart they are, why, and which answers changed.
+"""Renders the page that compares two evaluations: their differences, the causes, and the answers that changed.
 
-Owns how the collected data is arranged for its template. Statistics are done before; pictures come from the caller.
+Owns the arrangement of the collected data for its template. The caller does the statistics and provides the pictures.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from warehouse.page.wording import ConditionWords
 class Compared:
     """Two evaluations of one benchmark, rows of the table evaluation; `differences` has rows of the table difference.
 
-    `changes` are causes, `inputs` what the answers were made of and differs, `fields` the recipes' differing fields;
-    `answers` are rows of the report changed_answers. `apart` means that they asked not one question in common: two
-    benchmarks under one name, as `own` is of each corpus.
+    `changes` are causes, `inputs` the differing inputs of the answers, `fields` the differing fields of the recipes,
+    and `answers` rows of the report changed_answers. `apart` means that the two share no question: they are two
+    benchmarks with one name, such as `own`, which differs for each corpus.
     """
 
     benchmark: str
@@ -36,44 +36,44 @@ class Compared:
 
     @property
     def causes(self) -> list[Change]:
-        """The changes that can move an answer."""
+        """The changes that can change an answer."""
         return [change for change in self.changes if not change.extent]
 
     @property
     def has_moved(self) -> bool:
         """Tell whether a condition is better or worse overall."""
-        return any(row["word"] != "tied" for row in self._whole())
+        return any(row["word"] != "tied" for row in self._list_overall())
 
-    def _whole(self) -> list[dict]:
+    def _list_overall(self) -> list[dict]:
         whole = name_whole(self.differences)
         return [row for row in self.differences if row["split"] == whole]
 
     @property
     def verdict(self) -> str:
-        """One sentence: what got better or worse overall, or that nothing did."""
-        whole = self._whole()
+        """One sentence that says what got better or worse overall, or that nothing did."""
+        whole = self._list_overall()
         moved = [row for row in whole if row["word"] != "tied"]
         if self.apart:
-            return "Two benchmarks: the two asked not one question in common, so nothing is compared."
+            return "Two benchmarks: the two evaluations share no question, so nothing is compared."
         if not whole:
-            return "Nothing can be compared: the two asked no condition in common."
+            return "Nothing can be compared: the two evaluations share no condition."
         if not moved:
-            return f"Tied: under none of {len(whole)} conditions is there a difference beyond chance."
+            return f"Tied: no difference beyond chance under any of {len(whole)} conditions."
         said = [
-            f"{word}: {' and '.join(_moved(row) for row in moved if row['word'] == word)}"
+            f"{word}: {' and '.join(_describe_moved(row) for row in moved if row['word'] == word)}"
             for word in ("better", "worse")
             if any(row["word"] == word for row in moved)
         ]
         return f"{'; '.join(said)} points, on {moved[0]['n']} questions.".capitalize()
 
 
-def _moved(row: dict) -> str:
+def _describe_moved(row: dict) -> str:
     k = f" (k = {row['k']})" if row["k"] else ""
     return f"{row['first']}{k} by {abs(100 * row['value']):.1f}"
 
 
 def name_whole(differences: Sequence[dict]) -> str | None:
-    """Name the split that speaks for the benchmark: all, or the only one that there is."""
+    """Return the split that stands for the whole benchmark: `all`, or the only one; None if there is neither."""
     splits = {row["split"] for row in differences if "/" not in row["split"]}
     if "all" in splits:
         return "all"

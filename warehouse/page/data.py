@@ -1,6 +1,6 @@
-"""Collect from the warehouse what the page of one run shows; a part that the run never reached stays empty.
+"""Collects from the warehouse the data of one run's page; a part that the run did not reach stays empty.
 
-Owns which report feeds which section. Independent of HTML.
+Owns which report gives the data of which section. Independent of HTML.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUM_GALLERY_QUESTIONS = 12
 
 @dataclass(frozen=True)
 class Query:
-    """A report's SQL with its values, and what it says of itself."""
+    """A report's SQL with its values, and its description."""
 
     name: str
     meaning: str
@@ -31,7 +31,7 @@ class Query:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The steps of one stage that trained, with what the stage declares of itself."""
+    """The steps of one stage that trained, with the subject and caption that the stage declares."""
 
     subject: str
     caption: str
@@ -40,7 +40,7 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that the page of one run is made from. An empty list or None: the run did not get there."""
+    """All data of one run's page. An empty list or None means that the run did not get there."""
 
     run: dict
     recipe: dict | None
@@ -61,37 +61,37 @@ class RunData:
 
 
 def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
-    """Run the reports behind the page; an unknown run_id is a ValueError that names the latest runs."""
+    """Run the reports behind the page; for an unknown run_id, ValueError lists the latest runs."""
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         latest = ", ".join(row["run_id"] for row in read_report_rows(con, "recent_runs", {"limit": 5})) or "none"
-        raise ValueError(f"the warehouse has no run {run_id!r}; the latest are: {latest}")
+        raise ValueError(f"the warehouse has no run {run_id!r}; the latest runs are: {latest}")
     recipe = json.loads(facts[0]["recipe"]) if facts[0]["recipe"] else None
     stages = read_report_rows(con, "stage_table", {"run_id": run_id})
     edges = trace_upward(con, *(row["fingerprint"] for row in stages)) if stages else []
-    drafts, drops = _funnel_artefacts(con, run_id)
+    drafts, drops = _find_funnel_artefacts(con, run_id)
     return RunData(
         run=facts[0],
         recipe=recipe,
         stages=stages,
         dropped_rows=read_report_rows(con, "dropped_rows", {"run_id": run_id}),
         funnel=count_funnel(con, drafts, drops) if drafts and drops else None,
-        meanings=read_reason_meanings(_plain_values(recipe)),
+        meanings=read_reason_meanings(_flatten_recipe(recipe)),
         reader=read_report_rows(con, "reader", {"run_id": run_id})[0],
-        trainings=_trainings(con, run_id),
+        trainings=_collect_trainings(con, run_id),
         scores=read_report_rows(con, "score_table", {"run_id": run_id}),
         clean_scores=read_report_rows(con, "clean_scores", {"run_id": run_id}),
-        contamination=_contamination(con, run_id),
+        contamination=_describe_contamination(con, run_id),
         differences=read_report_rows(con, "paired_difference", {"run_id": run_id}),
-        gallery=_gallery(con, run_id),
+        gallery=_collect_gallery(con, run_id),
         edges=edges,
-        artefacts=_artefacts(con, stages, edges),
-        queries=_queries(run_id, drafts, drops),
+        artefacts=_collect_artefacts(con, stages, edges),
+        queries=_collect_queries(run_id, drafts, drops),
     )
 
 
-def _trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
-    """Return the curve of each stage that trained, those without a known loss left out."""
+def _collect_trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
+    """Return the loss curve of each stage that trained, without curves that have no known loss."""
     by_stage: dict[str, list[dict]] = defaultdict(list)
     for row in read_report_rows(con, "loss_curve", {"run_id": run_id}):
         by_stage[row["stage"]].append(row)
@@ -103,29 +103,29 @@ def _trainings(con: DuckDBPyConnection, run_id: str) -> list[TrainingCurve]:
     ]
 
 
-def _contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
-    """Say in sentences which questions the encoder was trained on, as far as that is known."""
+def _describe_contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
+    """Describe in sentences which questions the encoder was trained on, as far as this is known."""
     counted = [json.loads(row["counts"]) for row in read_report_rows(con, "contamination", {"run_id": run_id})]
     return [sentence for counts in counted for sentence in describe_overlap(counts)]
 
 
-def _funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:
+def _find_funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:
     found = read_report_rows(con, "run_tables", {"run_id": run_id})
     drafts = [row["fingerprint"] for row in found if row["holds"] == "draft"]
     return drafts, [row["fingerprint"] for row in found if row["holds"] == "drop"]
 
 
-def _plain_values(recipe: object) -> dict[str, object]:
-    """Flatten a recipe to the plain values in it by name, so that a filter's meaning can show its parameter."""
+def _flatten_recipe(recipe: object) -> dict[str, object]:
+    """Flatten a recipe to its plain values by name, so that a filter's meaning can show its parameter."""
     if not isinstance(recipe, dict):
         return {}
     values = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
     for part in recipe.values():
-        values |= _plain_values(part)
+        values |= _flatten_recipe(part)
     return values
 
 
-def _gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
+def _collect_gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
     """Return test questions, each with its `answers_by` condition and its `items`."""
     questions = read_report_rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS})
     wanted = {"run_id": run_id, "questions": [row["question_id"] for row in questions]}
@@ -141,8 +141,8 @@ def _gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
     ]
 
 
-def _artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -> dict[str, dict]:
-    """Return stage, num_rows and what the run did, by fingerprint, for every artefact in the run or above it."""
+def _collect_artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -> dict[str, dict]:
+    """Return stage, num_rows and the run's action by fingerprint, for every artefact of the run or above it."""
     named = {row["fingerprint"] for row in stages}
     named |= {edge.fingerprint for edge in edges} | {edge.input_fingerprint for edge in edges}
     actions = {row["fingerprint"]: row for row in stages}
@@ -157,7 +157,7 @@ def _artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -
     return nodes
 
 
-def _queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
+def _collect_queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
     values = {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS, "reasons": list(FILTERS)}
     values |= {"drafts": drafts, "drops": drops}
     names = [

@@ -1,7 +1,7 @@
-"""Lay out the artefact graph of a run, top to bottom, and draw it as SVG.
+"""Lays out the artefact graph of a run from top to bottom, for drawing it as SVG.
 
-Owns the layout: layers by longest path, crossings reduced by the middle of the neighbours. Long edges pass through
-invisible places in the layers between, so that they do not run across boxes.
+Owns the layout: layers by longest path, and fewer crossings by sorting nodes by the mean place of their neighbours.
+Long edges pass through invisible nodes in the layers between, so that they do not cross boxes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from warehouse.lineage import Edge
 
 BOX_WIDTH, BOX_HEIGHT = 164, 56
-_PASSAGE = 22  # width of the place of a passing edge
+_PASSAGE = 22  # width of the invisible node of a passing edge
 _GAP_X, _GAP_Y, _MARGIN = 24, 44, 6
 _SWEEPS = 12
 _ROUNDS = 300
@@ -55,9 +55,9 @@ class Drawing:
 def draw_lineage(artefacts: Mapping[str, dict], edges: Sequence[Edge]) -> Drawing:
     """Lay out artefacts {fingerprint: {stage, num_rows, action}} and their edges."""
     edges = [edge for edge in edges if edge.fingerprint in artefacts and edge.input_fingerprint in artefacts]
-    depth = _depths(artefacts, edges)
-    chains = {edge: _chain(edge, depth) for edge in edges}
-    layers = _layers(depth, chains)
+    depth = _find_depths(artefacts, edges)
+    chains = {edge: _find_chain(edge, depth) for edge in edges}
+    layers = _make_layers(depth, chains)
     x = _place(_order(layers, chains))
     width = max((x[node] + _width(node) / 2 for layer in layers for node in layer), default=0) + _MARGIN
     top = {node: _MARGIN + number * (BOX_HEIGHT + _GAP_Y) for number, layer in enumerate(layers) for node in layer}
@@ -66,16 +66,16 @@ def draw_lineage(artefacts: Mapping[str, dict], edges: Sequence[Edge]) -> Drawin
         for name, fact in artefacts.items()
     ]
     lines = [
-        Line(_path(chain, x, top), edge.role, edge.input_fingerprint, edge.fingerprint)
+        Line(_write_path(chain, x, top), edge.role, edge.input_fingerprint, edge.fingerprint)
         for edge, chain in chains.items()
     ]
     return Drawing(width, 2 * _MARGIN + len(layers) * (BOX_HEIGHT + _GAP_Y) - _GAP_Y, boxes, lines)
 
 
-def _depths(artefacts: Mapping[str, dict], edges: Sequence[Edge]) -> dict[str, int]:
-    """Return each artefact's layer: below all its inputs, and an input just above the first that needs it."""
+def _find_depths(artefacts: Mapping[str, dict], edges: Sequence[Edge]) -> dict[str, int]:
+    """Return each artefact's layer: below all its inputs, and just above the first artefact that uses it."""
     depth = dict.fromkeys(artefacts, 0)
-    for _ in artefacts:  # longest path; as many rounds as artefacts reach any depth, and end on a graph with a cycle
+    for _ in artefacts:  # longest path: this many rounds reach any depth, and end even if the graph has a cycle
         for edge in edges:
             depth[edge.fingerprint] = max(depth[edge.fingerprint], depth[edge.input_fingerprint] + 1)
     for _ in artefacts:
@@ -85,14 +85,14 @@ def _depths(artefacts: Mapping[str, dict], edges: Sequence[Edge]) -> dict[str, i
     return depth
 
 
-def _chain(edge: Edge, depth: Mapping[str, int]) -> list[str]:
-    """Return the nodes that an edge goes through, from input to artefact, one a layer."""
+def _find_chain(edge: Edge, depth: Mapping[str, int]) -> list[str]:
+    """Return the nodes that an edge goes through, from input to artefact, one in each layer."""
     between = range(depth[edge.input_fingerprint] + 1, depth[edge.fingerprint])
     # Edges from one input share their passages: a bundle is easier to follow than a fan.
     return [edge.input_fingerprint, *(f"~{edge.input_fingerprint}:{layer}" for layer in between), edge.fingerprint]
 
 
-def _layers(depth: Mapping[str, int], chains: Mapping[Edge, list[str]]) -> list[list[str]]:
+def _make_layers(depth: Mapping[str, int], chains: Mapping[Edge, list[str]]) -> list[list[str]]:
     layers: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     for name in depth:
         layers[depth[name]].append(name)
@@ -104,7 +104,7 @@ def _layers(depth: Mapping[str, int], chains: Mapping[Edge, list[str]]) -> list[
 
 
 def _order(layers: list[list[str]], chains: Mapping[Edge, list[str]]) -> tuple[list[list[str]], dict, dict]:
-    """Sort each layer by the middle of its neighbours above and below, in turns; return the neighbours too."""
+    """Sort each layer by the mean place of its neighbours, above and below in turn; also return the neighbours."""
     above, below = defaultdict(set), defaultdict(set)
     for chain in chains.values():
         for upper, lower in pairwise(chain):
@@ -115,22 +115,22 @@ def _order(layers: list[list[str]], chains: Mapping[Edge, list[str]]) -> tuple[l
         neighbours = above if downwards else below
         for number in range(len(layers)) if downwards else reversed(range(len(layers))):
             place = {node: index / max(len(layer) - 1, 1) for layer in layers for index, node in enumerate(layer)}
-            layers[number].sort(key=lambda node, place=place, near=neighbours: _middle(node, near[node], place))
+            layers[number].sort(key=lambda node, place=place, near=neighbours: _find_middle(node, near[node], place))
     return layers, above, below
 
 
-def _middle(node: str, neighbours: set[str], place: Mapping[str, float]) -> float:
+def _find_middle(node: str, neighbours: set[str], place: Mapping[str, float]) -> float:
     return sum(place[name] for name in neighbours) / len(neighbours) if neighbours else place[node]
 
 
 def _pull(node: str, neighbours: set[str], x: Mapping[str, float]) -> float:
-    """Return the mean x of the neighbours; passages pull hardest on each other, so that long edges are straight."""
+    """Return the weighted mean x of the neighbours; passages attract each other most, to keep long edges straight."""
     weights = {name: (1, 3, 9)[node.startswith("~") + name.startswith("~")] for name in neighbours}
     return sum(x[name] * weight for name, weight in weights.items()) / sum(weights.values()) if weights else x[node]
 
 
 def _place(ordered: tuple[list[list[str]], dict, dict]) -> dict[str, float]:
-    """Give each node the x of its centre: near its neighbours, and clear of the one beside it."""
+    """Return the x of each node's centre: near its neighbours, without overlapping the node beside it."""
     layers, above, below = ordered
     x: dict[str, float] = {}
     for layer in layers:
@@ -140,13 +140,13 @@ def _place(ordered: tuple[list[list[str]], dict, dict]) -> dict[str, float]:
             edge += _width(node) + _GAP_X
     for _ in range(_ROUNDS):
         for layer in layers:
-            _settle(layer, {node: _pull(node, above[node] | below[node], x) for node in layer}, x)
+            _move_towards(layer, {node: _pull(node, above[node] | below[node], x) for node in layer}, x)
     left = min((x[node] - _width(node) / 2 for node in x), default=0)
     return {node: value - left + _MARGIN for node, value in x.items()}
 
 
-def _settle(layer: list[str], wish: Mapping[str, float], x: dict[str, float]) -> None:
-    """Move a layer's nodes to where they wish to be, keeping order and gaps: the mean of a push either way."""
+def _move_towards(layer: list[str], wish: Mapping[str, float], x: dict[str, float]) -> None:
+    """Move a layer's nodes towards their wished x, keeping order and gaps: the mean of a push to the right and left."""
     right, left = {}, {}
     edge = float("-inf")
     for node in layer:
@@ -164,8 +164,8 @@ def _width(node: str) -> float:
     return _PASSAGE if node.startswith("~") else BOX_WIDTH
 
 
-def _path(chain: Sequence[str], x: Mapping[str, float], top: Mapping[str, float]) -> str:
-    """Draw from box to box with soft bends between the layers, straight through the passages."""
+def _write_path(chain: Sequence[str], x: Mapping[str, float], top: Mapping[str, float]) -> str:
+    """Write the path of an edge, with soft bends between the layers and straight through the passages."""
     parts = []
     for upper, lower in pairwise(chain):
         start, end = top[upper] + BOX_HEIGHT, top[lower]

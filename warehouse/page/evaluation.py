@@ -1,7 +1,7 @@
-"""Render the page of a run that evaluates: every encoder on every benchmark, by the official metric and beside it the
-CoMEM authors', which condition is better, and what moved since the last time.
+"""Renders the page of a run that evaluates: scores of every encoder on every benchmark, by the official metric and that
+of CoMEM's authors, with the better conditions and the differences since last time.
 
-Owns how scores are arranged for its template. Independent of statistics.
+Owns the arrangement of scores for its template. Independent of statistics.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ NUM_PARTED, NUM_REPLIES = 12, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """A row of the table evaluation, the name of its official metric, and how it compares with the one before.
+    """A row of the table evaluation, the name of its official metric, and its comparison with the one before.
 
-    `since` is None for the first evaluation of its series; `unchanged` means that the answers are the same ones.
+    `since` is None for the first evaluation of its series; `unchanged` means that the answers are the same as before.
     `page` is the address of the comparison's page.
     """
 
@@ -43,9 +43,9 @@ class Evaluated:
 
     @property
     def verdict(self) -> str:
-        """One sentence on what moved since the last time."""
+        """One sentence about what moved since last time."""
         if self.unchanged:
-            return "The same answers as the last time: nothing that decides one has changed."
+            return "The same answers as last time: nothing that decides an answer has changed."
         return "The first evaluation of its series." if self.since is None else self.since.verdict
 
 
@@ -60,7 +60,7 @@ def render_evaluation(
 ) -> str:
     """Return the page as one HTML file; `images` returns the bytes of an image_id, or None.
 
-    `pairs` are encoders against each other: of each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
+    `pairs` compares encoders with each other: for each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
     """
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     return (
@@ -68,7 +68,7 @@ def render_evaluation(
         .get_template("evaluation.html.j2")
         .render(
             run=facts[0],
-            sections=[_section(con, each) for each in evaluated],
+            sections=[_make_section(con, each) for each in evaluated],
             pairs=[each for each in pairs if each["rows"]],
             pictures=PagePictures(images),
             machine=machine,
@@ -78,7 +78,7 @@ def render_evaluation(
     )
 
 
-def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
+def _make_section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
     row = evaluated.row
     conditions = wording.ConditionWords(read_conditions(con))
     scores = read_report_rows(con, "evaluation_scores", {"scores": row["scores"]})
@@ -92,8 +92,8 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "row": row,
         "metrics": [evaluated.metric, *sorted(others, key=wording.order_metric)],
         "has_clean": any(each["split"].endswith(CLEAN) for each in scores),
-        "lines": _lines([each for each in scores if _is_line(each["split"])], conditions),
-        "slices": _lines(
+        "lines": _make_lines([each for each in scores if _is_line(each["split"])], conditions),
+        "slices": _make_lines(
             [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric],
             conditions,
         ),
@@ -101,15 +101,18 @@ def _section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,
         "compatible": any(each["metric"] == AUTHORS for each in scores),
-        "judge": _judge(con, evaluated),
-        "contamination": _contamination(con, row["scores"] or ""),
+        "judge": _collect_judge(con, evaluated),
+        "contamination": _describe_contamination(con, row["scores"] or ""),
         "missing": read_report_rows(con, "missing_by_reason", {"questions": row["questions"]}),
     }
 
 
-def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
-    """How a language model judged the answers: how far it agrees with the official metric, where the two part, and
-    the replies that were not a verdict. None where nobody judged; `agreement` is empty where nothing was judged."""
+def _collect_judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
+    """Collect how a language model judged the answers: its agreement with the official metric, the answers on which
+    they disagree, and the replies without a verdict.
+
+    None if there was no judge; `agreement` is empty if the judge had nothing to judge.
+    """
     scored = find_artefact(con, evaluated.row["scores"] or "")
     judged = find_artefact(con, scored["inputs"].get("judgements", "")) if scored else None
     if scored is None or judged is None:
@@ -129,20 +132,20 @@ def _judge(con: DuckDBPyConnection, evaluated: Evaluated) -> dict | None:
     }
 
 
-def _contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
-    """Say what the questions share with training data and knowledge, as it was counted before they were scored."""
+def _describe_contamination(con: DuckDBPyConnection, scores: str) -> list[str]:
+    """Describe what the questions share with training data and knowledge, as counted before scoring."""
     scored = find_artefact(con, scores)
     found = find_artefact(con, scored["inputs"].get("contamination", "")) if scored else None
     return describe_overlap(found["measured"]["overlap"]) if found else []
 
 
 def _is_line(split: str) -> bool:
-    """Tell whether a part stands in the table of scores: a split, or the clean questions of one."""
+    """Tell whether a part is in the table of scores: a whole split, or the clean questions of one."""
     return "/" not in split or split.endswith(CLEAN)
 
 
-def _lines(scores: Sequence[dict], conditions: wording.ConditionWords) -> list[dict]:
-    """One line a condition, k and split, with its scores by metric."""
+def _make_lines(scores: Sequence[dict], conditions: wording.ConditionWords) -> list[dict]:
+    """Make one line for each condition, k and split, with its scores by metric."""
     lines: dict[tuple[str, int, str], dict[str, dict]] = {}
     for score in scores:
         lines.setdefault((score["condition"], score["k"] or 0, score["split"]), {})[score["metric"]] = score

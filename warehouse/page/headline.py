@@ -1,6 +1,6 @@
-"""Puts the scores of a run into plain words, from the paired differences of its conditions.
+"""Describes the scores of a run in plain words, from the paired differences of its conditions.
 
-Owns when two conditions are called tied. Every sentence is computed; none is chosen by hand.
+Owns the rule by which two conditions are called tied. Every sentence is computed from the numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOT_DECLARED = ConditionWords()
 
 @dataclass(frozen=True)
 class Finding:
-    """A question that a reader has, its answer in a word, the numbers behind it; `tone` is good, bad or open."""
+    """A question of a reader, a short answer, and the numbers behind it; `tone` is good, bad or open."""
 
     question: str
     answer: str
@@ -28,7 +28,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Headline:
-    """The page's title sentence, a paragraph that explains it, and the findings below."""
+    """The page's title sentence, a paragraph that explains it, and the findings below it."""
 
     title: str
     lede: str
@@ -50,7 +50,7 @@ class ConditionDifference:
 
     @property
     def clear(self) -> bool:
-        """Tell whether the interval leaves 0 out."""
+        """Tell whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
     @property
@@ -67,68 +67,72 @@ def compute_headline(
     text_reader: str | None = None,
     conditions: ConditionWords = NOT_DECLARED,
 ) -> Headline:
-    """Compute the headline of a run; a run without scores says where it stands instead.
+    """Compute the headline of a run; for a run without scores, it describes the run's status.
 
-    `text_reader` names the text-only model that answered in the place of the encoder's own backbone.
+    `text_reader` names the text-only model that answered in place of the encoder's own backbone.
     """
     if not scores and not differences:
-        return _unscored(run)
+        return _write_unscored(run)
     benchmarks = sorted({row["benchmark"] for row in (differences or scores)})
-    parts = [_of_benchmark(name, scores, differences, conditions) for name in benchmarks]
+    parts = [_write_for_benchmark(name, scores, differences, conditions) for name in benchmarks]
     lede = " ".join(part.lede for part in parts)
     if text_reader is not None:
-        read_by = (
-            f"{text_reader} answers here, a text-only model that sees no picture, in the place of the encoder's own"
-        )
+        read_by = f"{text_reader} answers here, a text-only model that sees no picture, in place of the encoder's own"
         lede = f"{read_by} vision-language model. {lede}"
     findings = tuple(finding for part in parts for finding in part.findings)
     return Headline(" ".join(part.title for part in parts[:2]), lede, findings)
 
 
-def _unscored(run: dict) -> Headline:
-    """Word the headline of a run that has no scores, by its status."""
+def _write_unscored(run: dict) -> Headline:
+    """Write the headline of a run without scores, from its status."""
     if run["status"] == "running":
         return Headline(
-            "This run has no scores yet.", "It is recorded as running: it goes on, or it died without a word.", ()
+            "This run has no scores yet.", "It is recorded as running: it still runs, or it died without notice.", ()
         )
     if run["status"] == "completed":
         return Headline("This run has no scores.", "It completed without asking any test question.", ())
-    return Headline("This run has no scores.", "It ended before its answers to the test questions were scored.", ())
+    return Headline("This run has no scores.", "It ended before its answers to test questions were scored.", ())
 
 
-def _of_benchmark(
+def _write_for_benchmark(
     benchmark: str, scores: Sequence[dict], differences: Sequence[dict], conditions: ConditionWords
 ) -> Headline:
-    pairs = {(row["condition"], row["other"]): _difference(row) for row in differences if row["benchmark"] == benchmark}
+    pairs = {
+        (row["condition"], row["other"]): _make_difference(row) for row in differences if row["benchmark"] == benchmark
+    }
     values = {pair.condition: pair.value for pair in pairs.values()}
     if not values:
-        return _without_pairs(benchmark, scores)
+        return _write_without_pairs(benchmark, scores)
     ranked = sorted((name for name in MAIN if name in values), key=lambda name: -values[name])
     if len(ranked) < 2:
         return Headline(f"{benchmark} was asked under other conditions than none, text and memory.", "", ())
     best, second = ranked[:2]
     pair = pairs[best, second]
-    title = f"{_name(best)} wins on {benchmark}." if pair.clear else f"{_both(best, second)} are tied on {benchmark}."
+    title = (
+        f"{_name_winner(best)} wins on {benchmark}."
+        if pair.clear
+        else f"{_name_both(best, second)} are tied on {benchmark}."
+    )
     lede = (
         f"The frozen model answers {write_percent(pair.value, 0)} of {write_number(pair.n)} questions right "
-        f"with {_with(best)} and"
-        f" {write_percent(pair.other_value, 0)} with {_with(second)}: {_apart(pair)}."
+        f"with {_name_with(best)} and"
+        f" {write_percent(pair.other_value, 0)} with {_name_with(second)}: {_describe_difference(pair)}."
     )
     if len(ranked) > 2:
-        lede += f" With {_with(ranked[2])} it is {write_percent(values[ranked[2]], 0)}."
-    return Headline(title, lede, _findings(pairs, scores, benchmark, conditions))
+        lede += f" With {_name_with(ranked[2])} it is {write_percent(values[ranked[2]], 0)}."
+    return Headline(title, lede, _make_findings(pairs, scores, benchmark, conditions))
 
 
-def _apart(pair: ConditionDifference) -> str:
-    """Say how far two conditions are apart, and whether that is beyond chance."""
+def _describe_difference(pair: ConditionDifference) -> str:
+    """Describe the difference of two conditions, and whether it is beyond chance."""
     if pair.difference == 0 and not pair.clear:
         return f"no difference, {pair.interval}"
     verdict = "beyond chance" if pair.clear else "an interval that includes 0, so chance explains it"
     return f"{write_points(pair.difference)} points, {pair.interval}, {verdict}"
 
 
-def _without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
-    """Compare by overlapping intervals where the predictions themselves are not at hand."""
+def _write_without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
+    """Compare conditions by overlapping intervals, because the predictions themselves are not there."""
     most = max(row["n"] or 0 for row in scores if row["benchmark"] == benchmark)
     rows = [row for row in scores if row["benchmark"] == benchmark and row["condition"] in MAIN and row["n"] == most]
     rows = sorted(
@@ -140,17 +144,19 @@ def _without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
     known = None not in (best["low"], second["high"])
     apart = known and best["low"] > second["high"]
     names = best["condition"], second["condition"]
-    title = f"{_name(names[0])} wins on {benchmark}." if apart else f"{_both(*names)} are tied on {benchmark}."
+    title = (
+        f"{_name_winner(names[0])} wins on {benchmark}." if apart else f"{_name_both(*names)} are tied on {benchmark}."
+    )
     lede = (
-        f"{write_percent(best['value'], 0)} with {_with(names[0])}, "
-        f"{write_percent(second['value'], 0)} with {_with(names[1])};"
-        f" their 95 % intervals {'do not ' if apart else ''}overlap. The single answers are not recorded."
+        f"{write_percent(best['value'], 0)} with {_name_with(names[0])}, "
+        f"{write_percent(second['value'], 0)} with {_name_with(names[1])};"
+        f" their 95 % intervals {'do not ' if apart else ''}overlap. The individual answers are not recorded."
     )
     return Headline(title, lede, ())
 
 
-def _difference(row: dict) -> ConditionDifference:
-    """Add Student's interval to a row of paired_difference; one question has none, so it spans everything."""
+def _make_difference(row: dict) -> ConditionDifference:
+    """Add Student's interval to a row of paired_difference; for a single question it spans all values."""
     n, error = row["n"], row["standard_error"]
     half = 1.0 if n < 2 or error is None else float(stdtrit(n - 1, 0.975)) * error
     low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
@@ -158,13 +164,13 @@ def _difference(row: dict) -> ConditionDifference:
     return ConditionDifference(**named, low=low, high=high)
 
 
-def _findings(
+def _make_findings(
     pairs: dict[tuple[str, str], ConditionDifference],
     scores: Sequence[dict],
     benchmark: str,
     conditions: ConditionWords,
 ) -> tuple[Finding, ...]:
-    """Answer the three questions that decide whether the memory is worth anything."""
+    """Answer the three questions that decide whether the memory is useful."""
     asked = [
         ("none", "Does the memory help?", ("yes", "not shown", "no, it hurts")),
         ("shuffled", "Is it what the memory says?", ("yes", "not shown", "no")),
@@ -176,15 +182,15 @@ def _findings(
             continue
         answer = same if not pair.clear else better if pair.difference > 0 else worse
         tone = "open" if not pair.clear else "good" if pair.difference > 0 else "bad"
-        detail = f"{write_points(pair.difference)} points against {_with(other, conditions)} ({pair.interval})"
-        if other == "text" and (cost := _cost(scores, benchmark)):
+        detail = f"{write_points(pair.difference)} points against {_name_with(other, conditions)} ({pair.interval})"
+        if other == "text" and (cost := _compare_cost(scores, benchmark)):
             detail += f", {cost}"
         findings.append(Finding(question, answer, detail + ".", tone))
     return tuple(findings)
 
 
-def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
-    """Compare the prompts of memory and text, of the split with the most questions, where both are known."""
+def _compare_cost(scores: Sequence[dict], benchmark: str) -> str | None:
+    """Compare the prompt lengths of memory and text on the split with the most questions, if both are known."""
     rows = sorted((row for row in scores if row["benchmark"] == benchmark), key=lambda row: row["n"] or 0)
     by_condition = {row["condition"]: row for row in rows}
     memory, text = by_condition.get("memory"), by_condition.get("text")
@@ -195,17 +201,17 @@ def _cost(scores: Sequence[dict], benchmark: str) -> str | None:
     return f"with {tokens} prompt tokens{vectors} instead of {instead}"
 
 
-def _with(condition: str, conditions: ConditionWords = NOT_DECLARED) -> str:
+def _name_with(condition: str, conditions: ConditionWords = NOT_DECLARED) -> str:
     return {"none": "no items", "text": "the items as text", "memory": "the items as memory"}.get(
         condition, conditions.phrase(condition)
     )
 
 
-def _name(condition: str) -> str:
+def _name_winner(condition: str) -> str:
     return {"none": "Answering without items", "text": "Text", "memory": "Memory"}[condition]
 
 
-def _both(first: str, second: str) -> str:
+def _name_both(first: str, second: str) -> str:
     names = {"none": "no items", "text": "text", "memory": "memory"}
     words = f"{names[first]} and {names[second]}"
     return words[0].upper() + words[1:]

@@ -1,7 +1,7 @@
-"""Draw the page's plots with matplotlib as SVG that takes its colours and its font from the page around it.
+"""Draws the page's plots with matplotlib, as SVG that takes its colours and font from the page.
 
-Colours are drawn as placeholders and then replaced by CSS variables, so that one drawing reads well on light and dark.
-Owns no numbers: what is drawn is passed in, and every plot comes with the sentence that stands for it.
+Placeholder colours are replaced by CSS variables, so that one drawing is readable on light and dark pages. The caller
+passes in the numbers; every plot has a sentence that describes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from warehouse.page.wording import MINUS, write_number, write_percent
 from warehouse.samples.filtering import Funnel
 
-COLOURS = {  # placeholder: the CSS variable that takes its place
+COLOURS = {  # placeholder: the CSS variable that replaces it
     "#010001": "--ink",
     "#020002": "--muted",
     "#030003": "--line",
@@ -35,7 +35,7 @@ COLOURS = {  # placeholder: the CSS variable that takes its place
     "#080008": "--control",
 }
 INK, MUTED, LINE, ACCENT, DROPPED, PAPER, TEXT, CONTROL = COLOURS
-_STYLE: Any = {  # matplotlib types its keys one by one
+_STYLE: Any = {  # Any, because matplotlib declares a type for each key
     "svg.fonttype": "none",
     "font.size": 12,
     "font.family": "sans-serif",
@@ -50,19 +50,19 @@ _STYLE: Any = {  # matplotlib types its keys one by one
     "grid.color": LINE,
 }
 STYLE_SHEET = Path(__file__).parent / "templates" / "style.css"
-_WIDTH = 6.0  # inches; the page scales the drawing, and on a phone the text must stay readable
+_WIDTH = 6.0  # inches; the page scales the drawing, but text must stay readable on a phone
 
 
 @dataclass(frozen=True)
 class PagePlot:
-    """An inline SVG and the sentence that says the same to who cannot see it."""
+    """An inline SVG, and a sentence for readers who cannot see it."""
 
     svg: str
     alt: str
 
 
 def draw_funnel(funnel: Funnel) -> PagePlot:
-    """Draw how many drafts are left after each reason, with what the reason took away."""
+    """Draw how many drafts are left after each reason, and how many the reason dropped."""
     bars = [("drafts", funnel.drafts, 0)]
     left = funnel.drafts
     for line in funnel.reasons:
@@ -71,7 +71,7 @@ def draw_funnel(funnel: Funnel) -> PagePlot:
             bars.append((line.reason, left, line.first))
     bars.append(("kept", funnel.kept, 0))
     with rc_context(_STYLE):
-        figure, axes = _axes(0.62 + 0.36 * len(bars))
+        figure, axes = _make_axes(0.62 + 0.36 * len(bars))
         for place, (name, remaining, dropped) in enumerate(bars):
             whole = name in ("drafts", "kept")
             axes.barh(place, remaining, height=0.62, color=ACCENT if whole else CONTROL)
@@ -85,18 +85,18 @@ def draw_funnel(funnel: Funnel) -> PagePlot:
         axes.set_xticks([])
         axes.tick_params(length=0)
         drops = "; ".join(f"{line.reason.replace('_', ' ')} {line.first}" for line in funnel.reasons if line.first)
-        alt = f"Of {funnel.drafts} drafts {funnel.kept} were kept. Dropped, by first reason: {drops or 'none'}."
-        return PagePlot(_svg(figure, "funnel"), alt)
+        alt = f"Of {funnel.drafts} drafts, {funnel.kept} were kept. Dropped, by first reason: {drops or 'none'}."
+        return PagePlot(_write_svg(figure, "funnel"), alt)
 
 
 def draw_loss(steps: Sequence[dict]) -> PagePlot:
-    """Draw the loss by step; with many steps, faint, under its running mean."""
+    """Draw the running mean of the loss by step, with the loss itself faint behind it if there are many steps."""
     known = [(row["step"], row["loss"]) for row in steps if row["loss"] is not None]
     places, losses = [step for step, _ in known], [loss for _, loss in known]
     window = max(1, len(known) // 20)
     smooth = [sum(losses[max(0, end - window) : end]) / min(window, end) for end in range(1, len(losses) + 1)]
     with rc_context(_STYLE):
-        figure, axes = _axes(3.0)
+        figure, axes = _make_axes(3.0)
         if window > 1:
             axes.plot(places, losses, color=CONTROL, linewidth=0.9)
         axes.plot(places, smooth, color=ACCENT, linewidth=2, marker="o" if len(known) < 12 else None, markersize=4)
@@ -110,25 +110,25 @@ def draw_loss(steps: Sequence[dict]) -> PagePlot:
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         alt = f"Loss over {len(known)} steps, from {losses[0]:.3g} to {smooth[-1]:.3g} (mean of the last {window})."
-        return PagePlot(_svg(figure, "loss"), alt)
+        return PagePlot(_write_svg(figure, "loss"), alt)
 
 
 def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> PagePlot:
-    """Draw each condition's score with its interval, one mark a split, the first split heaviest.
+    """Draw each condition's score with its interval, one mark for each split, the first split most prominent.
 
-    `scores` are rows of one benchmark and metric in the order in which they are drawn; values are shares of 1.
+    `scores` are rows of one benchmark and metric in the order of drawing; values are shares of 1.
     """
     rows = list(dict.fromkeys((row["condition"], row["k"]) for row in scores))
     several = len({condition for condition, _ in rows}) < len(rows)
     gap = 0.8 / max(len(splits), 2)
     with rc_context(_STYLE):
-        figure, axes = _axes(0.9 + (0.24 * len(splits) + 0.2) * len(rows))
+        figure, axes = _make_axes(0.9 + (0.24 * len(splits) + 0.2) * len(rows))
         for row in scores:
             if row["value"] is None:
                 continue
             split = splits.index(row["split"])
             place = rows.index((row["condition"], row["k"])) + gap * (split - (len(splits) - 1) / 2)
-            _mark(axes, row, place, split)
+            _draw_mark(axes, row, place, split)
         axes.set_yticks(range(len(rows)), [f"{name}, k={k}" if several else name for name, k in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-0.02, 1.02)
@@ -137,15 +137,17 @@ def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> PagePlot:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         alt = "; ".join(
-            f"{row['condition']}, {row['split']}: {write_percent(row['value'])}, {_interval(row)}" for row in scores
+            f"{row['condition']}, {row['split']}: {write_percent(row['value'])}, {_write_interval(row)}"
+            for row in scores
         )
         return PagePlot(
-            _svg(figure, f"score-{scores[0]['benchmark']}-{scores[0]['metric']}"), f"Scores with 95 % intervals. {alt}."
+            _write_svg(figure, f"score-{scores[0]['benchmark']}-{scores[0]['metric']}"),
+            f"Scores with 95 % intervals. {alt}.",
         )
 
 
 def write_standalone(plot: PagePlot) -> str:
-    """Return the plot as an SVG file of its own, in the page's light colours, for where the page's style is not."""
+    """Return the plot as a self-contained SVG file in the page's light colours, for use outside the page."""
     light = (STYLE_SHEET.read_text(encoding="utf-8")).split("@media", 1)[0]
     values = dict(re.findall(r"(--[\w-]+):\s*(#[0-9a-fA-F]+)", light))
     text = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], plot.svg)
@@ -153,11 +155,11 @@ def write_standalone(plot: PagePlot) -> str:
     return text.replace("<svg", root, 1)
 
 
-def _interval(row: dict) -> str:
+def _write_interval(row: dict) -> str:
     return f"{write_percent(row['low'])} to {write_percent(row['high'])}"
 
 
-def _mark(axes: Axes, row: dict, place: float, split: int) -> None:
+def _draw_mark(axes: Axes, row: dict, place: float, split: int) -> None:
     """Draw one score: a filled disc for the first split, hollow marks for the others."""
     colour = {"memory": ACCENT, "text": TEXT}.get(row["condition"], MUTED)
     if row["low"] is not None and row["high"] is not None:
@@ -173,8 +175,8 @@ def _mark(axes: Axes, row: dict, place: float, split: int) -> None:
     )
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
-    """Return an empty drawing of the page's width."""
+def _make_axes(height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of the page's width, and its axes."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.subplots()
@@ -182,8 +184,8 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str) -> str:
-    """Write a figure as inline SVG: no header, no metadata, its own ids, colours and font from the page."""
+def _write_svg(figure: Figure, name: str) -> str:
+    """Write a figure as inline SVG: no header or metadata, unique ids, colours and font from the page."""
     with io.StringIO() as file:
         figure.savefig(file, format="svg")
         text = file.getvalue()

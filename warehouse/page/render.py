@@ -1,6 +1,6 @@
-"""Render the page of one run as a single HTML file: no script, no external address, pictures and plots inside.
+"""Renders the page of one run as a single HTML file: no script, no external address, pictures and plots inside.
 
-Owns how the collected data is arranged for the templates. Independent of SQL.
+Owns the arrangement of the collected data for the templates. Independent of SQL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
 
 TEMPLATES = Path(__file__).parent / "templates"
-OVERALL_SPLITS = ("all", "overall")  # the split whose score speaks for the benchmark, where there is one
+OVERALL_SPLITS = ("all", "overall")  # names of the split whose score stands for the whole benchmark
 
 
 def render_page(
@@ -31,8 +31,8 @@ def render_page(
 ) -> str:
     """Return the page of a run as HTML.
 
-    `images` returns the bytes of an image_id, or None where it has none; `machine` describes where the run ran. An
-    unknown run_id is a ValueError. What the run did not reach is said on the page, not left out.
+    `images` returns the bytes of an image_id, or None if it does not have the image; `machine` describes where the run
+    ran. An unknown run_id is a ValueError. The page says which parts the run did not reach.
     """
     data = collect(con, run_id)
     conditions = wording.ConditionWords(read_conditions(con))
@@ -51,14 +51,14 @@ def render_page(
             ),
             machine=machine,
             score_tables=[
-                _score_table(*key, data.scores, conditions)
+                _make_score_table(*key, data.scores, conditions)
                 for key in sorted(
                     {(row["benchmark"], row["metric"]) for row in data.scores},
                     key=lambda key: (key[0], wording.order_metric(key[1])),
                 )
             ],
-            conditions=_conditions(data, conditions),
-            gallery=[_gallery_card(question, conditions) for question in data.gallery],
+            conditions=_list_conditions(data, conditions),
+            gallery=[_make_gallery_card(question, conditions) for question in data.gallery],
             funnel_plot=draw_funnel(data.funnel) if data.funnel else None,
             trainings=[(each, draw_loss(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
@@ -71,7 +71,7 @@ def render_page(
 
 @cache
 def make_environment() -> Environment:
-    """Return the templates with everything escaped and every missing name an error."""
+    """Return the environment of the templates; it escapes everything, and a missing name is an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -87,7 +87,7 @@ def make_environment() -> Environment:
         "moment": wording.write_moment,
         "direction": wording.find_direction,
         "points": wording.write_points,
-        "svg": Markup,  # only for what plots.py drew
+        "svg": Markup,  # only for drawings of plots.py
     }
     environment.globals |= {
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
@@ -95,11 +95,11 @@ def make_environment() -> Environment:
     return environment
 
 
-def _score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.ConditionWords) -> dict:
+def _make_score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.ConditionWords) -> dict:
     """Arrange one benchmark's scores by condition (rows) and split (columns), with their plot."""
     scores = [row for row in scores if (row["benchmark"], row["metric"]) == (benchmark, metric)]
-    scores.sort(key=lambda row: (conditions.order(row["condition"]), row["k"] or 0, _split_order(row["split"])))
-    splits = sorted({row["split"] for row in scores}, key=_split_order)
+    scores.sort(key=lambda row: (conditions.order(row["condition"]), row["k"] or 0, _order_split(row["split"])))
+    splits = sorted({row["split"] for row in scores}, key=_order_split)
     lines: dict[tuple[str, int | None], dict[str, dict]] = {}
     for row in scores:
         lines.setdefault((row["condition"], row["k"]), {})[row["split"]] = row
@@ -120,19 +120,19 @@ def _score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions
     }
 
 
-def _split_order(split: str) -> tuple[bool, str]:
+def _order_split(split: str) -> tuple[bool, str]:
     return (split not in OVERALL_SPLITS, split)
 
 
-def _conditions(data: RunData, conditions: wording.ConditionWords) -> list[dict]:
-    """List the conditions of the run with what they mean; for a run without scores, those that its recipe asks."""
+def _list_conditions(data: RunData, conditions: wording.ConditionWords) -> list[dict]:
+    """List the run's conditions with their meanings; for a run without scores, those of its recipe."""
     names = {row["condition"] for row in (data.scores or data.differences)}
     names = names or set(((data.recipe or {}).get("evaluation") or {}).get("conditions") or ())
     ordered = sorted(names, key=conditions.order)
     return [{"name": name, "meaning": conditions.meaning(name, data.reader)} for name in ordered]
 
 
-def _gallery_card(question: dict, conditions: wording.ConditionWords) -> dict:
-    """Order a question's answers as the conditions are ordered everywhere."""
+def _make_gallery_card(question: dict, conditions: wording.ConditionWords) -> dict:
+    """Put a question's answers in the order that conditions have everywhere."""
     answers = sorted(question["answers_by"], key=lambda row: conditions.order(row["condition"]))
     return question | {"answers_by": answers}

@@ -1,4 +1,4 @@
-"""The words of the page: how a condition, a number, a size, a time is written for a reader."""
+"""The wording of pages: how conditions, numbers, sizes and times are written for a reader."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd"
 
 
 class ConditionWords:
-    """How pages call and order the conditions: as the code that asked them declares (`warehouse.declared`)."""
+    """The words and the order of conditions on pages, as the running code declares them (`warehouse.declared`)."""
 
     def __init__(self, rows: Sequence[Mapping] = ()):
         self._rows = {row["name"]: row for row in rows}
         self._places = {name: place for place, name in enumerate(self._rows)}
 
     def order(self, name: str) -> tuple[int, str]:
-        """Sort key: the declared order, conditions that nobody declared last."""
+        """Return the sort key of a condition: the declared order, with undeclared conditions last."""
         return self._places.get(name, len(self._places)), name
 
     def phrase(self, name: str) -> str:
-        """Say a condition in words."""
+        """Return the phrase for a condition, or its name if it is not declared."""
         return self._rows[name]["phrase"] if name in self._rows else name
 
     def meaning(self, name: str, reader: Mapping) -> str:
-        """Explain a condition for a reader (a row of the report reader)."""
+        """Return the explanation of a condition for a reader (a row of the report `reader`)."""
         declared = self._rows.get(name, {"meaning": "Not described.", "text_only": None})
         if not reader["text_only"]:
             return declared["meaning"]
         if declared["text_only"]:
             return declared["text_only"]
-        picture = "stands behind them" if reader["question_picture"] else "is left out"
+        picture = "follows them" if reader["question_picture"] else "is left out"
         return f"{declared['meaning']} The memory of the question's own picture {picture}."
 
 
 def order_metric(name: str) -> tuple[bool, str]:
-    """Sort key: a judge's metric behind the others."""
+    """Return the sort key of a metric; a judge's metrics come last."""
     return (name.startswith("judge:"), name)
 
 
 def write_number(value: float | int | None) -> str:
-    """Write a count or mean: 12 345; 96.3; a dash when there is none."""
+    """Write a count or mean: 12 345; 96.3; a dash if there is none."""
     if value is None:
         return "–"
     whole = float(value).is_integer() or abs(value) >= 1000
@@ -92,7 +92,7 @@ def write_moment(time: datetime | None) -> str:
 
 
 def find_direction(language: str | None) -> str:
-    """Return the `dir` of a language: rtl, ltr, or auto when it is not known."""
+    """Return the `dir` of a language: rtl, ltr, or auto if the language is not known."""
     if not language:
         return "auto"
     return "rtl" if language.split("-")[0].lower() in RIGHT_TO_LEFT else "ltr"

@@ -1,5 +1,5 @@
--- What the run $run_id answered: benchmarks, conditions, numbers of items and encoders, with how many answers each.
--- `predictions` is the artefact that holds the answers, `questions` the one that holds what was asked.
+-- The answers of the run $run_id by benchmark, condition, number of items and encoder, with their number.
+-- `predictions` is the artefact with the answers, `questions` the artefact with the questions.
 SELECT
     prediction.benchmark,
     prediction.condition,

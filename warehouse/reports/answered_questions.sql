@@ -1,5 +1,5 @@
--- The answers of the artefact $predictions under the condition $condition with $k items, each with its question out of the
--- artefact $questions, in the order of their ids.
+-- The answers of the artefact $predictions under the condition $condition with $k items, each with its question from
+-- the artefact $questions, in the order of question ids.
 SELECT
     question.* EXCLUDE (artefact),
     prediction.* EXCLUDE (artefact, benchmark, question_id, split)

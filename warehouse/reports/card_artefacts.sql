@@ -1,4 +1,4 @@
--- The artefacts behind a card ($artefacts) and everything above them: how each was made, and what names its rows.
+-- The artefacts behind a card ($artefacts) and everything above them: how each one was made, and the hash of its rows.
 WITH RECURSIVE above AS (
     SELECT unnest($artefacts) AS fingerprint
     UNION

@@ -1,4 +1,5 @@
--- The $limit kept samples ($kept of $drafts) that a hash of their id puts first, each with its first item ($knowledge).
+-- The first $limit kept samples ($kept of $drafts) in the order of a hash of their id, each with its first item
+-- ($knowledge).
 WITH kept AS (
     SELECT *
     FROM draft

@@ -1,4 +1,4 @@
--- The kept samples ($kept of $drafts) by how they were made and what they ask about: the $limit most frequent kinds.
+-- The $limit most frequent kinds of kept samples ($kept of $drafts): how they were made and what they ask about.
 WITH kept AS (
     SELECT *
     FROM draft

@@ -1,4 +1,5 @@
--- The kept samples ($kept of $drafts) by language, with how often identification agrees, says nothing, or says another.
+-- The kept samples ($kept of $drafts) by language, and how often language identification finds the same language, none,
+-- or another one.
 WITH kept AS (
     SELECT *
     FROM draft

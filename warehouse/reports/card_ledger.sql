@@ -1,5 +1,5 @@
--- What the samples that $kept keeps of the drafts $drafts have cost, dropped drafts and judging ($verdicts) included: tokens
--- and seconds in all, and for each kept sample. The last row is all of them.
+-- The cost of the kept samples ($kept of $drafts), including dropped drafts and judging ($verdicts): tokens and seconds
+-- in total and for each kept sample. The last row is the total.
 WITH judged AS (
     SELECT sample_id, prompt_tokens, answer_tokens, seconds FROM verdict WHERE list_contains($verdicts, artefact)
 ),

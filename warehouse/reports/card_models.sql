@@ -1,4 +1,4 @@
--- Which models wrote the drafts $drafts, with which seed, and how many of theirs $kept keeps.
+-- The models that wrote the drafts $drafts, with their seeds, and how many of these drafts were kept ($kept).
 SELECT
     mode,
     model,

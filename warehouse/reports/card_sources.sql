@@ -1,4 +1,4 @@
--- Where the items ($knowledge) of the kept samples ($kept of $drafts) come from, and under which licences.
+-- The sources and licences of the items ($knowledge) of the kept samples ($kept of $drafts).
 WITH kept AS (
     SELECT *
     FROM draft

@@ -1,4 +1,5 @@
--- Which artefacts of the run $run_id a data card is about, by what they hold; `kept` is where drops and samples are.
+-- The artefacts of the run $run_id that a data card describes, by what they hold; `kept` are those with drops and
+-- samples.
 SELECT 'knowledge' AS holds, fingerprint
 FROM run_stage
 WHERE run_id = $run_id AND fingerprint IN (SELECT artefact FROM knowledge_item)

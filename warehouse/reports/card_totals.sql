@@ -1,4 +1,4 @@
--- How many samples $kept keeps of the drafts $drafts, about how many pictures and items, and from how many questions.
+-- The number of kept samples ($kept of $drafts), and of their questions, pictures and items.
 WITH kept AS (
     SELECT *
     FROM draft

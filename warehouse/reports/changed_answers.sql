@@ -1,4 +1,4 @@
--- Answers to the same question under the same condition that two evaluations mark differently, condition by condition.
+-- Answers to the same question under the same condition that have different marks in two evaluations.
 SELECT
     question.question_id,
     question.question,

@@ -1,5 +1,5 @@
--- What was counted in the run $run_id of benchmark questions among the encoder's training samples and the knowledge items,
--- and what of the training data is not known.
+-- How many benchmark questions the run $run_id found among the encoder's training samples and the knowledge items, and
+-- which training data are not known.
 SELECT fingerprint, json_extract(measured, '$.overlap') AS counts
 FROM artefact
 WHERE fingerprint IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)

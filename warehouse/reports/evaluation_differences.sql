@@ -1,4 +1,4 @@
--- Which condition of one evaluation is better than which other, on the same questions; shares of 1.
+-- The differences between the conditions of one evaluation, on the same questions; shares of 1.
 SELECT first, second, k, split, value, low, high, p_adjusted, word, n, changed, needed
 FROM difference
 WHERE artefact = $scores AND before IS NULL

@@ -1,5 +1,5 @@
--- What became of the drafts of $drafts under the drops of $drops: all drafts, then each reason in the order $reasons (how
--- many drafts it was the first to drop, and how many it drops in all), then the kept.
+-- How the drafts of $drafts are reduced by the drops of $drops: all drafts, then each reason in the order $reasons (how
+-- many drafts it was the first to drop, and how many it drops in all), then the kept drafts.
 WITH draft_ids AS MATERIALIZED (
     SELECT sample_id FROM draft WHERE list_contains($drafts, artefact)
 ),

@@ -1,5 +1,5 @@
--- The items retrieved for $questions in the run $run_id, in rank order, as the condition `memory` was shown them (without
--- it `text`); the score is the retrieval's.
+-- The items retrieved for $questions in the run $run_id, in rank order, as the condition `memory` shows them (or `text`
+-- if `memory` was not asked); the score is the retrieval's.
 WITH shown AS (
     SELECT question_id, item_ids
     FROM prediction

@@ -1,4 +1,5 @@
--- The $limit test questions of the run $run_id that a hash of their id puts first: nobody picks them by their answers.
+-- The first $limit test questions of the run $run_id in the order of a hash of their id, so they are not chosen by
+-- answers.
 WITH asked AS (
     SELECT benchmark, question_id, any_value(split) AS split
     FROM prediction

@@ -1,5 +1,5 @@
--- The answers that one of the official metric and a judge calls right and the other wrong, what the judge said of each,
--- and how many there are. An official mark of a half or more is right; replies that are not a verdict are left out.
+-- The answers on which the official metric and a judge disagree, with the judge's reply and the total number. An
+-- official mark of a half or more counts as right; replies without a verdict are left out.
 WITH judged AS (
     SELECT unnest(prediction_ids) AS prediction_id, reply, verdict = 'correct' AS is_right
     FROM judgement

@@ -1,4 +1,4 @@
--- What a judge said where it said neither of the two words, or why it said nothing, as often as it happened.
+-- The replies of a judge that are neither of the two words, and the errors of failed requests, with their numbers.
 SELECT
     coalesce(verdict, 'failed') AS kind,
     coalesce(reply, error) AS said,

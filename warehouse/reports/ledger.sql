@@ -1,6 +1,6 @@
--- What the samples of the run $run_id cost, by mode and language, then in all (mode and language null): drafts, those that
--- failed (no answer) and those that were kept; tokens and seconds of drafting and judging together; and all of that, of
--- failed and dropped drafts too, for each sample that was kept (null where none was).
+-- The cost of the samples of the run $run_id, by mode and language, then in total (mode and language null): the numbers
+-- of drafts, of failed drafts (no answer) and of kept ones; the tokens and seconds of drafting and judging together;
+-- and the same for each kept sample, with the cost of failed and dropped drafts included (null if no sample was kept).
 WITH used AS (
     SELECT fingerprint FROM run_stage WHERE run_id = $run_id
 ),

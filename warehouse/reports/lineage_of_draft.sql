@@ -1,5 +1,6 @@
--- The life of the draft $id: the items it was answered with, what judging said, why it was dropped or where it was kept,
--- and the encoders trained on it. At most $limit rows a kind (NULL: all); `total` is how many there are.
+-- The history of the draft $id: the items it was answered with, its verdict, why it was dropped or where it was kept,
+-- and the encoders trained on it. At most $limit rows of each kind (NULL: all); `total` is the number of all rows of
+-- the kind.
 WITH RECURSIVE picked AS (
     SELECT * FROM draft WHERE sample_id = $id
 ),

@@ -1,7 +1,8 @@
--- Everything that used the knowledge item $id: the drafts it was shown for, their drops and samples, the encoders trained
--- on those samples, the banks that hold its memory, and the predictions it was shown for.
--- At most $limit rows a kind (NULL: all); `total` is how many there are. `place` is the item's rank, or its row in the bank.
--- DuckDB looks the ids of a materialised semi join by one column up in an index; a join by two columns reads every row.
+-- Everything that used the knowledge item $id: the drafts it was shown for, their drops and samples, the encoders
+-- trained on those samples, the banks that hold its memory, and the predictions it was shown for.
+-- At most $limit rows of each kind (NULL: all); `total` is the number of all rows of the kind. `place` is the item's
+-- rank, or its row in the bank.
+-- DuckDB uses an index for a materialised semi join on one column; a join on two columns reads every row.
 WITH RECURSIVE used_draft AS MATERIALIZED (
     SELECT sample_id, artefact, min(place) AS place FROM draft_item WHERE item_id = $id GROUP BY ALL
 ),

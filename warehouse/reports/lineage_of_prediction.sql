@@ -1,7 +1,7 @@
--- What stands behind the prediction $id: its question, the items it was shown, the encoder and bank it read through, the
--- text-only reader (with the projection to it) where one answered, and the samples (with their drafts) that the encoder
--- was trained on, those that share an item with it first.
--- At most $limit rows a kind (NULL: all); `total` is how many there are.
+-- What the prediction $id was made from: its question, the items it was shown, its encoder and bank, the text-only
+-- reader (with the projection to it) if one answered, and the samples (with their drafts) that the encoder was trained
+-- on. Samples that share an item with the prediction come first.
+-- At most $limit rows of each kind (NULL: all); `total` is the number of all rows of the kind.
 WITH RECURSIVE picked AS (
     SELECT * FROM prediction WHERE prediction_id = $id
 ),
@@ -28,7 +28,7 @@ sharing_draft AS MATERIALIZED (
 sharing_sample AS MATERIALIZED (
     FROM sample SEMI JOIN sharing_draft USING (sample_id)
 ),
--- The first samples as they were loaded, in case that fewer than $limit share an item.
+-- The first samples in the order of loading, in case fewer than $limit share an item.
 first_sample AS MATERIALIZED (
     FROM sample WHERE artefact IN (FROM upward) LIMIT coalesce($limit, 1000000000000000)
 ),

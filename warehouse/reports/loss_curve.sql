@@ -1,4 +1,4 @@
--- The trainings of the run $run_id, step by step: of the encoder, and of a projection to a text-only reader (`transfer`).
+-- The training steps of the run $run_id: of the encoder, and of a projection to a text-only reader (`transfer`).
 SELECT artefact.stage, step, loss, learning_rate, samples, tokens, training_step.seconds
 FROM training_step
 JOIN artefact ON artefact.fingerprint = training_step.artefact

@@ -1,4 +1,4 @@
--- The answers on which the official metric and the CoMEM authors' own scoring part, and how many there are.
+-- The answers on which the official metric and the CoMEM authors' own scoring disagree, and their total number.
 SELECT
     prediction.condition,
     prediction.k,

@@ -1,4 +1,4 @@
--- Questions of a benchmark that could not be asked, by reason, with one of them.
+-- The questions of a benchmark that could not be asked, by reason, with one example each.
 SELECT reason, count(*) AS num_questions, arg_min(detail, hash(question_id)) AS example
 FROM missing_question
 WHERE artefact = $questions

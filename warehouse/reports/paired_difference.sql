@@ -1,6 +1,6 @@
--- How two conditions differ on the same questions in the run $run_id: the mean of each over the questions that both
--- answered, the mean difference (first minus second) and its standard error. A condition that was asked with several
--- numbers of items counts with the largest; an answer that could not be scored counts as wrong.
+-- The differences of two conditions on the same questions in the run $run_id: the mean of each over the questions that
+-- both answered, the mean difference (first minus second) and its standard error. If a condition was asked with several
+-- numbers of items, the largest number counts; an answer that could not be scored counts as wrong.
 WITH picked AS (
     SELECT benchmark, condition, question_id, k, coalesce(correct, 0) AS correct
     FROM prediction

@@ -1,6 +1,6 @@
--- How long prompts were in the run $run_id and what came of them, by benchmark, encoder, condition and number of items (the
--- paper's Table 11 and Figure 4): mean prompt tokens, mean memory vectors beside them, and the score of the whole benchmark
--- by each metric (0 to 1), with its 95 % interval.
+-- The length of prompts in the run $run_id and the scores, by benchmark, encoder, condition and number of items (the
+-- paper's Table 11 and Figure 4): mean prompt tokens, mean memory vectors in addition, and the score of the whole
+-- benchmark by each metric (0 to 1), with its 95 % interval.
 WITH used AS (
     SELECT fingerprint FROM run_stage WHERE run_id = $run_id
 ),
@@ -13,7 +13,7 @@ whole AS (
     WHERE artefact IN (FROM used)
         AND NOT contains(split, '/')
         AND metric NOT IN ('coverage', 'truncated', 'unparsable')
-    -- A benchmark of one split has no part that is called all.
+    -- A benchmark with only one split has no part named `all`.
     QUALIFY split = 'all' OR count(*) OVER (PARTITION BY artefact, benchmark, condition, k, metric) = 1
 ),
 shown AS (

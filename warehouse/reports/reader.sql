@@ -1,5 +1,6 @@
--- Who answered the questions of the run $run_id: the name and the weights of the text-only model that did, which sees no
--- picture (`question_picture`: the memory of one stands before the question), or of the encoder's own backbone.
+-- The name and the weights of the model that answered the questions of the run $run_id: a text-only model, or the
+-- encoder's own backbone. A text-only model sees no picture; with `question_picture` the picture's memory precedes the
+-- question.
 WITH answered AS (
     SELECT role, input_fingerprint
     FROM artefact_input

@@ -1,4 +1,4 @@
--- The run $run_id, with the commits that its artefacts were made with and the time it took (seconds).
+-- The run $run_id, with the commits of the code that made its artefacts, and its duration (seconds).
 SELECT
     run.* EXCLUDE (recipe),
     run.recipe::VARCHAR AS recipe,

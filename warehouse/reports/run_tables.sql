@@ -1,4 +1,4 @@
--- Which artefacts of the run $run_id hold drafts, and which hold drops: what the funnel is counted over.
+-- The artefacts of the run $run_id with drafts and those with drops, over which the funnel is counted.
 SELECT 'draft' AS holds, fingerprint
 FROM run_stage
 WHERE run_id = $run_id AND fingerprint IN (SELECT artefact FROM draft)

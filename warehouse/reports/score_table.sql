@@ -1,6 +1,6 @@
 -- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high); `memory_vectors` is
--- the mean number of vectors in the prompt. Slices of a split (`all/language=ar`) and shares of questions answered, of
--- truncated and of unparsable answers are in the table `score` too.
+-- the mean number of vectors in the prompt. The table `score` also has slices of a split (`all/language=ar`), and the
+-- shares of answered questions and of truncated and unparsable answers.
 SELECT
     score.* EXCLUDE (artefact),
     (

@@ -1,5 +1,5 @@
--- The stages of the run $run_id in the order they ended: what was done, why, and what came of it. `seconds` is what the
--- stage took in this run, `made_seconds` what it took when it was made.
+-- The stages of the run $run_id in the order in which they ended: what was done and why, and the resulting artefact.
+-- `seconds` is the time of the stage in this run, `made_seconds` the time when the artefact was made.
 SELECT
     run_stage.stage,
     run_stage.fingerprint,

@@ -1,7 +1,7 @@
--- How fast the run $run_id answered, by benchmark, encoder, condition and number of items: answer tokens a second with the
--- items at hand (the paper's Table 10), with finding and encoding them too, and in decoding alone; then the mean
--- milliseconds of an answer and of its parts, each its share of a batch. Items are found and encoded once for all
--- conditions; answers that an earlier run gave count with what they took then.
+-- The speed of answering in the run $run_id, by benchmark, encoder, condition and number of items: answer tokens per
+-- second without finding and encoding items (the paper's Table 10), with finding and encoding, and in decoding alone;
+-- then the mean milliseconds of an answer and of its parts (an equal share of the batch's time). Items are found and
+-- encoded once for all conditions; reused answers count with the time they took in the earlier run.
 SELECT
     benchmark,
     (

@@ -1,1 +1,1 @@
-"""Which drafts become samples: the filters, what is kept apart from benchmarks, the training set and its card."""
+"""How drafts become samples: the filters, the overlap with benchmarks, the training set and its card."""

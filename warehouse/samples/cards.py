@@ -1,6 +1,6 @@
-"""The data card of a training set: Markdown from measured numbers, each with the query that gives it.
+"""The data card of a training set: Markdown with measured numbers, and the query behind each of them.
 
-Owns which query stands behind which part of the card. Independent of the files that the set is written to.
+Owns which query gives which part of the card. Independent of the files that the set is written to.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 NUM_EXAMPLES, NUM_KINDS, LONGEST_TEXT = 10, 40, 240
 QUERIES = ("totals", "languages", "kinds", "sources", "models", "ledger", "examples", "artefacts")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-# Fields of stages' recipes that name words a model was given, whatever stage they belong to.
+# Part of the names of recipe fields, of any stage, that identify the prompts a model was given.
 WORDS = "prompts"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardSources:
-    """The artefacts a card is about, by fingerprint. `kept` are those that hold drops and samples."""
+    """The artefacts that a card describes, by fingerprint. `kept` are those with drops and samples."""
 
     knowledge: tuple[str, ...]
     questions: tuple[str, ...]
@@ -46,7 +46,7 @@ class CardSources:
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says: the rows of each query by its name, and the funnel."""
+    """The content of a card: the rows of each query by its name, and the funnel."""
 
     found: dict[str, list[dict[str, Any]]]
     funnel: Funnel
@@ -58,7 +58,7 @@ class Card:
 
 
 def find_sources(con: DuckDBPyConnection, run_id: str) -> CardSources:
-    """Find what a run's card is about; ValueError for a run without kept samples."""
+    """Find the artefacts that a run's card describes; ValueError for a run without filtered drafts."""
     found: dict[str, list[str]] = {name: [] for name in CardSources.__dataclass_fields__}
     for row in read_report_rows(con, "card_tables", {"run_id": run_id}):
         found[row["holds"]].append(row["fingerprint"])
@@ -88,35 +88,37 @@ def render_card(
 ) -> str:
     """Write the card of a training set as Markdown with YAML front matter.
 
-    `name` is what the set is called; `files` says where its rows lie, beside the card; `not_compared` are benchmarks
-    whose files were not there to compare drafts with.
+    `name` is the name of the set; `files` is the pattern of its files, beside the card; `not_compared` are benchmarks
+    whose files were not at hand, so that drafts were not compared with them.
     """
     card = collect_card(con, sources)
-    filtering = [_plain(row["recipe"]) for row in card.found["artefacts"] if row["fingerprint"] in sources.kept]
+    filtering = [_parse_recipe(row["recipe"]) for row in card.found["artefacts"] if row["fingerprint"] in sources.kept]
     parameters = filtering[0] if filtering else {}
     names = [*(f"card_{query}" for query in QUERIES), "funnel"]
-    template = _environment().get_template("card.md.j2")
+    template = _make_environment().get_template("card.md.j2")
     text = template.render(
         name=name,
         files=files,
         card=card,
-        front=_front_matter(card, name=name, files=files),
+        front=_make_front_matter(card, name=name, files=files),
         meanings=read_reason_meanings(parameters),
         parameters=parameters,
-        contamination=_contamination(card, parameters, sources.kept) | {"not_compared": not_compared},
-        words=_words(card.found["artefacts"]),
-        queries=[(each, read_heading(read_sql("reports", each)), _query(each, card.parameters)) for each in names],
+        contamination=_describe_contamination(card, parameters, sources.kept) | {"not_compared": not_compared},
+        words=_list_prompt_hashes(card.found["artefacts"]),
+        queries=[
+            (each, read_heading(read_sql("reports", each)), _write_query(each, card.parameters)) for each in names
+        ],
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _query(name: str, parameters: dict[str, object]) -> str:
+def _write_query(name: str, parameters: dict[str, object]) -> str:
     limit = {"card_examples": NUM_EXAMPLES, "card_kinds": NUM_KINDS}.get(name, NUM_EXAMPLES)
     return write_with_values(read_sql("reports", name), parameters | {"limit": limit}).strip()
 
 
-def _front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:
-    """What a hub reads of a card. Values are written as JSON, which is YAML."""
+def _make_front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:
+    """Return the fields that a hub reads from a card. Values are written as JSON, which is valid YAML."""
     samples = card.total["samples"]
     licences = sorted({row["licence"] for row in card.found["sources"]})
     return {
@@ -130,8 +132,8 @@ def _front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:
     }
 
 
-def _contamination(card: Card, parameters: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:
-    """Which filters compare drafts with benchmarks, against which artefacts, and how many drafts they dropped."""
+def _describe_contamination(card: Card, parameters: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:
+    """Return the filters that compare drafts with benchmarks, the artefacts compared with, and the number of drops."""
     checks = {key: value for key, value in parameters.items() if key.startswith("contaminated") and value is not None}
     against = [
         pair
@@ -144,32 +146,32 @@ def _contamination(card: Card, parameters: dict[str, Any], kept: Sequence[str]) 
     return {"checks": checks, "against": sorted(set(against)), "dropped": dropped}
 
 
-def _words(artefacts: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """The hashes of prompt files in the recipes of the stages."""
+def _list_prompt_hashes(artefacts: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """List the hashes of prompt files in the recipes of the stages."""
     return [
         {"stage": row["stage"], "field": field, "hash": str(value)}
         for row in artefacts
-        for field, value in _plain(row["recipe"]).items()
+        for field, value in _parse_recipe(row["recipe"]).items()
         if WORDS in field and value
     ]
 
 
-def _plain(recipe: str | None) -> dict[str, Any]:
+def _parse_recipe(recipe: str | None) -> dict[str, Any]:
     found = json.loads(recipe) if recipe else {}
     return found if isinstance(found, dict) else {}
 
 
 @cache
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"cell": _cell, "yaml": lambda value: json.dumps(value, ensure_ascii=False)}
+    environment.filters |= {"cell": _write_cell, "yaml": lambda value: json.dumps(value, ensure_ascii=False)}
     return environment
 
 
-def _cell(value: object) -> str:
-    """Write a value into a table's cell: no line break, no bar, numbers short, long texts cut."""
+def _write_cell(value: object) -> str:
+    """Write a value for a table's cell: no line breaks, escaped bars, short numbers, long texts cut."""
     if value is None:
         return "–"
     if isinstance(value, float):

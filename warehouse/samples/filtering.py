@@ -1,7 +1,7 @@
-"""Decide which drafts are dropped, and say why: each filter is one SQL file, and nothing is deleted.
+"""Decides which drafts are dropped, with the reasons: each filter is one SQL file, and nothing is deleted.
 
-Owns the order of the filters. A draft may be dropped for several reasons; what is kept is the drafts ANTI JOIN the
-drops. Runs in memory over Parquet files as well as over the rows of a warehouse.
+Owns the order of the filters. A draft may be dropped for several reasons; the kept ones are the drafts ANTI JOIN the
+drops. Runs in memory over Parquet files, or over the rows of a warehouse.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from warehouse.samples.sources import Source, define_macros, open_warehouse_in_m
 from warehouse.schemas import make_schema
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql, write_with_values
 
-# The order in which a draft's first reason is told, from "nothing to judge" to "there are enough of these". The
-# last five read `remaining`, the drafts that no earlier filter dropped: a bad draft must not push out a good one.
+# The order decides a draft's first reason, from "nothing to judge" to "there are enough of these". The last five read
+# `remaining`, the drafts that no earlier filter dropped, so that a bad draft does not push out a good one.
 FILTERS = (
     "failed",
     "unjudged",
@@ -43,7 +43,7 @@ FILTERS = (
 
 @dataclass(frozen=True)
 class Reason:
-    """One filter's line of the funnel: drafts that it was the first to drop, and drafts that it drops in all."""
+    """One filter's line of the funnel: the drafts that it was the first to drop, and all drafts that it drops."""
 
     reason: str
     first: int
@@ -52,7 +52,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Funnel:
-    """What became of the drafts: `drafts` = sum of `first` over the reasons + `kept`."""
+    """How many drafts were dropped and kept: `drafts` = sum of `first` over the reasons + `kept`."""
 
     drafts: int
     reasons: tuple[Reason, ...]
@@ -78,15 +78,15 @@ def run_filters(
     """Run every filter over the drafts and return the drops (sample_id, reason, value), sorted.
 
     A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
-    be left out). `benchmarks` are the questions that no draft may resemble; there may be none. `parameters` has exactly
+    be left out). `benchmarks` are the questions that no draft may resemble; it may be empty. `parameters` has exactly
     the filters' parameters; None or False switches a filter off. ValueError names a parameter that is missing or that
-    no filter uses, and a sample_id or question_id that is there twice.
+    no filter uses, and a sample_id or question_id that occurs twice.
     """
     _check_parameters(parameters)
     sources = {"draft": drafts, "verdict": verdicts, "question": questions, "benchmark": benchmarks}
-    with _somewhere(con) as con, _views(con, sources):
+    with _open_database(con) as con, _define_views(con, sources):
         for table, key in (("draft", "sample_id"), ("verdict", "sample_id"), ("question", "question_id")):
-            _refuse_twice(con, table, key)
+            _refuse_repeated(con, table, key)
         for name, used in filter_parameters().items():
             values = {key: parameters[key] for key in used}
             if not _is_off(values):
@@ -96,7 +96,7 @@ def run_filters(
 
 def list_kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Source, drops: pa.Table) -> pa.Table:
     """Return the `sample` rows: the drafts that no drop names, in order of sample_id."""
-    with _somewhere(con) as con, _views(con, {"draft": drafts}):
+    with _open_database(con) as con, _define_views(con, {"draft": drafts}):
         con.register("given_drops", drops)
         try:
             query = "SELECT sample_id FROM draft ANTI JOIN given_drops USING (sample_id) ORDER BY sample_id"
@@ -108,9 +108,9 @@ def list_kept_samples(con: DuckDBPyConnection | None = None, /, *, drafts: Sourc
 def count_funnel(
     con: DuckDBPyConnection, draft_artefact: str | Sequence[str], drop_artefact: str | Sequence[str]
 ) -> Funnel:
-    """Count the drafts, the drops by first and by any reason in the order of the filters, and what is kept.
+    """Count the drafts, the drops by first and by any reason in the order of the filters, and the kept drafts.
 
-    A reason that dropped nothing is listed with zeros; one that this version does not know comes last.
+    A reason without drops is listed with zeros; a reason that this version does not know comes last.
     """
     drafts, drops = ([given] if isinstance(given, str) else list(given) for given in (draft_artefact, drop_artefact))
     found = read_report_rows(con, "funnel", {"drafts": drafts, "drops": drops, "reasons": list(FILTERS)})
@@ -120,7 +120,7 @@ def count_funnel(
 
 
 def read_reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
-    """Map each filter to what its SQL file says of itself, with the recipe's values in it, for a person to read."""
+    """Map each filter to the description in its SQL file, with the recipe's values filled in, for a person to read."""
     meanings = {}
     for name, used in filter_parameters().items():
         meaning = read_heading(read_sql("filters", name)).split(" Value: ")[0]
@@ -133,7 +133,7 @@ def _is_off(values: Mapping[str, object]) -> bool:
     return any(value is None or value is False for value in values.values())
 
 
-def _somewhere(con: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection]:
+def _open_database(con: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection]:
     """Return `con`, or an empty warehouse in memory."""
     return open_warehouse_in_memory() if con is None else nullcontext(con)
 
@@ -148,11 +148,11 @@ def _check_parameters(parameters: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[None]:
-    """Let the names of tables mean the given sources, and `remaining` the drafts not yet dropped.
+def _define_views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[None]:
+    """Make the names of tables refer to the given sources, and `remaining` to the drafts not yet dropped.
 
-    Temporary views come before the warehouse's own tables of the same name, so that a filter reads the same over
-    Parquet files and over a warehouse. They are gone afterwards. The macros that filters use stay.
+    Temporary views take precedence over the warehouse's tables of the same name, so that a filter has the same text for
+    Parquet files and for a warehouse. They are removed afterwards; the macros that filters use stay.
     """
     names = ["remaining", "dropped", *sources]
     try:
@@ -169,7 +169,7 @@ def _views(con: DuckDBPyConnection, sources: Mapping[str, Source]) -> Iterator[N
             con.execute(f"DROP {'TABLE' if name == 'dropped' else 'VIEW'} IF EXISTS temp.{name}")
 
 
-def _refuse_twice(con: DuckDBPyConnection, table: str, key: str) -> None:
+def _refuse_repeated(con: DuckDBPyConnection, table: str, key: str) -> None:
     twice = con.execute(
         f"SELECT {key} FROM {table} GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 3"
     ).fetchall()

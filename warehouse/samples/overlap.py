@@ -1,7 +1,7 @@
-"""Find which questions of a benchmark are, in picture or in words, among training samples and knowledge items.
+"""Finds the questions of a benchmark whose picture or words are among training samples or knowledge items.
 
-Owns the order of the queries in warehouse/contamination, and how their counts are told. What is near is a parameter;
-what follows from it is not decided here. Runs in memory over Parquet files as well as over the rows of a warehouse.
+Owns the order of the queries in warehouse/contamination, and the sentences about their counts. Parameters decide what
+counts as near; the consequences are decided elsewhere. Runs in memory over Parquet files, or over a warehouse's rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PICTURE_ASKED_ABOUT = "coalesce(asked.image_id, draft.image_id) AS image_id, ask
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """Where one set of training samples lies: its drafts, the questions that they answer, and which were kept."""
+    """The sources of one set of training samples: its drafts, the questions that they answer, and the kept samples."""
 
     drafts: Source
     questions: Source
@@ -36,7 +36,7 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """Parquet files that list training samples: `sample_id`, `words`, `image_id` (or null), hashes of the picture."""
+    """Parquet files that list training samples: `sample_id`, `words`, `image_id` (or null), the picture's hashes."""
 
     files: Sequence[Path]
 
@@ -53,7 +53,7 @@ def find_overlap(
     """Return the rows of the table contamination for the questions, sorted; `training` may be empty.
 
     A str in a source is the fingerprint of an artefact in the warehouse `con`; a Path is a Parquet file (`con` may then
-    be left out). ValueError names a parameter that is missing, or runs that are too short to be halved.
+    be left out). ValueError names a missing parameter, or a `run_words` that is too small to be halved.
     """
     needed = {name for each in list_sql_names(FOLDER) for name in list_parameters(read_sql(FOLDER, each))} - {"source"}
     if missing := sorted(needed - parameters.keys()):
@@ -65,7 +65,7 @@ def find_overlap(
         try:
             there.execute(f"CREATE TEMP VIEW question AS {write_rows_query(there, 'question', questions)}")
             there.execute("CREATE TEMP TABLE overlap AS SELECT * EXCLUDE (artefact) FROM contamination LIMIT 0")
-            _compare(there, TRAINING, [_samples(there, each) for each in training], parameters)
+            _compare(there, TRAINING, [_write_samples_query(there, each) for each in training], parameters)
             known = write_rows_query(there, "knowledge_item", items)
             line = f"SELECT item_id AS other_id, text AS words, {COLUMNS} FROM ({known})"
             _compare(there, KNOWLEDGE, [line], parameters)
@@ -75,8 +75,8 @@ def find_overlap(
             there.execute("DROP VIEW IF EXISTS temp.question; DROP TABLE IF EXISTS temp.overlap")
 
 
-def _samples(con: DuckDBPyConnection, given: TrainedOn | Listed) -> str:
-    """Write the query for the samples of a set: the kept drafts with the pictures that they ask about."""
+def _write_samples_query(con: DuckDBPyConnection, given: TrainedOn | Listed) -> str:
+    """Write the query for the samples of a set: the kept drafts with the pictures of their questions."""
     if isinstance(given, Listed):
         return f"""
             SELECT sample_id AS other_id, words, coalesce(image_id, sample_id) AS image_id, image_hash, image_chroma
@@ -92,7 +92,7 @@ def _samples(con: DuckDBPyConnection, given: TrainedOn | Listed) -> str:
 
 
 def _compare(con: DuckDBPyConnection, source: str, others: Iterable[str], parameters: Mapping[str, object]) -> None:
-    """Add the rows for one source, whose lines are what the queries `others` return."""
+    """Add the overlap with one source, whose rows are those of the queries `others`."""
     if not (query := " UNION ALL ".join(others)):
         return
     steps = {"near_picture": "near_pictures", "near_words": f"words_of_{source}"}
@@ -112,10 +112,10 @@ def _run(con: DuckDBPyConnection, before: str, name: str, parameters: Mapping[st
 
 
 def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
-    """Describe the counts in sentences: of the training samples, of what is not known, of the knowledge items."""
+    """Describe the counts in sentences: the training samples, what is not known, and the knowledge items."""
     name, total, trained, known = (counts[key] for key in ("benchmark", "questions", TRAINING, KNOWLEDGE))
     flagged, num_known = trained["flagged"], known["flagged"]
-    found = f"{name}: {flagged} of {total} questions are in the known training samples ({_kinds(trained)})"
+    found = f"{name}: {flagged} of {total} questions are in the known training samples ({_write_kinds(trained)})"
     if counts["unknown"]:
         sentences = [found] if flagged else []
         others = f"whether the other {total - flagged}" if flagged else f"{name}: whether any of {total} questions"
@@ -125,10 +125,10 @@ def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
         sentences = [f"{found}; {total - flagged} are clean"]
     else:
         sentences = [f"{name}: all {total} questions are clean: none is in the training samples"]
-    shown = f" ({_kinds(known)})" if num_known else ""
+    shown = f" ({_write_kinds(known)})" if num_known else ""
     return [*sentences, f"{name}: {num_known} of {total} questions are in the knowledge items{shown}"]
 
 
-def _kinds(counts: Mapping[str, int]) -> str:
+def _write_kinds(counts: Mapping[str, int]) -> str:
     words = {"both": "picture and words", "image": "picture", "question": "words"}
     return ", ".join(f"{words[kind]} {counts[kind]}" for kind in words if counts[kind])

@@ -1,6 +1,6 @@
-"""Shows what other thresholds would keep: a run's drafts filtered again, with nothing generated and nothing written.
+"""Shows what other thresholds would keep: filters a run's drafts again, without generating or writing anything.
 
-It finds a filtering in the warehouse and repeats it; filters and funnel are those of `warehouse.samples.filtering`.
+It finds a filtering in the warehouse and repeats it; `warehouse.samples.filtering` has the filters and the funnel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _INSTEAD = "filtered again"
 
 
 def list_filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
-    """Return the artefacts of a run that hold samples and drops; ValueError when it has none."""
+    """Return the artefacts of a run with samples and drops; ValueError if it has none."""
     found = read_report_rows(con, "run_tables", {"run_id": run_id})
     drops = [row["fingerprint"] for row in found if row["holds"] == "drop"]
     if not drops:
@@ -26,16 +26,16 @@ def list_filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
 
 
 def count_funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, object]) -> Funnel:
-    """Filter the drafts that `artefact` was filtered from once more, with `changes` to its parameters, and count.
+    """Filter the drafts of a filtered artefact again, with `changes` to its parameters, and count.
 
-    Reads the rows in the warehouse. ValueError for a parameter that no filter has, or that the artefact's recipe
-    does not have (an older version made it) and `changes` does not give.
+    Reads the rows in the warehouse. ValueError for a parameter that no filter has, or that neither the artefact's
+    recipe (if an older version made it) nor `changes` has.
     """
     record = find_artefact(con, artefact)
     if record is None:
         raise ValueError(f"no artefact {artefact} is registered")
     inputs: Mapping[str, str] = record["inputs"]
-    sources = {name: _in_role(inputs, name) for name in ("drafts", "verdicts", "questions", "benchmarks")}
+    sources = {name: _find_inputs(inputs, name) for name in ("drafts", "verdicts", "questions", "benchmarks")}
     drops = run_filters(con, **sources, parameters=(record["recipe"] or {}) | dict(changes))
     con.register("drops_instead", drops)
     try:
@@ -46,6 +46,6 @@ def count_funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[s
         con.unregister("drops_instead")
 
 
-def _in_role(inputs: Mapping[str, str], name: str) -> Sequence[str]:
-    """Return the inputs in a role: `drafts` is one, `benchmark okvqa` and `benchmark oven` share one."""
+def _find_inputs(inputs: Mapping[str, str], name: str) -> Sequence[str]:
+    """Return the inputs in a role, such as `drafts`; `benchmark okvqa` and `benchmark oven` are in `benchmarks`."""
     return [fingerprint for role, fingerprint in inputs.items() if role.startswith(name.removesuffix("s"))]

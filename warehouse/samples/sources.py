@@ -1,6 +1,6 @@
-"""Where the rows of a query in SQL come from: Parquet files, or artefacts of a warehouse; and somewhere to run it.
+"""The sources of rows for a query in SQL (Parquet files, or artefacts of a warehouse), and a database to run it in.
 
-It does not depend on the query.
+Independent of the query.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from warehouse.connection import apply_migrations
 from warehouse.schemas import make_schema
 from warehouse.sql import list_sql_names, read_sql, write_literal
 
-MEMORY_LIMIT = "2GB"  # of a query in memory; above it DuckDB spills to a temporary directory
+MEMORY_LIMIT = "2GB"  # for queries in memory; above it DuckDB spills to a temporary directory
 
 Source = Sequence[str | Path]  # fingerprints of registered artefacts (str) or Parquet files (Path)
 
@@ -34,7 +34,7 @@ def open_warehouse_in_memory() -> Iterator[DuckDBPyConnection]:
 
 
 def define_macros(con: DuckDBPyConnection) -> None:
-    """Define what queries ask of texts and pictures (warehouse/macros/*.sql), for this connection."""
+    """Define the macros for texts and pictures (warehouse/macros/*.sql) for this connection."""
     for name in list_sql_names("macros"):
         con.execute(read_sql("macros", name))
 

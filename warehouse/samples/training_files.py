@@ -1,4 +1,4 @@
-"""Kept samples as a training set that stands alone: one row a sample, with pictures, items, ranks and scores.
+"""Makes a self-contained training set from kept samples: one row for each, with pictures, items, ranks and scores.
 
 Reads Parquet shards and yields Arrow tables of bounded size. Independent of where they are written.
 """
@@ -26,10 +26,10 @@ def make_training_tables(
     kept: Sequence[Path],
     rows_per_table: int = 4096,
 ) -> Iterator[pa.Table]:
-    """Yield the kept samples, whole, in order of sample_id, at most `rows_per_table` at a time; at least one table.
+    """Yield the complete kept samples in order of sample_id, at most `rows_per_table` per table; at least one table.
 
-    Each table reads the items anew, so that only one table's pictures are in memory: fewer rows cost more time. Shards
-    of questions and items carry their pictures in the column `image`.
+    Each table reads the items again, so that memory holds only one table's pictures; smaller tables cost more time.
+    Shards of questions and items have their pictures in the column `image`.
 
     Raises:
         ValueError: a kept sample without draft, question or item.
@@ -43,18 +43,16 @@ def make_training_tables(
             con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         ids = [name for (name,) in con.execute("SELECT DISTINCT sample_id FROM sample ORDER BY sample_id").fetchall()]
         for start in range(0, max(1, len(ids)), rows_per_table):
-            yield _whole(con, ids[start : start + rows_per_table])
+            yield _read_complete(con, ids[start : start + rows_per_table])
 
 
-def _whole(con: DuckDBPyConnection, sample_ids: list[str]) -> pa.Table:
+def _read_complete(con: DuckDBPyConnection, sample_ids: list[str]) -> pa.Table:
     table = con.sql(read_sql("exports", "training_rows"), params={"sample_ids": sample_ids}).to_arrow_table()
     if lost := sorted(set(sample_ids) - set(table["sample_id"].to_pylist())):
         raise ValueError(f"kept samples without a draft: {', '.join(lost[:3])} ({len(lost)} in all)")
     for row in table.select(["sample_id", "question_id", "image", "item_ids", "item_texts"]).to_pylist():
         if row["image"] is None:
-            raise ValueError(
-                f"sample {row['sample_id']}: question {row['question_id']} is not there, or has no picture"
-            )
+            raise ValueError(f"sample {row['sample_id']}: question {row['question_id']} is missing, or has no picture")
         for item_id, text in zip(row["item_ids"] or (), row["item_texts"] or (), strict=True):
             if text is None:
                 raise ValueError(f"sample {row['sample_id']}: item {item_id} is not among the items")

@@ -76,7 +76,7 @@ def test_the_folder_holds_every_kept_sample_whole_and_says_so(run: Run, made: tu
         assert (row["item_texts"], row["item_images"]) == ([item.text], [item.image])
         assert (row["item_licences"], row["item_sources"]) == ([item.licence], [item.source])
     text = (card.folder / CARD).read_text(encoding="utf-8")
-    assert "# tiny_cpu\n\n11 samples" in text and "Of 12 drafts 11 are kept" in text
+    assert "# tiny_cpu\n\n11 samples" in text and "Of 12 drafts, 11 are kept" in text
     assert "| wrong | 1 | 1 |" in text and "longer than 12 words" in text
     again = write_card.fn(run, knowledge, [judged])
     assert again == card
@@ -116,7 +116,7 @@ def test_a_sample_that_is_not_whole_is_refused(made: tuple[Reference, JudgedSet]
 
     for name, said in [
         ("drafts", r"kept samples without a draft: .* \(11 in all\)"),
-        ("questions", "question .* is not there, or has no picture"),
+        ("questions", "question .* is missing, or has no picture"),
         ("items", "item .* is not among the items"),
     ]:
         with pytest.raises(ValueError, match=said):

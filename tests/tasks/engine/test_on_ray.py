@@ -97,7 +97,7 @@ def test_an_error_of_the_work_itself_is_raised_as_it_is_and_not_tried_again(tmp_
 
     with pytest.raises(KeyError, match="no image for x") as caught:
         map_shards(make_worker, {"part-7": "x"}, workers=TWO)
-    assert "while a worker did shard part-7" in caught.value.__notes__
+    assert "while a worker processed shard part-7" in caught.value.__notes__
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -24,7 +24,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.contamination import clean_column, find_contamination, read_measured
+from tasks.evaluation.contamination import find_contamination, map_clean_questions, read_measured
 from tasks.evaluation.score import score_predictions
 from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import NO_BACKBONE, Run
@@ -147,7 +147,7 @@ def test_nearly_the_same_picture_and_copied_words_are_flagged_and_the_rest_is_cl
     names = [question.question_id for question in asked_questions()]
     shown = {row["question_id"] for row in rows if row["source"] == "knowledge"}
     assert names[2] in shown
-    clean = clean_column(run, found, names)
+    clean = map_clean_questions(run, found, names)
     assert clean == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
     assert "2 of 10 questions are in the known training samples (picture 1, words 1); 8 are clean" in caplog.text
 
@@ -169,18 +169,18 @@ def test_an_encoder_without_a_record_and_one_that_started_from_unknown_weights_l
     names = [question.question_id for question in asked_questions()]
     ships = Reference(stage="encoder", fingerprint="ships", uri="/somewhere", num_rows=0)
     found = find_contamination.fn(run, asked, knowledge, ships)
-    assert set(clean_column(run, found, names).values()) == {None}
+    assert set(map_clean_questions(run, found, names).values()) == {None}
     record = json.loads((found.folder / "record.json").read_text())
     assert record["recipe"]["unknown"] == ["the encoder ships has no record in the store"]
 
     start = Reference(stage="encoder-start", fingerprint="weights", uri="/somewhere", num_rows=0)
     found = find_contamination.fn(run, asked, knowledge, trained("started", start=start))
-    assert clean_column(run, found, names) == dict.fromkeys(names) | {"near": "no", "copied": "no"}
+    assert map_clean_questions(run, found, names) == dict.fromkeys(names) | {"near": "no", "copied": "no"}
 
     first = trained("first")
     start = replace(start, fingerprint=hash_backbone(first.folder))
     found = find_contamination.fn(run, asked, knowledge, trained("second", [COPIED], start=start))
-    assert clean_column(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
+    assert map_clean_questions(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
 
 
 def listed_encoder(folder: Path, samples: Sequence[Question]) -> Reference:
@@ -203,13 +203,13 @@ def test_an_encoder_from_elsewhere_is_compared_with_the_list_beside_its_weights(
     names = [question.question_id for question in asked_questions()]
     encoder = listed_encoder(tmp_path / "listed", [*SEEDS[:-1], replace(SEEDS[-1], question=COPIED)])
     found = find_contamination.fn(run, asked, knowledge, encoder)
-    assert clean_column(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
+    assert map_clean_questions(run, found, names) == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
     near = {row["other_id"] for row in read_rows(found) if row["question_id"] == "near" and row["source"] == "training"}
     assert near == {SEEDS[0].question_id}
 
     (encoder.folder / "trained_on.parquet").write_bytes(b"something else")
     changed = find_contamination.fn(run, asked, knowledge, encoder)
-    assert set(clean_column(run, changed, names).values()) == {None}
+    assert set(map_clean_questions(run, changed, names).values()) == {None}
     assert "listed/trained_on.parquet has changed" in read_measured(run, changed)["unknown"][0]
 
 
@@ -233,7 +233,7 @@ def test_samples_that_are_gone_are_not_known(
     encoder = trained()
     by_folder = replace(encoder, fingerprint=hash_backbone(encoder.folder))
     found = find_contamination.fn(run, asked, knowledge, by_folder)
-    assert "yes" in clean_column(run, found, [question.question_id for question in asked_questions()]).values()
+    assert "yes" in map_clean_questions(run, found, [question.question_id for question in asked_questions()]).values()
     shutil.rmtree(run.context.store / "drafts")
     gone = find_contamination.fn(run, asked, knowledge, encoder)
     assert gone.fingerprint != found.fingerprint

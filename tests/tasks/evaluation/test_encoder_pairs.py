@@ -143,9 +143,9 @@ def test_evaluations_without_a_question_in_common_are_said_to_be_of_two_benchmar
             )
             record_evaluation(con, row)
     compared = collect_comparison(run.context, *rows)
-    assert compared.verdict == "Two benchmarks: the two asked not one question in common, so nothing is compared."
+    assert compared.verdict == "Two benchmarks: the two evaluations share no question, so nothing is compared."
     assert [str(change) for change in compared.changes] == [
         f"another benchmark (questions): benchmark {rows[0]['questions']} -> benchmark {rows[1]['questions']}"
     ]
     page = render_comparison(compared, images=lambda image_id: None)
-    assert "These are two benchmarks" in page and "no question in common" in page
+    assert "These are two benchmarks" in page and "share no question" in page

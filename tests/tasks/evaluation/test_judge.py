@@ -221,7 +221,7 @@ def test_the_page_tells_agreement_replies_and_where_the_two_part(run: Run) -> No
     text = " ".join(page.split())
     assert "What the judge rule says" in text and "0.57" in text
     assert 'unparsable: <q dir="auto">That depends.</q>' in text and "failed: <q" in text
-    assert "2 of 2 answers that one of the two calls right and the other wrong" in text
+    assert "2 of 2 answers that one of the two marks as right and the other as wrong" in text
     assert f'<bdi lang="en">{SAID[1]}</bdi>' in text and "Correct." in text
 
 

@@ -14,7 +14,7 @@ from comem_core.recipes import find_recipe, with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.store import Reference
-from tasks.models import transfer_recipe
+from tasks.models import make_transfer_recipe
 from tasks.run import Run
 from tasks.training.transfer import train_transfer
 
@@ -40,9 +40,9 @@ def run_with(context: Context, tmp_path: Path) -> Callable[..., Run]:
 
 
 def test_memories_reach_a_reader_of_their_width_as_they_are_and_others_through_a_projection(run_with):
-    assert transfer_recipe(run_with()) == TransferRecipe(projection=False, question_picture=True)
-    assert transfer_recipe(run_with(160)) == TransferRecipe(projection=True, question_picture=True)
-    asked = transfer_recipe(run_with(projection=True, question_picture=False))
+    assert make_transfer_recipe(run_with()) == TransferRecipe(projection=False, question_picture=True)
+    assert make_transfer_recipe(run_with(160)) == TransferRecipe(projection=True, question_picture=True)
+    asked = make_transfer_recipe(run_with(projection=True, question_picture=False))
     assert asked == TransferRecipe(projection=True, question_picture=False)
 
 

@@ -67,7 +67,7 @@ def test_the_card_says_what_was_counted_and_how_to_count_again(con: DuckDBPyConn
     assert facts["size_categories"] == ["n<1K"] and facts["configs"][0]["data_files"][0]["path"] == "train-*.parquet"
     samples = one(con, "SELECT count(*) FROM sample")
     assert body.startswith(f"\n# small world\n\n{samples} samples")
-    assert f"Of 49 drafts {samples} are kept" in body
+    assert f"Of 49 drafts, {samples} are kept" in body
     for key in PARAMETERS:
         assert f"`{key}`" in body
     queries = re.findall(r"```sql\n(.*?)\n```", body, re.DOTALL)
@@ -84,5 +84,5 @@ def test_the_command_prints_the_card_and_each_of_its_queries(world: SmallWorld, 
     assert "# flags\n" in capsys.readouterr().out
     assert main(["report", "card_totals", "--database", str(world.database)]) == 0
     said, line = capsys.readouterr().out.splitlines()
-    assert said.startswith("How many samples") and json.loads(line)["samples"] > 0
+    assert said.startswith("The number of kept samples") and json.loads(line)["samples"] > 0
     assert main(["card", "--database", str(world.database), "--run", "nothing"]) == 2

@@ -1,5 +1,5 @@
--- What the drafts $first to $last - 1 are about and what is wrong with them. There are $num_pictures pictures; a draft that
--- is `like` an earlier one repeats it, exactly or nearly. Each fault strikes 4 %, each at random.
+-- The subjects and the faults of the drafts from $first to $last - 1. There are $num_pictures pictures. Some drafts
+-- repeat an earlier one, exactly or nearly. Each other fault is in 4 % of the drafts, independently and at random.
 CREATE OR REPLACE TEMP TABLE plan AS
 WITH numbers AS (
     SELECT
@@ -14,7 +14,7 @@ placed AS (
     SELECT
         *,
         source % $num_pictures AS picture,
-        -- Each picture is asked in every fourth of the 200 wordings, in all languages.
+        -- Each picture has questions in every fourth of the 200 wordings, in all languages.
         (source // $num_pictures * 4 + picture % 4) % 200 AS wording
     FROM numbers
 )

@@ -1,4 +1,4 @@
--- Predictions from $first to $last - 1: five conditions a question, three items each.
+-- The predictions from $first to $last - 1: five conditions for each question, with three items each.
 SELECT
     '' AS artefact,
     identifier('prediction', number) AS prediction_id,

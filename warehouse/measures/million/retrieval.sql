@@ -1,4 +1,4 @@
--- What was retrieved for the question of each draft in `plan`.
+-- The items retrieved for the question of each draft in `plan`.
 SELECT
     '' AS artefact,
     identifier('question', number) AS question_id,

@@ -1,4 +1,4 @@
--- A verdict on each draft of `plan` but 4 %.
+-- A verdict on each draft in `plan`, except 4 % of them.
 SELECT
     '' AS artefact,
     identifier('sample', number) AS sample_id,

@@ -54,15 +54,15 @@ CREATE OR REPLACE TEMP MACRO syllable(language, place) AS (
         ELSE ['ka', 'lo', 'mi', 'nu', 're', 'sa', 'to', 'vi', 'gu', 'de', 'zho', 'zy', 'pi', 'fa', 'he', 'tso', 'chu', 'sha', 'ba', 'yan']
     END
 )[1 + place::BIGINT % 20];
--- A name of four syllables, another for each number below 160,000.
+-- A name of four syllables, different for each number below 160,000.
 CREATE OR REPLACE TEMP MACRO named(language, number) AS
     syllable(language, number) || syllable(language, number // 20) || syllable(language, number // 400 + number)
     || syllable(language, number // 8000);
--- A number in [0, 1) that looks like chance and is the same in every run.
+-- A number in [0, 1) that looks random and is the same in every run.
 CREATE OR REPLACE TEMP MACRO chance(number, what) AS
     (md5_number_lower(what || number::VARCHAR) % 1000003)::DOUBLE / 1000003;
 CREATE OR REPLACE TEMP MACRO identifier(kind, number) AS substring(md5(kind || number::VARCHAR), 1, 16);
--- 64 bits; of every twenty pictures one is another's copy with two bits changed.
+-- 64 bits; one of every twenty pictures is a copy of another one with two bits changed.
 CREATE OR REPLACE TEMP MACRO picture_bits(number, what) AS xor(
     (md5_number_lower(what || (if(number % 20 = 1, number - 1, number))::VARCHAR) // 2)::BIGINT,
     if(number % 20 = 1 AND what = 'hash', 3, 0)::BIGINT
