@@ -12,8 +12,8 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.transfer import TextTransfer, TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
-from tasks.engine.seat import held
 from tasks.engine.store import Reference
+from tasks.engine.worker_process import held
 from tasks.run import Run
 from tasks.served import find_served_judge, find_served_model, name_served_model
 

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -142,7 +142,7 @@ class Training:
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
         self._refuse_not_finite({"loss": loss.detach(), "gradient": norm})  # before the weights take it
         self.optimizer.step()
-        self._refuse_not_finite({"weights": _compute_norm(self.parameters.values())})
+        self._refuse_not_finite({"weights": nn.utils.get_total_norm(self.parameters.values())})
         self.step += 1
         return StepReport(
             step=self.step,
@@ -200,12 +200,6 @@ class Training:
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-
-
-def _compute_norm(weights: Iterable[Tensor]) -> Tensor:
-    """Return the norm of all weights: it is finite exactly if they are, short of an overflow."""
-    norms = torch._foreach_norm([weight.detach() for weight in weights])
-    return torch.stack([norm.float() for norm in norms]).norm()
 
 
 def _list_differences(has: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:

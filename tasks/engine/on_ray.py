@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.seat import WorkerProcess
+from tasks.engine.worker_process import WorkerProcess
 from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them

@@ -20,20 +20,25 @@ from typing import Any
 
 import cloudpickle
 import torch
+from torch import distributed
 
 from comem_core.backbone.interface import Reader
-from comem_core.training.loop import Objective, OptimizerRecipe, StepReport, Training
+from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe, StepReport, Training
 from tasks.engine.context import RunRef
 from tasks.engine.on_ray import rest_workers
 from tasks.engine.partial import Partial
-from tasks.engine.seat import call_pickled, forget_held
 from tasks.engine.stage import get_stage_logger
+from tasks.engine.worker_process import call_pickled, forget_held
+from tasks.engine.workers import CONTROLLER_SECONDS
 from warehouse.schemas import check_rows
 
 STEPS = "part-00000"
 CHECKPOINTS = ".ray-train"
 PROGRESS = ".progress.json"
-SAVE_EVERY = 50
+STOP, FAILED = ".stop", ".failed"
+SAVE_EVERY_SECONDS = 20.0
+SAVE_SHARE = 0.05  # of the time may go into checkpoints; with the paper's encoder one is 2.8 GB
+STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
 
 
@@ -57,10 +62,31 @@ def train_on_ray(
     if {*files, STEPS} <= artefact.list_finished():
         return
     rest_workers(run.context, forget=forget_held)
+    for name in (STOP, FAILED):  # from an earlier attempt
+        (artefact.folder / name).unlink(missing_ok=True)
     with _progress_shown(artefact, optimizer):
-        _fit(run, artefact, optimizer, build, files)
+        from ray.train import TrainingFailedError
+
+        try:
+            _fit(run, artefact, optimizer, build, files)
+        except TrainingFailedError:
+            raise
+        except BaseException:  # cancelled or Ctrl-C, which Ray may pass on as a SystemError
+            _wait_for_checkpoint(artefact)
+            raise
+    if (failed := artefact.folder / FAILED).exists():
+        raise NotFiniteError(failed.read_text(encoding="utf-8"))
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
     (artefact.folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _wait_for_checkpoint(artefact: Partial) -> None:
+    """Ask the workers for a checkpoint, so that the same run continues from this step; gives up after a while."""
+    stop, end = artefact.folder / STOP, time.monotonic() + STOP_SECONDS
+    stop.touch()
+    while stop.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(CONTROLLER_SECONDS * 2)  # until the controller has seen it
 
 
 def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
@@ -100,6 +126,8 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     if checkpoint := train.get_checkpoint():
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / "state.pt", weights_only=True)
+        # A checkpoint of an older version does not say so; but its folder is named by what decides this training.
+        state["training"].setdefault("training", training.describe())
         training.load(state["training"])
         steps = state["steps"]
     is_first = world.get_world_rank() == 0
@@ -110,13 +138,54 @@ def _train_on_worker(config: dict[str, Any]) -> None:
         if is_first:
             (artefact.folder / PROGRESS).write_text(json.dumps(steps[-1]))
 
+    saving = _Saving(artefact)
     while not training.done:
-        training.run(on_step, until=(training.step // SAVE_EVERY + 1) * SAVE_EVERY)
-        _report(training, steps, is_first=is_first)
+        try:
+            training.run(on_step, until=training.step + 1)
+        except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
+            (artefact.folder / FAILED).write_text(str(error), encoding="utf-8")
+            return
+        wanted = saving.choose(done=training.done)
+        if wanted != NOTHING:
+            with saving.measure():
+                _report(training, steps, is_first=is_first)
+        if wanted == STOPPING:
+            (artefact.folder / STOP).unlink(missing_ok=True)
+            return
     if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
         raise AssertionError("training has changed the reader's own weights")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
+
+
+NOTHING, SAVING, STOPPING = range(3)
+
+
+class _Saving:
+    """Decides after each step whether a checkpoint is due. All workers decide the same, for all of them report one."""
+
+    def __init__(self, artefact: Partial) -> None:
+        self.stop, self.last, self.cost = artefact.folder / STOP, time.monotonic(), 0.0
+
+    def choose(self, *, done: bool) -> int:
+        """Return what the first worker wants."""
+        if self.stop.exists():
+            wanted = STOPPING
+        else:
+            due = time.monotonic() - self.last >= max(SAVE_EVERY_SECONDS, self.cost / SAVE_SHARE)
+            wanted = SAVING if done or due else NOTHING
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            agreed = [wanted]
+            distributed.broadcast_object_list(agreed, src=0)
+            wanted = agreed[0]
+        return wanted
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.last = time.monotonic()
+        self.cost = self.last - started
 
 
 def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) -> None:

@@ -30,7 +30,7 @@ def imported_with(*modules: str) -> set[str]:
 
 
 def test_a_worker_imports_neither_prefect_nor_what_only_the_driver_needs() -> None:
-    assert imported_with("tasks.engine.seat", *(f"tasks.{name}" for name in FUNCTIONS_OF_WORKERS)) == set()
+    assert imported_with("tasks.engine.worker_process", *(f"tasks.{name}" for name in FUNCTIONS_OF_WORKERS)) == set()
 
 
 def test_the_library_alone_is_light() -> None:
@@ -38,7 +38,7 @@ def test_the_library_alone_is_light() -> None:
 
 
 def test_a_worker_that_has_not_begun_has_not_even_torch() -> None:
-    modules = "tasks.engine.seat, tasks.engine.partial, tasks.engine.workers, tasks.engine.context"
+    modules = "tasks.engine.worker_process, tasks.engine.partial, tasks.engine.workers, tasks.engine.context"
     script = f"import sys, {modules}; print(*sorted({{'torch', 'ray', 'transformers', 'prefect'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

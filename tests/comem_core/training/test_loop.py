@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ from torch import Tensor, nn
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.tiny_base import save_state
-from comem_core.training.loop import OptimizerRecipe, StepReport, Training, compute_learning_rate
+from comem_core.training.loop import (
+    NotFiniteError,
+    Objective,
+    OptimizerRecipe,
+    StepReport,
+    Training,
+    compute_learning_rate,
+)
 from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
 
 
-class Line:
+class Line(Objective):
     """A straight line fitted to points of a step's own: the smallest objective there is."""
 
     def __init__(self, *, scale: float = 1.0):
@@ -184,3 +192,81 @@ def test_a_saved_state_is_replaced_whole(tmp_path: Path):
         save_state(training, path)
         assert torch.load(path, weights_only=True)["step"] == until
     assert [each.name for each in path.parent.iterdir()] == ["state.pt"]
+
+
+class Broken(Line):
+    """Its loss, or only the gradient of it, is not a number from a step on."""
+
+    def __init__(self, *, step: int, what: str):
+        super().__init__()
+        self.step, self.what = step, what
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        loss, measures = super().loss(step)
+        if step < self.step:
+            return loss, measures
+        weights = self.layer.weight.sum()
+        return loss + (float("nan") * weights if self.what == "loss" else (weights - weights).sqrt()), measures
+
+    def describe_batch(self, step: int) -> str:
+        return f"points of step {step}"
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_with_the_batch_and_the_last_good_weights(what: str):
+    training, reports = Training(Broken(step=2, what=what), recipe_of()), []
+    with pytest.raises(NotFiniteError, match=rf"step 3: the {what} came to (nan|inf).*points of step 2.*learning_rate"):
+        training.run(reports.append)
+    good = Training(Line(), recipe_of())
+    good.run(lambda report: None, until=2)
+    assert training.step == len(reports) == 2
+    assert all(torch.equal(weight, good.parameters[name]) for name, weight in training.parameters.items())
+
+
+def test_weights_that_overflow_stop_it_too():
+    training = Training(Line(), recipe_of(learning_rate=3e37, warmup_ratio=0.0, weight_decay=30.0))
+    with pytest.raises(NotFiniteError, match="step 1: the weights came to"):
+        training.run(lambda report: None)
+    assert training.step == 0
+
+
+def test_the_samples_of_a_batch_that_went_wrong_are_named(
+    new_encoder: Callable[..., MemoryEncoder], items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]
+):
+    training = answering(new_encoder(), items, questions)
+    with torch.no_grad():
+        training.parameters["qformer.project_out.weight"].fill_(float("nan"))
+    with pytest.raises(NotFiniteError) as caught:
+        training.run(lambda report: None)
+    ids = [question.question_id for question in questions[:4]]
+    assert sum(each in str(caught.value) for each in ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda recipe, samples: (replace(recipe, optimizer=replace(recipe.optimizer, batch_size=4)), samples),
+         "optimizer: batch_size is 3, here 4"),
+        (lambda recipe, samples: (replace(recipe, optimizer=replace(recipe.optimizer, seed=1)), samples),
+         "seed is 0, here 1"),
+        (lambda recipe, samples: (replace(recipe, items_per_sample=2), samples), "items_per_sample is 3, here 2"),
+        (lambda recipe, samples: (recipe, samples[:3]), r"samples is '4 \(.*\)', here '3 \("),
+        (lambda recipe, samples: (recipe, [replace(samples[0], answer="another"), *samples[1:]]), "samples is"),
+    ],
+)  # fmt: skip
+def test_the_state_of_another_training_is_refused_and_the_difference_named(
+    new_encoder: Callable[..., MemoryEncoder],
+    items: tuple[KnowledgeItem, ...],
+    questions: tuple[Question, ...],
+    change: Callable[..., Any],
+    said: str,
+):
+    first = answering(new_encoder(), items, questions)
+    objective = first.objective
+    assert isinstance(objective, AnswerFromMemory)
+    recipe, samples = change(objective.recipe, list(objective.samples))
+    other = Training(AnswerFromMemory(new_encoder(), recipe, samples), recipe.optimizer)
+    with pytest.raises(ValueError, match=f"of another training: .*{said}"):
+        other.load(first.state())
+    assert other.step == 0
+    other.load(other.state())

@@ -1,6 +1,8 @@
 """Training on Ray Train, of something small: its steps and files are an artefact, and workers that were up stay up."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from comem_core.recipes import find_recipe
-from comem_core.training.loop import OptimizerRecipe
+from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
 from tasks.engine.on_ray_train import STEPS, Trainee, train_on_ray
@@ -17,12 +19,22 @@ from tasks.engine.workers import Workers
 from tasks.run import NO_BACKBONE, Run
 
 
+def make_run(context: Context) -> Run:
+    return Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
+
+
+def make_partial(tmp_path: Path) -> Partial:
+    folder = tmp_path / "encoder.partial"
+    folder.mkdir()
+    return Partial(folder)
+
+
 @pytest.mark.usefixtures("small_ray")
 def test_something_small_is_trained_beside_workers_that_stay(context: Context, tmp_path: Path) -> None:
     def build(rank: int, num_ranks: int) -> Trainee:
         weights = torch.nn.Parameter(torch.ones(2))
 
-        class Squares:
+        class Squares(Objective):
             def trainable(self):
                 return {"weights": weights}
 
@@ -36,13 +48,83 @@ def test_something_small_is_trained_beside_workers_that_stay(context: Context, t
 
     one = Workers(num_actors=1)
     before = map_shards(make_worker, {"a": 0}, workers=one)
-    run = Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
-    folder = tmp_path / "encoder.partial"
-    folder.mkdir()
-    optimizer = OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
-    train_on_ray(run, Partial(folder), optimizer, build, files=("w.pt",))
+    partial = make_partial(tmp_path)
+    folder, optimizer = partial.folder, OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
+    train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     assert sorted(path.name for path in folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
     losses = pq.read_table(folder / f"{STEPS}.parquet")["loss"].to_pylist()
     assert len(losses) == 4 and losses == sorted(losses, reverse=True)
     assert torch.load(folder / "w.pt", weights_only=True).max() < 1
     assert map_shards(make_worker, {"a": 0}, workers=one) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+def test_a_cancelled_training_goes_on_at_the_step_where_it_was(context: Context, tmp_path: Path) -> None:
+    done = tmp_path / "steps.txt"
+
+    def build(rank: int, num_ranks: int) -> Trainee:
+        weights = torch.nn.Parameter(torch.ones(2))
+
+        class Slow(Objective):
+            def trainable(self):
+                return {"weights": weights}
+
+            def loss(self, step: int):
+                time.sleep(0.3)
+                with done.open("a") as file:
+                    file.write(f"{step}\n")
+                return (weights**2).sum(), {"samples": 1.0, "tokens": 2.0}
+
+        return Trainee(objective=Slow(), frozen=(), save=lambda folder: torch.save(weights.data, folder / "w.pt"))
+
+    class Cancelled(BaseException):
+        """As Prefect cancels a run: an exception in the main thread that is not an error."""
+
+    def cancel_after_three_steps(*_: object) -> None:
+        if done.exists() and len(done.read_text().split()) >= 3:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Cancelled
+
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=40, batch_size=1, learning_rate=0.1)
+    former = signal.signal(signal.SIGALRM, cancel_after_three_steps)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        with pytest.raises((Cancelled, SystemError)):  # Ray makes the one of the other at times
+            train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    before = len(done.read_text().split())
+    assert 3 <= before < 40 and not (partial.folder / "w.pt").exists()
+    train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert [int(step) for step in done.read_text().split()] == list(range(40))  # none twice
+    assert len(pq.read_table(partial.folder / f"{STEPS}.parquet")) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Context, tmp_path: Path) -> None:
+    tried = tmp_path / "tried.txt"
+
+    def build(rank: int, num_ranks: int) -> Trainee:
+        weights = torch.nn.Parameter(torch.ones(2))
+        with tried.open("a") as file:
+            file.write("once\n")
+
+        class Broken(Objective):
+            def trainable(self):
+                return {"weights": weights}
+
+            def loss(self, step: int):
+                return (weights * (float("nan") if step == 2 else 1)).sum(), {"samples": 1.0, "tokens": 2.0}
+
+            def describe_batch(self, step: int) -> str:
+                return "the odd sample"
+
+        return Trainee(objective=Broken(), frozen=(), save=lambda folder: torch.save(weights.data, folder / "w.pt"))
+
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
+    with pytest.raises(NotFiniteError, match=r"step 3: the loss came to nan.*the odd sample"):
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set() and tried.read_text() == "once\n"
