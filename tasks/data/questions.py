@@ -115,7 +115,10 @@ class Seeds:
 
     @classmethod
     def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
-        sources = tuple(find_source(spec, kept=context.root / DIGESTS) for spec in recipe.seeds)
+        find_folder = bind(find_benchmark_folder, context=context)
+        sources = tuple(
+            find_source(each, kept=context.root / DIGESTS, find_folder=find_folder) for each in recipe.seeds
+        )
         wanted = recipe.num_seed_questions
         if recipe.max_samples is not None:
             wanted = min(wanted, recipe.max_samples)

@@ -24,7 +24,7 @@ BENCHMARK = Benchmark(
     read=lambda part, folder: iter(()),
     revision=lambda part, folder: "1",
     metrics=lambda folder: (EXACT_MATCH,),
-    seeds=lambda: (replace(each, benchmark="{names}") for each in islice(load_seed_questions(), 3)),
+    seeds=lambda folder: (replace(each, benchmark="{names}") for each in islice(load_seed_questions(), 3)),
 )
 """
 RUN = """

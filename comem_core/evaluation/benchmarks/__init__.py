@@ -80,9 +80,9 @@ class Benchmark:
     wording: Wording = field(default_factory=Wording)
     cluster_by: str = "image_id"
     slices: tuple[str, ...] = ("language", "attribute")
-    # The training split's questions, for synthesis. They ship with the benchmark's code, so `revision` and `metrics`
-    # get None as the folder. Each names this benchmark, whose first metric judges the answers.
-    seeds: Callable[[], Iterable[Question]] = tuple
+    # The training split's questions, for synthesis, from the same folder; None where it has no training split. Each
+    # question names this benchmark. The first of `metrics(None)` judges the answers.
+    seeds: Callable[[Path | None], Iterable[Question | Missing]] | None = None
     # The entities and the (entity, attribute) pairs of all parts, which no training question may be about.
     held_out: Callable[[], tuple[frozenset[str], frozenset[tuple[str, str]]]] = lambda: (frozenset(), frozenset())
     # What the folder must hold and where to get it, for the error about a missing folder; None where none is needed.

@@ -38,7 +38,7 @@ def read(part: str, folder: Path | None) -> Iterator[Question]:
         yield question
 
 
-def read_seeds() -> Iterator[Question]:
+def read_seeds(folder: Path | None) -> Iterator[Question]:
     """Yield the questions about train countries that no part of the benchmark asks."""
     yield from world.load_seed_questions()
 

@@ -5,12 +5,12 @@ annotation files, if the format has two. Each format has one module, which turns
 questions whose picture is present, a hash decides which are taken. A source is named by its content, never by a path.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from comem_core.evaluation.benchmarks import Benchmark
+from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 from comem_core.evaluation.metrics import Metric
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
@@ -44,20 +44,21 @@ class SeedSource(Protocol):
 
 
 class BenchmarkSeeds:
-    """The training split of a registered benchmark."""
+    """The training split of a registered benchmark, from the folder with the benchmark's files."""
 
-    def __init__(self, benchmark: Benchmark):
-        self.benchmark = benchmark
+    def __init__(self, benchmark: Benchmark, folder: Path | None):
+        self.benchmark, self.folder = benchmark, folder
+        self._faults: dict[tuple[str, int | None], BadSeed] = {}
 
     def count(self, limit: int) -> int:
-        return sum(1 for _ in islice(self.benchmark.seeds(), limit))
+        return sum(1 for _ in islice(self._read(), limit))
 
     def name_content(self, num: int) -> str:
-        return f"{self.benchmark.name}@{self.benchmark.revision('train', None)}"
+        return f"{self.benchmark.name}@{self.benchmark.revision('train', self.folder)}"
 
     def read_questions(self, num: int) -> Iterator[Question]:
         """Yield the first `num` questions. Raises ValueError for a question that names another benchmark."""
-        for question in islice(self.benchmark.seeds(), num):
+        for question in islice(self._read(), num):
             if question.benchmark != self.benchmark.name:
                 raise ValueError(
                     f"the seed question {question.question_id!r} of the benchmark {self.benchmark.name!r} names the "
@@ -67,17 +68,31 @@ class BenchmarkSeeds:
             yield question
 
     def list_faults(self) -> list[BadSeed]:
-        return []
+        return list(self._faults.values())
+
+    def _read(self) -> Iterator[Question]:
+        assert self.benchmark.seeds is not None
+        for each in self.benchmark.seeds(self.folder):
+            if isinstance(each, Missing):
+                bad = BadSeed(file=each.file, row=each.row or 0, reason=each.reason, detail=each.detail)
+                self._faults[each.file, each.row] = bad
+            else:
+                yield each
 
 
-def find_source(spec: str, *, kept: Path | None = None) -> SeedSource:
-    """Find the seed questions that a recipe names; the folder `kept` caches hashes of pictures between runs.
+def find_source(
+    spec: str, *, kept: Path | None = None, find_folder: Callable[[Benchmark], Path | None] = lambda _: None
+) -> SeedSource:
+    """Find the seed questions that a recipe names.
+
+    The folder `kept` caches hashes of pictures between runs. `find_folder` returns the folder of a benchmark's files.
 
     Raises ValueError for an unknown name or format, and for a file or folder that does not exist.
     """
     if (benchmark := _find_benchmarks_with_seeds().get(spec)) is not None:
+        folder = find_folder(benchmark)
         find_seed_metric(spec)
-        return BenchmarkSeeds(benchmark)
+        return BenchmarkSeeds(benchmark, folder)
     form, files, pictures = _parse_spec(spec)
     return SeedFile(form, files, pictures, FORMATS[form].rows, kept=kept)
 
@@ -91,7 +106,7 @@ def check_source(spec: str) -> None:
 
 
 def _find_benchmarks_with_seeds() -> dict[str, Benchmark]:
-    return {name: benchmark for name, benchmark in find_all_benchmarks().items() if any(benchmark.seeds())}
+    return {name: benchmark for name, benchmark in find_all_benchmarks().items() if benchmark.seeds is not None}
 
 
 def _parse_spec(spec: str) -> tuple[str, list[Path], Path]:

@@ -44,7 +44,7 @@ def test_every_benchmark_of_the_folder_is_found_and_says_what_it_needs() -> None
 
 def test_the_guide_names_every_benchmark_its_parts_and_the_words_of_its_prompt() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    prompts = [row.split("|") for row in text[text.index("## How questions are put") :].splitlines() if "|" in row]
+    prompts = [row.split("|") for row in text[text.index("## How questions are worded") :].splitlines() if "|" in row]
     for name, benchmark in find_all_benchmarks().items():
         assert f"| `{name}` |" in text
         assert name == "own" or all(f"`{part}`" in text for part in benchmark.parts)

@@ -6,12 +6,15 @@ import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds import find_seed_metric, find_source, share_out
 from comem_core.synthesis.seeds.files import SeedFile
@@ -208,6 +211,25 @@ def test_a_benchmark_is_a_source_by_its_name() -> None:
     source = find_source("countries-vqa")
     assert source.count(7) == 7 == len(list(source.read_questions(7)))
     assert source.name_content(7).startswith("countries-vqa@") and source.list_faults() == []
+
+
+def test_a_benchmark_s_seeds_come_from_its_folder_and_rows_without_a_question_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [one, two] = list(find_source("countries-vqa").read_questions(2))
+
+    def read_seeds(folder: Path | None) -> Iterator[Question | Missing]:
+        assert folder == tmp_path
+        yield replace(one, benchmark="of-files")
+        yield Missing("x", "bad_row", "no answer", file="train.jsonl", row=2)
+        yield replace(two, benchmark="of-files")
+
+    found = replace(find_all_benchmarks()["countries-vqa"], name="of-files", files="a file", seeds=read_seeds)
+    monkeypatch.setattr("comem_core.synthesis.seeds.find_all_benchmarks", lambda: {"of-files": found})
+    monkeypatch.setattr("comem_core.synthesis.seeds.find_benchmark", lambda name: found)
+    source = find_source("of-files", find_folder=lambda benchmark: tmp_path)
+    assert source.count(5) == 2 == len(list(source.read_questions(5)))
+    assert [(each.file, each.row, each.reason) for each in source.list_faults()] == [("train.jsonl", 2, "bad_row")]
 
 
 @pytest.mark.parametrize(
