@@ -42,12 +42,13 @@ class OptimizerRecipe:
     def __post_init__(self) -> None:
         """Refuse values outside their range. Raises ValueError that names the field."""
         shares = ("warmup_ratio", "final_learning_rate_ratio")
+        are_betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         rules = {
             "1 or more": {name: getattr(self, name) >= 1 for name in ("num_steps", "batch_size")},
             "more than 0": {name: getattr(self, name) > 0 for name in ("learning_rate", "gradient_clip")},
             "0 or more": {"weight_decay": self.weight_decay >= 0},
             "0 to 1": {name: 0 <= getattr(self, name) <= 1 for name in shares},
-            "two numbers from 0 to below 1": {"betas": all(0 <= beta < 1 for beta in self.betas)},
+            "two numbers from 0 to below 1": {"betas": are_betas},
             f"0 to {LARGEST_SEED}": {"seed": 0 <= self.seed <= LARGEST_SEED},
         }
         for expected, found in rules.items():

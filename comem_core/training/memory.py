@@ -38,6 +38,8 @@ class TrainingRecipe:
     distractor_share: float = field(default=0.0, metadata=off_at(0.0))
 
     def __post_init__(self):
+        if self.items_per_sample < 1:
+            raise ValueError(f"items_per_sample is {self.items_per_sample}; expected 1 or more")
         if not 0 <= self.distractor_share <= 1:
             raise ValueError(f"distractor_share must be a share from 0 to 1; found {self.distractor_share}")
 
