@@ -54,7 +54,7 @@ def recipe_to_train(
     if not whole.synthesis.seeds and not whole.synthesis.num_asked_items:
         raise ValueError(
             "writing: there would be no questions, neither from seeds nor from the VLM; name seeds, or set ask_about "
-            "to 1 or more (a limit below 8 lowers it to 0)"
+            "to 1 or more"
         )
     return with_reader(whole, reader)
 

@@ -212,12 +212,17 @@ def _find_text_reader(recipe: Recipe) -> Reference | None:
         return None
     folder = find_backbone_folder(recipe.reader.name)
     TextModel.check(folder)
-    name = hash_content_parts("text-only", recipe.backbone.dtype, hash_backbone(folder))
+    name = _name_model(READER, "text-only", recipe.backbone.dtype, hash_backbone(folder))
     return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
 def _find_backbone(recipe: BackboneRecipe) -> Reference:
     """Return the backbone's folder, named by its weights and their number type: both decide every result."""
     folder = find_backbone_folder(recipe.name)
-    name = hash_content_parts(recipe.family, recipe.dtype, hash_backbone(folder))
+    name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
+
+
+def _name_model(declared: Stage, *parts: str) -> str:
+    """Name a model by what decides what it says, and by the version of how we load it (1 needs no mention)."""
+    return hash_content_parts(*parts, *([] if declared.version == "1" else [declared.version]))

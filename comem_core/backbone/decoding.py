@@ -5,12 +5,20 @@ Shapes: B rows, L tokens so far, V vocabulary.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,19 @@ class RowNoise(LogitsProcessor):
             [torch.empty(scores.shape[-1]).exponential_(generator=generator) for generator in self.generators]
         )
         return scores - waits_BV.log().to(scores)
+
+
+@contextmanager
+def plain_defaults(model: Any) -> Iterator[None]:
+    """Let a model generate without the settings of its folder's generation_config.json, such as num_beams.
+
+    transformers fills in whatever a call leaves unset from there, even where the call brings a GenerationConfig.
+    """
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 class FirstToken(LogitsProcessor):

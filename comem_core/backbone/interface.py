@@ -22,7 +22,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken
+from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken, plain_defaults
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.markup import Markup
 
@@ -142,22 +142,22 @@ class Reader(ABC):
         max_seconds: float | None = None,
     ) -> list[tuple[str, int, bool]]:
         """Run transformers' `generate` and return (text, number of tokens, truncated) for each row.
-
         `row_seeds` seed the sampling of each row; without them all rows use the decoding's own seed. After
         `max_seconds` no further token is begun; `first_token` records when the first one was ready.
         """
         processors = decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL))
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
-        ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
-            **self.inputs(embedded),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,  # the processors sample, row by row
-            logits_processor=LogitsProcessorList([*processors, *([first_token] if first_token else [])]),
-            max_time=max_seconds,
-            repetition_penalty=decoding.repetition_penalty,  # a model folder may set another one
-            eos_token_id=self.markup.end,
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
+        with plain_defaults(self.model):
+            ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
+                **self.inputs(embedded),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,  # the processors sample, row by row
+                logits_processor=LogitsProcessorList([*processors, *([first_token] if first_token else [])]),
+                max_time=max_seconds,
+                repetition_penalty=decoding.repetition_penalty,
+                eos_token_id=self.markup.end,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
         answers = []
         for ids in ids_BT.tolist():
             truncated = self.markup.end not in ids

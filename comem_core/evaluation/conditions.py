@@ -201,7 +201,7 @@ class ItemChooser:
 
     def _gold(self, question: Asked) -> str:
         if question.gold_item_id is None:
-            raise ValueError(f"question {question.question_id!r} has no gold item, so it has no oracle condition")
+            raise ValueError(f"question {question.question_id!r} has no gold item, which oracle and text_gold need")
         return question.gold_item_id
 
     def _foreign_items(self, question: Asked, *, k: int) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ Shapes: B items or questions, M vectors of an item, K items of a question, D wid
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -35,8 +36,14 @@ from comem_core.memory.checkpoint import (
 from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, read_recipe
 from comem_core.memory.parameters import describe_parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
+from comem_core.neutral import is_off
 
 ADAPTER = "memory"
+# Fields that have always been part of an encoder's name. A later field is part of it only where it is not off.
+ALWAYS_NAMED = frozenset(
+    ("version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",
+     "item_visual_tokens", "query_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "seed")
+)  # fmt: skip
 
 
 class MemoryEncoder(ItemEncoder, Answering):
@@ -148,7 +155,7 @@ class MemoryEncoder(ItemEncoder, Answering):
     def encoder_id(self) -> str:
         """A hash of recipe, backbone and own weights. It is cached, except while training is switched on."""
         if self._encoder_id is None or self.qformer.training:
-            recipe = json.dumps(asdict(self.recipe), sort_keys=True)
+            recipe = json.dumps(_list_named(self.recipe), sort_keys=True)
             self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0])
         return self._encoder_id
 
@@ -193,6 +200,13 @@ class MemoryEncoder(ItemEncoder, Answering):
     def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
         size = self.recipe.query_visual_tokens
         return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
+
+
+def _list_named(recipe: EncoderRecipe) -> dict[str, Any]:
+    """Return the fields that name an encoder, so that a new option that is off leaves every encoder its name."""
+    values, is_new = asdict(recipe), {each.name: each for each in fields(recipe) if each.name not in ALWAYS_NAMED}
+    off = {name for name, each in is_new.items() if is_off(each, getattr(recipe, name))}
+    return {name: value for name, value in values.items() if name not in off}
 
 
 def make_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:

@@ -58,7 +58,7 @@ def _limit_synthesis(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
     return replace(
         synthesis,
         num_seed_questions=min(limit, synthesis.num_seed_questions),
-        num_asked_items=min(limit // 8, synthesis.num_asked_items),
+        num_asked_items=min(max(1, limit // 8), synthesis.num_asked_items),
         num_translated=min(limit // 8, synthesis.num_translated),
     )
 

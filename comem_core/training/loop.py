@@ -91,7 +91,17 @@ class Objective(ABC):
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch."""
+    """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch.
+
+    `what` is `loss`, `gradient` or `weights`. Of several workers, the one with the loss has the sample that causes it.
+    """
+
+    def __init__(self, what: str, message: str):
+        super().__init__(what, message)
+        self.what, self.message = what, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
@@ -159,10 +169,11 @@ class Training:
         for name, value in found.items():
             if not torch.isfinite(value):
                 raise NotFiniteError(
+                    name,
                     f"step {self.step + 1}: the {name} came to {float(value)}, so training stops and keeps nothing of "
                     f"this step. The batch: {self.objective.describe_batch(self.step)}. Look at these samples, or "
                     f"lower learning_rate ({self.recipe.learning_rate:g}) or gradient_clip "
-                    f"({self.recipe.gradient_clip:g})"
+                    f"({self.recipe.gradient_clip:g})",
                 )
 
     def _average_over_workers(self) -> None:
@@ -188,7 +199,11 @@ class Training:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state. Raises ValueError unless it is of this training: same recipes, samples and weights."""
+        """Continue from a state.
+
+        Raises ValueError unless it is of this training: same recipes and samples, and finite weights of the same names
+        and shapes.
+        """
         if other := _list_differences(state["training"], self.describe()):
             raise ValueError(f"this state is of another training: {'; '.join(other)}")
         missing, extra = self.parameters.keys() - state["parameters"], state["parameters"].keys() - self.parameters
@@ -196,6 +211,11 @@ class Training:
             raise ValueError(
                 f"this checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
             )
+        for name, parameter in self.parameters.items():
+            found = state["parameters"][name]
+            if found.shape != parameter.shape or not torch.isfinite(found).all():
+                expected = f"finite numbers of shape {tuple(parameter.shape)}"
+                raise ValueError(f"{name} of this state has shape {tuple(found.shape)}; expected {expected}")
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state["parameters"][name])

@@ -140,7 +140,10 @@ class AnswerFromMemory(Objective):
 
     def describe(self) -> Mapping[str, str]:
         samples = hash_content_parts(
-            *(f"{s.sample_id}\n{s.language}\n{s.question}\n{s.answer}\n{len(s.items)}" for s in self.samples)
+            *(
+                json.dumps([s.sample_id, s.language, s.question, s.answer, s.about, *(item.text for item in s.items)])
+                for s in self.samples
+            )
         )
         recipe = json.dumps(asdict(self.recipe), sort_keys=True)
         return {"recipe": recipe, "samples": json.dumps(f"{len(self.samples)} ({samples})")}

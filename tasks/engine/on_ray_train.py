@@ -75,7 +75,7 @@ def train_on_ray(
             _wait_for_checkpoint(artefact)
             raise
     if (failed := artefact.folder / FAILED).exists():
-        raise NotFiniteError(failed.read_text(encoding="utf-8"))
+        raise NotFiniteError("loss", failed.read_text(encoding="utf-8"))
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
     (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
@@ -143,7 +143,9 @@ def _train_on_worker(config: dict[str, Any]) -> None:
         try:
             training.run(on_step, until=training.step + 1)
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
-            (artefact.folder / FAILED).write_text(str(error), encoding="utf-8")
+            failed = artefact.folder / FAILED
+            if error.what == "loss" or not failed.exists():  # a gradient is the average of all workers
+                failed.write_text(str(error), encoding="utf-8")
             return
         wanted = saving.choose(done=training.done)
         if wanted != NOTHING:

@@ -22,7 +22,7 @@ from tasks.run import Run
 
 PREDICTIONS = Stage(
     name="predictions",
-    version="3",
+    version="4",
     table="prediction",
     explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),
 )
@@ -44,6 +44,8 @@ class PredictionsKey:
     visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
     libraries: dict[str, str]
     question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
+    # Seconds after which an answer counts as timed out: the answers that were in time are the same without the limit.
+    answer_seconds: float | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ def make_predictions_key(run: Run) -> PredictionsKey:
         visual_tokens=run.recipe.training.encoder.query_visual_tokens,
         libraries=list_libraries(),
         question_picture=reader and reader.question_picture,
+        answer_seconds=run.context.answer_seconds,
     )
 
 

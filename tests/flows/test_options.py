@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from comem_core.recipes import RECIPES, find_recipe
 from flows.checking import check_parameters
+from flows.local.parameters import read_parameters
 from flows.options import Word
 from flows.pretrain_base import pretrain_base
 from flows.re_evaluate import re_evaluate
@@ -244,3 +245,10 @@ def test_every_flow_that_is_deployed_is_here() -> None:
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     functions = {each["entrypoint"].rpartition(":")[2] for each in declared}
     assert functions == {flow.fn.__name__ for flow in FLOWS.values()}
+
+
+@pytest.mark.parametrize("value", ['{"corpus": /tmp}', "[1, 2", " {'corpus': 'x'}"])
+def test_json_that_is_not_valid_is_not_taken_for_a_text(value: str) -> None:
+    with pytest.raises(ValueError, match=r"-p knowledge: .* looks like JSON, but is not valid"):
+        read_parameters([f"knowledge={value}"])
+    assert read_parameters(["knowledge=/tmp/flags"]) == {"knowledge": "/tmp/flags"}

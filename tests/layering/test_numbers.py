@@ -43,6 +43,7 @@ NOT_SHOWN = [
     ),
     ("smol", r"em_(shuffled|empty)_grocery_(sugar|origin)", "all of these are nothing, as in the row of both kinds"),
     ("speed", r"encode_items_per_s|score_100k_seconds", "rates of one machine; no page promises them"),
+    ("speed", r"(suite|demo)_ratio", "times of this project's own work against one commit; docs/log.md tells them"),
 ]
 MORE = "| `prompt_tokens_text_k3` | 209.6 |  |  | 2350 | |\n"
 KEYS = {"measure", "recipe", "value", "low", "high", "unit", "n", "seeds", "command", "commit", "machine"}
@@ -83,6 +84,9 @@ def faults_of_a_row(topic: str, row: Mapping[str, str]) -> Iterator[str]:
     for column in NUMBERS:
         if column in row and (float(row[column]) if row[column] else None) != measured[column]:
             yield f"{name}: {column} is {row[column] or 'empty'}, measured {measured[column]}"
+    for column in row.keys() - {*NUMBERS, "measure", "unit"}:
+        if re.fullmatch(r"[+-]?[\d.,]+", row[column]):
+            yield f"{name}: the column {column!r} has the number {row[column]}; only {', '.join(NUMBERS)} are compared"
     if "unit" in row and row["unit"] != measured["unit"]:
         yield f"{name}: unit is {row['unit']}, measured {measured['unit']}"
 
@@ -183,6 +187,7 @@ def test_a_result_says_how_it_was_measured(path: Path) -> None:
         ("docs/scale.md", "| GB |", "| MB |", "unit is MB"),
         ("README.md", "| 78.84 |", "|  |", "low is empty, measured 78.84"),
         ("README.md", "| 0.0 | 3.1 | 400 |", "| 0.0 | 3.1 | 399 |", "n is 399"),
+        ("README.md", "| low | high | n |", "| lower | high | n |", "the column 'lower' has the number"),
         ("README.md", "`em_text`", "`em_texts`", "'em_texts' is not in docs/results/demo.json"),
         ("docs/memory.md", "| `peak_memory_one_copy_gb` | 1.13 |", "| `peak_memory_one_copy_gb` | 1.1 |", "is 1.1,"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from comem_core.measures.results import read_results
+from comem_core.recipes import find_recipe
 
 ROOT = Path(__file__).parents[2]
 MEASURED = {
@@ -101,6 +102,14 @@ def test_prose_about_other_numbers_is_found(page: str) -> None:
     rows = enumerate(MEASURED[topic].items())
     moved = {name: row | {"value": row["value"] * 1.5 + 7.7 * place} for place, (name, row) in rows}
     assert len(_missing(page, {topic: moved})) == len(sentences(lambda name: moved[name]["value"])) > 0
+
+
+def test_the_readme_has_the_recipe_s_numbers_of_items_and_vectors() -> None:
+    text, recipe = (ROOT / "README.md").read_text(encoding="utf-8"), find_recipe("tiny_cpu")
+    items, vectors = recipe.evaluation.k, recipe.training.encoder.num_vectors
+    assert f"into **{vectors} vectors**" in text
+    assert f"| {items} retrieved items as prompt tokens |" in text
+    assert f"| {items} retrieved items as {items * vectors} memory vectors |" in text
 
 
 def test_the_example_of_a_stage_is_the_code_itself() -> None:

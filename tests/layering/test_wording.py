@@ -12,7 +12,9 @@ PACKAGES = ("flows", "tasks", "comem_core", "warehouse")
 # "there is no X" is plain English; so is a comparison ("is no longer", "is no better").
 TURNS = {
     "is no": re.compile(
-        r"(?<!there )\b(?:is|are|was|were)\s+no\b(?!\s+(?:longer|more|less|better|worse|\w+er\s+than)\b)", re.I
+        r"(?:(?<!there )(?<!there has )(?<!there have )\b(?:is|are|was|were|been)|(?<!there)'s)"
+        r"\s+no\b(?!\s+(?:longer|more|less|better|worse|\w+er\s+than)\b)",
+        re.I,
     ),
     "knows nothing of": re.compile(r"\bknows?\s+nothing\s+of\b", re.I),
     "what is said": re.compile(r"\bwhat\s+(?:is|was|are|were)\s+(?:said|told|shown|asked)\b", re.I),

@@ -1,5 +1,6 @@
 """A run is opened when what its recipe asks for can be done, and otherwise nothing is begun."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 import pytest
 
 from comem_core.recipes import find_recipe
-from tasks.run import open_run
+from comem_core.recipes.recipe import ReaderRecipe
+from tasks.engine.context import Context
+from tasks.engine.reuse import fingerprint
+from tasks.evaluation.exam import PREDICTIONS, make_predictions_key
+from tasks.run import BACKBONE, NO_BACKBONE, READER, Run, _find_backbone, _find_text_reader, open_run
 
 
 @pytest.mark.parametrize("plan", [False, True])
@@ -27,3 +32,26 @@ def test_a_retrieval_that_cannot_work_is_refused_before_the_first_stage(
     with pytest.raises(ValueError, match=said), open_run("test", recipe, plan=plan):
         pytest.fail("the run has begun")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_of_how_a_model_is_loaded_is_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(find_recipe("tiny_cpu"), reader=ReaderRecipe(name="tiny-text"))
+
+    def name_models() -> tuple[str, str]:
+        reader = _find_text_reader(recipe)
+        assert reader is not None
+        return _find_backbone(recipe.backbone).fingerprint, reader.fingerprint
+
+    before = name_models()
+    monkeypatch.setitem(vars(BACKBONE), "version", "2")
+    monkeypatch.setitem(vars(READER), "version", "2")
+    assert all(now != then for now, then in zip(name_models(), before, strict=True))
+
+
+def test_a_time_limit_for_answers_makes_other_predictions(tmp_path: Path, make_context: Callable[..., Context]) -> None:
+    names = []
+    for seconds in (None, 0.5, 2.0):
+        context = make_context(tmp_path, answer_seconds=seconds)
+        run = Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
+        names.append(fingerprint(PREDICTIONS, make_predictions_key(run), {}))
+    assert len(set(names)) == 3

@@ -124,7 +124,7 @@ def read_reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
     meanings = {}
     for name, used in filter_parameters().items():
         meaning = read_heading(read_sql("filters", name)).split(" Value: ")[0]
-        off = _is_off({key: parameters[key] for key in used if key in parameters})
+        off = _is_off({key: parameters.get(key) for key in used})
         meanings[name] = "Switched off in this recipe." if off else write_with_values(meaning, parameters)
     return meanings
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from duckdb import DuckDBPyConnection
 
 from warehouse.records import find_artefact
-from warehouse.samples.filtering import Funnel, count_funnel, run_filters
+from warehouse.samples.filtering import Funnel, count_funnel, filter_parameters, run_filters
 from warehouse.sql import read_report_rows
 
 _INSTEAD = "filtered again"
@@ -28,15 +28,16 @@ def list_filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
 def count_funnel_with(con: DuckDBPyConnection, artefact: str, changes: Mapping[str, object]) -> Funnel:
     """Filter the drafts of a filtered artefact again, with `changes` to its parameters, and count.
 
-    Reads the rows in the warehouse. ValueError for a parameter that no filter has, or that neither the artefact's
-    recipe (if an older version made it) nor `changes` has.
+    Reads the rows in the warehouse. A parameter that the artefact's recipe lacks, because an older version made it, is
+    off. Raises ValueError for a parameter that no filter has.
     """
     record = find_artefact(con, artefact)
     if record is None:
         raise ValueError(f"no artefact {artefact} is registered")
     inputs: Mapping[str, str] = record["inputs"]
     sources = {name: _find_inputs(inputs, name) for name in ("drafts", "verdicts", "questions", "benchmarks")}
-    drops = run_filters(con, **sources, parameters=(record["recipe"] or {}) | dict(changes))
+    off = dict.fromkeys(set().union(*filter_parameters().values()))
+    drops = run_filters(con, **sources, parameters=off | (record["recipe"] or {}) | dict(changes))
     con.register("drops_instead", drops)
     try:
         con.execute(f"CREATE TEMP VIEW drop AS SELECT '{_INSTEAD}' AS artefact, * FROM drops_instead")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from comem_core.backbone.conversation import Conversation, Turn, without_pictures
 from comem_core.backbone.decoding import Decoding
@@ -94,6 +95,33 @@ def without_cache(reader: Reader, embedded: Embedded, *, num_tokens: int, jump: 
             visual_BL=None if now.visual_BL is None else torch.cat([now.visual_BL, torch.tensor([[False]])], dim=1),
         )
     return reader.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+LEAKING: list[dict[str, Any]] = [
+    {"num_beams": 3},
+    {"min_new_tokens": 12},
+    {"no_repeat_ngram_size": 1},
+    {"suppress_tokens": list(range(4, 60))},
+    {"repetition_penalty": 5.0},
+    {"temperature": 9.0, "do_sample": True, "top_k": 3},
+]
+
+
+def test_a_folder_s_generation_config_decides_nothing(any_reader: Reader, monkeypatch: pytest.MonkeyPatch):
+    model: Any = any_reader.model
+    embedded = embed(any_reader, conversations_for(any_reader))
+
+    def answer() -> list[tuple[str, int, bool]]:
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            return any_reader.generate(embedded, max_new_tokens=12)
+
+    before = answer()
+    for setting in LEAKING:
+        config = GenerationConfig(**setting)
+        monkeypatch.setattr(model, "generation_config", config)
+        assert answer() == before, setting
+        assert model.generation_config is config
 
 
 @torch.inference_mode()

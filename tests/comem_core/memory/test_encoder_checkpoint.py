@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
 from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.neutral import OFF_AT_FALSE
 from comem_core.pretraining.base import PretrainingRecipe
 from comem_core.pretraining.tiny_base import make_tiny_base, save_tiny_base
 
@@ -44,6 +45,20 @@ def test_a_loaded_encoder_gives_the_same_memory(
     assert loaded.encoder_id == encoder.encoder_id
     assert torch.equal(loaded.encode_batch(items[:3]), encoder.encode_batch(items[:3]))
     assert torch.equal(loaded.empty_memory(), encoder.empty_memory())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterRecipe(EncoderRecipe):
+    """A recipe with one more option, as a later version may have it."""
+
+    later: bool = field(default=False, metadata=OFF_AT_FALSE)
+
+
+def test_an_option_that_is_off_leaves_every_encoder_its_name(new_backbone: NewBackbone):
+    shape: dict[str, Any] = {"num_heads": 4, "lora_rank": 4}
+    recipes = (EncoderRecipe(**shape), LaterRecipe(**shape), LaterRecipe(**shape, later=True))
+    now, off, on = (MemoryEncoder(new_backbone(), each).encoder_id for each in recipes)
+    assert now == off != on
 
 
 def test_every_field_of_a_recipe_comes_back(new_encoder: NewEncoder, new_backbone: NewBackbone, tmp_path: Path):

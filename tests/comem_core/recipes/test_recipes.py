@@ -108,6 +108,12 @@ def test_a_seed_is_the_trainings_and_changes_nothing_else():
     assert find_recipe("tiny_cpu", seed=3, limit=20).training.optimizer.seed == 3
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_smallest_limit_leaves_a_corpus_of_one_s_own_something_to_ask(name: str):
+    limited = with_knowledge(find_recipe(name, limit=1), "docs")
+    assert limited.synthesis.seeds == () and limited.synthesis.num_asked_items == 1
+
+
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_refused(limit: int):
     with pytest.raises(ValueError, match=f"limit is {limit}; expected at least 1 question"):

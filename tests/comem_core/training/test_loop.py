@@ -270,3 +270,14 @@ def test_the_state_of_another_training_is_refused_and_the_difference_named(
         other.load(first.state())
     assert other.step == 0
     other.load(other.state())
+
+
+@pytest.mark.parametrize("change", [lambda weight: weight[:1], lambda weight: weight * float("nan")])
+def test_a_state_whose_weights_do_not_fit_or_are_not_finite_is_refused(change: Callable[[Tensor], Tensor]):
+    training = Training(Line(), recipe_of())
+    state = training.state()
+    state["parameters"] = {name: change(weight) for name, weight in state["parameters"].items()}
+    before = {name: weight.detach().clone() for name, weight in training.parameters.items()}
+    with pytest.raises(ValueError, match="expected finite numbers of shape"):
+        training.load(state)
+    assert all(torch.equal(weight, before[name]) for name, weight in training.parameters.items())

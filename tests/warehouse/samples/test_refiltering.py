@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
 import pytest
 from duckdb import DuckDBPyConnection
 from small_world import RUN_ID, SmallWorld
 
 from warehouse.__main__ import main
-from warehouse.samples.filtering import count_funnel
+from warehouse.samples.filtering import count_funnel, read_reason_meanings
 from warehouse.samples.refiltering import count_funnel_with, list_filtered_artefacts
 from warehouse.sql import read_report_rows
 
@@ -29,6 +34,18 @@ def test_another_threshold_changes_what_would_be_kept(con: DuckDBPyConnection, w
     assert all(found.drafts == found.kept + sum(line.first for line in found.reasons) for found in (strict, loose))
     with pytest.raises(ValueError, match="no filter uses max_words"):
         count_funnel_with(con, artefact, {"max_words": 3})
+
+
+def test_a_parameter_that_an_older_filtering_did_not_have_is_off(world: SmallWorld, tmp_path: Path) -> None:
+    artefact = world.fingerprints["filter"]
+    con = duckdb.connect(shutil.copy(world.database, tmp_path))
+    as_it_is, without = (count_funnel_with(con, artefact, change) for change in ({}, {"max_without_score": None}))
+    [(recipe,)] = con.execute("SELECT recipe FROM artefact WHERE fingerprint = ?", [artefact]).fetchall()
+    older = {name: value for name, value in json.loads(recipe).items() if name != "max_without_score"}
+    con.execute("UPDATE artefact SET recipe = ? WHERE fingerprint = ?", [json.dumps(older), artefact])
+    assert count_funnel_with(con, artefact, {}) == without != as_it_is
+    meanings = (read_reason_meanings(each)["not_needed"] for each in (json.loads(recipe), older))
+    assert [each == "Switched off in this recipe." for each in meanings] == [False, True]
 
 
 def test_the_ledger_adds_up(con: DuckDBPyConnection) -> None:
