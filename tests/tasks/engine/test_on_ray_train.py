@@ -59,6 +59,7 @@ def test_something_small_is_trained_beside_workers_that_stay(context: Context, t
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(reason="an exception of a signal handler comes out of Ray's get only when the training has ended")
 @pytest.mark.usefixtures("small_ray")
 def test_a_cancelled_training_goes_on_at_the_step_where_it_was(context: Context, tmp_path: Path) -> None:
     done = tmp_path / "steps.txt"
