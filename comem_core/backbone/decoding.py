@@ -81,7 +81,7 @@ class RowNoise(LogitsProcessor):
 
 
 @contextmanager
-def plain_defaults(model: Any) -> Iterator[None]:
+def ignore_generation_config(model: Any) -> Iterator[None]:
     """Let a model generate without the settings of its folder's generation_config.json, such as num_beams.
 
     transformers fills in whatever a call leaves unset from there, even where the call brings a GenerationConfig.

@@ -22,7 +22,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken, plain_defaults
+from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken, ignore_generation_config
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.markup import Markup
 
@@ -147,7 +147,7 @@ class Reader(ABC):
         """
         processors = decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL))
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
-        with plain_defaults(self.model):
+        with ignore_generation_config(self.model):
             ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
                 **self.inputs(embedded),
                 max_new_tokens=max_new_tokens,

@@ -77,7 +77,7 @@ def find_encoder_folder(name: str | Path) -> Path:
     """Return the folder of an encoder, given its path or the name of one that ships with the project.
 
     Raises:
-        ValueError: there is no encoder; the message lists the shipped ones.
+        ValueError: the folder or name holds no encoder; the message lists the shipped encoders.
     """
     for folder in (SHIPPED / name, Path(name)):
         if (folder / WEIGHTS).is_file():
@@ -138,10 +138,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged or cut off: {error}; copy it again") from error
+    refuse_not_finite(weights, where=str(path))
+    return weights
+
+
+def refuse_not_finite(weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise ValueError if a weight holds other than finite numbers; the message names `where` and the weight."""
     for name, weight in weights.items():
         if not weight.is_floating_point() or not weight.isfinite().all():
-            raise ValueError(f"{path} is damaged: {name!r} holds values that are not finite numbers")
-    return weights
+            raise ValueError(f"{where} is damaged: {name!r} holds values that are not finite numbers")
 
 
 def copy_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -155,7 +155,7 @@ class MemoryEncoder(ItemEncoder, Answering):
     def encoder_id(self) -> str:
         """A hash of recipe, backbone and own weights. It is cached, except while training is switched on."""
         if self._encoder_id is None or self.qformer.training:
-            recipe = json.dumps(_list_named(self.recipe), sort_keys=True)
+            recipe = json.dumps(_collect_naming_fields(self.recipe), sort_keys=True)
             self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0])
         return self._encoder_id
 
@@ -202,11 +202,14 @@ class MemoryEncoder(ItemEncoder, Answering):
         return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
 
 
-def _list_named(recipe: EncoderRecipe) -> dict[str, Any]:
-    """Return the fields that name an encoder, so that a new option that is off leaves every encoder its name."""
-    values, is_new = asdict(recipe), {each.name: each for each in fields(recipe) if each.name not in ALWAYS_NAMED}
-    off = {name for name, each in is_new.items() if is_off(each, getattr(recipe, name))}
-    return {name: value for name, value in values.items() if name not in off}
+def _collect_naming_fields(recipe: EncoderRecipe) -> dict[str, Any]:
+    """Return the fields that name an encoder. A new option that is off is not among them, so old names stay."""
+    values = asdict(recipe)
+    return {
+        each.name: values[each.name]
+        for each in fields(recipe)
+        if each.name in ALWAYS_NAMED or not is_off(each, getattr(recipe, each.name))
+    }
 
 
 def make_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:

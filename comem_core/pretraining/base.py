@@ -8,7 +8,6 @@ picture of its item, among all items of the batch. A recipe with guidance adds l
 Shapes: Q questions of a batch, N items of a batch, D width.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from random import Random
@@ -180,8 +179,8 @@ class ReadingObjective(Objective):
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return dict(self.backbone.model.named_parameters())
 
-    def describe(self) -> Mapping[str, str]:
-        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
+    def describe(self) -> Mapping[str, Any]:
+        return {"recipe": asdict(self.recipe)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch = self._draw_batch(step)

@@ -9,7 +9,6 @@ item that answers. Every batch is a function of (seed, step).
 Shapes: B items, M vectors of an item, D width, V names and values of the world.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -132,8 +131,8 @@ class ImaginaryMemory(Objective):
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
 
-    def describe(self) -> Mapping[str, str]:
-        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
+    def describe(self) -> Mapping[str, Any]:
+        return {"recipe": asdict(self.recipe)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch, backbone, phase = self.batch(step), self.backbone, self._find_phase(step)

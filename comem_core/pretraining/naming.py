@@ -8,11 +8,11 @@ measurement). Both losses are used from the first step on. Every batch is a func
 Shapes: B passages, M vectors of an item, T tokens of the longest item, D width, V vocabulary.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +107,8 @@ class NamingAndAnswering(Objective):
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return {name: weight for name, weight in self.encoder.parameters().items() if weight.requires_grad}
 
-    def describe(self) -> Mapping[str, str]:
-        return {"recipe": json.dumps(asdict(self.recipe), sort_keys=True)}
+    def describe(self) -> Mapping[str, Any]:
+        return {"recipe": asdict(self.recipe)}
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         phase, passages, memory_BMD = self._find_phase(step), self.passages(step), self._encode_passages(step)

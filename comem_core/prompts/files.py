@@ -10,7 +10,7 @@ def read_prompt_file(folder: Traversable, name: str, *, what: str) -> dict[str, 
     """Read a file of prompts: its fields without `description`, plus its `name` and the `sha256` of its bytes.
 
     Raises:
-        ValueError: there is no file of that name; the message lists the known ones and calls them `what`.
+        ValueError: no file has this name; the message lists the names of the files, as kinds of `what`.
     """
     known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
     if name not in known:

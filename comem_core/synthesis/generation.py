@@ -32,7 +32,7 @@ class QuestionWithItems:
 class Written:
     """What the VLM wrote about an item: a question, and its answer if the prompt set asks for pairs.
 
-    `error` says why there is no question: `unparsable`, `answer in question`, or a served model's error.
+    `error` is None, or the reason for an empty question: `unparsable`, `answer in question`, or a served model's error.
     """
 
     item_id: str

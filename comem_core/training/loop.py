@@ -4,16 +4,18 @@ A step's batch and its random state depend only on (seed, step). A run that was 
 therefore ends with the same weights as an uninterrupted one. Independent of files, Ray and model families.
 """
 
-import json
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+from comem_core.memory.checkpoint import copy_weights, refuse_not_finite
 
 COUNTED = ("samples", "tokens")
 
@@ -85,8 +87,8 @@ class Objective(ABC):
         """Name what the batch of a step holds, for a message."""
         return "drawn from its seed"
 
-    def describe(self) -> Mapping[str, str]:
-        """Return what decides the batches and the loss, as JSON by name: two trainings that differ in it are two."""
+    def describe(self) -> Mapping[str, Any]:
+        """Return what decides the batches and the loss, in plain values by name; it tells trainings apart."""
         return {}
 
 
@@ -178,21 +180,22 @@ class Training:
 
     def _average_over_workers(self) -> None:
         """Average the gradients if several workers share the batch."""
-        if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        if not is_distributed():
             return
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 distributed.all_reduce(parameter.grad)
                 parameter.grad /= distributed.get_world_size()
 
-    def describe(self) -> dict[str, str]:
-        """Return what decides the course of this training, as JSON by name."""
-        return {"optimizer": json.dumps(asdict(self.recipe), sort_keys=True), **self.objective.describe()}
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What decides the course of this training, in plain values by name; it is in every state."""
+        return {"optimizer": asdict(self.recipe), **self.objective.describe()}
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
-            "training": self.describe(),
+            "training": self.description,
             "step": self.step,
             "parameters": {name: parameter.detach().cpu() for name, parameter in self.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
@@ -204,30 +207,29 @@ class Training:
         Raises ValueError unless it is of this training: same recipes and samples, and finite weights of the same names
         and shapes.
         """
-        if other := _list_differences(state["training"], self.describe()):
+        if other := _list_differences(state["training"], self.description):
             raise ValueError(f"this state is of another training: {'; '.join(other)}")
         missing, extra = self.parameters.keys() - state["parameters"], state["parameters"].keys() - self.parameters
         if missing or extra:
             raise ValueError(
                 f"this checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected {sorted(extra)[:3]}"
             )
-        for name, parameter in self.parameters.items():
-            found = state["parameters"][name]
-            if found.shape != parameter.shape or not torch.isfinite(found).all():
-                expected = f"finite numbers of shape {tuple(parameter.shape)}"
-                raise ValueError(f"{name} of this state has shape {tuple(found.shape)}; expected {expected}")
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state["parameters"][name])
+        refuse_not_finite(state["parameters"], where="this state")
+        copy_weights(state["parameters"], self.parameters)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
 
-def _list_differences(has: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+def is_distributed() -> bool:
+    """Tell whether several workers share the batches."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _list_differences(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Say in which values two descriptions of a training differ."""
     found = []
     for name in sorted({*has, *wanted}):
-        one, other = (json.loads(each.get(name, "null")) for each in (has, wanted))
+        one, other = has.get(name), wanted.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
             found += [
                 f"{name}: {key} is {one.get(key)!r}, here {other.get(key)!r}"

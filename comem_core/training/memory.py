@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -138,15 +139,12 @@ class AnswerFromMemory(Objective):
     def describe_batch(self, step: int) -> str:
         return f"samples {', '.join(self.samples[index].sample_id for index in self._choose_indices(step))}"
 
-    def describe(self) -> Mapping[str, str]:
-        samples = hash_content_parts(
-            *(
-                json.dumps([s.sample_id, s.language, s.question, s.answer, s.about, *(item.text for item in s.items)])
-                for s in self.samples
-            )
+    def describe(self) -> Mapping[str, Any]:
+        texts = (
+            json.dumps([s.sample_id, s.language, s.question, s.answer, s.about, *(item.text for item in s.items)])
+            for s in self.samples
         )
-        recipe = json.dumps(asdict(self.recipe), sort_keys=True)
-        return {"recipe": recipe, "samples": json.dumps(f"{len(self.samples)} ({samples})")}
+        return {"recipe": asdict(self.recipe), "samples": f"{len(self.samples)} ({hash_content_parts(*texts)})"}
 
     def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
         """Compute the loss of some samples, independently of the step."""

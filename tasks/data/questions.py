@@ -90,7 +90,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
     def make(artefact: Partial) -> None:
         if not sum(seeds.shares) and not (asked and asked.num_rows):
             raise ValueError(
-                "nothing to ask: the recipe names no seeds, and there is no item with a picture to ask about"
+                "the recipe names no seeds, and no item has a picture to ask about; name seeds, or add pictures"
             )
         write_questions(artefact, "part-seeds", seeds.read_questions())
         if faults := seeds.list_faults():

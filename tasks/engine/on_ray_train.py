@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial as bind
@@ -23,13 +24,12 @@ import torch
 from torch import distributed
 
 from comem_core.backbone.interface import Reader
-from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe, StepReport, Training
+from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe, StepReport, Training, is_distributed
 from tasks.engine.context import RunRef
-from tasks.engine.on_ray import rest_workers
+from tasks.engine.on_ray import POLL_SECONDS, rest_workers
 from tasks.engine.partial import Partial
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.worker_process import call_pickled, forget_held
-from tasks.engine.workers import CONTROLLER_SECONDS
 from warehouse.schemas import check_rows
 
 STEPS = "part-00000"
@@ -65,28 +65,11 @@ def train_on_ray(
     for name in (STOP, FAILED):  # from an earlier attempt
         (artefact.folder / name).unlink(missing_ok=True)
     with _progress_shown(artefact, optimizer):
-        from ray.train import TrainingFailedError
-
-        try:
-            _fit(run, artefact, optimizer, build, files)
-        except TrainingFailedError:
-            raise
-        except BaseException:  # cancelled or Ctrl-C, which Ray may pass on as a SystemError
-            _wait_for_checkpoint(artefact)
-            raise
+        _fit(run, artefact, optimizer, build, files)
     if (failed := artefact.folder / FAILED).exists():
-        raise NotFiniteError("loss", failed.read_text(encoding="utf-8"))
+        raise NotFiniteError(*json.loads(failed.read_text(encoding="utf-8")))
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
     (artefact.folder / PROGRESS).unlink(missing_ok=True)
-
-
-def _wait_for_checkpoint(artefact: Partial) -> None:
-    """Ask the workers for a checkpoint, so that the same run continues from this step; gives up after a while."""
-    stop, end = artefact.folder / STOP, time.monotonic() + STOP_SECONDS
-    stop.touch()
-    while stop.exists() and time.monotonic() < end:
-        time.sleep(0.1)
-    time.sleep(CONTROLLER_SECONDS * 2)  # until the controller has seen it
 
 
 def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
@@ -110,7 +93,32 @@ def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Buil
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    trainer.fit()
+    _wait_for(trainer.fit, stop=artefact.folder / STOP)
+
+
+def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
+    """Train in a thread, because Ray's own wait lets no interruption through but KeyboardInterrupt.
+
+    On an interruption the file `stop` asks the workers for a checkpoint and to end, so that the same run continues from
+    this step.
+    """
+    outcome: Future[object] = Future()
+
+    def train() -> None:
+        try:
+            outcome.set_result(fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=train, daemon=True).start()
+    try:
+        while not wait([outcome], timeout=POLL_SECONDS).done:
+            pass
+    except BaseException:
+        stop.touch()
+        wait([outcome], timeout=STOP_SECONDS)
+        raise
+    outcome.result()
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
@@ -127,7 +135,7 @@ def _train_on_worker(config: dict[str, Any]) -> None:
         with checkpoint.as_directory() as folder:
             state = torch.load(Path(folder) / "state.pt", weights_only=True)
         # A checkpoint of an older version does not say so; but its folder is named by what decides this training.
-        state["training"].setdefault("training", training.describe())
+        state["training"].setdefault("training", training.description)
         training.load(state["training"])
         steps = state["steps"]
     is_first = world.get_world_rank() == 0
@@ -145,22 +153,18 @@ def _train_on_worker(config: dict[str, Any]) -> None:
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
             failed = artefact.folder / FAILED
             if error.what == "loss" or not failed.exists():  # a gradient is the average of all workers
-                failed.write_text(str(error), encoding="utf-8")
+                failed.write_text(json.dumps(error.args), encoding="utf-8")
             return
-        wanted = saving.choose(done=training.done)
-        if wanted != NOTHING:
+        is_due, is_stopped = saving.choose(done=training.done)
+        if is_due or is_stopped:
             with saving.measure():
                 _report(training, steps, is_first=is_first)
-        if wanted == STOPPING:
-            (artefact.folder / STOP).unlink(missing_ok=True)
+        if is_stopped:
             return
     if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
         raise AssertionError("training has changed the reader's own weights")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
-
-
-NOTHING, SAVING, STOPPING = range(3)
 
 
 class _Saving:
@@ -169,18 +173,13 @@ class _Saving:
     def __init__(self, artefact: Partial) -> None:
         self.stop, self.last, self.cost = artefact.folder / STOP, time.monotonic(), 0.0
 
-    def choose(self, *, done: bool) -> int:
-        """Return what the first worker wants."""
-        if self.stop.exists():
-            wanted = STOPPING
-        else:
-            due = time.monotonic() - self.last >= max(SAVE_EVERY_SECONDS, self.cost / SAVE_SHARE)
-            wanted = SAVING if done or due else NOTHING
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            agreed = [wanted]
-            distributed.broadcast_object_list(agreed, src=0)
-            wanted = agreed[0]
-        return wanted
+    def choose(self, *, done: bool) -> tuple[bool, bool]:
+        """Return whether a checkpoint is due and whether the training is to stop, as the first worker sees it."""
+        is_late = time.monotonic() - self.last >= max(SAVE_EVERY_SECONDS, self.cost / SAVE_SHARE)
+        chosen = [(done or is_late, self.stop.exists())]
+        if is_distributed():
+            distributed.broadcast_object_list(chosen, src=0)
+        return chosen[0]
 
     @contextmanager
     def measure(self) -> Iterator[None]:

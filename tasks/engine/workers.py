@@ -8,14 +8,13 @@ from tasks.engine.context import Context
 # OMP, GOMP: waiting threads must not spin, which beside another busy process makes small models ten times slower.
 # Prefect: a worker imports it inside a running event loop, where its plugins cannot start.
 # Ray Train: by default it looks only every two seconds for a report, for which training waits, and for the end.
-CONTROLLER_SECONDS = 0.5  # between two looks of Ray Train's controller at its workers
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
     "PREFECT_PLUGINS_ENABLED": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(CONTROLLER_SECONDS),
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
 }
 
 
