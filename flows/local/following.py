@@ -22,7 +22,7 @@ from flows.local.layout import Layout, Note
 from flows.local.meter import Meter
 from flows.local.processes import StartError, read_tail, reap
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0  # each look costs server and follower together a tenth of a second of processor time
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 ENGINE_TALK = (
     "Finished in state",

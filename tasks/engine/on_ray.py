@@ -80,6 +80,8 @@ def _start(context: Context, folder: str | None) -> None:
     # Enough CPUs for workers and training together, so that workers can stay; the stages decide what runs at once.
     workers = Workers.of(context)
     logical = max(os.cpu_count() or 1, int(workers.num_actors * workers.cpus) + context.train_workers)
+    # Ray Train looks for machines that a cloud takes back, in a process of its own; this one stays.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     ray.init(
         address="local",
         num_cpus=logical,
