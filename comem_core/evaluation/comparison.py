@@ -2,6 +2,7 @@
 would take to show it.
 
 The two sides are two conditions, two encoders, or two evaluations of one encoder; each is marks by question id.
+statsmodels takes more than a second to import, so it is imported where it is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.evaluation.scores import Row, compute_percent, cut_into_parts, find_cluster
-from comem_core.evaluation.statistics import Difference, Resampling, adjust_by_holm, compare_pairs
+from comem_core.evaluation.statistics import Difference, Resampling, compare_pairs
 
 POWER, ALPHA = 0.8, 0.05
 
@@ -53,7 +54,8 @@ def compare(
             total=comparing.total,
             resampling=comparing.resampling,
         )
-        rows.append({"split": split} | _row(found, one, other))
+        changed = sum(a != b for a, b in zip(one, other, strict=True))
+        rows.append({"split": split} | _make_row(found) | {"changed": changed})
     return rows
 
 
@@ -67,31 +69,36 @@ def add_words(family: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def count_questions_needed(differences: Sequence[float]) -> int | None:
-    """Estimate how many questions it takes to show a mean difference of this size with 80 % power (two-sided, 5 %).
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
+    from statsmodels.stats.multitest import multipletests
 
-    Assumes a paired t-test on independent questions (statsmodels). Questions that share an image carry less
-    information, so the estimate is a lower bound. None where the mean is zero, or all differences are the same.
+    return np.asarray(multipletests(p_values, method="holm")[1]).tolist() if len(p_values) else []
+
+
+def count_questions_needed(found: Difference) -> int | None:
+    """Estimate how many questions it takes to show a difference of this size with 80 % power (two-sided, 5 %).
+
+    Counts the clusters that a paired t-test needs (statsmodels), if they are as large and as alike inside as these.
+    None where the difference is zero or does not vary, or where a split has a single cluster.
     """
-    mean, spread = float(np.mean(differences)), float(np.std(differences))
-    if mean == 0 or spread == 0:
+    if not found.value or not found.standard_error:
         return None
-    from statsmodels.stats.power import TTestPower  # takes a second to import, and few calls get here
+    from statsmodels.stats.power import TTestPower
 
-    needed = TTestPower().solve_power(effect_size=abs(mean) / spread, power=POWER, alpha=ALPHA)
-    return int(np.ceil(np.max(needed)))
+    effect = abs(found.value) / (found.standard_error * np.sqrt(found.num_clusters))
+    num_clusters = np.max(TTestPower().solve_power(effect_size=effect, power=POWER, alpha=ALPHA))
+    return int(np.ceil(num_clusters * found.n / found.num_clusters))
 
 
-def _row(found: Difference, one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
-    differences = [a - b for a, b in zip(one, other, strict=True)]
+def _make_row(found: Difference) -> dict[str, Any]:
     return {
         "difference": compute_percent(found.value),
         "low": compute_percent(found.low),
         "high": compute_percent(found.high),
         "p_value": found.p_value,
         "n": found.n,
-        "changed": sum(each != 0 for each in differences),
-        "needed": count_questions_needed(differences),
+        "needed": count_questions_needed(found),
     }
 
 

@@ -1,34 +1,38 @@
-"""Confidence intervals of scores and paired differences, resampled by cluster. Works on arrays.
+"""Confidence intervals of scores and paired differences, by cluster. Works on arrays.
 
-Answers about one image are correlated, so whole clusters (images, or entities) are drawn, never single questions.
-Everything is in the unit of the input (fractions of 1). The order of the rows does not change the numbers. Every worker
-imports this module with its recipe, but none computes an interval. So scipy.stats and statsmodels, which take more than
-a second to import, are imported where they are used.
+Answers about one image are correlated, so whole clusters (images, or entities) are left out or swapped, never single
+questions. `python -m comem_core.measures.coverage` measures how often the intervals hold the truth. Everything is in
+the unit of the input (fractions of 1). The order of the rows does not change the numbers.
 
-Shapes: N questions, C clusters, S splits, R resamples.
+Shapes: N questions, C clusters, S splits, R random swaps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import betaincinv, expit, logit, stdtrit
 
 from comem_core.evaluation.metrics.totals import HARMONIC, Total
 
 Word = Literal["better", "worse", "tied"]
+Combine = Callable[[np.ndarray], np.ndarray]
+Bounds = tuple[float, float]
 
-# The most resamples drawn at a time, and the most numbers that they may hold: fewer resamples for many clusters.
+FEWEST_CLUSTERS = 10
+"""With fewer clusters in a split there is no interval, because none that was tried holds 95 %."""
+
+# The most swaps drawn at a time, and the most numbers that they may hold.
 _CHUNK, _NUMBERS = 500, 5_000_000
-# How many numbers are drawn and counted together: as many as fit into the processor's cache.
-_AT_ONCE = 50_000
+# How far the mean of a cluster is moved to see how much the cluster weighs in a total.
+_STEP = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How an interval is computed. The seed decides which clusters are drawn, so equal input gives equal output."""
+    """How sure an interval is, and how a p-value is drawn. The seed makes equal input give equal output."""
 
-    num_resamples: int = 2000
     num_swaps: int = 9999
     confidence: float = 0.95
     seed: int = 0
@@ -36,7 +40,7 @@ class Resampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A score with its interval; `low` and `high` are None where a split has a single cluster."""
+    """A score with its interval; `low` and `high` are None where a split has fewer than `FEWEST_CLUSTERS`."""
 
     value: float
     low: float | None
@@ -47,7 +51,10 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """First minus second on the same questions, with its interval and the two-sided p-value of "no difference"."""
+    """First minus second on the same questions, with its interval and the two-sided p-value of "no difference".
+
+    `standard_error` is None where a split has a single cluster.
+    """
 
     value: float
     low: float | None
@@ -55,6 +62,7 @@ class Difference:
     p_value: float
     n: int
     num_clusters: int
+    standard_error: float | None = None
 
     def choose_word(self, *, p_adjusted: float | None = None, alpha: float = 0.05) -> Word:
         """Return `better` or `worse` when the p-value is below alpha and the interval excludes zero, else `tied`.
@@ -70,7 +78,7 @@ class Difference:
 
 def score_interval(
     correct: Sequence[float] | np.ndarray,
-    clusters: Sequence[str],
+    clusters: Sequence[str] | np.ndarray,
     *,
     splits: Sequence[str] | None = None,
     total: Total = HARMONIC,
@@ -78,43 +86,50 @@ def score_interval(
 ) -> Interval:
     """Return the mean of `correct` with its interval; `total` combines the means of several splits.
 
-    Percentile bootstrap over clusters, stratified by the splits in which a cluster occurs. Where every answer of a
-    split is right, or every one wrong, resampling cannot vary it. There the exact binomial bound on the number of
-    clusters is used instead, so that 0 of 20 never reads as "certainly zero".
+    The standard error is the jackknife's over clusters. The interval is Student's on the scale of log odds, where a
+    share is nearly normal and stays between 0 and 1; clusters of unequal size leave it fewer degrees of freedom. Where
+    every answer of a split is right, or every one wrong, nothing varies. There the exact binomial bound on the number
+    of clusters is used instead, so that 0 of 20 never reads as "certainly zero".
     """
-    return score_intervals(np.asarray(correct)[None], clusters, splits=splits, total=total, resampling=resampling)[0]
+    return score_intervals([correct], clusters, splits=splits, total=total, resampling=resampling)[0]
 
 
 def score_intervals(
     corrects: Sequence[Sequence[float]] | np.ndarray,
-    clusters: Sequence[str],
+    clusters: Sequence[str] | np.ndarray,
     *,
     splits: Sequence[str] | None = None,
     total: Total = HARMONIC,
     resampling: Resampling | None = None,
 ) -> list[Interval]:
-    """Return `score_interval` for several kinds of marks of the same answers; the resamples are drawn once for all."""
+    """Return `score_interval` for several kinds of marks of the same answers."""
     if not len(corrects):
         return []
-    resampling = resampling or Resampling()
     table = _Clusters(clusters, splits, total, num_values=len(corrects[0]))
-    sums = [table.sums(correct) for correct in corrects]
-    resampled = table.resampled([table.counts_CS, *sums], resampling) if table.can_be_resampled else None
-    intervals = []
-    for place, sums_CS in enumerate(sums, start=1):
-        value = float(table.combine(sums_CS.sum(0) / table.counts_CS.sum(0)))
-        low, high = None, None
-        if resampled is not None:
-            means_RS = resampled[place] / resampled[0]
-            low, high = _bounds(means_RS, table=table, sums_CS=sums_CS, resampling=resampling)
-        intervals.append(Interval(value=value, low=low, high=high, n=len(corrects[0]), num_clusters=len(sums_CS)))
-    return intervals
+    return [_make_interval([table.sums(correct)], table, resampling) for correct in corrects]
+
+
+def average_interval(
+    corrects: Sequence[Sequence[float]] | np.ndarray,
+    clusters: Sequence[str] | np.ndarray,
+    *,
+    splits: Sequence[str] | None = None,
+    total: Total = HARMONIC,
+    resampling: Resampling | None = None,
+) -> Interval:
+    """Return the mean score of several seeds; each entry of `corrects` has one seed's marks of the same questions.
+
+    The interval is for another seed on other questions: the variance of the seeds' mean is added to that between
+    clusters, with the degrees of freedom of Welch and Satterthwaite.
+    """
+    table = _Clusters(clusters, splits, total, num_values=len(corrects[0]))
+    return _make_interval([table.sums(correct) for correct in corrects], table, resampling)
 
 
 def compare_pairs(
     first: Sequence[float] | np.ndarray,
     second: Sequence[float] | np.ndarray,
-    clusters: Sequence[str],
+    clusters: Sequence[str] | np.ndarray,
     *,
     splits: Sequence[str] | None = None,
     total: Total = HARMONIC,
@@ -122,36 +137,37 @@ def compare_pairs(
 ) -> Difference:
     """Compare two conditions on the same questions: row i of `first` and of `second` answer the same question.
 
-    The interval is the cluster bootstrap of the difference of means, which `total` combines where there are splits. The
-    p-value comes from swapping the two conditions of whole clusters at random, which assumes no normal distribution.
+    The interval is Newcombe's for paired shares: it joins the intervals of both by the correlation of their clusters.
+    Where no cluster differs, it is zero. The p-value comes from swapping whole clusters at random; nothing is normal.
     """
     if len(first) != len(second):
         raise ValueError(f"paired answers must be equally many; found {len(first)} and {len(second)}")
     resampling = resampling or Resampling()
     table = _Clusters(clusters, splits, total, num_values=len(first))
-    combine = table.combine
-    first_CS, second_CS, counts_CS = table.sums(first), table.sums(second), table.counts_CS
-    value = float(combine(first_CS.sum(0) / counts_CS.sum(0)) - combine(second_CS.sum(0) / counts_CS.sum(0)))
+    counts_CS, combine = table.counts_CS, table.combine
+    sums = (table.sums(first), table.sums(second))
+    (one, one_C), (other, other_C) = (_leave_out(sums_CS, counts_CS, combine) for sums_CS in sums)
     low, high = None, None
-    if table.can_be_resampled:
-        counts_RS, first_RS, second_RS = table.resampled([counts_CS, first_CS, second_CS], resampling)
-        drawn_R = combine(first_RS / counts_RS) - combine(second_RS / counts_RS)
-        low, high = _percentiles(drawn_R, resampling.confidence)
-    p_value = _swap_p_value(first_CS, second_CS, table=table, resampling=resampling)
-    return Difference(value=value, low=low, high=high, p_value=p_value, n=len(first), num_clusters=len(counts_CS))
-
-
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of one family of comparisons by Holm's step-down rule; order is kept."""
-    from statsmodels.stats.multitest import multipletests
-
-    return np.asarray(multipletests(p_values, method="holm")[1]).tolist() if len(p_values) else []
+    if table.has_enough:
+        ends = tuple(_find_bounds([sums_CS], counts_CS, combine, resampling.confidence) for sums_CS in sums)
+        low, high = _bound_difference((one, other), (one_C, other_C), (ends[0], ends[1]))
+    return Difference(
+        value=one - other,
+        low=low,
+        high=high,
+        p_value=_swap_p_value(*sums, table=table, resampling=resampling),
+        n=len(first),
+        num_clusters=len(counts_CS),
+        standard_error=float(np.sqrt(_sum_squares(one_C - other_C))) if table.can_vary else None,
+    )
 
 
 class _Clusters:
-    """Counts of questions by cluster and split. Clusters that occur in the same splits form a stratum."""
+    """Counts of questions by cluster and split, and how the means of the splits become a total."""
 
-    def __init__(self, clusters: Sequence[str], splits: Sequence[str] | None, total: Total, *, num_values: int):
+    def __init__(
+        self, clusters: Sequence[str] | np.ndarray, splits: Sequence[str] | None, total: Total, *, num_values: int
+    ):
         splits = ["all"] * num_values if splits is None else splits
         if not num_values == len(clusters) == len(splits):
             raise ValueError(
@@ -160,18 +176,14 @@ class _Clusters:
             )
         if num_values == 0:
             raise ValueError("no answers: a score needs at least one")
-        cluster_ids, cluster_N = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+        cluster_ids, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)
         split_ids, split_N = np.unique(np.asarray(total.name_labels(splits), dtype=str), return_inverse=True)
         self.combine = total.make_combiner(splits)
         self._shape = (len(cluster_ids), len(split_ids))
         self._cell_N = cluster_N * len(split_ids) + split_N
         self.counts_CS = self.sums(np.ones(num_values))
-        _, stratum_C = np.unique(self.counts_CS > 0, axis=0, return_inverse=True)
-        self._strata = [np.flatnonzero(stratum_C == each) for each in np.unique(stratum_C)]
-
-    @property
-    def can_be_resampled(self) -> bool:
-        return bool((self.counts_CS > 0).sum(0).min() > 1)
+        fewest = (self.counts_CS > 0).sum(0).min()
+        self.can_vary, self.has_enough = bool(fewest > 1), bool(fewest >= FEWEST_CLUSTERS)
 
     def sums(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Add up values (N,) by cluster and split: (C, S)."""
@@ -183,66 +195,89 @@ class _Clusters:
         total = np.bincount(self._cell_N, weights=values_N, minlength=self._shape[0] * self._shape[1])
         return total.reshape(self._shape)
 
-    def resampled(self, sums: Sequence[np.ndarray], resampling: Resampling) -> list[np.ndarray]:
-        """Add up each of several sums (C, S) over the clusters of every resample: (R, S)."""
-        generator = np.random.default_rng(resampling.seed)
-        beside_CX, chunks = np.concatenate(sums, axis=1), []
-        for num_draws in _chunks(resampling.num_resamples, self._shape[0]):
-            added_RX = np.zeros((num_draws, beside_CX.shape[1]))
-            for members in self._strata:
-                added_RX += _draw_with_replacement(len(members), num_draws, generator) @ beside_CX[members]
-            chunks.append(added_RX)
-        return np.split(np.concatenate(chunks), len(sums), axis=1)
+
+def _make_interval(sums: Sequence[np.ndarray], table: _Clusters, resampling: Resampling | None) -> Interval:
+    """Make the interval of one or several seeds' sums (C, S)."""
+    counts_CS, combine = table.counts_CS, table.combine
+    value = float(np.mean([combine(sums_CS.sum(0) / counts_CS.sum(0)) for sums_CS in sums]))
+    low, high = None, None
+    if table.has_enough:
+        low, high = _find_bounds(sums, counts_CS, combine, (resampling or Resampling()).confidence)
+    return Interval(value=value, low=low, high=high, n=int(counts_CS.sum()), num_clusters=len(counts_CS))
 
 
-def _chunks(num_draws: int, num_clusters: int) -> Iterator[int]:
-    """Cut a number of resamples into chunks that are drawn together."""
-    size = max(1, min(_CHUNK, _NUMBERS // num_clusters))
-    for start in range(0, num_draws, size):
-        yield min(size, num_draws - start)
-
-
-def _draw_with_replacement(num_members: int, num_draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how often each cluster is drawn in each resample, as floats for a matrix product."""
-    counts = np.empty((num_draws, num_members))
-    size = max(1, _AT_ONCE // num_members)
-    for start in range(0, num_draws, size):  # drawing in parts gives the same numbers and stays in the cache
-        part = counts[start : start + size]
-        cells = generator.integers(num_members, size=part.shape)
-        cells += np.arange(len(part))[:, None] * num_members
-        part[:] = np.bincount(cells.ravel(), minlength=part.size).reshape(part.shape)
-    return counts
-
-
-def _percentiles(drawn_R: np.ndarray, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _bounds(
-    means_RS: np.ndarray, *, table: _Clusters, sums_CS: np.ndarray, resampling: Resampling
-) -> tuple[float, float]:
-    """Return the percentile interval; with an all-right or all-wrong split, combine the ends of the split intervals."""
-    mean_S = sums_CS.sum(0) / table.counts_CS.sum(0)
+def _find_bounds(sums: Sequence[np.ndarray], counts_CS: np.ndarray, combine: Combine, confidence: float) -> Bounds:
+    """Return the interval of a total; with an all-right or all-wrong split, combine the ends of the splits' own."""
+    mean_S = sum(sums_CS.sum(0) for sums_CS in sums) / (len(sums) * counts_CS.sum(0))
     constant_S = (mean_S == 0) | (mean_S == 1)
     if not constant_S.any():
-        return _percentiles(table.combine(means_RS), resampling.confidence)
-    ends = [_percentiles(means_RS[:, split], resampling.confidence) for split in range(len(mean_S))]
-    for split in np.flatnonzero(constant_S):
-        num_clusters = int((table.counts_CS[:, split] > 0).sum())
-        ends[split] = _exact_binomial(int(mean_S[split]) * num_clusters, num_clusters, resampling.confidence)
+        return _find_student_bounds(sums, counts_CS, combine, confidence)
+    if len(mean_S) == 1:
+        return _find_exact_bounds(bool(mean_S[0]), len(counts_CS), confidence)
+    ends = []
+    for split in range(len(mean_S)):
+        asked_C = counts_CS[:, split] > 0
+        of_split = [each[asked_C][:, [split]] for each in (counts_CS, *sums)]
+        ends.append(_find_bounds(of_split[1:], of_split[0], lambda means: means[..., 0], confidence))
     low_S, high_S = np.array(ends).T
-    return float(table.combine(low_S)), float(table.combine(high_S))
+    return float(combine(low_S)), float(combine(high_S))
 
 
-def _exact_binomial(num_right: int, num: int, confidence: float) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval."""
-    from scipy.stats import beta
+def _find_student_bounds(
+    sums: Sequence[np.ndarray], counts_CS: np.ndarray, combine: Combine, confidence: float
+) -> Bounds:
+    """Return Student's interval on the scale of log odds. A seed's variance is added where there are several."""
+    values, changes = zip(*(_leave_out(sums_CS, counts_CS, combine) for sums_CS in sums), strict=True)
+    middle_CS = sum(sums) / len(sums)
+    parts = [(_sum_squares(np.mean(changes, axis=0)), _count_effective(middle_CS, counts_CS, combine) - 1)]
+    if len(sums) > 1:
+        parts.append((float(np.var(values, ddof=1)) / len(sums), len(sums) - 1))
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / max(each, 1) for part, each in parts) if variance else 1
+    value = float(np.mean(values))
+    half = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
+    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
+
+def _leave_out(sums_CS: np.ndarray, counts_CS: np.ndarray, combine: Combine) -> tuple[float, np.ndarray]:
+    """Return a total, and how it changes when each cluster (C) is left out."""
+    value = float(combine(sums_CS.sum(0) / counts_CS.sum(0)))
+    left_CS = counts_CS.sum(0) - counts_CS
+    means_CS = (sums_CS.sum(0) - sums_CS) / np.where(left_CS > 0, left_CS, 1)
+    return value, combine(means_CS) - value
+
+
+def _sum_squares(changes_C: np.ndarray) -> float:
+    """Return the jackknife's variance."""
+    return float((len(changes_C) - 1) / len(changes_C) * (changes_C**2).sum())
+
+
+def _count_effective(sums_CS: np.ndarray, counts_CS: np.ndarray, combine: Combine) -> float:
+    """Return how many clusters of equal weight would weigh as evenly in the total as these do (Kish)."""
+    mean_S, share_CS = sums_CS.sum(0) / counts_CS.sum(0), counts_CS / counts_CS.sum(0)
+    weight_C = combine(mean_S + _STEP * share_CS) - combine(mean_S)
+    return float(weight_C.sum() ** 2 / (weight_C**2).sum())
+
+
+def _find_exact_bounds(right: bool, num: int, confidence: float) -> Bounds:
+    """Return the Clopper-Pearson interval of all or none of `num`."""
     tail = (1 - confidence) / 2
-    low = 0.0 if num_right == 0 else float(beta.ppf(tail, num_right, num - num_right + 1))
-    high = 1.0 if num_right == num else float(beta.ppf(1 - tail, num_right + 1, num - num_right))
-    return low, high
+    return (float(betaincinv(num, 1, tail)), 1.0) if right else (0.0, float(betaincinv(1, num, 1 - tail)))
+
+
+def _bound_difference(totals: Bounds, changes: tuple[np.ndarray, np.ndarray], bounds: tuple[Bounds, Bounds]) -> Bounds:
+    """Join the bounds of two totals to those of their difference; `changes` are those of each by cluster (C)."""
+    (one, other), (one_C, other_C), ((one_low, one_high), (other_low, other_high)) = totals, changes, bounds
+    if one == other and np.array_equal(one_C, other_C):
+        return 0.0, 0.0
+    lengths = np.sqrt((one_C**2).sum() * (other_C**2).sum())
+    together = float((one_C * other_C).sum() / lengths) if lengths else 0.0
+
+    def join(a: float, b: float) -> float:
+        return float(np.sqrt(max(0.0, a**2 + b**2 - 2 * together * a * b)))
+
+    low, high = join(one - one_low, other_high - other), join(one_high - one, other - other_low)
+    return max(-1.0, one - other - low), min(1.0, one - other + high)
 
 
 def _swap_p_value(first_CS: np.ndarray, second_CS: np.ndarray, *, table: _Clusters, resampling: Resampling) -> float:
@@ -256,7 +291,9 @@ def _swap_p_value(first_CS: np.ndarray, second_CS: np.ndarray, *, table: _Cluste
     observed = abs(difference(half_CS.sum(0)))
     generator = np.random.default_rng(resampling.seed + 1)
     num_as_large = 0
-    for num_swaps in _chunks(resampling.num_swaps, len(half_CS)):
+    size = max(1, min(_CHUNK, _NUMBERS // len(half_CS)))
+    for start in range(0, resampling.num_swaps, size):
+        num_swaps = min(size, resampling.num_swaps - start)
         signs_RC = generator.integers(2, size=(num_swaps, len(half_CS))) * 2.0 - 1.0
         num_as_large += int((np.abs(difference(signs_RC @ half_CS)) >= observed - 1e-12).sum())
     return (num_as_large + 1) / (resampling.num_swaps + 1)

@@ -114,7 +114,7 @@ def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str
 
 
 def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) -> Measured:
-    """Measure the right answers in percent; the interval resamples entities."""
+    """Measure the right answers in percent; the interval is by entity."""
     entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
     found = score_interval([each.correct for each in asked], entities)
     value, low, high = (None if part is None else round(100 * part, 1) for part in (found.value, found.low, found.high))

@@ -6,7 +6,7 @@ from uuid import UUID
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
-from warehouse.page.wording import ConditionWords, write_percent
+from warehouse.page.wording import ConditionWords, write_interval, write_percent
 from warehouse.sql import read_report_rows
 
 
@@ -44,7 +44,6 @@ def _write_scores(scores: list[dict], conditions: ConditionWords) -> list[str]:
 
 
 def _make_score_cells(score: dict) -> tuple[str, ...]:
-    low, high, vectors = score["low"], score["high"], score["memory_vectors"]
     return (
         score["benchmark"],
         score["condition"],
@@ -52,10 +51,10 @@ def _make_score_cells(score: dict) -> tuple[str, ...]:
         score["split"] or "",
         score["metric"],
         write_percent(score["value"]),
-        "" if low is None or high is None else f"{write_percent(low)} to {write_percent(high)}",
+        write_interval(score["low"], score["high"]),
         _write_count(score["n"]),
         f"{score['prompt_tokens_mean'] or 0:.0f}",
-        f"{vectors or 0:.0f}",
+        f"{score['memory_vectors'] or 0:.0f}",
     )
 
 

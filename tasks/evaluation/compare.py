@@ -30,12 +30,12 @@ from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.evaluations import find_evaluation_before, find_moment, record_evaluation
 from warehouse.page.comparison import Compared, name_whole, render_comparison
-from warehouse.page.wording import ConditionWords
+from warehouse.page.wording import ConditionWords, write_interval, write_points
 from warehouse.records import find_folder
 from warehouse.schemas import check_rows
 from warehouse.sql import read_report_rows
 
-COMPARISON = Stage(name="comparison", version="1", table="difference")
+COMPARISON = Stage(name="comparison", version="2", table="difference")
 PAGE, REASONS, DIFFERENCES = "comparison.html", "reasons.json", "part-00000"
 NUM_ANSWERS = 60
 ROLES = ("questions", "predictions", "scores")
@@ -259,9 +259,9 @@ def _log_comparison(since: Since) -> None:
     whole = name_whole(compared.differences)
     for row in compared.differences:
         if row["split"] == whole:
-            interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+            interval = write_interval(row["low"], row["high"], write_points)
             logger.info(
-                "%s, %s k=%s: %s, %+.1f points%s, p = %.3f, %d of %d answers changed",
+                "%s, %s k=%s: %s, %+.1f points (%s), p = %.3f, %d of %d answers changed",
                 *(evaluation, row["first"], row["k"], row["word"]),
                 *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
             )

@@ -22,8 +22,9 @@ from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import read_asked_questions
 from tasks.run import Run
 from warehouse.page.comparison import name_whole
+from warehouse.page.wording import write_interval, write_points
 
-ENCODER_PAIRS = Stage(name="encoder-pairs", version="1")
+ENCODER_PAIRS = Stage(name="encoder-pairs", version="2")
 PAIRS = "pairs.json"
 CONDITIONS = ("memory", "oracle")
 MOST_IN_ALL_PAIRS = 5  # ten pairs
@@ -138,9 +139,9 @@ def _log_pairs(found: Sequence[Mapping[str, Any]]) -> None:
     """Log each comparison of two encoders."""
     for each in found:
         for row in each["rows"]:
-            interval = "" if row["low"] is None else f" ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+            interval = write_interval(row["low"], row["high"], write_points)
             get_stage_logger().info(
-                "%s, %s k=%s: %s against %s: %s, %+.1f points%s, p = %.3f",
+                "%s, %s k=%s: %s against %s: %s, %+.1f points (%s), p = %.3f",
                 *(each["benchmark"], row["condition"], row["k"], row["first"], row["second"], row["word"]),
                 *(100 * row["value"], interval, row["p_adjusted"]),
             )

@@ -18,7 +18,7 @@ from comem_core.evaluation.comparison import ComparisonSettings, add_words, comp
 from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.llm_judge import judge_marks, map_verdicts
 from comem_core.evaluation.metrics import Measure, Metric
-from comem_core.evaluation.scores import Row, Scoring, mark_rows, score_rows
+from comem_core.evaluation.scores import COUNTED, Row, Scoring, mark_rows, score_rows
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.data.benchmarks import MISSING, find_benchmark_folder, name_part
@@ -30,12 +30,13 @@ from tasks.evaluation.contamination import map_clean_questions, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
+from warehouse.page.wording import write_interval
 from warehouse.samples.overlap import describe_overlap
 from warehouse.schemas import check_rows, make_blank_row
 
 SCORES = Stage(
     name="scores",
-    version="4",
+    version="5",
     table="score",
     explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
 )
@@ -54,7 +55,7 @@ CLEAN = "clean"
 class ScoresKey:
     """Which conditions of a benchmark are scored, and how questions without an answer count.
 
-    With a judge, also the name of its metric, and how unparsable replies count. Metric and resampling belong to the
+    With a judge, also the name of its metric, and how unparsable replies count. Metric and statistics belong to the
     benchmark; the version of this stage covers them.
     """
 
@@ -189,8 +190,8 @@ def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmar
     """Show the scores in the Prefect UI, with those of clean questions and the number of questions trained on."""
     if not is_under_prefect():
         return
-    rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] != "coverage"]
-    lines = [_make_score_line(row) for row in rows if row["low"] is not None]
+    rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] not in COUNTED]
+    lines = [_make_score_line(row) for row in rows]
     sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
     read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
@@ -209,7 +210,7 @@ def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:
         "split": row["split"],
         "metric": row["metric"],
         "score": round(100 * row["value"], 1),
-        "95 % interval": f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+        "95 % interval": write_interval(row["low"], row["high"]),
         "n": row["n"],
         "prompt tokens": round(row["prompt_tokens_mean"] or 0, 1),
     }

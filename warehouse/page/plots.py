@@ -21,7 +21,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from warehouse.page.wording import MINUS, write_number, write_percent
+from warehouse.page.wording import MINUS, write_interval, write_number, write_percent
 from warehouse.samples.filtering import Funnel
 
 COLOURS = {  # placeholder: the CSS variable that replaces it
@@ -137,7 +137,8 @@ def score_plot(scores: Sequence[dict], splits: Sequence[str]) -> PagePlot:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         alt = "; ".join(
-            f"{row['condition']}, {row['split']}: {write_percent(row['value'])}, {_write_interval(row)}"
+            f"{row['condition']}, {row['split']}: {write_percent(row['value'])}, "
+            f"{write_interval(row['low'], row['high'])}"
             for row in scores
         )
         return PagePlot(
@@ -153,10 +154,6 @@ def write_standalone(plot: PagePlot) -> str:
     text = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], plot.svg)
     root = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" style="background: {values["--paper"]}"'
     return text.replace("<svg", root, 1)
-
-
-def _write_interval(row: dict) -> str:
-    return f"{write_percent(row['low'])} to {write_percent(row['high'])}"
 
 
 def _draw_mark(axes: Axes, row: dict, place: float, split: int) -> None:

@@ -87,6 +87,10 @@ def make_environment() -> Environment:
         "moment": wording.write_moment,
         "direction": wording.find_direction,
         "points": wording.write_points,
+        "interval": lambda row, digits=1: wording.write_interval(
+            row["low"], row["high"], lambda share: wording.write_percent(share, digits)
+        ),
+        "interval_in_points": lambda row: wording.write_interval(row["low"], row["high"], wording.write_points),
         "svg": Markup,  # only for drawings of plots.py
     }
     environment.globals |= {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+TOO_FEW = "too few clusters"
 RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
 
 
@@ -52,6 +53,13 @@ def write_number(value: float | int | None) -> str:
 def write_percent(share: float | None, digits: int = 1) -> str:
     """Write a share between 0 and 1 in percent."""
     return "–" if share is None else f"{100 * share:.{digits}f}{NARROW}%"
+
+
+def write_interval(
+    low: float | None, high: float | None, write: Callable[[float], str] = lambda share: write_percent(share)
+) -> str:
+    """Write an interval, or why there is none."""
+    return TOO_FEW if low is None or high is None else f"{write(low)} to {write(high)}"
 
 
 def write_points(difference: float) -> str:

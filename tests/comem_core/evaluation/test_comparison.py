@@ -1,9 +1,19 @@
 """Two sides on the same questions: differences, words, and what it would take to see one."""
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare, count_questions_needed
+from comem_core.evaluation.comparison import (
+    ComparisonSettings,
+    add_words,
+    adjust_by_holm,
+    compare,
+    count_questions_needed,
+)
 from comem_core.evaluation.metrics.totals import HARMONIC
+from comem_core.evaluation.statistics import Difference, Resampling, compare_pairs
 
 QUESTIONS = [
     {
@@ -48,9 +58,38 @@ def test_a_clear_difference_is_better_one_side_against_itself_is_tied_and_words_
     assert family[0]["p_adjusted"] == pytest.approx(3 * family[0]["p_value"])
 
 
+def draw_difference(mean: float, *, num_clusters: int, copies: int = 1) -> Difference:
+    """Make a difference of marks with the standard deviation 1 between clusters, which have `copies` of one mark."""
+    spread = np.sqrt((num_clusters - 1) / num_clusters)
+    marks = np.repeat([mean + spread, mean - spread] * (num_clusters // 2), copies)
+    clusters = [str(row // copies) for row in range(len(marks))]
+    return compare_pairs(marks, np.zeros(len(marks)), clusters, resampling=Resampling(num_swaps=9))
+
+
 def test_the_number_of_questions_needed_is_that_of_the_textbook():
     """G*Power, paired t-test, two-sided, alpha 0.05, power 0.8: dz = 0.5 needs 34 pairs, dz = 0.2 needs 199."""
-    assert count_questions_needed([1.0, 0.0, -1.0, 0.0] * 0 + [0.5 + 1, 0.5 - 1]) == 34
-    assert count_questions_needed([0.2 + 1, 0.2 - 1]) == 199
-    assert count_questions_needed([0.0, 0.0]) is None
-    assert count_questions_needed([1.0, 1.0]) is None  # every answer differs alike: nothing is left to chance
+    assert count_questions_needed(draw_difference(0.5, num_clusters=20)) == 34
+    assert count_questions_needed(draw_difference(0.2, num_clusters=50)) == 199
+    equal, ahead = ([1.0] * 20, [0.0] * 20), ([1.0, 0.0] * 10, [1.0, 0.0] * 10)
+    for first, second in (equal, ahead):  # every cluster differs alike, or none: nothing is left to chance
+        assert count_questions_needed(compare_pairs(first, second, [str(row) for row in range(20)])) is None
+
+
+def test_questions_that_say_the_same_are_needed_as_often_as_there_are_copies():
+    assert count_questions_needed(draw_difference(0.5, num_clusters=20, copies=5)) in range(33 * 5, 34 * 5 + 1)
+
+
+def test_holm_agrees_with_the_textbook():
+    """R: p.adjust(c(.01, .04, .03, .005), "holm") is 0.03 0.06 0.06 0.02."""
+    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_by_holm([0.6, 0.7]) == [1.0, 1.0]
+    assert adjust_by_holm([]) == []
+
+
+@settings(deadline=None, max_examples=20)  # each is 50 ms in statsmodels
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]):
+    adjusted = adjust_by_holm(p_values)
+    assert all(after >= before for before, after in zip(p_values, adjusted, strict=True))
+    by_p = [adjusted[place] for place in sorted(range(len(p_values)), key=lambda place: p_values[place])]
+    assert by_p == sorted(by_p)

@@ -22,7 +22,6 @@ from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.evaluation.metrics.totals import ALL_QUESTIONS, HARMONIC, Total
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
-from comem_core.evaluation.statistics import Resampling
 from comem_core.knowledge.embedders.sentences import find_minilm_folder
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
@@ -83,7 +82,7 @@ def test_a_golden_file_has_the_scores_that_it_names(path: Path, tmp_path: Path):
     for row, mark in zip(rows, marks, strict=True):
         assert mark["value"] == pytest.approx(row["correct"]), row
         assert mark["unparsable"] == row.get("unparsable", False), row
-    scoring = Scoring(metrics=(metric,), total=total, resampling=Resampling(num_resamples=20))
+    scoring = Scoring(metrics=(metric,), total=total)
     scores = score_rows(predictions, questions, marks, scoring)
     assert {row["split"]: row["value"] for row in scores if row["metric"] == metric.name} == head["percent"]
 

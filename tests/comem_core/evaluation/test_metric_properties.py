@@ -16,7 +16,6 @@ from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.evaluation.metrics.totals import HARMONIC
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
-from comem_core.evaluation.statistics import Resampling
 
 AUTHORS = {name: find_authors_metric(name) for name in ("infoseek", "okvqa", "a-okvqa", "viquae", "mrag-bench", "cvqa")}
 ANY_ALIAS = (INFOSEEK, EXACT_MATCH, TOKEN_F1, ENCYCLOPEDIC, AUTHORS["infoseek"], AUTHORS["a-okvqa"], AUTHORS["viquae"])
@@ -102,7 +101,7 @@ def test_the_order_of_predictions_says_nothing(answers: list[str], order):
         for place, answer in enumerate(answers)
     ]
     questions = [question | {"image_id": question["question_id"]} for question in questions]
-    scoring = Scoring(metrics=(INFOSEEK, TOKEN_F1), total=HARMONIC, resampling=Resampling(num_resamples=20))
+    scoring = Scoring(metrics=(INFOSEEK, TOKEN_F1), total=HARMONIC)
     rows = score_rows(predictions, questions, mark_rows(predictions, questions, scoring.metrics), scoring)
     order.shuffle(predictions)
     order.shuffle(questions)

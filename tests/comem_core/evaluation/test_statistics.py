@@ -10,13 +10,13 @@ from comem_core.evaluation.statistics import (
     Difference,
     Interval,
     Resampling,
-    adjust_by_holm,
+    average_interval,
     compare_pairs,
     score_interval,
     score_intervals,
 )
 
-QUICK = Resampling(num_resamples=400, num_swaps=399)
+QUICK = Resampling(num_swaps=399)
 
 
 def ends(interval: Interval) -> tuple[float, float]:
@@ -26,7 +26,7 @@ def ends(interval: Interval) -> tuple[float, float]:
 
 def test_with_one_question_a_cluster_the_interval_is_the_ordinary_bootstrap():
     correct = np.array([1.0] * 60 + [0.0] * 140)
-    interval = score_interval(correct, [str(row) for row in range(200)], resampling=Resampling(num_resamples=5000))
+    interval = score_interval(correct, [str(row) for row in range(200)])
     expected = bootstrap((correct,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
     assert interval.value == pytest.approx(0.3)
     assert interval.low == pytest.approx(expected.low, abs=0.01)
@@ -46,16 +46,16 @@ def test_several_marks_at_once_have_the_intervals_that_each_has_alone():
 
 
 def test_copies_of_a_question_under_one_image_add_no_certainty():
-    correct, images = [1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0], list("abcdefgh")
+    correct, images = [1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], list("abcdefghij")
     once = score_interval(correct, images)
     ten_times = score_interval(correct * 10, images * 10)
-    assert (ten_times.low, ten_times.high) == (once.low, once.high)
-    assert (ten_times.n, ten_times.num_clusters) == (80, 8)
-    as_if_independent = score_interval(correct * 10, [str(row) for row in range(80)])
+    assert ends(ten_times) == pytest.approx(ends(once))
+    assert (ten_times.n, ten_times.num_clusters) == (100, 10)
+    as_if_independent = score_interval(correct * 10, [str(row) for row in range(100)])
     assert ends(as_if_independent)[0] > ends(once)[0] + 0.1
 
 
-def test_the_interval_covers_the_truth_about_95_times_in_100():
+def test_answers_taken_as_independent_would_be_too_certain():
     """40 images of 1 to 5 questions each; the chance of an image is drawn, so answers of one image go together."""
     generator = np.random.default_rng(7)
     covered = naive = 0
@@ -63,8 +63,8 @@ def test_the_interval_covers_the_truth_about_95_times_in_100():
         chances = np.repeat(generator.beta(1, 2, size=40), generator.integers(1, 6, size=40))
         images = [str(chance) for chance in chances]
         correct = (generator.random(len(chances)) < chances).astype(float)
-        low, high = ends(score_interval(correct, images, resampling=QUICK))
-        alone = score_interval(correct, [str(row) for row in range(len(correct))], resampling=QUICK)
+        low, high = ends(score_interval(correct, images))
+        alone = score_interval(correct, [str(row) for row in range(len(correct))])
         covered += low <= 1 / 3 <= high
         naive += ends(alone)[0] <= 1 / 3 <= ends(alone)[1]
     assert 180 <= covered <= 199
@@ -80,6 +80,19 @@ def test_all_wrong_and_all_right_are_not_certain(value: float, low: float, high:
         pytest.approx(low, abs=1e-4),
         pytest.approx(high, abs=1e-4),
     )
+
+
+def test_the_interval_of_seeds_holds_each_of_them_and_is_wider_where_they_differ():
+    generator, clusters = np.random.default_rng(4), [str(row // 8) for row in range(400)]
+    shown = generator.random(400)
+    far, near = ([(shown < chance).astype(float) for chance in chances] for chances in ((0.8, 0.79, 0.73), (0.8,) * 3))
+    wide, narrow = (average_interval(marks, clusters) for marks in (far, near))
+    assert ends(narrow) == pytest.approx(ends(score_interval(near[0], clusters)))  # seeds that agree add nothing
+    scores = [float(np.mean(marks)) for marks in far]
+    assert wide.value == pytest.approx(np.mean(scores))
+    assert ends(wide)[0] < min(scores) and max(scores) < ends(wide)[1]
+    certain = np.repeat([[0.0], [1.0]], 400, axis=1)  # by Student on two values, nothing is known between 0 and 1
+    assert ends(average_interval(certain, clusters)) == pytest.approx((0, 1), abs=0.01)
 
 
 def test_the_harmonic_mean_has_an_interval_of_its_own():
@@ -104,6 +117,21 @@ def test_one_cluster_says_nothing_about_the_next():
     interval = score_interval([1.0, 0.0], ["a", "a"])
     assert (interval.value, interval.low, interval.high, interval.num_clusters) == (0.5, None, None, 1)
     assert compare_pairs([1.0, 1.0], [0.0, 0.0], ["a", "a"]).choose_word() == "tied"
+
+
+@pytest.mark.parametrize("marks", [[0.0] * 40, [1.0] * 40, [1.0, 0.0, 0.0, 1.0] * 10])
+def test_ten_clusters_in_every_split_are_the_fewest_for_an_interval(marks: list[float]):
+    ten, nine = [str(row // 2 % 10) for row in range(40)], [str(row // 2 % 9) for row in range(40)]
+    splits = ["seen"] * 20 + ["unseen"] * 20
+    beside = [f"{split} {cluster}" for split, cluster in zip(splits, ten, strict=True)]
+    assert score_interval(marks, ten).low is not None
+    assert score_interval(marks, beside, splits=splits).low is not None
+    assert compare_pairs(marks, marks[::-1], ten, resampling=QUICK).low is not None
+    fewer = [each.replace("seen 9", "seen 8") for each in beside]  # in both splits; there are 18 clusters in all
+    for clusters, parts in ((nine, None), (fewer, splits)):
+        found = score_interval(marks, clusters, splits=parts)
+        assert (found.low, found.high) == (None, None)
+        assert compare_pairs(marks, marks[::-1], clusters, splits=parts, resampling=QUICK).high is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -139,8 +167,8 @@ def test_ten_of_ten_images_better_has_the_p_value_of_the_sign_test():
 
 
 def test_equal_conditions_are_tied():
-    correct = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
-    difference = compare_pairs(correct, correct, list("aabbcc"))
+    correct = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0] * 2
+    difference = compare_pairs(correct, correct, list("aabbccddeeffgghhiijj"))
     assert (difference.value, difference.low, difference.high, difference.p_value) == (0, 0, 0, 1)
     assert difference.choose_word() == "tied"
 
@@ -175,22 +203,6 @@ def test_the_difference_of_harmonic_means_is_tested_too():
     difference = compare_pairs(first, second, images, splits=splits)
     assert difference.value == pytest.approx(0.5 - 2 / (2 + 40))  # of (0.5, 0.5) and (0.5, 0.025)
     assert difference.choose_word() == "better"
-
-
-def test_holm_agrees_with_the_textbook():
-    """R: p.adjust(c(.01, .04, .03, .005), "holm") is 0.03 0.06 0.06 0.02."""
-    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert adjust_by_holm([0.6, 0.7]) == [1.0, 1.0]
-    assert adjust_by_holm([]) == []
-
-
-@settings(deadline=None, max_examples=20)  # each is 50 ms in statsmodels
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]):
-    adjusted = adjust_by_holm(p_values)
-    assert all(after >= before for before, after in zip(p_values, adjusted, strict=True))
-    by_p = [adjusted[place] for place in sorted(range(len(p_values)), key=lambda place: p_values[place])]
-    assert by_p == sorted(by_p)
 
 
 def test_an_adjusted_p_value_can_turn_better_into_tied():
