@@ -14,10 +14,22 @@ from comem_core.measures.provenance import describe_machine, find_commit
 
 RESULTS = Path("docs/results")
 
+STATISTICS = {
+    "infoseek": "InfoSeek's final score: the harmonic mean of the accuracy of both splits",
+    "accuracy": "the share of answers that InfoSeek's metric marks as right, numbers within 10 %",
+    "em": "exact match: the share of answers that are a gold answer, word by word",
+    "coverage": "the share of simulations in which the interval holds the truth",
+    "power": "the share of simulations in which the difference is seen",
+}
+"""What a measure in percent is, by the first word of its name. A page that shows some says it in these words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One number. Where `commit` or `machine` is empty, `write_results` fills in the current one."""
+    """One number. Where `commit` or `machine` is empty, `write_results` fills in the current one.
+
+    Raises ValueError for a share whose name does not begin with one of `STATISTICS`.
+    """
 
     measure: str
     recipe: str
@@ -30,6 +42,18 @@ class Measured:
     command: str
     commit: str | None = None
     machine: str = ""
+
+    def __post_init__(self) -> None:
+        if self.unit == "%" and find_statistic(self.measure) not in STATISTICS:
+            raise ValueError(
+                f"{self.measure} is in percent, and its name does not say of what; "
+                f"expected a name that begins with {', '.join(STATISTICS)}"
+            )
+
+
+def find_statistic(measure: str) -> str:
+    """Return the first word of a measure's name."""
+    return measure.split("_")[0]
 
 
 def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = True, folder: Path = RESULTS) -> Path:

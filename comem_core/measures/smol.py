@@ -106,7 +106,7 @@ def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str
         kinds = sorted({each.case.kind for each in own})
         parts = {"": own} | {f"_{kind}": [each for each in own if each.case.kind == kind] for kind in kinds}
         rows += [
-            measure_share(f"em_{condition}{suffix}{part}", chosen, command=command)
+            measure_share(f"accuracy_{condition}{suffix}{part}", chosen, command=command)
             for part, chosen in parts.items()
             if chosen
         ]
@@ -155,7 +155,7 @@ def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = prin
         encoder, seen = MemoryEncoder.from_pretrained(folder), samples[int(folder.name)]
         command = f"{COMMAND} curve RUN --questions {options.questions}"
         for condition in ("memory_gold", "shuffled"):
-            measure = f"em_{condition}_short_dev_after_{seen}"
+            measure = f"accuracy_{condition}_short_dev_after_{seen}"
             rows.append(measure_share(measure, ask(encoder, cases, condition), command=command))
             say(f"{measure}: {rows[-1].value}")
         for condition in ("no_memory", *BY_MEMORY):
@@ -173,7 +173,7 @@ def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = prin
 def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> float:
     """Return the mean loss of the right answers' tokens, in nats, in the prompt that the encoder was trained with.
 
-    The loss shows earlier than exact match whether a memory helps. The condition `no_memory` has this prompt too,
+    The loss shows earlier than accuracy whether a memory helps. The condition `no_memory` has this prompt too,
     unlike `none`.
     """
     known = "none" if condition == "no_memory" else condition
@@ -204,7 +204,7 @@ def _count_samples_seen(path: Path) -> dict[int, int]:
 
 def curve_measures(measures: Iterable[str]) -> list[str]:
     """Choose the measures that the curve shows, in a fixed order."""
-    starts = tuple(f"{kind}_{condition}_short_dev_after_" for kind in ("em", "loss") for condition in DRAWN)
+    starts = tuple(f"{kind}_{condition}_short_dev_after_" for kind in ("accuracy", "loss") for condition in DRAWN)
     return sorted(measure for measure in measures if measure.startswith(starts))
 
 
@@ -214,12 +214,12 @@ def name_numbers(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def draw(rows: Sequence[Measured], path: Path) -> None:
-    """Draw exact match with its intervals, and the loss, against passages seen."""
+    """Draw accuracy with its intervals, and the loss, against passages seen."""
     title = "What a passage's memory is worth, by passages seen"
     source = name_numbers({row.measure: asdict(row) for row in rows})
     with drawing.open_drawing(path, title, drawn_from=source) as figure:
         right, loss = figure.subplots(1, 2)
-        for axes, kind, apart in ((right, "em", 25), (loss, "loss", 0)):  # so that intervals do not overlap
+        for axes, kind, apart in ((right, "accuracy", 25), (loss, "loss", 0)):  # so that intervals do not overlap
             for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):
                 start = f"{kind}_{condition}_short_dev_after_"
                 own = {int(each.measure.removeprefix(start)): each for each in rows if each.measure.startswith(start)}
@@ -227,7 +227,7 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
                     places, drawn = [each + apart * turn for each in seen], [asdict(own[each]) for each in seen]
                     drawing.draw_curve(axes, places, drawn, colour=colour, label=label, marker="o")
             axes.set_xlabel("passages seen in training")
-        drawing.set_percent_axis(right)
+        drawing.set_percent_axis(right, "accuracy (%), 95 % interval")
         loss.set_ylabel("loss of the right answer (nats a token)")
         drawing.put_legend_below(figure, loss, columns=2)
 

@@ -35,13 +35,17 @@ NOT_SHOWN = [
     ("scale", r"(index|exact)_queries_per_s|index_write_seconds|filter_pandas_peak_memory_gb", "the ratio is shown"),
     ("scale", r"ingest_text_peak_memory_gb|load_seconds|warehouse_gb", "parts of what is shown"),
     ("scale", r"lineage_lookup_ms_of_\w+", "kinds of look-up; the slowest is shown"),
-    ("side_tables", r"em_(none|text)\+reader=tiny-text,blind", "without memory there is no picture to leave out"),
+    ("side_tables", r"infoseek_(none|text)\+reader=tiny-text,blind", "without memory there is no picture to leave out"),
     (
         "smol",
-        r"em_(?!\w+_dev_after_)\w+_(area|calling_code|capital|currency|language|name|neighbour|region)",
+        r"accuracy_(?!\w+_dev_after_)\w+_(area|calling_code|capital|currency|language|name|neighbour|region)",
         "of four",
     ),
-    ("smol", r"em_(shuffled|empty)_grocery_(sugar|origin)", "all of these are nothing, as in the row of both kinds"),
+    (
+        "smol",
+        r"accuracy_(shuffled|empty)_grocery_(sugar|origin)",
+        "all of these are nothing, as in the row of both kinds",
+    ),
     ("speed", r"encode_items_per_s|score_100k_seconds", "rates of one machine; no page promises them"),
     ("speed", r"(suite|demo)_ratio", "times of this project's own work against one commit; docs/log.md tells them"),
 ]
@@ -188,7 +192,7 @@ def test_a_result_says_how_it_was_measured(path: Path) -> None:
         ("README.md", "| 78.84 |", "|  |", "low is empty, measured 78.84"),
         ("README.md", "| 0.0 | 3.1 | 400 |", "| 0.0 | 3.1 | 399 |", "n is 399"),
         ("README.md", "| low | high | n |", "| lower | high | n |", "the column 'lower' has the number"),
-        ("README.md", "`em_text`", "`em_texts`", "'em_texts' is not in docs/results/demo.json"),
+        ("README.md", "`infoseek_text`", "`infoseek_texts`", "'infoseek_texts' is not in docs/results/demo.json"),
         ("docs/memory.md", "| `peak_memory_one_copy_gb` | 1.13 |", "| `peak_memory_one_copy_gb` | 1.1 |", "is 1.1,"),
     ],
 )
@@ -206,7 +210,7 @@ def test_a_fault_of_a_table_is_found(page: str, before: str, after: str, fault: 
             "docs/smol.md",
             r"!\[.*\]\(plots/smol_curve.svg\)",
             "",
-            "em_memory_gold_short_dev_after_1280 of docs/results/",
+            "accuracy_memory_gold_short_dev_after_1280 of docs/results/",
         ),
         ("docs/countries.md", r"\| `em_none` ", f"{MORE}| `em_none` ", "NOT_SHOWN explains prompt_tokens_text_k3"),
     ],

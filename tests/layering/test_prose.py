@@ -63,7 +63,7 @@ def _smol(value: Values) -> list[str]:
 
 
 def _side_tables(value: Values) -> list[str]:
-    more = value("em_memory+reader=tiny-text,blind") - value("em_memory+reader=tiny-text")
+    more = value("infoseek_memory+reader=tiny-text,blind") - value("infoseek_memory+reader=tiny-text")
     return [f"without it `memory` has {more:.0f} points more"]
 
 

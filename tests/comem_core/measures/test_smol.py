@@ -71,10 +71,10 @@ def test_an_unknown_condition_is_refused(encoder: MemoryEncoder, cases: list[Cas
 def test_rows_state_shares_overall_and_by_kind_with_their_numbers(cases: list[Case]):
     asked = [CaseAnswer(case, "memory_gold", "", float(case.kind == "capital")) for case in cases]
     rows = {row.measure: row for row in measure_conditions(asked, suffix="_short", command="measure")}
-    assert rows["em_memory_gold_short"].value == 12.5
-    assert rows["em_memory_gold_short"].n == 16
-    assert rows["em_memory_gold_short_capital"].value == 100.0
-    assert rows["em_memory_gold_short_area"].value == 0.0
+    assert rows["accuracy_memory_gold_short"].value == 12.5
+    assert rows["accuracy_memory_gold_short"].n == 16
+    assert rows["accuracy_memory_gold_short_capital"].value == 100.0
+    assert rows["accuracy_memory_gold_short_area"].value == 0.0
     assert len(rows) == 9
 
 
@@ -89,7 +89,7 @@ def test_a_curve_is_measured_from_the_snapshots_of_a_run_and_drawn(
     monkeypatch.setattr(MemoryEncoder, "from_pretrained", lambda folder: encoder)
     rows = smol.measure_curve(argparse.Namespace(run=tmp_path / "run", questions=16), say=lambda line: None)
     assert [row.measure for row in rows if row.unit == "%"] == [
-        f"em_{condition}_short_dev_after_{seen}" for seen in (8, 24) for condition in ("memory_gold", "shuffled")
+        f"accuracy_{condition}_short_dev_after_{seen}" for seen in (8, 24) for condition in ("memory_gold", "shuffled")
     ]
     losses = {row.measure: row.value for row in rows if row.unit == "nats"}
     assert len(losses) == 2 * 4
