@@ -73,13 +73,20 @@ class CountriesExam:
             {item.item_id: item for item in draw_imaginary_items()},
         )
 
+    def choose_as_retrieved(self, question: Question, k: int) -> list[str]:
+        """Return the first k retrieved items, in rank order, whether or not the gold item is among them."""
+        return list(self.retrieved[question.question_id][:k])
+
     def choose_with_gold(self, question: Question, k: int) -> list[str]:
         """Return the first k retrieved items, in rank order; a missing gold item takes the last place."""
-        found, gold = list(self.retrieved[question.question_id][:k]), question.gold_item_id or ""
+        found, gold = self.choose_as_retrieved(question, k), question.gold_item_id or ""
         return found if gold in found else [*found[: k - 1], gold]
 
     def choose_with_gold_anywhere(self, question: Question, k: int) -> list[str]:
-        """Return the items of `choose_with_gold` in random order; the question's id is the seed."""
+        """Return the gold item at a random place among its look-alikes, the best ranked other items.
+
+        The question's id is the seed of the order.
+        """
         shown = self.choose_with_gold(question, k)
         Random(question.question_id).shuffle(shown)
         return shown

@@ -1,10 +1,10 @@
 """`python -m comem_core.measures.countries_vqa`: how well memory works on the test questions of countries-vqa.
 
-`table` asks every question under every condition; `items` shows more and more items; `variants` compares encoders that
-were trained in other ways. Rows go to `docs/results/countries_vqa.json`. The measures are strict exact match, in
-percent, with 95 % intervals clustered by country. Answers of several encoders, trained with several seeds, are averaged
-question by question. `.../unseen_entity` is about countries that no training has seen; the other questions are about
-new facts of known countries.
+`table` asks every question under every condition; `items` shows more and more items; `finding` shows whether the right
+one is found among them; `variants` compares encoders that were trained in other ways. Rows go to
+`docs/results/countries_vqa.json`. The measures are strict exact match, in percent, with 95 % intervals clustered by
+country. Scores of several encoders, trained with several seeds, are averaged. `.../unseen_entity` is about countries
+that no training has seen; the other questions are about new facts of known countries.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.evaluation.statistics import score_interval
-from comem_core.measures.countries_exam import Answers, CountriesExam, ItemsOf
+from comem_core.evaluation.statistics import average_interval
+from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.checkpoint import find_encoder_folder
@@ -28,6 +28,7 @@ TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"
 ENCODERS = ("tiny-encoder",)
 BASE_SEEDS = (0,)  # of answers without memory, which do not depend on the encoder and its seed
 DEPTHS = (1, 2, 3, 5, 8, 10, 15, 20)
+FINDING = (1, 3, 10)
 VARIANT_DEPTHS = ("gold", "k3", "k3_drawn")
 IN_DETAIL = ("em_text_gold", "em_text_k3", "em_memory_gold", "em_memory_k3")
 COMMAND = "python -m comem_core.measures.countries_vqa"
@@ -55,11 +56,14 @@ class AnswerMarker:
     def score(
         self, measure: str, answers: Sequence[Answers], *, seeds: Sequence[int], among_Q: np.ndarray | None = None
     ) -> Measured:
-        """Return the share of right answers among all questions or `among_Q`; the mean of one `Answers` per encoder."""
-        right_Q = np.mean([each.right_Q for each in answers], axis=0)
-        among_Q = np.ones(len(right_Q), dtype=bool) if among_Q is None else among_Q
+        """Return the share of right answers among all questions or `among_Q`; the mean of one `Answers` per encoder.
+
+        The interval is for other questions, and another seed where there are several encoders.
+        """
+        right_RQ = np.array([each.right_Q for each in answers])
+        among_Q = np.ones(right_RQ.shape[1], dtype=bool) if among_Q is None else among_Q
         countries_Q = np.array([question.entity_id for question in self.exam.questions])
-        found = score_interval(right_Q[among_Q], countries_Q[among_Q].tolist())
+        found = average_interval(right_RQ[:, among_Q], countries_Q[among_Q])
         low, high = (None if end is None else round(100 * end, 2) for end in (found.low, found.high))
         return replace(
             self.make_plain(measure, round(100 * found.value, 2), "%"),
@@ -123,7 +127,7 @@ def _list_choices(exam: CountriesExam) -> Mapping[str, ItemsOf]:
         "k3": partial(exam.choose_with_gold, k=3),
         "k3_any_order": partial(exam.choose_with_gold_anywhere, k=3),
         "k3_drawn": partial(exam.choose_gold_among_others, k=3),
-        "k3_as_retrieved": lambda question: exam.retrieved[question.question_id][:3],
+        "k3_as_retrieved": partial(exam.choose_as_retrieved, k=3),
     }
 
 
@@ -162,6 +166,31 @@ def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
         yield marking.score(f"em_text_items_{k}", [text], seeds=BASE_SEEDS)
         yield marking.score(f"em_memory_items_{k}", memory, seeds=seeds)
         yield marking.make_plain(f"prompt_tokens_items_{k}", round(text.prompt_tokens, 1), "tokens")
+
+
+def measure_finding(chosen: argparse.Namespace) -> Iterator[Measured]:
+    """Measure whether the right item is found: by retrieval alone, and by the reader among the items that it is shown.
+
+    `retrieved` shows what plain retrieval finds, `look_alikes` the gold item at a random place among the others.
+    """
+    encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
+    marking = AnswerMarker(exam, _write_command(chosen, chosen.encoders))
+    seeds = [encoder.recipe.seed for encoder in encoders]
+    memories_of = [exam.encode_shown(each, partial(exam.choose_with_gold, k=DEEPEST)) for each in encoders]
+    for k in FINDING:
+        shown: dict[str, ItemsOf] = {"retrieved": partial(exam.choose_as_retrieved, k=k)}
+        if k > 1:
+            shown["look_alikes"] = partial(exam.choose_with_gold_anywhere, k=k)
+        found_Q = np.array([float(q.gold_item_id in shown["retrieved"](q)) for q in exam.questions])
+        yield marking.score(f"found_retrieved_{k}", [Answers(found_Q, 0.0)], seeds=BASE_SEEDS)
+        for name, items_of in shown.items():
+            text = exam.ask_prompt(encoders[0], items_of, label=f"text, {k} {name}")
+            memory = [
+                exam.ask_memory(encoder, memories, items_of, label=f"memory, {k} {name}")
+                for encoder, memories in zip(encoders, memories_of, strict=True)
+            ]
+            yield marking.score(f"em_text_{name}_{k}", [text], seeds=BASE_SEEDS)
+            yield marking.score(f"em_memory_{name}_{k}", memory, seeds=seeds)
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
@@ -230,7 +259,12 @@ def _parse_variant(given: str) -> tuple[str, str]:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for name, measure in (("table", measure_table), ("items", measure_items), ("variants", measure_variants)):
+    for name, measure in (
+        ("table", measure_table),
+        ("items", measure_items),
+        ("finding", measure_finding),
+        ("variants", measure_variants),
+    ):
         command = commands.add_parser(name, help=measure.__doc__, description=measure.__doc__)
         if name == "variants":
             text = "the variant's name in its measures, and the folder of its encoder"

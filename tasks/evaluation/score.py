@@ -30,9 +30,11 @@ from tasks.evaluation.contamination import map_clean_questions, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
+from warehouse.connection import open_warehouse
 from warehouse.page.wording import write_interval
 from warehouse.samples.overlap import describe_overlap
 from warehouse.schemas import check_rows, make_blank_row
+from warehouse.sql import read_report_rows
 
 SCORES = Stage(
     name="scores",
@@ -85,7 +87,7 @@ def score_predictions(
     part = _make_key(recipe, benchmark.revision(name_part(recipe), folder))
     make = bind(_write_scores, run, inputs)
     scores = run_stage(run, SCORES, part, inputs, make)
-    _show_scores(run, scores, contamination, benchmark)
+    _show_scores(run, scores, predictions, contamination, benchmark)
     return scores
 
 
@@ -186,8 +188,12 @@ def convert_to_shares(row: Mapping[str, Any]) -> dict[str, Any]:
     return row | {name: None if row[name] is None else row[name] / 100 for name in SHARES}
 
 
-def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmark: Benchmark) -> None:
-    """Show the scores in the Prefect UI, with those of clean questions and the number of questions trained on."""
+def _show_scores(
+    run: Run, scores: Reference, predictions: Reference, contamination: Reference, benchmark: Benchmark
+) -> None:
+    """Show the scores in the Prefect UI, with those of clean questions, the number of questions trained on, and the
+    ranks at which retrieval has the gold items.
+    """
     if not is_under_prefect():
         return
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] not in COUNTED]
@@ -196,11 +202,25 @@ def _show_scores(run: Run, scores: Reference, contamination: Reference, benchmar
     read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
     create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
+    with open_warehouse(run.context.warehouse, read_only=True) as con:
+        found = read_report_rows(con, "found_at_rank", {"predictions": predictions.fingerprint})
+    if found:
+        asked = f"{found[0]['num_questions']} questions of {benchmark.name}"
+        create_table_artifact(
+            [_make_rank_line(row) for row in found],
+            key=f"found-{benchmark.name}",
+            description=f"At which rank retrieval has the right item, of {asked} that have one in the knowledge",
+        )
 
 
 def is_shown(split: str) -> bool:
     """Tell whether a part is a whole split or its clean questions, rather than a slice by language or attribute."""
     return "/" not in split or f"/{CLEAN}=" in split
+
+
+def _make_rank_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    within = round(100 * row["found_within"], 1)
+    return {"rank": row["rank"], "found here": row["num_found"], "here or before, percent": within}
 
 
 def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from duckdb import DuckDBPyConnection
 from small_rows import CONDITIONS, flag, items, predict, questions, score
 from small_world import RUN_ID, SmallWorld, add, make_samples, start
+from statsmodels.regression.linear_model import OLS
 
+from comem_core.evaluation import statistics
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
@@ -21,12 +24,20 @@ from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
 from warehouse.page.evaluation import render_evaluation
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
-from warehouse.page.wording import write_duration, write_number, write_percent, write_points, write_size
+from warehouse.page.wording import (
+    FEWEST_CLUSTERS,
+    write_duration,
+    write_number,
+    write_percent,
+    write_points,
+    write_size,
+)
 from warehouse.records import finish_run
 from warehouse.samples.filtering import FILTERS
 from warehouse.schemas import make_blank_row
 from warehouse.sql import read_report_rows
 
+RUN = {"run_id": RUN_ID}
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -90,6 +101,36 @@ def test_every_condition_reason_stage_and_artefact_is_on_the_page(page: str, wor
         assert f'id="artefact-{fingerprint}"' in page
     for word in ("right", "wrong", "holds the answer", "2 cores", "0f3c9a1", "continued", "reused", "unreadable image"):
         assert word in text
+
+
+def test_the_ranks_at_which_retrieval_has_the_gold_item_are_beside_the_scores(
+    con: DuckDBPyConnection, page: str
+) -> None:
+    gold = {row["question_id"]: row["gold_item_id"] for row in questions("test")}
+    retrieved = con.execute("SELECT question_id, item_ids FROM retrieval").fetchall()
+    ranks = [ids.index(gold[question_id]) + 1 for question_id, ids in retrieved if question_id in gold]
+    [made] = con.execute("SELECT DISTINCT artefact FROM prediction").fetchall()
+    found = read_report_rows(con, "found_at_rank", {"predictions": made[0]})
+    assert [(row["rank"], row["num_found"]) for row in found] == [(rank, ranks.count(rank)) for rank in (1, 2, 3)]
+    assert [row["found_within"] for row in found][::2] == [ranks.count(1) / len(gold), 1.0]
+    assert 0 < ranks.count(1) < len(gold)
+    text = Reader(page).text
+    assert f"Of the {len(gold)} questions" in text and write_percent(ranks.count(1) / len(gold)) in text
+
+
+def test_an_item_that_was_not_retrieved_counts_as_not_found_and_one_that_nobody_names_not_at_all(
+    tmp_path: Path,
+) -> None:
+    world = start(tmp_path)
+    named = [row | {"gold_item_id": gold} for row, gold in zip(questions("test"), ("b", "x", None), strict=False)]
+    add(world, "benchmark", {"question": named})
+    ranked = [{"question_id": row["question_id"], "item_ids": list("ab"), "scores": [1.0, 0.5]} for row in named]
+    add(world, "retrieve-test", {"retrieval": [row | {"seconds": 0.0} for row in ranked]}, "questions=benchmark")
+    answer = predict(named[0], ranked[0], "memory", random.Random(0))
+    add(world, "score", {"prediction": [answer]}, "questions=benchmark retrieval=retrieve-test")
+    with open_warehouse(world.database, read_only=True) as con:
+        found = read_report_rows(con, "found_at_rank", {"predictions": world.fingerprints["score"]})
+    assert [(row["num_found"], row["found_within"], row["num_questions"]) for row in found] == [(0, 0, 2), (1, 0.5, 2)]
 
 
 def test_questions_that_were_trained_on_are_told_and_scored_apart(page: str) -> None:
@@ -168,6 +209,7 @@ def pair(condition: str, other: str, difference: float, error: float, value: flo
     """Write a paired difference both ways, as paired_difference.sql does."""
     row = {"benchmark": "b", "condition": condition, "other": other, "n": 100, "value": value}
     row |= {"other_value": value - difference, "difference": difference, "standard_error": error}
+    row |= {"num_clusters": 100}
     swapped = row | {"condition": other, "other": condition, "value": value - difference, "other_value": value}
     return [row, swapped | {"difference": -difference}]
 
@@ -180,6 +222,33 @@ def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() ->
     assert tied.title == "Memory and text are tied on b." and "includes 0" in tied.lede
     behind = compute_headline([], [*pair("memory", "text", -0.2, 0.05), *pair("memory", "none", 0.3, 0.05)], {})
     assert [finding.answer for finding in behind.findings] == ["yes", "it is behind"]
+
+
+def test_a_headline_of_few_clusters_calls_no_winner_and_says_why() -> None:
+    few, enough = ([row | {"num_clusters": num} for row in pair("memory", "text", 0.2, 0.01)] for num in (9, 10))
+    assert compute_headline([], few, {}).title == "Memory and text are tied on b."
+    assert "too few clusters" in compute_headline([], few, {}).lede
+    assert compute_headline([], enough, {}).title == "Memory wins on b."
+    assert FEWEST_CLUSTERS == statistics.FEWEST_CLUSTERS
+
+
+def test_the_difference_of_two_conditions_takes_questions_in_clusters(tmp_path: Path) -> None:
+    """Against the cluster-robust standard error of statsmodels, which also counts the questions in its correction."""
+    world, chance = start(tmp_path), random.Random(3)
+    asked = [row | {"question_id": f"{row['question_id']} {n}"} for row in questions("test") for n in range(4)]
+    nothing = {"item_ids": []}
+    answers = [predict(row, nothing, condition, chance) for row in asked for condition in ("memory", "none")]
+    add(world, "benchmark", {"question": asked})
+    add(world, "score", {"prediction": answers}, "questions=benchmark")
+    with open_warehouse(world.database, read_only=True) as con:
+        rows = read_report_rows(con, "paired_difference", RUN)
+    [row] = [row for row in rows if row["condition"] == "memory"]
+    differences = [one["correct"] - other["correct"] for one, other in zip(answers[::2], answers[1::2], strict=True)]
+    groups = np.unique([row["entity_id"] for row in asked], return_inverse=True)[1]
+    fitted = OLS(differences, np.ones(48)).fit().get_robustcov_results("cluster", groups=groups)
+    assert (row["n"], row["num_clusters"]) == (48, 12)
+    assert row["difference"] == pytest.approx(float(np.mean(differences)))
+    assert row["standard_error"] == pytest.approx(fitted.bse[0])
 
 
 def test_the_headline_without_single_answers_compares_intervals() -> None:
@@ -257,7 +326,7 @@ def test_a_page_of_evaluations_compares_encoders_and_says_what_it_leaves_out(wor
     text = " ".join(Reader(page).text.split())
     cells = ("latest", "e1", "e2", "memory", "k = 3", "better", "+14.3", "+7 to +22", "0.001", "120", "23", "55")
     assert "".join(cells) in text
-    assert "".join(("oracle", "k = 1", "tied", "+14.3", "0.001", "120", "2", "466")) in text
+    assert "".join(("oracle", "k = 1", "tied", "+14.3", "too few clusters", "0.001", "120", "2", "466")) in text
     assert "6 encoders: ten pairs are left out." in text
     assert "Encoders, in pairs" not in alone
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from duckdb import DuckDBPyConnection
 
@@ -51,6 +53,7 @@ class RunData:
     reader: dict
     trainings: list[TrainingCurve]
     scores: list[dict]
+    found: dict[str, list[dict]]
     clean_scores: list[dict]
     contamination: list[str]
     differences: list[dict]
@@ -80,6 +83,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         reader=read_report_rows(con, "reader", {"run_id": run_id})[0],
         trainings=_collect_trainings(con, run_id),
         scores=read_report_rows(con, "score_table", {"run_id": run_id}),
+        found=_collect_found(con, run_id),
         clean_scores=read_report_rows(con, "clean_scores", {"run_id": run_id}),
         contamination=_describe_contamination(con, run_id),
         differences=read_report_rows(con, "paired_difference", {"run_id": run_id}),
@@ -107,6 +111,16 @@ def _describe_contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
     """Describe in sentences which questions the encoder was trained on, as far as this is known."""
     counted = [json.loads(row["counts"]) for row in read_report_rows(con, "contamination", {"run_id": run_id})]
     return [sentence for counts in counted for sentence in describe_overlap(counts)]
+
+
+def _collect_found(con: DuckDBPyConnection, run_id: str) -> dict[str, list[dict]]:
+    """Return at which ranks the gold items were found, by benchmark."""
+    found: dict[str, list[dict]] = {}
+    for made in read_report_rows(con, "run_tables", {"run_id": run_id}):
+        if made["holds"] == "prediction":
+            rows = read_report_rows(con, "found_at_rank", {"predictions": made["fingerprint"]})
+            found |= {name: list(ranks) for name, ranks in groupby(rows, key=itemgetter("benchmark"))}
+    return found
 
 
 def _find_funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[str], list[str]]:

@@ -97,6 +97,7 @@ def _make_section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
             [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric],
             conditions,
         ),
+        "found": read_report_rows(con, "found_at_rank", {"predictions": row["predictions"]}),
         "differences": [each for each in differences if each["split"] == whole],
         "parted": parted,
         "num_parted": parted[0]["total"] if parted else 0,

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from warehouse.page.wording import ConditionWords, write_number, write_percent, write_points
+from warehouse.page.wording import (
+    FEWEST_CLUSTERS,
+    ConditionWords,
+    write_interval,
+    write_number,
+    write_percent,
+    write_points,
+)
 
 MAIN = ("none", "text", "memory")
 NOT_DECLARED = ConditionWords()
@@ -45,18 +52,19 @@ class ConditionDifference:
     value: float
     other_value: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def clear(self) -> bool:
         """Tell whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
     def interval(self) -> str:
-        """Write the interval in points."""
-        return f"95{' '}% interval {write_points(self.low)} to {write_points(self.high)}"
+        """Write the interval in points, or why there is none."""
+        written = write_interval(self.low, self.high, write_points)
+        return written if self.low is None else f"95{' '}% interval {written}"
 
 
 def compute_headline(
@@ -127,6 +135,8 @@ def _describe_difference(pair: ConditionDifference) -> str:
     """Describe the difference of two conditions, and whether it is beyond chance."""
     if pair.difference == 0 and not pair.clear:
         return f"no difference, {pair.interval}"
+    if pair.low is None:
+        return f"{write_points(pair.difference)} points, with {pair.interval}"
     verdict = "beyond chance" if pair.clear else "an interval that includes 0, so chance explains it"
     return f"{write_points(pair.difference)} points, {pair.interval}, {verdict}"
 
@@ -156,10 +166,11 @@ def _write_without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
 
 
 def _make_difference(row: dict) -> ConditionDifference:
-    """Add Student's interval to a row of paired_difference; for a single question it spans all values."""
-    n, error = row["n"], row["standard_error"]
-    half = 1.0 if n < 2 or error is None else float(stdtrit(n - 1, 0.975)) * error
-    low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
+    """Add Student's interval to a row of paired_difference, unless there are too few clusters."""
+    low, high = None, None
+    if row["num_clusters"] >= FEWEST_CLUSTERS:
+        half = float(stdtrit(row["num_clusters"] - 1, 0.975)) * row["standard_error"]
+        low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
     named = {key: row[key] for key in ("condition", "other", "n", "value", "other_value", "difference")}
     return ConditionDifference(**named, low=low, high=high)
 

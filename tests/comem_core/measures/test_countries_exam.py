@@ -25,6 +25,12 @@ def test_retrieved_items_are_different_ones_in_the_language_of_the_question(exam
         assert {exam.items[each].language for each in found} == {question.language}
 
 
+def test_plain_retrieval_shows_no_gold_item_that_it_has_not_found(exam: CountriesExam):
+    shown = {question.question_id: exam.choose_as_retrieved(question, 1) for question in exam.questions}
+    assert all(shown[q.question_id] == [exam.retrieved[q.question_id][0]] for q in exam.questions)
+    assert any(q.gold_item_id not in shown[q.question_id] for q in exam.questions)
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 8, DEEPEST])
 def test_the_gold_item_is_always_shown_and_the_others_keep_their_rank(exam: CountriesExam, k: int):
     for question in exam.questions:

@@ -94,12 +94,15 @@ def test_encoders_are_averaged_question_by_question_and_the_row_says_their_seeds
     assert row.low is not None and row.high is not None and row.low < 75 < row.high
 
 
-def test_an_interval_is_drawn_by_country(exam: CountriesExam):
-    """Ten questions on each of two countries, one all right and one all wrong: nothing is known about the third."""
+def test_an_interval_is_by_country(exam: CountriesExam):
+    """Two questions on each of ten countries: where both share their mark, there are ten marks and not twenty."""
+    ten = [replace(question, entity_id=str(place // 2)) for place, question in enumerate(exam.questions)]
+    of_ten, alike = replace(exam, questions=ten), np.array([1.0, 1.0, 0.0, 0.0] * 5)
+    wide, narrow = marked(of_ten, alike), marked(exam, alike)
+    assert wide.low is not None and narrow.low is not None and wide.low < narrow.low - 5
     two = [replace(question, entity_id="ab"[place % 2]) for place, question in enumerate(exam.questions)]
     row = marked(replace(exam, questions=two), np.array([1.0, 0.0] * 10))
-    assert (row.value, row.low, row.high) == (50.0, 0.0, 100.0)
-    assert marked(exam, np.array([1.0, 0.0] * 10)).low != 0.0
+    assert (row.value, row.low, row.high) == (50.0, None, None)  # nothing is known about a third country
 
 
 def test_items_are_shown_one_to_twenty(
@@ -109,6 +112,20 @@ def test_items_are_shown_one_to_twenty(
     rows = measure("items", "--part", "dev", "--questions", "4")
     assert list(rows) == [f"{name}_items_{k}" for k in (1, 3) for name in ("em_text", "em_memory", "prompt_tokens")]
     assert rows["prompt_tokens_items_3"]["value"] > rows["prompt_tokens_items_1"]["value"] + 50
+
+
+def test_finding_shows_what_retrieval_finds_and_the_gold_item_anywhere_among_look_alikes(
+    measure: Callable[..., dict[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(countries_vqa, "FINDING", (1, 3))
+    rows = measure("finding", "--part", "dev", "--questions", "12")
+    assert list(rows) == [
+        *("found_retrieved_1", "em_text_retrieved_1", "em_memory_retrieved_1"),
+        *("found_retrieved_3", "em_text_retrieved_3", "em_memory_retrieved_3"),
+        *("em_text_look_alikes_3", "em_memory_look_alikes_3"),
+    ]
+    values = {name: row["value"] for name, row in rows.items()}
+    assert 0 < values["em_text_retrieved_1"] <= values["found_retrieved_1"] < values["found_retrieved_3"]
 
 
 def test_a_variant_is_measured_under_its_name(

@@ -1,0 +1,30 @@
+-- How often the questions of $predictions have their gold item at each rank of what was retrieved for them: `num_found` at
+-- this rank, the share `found_within` at this rank or a better one, of `num_questions` with a gold item. Of ranks beyond
+-- 10 only the last is listed. There are no rows if nothing was retrieved, or no question names its gold item.
+WITH inputs AS (
+    SELECT input_fingerprint FROM artefact_input WHERE fingerprint = $predictions
+),
+placed AS (
+    SELECT
+        question.benchmark,
+        list_position(retrieval.item_ids, question.gold_item_id) AS place,  -- null or 0 if it was not found
+        max(len(retrieval.item_ids)) OVER () AS last
+    FROM question
+    JOIN retrieval USING (question_id)
+    WHERE question.artefact IN (FROM inputs)
+        AND retrieval.artefact IN (FROM inputs)
+        AND question.gold_item_id IS NOT NULL
+),
+listed AS (
+    SELECT DISTINCT unnest(range(1, last + 1)) AS rank, last FROM placed
+)
+SELECT
+    benchmark,
+    rank,
+    count_if(place = rank) AS num_found,
+    count_if(place BETWEEN 1 AND rank) / count(*) AS found_within,
+    count(*) AS num_questions
+FROM placed, listed
+WHERE rank <= 10 OR rank = listed.last
+GROUP BY benchmark, rank
+ORDER BY benchmark, rank
