@@ -9,6 +9,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from warehouse.connection import open_transaction
+from warehouse.sql import read_report_rows
 
 KEYS = ("run_id", "recipe_name", "encoder_name", "benchmark", "encoder", "questions", "predictions", "scores")
 # The weights that answered, and the name of the text-only model (null if the encoder's own backbone answered).
@@ -33,6 +34,15 @@ def record_evaluation(con: DuckDBPyConnection, evaluation: Mapping[str, str | No
 def list_evaluations(con: DuckDBPyConnection, run_id: str) -> list[dict[str, Any]]:
     """List the evaluations of a run in the order in which they were made."""
     return _read_rows(con, "run_id = ?", [run_id])
+
+
+def read_marks(con: DuckDBPyConnection, run_id: str, *, metric: str) -> list[dict[str, Any]]:
+    """Read the marks that a metric gave a run's answers: rows of the report `official_marks`, with `benchmark`."""
+    return [
+        row | {"benchmark": evaluation["benchmark"]}
+        for evaluation in list_evaluations(con, run_id)
+        for row in read_report_rows(con, "official_marks", evaluation | {"official": metric})
+    ]
 
 
 def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:

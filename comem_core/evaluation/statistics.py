@@ -4,7 +4,7 @@ Answers about one image are correlated, so whole clusters (images, or entities) 
 questions. `python -m comem_core.measures.coverage` measures how often the intervals hold the truth. Everything is in
 the unit of the input (fractions of 1). The order of the rows does not change the numbers.
 
-Shapes: N questions, C clusters, S splits, R random swaps.
+Shapes: N questions, C clusters, S splits, R seeds or random swaps.
 """
 
 from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ def score_interval(
     every answer of a split is right, or every one wrong, nothing varies. There the exact binomial bound on the number
     of clusters is used instead, so that 0 of 20 never reads as "certainly zero".
     """
-    return score_intervals([correct], clusters, splits=splits, total=total, resampling=resampling)[0]
+    return score_intervals(np.asarray(correct)[None], clusters, splits=splits, total=total, resampling=resampling)[0]
 
 
 def score_intervals(
@@ -106,7 +106,7 @@ def score_intervals(
     if not len(corrects):
         return []
     table = _Clusters(clusters, splits, total, num_values=len(corrects[0]))
-    return [_make_interval([table.sums(correct)], table, resampling) for correct in corrects]
+    return [_make_interval(table.sums(correct)[None], table, resampling) for correct in corrects]
 
 
 def average_interval(
@@ -123,7 +123,7 @@ def average_interval(
     clusters, with the degrees of freedom of Welch and Satterthwaite.
     """
     table = _Clusters(clusters, splits, total, num_values=len(corrects[0]))
-    return _make_interval([table.sums(correct) for correct in corrects], table, resampling)
+    return _make_interval(np.stack([table.sums(correct) for correct in corrects]), table, resampling)
 
 
 def compare_pairs(
@@ -149,7 +149,7 @@ def compare_pairs(
     (one, one_C), (other, other_C) = (_leave_out(sums_CS, counts_CS, combine) for sums_CS in sums)
     low, high = None, None
     if table.has_enough:
-        ends = tuple(_find_bounds([sums_CS], counts_CS, combine, resampling.confidence) for sums_CS in sums)
+        ends = tuple(_find_bounds(sums_CS[None], counts_CS, combine, resampling.confidence) for sums_CS in sums)
         low, high = _bound_difference((one, other), (one_C, other_C), (ends[0], ends[1]))
     return Difference(
         value=one - other,
@@ -196,44 +196,41 @@ class _Clusters:
         return total.reshape(self._shape)
 
 
-def _make_interval(sums: Sequence[np.ndarray], table: _Clusters, resampling: Resampling | None) -> Interval:
-    """Make the interval of one or several seeds' sums (C, S)."""
+def _make_interval(sums_RCS: np.ndarray, table: _Clusters, resampling: Resampling | None) -> Interval:
+    """Make the interval of the mean of one or several seeds."""
     counts_CS, combine = table.counts_CS, table.combine
-    value = float(np.mean([combine(sums_CS.sum(0) / counts_CS.sum(0)) for sums_CS in sums]))
+    value = float(combine(sums_RCS.sum(1) / counts_CS.sum(0)).mean())
     low, high = None, None
     if table.has_enough:
-        low, high = _find_bounds(sums, counts_CS, combine, (resampling or Resampling()).confidence)
+        low, high = _find_bounds(sums_RCS, counts_CS, combine, (resampling or Resampling()).confidence)
     return Interval(value=value, low=low, high=high, n=int(counts_CS.sum()), num_clusters=len(counts_CS))
 
 
-def _find_bounds(sums: Sequence[np.ndarray], counts_CS: np.ndarray, combine: Combine, confidence: float) -> Bounds:
+def _find_bounds(sums_RCS: np.ndarray, counts_CS: np.ndarray, combine: Combine, confidence: float) -> Bounds:
     """Return the interval of a total; with an all-right or all-wrong split, combine the ends of the splits' own."""
-    mean_S = sum(sums_CS.sum(0) for sums_CS in sums) / (len(sums) * counts_CS.sum(0))
-    constant_S = (mean_S == 0) | (mean_S == 1)
-    if not constant_S.any():
-        return _find_student_bounds(sums, counts_CS, combine, confidence)
+    mean_S = sums_RCS.sum((0, 1)) / (len(sums_RCS) * counts_CS.sum(0))
+    if not np.isin(mean_S, (0, 1)).any():
+        return _find_student_bounds(sums_RCS, counts_CS, combine, confidence)
     if len(mean_S) == 1:
         return _find_exact_bounds(bool(mean_S[0]), len(counts_CS), confidence)
     ends = []
     for split in range(len(mean_S)):
         asked_C = counts_CS[:, split] > 0
-        of_split = [each[asked_C][:, [split]] for each in (counts_CS, *sums)]
-        ends.append(_find_bounds(of_split[1:], of_split[0], lambda means: means[..., 0], confidence))
+        own_RCS, own_CS = sums_RCS[:, asked_C, split, None], counts_CS[asked_C, split, None]
+        ends.append(_find_bounds(own_RCS, own_CS, lambda means: means[..., 0], confidence))
     low_S, high_S = np.array(ends).T
     return float(combine(low_S)), float(combine(high_S))
 
 
-def _find_student_bounds(
-    sums: Sequence[np.ndarray], counts_CS: np.ndarray, combine: Combine, confidence: float
-) -> Bounds:
-    """Return Student's interval on the scale of log odds. A seed's variance is added where there are several."""
-    values, changes = zip(*(_leave_out(sums_CS, counts_CS, combine) for sums_CS in sums), strict=True)
-    middle_CS = sum(sums) / len(sums)
-    parts = [(_sum_squares(np.mean(changes, axis=0)), _count_effective(middle_CS, counts_CS, combine) - 1)]
-    if len(sums) > 1:
-        parts.append((float(np.var(values, ddof=1)) / len(sums), len(sums) - 1))
+def _find_student_bounds(sums_RCS: np.ndarray, counts_CS: np.ndarray, combine: Combine, confidence: float) -> Bounds:
+    """Return Student's interval on the scale of log odds. The seeds' variance is added where there are several."""
+    values, changes = zip(*(_leave_out(sums_CS, counts_CS, combine) for sums_CS in sums_RCS), strict=True)
+    effective = _count_effective(sums_RCS.mean(0), counts_CS, combine)
+    parts = [(_sum_squares(np.mean(changes, axis=0)), max(effective - 1, 1))]
+    if len(values) > 1:
+        parts.append((float(np.var(values, ddof=1)) / len(values), len(values) - 1))
     variance = sum(part for part, _ in parts)
-    freedom = variance**2 / sum(part**2 / max(each, 1) for part, each in parts) if variance else 1
+    freedom = variance**2 / sum(part**2 / each for part, each in parts) if variance else 1
     value = float(np.mean(values))
     half = stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))

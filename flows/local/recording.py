@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from duckdb import DuckDBPyConnection
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.scores import compute_percent, find_cluster
@@ -21,7 +20,7 @@ from comem_core.measures.tables import refresh_tables
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from warehouse.connection import open_warehouse
-from warehouse.evaluations import list_evaluations
+from warehouse.evaluations import read_marks
 from warehouse.sql import read_report_rows
 
 COMMAND = "make demo"
@@ -54,7 +53,8 @@ class _Ended:
 
     def make_shared(self) -> dict[str, Any]:
         """Return what every row of this run has."""
-        return {"recipe": self.facts["recipe_name"], "command": self._write_command(), "commit": self.facts["commit"]}
+        told = {"recipe": self.facts["recipe_name"], "commit": self.facts["commit"]}
+        return told | {"command": self._write_command(), "seeds": (self.seed,)}
 
     def _write_command(self) -> str:
         """Return the command of the run, from its seed and the changes in its recipe's name."""
@@ -78,85 +78,79 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         ValueError: there is no completed run in the warehouse.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        ended = _list_ended(con)
+        runs = con.execute(
+            "SELECT run_id FROM run WHERE flow = 'synth-and-train' AND status = 'completed' ORDER BY ended DESC"
+        ).fetchall()
+        ended = [_Ended.of(read_report_rows(con, "run_facts", {"run_id": run_id})[0]) for (run_id,) in runs]
         if not ended:
             raise ValueError(f"{context.warehouse} has no completed run of synth-and-train; run `make demo` first")
-        last, topic = ended[0], SIDE_TABLES if ended[0].changed else DEMO
-        if topic == SIDE_TABLES:
-            measured = _list_scores(con, last, suffix="+".join(["", *last.changed]))
-        else:
-            by_seed = {each.seed: each for each in reversed(ended) if each.like == last.like}
-            measured = _list_scores(con, last, suffix=f"_seed_{last.seed}")
-            measured += _average_seeds(con, [by_seed[seed] for seed in sorted(by_seed)])
-            shared = last.make_shared() | {"n": 1, "seeds": (last.seed,)}
-            measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", **shared))
-            peak = round(peak_memory_gb, 2)
-            measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", **shared))
+        last = ended[0]
+        by_seed = {each.seed: each for each in reversed(ended) if each.like == last.like}
+        asked = [
+            _Asked(
+                run=by_seed[seed],
+                scores=read_report_rows(con, "score_table", {"run_id": by_seed[seed].run_id}),
+                marks=read_marks(con, by_seed[seed].run_id, metric=OFFICIAL),
+            )
+            for seed in sorted(by_seed)
+        ]
+    topic = SIDE_TABLES if last.changed else DEMO
+    [of_last] = [each for each in asked if each.run is last]
+    if last.changed:
+        measured = of_last.list_scores(suffix="+".join(["", *last.changed]))
+    else:
+        shared = last.make_shared() | {"n": 1}
+        measured = of_last.list_scores(suffix=f"_seed_{last.seed}") + _average_seeds(asked)
+        measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", **shared))
+        peak = round(peak_memory_gb, 2)
+        measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", **shared))
     write_results(topic, measured, folder=root / RESULTS)
     refresh_tables(topic, root=root)
     return measured
 
 
-def _list_ended(con: DuckDBPyConnection) -> list[_Ended]:
-    """List the completed runs of synth-and-train, the last one first."""
-    found = con.execute(
-        "SELECT run_id FROM run WHERE flow = 'synth-and-train' AND status = 'completed' ORDER BY ended DESC"
-    ).fetchall()
-    return [_Ended.of(read_report_rows(con, "run_facts", {"run_id": run_id})[0]) for (run_id,) in found]
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A run with its scores (rows of the report `score_table`) and its marks by the official metric."""
+
+    run: _Ended
+    scores: Sequence[Mapping[str, Any]]
+    marks: Sequence[Mapping[str, Any]]
+
+    def list_overall(self) -> dict[str, dict[str, Any]]:
+        """Return the scores over the whole benchmark by the official metric, in percent, by condition."""
+        return {
+            row["condition"]: {"n": row["n"]} | {name: compute_percent(row[name]) for name in ("value", "low", "high")}
+            for row in self.scores
+            if (row["split"], row["metric"]) == ("all", OFFICIAL)
+        }
+
+    def list_scores(self, *, suffix: str) -> list[Measured]:
+        shared = self.run.make_shared() | {"unit": "%"}
+        return [
+            Measured(measure=f"{OFFICIAL}_{condition}{suffix}", **numbers, **shared)
+            for condition, numbers in self.list_overall().items()
+        ]
 
 
-def _read_scores(con: DuckDBPyConnection, run: _Ended) -> list[dict[str, Any]]:
-    """Read the scores over the whole benchmark by its official metric, in percent."""
-    scores = read_report_rows(con, "score_table", {"run_id": run.run_id})
-    percent = ({name: compute_percent(score[name]) for name in ("value", "low", "high")} for score in scores)
-    return [
-        score | each
-        for score, each in zip(scores, percent, strict=True)
-        if (score["split"], score["metric"]) == ("all", OFFICIAL)
-    ]
-
-
-def _list_scores(con: DuckDBPyConnection, run: _Ended, *, suffix: str) -> list[Measured]:
-    shared = run.make_shared() | {"seeds": (run.seed,), "unit": "%"}
-    return [
-        Measured(measure=f"{OFFICIAL}_{each['condition']}{suffix}", **_pick_numbers(each), **shared)
-        for each in _read_scores(con, run)
-    ]
-
-
-def _pick_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("value", "low", "high", "n")}
-
-
-def _average_seeds(con: DuckDBPyConnection, runs: Sequence[_Ended]) -> list[Measured]:
+def _average_seeds(asked: Sequence[_Asked]) -> list[Measured]:
     """Average the scores of runs that differ in their seed; the interval is for another seed on other questions."""
-    if len(runs) < FEWEST_SEEDS:
+    if len(asked) < FEWEST_SEEDS:
         return []
-    scores = [{each["condition"]: each["value"] for each in _read_scores(con, run)} for run in runs]
-    marks = [_read_marks(con, run) for run in runs]
-    shared = runs[-1].make_shared() | {"unit": "%", "seeds": tuple(run.seed for run in runs)}
-    shared["command"] = "; ".join(run.make_shared()["command"] for run in runs)
-    rows = []
+    scores, rows = [each.list_overall() for each in asked], []
+    shared = asked[-1].run.make_shared() | {"unit": "%", "seeds": tuple(each.run.seed for each in asked)}
+    shared["command"] = "; ".join(each.run.make_shared()["command"] for each in asked)
     for condition in scores[-1]:
-        benchmark, asked = marks[-1][condition]
-        known = find_benchmark(benchmark)
-        ids = sorted(set.intersection(*({*each[condition][1]} for each in marks)))
+        marked = [{row["question_id"]: row for row in each.marks if row["condition"] == condition} for each in asked]
+        questions = [marked[0][question_id] for question_id in sorted(set.intersection(*map(set, marked)))]
+        benchmark = find_benchmark(questions[0]["benchmark"])
         found = average_interval(
-            [[each[condition][1][question_id]["value"] for question_id in ids] for each in marks],
-            [find_cluster(asked[question_id], known.cluster_by) for question_id in ids],
-            splits=[asked[question_id]["split"] for question_id in ids],
-            total=known.total,
+            [[each[question["question_id"]]["value"] for question in questions] for each in marked],
+            [find_cluster(question, benchmark.cluster_by) for question in questions],
+            splits=[question["split"] for question in questions],
+            total=benchmark.total,
         )
-        value = round(float(np.mean([each[condition] for each in scores])), 2)
+        value = round(float(np.mean([each[condition]["value"] for each in scores])), 2)
         bounds = {"low": compute_percent(found.low), "high": compute_percent(found.high), "n": found.n}
         rows.append(Measured(measure=f"{OFFICIAL}_{condition}", value=value, **bounds, **shared))
     return rows
-
-
-def _read_marks(con: DuckDBPyConnection, run: _Ended) -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
-    """Read a run's marks: condition -> its benchmark, and question id -> row of the report `official_marks`."""
-    marks: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {}
-    for evaluation in list_evaluations(con, run.run_id):
-        for row in read_report_rows(con, "official_marks", evaluation | {"official": OFFICIAL}):
-            marks.setdefault(row["condition"], (evaluation["benchmark"], {}))[1][row["question_id"]] = row
-    return marks

@@ -13,7 +13,7 @@ import pytest
 from comem_core.measures import smol
 from comem_core.measures.countries_vqa import TOPIC
 from comem_core.measures.plots import PLOTS
-from comem_core.measures.results import read_results
+from comem_core.measures.results import STATISTICS, find_statistic, read_results
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +31,8 @@ NOT_SHOWN = [
     ("countries_vqa", r"prompt_tokens_text_k3", "in the prose of docs/countries.md, which test_prose.py checks"),
     ("countries_vqa", r"em_\w+_without_\w+", "told in docs/log.md: what each part of the training is worth"),
     ("countries_vqa", r"em_memory_\w+_seed_\d", "in the prose of docs/countries.md, as seeds and means"),
+    ("demo", r"infoseek_(?!memory)\w+_seed_\d", "README tells the seeds of memory; without it they hardly differ"),
+    ("demo", r"infoseek_memory_seed_\d", "in the prose of the README, which test_prose.py checks"),
     ("demo", r"demo_(seconds|peak_memory_gb)", "how the run went, for comparing machines; no page promises it"),
     ("scale", r"(index|exact)_queries_per_s|index_write_seconds|filter_pandas_peak_memory_gb", "the ratio is shown"),
     ("scale", r"ingest_text_peak_memory_gb|load_seconds|warehouse_gb", "parts of what is shown"),
@@ -152,6 +154,19 @@ def faults_of_plots(texts: Mapping[str, str], drawings: Mapping[str, str], measu
     return faults
 
 
+def faults_of_statistics(texts: Mapping[str, str]) -> list[str]:
+    """Say of each page which shares it shows without saying of what, in the words that all pages have for them."""
+    faults = []
+    for page, text in texts.items():
+        words = " ".join(text.split())
+        names = [(topic, row["measure"].strip("`")) for topic, row in shown_in(text)]
+        shares = {find_statistic(name) for topic, name in names if MEASURED[topic].get(name, {}).get("unit") == "%"}
+        faults += [
+            f"{page} does not say {STATISTICS[each]!r}" for each in sorted(shares) if STATISTICS[each] not in words
+        ]
+    return faults
+
+
 def drawings() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "plots").iterdir())}
 
@@ -166,6 +181,22 @@ def test_every_measure_is_shown_or_it_is_said_why_not() -> None:
     assert faults_of_what_is_shown(TEXTS) == []
 
 
+def test_every_page_says_what_its_shares_are_and_one_name_is_one_statistic() -> None:
+    assert faults_of_statistics(TEXTS) == []
+    shares = {(name, topic) for topic, rows in MEASURED.items() for name, row in rows.items() if row["unit"] == "%"}
+    assert {find_statistic(name) for name, _ in shares} == set(STATISTICS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/smol.md", "docs/countries.md"])
+def test_a_page_that_does_not_say_what_its_shares_are_is_found(page: str) -> None:
+    patterns = {words: r"\s+".join(map(re.escape, words.split())) for words in STATISTICS.values()}
+    said = {words: pattern for words, pattern in patterns.items() if re.search(pattern, TEXTS[page])}
+    assert said
+    for words, pattern in said.items():
+        other = {page: re.sub(pattern, "exact match", TEXTS[page])}
+        assert f"{page} does not say {words!r}" in faults_of_statistics(other)
+
+
 def test_every_plot_is_shown_and_drawn_from_what_was_measured() -> None:
     assert faults_of_plots(TEXTS, drawings(), MEASURED) == []
 
@@ -178,6 +209,23 @@ def test_a_result_says_how_it_was_measured(path: Path) -> None:
         assert set(row) == KEYS
         assert row["command"] and row["machine"]
         assert row["low"] is None or row["low"] <= row["value"] <= row["high"]
+
+
+def faults_of_means(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Name the means over seeds whose interval leaves out one of their seeds, where these are on record."""
+    return [
+        f"{name} of docs/results/{topic}.json has {rows[own]['value']} in {own}, outside {row['low']} to {row['high']}"
+        for topic, rows in measured.items()
+        for name, row in rows.items()
+        for own in (f"{name}_seed_{seed}" for seed in row["seeds"])
+        if len(row["seeds"]) > 1 and own in rows and not row["low"] <= rows[own]["value"] <= row["high"]
+    ]
+
+
+def test_the_interval_of_a_mean_over_seeds_holds_each_of_them() -> None:
+    assert faults_of_means(MEASURED) == []
+    narrow = {name: row | {"high": row["value"]} for name, row in MEASURED["countries_vqa"].items()}
+    assert any("em_memory_k3_seed_0" in fault for fault in faults_of_means({"countries_vqa": narrow}))
 
 
 @pytest.mark.parametrize(

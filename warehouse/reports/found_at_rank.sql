@@ -8,7 +8,7 @@ placed AS (
     SELECT
         question.benchmark,
         list_position(retrieval.item_ids, question.gold_item_id) AS place,  -- null or 0 if it was not found
-        max(len(retrieval.item_ids)) OVER () AS last
+        len(retrieval.item_ids) AS num_items
     FROM question
     JOIN retrieval USING (question_id)
     WHERE question.artefact IN (FROM inputs)
@@ -16,7 +16,7 @@ placed AS (
         AND question.gold_item_id IS NOT NULL
 ),
 listed AS (
-    SELECT DISTINCT unnest(range(1, last + 1)) AS rank, last FROM placed
+    SELECT unnest(range(1, max(num_items) + 1)) AS rank, max(num_items) AS last FROM placed
 )
 SELECT
     benchmark,

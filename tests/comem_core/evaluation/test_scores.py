@@ -61,6 +61,24 @@ def test_scores_by_condition_and_split_are_those_worked_by_hand():
     assert rows["memory", "all", "infoseek"]["value"] == 50.0
     memory = rows["memory", "all", "infoseek"]
     assert (memory["n"], memory["k"], memory["prompt_tokens_mean"]) == (12, 3, 15.5)
+    assert (memory["low"], memory["high"]) == (None, None)  # two flags and four are too few
+
+
+def test_ten_pictures_in_each_split_are_enough_for_an_interval():
+    questions = [
+        row | {"question_id": f"{row['question_id']} {copy}", "image_id": f"{row['image_id']} {copy}"}
+        for copy in range(5)
+        for row in QUESTIONS
+    ]
+    answers = [
+        row | {"question_id": f"{row['question_id']} {copy}", "prediction_id": f"{row['prediction_id']} {copy}"}
+        for copy in range(5)
+        for row in PREDICTIONS
+    ]
+    scoring = Scoring(metrics=(INFOSEEK,), total=HARMONIC)
+    rows = rows_by_key(score_rows(answers, questions, mark_rows(answers, questions, scoring.metrics), scoring))
+    memory = rows["memory", "all", "infoseek"]
+    assert memory["value"] == 50.0
     assert memory["low"] < 50 < memory["high"]
 
 
