@@ -71,8 +71,8 @@ class _Ended:
 def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: float) -> list[Measured]:
     """Write the results of the last completed run, and return them.
 
-    A run of the plain recipe gives the demo's results by seed, and, where `FEWEST_SEEDS` seeds of it have completed,
-    their means. A run of a variant or another reader gives rows of the side tables.
+    A run of the plain recipe gives the demo's results for every seed of it that has completed, and the means of
+    `FEWEST_SEEDS` or more. A run of a variant or another reader gives rows of the side tables.
 
     Raises:
         ValueError: there is no completed run in the warehouse.
@@ -95,12 +95,13 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
             for seed in sorted(by_seed)
         ]
     topic = SIDE_TABLES if last.changed else DEMO
-    [of_last] = [each for each in asked if each.run is last]
     if last.changed:
+        [of_last] = [each for each in asked if each.run is last]
         measured = of_last.list_scores(suffix="+".join(["", *last.changed]))
     else:
         shared = last.make_shared() | {"n": 1}
-        measured = of_last.list_scores(suffix=f"_seed_{last.seed}") + _average_seeds(asked)
+        measured = [row for each in asked for row in each.list_scores(suffix=f"_seed_{each.run.seed}")]
+        measured += _average_seeds(asked)
         measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", **shared))
         peak = round(peak_memory_gb, 2)
         measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", **shared))

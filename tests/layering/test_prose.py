@@ -75,13 +75,7 @@ def _scale(value: Values) -> list[str]:
     ]
 
 
-def _demo(value: Values) -> list[str]:
-    seeds = [value(f"infoseek_memory_seed_{seed}") for seed in range(3)]
-    return [f"By seed, memory has {seeds[0]:.1f}, {seeds[1]:.1f} and {seeds[2]:.1f}."]
-
-
 PROSE: Mapping[str, tuple[str, Callable[[Values], list[str]]]] = {
-    "README.md": ("demo", _demo),
     "docs/countries.md": ("countries_vqa", _countries),
     "docs/smol.md": ("smol", _smol),
     "docs/side_tables.md": ("side_tables", _side_tables),
