@@ -175,6 +175,7 @@ def _make(
     draft: Record = {
         "fingerprint": making.fingerprint,
         "stage": making.stage,
+        "table": table,
         "version": making.version,
         "naming": NAMING,
         "recipe": making.recipe,

@@ -35,11 +35,13 @@ class Record(TypedDict):
     """The content of `record.json` of a complete artefact; `inputs` maps roles to fingerprints.
 
     `num_rows` counts the stage's own rows, without the shards for other tables. `naming` is the version of the rule
-    that made the fingerprint (`tasks.engine.reuse`); the oldest records lack it.
+    that made the fingerprint (`tasks.engine.reuse`), `table` the warehouse's table of the rows, if they have one; the
+    oldest records lack both.
     """
 
     fingerprint: str
     stage: str
+    table: NotRequired[str | None]
     version: str
     naming: NotRequired[int]
     recipe: dict[str, Any]
