@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush, read_batch
 
+LIBRARIES = "libraries"
+
 
 class ShardRecord(TypedDict):
     """One file of an artefact. `rows` is 0 for other files than Parquet; `table` is set if it is not the stage's."""
@@ -179,6 +181,8 @@ class Store:
                     (final / file).unlink(missing_ok=True)
                 (final / RECORD).unlink()
                 os.replace(final, folder)
+                if "libraries" in record:
+                    Partial(folder).keep_each(LIBRARIES, record["libraries"])
             else:
                 shutil.rmtree(final)  # without a record, nothing tells which shards are damaged
         folder.mkdir(parents=True, exist_ok=True)
