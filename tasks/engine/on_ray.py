@@ -22,7 +22,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.worker_process import WorkerProcess
-from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
+from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers, start_apart
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
 START_SECONDS = 30  # a worker that is not up by then waits for resources that other workers hold
@@ -82,16 +82,17 @@ def _start(context: Context, folder: str | None) -> None:
     logical = max(os.cpu_count() or 1, int(workers.num_actors * workers.cpus) + context.train_workers)
     # Ray Train looks for machines that a cloud takes back, in a process of its own; this one stays.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    ray.init(
-        address="local",
-        num_cpus=logical,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        log_to_driver=False,  # a stage's own messages go through Prefect; Ray's messages stay in its log files
-        object_store_memory=200 * 1024**2,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder,
-    )
+    with start_apart():
+        ray.init(
+            address="local",
+            num_cpus=logical,
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            log_to_driver=False,  # a stage's own messages go through Prefect; Ray's messages stay in its log files
+            object_store_memory=200 * 1024**2,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
 
 
 def _check_fits(workers: Workers) -> None:
@@ -116,8 +117,7 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
     from prefect.context import FlowRunContext, TaskRunContext, serialize_context
 
     carried = serialize_context() if TaskRunContext.get() or FlowRunContext.get() else None
-    name = getattr(function, "__name__", "function")
-    wanted = {"num_cpus": 1} | resources
+    name, wanted = getattr(function, "__name__", "function"), {"num_cpus": 1} | resources
     worker, started = _open_worker(wanted), time.monotonic()
     ready = worker.warm.remote()
     reference = worker.call.remote(function, args, carried)
@@ -136,8 +136,7 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
 
 
 def _find_own_error(error: RayTaskError) -> Exception:
-    cause = error.cause
-    return cause if isinstance(cause, Exception) else error
+    return error.cause if isinstance(error.cause, Exception) else error
 
 
 _kept: dict[Kind, list[Any]] = {}  # the idle workers of the last stage, all of one kind
