@@ -137,8 +137,10 @@ def _list_other_libraries(run: Run, exam: Exam) -> dict[str, dict[str, str]]:
     made += [(INDEX, retrieved["inputs"]["index"])] if retrieved else []
     made += [(BANK, exam.foreign_bank.fingerprint)] if exam.foreign_bank else []
     for stage, name in made:
-        if (record := store.find(stage.name, name)) and record.get("libraries", list_libraries()) != list_libraries():
-            found[stage.name] = join_versions([found.get(stage.name, {}), record["libraries"]])
+        record = store.find(stage.name, name)
+        used = record.get("libraries", list_libraries()) if record else list_libraries()
+        if used != list_libraries():
+            found[stage.name] = join_versions([found.get(stage.name, {}), used])
     return found
 
 
