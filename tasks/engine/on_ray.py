@@ -49,7 +49,8 @@ def join_ray(context: Context) -> Iterator[None]:
     _remove_leftovers()
     folder = None if context.ray_address else tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
     try:
-        _join(context.ray_address) if context.ray_address else _start(context, folder)
+        with start_apart():
+            _join(context.ray_address) if context.ray_address else _start(context, folder)
         _check_fits(Workers.of(context))
         yield
     finally:
@@ -82,17 +83,16 @@ def _start(context: Context, folder: str | None) -> None:
     logical = max(os.cpu_count() or 1, int(workers.num_actors * workers.cpus) + context.train_workers)
     # Ray Train looks for machines that a cloud takes back, in a process of its own; this one stays.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    with start_apart():
-        ray.init(
-            address="local",
-            num_cpus=logical,
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            log_to_driver=False,  # a stage's own messages go through Prefect; Ray's messages stay in its log files
-            object_store_memory=200 * 1024**2,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-        )
+    ray.init(
+        address="local",
+        num_cpus=logical,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        log_to_driver=False,  # a stage's own messages go through Prefect; Ray's messages stay in its log files
+        object_store_memory=200 * 1024**2,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=folder,
+    )
 
 
 def _check_fits(workers: Workers) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,16 +78,19 @@ _apart = threading.Event()
 
 @contextlib.contextmanager
 def start_apart() -> Iterator[None]:
-    """Let the processes that the block starts lead groups of their own.
+    """Let the processes that the block starts lead groups of their own, and keep this process's handler of SIGTERM.
 
-    Prefect cancels a run by a signal to the group of its process. Ray must outlive it, so that workers can stop and
-    write a checkpoint; without Ray the process itself would crash (Ray 2.60).
+    Prefect cancels a run by this signal to the group of its process, and handles it there. Ray must outlive it, so that
+    workers can stop and write a checkpoint; without Ray the process would crash, and so it does with Ray's own handler
+    (Ray 2.60). Call it on the main thread.
     """
+    handler = signal.getsignal(signal.SIGTERM)
     _apart.set()
     try:
         yield
     finally:
         _apart.clear()
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _leave_group() -> None:
