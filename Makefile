@@ -7,6 +7,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALL_LOG := build/install.log
+# While it is installed, a line says every so many seconds what is under way.
+TELL_SECONDS := 10
 FAST := not gpu and not slow
 # Two processes, for each waits much; what needs Ray is in one of them (tests/conftest.py).
 AT_ONCE := -n 2
@@ -117,7 +119,10 @@ $(INSTALLED): pyproject.toml application/pyproject.toml constraints.txt
 	  echo "       Install one, or name it: make COMEM_PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi; \
 	mkdir -p $(dir $(INSTALL_LOG)); \
 	echo "installing into $(VENV) with $$($$found --version) (once, some minutes; log: $(INSTALL_LOG))"; \
-	start=$$SECONDS; \
+	start=$$SECONDS; : >$(INSTALL_LOG); \
+	while sleep $(TELL_SECONDS); do \
+	  echo "  $$((SECONDS - start)) s: $$(tail -n 1 $(INSTALL_LOG) | cut -c1-100)"; done & \
+	trap "kill $$!" EXIT; \
 	{ { [ -x $(PYTHON) ] || $$found -m venv $(VENV); } && \
 	  $(VENV)/bin/pip install --no-compile torch==2.13.0 && \
 	  $(VENV)/bin/pip install --no-compile -c constraints.txt -e '.[app,dev]' -e ./application && \

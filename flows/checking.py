@@ -11,7 +11,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-import yaml
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +18,19 @@ from pydantic_core import ErrorDetails
 
 from flows.options import Word
 from flows.recipes import MAKERS
+
+# The words for a type, by the first word of pydantic's error about it.
+EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "a text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "fields with their values",
+    "dataclass": "a word or fields with their values",
+}
 
 
 def check_parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,16 +60,6 @@ def check_deployment(root: Path, entrypoint: str, parameters: Mapping[str, Any])
     """Check parameters against the flow at an entrypoint in a project's folder. Raises ValueError for any fault."""
     path, _, name = entrypoint.rpartition(":")
     check_parameters(load_flow_from_entrypoint(f"{root / path}:{name}"), parameters)
-
-
-def find_declared(root: Path, deployment: str) -> tuple[str, dict[str, Any]] | None:
-    """Find the entrypoint and the parameters of a deployment (`flow/name`) in prefect.yaml; None if it is not there."""
-    flow_name, _, name = deployment.partition("/")
-    for each in yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]:
-        function = each["entrypoint"].rpartition(":")[2]
-        if (function.replace("_", "-"), each["name"]) == (flow_name, name):
-            return each["entrypoint"], each.get("parameters") or {}
-    return None
 
 
 def _find_recipe_faults(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[str]:
@@ -115,7 +117,5 @@ def _describe(option: str, error: ErrorDetails, hint: Any) -> str:
         return f"{where}: there is no such field{meant}"
     if error["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{where}: this field is needed"
-    expected = (error.get("ctx") or {}).get("expected")
-    return f"{where}: found {error['input']!r}; " + (
-        f"expected {expected}" if expected else error["msg"].replace("Input should be", "expected")
-    )
+    expected = (error.get("ctx") or {}).get("expected") or EXPECTED.get(error["type"].partition("_")[0])
+    return f"{where}: found {error['input']!r}; expected {expected or error['msg']}"

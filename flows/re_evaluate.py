@@ -61,6 +61,7 @@ def re_evaluate(
     """
     recipes = recipes_to_ask(
         recipe,
+        encoders=encoders,
         benchmarks=benchmarks,
         conditions=conditions,
         knowledge=knowledge,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from comem_core.backbone.loading import check_backbone_name
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
 from comem_core.memory.checkpoint import find_encoder_folder
@@ -12,7 +13,10 @@ from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant
 from comem_core.synthesis.seeds import check_source
 from flows.options import Benchmarks, Conditions, Knowledge, Limits, Writing
+from tasks.engine.context import Context
+from tasks.engine.store import Store
 from tasks.served import name_served_model
+from tasks.training.encoders import check_encoders
 
 
 def recipe_to_train(
@@ -56,12 +60,13 @@ def recipe_to_train(
             "writing: there would be no questions, neither from seeds nor from the VLM; name seeds, or set ask_about "
             "to 1 or more"
         )
-    return with_reader(whole, reader)
+    return _add_reader(whole, reader)
 
 
 def recipes_to_ask(
     recipe: str,
     *,
+    encoders: Sequence[str] | None,
     benchmarks: Sequence[str] | Benchmarks | None,
     conditions: Sequence[str] | Conditions | None,
     knowledge: str | Knowledge | None,
@@ -77,7 +82,9 @@ def recipes_to_ask(
     shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_make_list(conditions))
     if shown.foreign is not None:
         check_corpus(shown.foreign)
-    judged = with_reader(_add_judge(find_recipe(recipe, limit=limit), judge), reader)
+    judged = _add_reader(_add_judge(find_recipe(recipe, limit=limit), judge), reader)
+    if encoders is not None:
+        check_encoders(judged, encoders, Store.of(Context.from_environment()))
     own = _add_reading(judged, as_knowledge(knowledge))
     return {
         name: with_evaluation(
@@ -121,6 +128,16 @@ def _add_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
         name_served_model(asked.generator)
         read_judge_prompts(asked.prompts)
     return judged
+
+
+def _add_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
+    read_by = with_reader(recipe, reader)
+    if read_by.reader is not None:
+        try:
+            check_backbone_name(read_by.reader.name)
+        except ValueError as error:
+            raise ValueError(f"reader: {error}") from error
+    return read_by
 
 
 def _read_fields(read: Knowledge) -> dict[str, Any]:

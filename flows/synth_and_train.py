@@ -100,11 +100,11 @@ def synth_and_train(
             JudgedSet(questions=questions, drafts=drafts, verdicts=verdicts, kept=kept),
             JudgedSet(questions=translated, drafts=translated, verdicts=translated, kept=kept_translated),
         ]
+        asked = hold_out(run, benchmark, questions, drafts, kept)
         write_card(run, items, samples, against.missing)
         encoder = train_encoder(run, items, samples, start_encoder)
         transfer = train_transfer(run, encoder, items, samples)
 
-        asked = hold_out(run, benchmark, questions, drafts, kept)
         shown = retrieve(run, index, asked)
         named = NamedEncoder(name=TRAINED, encoder=encoder, transfer=transfer)
         evaluation = evaluate(run, named, items, asked, shown)

@@ -29,6 +29,7 @@ from comem_core.synthesis.translation import check_languages, read_translation_p
 from tasks.engine.context import Context, RunRef
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import Plan, start_planning
+from tasks.engine.rebuild import find_history, mend_warehouse
 from tasks.engine.reuse import Explanation, Stage, explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
@@ -36,6 +37,7 @@ from tasks.engine.workers import Workers
 from tasks.served import find_served_judge, find_served_model
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
+from warehouse.history import keep_runs
 from warehouse.records import finish_run, record_run
 
 # Modules that every worker with a model needs; importing them takes seconds.
@@ -149,6 +151,8 @@ def open_run(
         _show_plan(planned)
         return
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
+    if mended := mend_warehouse(context):
+        get_stage_logger().warning("%s", mended)
     with open_warehouse(context.warehouse) as con:
         record_run(con, started | {"flow_run_id": flow_run.id})
         declare_conditions(con, condition_rows())
@@ -164,6 +168,7 @@ def open_run(
     finally:
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
+            keep_runs(con, find_history(context), ended=run_id)
 
 
 def warm_workers(run: Run) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from duckdb import DuckDBPyConnection
+from duckdb import DuckDBPyConnection, Error
 
 from warehouse.comparison import RECORD, STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
@@ -44,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with open_warehouse(options.database, read_only=options.command != "migrate", timeout=options.timeout) as con:
             return options.run(con, options)
-    except (ValueError, TimeoutError) as error:
-        print(f"warehouse: {error}", file=sys.stderr)
+    except (ValueError, TimeoutError, Error) as error:
+        advice = "\nIf the file is damaged, the next run rebuilds it." if isinstance(error, Error) else ""
+        print(f"warehouse: {error}{advice}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output, such as `head`, stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

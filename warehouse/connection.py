@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import psutil
 from duckdb import DuckDBPyConnection
 from filelock import FileLock, Timeout
 
@@ -57,6 +59,41 @@ def open_warehouse(
     with _hold_lock(database, timeout), _connect(database, False, deadline, timeout, memory_limit) as con:
         apply_migrations(con)
         yield con
+
+
+def set_aside_unreadable(path: str | Path, *, timeout: float = 60.0) -> tuple[Path, str] | None:
+    """Read every row of the warehouse; if that fails, rename the file and return its new path and DuckDB's reason.
+
+    Nothing is deleted. A missing file, or one that this process may not read, is not damaged.
+    """
+    database = Path(path).absolute()
+    if not database.exists() or _find_damage(database, timeout) is None:
+        return None
+    with _hold_lock(database, timeout):
+        if (damage := _find_damage(database, timeout)) is None:
+            return None  # another run has rebuilt it in the meantime
+        aside = database.with_name(f"{database.stem}.unreadable-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{database.suffix}")
+        with suppress(FileNotFoundError):
+            os.rename(f"{database}.wal", f"{aside}.wal")
+        os.rename(database, aside)
+    return aside, damage
+
+
+def _find_damage(database: Path, timeout: float) -> str | None:
+    """Return why the file cannot be read as a whole, or None if it can.
+
+    It is opened for reading only, so that a full disk is not taken for damage.
+    """
+    try:
+        with _connect(database, True, time.monotonic() + timeout, timeout, MEMORY_LIMIT) as con:
+            for (table,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                con.execute(f'SELECT bit_xor(hash(row_read)) FROM "{table}" AS row_read').fetchall()
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        with database.open("rb"):  # raises PermissionError for a file that is not ours to read
+            return str(error).splitlines()[0]
+    return None
 
 
 @contextmanager
@@ -187,8 +224,23 @@ def _connect(
 
 
 def _describe_busy(database: Path, read_only: bool, timeout: float, error: Exception) -> str:
-    """Describe the holder, from the writer's note if there is one; else DuckDB's message names the reader."""
-    purpose = "read" if read_only else "write to"
-    note = Path(f"{database}.writer.json")
-    holder = _describe_holder(note) if note.exists() else "another program"
-    return f"waited {timeout:g} s to {purpose} {database}: {holder} has it open (lock file {database}.lock). {error}"
+    """Describe who has the file open: DuckDB names a process of this machine, and a writer leaves a note."""
+    note, found = Path(f"{database}.writer.json"), re.search(r"\(PID (\d+)\)", str(error))
+    if found:
+        holder = f"process {found[1]} on {socket.gethostname()}{_quote_command(int(found[1]))}"
+    elif read_only and note.exists():  # while this process waits to write, the note is its own
+        holder = _describe_holder(note)
+    else:
+        holder = "another program, or another connection of this one,"
+    return (
+        f"waited {timeout:g} s to {'read' if read_only else 'write to'} {database}: {holder} has it open. Close it "
+        f"there, or end that process, and start again. {error}"
+    )
+
+
+def _quote_command(pid: int) -> str:
+    """Return the command of a process in brackets; nothing if it has ended or is not ours to see."""
+    with suppress(psutil.Error):
+        command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())
+        return f" ({command if len(command) <= 200 else command[:200] + '…'})" if command else ""
+    return ""

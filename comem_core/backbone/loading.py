@@ -31,18 +31,29 @@ def find_backbone_folder(name: str) -> Path:
     Raises:
         ValueError: the model was not found; the message lists the places searched.
     """
+    check_backbone_name(name)
     if name in DERIVED:
         return DERIVED[name]()
-    for folder in (SHIPPED / name, Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    shipped = ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
-    if name.count("/") != 1:
+    if (folder := _find_local_folder(name)) is not None:
+        return folder
+    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({_list_shipped()})")
+
+
+def check_backbone_name(name: str) -> None:
+    """Raise ValueError for a name that cannot be a model's, without converting a model or asking the hub."""
+    if name not in DERIVED and _find_local_folder(name) is None and name.count("/") != 1:
         raise ValueError(
-            f"no backbone {name!r}: it is not shipped ({shipped}), not a folder with a config.json, and not a hub name "
-            "(owner/name)"
+            f"no backbone {name!r}: it is not shipped ({_list_shipped()}), not a folder with a config.json, and not a "
+            "hub name (owner/name)"
         )
-    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({shipped})")
+
+
+def _find_local_folder(name: str) -> Path | None:
+    return next((folder for folder in (SHIPPED / name, Path(name)) if (folder / "config.json").is_file()), None)
+
+
+def _list_shipped() -> str:
+    return ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
 
 
 def load_backbone(

@@ -26,7 +26,7 @@ from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
 from comem_core.memory.qformer import QFormer
-from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, is_off, off_at
 from comem_core.prompts import read_prompt_set
 
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md has the cost of fewer.
@@ -56,6 +56,25 @@ class EncoderRecipe:
     # token's last hidden state predicts the next token, and in a small model it retains little of the token itself.
     reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
     seed: int = 0
+
+    def list_asking_options(self) -> dict[str, Any]:
+        """Return the options that are on and may decide an answer without memory, by name.
+
+        These are all but `MEMORY_OPTIONS`, so a new option is among them until somebody shows that it need not be.
+        """
+        values = {each.name: (each, getattr(self, each.name)) for each in fields(self)}
+        return {
+            name: value
+            for name, (each, value) in values.items()
+            if name not in MEMORY_OPTIONS and not is_off(each, value)
+        }
+
+
+MEMORY_OPTIONS = frozenset({
+    "version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",
+    "item_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "seed",
+})  # fmt: skip
+"""The options of an encoder that decide memories only. An answer without memory does not depend on them."""
 
 
 def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:

@@ -57,6 +57,10 @@ class PromptSet:
     markers: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
+    def check_language(self, language: str) -> None:
+        """Raise ValueError unless questions in this language can be asked; the message lists the languages."""
+        self._choose_language(self.question, language)
+
     def _choose_language(self, texts: Mapping[str, Text], language: str) -> Text:
         if language not in texts and self.default_language is not None:
             return texts[self.default_language]

@@ -22,6 +22,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 
 # The share of a user's own items that is never trained on, but asked about afterwards.
 HELD_OUT_SHARE = 0.1
+# Items of a corpus of one's own that are asked about: questions about one are trained on, about another set aside.
+LEAST_ASKED = 2
 
 
 def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
@@ -88,9 +90,10 @@ def with_knowledge(
     if corpus is not None:
         reading["corpus"] = corpus
         writing = {"seeds": ()} | writing
+        own = recipe.own_synthesis or recipe.synthesis
         recipe = replace(
             recipe,
-            synthesis=recipe.own_synthesis or recipe.synthesis,
+            synthesis=replace(own, num_asked_items=max(LEAST_ASKED, own.num_asked_items)),
             filters=replace(recipe.filters, held_out_share=HELD_OUT_SHARE, max_without_score=1.0),
             evaluation=replace(recipe.evaluation, benchmark=OWN),
         )

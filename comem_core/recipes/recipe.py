@@ -179,10 +179,17 @@ class JudgeRecipe:
     """The most tokens that a reply may have."""
     unparsable: Literal["left_out", "wrong"] = "left_out"
     """Whether replies that are not a verdict are left out of the judge's score, or count as wrong."""
+    revision: str | None = field(default=None, metadata=OFF_AT_NONE)
+    """Which of the models of this name is served, such as the commit of its weights; another one judges anew."""
 
     def __post_init__(self) -> None:
         """Refuse settings with which a judge cannot work. Raises ValueError that names the field."""
-        _check_filled(self, "generator", "prompts")
+        _check_filled(self, "generator", "prompts", *(["revision"] if self.revision is not None else []))
+        if self.revision is not None and not self.generator.startswith(SERVED):
+            raise ValueError(
+                f"revision is {self.revision!r}, but the judge is {self.generator!r}, which is known by its weights; "
+                f"leave revision out, or name {SERVED}<model>"
+            )
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}; expected 1 or more")
 

@@ -95,12 +95,12 @@ class Objective(ABC):
 class NotFiniteError(ArithmeticError):
     """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch.
 
-    `what` is `loss`, `gradient` or `weights`. Of several workers, the one with the loss has the sample that causes it.
+    `what` is `loss`, `gradient` or `weights`. Of several workers, all stop; those with `is_cause` have the samples.
     """
 
-    def __init__(self, what: str, message: str):
-        super().__init__(what, message)
-        self.what, self.message = what, message
+    def __init__(self, what: str, message: str, is_cause: bool):
+        super().__init__(what, message, is_cause)
+        self.what, self.message, self.is_cause = what, message, is_cause
 
     def __str__(self) -> str:
         return self.message
@@ -151,9 +151,13 @@ class Training:
         loss, measures = self.objective.loss(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._average_over_workers()
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
-        self._refuse_not_finite({"loss": loss.detach(), "gradient": norm})  # before the weights take it
+        norm = self._measure_gradient()
+        # Before the weights take it, and before the average, which gives every worker the fault of one.
+        self._refuse_not_finite({"loss": loss.detach(), "gradient": norm})
+        if is_distributed():
+            self._average_over_workers()
+            norm = self._measure_gradient()
+        nn.utils.clip_grads_with_norm_(self.parameters.values(), self.recipe.gradient_clip, norm)
         self.optimizer.step()
         self._refuse_not_finite({"weights": nn.utils.get_total_norm(self.parameters.values())})
         self.step += 1
@@ -167,21 +171,28 @@ class Training:
             measures={name: value for name, value in measures.items() if name not in COUNTED},
         )
 
+    def _measure_gradient(self) -> Tensor:
+        """Return the length of the gradient over all parameters."""
+        return nn.utils.get_total_norm([each.grad for each in self.parameters.values() if each.grad is not None])
+
     def _refuse_not_finite(self, found: Mapping[str, Tensor]) -> None:
+        """Raise NotFiniteError on all workers if a value is not finite on one of them."""
         for name, value in found.items():
-            if not torch.isfinite(value):
+            everywhere = value.float().clone()
+            if is_distributed():
+                distributed.all_reduce(everywhere)
+            if not torch.isfinite(everywhere):
                 raise NotFiniteError(
                     name,
                     f"step {self.step + 1}: the {name} came to {float(value)}, so training stops and keeps nothing of "
                     f"this step. The batch: {self.objective.describe_batch(self.step)}. Look at these samples, or "
                     f"lower learning_rate ({self.recipe.learning_rate:g}) or gradient_clip "
                     f"({self.recipe.gradient_clip:g})",
+                    is_cause=not torch.isfinite(value).item(),
                 )
 
     def _average_over_workers(self) -> None:
-        """Average the gradients if several workers share the batch."""
-        if not is_distributed():
-            return
+        """Average the gradients of the workers, each of which has a part of the batch."""
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 distributed.all_reduce(parameter.grad)

@@ -10,9 +10,9 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound
 
 from flows.local import service
+from flows.local.deploying import find_deployment
 from flows.local.following import Voice, cancel, follow, shorten_message
 from flows.local.layout import Layout, Note
 from flows.local.meter import GIGABYTE, Meter
@@ -30,8 +30,11 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     context = Context.from_environment()
     context.check()
     parameters = read_parameters(arguments.parameters)
+    entrypoint, own = find_deployment(layout, arguments.deployment)
     if parameters:
-        _check(layout, arguments.deployment, parameters)
+        from flows.checking import check_deployment  # takes seconds, because it imports what flows import
+
+        check_deployment(layout.root, entrypoint, own | parameters)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -44,15 +47,6 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
             service.kill(layout)
         voice.say("interrupted; `make demo` again continues from the finished shards")
         return 130
-
-
-def _check(layout: Layout, deployment: str, parameters: dict[str, Any]) -> None:
-    """Check parameters before a server is started. Raises ValueError that lists every fault."""
-    from flows.checking import check_deployment, find_declared  # takes seconds, because it imports what flows import
-
-    if (found := find_declared(layout.root, deployment)) is not None:
-        entrypoint, own = found
-        check_deployment(layout.root, entrypoint, own | parameters)
 
 
 def _stop_was_clean(layout: Layout) -> bool:
@@ -93,13 +87,8 @@ def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> 
 def find_or_create(
     client: SyncPrefectClient, deployment: str, say: Callable[[str], None], parameters: dict[str, Any] | None = None
 ) -> FlowRun:
-    """Return the demo's unfinished run, or start a new one. Raises ValueError for an unknown deployment."""
-    try:
-        found = client.read_deployment_by_name(deployment)
-    except ObjectNotFound:
-        known = {flow.id: flow.name for flow in client.read_flows()}
-        names = sorted(f"{known[each.flow_id]}/{each.name}" for each in client.read_deployments())
-        raise ValueError(f"no deployment is named {deployment!r}; the deployments are {', '.join(names)}") from None
+    """Return the demo's unfinished run, or start a new one."""
+    found = client.read_deployment_by_name(deployment)
     for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
         if TAG in run.tags and run.deployment_id == found.id:
             say(f"following the run {run.name}, which is still under way")

@@ -132,6 +132,22 @@ def _list_entrypoints(declared: Path) -> list[str]:
     return [each["entrypoint"] for each in yaml.safe_load(declared.read_text(encoding="utf-8"))["deployments"]]
 
 
+def find_deployment(layout: Layout, deployment: str) -> tuple[str, dict[str, Any]]:
+    """Return the entrypoint and the parameters of a deployment (`flow/name`) in prefect.yaml.
+
+    Raises ValueError for an unknown name, with those that are declared.
+    """
+    declared = yaml.safe_load((layout.root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    found = {f"{_name_flow(each['entrypoint'])}/{each['name']}": each for each in declared}
+    if deployment not in found:
+        raise ValueError(f"no deployment is named {deployment!r}; the deployments are {', '.join(sorted(found))}")
+    return found[deployment]["entrypoint"], found[deployment].get("parameters") or {}
+
+
+def _name_flow(entrypoint: str) -> str:
+    return entrypoint.rpartition(":")[2].replace("_", "-")
+
+
 def _find_log(layout: Layout) -> Path:
     return layout.logs / "deploy.log"
 

@@ -31,13 +31,21 @@ class HeldOutKey:
 
 @stage_task(name="hold-out")
 def hold_out(run: Run, benchmark: Reference, questions: Reference, drafts: Reference, kept: Reference) -> Reference:
-    """Return the recipe's benchmark; make the corpus's own benchmark from the questions that the filters set aside."""
+    """Return the recipe's benchmark; make the corpus's own benchmark from the questions that the filters set aside.
+
+    Raises ValueError if they set none aside.
+    """
     if run.recipe.evaluation.benchmark != NAME:
         return benchmark
 
     def make(artefact: Partial) -> None:
         found = islice(_read_held_out(questions, drafts, kept), run.recipe.evaluation.num_questions)
         num_found = write_questions(artefact, "part-00000", found)
+        if not num_found:
+            raise ValueError(
+                f"no question about the corpus can be set aside for scoring: {kept.num_rows} samples were kept, about "
+                "fewer than two items. Raise limit or writing.ask_about; the funnel shows why drafts were dropped"
+            )
         get_stage_logger().info("%d questions about the corpus are set aside for scoring", num_found)
 
     inputs = {"questions": questions, "drafts": drafts, "kept": kept}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial as bind
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,14 +116,22 @@ class Seeds:
 
     @classmethod
     def of(cls, recipe: SynthesisRecipe, context: Context) -> "Seeds":
-        find_folder = bind(find_benchmark_folder, context=context)
-        sources = tuple(
-            find_source(each, kept=context.root / DIGESTS, find_folder=find_folder) for each in recipe.seeds
-        )
+        """Open the sources. Raises ValueError if they have no question that can be asked, with the first reasons."""
+        find_folder, prompts = bind(find_benchmark_folder, context=context), read_prompt_set(recipe.prompts)
+        options: dict[str, Any] = {
+            "kept": context.root / DIGESTS,
+            "find_folder": find_folder,
+            "check_language": prompts.check_language,
+        }
+        sources = tuple(find_source(each, **options) for each in recipe.seeds)
         wanted = recipe.num_seed_questions
         if recipe.max_samples is not None:
             wanted = min(wanted, recipe.max_samples)
         counts = [source.count(wanted) for source in sources]
+        faults = [fault for source in sources for fault in source.list_faults()]
+        if wanted and faults and not any(counts):
+            shown = "; ".join(f"{fault.file} row {fault.row}: {fault.detail}" for fault in faults[:3])
+            raise ValueError(f"none of {', '.join(recipe.seeds)} gives a seed question. {shown}")
         return cls(sources, tuple(share_out(counts, wanted)))
 
     def name_content(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.worker_process import WorkerProcess
-from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers
+from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers, start_apart
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
 START_SECONDS = 30  # a worker that is not up by then waits for resources that other workers hold
@@ -49,7 +49,8 @@ def join_ray(context: Context) -> Iterator[None]:
     _remove_leftovers()
     folder = None if context.ray_address else tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
     try:
-        _join(context.ray_address) if context.ray_address else _start(context, folder)
+        with start_apart():
+            _join(context.ray_address) if context.ray_address else _start(context, folder)
         _check_fits(Workers.of(context))
         yield
     finally:
@@ -116,8 +117,7 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
     from prefect.context import FlowRunContext, TaskRunContext, serialize_context
 
     carried = serialize_context() if TaskRunContext.get() or FlowRunContext.get() else None
-    name = getattr(function, "__name__", "function")
-    wanted = {"num_cpus": 1} | resources
+    name, wanted = getattr(function, "__name__", "function"), {"num_cpus": 1} | resources
     worker, started = _open_worker(wanted), time.monotonic()
     ready = worker.warm.remote()
     reference = worker.call.remote(function, args, carried)
@@ -136,8 +136,7 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
 
 
 def _find_own_error(error: RayTaskError) -> Exception:
-    cause = error.cause
-    return cause if isinstance(cause, Exception) else error
+    return error.cause if isinstance(error.cause, Exception) else error
 
 
 _kept: dict[Kind, list[Any]] = {}  # the idle workers of the last stage, all of one kind

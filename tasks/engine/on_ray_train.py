@@ -35,7 +35,7 @@ from warehouse.schemas import check_rows
 STEPS = "part-00000"
 CHECKPOINTS = ".ray-train"
 PROGRESS = ".progress.json"
-STOP, FAILED = ".stop", ".failed"
+STOP, FAILED = ".stop", ".failed-"
 SAVE_EVERY_SECONDS = 20.0
 SAVE_SHARE = 0.05  # of the time may go into checkpoints; with the paper's encoder one is 2.8 GB
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
@@ -62,12 +62,15 @@ def train_on_ray(
     if {*files, STEPS} <= artefact.list_finished():
         return
     rest_workers(run.context, forget=forget_held)
-    for name in (STOP, FAILED):  # from an earlier attempt
-        (artefact.folder / name).unlink(missing_ok=True)
+    for path in (artefact.folder / STOP, *artefact.folder.glob(f"{FAILED}*")):  # from an earlier attempt
+        path.unlink(missing_ok=True)
     with _progress_shown(artefact, optimizer):
         _fit(run, artefact, optimizer, build, files)
-    if (failed := artefact.folder / FAILED).exists():
-        raise NotFiniteError(*json.loads(failed.read_text(encoding="utf-8")))
+    faults = [
+        NotFiniteError(*json.loads(path.read_text(encoding="utf-8"))) for path in artefact.folder.glob(f"{FAILED}*")
+    ]
+    if faults:
+        raise max(faults, key=lambda fault: fault.is_cause)
     shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
     (artefact.folder / PROGRESS).unlink(missing_ok=True)
 
@@ -151,9 +154,8 @@ def _train_on_worker(config: dict[str, Any]) -> None:
         try:
             training.run(on_step, until=training.step + 1)
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
-            failed = artefact.folder / FAILED
-            if error.what == "loss" or not failed.exists():  # a gradient is the average of all workers
-                failed.write_text(json.dumps(error.args), encoding="utf-8")
+            failed = artefact.folder / f"{FAILED}{world.get_world_rank()}"
+            failed.write_text(json.dumps(error.args), encoding="utf-8")
             return
         is_due, is_stopped = saving.choose(done=training.done)
         if is_due or is_stopped:

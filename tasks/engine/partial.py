@@ -112,6 +112,18 @@ class Partial:
             self._note(KEPT, kept | {name: value})
         return kept.get(name, value)
 
+    def keep_each(self, name: str, value: Any) -> list[Any]:
+        """Remember a plain value beside those of earlier calls, and return all that differ, in order.
+
+        For settings that may change half-way, if the result says so.
+        """
+        kept = self._notes(KEPT)
+        values = kept.get(name, [])
+        if value not in values:
+            values = [*values, value]
+            self._note(KEPT, kept | {name: values})
+        return values
+
     def measure(self, name: str, value: Any) -> None:
         """Note a plain value that was measured on the result; the record keeps it in `measured`."""
         self._note(MEASURED, self.read_measured() | {name: value})

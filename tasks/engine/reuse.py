@@ -145,13 +145,16 @@ def take_over(
     return set(pq.read_table(path, columns=[key])[key].to_pylist())
 
 
-def find_rows(store: Store, stage: Stage, *, key: str, keys: Collection[str]) -> Iterator[dict[str, Any]]:
+def find_rows(
+    store: Store, stage: Stage, *, key: str, keys: Collection[str], libraries: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the rows with one of these keys from the stage's undamaged artefacts, oldest first.
 
-    A key names everything that decides a row, so it does not matter which artefact has the row.
+    A key names everything that decides a row, so it does not matter which artefact has the row. If libraries decide it
+    too and are not in the key, only artefacts that were made with these `libraries` are read.
     """
     for record in store.list_records(stage.name) if keys else ():
-        if store.damage(record):
+        if (libraries and record.get("libraries", libraries) != libraries) or store.damage(record):
             continue
         for path in sorted(store.find_path(stage.name, record["fingerprint"]).glob("part-*.parquet")):
             if key in pq.read_schema(path).names:

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 
 from comem_core.measures.provenance import find_commit
 from tasks.engine.context import RunRef
-from tasks.engine.libraries import list_libraries
+from tasks.engine.libraries import join_versions, list_libraries
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint
-from tasks.engine.store import Record, Reference, Store
+from tasks.engine.store import LIBRARIES, Record, Reference, Store
 from tasks.engine.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
@@ -154,6 +154,7 @@ def _make(
     started = time.monotonic()
     partial = store.begin(making.stage, making.fingerprint)
     before, begun = partial.list_finished(), len(partial.list_begun())
+    libraries = join_versions(partial.keep_each(LIBRARIES, list_libraries()))
     if damage:
         action, faults = "made", [f"{file} {fault}" for file, fault in damage.items()]
         reason = f"again: {'; '.join(faults[:3])}" + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
@@ -162,6 +163,8 @@ def _make(
     else:
         action, reason = "made", making.explain(store)
     get_stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
+    if mixed := [f"{name} {versions}" for name, versions in libraries.items() if " and " in versions]:
+        get_stage_logger().warning("%s continues with other libraries: %s", making.stage, ", ".join(mixed))
     try:
         make(partial)
     except BudgetSpent:
@@ -175,6 +178,7 @@ def _make(
     draft: Record = {
         "fingerprint": making.fingerprint,
         "stage": making.stage,
+        "table": table,
         "version": making.version,
         "naming": NAMING,
         "recipe": making.recipe,
@@ -186,7 +190,7 @@ def _make(
         "content_sha256": "",
         "seconds": time.monotonic() - started,
         "measured": {},
-        "libraries": list_libraries(),
+        "libraries": libraries,
         "commit": find_commit(),
         "created": datetime.now(UTC).isoformat(),
     }

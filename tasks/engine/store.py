@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush, read_batch
 
+LIBRARIES = "libraries"
+
 
 class ShardRecord(TypedDict):
     """One file of an artefact. `rows` is 0 for other files than Parquet; `table` is set if it is not the stage's."""
@@ -35,11 +37,13 @@ class Record(TypedDict):
     """The content of `record.json` of a complete artefact; `inputs` maps roles to fingerprints.
 
     `num_rows` counts the stage's own rows, without the shards for other tables. `naming` is the version of the rule
-    that made the fingerprint (`tasks.engine.reuse`); the oldest records lack it.
+    that made the fingerprint (`tasks.engine.reuse`), `table` the warehouse's table of the rows, if they have one; the
+    oldest records lack both.
     """
 
     fingerprint: str
     stage: str
+    table: NotRequired[str | None]
     version: str
     naming: NotRequired[int]
     recipe: dict[str, Any]
@@ -177,6 +181,8 @@ class Store:
                     (final / file).unlink(missing_ok=True)
                 (final / RECORD).unlink()
                 os.replace(final, folder)
+                if "libraries" in record:
+                    Partial(folder).keep_each(LIBRARIES, record["libraries"])
             else:
                 shutil.rmtree(final)  # without a record, nothing tells which shards are damaged
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,10 @@
-"""Workers without Ray: their number and resources, their progress, and the error that one died."""
+"""Workers without Ray: their number and resources, their progress, their process groups, the error that one died."""
 
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,3 +71,31 @@ class Progress:
     def __str__(self) -> str:
         rate = self.done / self.seconds if self.seconds else 0.0
         return f"{self.done} of {self.total} shards, {rate:.2f} a second, {self.remaining_seconds:.0f} s remain"
+
+
+_apart = threading.Event()
+
+
+@contextlib.contextmanager
+def start_apart() -> Iterator[None]:
+    """Let the processes that the block starts lead groups of their own, and keep this process's handler of SIGTERM.
+
+    Prefect cancels a run by this signal to the group of its process, and handles it there. Ray must outlive it, so that
+    workers can stop and write a checkpoint; without Ray the process would crash, and so it does with Ray's own handler
+    (Ray 2.60). Call it on the main thread.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    _apart.set()
+    try:
+        yield
+    finally:
+        _apart.clear()
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _leave_group() -> None:
+    if _apart.is_set():
+        os.setpgid(0, 0)
+
+
+os.register_at_fork(after_in_child=_leave_group)

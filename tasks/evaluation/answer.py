@@ -34,7 +34,7 @@ REUSED, KEY = "part-answered-before", "answer_key"
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
     """Ask the reader every question under every condition of the recipe, unless it has answered it before."""
-    recipe, part = run.recipe.evaluation, make_predictions_key(run)
+    recipe, part = run.recipe.evaluation, make_predictions_key(run, exam)
 
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:

@@ -1,8 +1,10 @@
 """An exam: which question is asked under which condition with which items, and the key that names each answer."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import find_benchmark
@@ -12,9 +14,9 @@ from comem_core.prompts import read_prompt_set
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
-from tasks.engine.libraries import list_libraries
+from tasks.engine.libraries import join_versions, list_libraries
 from tasks.engine.reuse import Explanation, Stage, fingerprint
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
 from tasks.evaluation.encode import BANK
 from tasks.rows.stored_questions import StoredQuestions
 from tasks.rows.tables import read_items, read_rows
@@ -32,8 +34,10 @@ PREDICTIONS = Stage(
 class PredictionsKey:
     """What decides answers besides questions, items and encoder.
 
-    It includes the versions of libraries, so that a score that they change is seen as a change. `question_picture` is
-    for a text-only reader, which gets a question's picture as a memory, or not at all.
+    It includes the versions of libraries, so that a score that they change is seen as a change, and those of the stages
+    in `other_libraries`, which were made with others. `encoder_options` are
+    those of an encoder that may decide an answer without memory, besides `visual_tokens`. `question_picture` is for
+    a text-only reader, which gets a question's picture as a memory, or not at all.
     """
 
     benchmark: str
@@ -42,7 +46,9 @@ class PredictionsKey:
     prompts_sha256: str
     max_new_tokens: int
     visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    encoder_options: Mapping[str, Any] = field(default_factory=dict, metadata=off_at({}))
     libraries: dict[str, str]
+    other_libraries: Mapping[str, Mapping[str, str]] = field(default_factory=dict, metadata=off_at({}))
     question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
     # Seconds after which an answer counts as timed out: the answers that were in time are the same without the limit.
     answer_seconds: float | None = field(default=None, metadata=OFF_AT_NONE)
@@ -64,6 +70,7 @@ class AnswerKey:
     prompts_sha256: str
     max_new_tokens: int
     visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    encoder_options: Mapping[str, Any] = field(default_factory=dict, metadata=off_at({}))
     question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
     item_prompts_sha256: str | None = field(default=None, metadata=OFF_AT_NONE)
     libraries: dict[str, str]
@@ -100,19 +107,41 @@ class Unit:
     key: str
 
 
-def make_predictions_key(run: Run) -> PredictionsKey:
+def make_predictions_key(run: Run, exam: Exam) -> PredictionsKey:
+    """Return what decides the answers of an exam besides its questions, items and models."""
     recipe, reader = run.recipe.evaluation, run.recipe.reader
+    options = run.recipe.training.encoder.list_asking_options()
     return PredictionsKey(
         benchmark=recipe.benchmark,
         conditions=recipe.conditions,
         k=recipe.all_k,
         prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
-        visual_tokens=run.recipe.training.encoder.query_visual_tokens,
+        visual_tokens=options.pop("query_visual_tokens", None),
+        encoder_options=options,
         libraries=list_libraries(),
+        other_libraries=_list_other_libraries(run, exam),
         question_picture=reader and reader.question_picture,
         answer_seconds=run.context.answer_seconds,
     )
+
+
+def _list_other_libraries(run: Run, exam: Exam) -> dict[str, dict[str, str]]:
+    """Return by stage the libraries that its result was made with, if they are not those that answer now.
+
+    An index or a bank outlives a release of a library, and is not made anew for it.
+    """
+    store, found = Store.of(run.context), {}
+    retrieved = store.find(RETRIEVAL.name, exam.retrieved.fingerprint)
+    made = [(RETRIEVAL, exam.retrieved.fingerprint), (BANK, exam.bank.fingerprint)]
+    made += [(INDEX, retrieved["inputs"]["index"])] if retrieved else []
+    made += [(BANK, exam.foreign_bank.fingerprint)] if exam.foreign_bank else []
+    for stage, name in made:
+        record = store.find(stage.name, name)
+        used = record.get("libraries", list_libraries()) if record else list_libraries()
+        if used != list_libraries():
+            found[stage.name] = join_versions([found.get(stage.name, {}), used])
+    return found
 
 
 def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
@@ -167,6 +196,7 @@ class AnswerKeys:
             prompts_sha256=part.prompts_sha256,
             max_new_tokens=part.max_new_tokens,
             visual_tokens=part.visual_tokens,
+            encoder_options=part.encoder_options,
             question_picture=part.question_picture if in_memory else None,
             item_prompts_sha256=self._item_prompts_sha256 if in_memory else None,
             libraries=part.libraries,
@@ -182,6 +212,8 @@ class AnswerKeys:
         stages = [INDEX, RETRIEVAL] if condition.is_retrieved else []
         if condition.place == "memory" and not condition.learned_nothing:
             stages.append(BANK)
+        made_with = {each.name: json.dumps(self.part.other_libraries.get(each.name)) for each in stages}
+        found |= {f"libraries of {name}": text for name, text in made_with.items() if name in self.part.other_libraries}
         return found | {f"version of {stage.name}": stage.version for stage in stages}
 
     @cached_property

@@ -5,7 +5,7 @@ again is kept with its error, and a later evaluation sends it again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from typing import Any
 
@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 
 from comem_core.evaluation.llm_judge import UNPARSABLE, Judged, JudgePrompts, judge_answers, read_judge_prompts
 from comem_core.evaluation.scores import read_gold
+from comem_core.neutral import OFF_AT_NONE
 from comem_core.prompts import hash_prompt
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE
 from tasks.engine.ledger import measure_cost
+from tasks.engine.libraries import list_libraries
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, take_over
 from tasks.engine.shards import Work, make_shards
@@ -44,6 +46,7 @@ class JudgementsKey:
     """What decides a reply besides question, gold and answer. Scoring decides how an unparsable reply counts."""
 
     judge: str
+    revision: str | None = field(default=None, metadata=OFF_AT_NONE)
     prompts: str
     prompts_version: str
     prompts_sha256: str
@@ -62,6 +65,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     prompts = read_judge_prompts(recipe.prompts)
     part = JudgementsKey(
         judge=recipe.generator,
+        revision=recipe.revision,
         prompts=prompts.name,
         prompts_version=prompts.version,
         prompts_sha256=prompts.sha256,
@@ -71,7 +75,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
     def make(artefact: Partial) -> None:
         units = _list_units(run, part, prompts, questions, predictions)
-        before = _take_over_judgements(run, artefact, units)
+        before = _take_over_judgements(run, artefact, part, units)
         get_stage_logger().info("%d of %d judgements are reused from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
@@ -104,7 +108,7 @@ def _list_units(
     return list(found.values())
 
 
-def _take_over_judgements(run: Run, artefact: Partial, units: Sequence[Judged]) -> set[str]:
+def _take_over_judgements(run: Run, artefact: Partial, part: JudgementsKey, units: Sequence[Judged]) -> set[str]:
     """Write the judge's replies of earlier evaluations for this one's predictions, and return their keys.
 
     Requests that had no reply are not among them, so they are sent again.
@@ -112,7 +116,8 @@ def _take_over_judgements(run: Run, artefact: Partial, units: Sequence[Judged]) 
 
     def find() -> list[dict[str, Any]]:
         keys = {unit.key for unit in units}
-        rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys)
+        own = list_libraries() if part.judge == BACKBONE else None  # a served judge has libraries of its own
+        rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys, libraries=own)
         earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
         return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
 

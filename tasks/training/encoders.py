@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from comem_core.backbone.loading import hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION, find_encoder_folder, read_description
 from comem_core.memory.encoding import read_recipe
+from comem_core.recipes.recipe import Recipe
 from tasks.engine.stage import get_stage_logger, stage_task
 from tasks.engine.store import Record, Reference, Store
 from tasks.run import Run
@@ -52,28 +54,46 @@ def find_latest_encoder(run: Run) -> Reference:
     return find_encoders(run, [LATEST])[0].encoder
 
 
+def check_encoders(recipe: Recipe, names: Sequence[str], store: Store) -> None:
+    """Raise ValueError for a name that no encoder has; the encoders that a run may still train are not missed."""
+    trained = store.list_records(ENCODER.name)
+    for name in names:
+        if name not in (LATEST, ALL) and _find_trained(name, trained) is None:
+            _find_folder(recipe, name, trained)
+
+
 def _find_by_name(run: Run, name: str, trained: Sequence[Record]) -> Reference:
     if name == LATEST:
         if not trained:
             raise ValueError(_describe_none_trained(run))
         return _make_reference(trained[-1])
-    if matching := [record for record in trained if len(name) >= 6 and record["fingerprint"].startswith(name)]:
-        return _make_reference(matching[0])
+    if (record := _find_trained(name, trained)) is not None:
+        return _make_reference(record)
+    folder = _find_folder(run.recipe, name, trained)
+    return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
+
+
+def _find_trained(name: str, trained: Sequence[Record]) -> Record | None:
+    return next((each for each in trained if len(name) >= 6 and each["fingerprint"].startswith(name)), None)
+
+
+def _find_folder(recipe: Recipe, name: str, trained: Sequence[Record]) -> Path:
+    """Find the folder of an encoder that was not trained here. Raises ValueError if the recipe cannot use it."""
     try:
         folder = find_encoder_folder(name)
     except ValueError as error:
         known = ", ".join(record["fingerprint"] for record in trained) or "none yet"
         raise ValueError(
             f"no encoder {name!r}: expected {LATEST}, {ALL}, the fingerprint of an encoder that was trained here for "
-            f"{run.recipe.backbone.name} ({known}), or a folder. {error}"
+            f"{recipe.backbone.name} ({known}), or a folder. {error}"
         ) from error
     made_for = read_description(folder)
-    if made_for.backbone != run.recipe.backbone.name:
+    if made_for.backbone != recipe.backbone.name:
         raise ValueError(
             f"the encoder in {folder} was trained for {made_for.backbone!r}, but the reader of recipe "
-            f"{run.recipe_name} is {run.recipe.backbone.name!r}"
+            f"{recipe.name} is {recipe.backbone.name!r}"
         )
-    return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
+    return folder
 
 
 def with_encoder(run: Run, encoder: Reference) -> Run:

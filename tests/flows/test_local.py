@@ -166,11 +166,15 @@ def test_another_prefect_yaml_or_a_deployment_that_was_changed_is_deployed_again
         client.update_deployment(found.id, DeploymentUpdate(description=found.description))
 
 
-def test_an_unknown_deployment_is_refused_with_those_there_are_and_what_was_up_stays(served: Layout) -> None:
-    code, output = run_local(served, "demo", "--deployment", "synth-and-train/huge")
-    assert code == 2
-    assert "the deployments are re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
+def test_an_unknown_deployment_is_refused_with_those_there_are_before_a_server_is_started(
+    served: Layout, project: Layout
+) -> None:
+    for layout in (served, project):
+        code, output = run_local(layout, "demo", "--deployment", "synth-and-train/huge")
+        assert code == 2
+        assert "the deployments are re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
     assert note_of(served).server.is_alive()
+    assert not project.logs.exists()
 
 
 def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layout) -> None:

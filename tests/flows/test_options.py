@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -196,6 +197,15 @@ def test_a_list_in_the_place_of_a_group_is_its_names(option: str, names: list[st
         (synth_and_train, {"writing": "gpt"}, "generator 'gpt'; expected 'backbone'"),
         (synth_and_train, {"judge": "gpt"}, "generator 'gpt'; expected 'backbone'"),
         (synth_and_train, {"start": "/no/encoder"}, "/no/encoder holds no encoder"),
+        (re_evaluate, {"encoders": ["nonsense"]}, "no encoder 'nonsense': expected latest, all, the fingerprint"),
+        (
+            re_evaluate,
+            {"encoders": ["tiny-encoder"], "recipe": "smol_cpu"},
+            "was trained for 'tiny', but the reader of",
+        ),
+        (re_evaluate, {"reader": "nonsense"}, "reader: no backbone 'nonsense'"),
+        (synth_and_train, {"reader": {"name": "/no/such"}}, "reader: no backbone '/no/such'"),
+        (synth_and_train, {"judge": {"generator": "backbone", "revision": "1"}}, "revision is '1', but the judge is"),
         (re_evaluate, {"benchmarks": ["nonsense"]}, "unknown benchmark: 'nonsense'"),
         (re_evaluate, {"conditions": ["nonsense"]}, "unknown condition: 'nonsense'"),
         (
@@ -208,6 +218,21 @@ def test_a_list_in_the_place_of_a_group_is_its_names(option: str, names: list[st
 def test_what_cannot_be_is_named(flow: Flow, given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         check_parameters(flow, given)
+
+
+@pytest.mark.parametrize(
+    ("flow", "option", "kind"), [pytest.param(*each, id="-".join(each[:2])) for each in _all_options()]
+)
+def test_a_value_of_another_type_is_refused_in_our_words(flow: str, option: str, kind: Any) -> None:
+    accepted = []
+    for value in ("x", 1.5, True, b"x", [], [[]], {}, {"x": []}):
+        try:
+            check_parameters(FLOWS[flow], _given(option, value))
+        except ValueError as error:
+            assert not re.search(r"Input|should|a valid |instance of|unable|dictionary|\bint\b", str(error)), error
+        else:
+            accepted.append(value)
+    assert len(accepted) <= 3
 
 
 def test_every_fault_is_told_at_once() -> None:

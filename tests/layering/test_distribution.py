@@ -1,6 +1,7 @@
 """The wheel can be installed beside other people's code: it holds the library alone, which needs no application."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -131,3 +132,30 @@ def test_the_wheel_holds_the_library_alone_and_works_beside_other_packages(tmp_p
     install = [*pip, "install", "--no-deps", "--no-index", "--no-compile", "--target", str(place), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
     assert used_from(place, tmp_path) == place / "comem_core/__init__.py"
+
+
+# A python that makes an environment whose pip takes a while and says what it does.
+SLOW_PYTHON = """#!/bin/bash
+[ "$1" = -m ] && [ "$2" = venv ] || exit 0
+mkdir -p "$3/bin"
+printf '#!/bin/bash\\necho "Collecting ${@: -1}"\\nsleep 1.3\\nexit $FAILS' > "$3/bin/pip"
+cp "$0" "$3/bin/python"
+chmod +x "$3/bin/pip"
+"""
+
+
+@pytest.mark.parametrize("fails", [0, 3])
+def test_the_first_install_says_every_few_seconds_what_it_does(tmp_path: Path, fails: int) -> None:
+    python = tmp_path / "slow_python"
+    python.write_text(SLOW_PYTHON)
+    python.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "application/pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    environment = os.environ | {"COMEM_PYTHON": str(python), "FAILS": str(fails)}
+    done = subprocess.run(
+        ["make", "TELL_SECONDS=1", ".venv/.installed"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert re.search(r"^  1 s: Collecting torch==", done.stdout, re.MULTILINE), done.stdout
+    assert (done.returncode == 0) == (tmp_path / ".venv/.installed").exists() == (fails == 0)
+    assert ("the installation failed" in done.stderr) == (fails != 0)

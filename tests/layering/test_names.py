@@ -1,8 +1,9 @@
 """Names and folders by which a reader finds the way: one class a name, folders that can be taken in at a glance."""
 
 import ast
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,6 +14,41 @@ SOURCES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 MOST_MODULES = 16
+# Calls that make a class; the name that the class is assigned to counts.
+CLASS_MAKERS = [
+    "namedtuple",
+    "NamedTuple",
+    "TypedDict",
+    "make_dataclass",
+    "new_class",
+    "Enum",
+    "StrEnum",
+    "IntEnum",
+    "type",
+]
+
+VERBS = """
+add adjust allow allows answer apply ask attend average begin borrow build call cancel change check choose close
+collect combine compare compress compute convert copy count cut declare decode define deploy describe draft draw drop
+embed encode end estimate evaluate exists explain export extract fetch filter find finish fit flatten flush follow
+forget generate get go group guess hash hold identify ignore import index ingest inject install interrupt join judge
+keep kill leave lengthen lift list load lock look make map mark matches measure mend merge name need normalise number
+open order pair parse perturb plan pool pose predict prepare pretrain process project put read reap rebuild record
+refresh refuse register release remove rename render replace report require rest restore retrieve run save say scale
+schedule score search see serve set setup share shorten shut sort spawn split start step stop strip sum switch synth
+synthesize take tick tokenize trace train translate vary verify wait warm watch work write
+"""
+# A question, or a way to make one thing from another: `is_whole`, `Store.of(context)`, `without_pictures`.
+OTHER_BEGINNINGS = {"is", "has", "can", "as", "from", "of", "to", "with", "without", "forward", "main"}
+
+# The functions that begin with a noun for now. Take a name out when its function is renamed; add none.
+NOUNS_FOR_NOW = """
+all_records answering at batch batches_of columns comem_qwen25_vl_7b comem_qwen2_vl_7b condition_rows conversation
+curve_measures damage demo differing_fields empty_memory fingerprint generated held hidden inputs item logits
+loglikelihood loss meaning memory missing off_at parameters passages phrase picture processors re_evaluate reader
+reading recipe_to_encode recipe_to_train recipes_to_ask row_seeds sample seen shown_scores smol_cpu stage_task state
+status tiny_cpu trainable
+"""
 
 
 def shared_class_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
@@ -22,7 +58,39 @@ def shared_class_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{module}:{node.lineno}")
+            elif isinstance(node, ast.Assign) and _makes_a_class(node.value):
+                for target in node.targets:
+                    places[ast.unparse(target)].append(f"{module}:{node.lineno}")
     return {name: found for name, found in sorted(places.items()) if len(found) > 1}
+
+
+def _makes_a_class(value: ast.expr) -> bool:
+    """Tell whether an assigned value is a call that makes a class; `type` with one argument makes none."""
+    if not isinstance(value, ast.Call):
+        return False
+    name = ast.unparse(value.func).rpartition(".")[2]
+    return name in CLASS_MAKERS and (name != "type" or len(value.args) == 3)
+
+
+def public_functions(sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield `module:Class.name` of public functions and methods, without properties, which are data."""
+    for module, source in sources.items():
+        waiting: list[tuple[str, ast.stmt]] = [("", node) for node in ast.parse(source).body]
+        for inside, node in waiting:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                waiting += [(f"{inside}{node.name}.", each) for each in node.body]
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
+                yield from () if is_property else (f"{module}:{inside}{node.name}",)
+
+
+def last_name(function: str) -> str:
+    return re.split(r"[:.]", function)[-1]
+
+
+def begins_with_a_noun(function: str) -> bool:
+    first = last_name(function).split("_")[0]
+    return first not in VERBS.split() and first not in OTHER_BEGINNINGS
 
 
 def large_folders(modules: list[str]) -> dict[str, int]:
@@ -45,6 +113,39 @@ def test_a_class_name_that_stands_twice_is_found() -> None:
     sources = {"tasks/a.py": "class Exam: pass\nclass Other: pass", "warehouse/b.py": "def f():\n    class Exam: pass"}
     assert shared_class_names(sources) == {"Exam": ["tasks/a.py:1", "warehouse/b.py:2"]}
     assert len(SOURCES) > 100
+
+
+def test_a_class_made_by_assignment_is_one_too() -> None:
+    made = ("namedtuple('Exam', 'a')", "make_dataclass('Exam', [])", "enum.Enum('Exam', 'A')", "type('Exam', (), {})")
+    for call in made:
+        sources = {"tasks/a.py": f"Exam = {call}", "warehouse/b.py": "class Exam: pass"}
+        assert shared_class_names(sources) == {"Exam": ["tasks/a.py:1", "warehouse/b.py:1"]}
+    assert shared_class_names({"tasks/a.py": "kind = type(value)", "tasks/b.py": "kind = type(other)"}) == {}
+
+
+def test_a_public_function_begins_with_a_verb() -> None:
+    nouns = {function for function in public_functions(SOURCES) if begins_with_a_noun(function)}
+    known = set(NOUNS_FOR_NOW.split())
+    unknown = [function for function in sorted(nouns) if last_name(function) not in known]
+    assert unknown == [], "name it by what it does, or add a verb that VERBS lacks"
+    assert known - set(map(last_name, nouns)) == set(), "take these out of NOUNS_FOR_NOW: they are gone"
+
+
+def test_a_public_function_that_begins_with_a_noun_is_found() -> None:
+    source = """
+def marks_of(): pass
+def read_marks(): pass
+def _marks(): pass
+class Exam:
+    def answers(self): pass
+    def is_over(self): pass
+    @property
+    def marks(self): pass
+    @classmethod
+    def of(cls): pass
+"""
+    found = [each for each in public_functions({"tasks/a.py": source}) if begins_with_a_noun(each)]
+    assert found == ["tasks/a.py:marks_of", "tasks/a.py:Exam.answers"]
 
 
 def test_a_folder_of_too_many_modules_is_found() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from prefect.client.schemas.objects import State
 from flows.local.comparing import compare_runs
 from flows.re_evaluate import re_evaluate
 from tasks.engine.context import Context
+from tasks.engine.rebuild import mend_warehouse
 from tasks.evaluation.drift import DRIFTED, EVENT
 
 EVERY = ["none", "text", "memory", "oracle", "shuffled", "foreign", "empty"]
@@ -145,6 +147,32 @@ def test_every_run_has_a_page_with_both_verdicts_and_scores(ends) -> None:
     assert sum("first evaluation of its series" in page for page in pages) == 1
     assert sum("The same answers as last time" in page for page in pages) == 1
     assert all("Which condition is better" in page and "countries-vqa" in page for page in pages)
+
+
+def test_a_warehouse_that_was_cut_off_comes_back_from_the_store_with_every_row(ends, tmp_path: Path) -> None:
+    place, _ = ends["first"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMEM_ROOT", str(place.parent))
+        context = replace(Context.from_environment(), warehouse=tmp_path / "warehouse.duckdb")
+    whole = (place / "warehouse.duckdb").read_bytes()
+    context.warehouse.write_bytes(whole[: len(whole) // 3])
+    assert "the history of 4 runs. " in str(mend_warehouse(context))
+    with duckdb.connect(str(place / "warehouse.duckdb"), read_only=True) as con:
+        con.execute(f"ATTACH '{context.warehouse}' AS again (READ_ONLY)")
+        tables = [
+            name
+            for (name,) in con.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'again'"
+            ).fetchall()
+        ]
+        differing = [
+            name
+            for name in tables
+            for before, now in [(name, f"again.{name}"), (f"again.{name}", name)]
+            if con.execute(f"SELECT * FROM {before} EXCEPT ALL SELECT * FROM {now} LIMIT 1").fetchall()
+        ]
+    assert {"prediction", "knowledge_item", "run_stage", "evaluation"} <= set(tables)
+    assert set(differing) <= {"migration", "condition", "stage"}
 
 
 def test_any_two_runs_can_be_compared(ends, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from comem_core.recipes import find_recipe
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.reuse import fingerprint
-from tasks.evaluation.exam import PREDICTIONS, make_predictions_key
+from tasks.evaluation.exam import PREDICTIONS, Exam, make_predictions_key
 from tasks.run import BACKBONE, NO_BACKBONE, READER, Run, _find_backbone, _find_text_reader, open_run
 
 
@@ -49,9 +49,9 @@ def test_the_version_of_how_a_model_is_loaded_is_part_of_its_name(monkeypatch: p
 
 
 def test_a_time_limit_for_answers_makes_other_predictions(tmp_path: Path, make_context: Callable[..., Context]) -> None:
-    names = []
+    names, exam = [], Exam(**dict.fromkeys(("knowledge", "encoder", "bank", "questions", "retrieved"), NO_BACKBONE))
     for seconds in (None, 0.5, 2.0):
         context = make_context(tmp_path, answer_seconds=seconds)
         run = Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
-        names.append(fingerprint(PREDICTIONS, make_predictions_key(run), {}))
+        names.append(fingerprint(PREDICTIONS, make_predictions_key(run, exam), {}))
     assert len(set(names)) == 3

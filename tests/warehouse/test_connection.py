@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -104,17 +105,30 @@ def test_a_writer_that_waits_too_long_is_told_who_holds_the_lock(database: Path)
         holder.wait()
 
 
-def test_a_writer_that_waits_for_a_reader_says_so(database: Path) -> None:
+def test_a_writer_that_waits_for_a_reader_is_told_its_process_and_command(database: Path) -> None:
     holder = hold(database, "read", 30)
     try:
-        with pytest.raises(WarehouseBusyError, match=f"PID {holder.pid}"), open_warehouse(database, timeout=0.3):
+        holding = (
+            rf": process {holder.pid} on {socket.gethostname()} \(.*python.* -c .*\) has it open\..*PID {holder.pid}"
+        )
+        with pytest.raises(WarehouseBusyError, match=holding) as busy, open_warehouse(database, timeout=0.3):
             pass
+        assert f"process {os.getpid()} " not in str(busy.value)
     finally:
         holder.kill()
         holder.wait()
     with open_warehouse(database, timeout=5):
         assert json.loads(Path(f"{database}.writer.json").read_text())["pid"] == os.getpid()
     assert not Path(f"{database}.writer.json").exists()
+
+
+def test_a_writer_that_waits_for_a_reader_of_its_own_process_does_not_blame_another(database: Path) -> None:
+    with (
+        open_warehouse(database, read_only=True),
+        pytest.raises(WarehouseBusyError, match="another connection of this one, has it open"),
+        open_warehouse(database, timeout=0.2),
+    ):
+        pass
 
 
 def test_a_reader_waits_for_a_writer_to_finish(database: Path) -> None:

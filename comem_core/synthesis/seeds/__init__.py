@@ -14,9 +14,16 @@ from comem_core.evaluation.benchmarks import Benchmark, Missing
 from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 from comem_core.evaluation.metrics import Metric
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
-from comem_core.knowledge.items import Question
+from comem_core.knowledge.items import Question, hash_content_parts
 from comem_core.synthesis.seeds import encyclopedic_vqa, infoseek, okvqa
-from comem_core.synthesis.seeds.files import BadSeed, SeedFile, SeedFormat
+from comem_core.synthesis.seeds.files import (
+    NO_PROMPTS,
+    BadSeed,
+    CheckLanguage,
+    SeedFile,
+    SeedFormat,
+    describe_unknown_language,
+)
 
 FORMATS: Mapping[str, SeedFormat] = {
     module.FORMAT.name: module.FORMAT for module in (infoseek, encyclopedic_vqa, okvqa)
@@ -46,15 +53,17 @@ class SeedSource(Protocol):
 class BenchmarkSeeds:
     """The training split of a registered benchmark, from the folder with the benchmark's files."""
 
-    def __init__(self, benchmark: Benchmark, folder: Path | None):
-        self.benchmark, self.folder = benchmark, folder
+    def __init__(self, benchmark: Benchmark, folder: Path | None, check_language: CheckLanguage):
+        self.benchmark, self.folder, self.check_language = benchmark, folder, check_language
         self._faults: dict[tuple[str, int | None], BadSeed] = {}
 
     def count(self, limit: int) -> int:
         return sum(1 for _ in islice(self._read(), limit))
 
     def name_content(self, num: int) -> str:
-        return f"{self.benchmark.name}@{self.benchmark.revision('train', self.folder)}"
+        unknown = {fault.detail for fault in self._faults.values() if fault.reason == NO_PROMPTS}
+        left_out = f" without {hash_content_parts(*sorted(unknown))}" if unknown else ""
+        return f"{self.benchmark.name}@{self.benchmark.revision('train', self.folder)}{left_out}"
 
     def read_questions(self, num: int) -> Iterator[Question]:
         """Yield the first `num` questions. Raises ValueError for a question that names another benchmark."""
@@ -72,29 +81,35 @@ class BenchmarkSeeds:
 
     def _read(self) -> Iterator[Question]:
         assert self.benchmark.seeds is not None
-        for each in self.benchmark.seeds(self.folder):
+        for number, each in enumerate(self.benchmark.seeds(self.folder), start=1):
             if isinstance(each, Missing):
                 bad = BadSeed(file=each.file, row=each.row or 0, reason=each.reason, detail=each.detail)
-                self._faults[each.file, each.row] = bad
-            else:
+            elif not (bad := describe_unknown_language(each, self.benchmark.name, number, self.check_language)):
                 yield each
+                continue
+            self._faults[bad.file, bad.row] = bad
 
 
 def find_source(
-    spec: str, *, kept: Path | None = None, find_folder: Callable[[Benchmark], Path | None] = lambda _: None
+    spec: str,
+    *,
+    kept: Path | None = None,
+    find_folder: Callable[[Benchmark], Path | None] = lambda _: None,
+    check_language: CheckLanguage = lambda _: None,
 ) -> SeedSource:
     """Find the seed questions that a recipe names.
 
     The folder `kept` caches hashes of pictures between runs. `find_folder` returns the folder of a benchmark's files.
+    `check_language` raises ValueError for a language that cannot be asked; such questions are listed as faults.
 
     Raises ValueError for an unknown name or format, and for a file or folder that does not exist.
     """
     if (benchmark := _find_benchmarks_with_seeds().get(spec)) is not None:
         folder = find_folder(benchmark)
         find_seed_metric(spec)
-        return BenchmarkSeeds(benchmark, folder)
+        return BenchmarkSeeds(benchmark, folder, check_language)
     form, files, pictures = _parse_spec(spec)
-    return SeedFile(form, files, pictures, FORMATS[form].rows, kept=kept)
+    return SeedFile(form, files, pictures, FORMATS[form].rows, kept=kept, check_language=check_language)
 
 
 def check_source(spec: str) -> None:

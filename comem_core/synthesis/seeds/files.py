@@ -54,6 +54,19 @@ class SeedFormat:
     metric: Metric | None = None
 
 
+CheckLanguage = Callable[[str], None]
+NO_PROMPTS = "no_prompts"
+
+
+def describe_unknown_language(question: Question, file: str, row: int, check: CheckLanguage) -> BadSeed | None:
+    """Return the fault of a row whose question is in a language that cannot be asked, or None."""
+    try:
+        check(question.language)
+    except ValueError as error:
+        return BadSeed(file, row, NO_PROMPTS, f"the question {question.question_id}: {error}")
+    return None
+
+
 class SeedFile:
     """Rows of annotation files with a folder or archive of pictures."""
 
@@ -65,9 +78,10 @@ class SeedFile:
         read: Callable[[Sequence[Path]], Iterator[SeedRow | BadSeed]],
         *,
         kept: Path | None = None,
+        check_language: CheckLanguage = lambda _: None,
     ):
         """Open the pictures. The folder `kept`, if given, caches hashes of pictures."""
-        self.form, self.files, self.read = form, files, read
+        self.form, self.files, self.read, self.check_language = form, files, read, check_language
         self.pictures: PictureFiles = open_pictures(pictures)
         name = hash_content_parts("pictures", str(pictures.absolute()))
         self.digests = Digests(self.pictures, kept / f"{name}.json" if kept else None)
@@ -75,7 +89,7 @@ class SeedFile:
 
     @cached_property
     def found(self) -> list[tuple[SeedRow, str]]:
-        """The rows whose picture exists, with the picture's name, ordered by a hash of their question ids.
+        """The rows that can be asked and whose picture exists, with the picture's name, in the order of a hash.
 
         Raises ValueError, with the first reasons, if there is no such row.
         """
@@ -83,6 +97,8 @@ class SeedFile:
         for row in self.read(self.files):
             if isinstance(row, BadSeed):
                 self._faults[row] = None
+            elif fault := describe_unknown_language(row.question, row.file, row.row, self.check_language):
+                self._faults[fault] = None
             elif (name := self._find_picture(row)) is None:
                 missing.setdefault(row.image_ids, []).append(row)
             else:

@@ -109,9 +109,12 @@ def test_a_seed_is_the_trainings_and_changes_nothing_else():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_smallest_limit_leaves_a_corpus_of_one_s_own_something_to_ask(name: str):
-    limited = with_knowledge(find_recipe(name, limit=1), "docs")
-    assert limited.synthesis.seeds == () and limited.synthesis.num_asked_items == 1
+def test_the_smallest_limit_leaves_a_corpus_of_one_s_own_something_to_train_on_and_something_to_score(name: str):
+    for limit in (1, 7, 15):
+        limited = with_knowledge(find_recipe(name, limit=limit), "docs")
+        assert limited.synthesis.seeds == () and limited.synthesis.num_asked_items == 2
+    told = with_knowledge(find_recipe(name, limit=1), "docs", writing={"num_asked_items": 1})
+    assert told.synthesis.num_asked_items == 1
 
 
 @pytest.mark.parametrize("limit", [0, -3])

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -55,6 +56,16 @@ def test_each_worker_loads_once_and_every_shard_is_done_once(tmp_path: Path) -> 
     assert [progress.done for progress in heard] == [*range(1, 9)] * 2
     assert heard[-1].remaining_seconds == 0
     assert "8 of 8 shards" in str(heard[-1])
+
+
+def test_a_signal_to_the_group_of_this_process_reaches_its_own_handler_and_not_ray() -> None:
+    """Prefect cancels a run so; Ray must live on until workers have written what they have."""
+    groups = {each.name(): os.getpgid(each.pid) for each in psutil.Process().children(recursive=True)}
+    assert {"raylet", "gcs_server"} <= groups.keys()
+    assert os.getpgrp() not in groups.values()
+    assert not getattr(signal.getsignal(signal.SIGTERM), "__module__", "").startswith("ray")
+    with subprocess.Popen(["sleep", "1"], preexec_fn=lambda: None) as other:
+        assert os.getpgid(other.pid) == os.getpgrp()
 
 
 def test_a_killed_worker_is_replaced_and_its_shard_done_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from comem_core.recipes import find_recipe
 from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import STEPS, Build, Trainee, train_on_ray
+from tasks.engine.on_ray_train import STEPS, Build, Trainee, _Saving, train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.workers import Workers
 from tasks.run import NO_BACKBONE, Run
@@ -47,7 +48,7 @@ def make_build(
                 return loss(weights, step), {"samples": 1.0, "tokens": 2.0}
 
             def describe_batch(self, step: int) -> str:
-                return batch
+                return batch.format(rank=rank)
 
         return Trainee(objective=Small(), frozen=(), save=lambda folder: torch.save(weights.data, folder / "w.pt"))
 
@@ -127,3 +128,38 @@ def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Con
     with pytest.raises(NotFiniteError, match=r"step 3: the loss came to nan.*the odd sample"):
         train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     assert partial.list_finished() == set() and tried.read_text() == "once\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_of_several_workers_the_one_whose_samples_are_at_fault_is_told(
+    context: Context, tmp_path: Path, what: str
+) -> None:
+    def break_on_the_second(weights: torch.Tensor, step: int) -> torch.Tensor:
+        broken = weights * float("nan") if what == "loss" else (weights - weights).sqrt()
+        return (broken if (torch.distributed.get_rank(), step) == (1, 1) else weights).sum()
+
+    build = make_build(break_on_the_second, batch="samples of worker {rank}")
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=4, batch_size=2, learning_rate=0.1)
+    run = make_run(replace(context, train_workers=2))
+    with pytest.raises(NotFiniteError, match=rf"step 2: the {what} came to (nan|inf).*samples of worker 1"):
+        train_on_ray(run, partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set()
+
+
+def test_checkpoints_come_by_time_and_the_dearer_one_is_the_longer_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    saving, due = _Saving(make_partial(tmp_path)), []
+    for cost in (1, 10, 0):
+        waited = 0
+        while not saving.choose(done=False)[0]:
+            now, waited = now + 1, waited + 1
+        due.append(waited)
+        with saving.measure():
+            now += cost
+    assert due == [20, 20, 200]
+    assert saving.choose(done=True) == (True, False)

@@ -226,3 +226,22 @@ def test_under_prefect_the_stage_shows_a_table_and_prefect_reuses_nothing(run: R
     texts = {artifact.description for artifact in shown}
     assert texts == {"filter: made, no artefact yet", "filter: reused, same recipe, same inputs, 4 shards verified"}
     assert all(reference.fingerprint in str(artifact.data) for artifact in shown)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_result_that_was_continued_with_other_libraries_says_so(
+    run: RunRef, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_damaged: bool
+) -> None:
+    caplog.set_level(logging.INFO, logger="comem.stage")
+    monkeypatch.setattr("tasks.engine.stage.list_libraries", lambda: {"torch": "2.13.0", "pillow": "12.0"})
+    if is_damaged:
+        [shard, *_] = filter_stage(run, make_samples([])).list_shards()
+        shard.write_bytes(b"damaged")
+    else:
+        with pytest.raises(RuntimeError):
+            filter_stage(run, make_samples([], stop_at=NAMES[1]))
+    monkeypatch.setattr("tasks.engine.stage.list_libraries", lambda: {"torch": "2.14.0", "pillow": "12.0"})
+    reference = filter_stage(run, make_samples([]))
+    record = json.loads((reference.folder / "record.json").read_text())
+    assert record["libraries"] == {"torch": "2.13.0 and 2.14.0", "pillow": "12.0"}
+    assert "filter continues with other libraries: torch 2.13.0 and 2.14.0" in caplog.text

@@ -6,7 +6,7 @@ import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from PIL import Image
 from comem_core.evaluation.benchmarks import Missing
 from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
 from comem_core.knowledge.items import Question
-from comem_core.synthesis.seeds import find_seed_metric, find_source, share_out
-from comem_core.synthesis.seeds.files import SeedFile
+from comem_core.prompts import read_prompt_set
+from comem_core.synthesis.seeds import FORMATS, find_seed_metric, find_source, share_out
+from comem_core.synthesis.seeds.files import SeedFile, SeedRow
 
 INFOSEEK = Path(__file__).parents[4] / "../shared/fixtures/infoseek/infoseek_val.jsonl"
 IDS = ("oven_1", "oven_2", "oven_3", "oven_4")
@@ -230,6 +231,39 @@ def test_a_benchmark_s_seeds_come_from_its_folder_and_rows_without_a_question_ar
     source = find_source("of-files", find_folder=lambda benchmark: tmp_path)
     assert source.count(5) == 2 == len(list(source.read_questions(5)))
     assert [(each.file, each.row, each.reason) for each in source.list_faults()] == [("train.jsonl", 2, "bad_row")]
+
+
+def test_a_question_in_a_language_without_prompts_is_a_fault_of_its_row_and_the_others_are_taken(
+    tmp_path: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = in_folder(tmp_path / "pictures", {f"{name}.jpg": picture(shade) for shade, name in enumerate(IDS)})
+    rows = {
+        row.question.question_id: row for row in FORMATS["infoseek"].rows([annotations]) if isinstance(row, SeedRow)
+    }
+    odd = replace(rows["infoseek/b"], question=replace(rows["infoseek/b"].question, language="xx"))
+
+    def read_rows(paths: Sequence[Path]) -> Iterator[SeedRow]:
+        yield from (rows | {"infoseek/b": odd}).values()
+
+    def read_seeds(folder: Path | None) -> Iterator[Question]:
+        for row in read_rows([]):
+            yield replace(row.question, benchmark="of-files", image=picture(1))
+
+    found = replace(find_all_benchmarks()["countries-vqa"], name="of-files", files="a file", seeds=read_seeds)
+    monkeypatch.setattr("comem_core.synthesis.seeds.find_all_benchmarks", lambda: {"of-files": found})
+    monkeypatch.setattr("comem_core.synthesis.seeds.find_benchmark", lambda name: found)
+    monkeypatch.setitem(FORMATS, "infoseek", replace(FORMATS["infoseek"], rows=read_rows))  # pyright: ignore
+    check = read_prompt_set("short").check_language
+    for spec, place in ((f"infoseek:{annotations}:{files}", odd.row), ("of-files", 2)):
+        source = find_source(spec, check_language=check, find_folder=lambda _: tmp_path)
+        assert "infoseek/b" not in {each.question_id for each in source.read_questions(source.count(9))}
+        [fault] = [each for each in source.list_faults() if each.reason == "no_prompts"]
+        assert (
+            fault.row == place and "infoseek/b: prompt set 'short' has no language 'xx'; it has ar, en" in fault.detail
+        )
+        whole = find_source(spec, find_folder=lambda _: tmp_path)
+        assert whole.count(9) == source.count(9) + 1
+        assert whole.name_content(9) != source.name_content(9)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Rebuilds a warehouse that cannot be read from the store: the rows of all artefacts, and the history of all runs."""
+
+from pathlib import Path
+
+from tasks.engine.context import Context
+from tasks.engine.store import Record, Store
+from warehouse.connection import open_warehouse, set_aside_unreadable
+from warehouse.history import restore_runs
+from warehouse.records import register_artefact
+
+RUNS = ".runs"
+
+
+def find_history(context: Context) -> Path:
+    """Return the folder in the store that holds a file for each run."""
+    return context.store / RUNS
+
+
+def mend_warehouse(context: Context) -> str | None:
+    """Set aside a warehouse that cannot be read, rebuild it from the store, and say so; None if it can be read.
+
+    A damaged artefact is left to the runs that use it, which make it again.
+    """
+    if (found := set_aside_unreadable(context.warehouse)) is None:
+        return None
+    aside, damage = found
+    records = sorted(Store.of(context).all_records(), key=lambda record: record["created"])
+    left = [record for record in records if not _register(context, record)]
+    with open_warehouse(context.warehouse) as con:
+        num_runs = restore_runs(con, find_history(context))
+    later = f"; {len(left)} more come back when a run uses them" if left else ""
+    return (
+        f"the warehouse {context.warehouse} could not be read ({damage}). It was renamed to {aside.name}, and rebuilt "
+        f"from the store: {len(records) - len(left)} results and the history of {num_runs} runs{later}. Remove the "
+        "renamed file when you no longer need it"
+    )
+
+
+def _register(context: Context, record: Record) -> bool:
+    """Load an artefact's rows again; False if it is damaged, or from a version of comem that recorded no table."""
+    if "table" not in record:
+        return False
+    try:
+        with open_warehouse(context.warehouse) as con:
+            register_artefact(con, record, table=record["table"], folder=record["uri"])
+    except ValueError:
+        return False
+    return True
