@@ -35,7 +35,7 @@ from warehouse.schemas import check_rows, make_blank_row
 
 SCORES = Stage(
     name="scores",
-    version="4",
+    version="5",
     table="score",
     explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
 )
