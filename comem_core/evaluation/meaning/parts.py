@@ -37,6 +37,9 @@ _RANGE = regex.compile(
 )
 _TIMES = regex.compile(r"\s*[×x*]\s*(?=\d)")
 _SIGN = regex.compile(rf"[-−–+]{_NUMBER_AHEAD}|−\s+(?=\d)|(?<=^|\n)[-–]\s+(?=\d)")
+_MINUS_WORD = regex.compile(
+    r"(?i)(?<!\p{L})(?:minus|moins|menos|meno|минус|мінус|eksi|ناقص)\s+(?=[.\d])|(?:マイナス|零下|负|負)\s?(?=[.\d])"
+)
 _CURRENCY = regex.compile(r"(?:\p{Lu}{0,3}\p{Sc}|\p{Lu}{3}(?=\s)|%)\s?(?=[-−]?\.?\d)")
 _GLUED = regex.compile(rf"{_LETTER}(?:{_WITHIN})*", regex.V1)
 _DECADE = regex.compile(r"(?<=0)s")
@@ -80,9 +83,11 @@ class _PartReader:
 
     def _read_number(self) -> int | None:
         start, unit, is_negative = self.place, "", False
-        if self.text[start].isalpha() and not self.text[start].isupper():
+        if sign := _MINUS_WORD.match(self.text, start):
+            is_negative, start = True, sign.end()
+        elif self.text[start].isalpha() and not self.text[start].isupper():
             return None
-        if (sign := _SIGN.match(self.text, start)) and self._is_sign(start, sign[0][0]):
+        elif (sign := _SIGN.match(self.text, start)) and self._is_sign(start, sign[0][0]):
             is_negative, start = sign[0][0] != "+", sign.end()
         if found := _CURRENCY.match(self.text, start):
             unit = self._name_currency(found[0].strip())
@@ -99,7 +104,7 @@ class _PartReader:
             glued = _GLUED.match(self.text, end)
             unit, end = self._read_unit(end)
             if glued and (not unit or _is_name(self.text, glued)):
-                self.parts.append(self.text[start : glued.end()].lower())
+                self.parts.append("-" * is_negative + self.text[start : glued.end()].lower())
                 return glued.end()
         elif self._read_unit(end)[0] == unit:
             end = self._read_unit(end)[1]
