@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comem_core.evaluation.metrics.infoseek import score_answer
+from comem_core.evaluation.metrics.same_answer import score_same_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS
 from comem_core.worlds.countries.splits import hash_to_unit
@@ -47,7 +47,7 @@ class Case:
     kind: str
 
     def score(self, answer: str) -> float:
-        return score_answer(answer, self.question).correct
+        return score_same_answer(answer, self.question).correct
 
 
 def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:

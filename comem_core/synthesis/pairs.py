@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from comem_core.evaluation.metrics.infoseek import normalise_answer
-from comem_core.synthesis.judging import is_grounded
+from comem_core.evaluation.meaning import is_empty, is_stated
 
 UNPARSABLE = "unparsable"
 ANSWER_IN_QUESTION = "answer in question"
@@ -39,12 +38,10 @@ def parse_pair(text: str, *, markers: Mapping[str, Sequence[str]], truncated: bo
     question = " ".join(text[asked.end() : answered.start()].split()).strip(_EMPHASIS)
     line, newline, _ = text[answered.end() :].lstrip("\n").partition("\n")
     answer = line.strip().strip(_EMPHASIS)
-    says_nothing = not normalise_answer(question, normalisation="unicode") or not normalise_answer(
-        answer, normalisation="unicode"
-    )
-    if says_nothing or (truncated and not newline) or _find_marker(answer, markers["question"]):
+    cut_off = truncated and not newline
+    if is_empty(question) or is_empty(answer) or cut_off or _find_marker(answer, markers["question"]):
         return UNPARSABLE
-    if is_grounded(answer, [question]):
+    if is_stated(answer, question):
         return ANSWER_IN_QUESTION
     return QuestionAnswerPair(question=question, answer=answer)
 

@@ -8,10 +8,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from comem_core.evaluation.metrics.infoseek import matches_any, normalise_answer
+from comem_core.evaluation.meaning import is_agreeing, is_empty, list_meanings
+from comem_core.evaluation.metrics.infoseek import normalise_answer
 
-# Digits with group separators and decimal signs: 1,234.5; 1 234,5; 1'234; ١٬٢٣٤٫٥ (already converted to ASCII).
-_NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f\u2009]\d+)*")
+# Digits with a minus, group separators and decimal signs: −5; 1,234.5; 1 234,5; 1'234; ١٬٢٣٤٫٥ (converted to ASCII).
+_NUMBER = re.compile(r"(?:(?<![^\s(])[-−–])?\d+(?:[.,'’\u00a0\u202f\u2009]\d+)*")
 _SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d])")  # 1 234 567
 _SIGNS = str.maketrans({"\u066b": ".", "\u066c": ",", "\uff0c": ",", "\uff0e": "."})
 _MONTH = re.compile(r"(?<!\d)(?:1[0-2]|0?[1-9])(?=\s*[月월])")  # "3月" has a number, "March" has none
@@ -72,29 +73,31 @@ def score_round_trip(
 
     An answer that comes back as another accepted answer counts as the same.
     """
-    same = matches_any(back_answer, (answer, *aliases), normalisation="unicode")
+    same = any(is_agreeing(back_answer, each) for each in (answer, *aliases))
     kept_answer = 1.0 if same else compute_word_f1(answer, back_answer)
     return kept_answer * compute_word_f1(question, back_question)
 
 
 def compute_word_f1(first: str, second: str) -> float:
-    """Return the F1 of two texts' words; Chinese, Japanese and Thai, written without spaces, count by character."""
-    one, other = Counter(_split_words(first)), Counter(_split_words(second))
+    """Return the F1 of two texts' words and numbers; in scripts without spaces, each character counts as a word."""
+    one, other = Counter(list_meanings(first)), Counter(list_meanings(second))
     shared = (one & other).total()
     return 2 * shared / (one.total() + other.total()) if shared else 0.0
 
 
 def merge_texts(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the texts in order, without empty ones and without those that are equal after normalisation."""
-    found: dict[str, str] = {}
+    """Return the texts in order, without those that say nothing and those that mean the same as an earlier one."""
+    found: list[str] = []
     for text in texts:
-        if normal := normalise_answer(text, normalisation="unicode"):
-            found.setdefault(normal, " ".join(text.split()))
-    return tuple(found.values())
+        if not is_empty(text) and not any(is_agreeing(text, each) for each in found):
+            found.append(" ".join(text.split()))
+    return tuple(found)
 
 
 def _write_plainly(number: str) -> str:
-    """Write a number as digits with at most one decimal point."""
+    """Write a number as digits with at most one decimal point and a minus."""
+    if number[0] in "-−–":
+        return f"-{_write_plainly(number[1:])}"
     parts = re.split(r"\D", number)
     signs = re.sub(r"\d", "", number)
     grouped = parts[0].lstrip("0") and len(parts[0]) <= _GROUP and all(len(part) == _GROUP for part in parts[1:])
@@ -102,15 +105,6 @@ def _write_plainly(number: str) -> str:
         digits = "".join(parts)
         return digits[1:] if len(digits) == 2 and digits[0] == "0" else digits  # 03 in a date is 3
     return f"{''.join(parts[:-1])}.{parts[-1]}"
-
-
-def _split_words(text: str) -> list[str]:
-    words = normalise_answer(text, normalisation="unicode").split()
-    return [token for word in words for token in (list(word) if _is_unspaced(word[0]) else [word])]
-
-
-def _is_unspaced(sign: str) -> bool:
-    return _find_script(sign) in ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
 def _find_script(sign: str) -> str:

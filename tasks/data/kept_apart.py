@@ -18,7 +18,7 @@ from tasks.engine.store import Reference
 from tasks.rows.tables import PICTURE, make_question_table
 from tasks.run import Run
 
-KEPT_APART = Stage(name="kept-apart", version="1", table="question")
+KEPT_APART = Stage(name="kept-apart", version="2", table="question")
 ROWS_PER_SHARD = 1000
 
 

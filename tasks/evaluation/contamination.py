@@ -15,7 +15,7 @@ from tasks.run import Run
 from tasks.training.training_data import TrainingData, find_training_data
 from warehouse.samples.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, describe_overlap, find_overlap
 
-CONTAMINATION = Stage(name="contamination", version="1", table="contamination")
+CONTAMINATION = Stage(name="contamination", version="2", table="contamination")
 MEASURED = "overlap"
 
 

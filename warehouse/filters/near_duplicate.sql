@@ -1,7 +1,8 @@
 -- An earlier draft (one with a smaller sample_id) asks nearly the same about nearly the same picture: of the distinct
 -- words of the two questions, the share $near_duplicate_similarity or more is in both, and the pictures differ in at
--- most $near_duplicate_bits of 128 bits. Drafts without a picture are compared if they are about the same item. Only
--- drafts that no earlier filter dropped are compared.
+-- most $near_duplicate_bits of 128 bits. Questions with other numbers or signs (3.5 m and 35 m, C++ and C#) are
+-- different. Drafts without a picture are compared if they are about the same item. Only drafts that no earlier filter
+-- dropped are compared.
 -- Value: the share of words that the first such draft has in common with this one.
 -- This finds all of them: pieces of the pictures' hashes find every near pair, and two sets of words differ in at least
 -- as many words as their signatures (one of 63 bits for each word) differ in bits.
@@ -33,6 +34,7 @@ texts AS MATERIALIZED (
         row_number() OVER () AS text,
         question,
         list_distinct(list_transform(terms_of(question), lambda term: hash(term))) AS terms,
+        telling_terms(question) AS telling,
         len(terms) AS num_terms,
         list_bit_or(list_transform(terms, lambda term: 1::BIGINT << (term % 63)::BIGINT)) AS signature
     FROM (SELECT DISTINCT question FROM drafts)
@@ -83,7 +85,7 @@ similarities AS (
         num_shared / (one.num_terms + two.num_terms - num_shared) AS similarity
     FROM candidates
     JOIN texts AS one USING (text)
-    JOIN texts AS two ON two.text = candidates.other_text
+    JOIN texts AS two ON two.text = candidates.other_text AND two.telling = one.telling
     WHERE similarity >= $near_duplicate_similarity
 ),
 earliest AS (

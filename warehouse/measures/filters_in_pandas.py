@@ -19,7 +19,15 @@ _CHINESE, _THAI = (
     "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff",
     "\u0e00-\u0e7f",
 )
-_TERM = re.compile(rf"[{_CHINESE}{_THAI}]|[^\W_{_CHINESE}{_THAI}]+")
+_LETTER = rf"[^\W_{_CHINESE}{_THAI}]"
+_TERM = re.compile(rf"[{_CHINESE}{_THAI}]|[<>≤≥]|(?:−?[0-9]+(?:\.[0-9]+)*|{_LETTER}){_LETTER}*[+#−]*")
+_TELLING = re.compile(r"^[−0-9<>≤≥]|[+#−]$")
+_UNIFIED = (
+    *[(re.compile(r"([0-9])[,'’]([0-9]{3})\b"), r"\1\2")] * 2,
+    (re.compile(r"([0-9]),([0-9])"), r"\1.\2"),
+    (re.compile(r"(^|[\s(])[-−–]([0-9])"), r"\1−\2"),
+    (re.compile(r"([^\W\d_])[-−–]([\s).,?!]|$)"), r"\1−\2"),
+)
 _WORD = re.compile(rf"[{_CHINESE}]{{1,2}}|[{_THAI}]{{1,4}}|[^\s{_CHINESE}{_THAI}]+")
 _PICTURE = ["image_hash", "image_chroma"]
 
@@ -127,7 +135,7 @@ def _near_duplicate(frames: _Frames) -> Any:
         for subject, row in enumerate(pictures)
         for other in np.flatnonzero(_bits(row, pictures) <= frames.limits["near_duplicate_bits"])
     ]
-    terms = {question: frozenset(_TERM.findall(question.lower())) for question in drafts["question"].unique()}
+    terms = {question: frozenset(_split_terms(question)) for question in drafts["question"].unique()}
     of_subject = dict(list(drafts.groupby("subject")[["sample_id", "question"]]))
     earliest: dict[str, tuple[str, float]] = {}
     for subject, other in near:
@@ -137,7 +145,8 @@ def _near_duplicate(frames: _Frames) -> Any:
                 if before >= sample or (sample in earliest and earliest[sample][0] <= before):
                     break  # the drafts of a subject are in order of sample_id
                 one, two = terms[question], terms[asked]
-                similarity = len(one & two) / len(one | two) if one and two else 0.0
+                alike = one and two and set(filter(_TELLING.search, one ^ two)) == set()
+                similarity = len(one & two) / len(one | two) if alike else 0.0
                 if question == asked or similarity >= frames.limits["near_duplicate_similarity"]:
                     earliest[sample] = (before, similarity)
                     break
@@ -201,8 +210,15 @@ def _num_words(texts: Any) -> Any:
     return texts.map(lambda text: len(_WORD.findall(text)))
 
 
+def _split_terms(text: str) -> list[str]:
+    text = text.lower()
+    for pattern, unified in _UNIFIED:
+        text = pattern.sub(unified, text)
+    return _TERM.findall(text)
+
+
 def _runs(text: str, num_words: int) -> list[str]:
-    terms = _TERM.findall(text.lower())
+    terms = _split_terms(text)
     words = len(_WORD.findall(text))
     size = num_words * max(1, int(len(terms) / words + 0.5))
     return [" ".join(terms[first : first + size]) for first in range(max(len(terms) - size, 0) + 1)]

@@ -13,6 +13,7 @@ from comem_core.backbone.images import decode
 from comem_core.evaluation.annotations.pictures import PictureSources
 from comem_core.evaluation.annotations.rows import Row
 from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.meaning import is_empty
 from comem_core.knowledge.items import Question, hash_content_parts
 
 # What a row with missing or unexpected fields raises while it becomes a question.
@@ -101,6 +102,13 @@ def _describe_absence(asked: AnnotatedQuestion, pictures: PictureSources) -> str
 def _make_missing(asked: AnnotatedQuestion, reason: str, detail: str) -> Missing:
     row, question = asked.row, asked.question
     return Missing(question.question_id, reason, detail, row.file, row.number, question.split)
+
+
+def require_gold(answers: Iterable[str], *, split: str | None = None) -> None:
+    """Refuse gold answers that all say nothing, because an empty answer would be right. Raises Unaskable."""
+    given = list(answers)
+    if all(map(is_empty, given)):
+        raise Unaskable("no_gold", f"no accepted answer says anything: {given}", split=split)
 
 
 def require_text(text: object, *, what: str = "question") -> str:

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    make_questions,
+    require_gold,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
@@ -55,8 +60,7 @@ def make_direct_question(row: Row) -> AnnotatedQuestion:
     """Turn a row into a question with people's answers. Raises ValueError for a row that is not a question."""
     given = row.fields["direct_answers"]
     people = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
-    if not people:
-        raise Unaskable("no_gold", "no direct answers", split=SPLIT)
+    require_gold(people, split=SPLIT)
     return make_question(row, benchmark=NAME, answers=people)
 
 

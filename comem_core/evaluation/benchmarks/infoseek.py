@@ -9,7 +9,13 @@ time. This changes no score, because times are matched as strings, but it change
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    Unaskable,
+    make_questions,
+    require_gold,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines
 from comem_core.evaluation.benchmarks import Benchmark, Missing
@@ -32,8 +38,7 @@ def make_gold(fields: Mapping[str, Any], kind: str | None = None) -> dict[str, A
     accepted = [accepted] if isinstance(accepted, dict) else accepted
     is_number = isinstance(accepted[0], dict)
     aliases = tuple(dict.fromkeys(str(alias) for alias in (fields["answer"] if is_number else accepted)))
-    if not any(alias.strip() for alias in aliases):
-        raise Unaskable("no_gold", "no accepted answer")
+    require_gold(aliases)
     if kind is None:
         kind = "numerical" if is_number else "time" if all(alias.isdigit() for alias in aliases) else "string"
     if kind not in TYPES or is_number != (kind == "numerical"):

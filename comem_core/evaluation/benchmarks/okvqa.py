@@ -8,7 +8,13 @@ question (`question_type`, "one" to "ten" and "other") is its attribute.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    Unaskable,
+    make_questions,
+    require_gold,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
 from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
@@ -28,6 +34,7 @@ def make_question(row: Row) -> AnnotatedQuestion:
     people = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
     if len(people) != PEOPLE:
         raise Unaskable("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
+    require_gold(people, split=SPLIT)
     question = Question(
         question_id=str(fields["question_id"]),
         question=require_text(fields["question"]),

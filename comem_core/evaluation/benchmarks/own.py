@@ -6,7 +6,7 @@ the VLM is right about the world.
 """
 
 from comem_core.evaluation.benchmarks import Benchmark
-from comem_core.evaluation.metrics.infoseek import INFOSEEK
+from comem_core.evaluation.metrics.same_answer import SAME_ANSWER
 
 NAME, SPLIT = "own", "held_out"
 
@@ -17,6 +17,6 @@ BENCHMARK = Benchmark(
     parts=("test",),
     read=lambda part, folder: iter(()),  # a run holds out the questions itself (`FilterRecipe.held_out_share`)
     revision=lambda part, folder: "1",
-    metrics=lambda folder: (INFOSEEK,),
+    metrics=lambda folder: (SAME_ANSWER,),
     cluster_by="gold_item_id",  # questions about one item share its text
 )

@@ -7,7 +7,7 @@ token F1 as in SQuAD.
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, make_questions, require_gold, require_text
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines, read_parquet_rows
 from comem_core.evaluation.benchmarks import Benchmark, Missing
@@ -23,8 +23,7 @@ def make_question(row: Row, *, split: str) -> AnnotatedQuestion:
     fields, output = row.fields, row.fields["output"]
     accepted = output.get("answer") or [output.get("original_answer")]
     aliases = tuple(dict.fromkeys(str(each) for each in accepted if each is not None))
-    if not any(alias.strip() for alias in aliases):
-        raise Unaskable("no_gold", "no accepted answer", split=split)
+    require_gold(aliases, split=split)
     question = Question(
         question_id=require_text(fields["id"], what="id"),
         question=require_text(fields["input"]),

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from comem_core.evaluation.meaning import is_empty
 from comem_core.evaluation.metrics.encyclopedic import (
     ALTERNATIVES,
     ENCYCLOPEDIC,
@@ -49,7 +50,7 @@ def read_encyclopedic_vqa_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadS
 def _make_question(row: Mapping[str, str]) -> Question:
     answers = tuple(dict.fromkeys(each for each in row["answer"].split(ALTERNATIVES) if _says_something(each)))
     if not answers or not row["question"].strip():
-        raise ValueError("no question or no answer")
+        raise ValueError(f"no question or no answer that says anything: {row['question']!r}, {row['answer']!r}")
     name = hash_content_parts(row["question"], row["dataset_name"], row["dataset_image_ids"], row["answer"])
     return Question(
         question_id=f"{NAME}/{name}",
@@ -66,7 +67,7 @@ def _make_question(row: Mapping[str, str]) -> Question:
 
 
 def _says_something(answer: str) -> bool:
-    return any(process_encyclopedic_answer(part) for part in answer.split(LIST))
+    return any(process_encyclopedic_answer(part) and not is_empty(part) for part in answer.split(LIST))
 
 
 FORMAT = SeedFormat(name=NAME, num_files=1, rows=read_encyclopedic_vqa_rows, metric=ENCYCLOPEDIC)

@@ -1,6 +1,6 @@
 """InfoSeek's annotations as seeds, read as the benchmark reads them, except that `answer_eval` may be absent.
 
-Blank aliases are left out; otherwise an empty draft would be right.
+Aliases that say nothing are left out; otherwise an empty draft would be right.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from comem_core.evaluation.annotations.asking import BAD_ROW, require_text
 from comem_core.evaluation.annotations.rows import Row, read_json_lines
 from comem_core.evaluation.benchmarks.infoseek import NAME, make_gold
+from comem_core.evaluation.meaning import is_empty
 from comem_core.knowledge.items import Question
 from comem_core.synthesis.seeds.files import BadSeed, SeedFormat, SeedRow
 
@@ -28,7 +29,7 @@ def read_infoseek_rows(files: Sequence[Path]) -> Iterator[SeedRow | BadSeed]:
 
 def _make_question(row: Row) -> Question:
     gold = make_gold(row.fields)
-    gold["answers"] = tuple(alias for alias in gold["answers"] if alias.strip())
+    gold["answers"] = tuple(alias for alias in gold["answers"] if not is_empty(alias))
     return Question(
         question_id=f"{NAME}/{row.fields['data_id']}",
         question=require_text(row.fields["question"]),

@@ -56,6 +56,41 @@ def test_two_answers_that_say_nothing_do_not_agree():
 
 
 @pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("35 m", "The rod is 3.5 m long."),
+        ("5 °C", "It is kept at -5 °C."),
+        ("15 million", "1.5 million people came."),
+        ("C#", "It is written in C++."),
+        ("O+", "Its type is O−."),
+        ("<5", "It needs >5 of them."),
+    ],
+)
+def test_an_answer_that_lost_a_mark_is_neither_grounded_nor_right(given: str, text: str) -> None:
+    pair = replace(ASKED, answers=(text.split(" is ")[-1],))
+    verdict = judge(given, pair, item_texts=[text], answer_without_items=text, second_answer=text)
+    scores = (verdict["metric_score"], verdict["consistent"], verdict["without_score"], verdict["grounded"])
+    assert scores == (0.0, False, 0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "without", "scores"),
+    [
+        ("3.5 m", "35 m", "3,5 m", (0.0, 1.0)),  # InfoSeek's metric takes the first for the gold answer
+        ("3.5 m", "3.5 m", "35 m", (1.0, 0.0)),
+        ("C++", "C#", "c++", (0.0, 1.0)),
+        ("A", "A", "the", (1.0, 0.0)),
+        ("A", "", "A+", (0.0, 0.0)),
+    ],
+)
+def test_a_seed_question_is_never_right_for_an_answer_that_means_something_else(
+    gold: str, answer: str, without: str, scores: tuple[float, float]
+) -> None:
+    verdict = judge(answer, replace(SEED, answers=(gold,)), item_texts=[TEXT], answer_without_items=without)
+    assert (verdict["metric_score"], verdict["without_score"]) == scores
+
+
+@pytest.mark.parametrize(
     ("answer", "text", "grounded"),
     [
         ("Cairo", TEXT, True),
@@ -89,7 +124,17 @@ def test_an_answer_is_grounded_when_it_stands_in_the_text_as_whole_words(answer:
 
 @pytest.mark.parametrize(
     ("answer", "grounded"),
-    [("1002450", True), ("1,002,450 km²", True), ("1.00245e6", True), ("100245", False), ("about a million", False)],
+    [
+        ("-1002450", False),
+        ("1,002.450 km²", False),
+        ("1,002,450 m²", False),
+        ("1.00245 million km²", True),
+        ("1002450", True),
+        ("1,002,450 km²", True),
+        ("1.00245e6", True),
+        ("100245", False),
+        ("about a million", False),
+    ],
 )
 def test_a_number_may_be_written_another_way(answer: str, grounded: bool):
     assert is_grounded(answer, [TEXT], question_type="numerical") is grounded

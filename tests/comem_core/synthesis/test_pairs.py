@@ -50,10 +50,24 @@ def test_of_a_truncated_text_the_answer_must_have_ended() -> None:
     )
 
 
+@pytest.mark.parametrize("answer", ["A", "A+", "O−", "½", "-5 °C"])
+def test_a_letter_or_a_number_is_an_answer(answer: str) -> None:
+    found = parse_pair(f"Question: Which grade does this carry?\nAnswer: {answer}", markers=ENGLISH)
+    assert found == QuestionAnswerPair(question="Which grade does this carry?", answer=answer)
+
+
+@pytest.mark.parametrize("answer", ["the", "An", "a", "!", "°", "+"])
+def test_an_article_or_a_mark_is_no_answer(answer: str) -> None:
+    assert parse_pair(f"Question: Which grade does this carry?\nAnswer: {answer}", markers=ENGLISH) == UNPARSABLE
+
+
 def test_a_question_that_gives_its_answer_away_is_no_pair() -> None:
     text = "Question: In which country is the Kenya Bridge?\nAnswer: kenya"
     assert parse_pair(text, markers=ENGLISH) == ANSWER_IN_QUESTION
     assert isinstance(parse_pair(text.replace("Kenya Bridge", "Kenyan Bridge"), markers=ENGLISH), QuestionAnswerPair)
+    text = "Question: What weighs as much as this 3.5 kg stone?\nAnswer: {}"
+    assert parse_pair(text.format("3500 g"), markers=ENGLISH) == ANSWER_IN_QUESTION
+    assert isinstance(parse_pair(text.format("35 kg"), markers=ENGLISH), QuestionAnswerPair)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ def test_numbers_are_read_alike_whatever_their_digits_and_separators(text: str, 
         ("built in 1984", "construit", ["1984"]),
         ("a tower", "une tour de 300 m", ["300"]),
         ("12", "12 3", ["3"]),
+        ("at -40 °C", "bei −40 °C", []),
+        ("at -40 °C", "bei 40 °C", ["-40", "40"]),
+        ("1990–1995", "1990-1995", []),
     ],
 )
 def test_a_number_that_is_lost_or_made_up_is_named(original: str, translated: str, changed: list[str]) -> None:
@@ -86,6 +89,13 @@ def test_the_round_trip_counts_what_came_back() -> None:
     assert score_round_trip(question, answer, back_question=question, back_answer="D.C", aliases=("DC",)) == 1.0
     assert score_round_trip(question, answer, back_question=question, back_answer="Lima", aliases=()) == 0.0
     assert score_round_trip(question, answer, back_question="", back_answer=answer, aliases=()) == 0.0
+
+
+@pytest.mark.parametrize(("answer", "back", "same"), [("3.5 m", "3,5 m", True), ("3.5 m", "35 m", False)])
+def test_a_number_that_came_back_as_another_one_did_not_survive(answer: str, back: str, same: bool) -> None:
+    score = score_round_trip("How long?", answer, back_question="How long?", back_answer=back, aliases=())
+    assert (score == 1.0) is same
+    assert merge_texts([answer, back]) == ((answer,) if same else (answer, back))
 
 
 def test_texts_without_spaces_are_compared_by_sign() -> None:

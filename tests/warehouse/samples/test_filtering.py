@@ -150,6 +150,21 @@ def test_near_the_same_question_about_near_the_same_picture_is_dropped(tmp_path:
     assert near_drops(tmp_path, asked, [same, same, same], near_duplicate_bits=None) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("3.5 m", "35 m"), ("-5 °C", "5 °C"), ("C++", "C#"), ("O−", "O+"), (">5 kg", "<5 kg"), ("1,500 m", "1.5 m")],
+)
+def test_questions_with_another_number_or_sign_are_no_near_duplicates(tmp_path: Path, one: str, other: str) -> None:
+    asked = [{"question": f"What is this long thing of {text} in this picture used for?"} for text in (one, other, one)]
+    assert near_drops(tmp_path, asked, [(1, 1)] * 3) == [("s02", "near_duplicate", 1.0)]
+
+
+def test_a_number_written_another_way_makes_a_near_duplicate(tmp_path: Path) -> None:
+    ways = ("the 1,234.5 m rod", "the 1234.5 m rod", "the 1'234,5 m rod", "the 1234,5 m rod?")
+    asked = [{"question": f"Who made {text}"} for text in ways]
+    assert [reason for _, reason, _ in near_drops(tmp_path, asked, [(1, 1)] * 4)] == ["near_duplicate"] * 3
+
+
 def test_a_dropped_draft_makes_no_near_duplicate_and_characters_stand_for_words(tmp_path: Path) -> None:
     asked: list[dict] = [{"question": f"这个国家使用什么货币{end}"} for end in ("", "？", "呢", "")]
     asked[0] |= {"truncated": True}

@@ -83,6 +83,17 @@ def test_words_of_a_template_count_only_about_the_same_picture(tmp_path: Path) -
     assert overlap_of(tmp_path, asked[:1], many) == []
 
 
+@pytest.mark.parametrize(
+    ("trained", "same"),
+    [("3,5 m", True), ("3.5 m", True), ("35 m", False), ("-3.5 m", False), ("3.5 m+", False), ("<3.5 m", False)],
+)
+def test_a_question_with_another_number_or_sign_is_another_question(tmp_path: Path, trained: str, same: bool) -> None:
+    words = "Was {} long"
+    asked, other = question("q1", words.format("3.5 m"), (1, 1)), question("t1", words.format(trained), (-1, -1))
+    found = overlap_of(tmp_path, [asked], [other])
+    assert found == ([("q1", "training", "question", "s-t1", 1.0)] if same else [])
+
+
 def test_what_was_dropped_was_not_trained_on(tmp_path: Path) -> None:
     asked, trained = [question("q1", SPECIFIC, (1, 1))], [question("t1", SPECIFIC, (1, 1))]
     assert overlap_of(tmp_path, asked, trained, kept=[]) == []

@@ -162,6 +162,20 @@ def test_a_row_that_is_no_question_is_counted_with_its_reason_and_place(
     assert isinstance(found.missing[0], Missing)
 
 
+@pytest.mark.parametrize("golds", [["the"], ["...", "An"], ["", "a"], ["°"]])
+def test_gold_answers_that_say_nothing_are_refused_by_name_with_their_row(
+    tmp_path: Path, reading: Callable[..., Any], write: Any, picture: Callable[..., bytes], golds: list[str]
+) -> None:
+    letter = ROWS[0] | {"data_id": "letter", "answer": ["A"], "answer_eval": ["A"]}
+    write.lines(tmp_path / "infoseek_val.jsonl", [*ROWS, letter, ROWS[0] | {"data_id": "d", "answer_eval": golds}])
+    write.pictures(tmp_path, {"oven_1.jpg": picture(), "oven_2.jpg": picture(2)})
+    found = reading("infoseek", tmp_path, "val")
+    assert set(found.questions) == {"a", "b", "c", "letter"}
+    [missing] = found.missing
+    assert (missing.question_id, missing.row, missing.reason) == ("d", 5, "no_gold")
+    assert missing.detail == f"no accepted answer says anything: {golds}"
+
+
 def test_a_question_without_its_official_type_is_missing(
     tmp_path: Path, reading: Callable[..., Any], write: Any
 ) -> None:

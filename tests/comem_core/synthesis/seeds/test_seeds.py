@@ -88,6 +88,20 @@ def test_infoseek_rows_find_their_pictures_wherever_they_lie(
     ]  # fmt: skip
 
 
+def test_gold_answers_that_say_nothing_are_no_gold_and_a_row_with_no_other_is_named(tmp_path: Path) -> None:
+    row = {"image_id": "oven_1", "question": "Grade?", "answer": ["A"]}
+    golds = {"a": ["A", "the", "..."], "b": ["the", "-"]}
+    lines = [json.dumps(row | {"data_id": name, "answer_eval": found}) for name, found in golds.items()]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    source = find_source(f"infoseek:{tmp_path / 'train.jsonl'}:{in_folder(tmp_path / 'p', {'oven_1.jpg': picture(1)})}")
+    assert [question.answers for question in source.read_questions(source.count(2))] == [("A",)]
+    [fault] = source.list_faults()
+    assert (fault.row, fault.reason) == (
+        2,
+        "bad_row",
+    ) and "no accepted answer says anything: ['the', '-']" in fault.detail
+
+
 def test_what_is_taken_is_decided_by_hash_and_named_by_content_and_not_by_place(
     tmp_path: Path, annotations: Path
 ) -> None:
