@@ -24,7 +24,7 @@ from warehouse.schemas import check_rows
 
 BENCHMARK = Stage(
     name="benchmark",
-    version="1",
+    version="2",
     table="question",
     explained=Explanation(
         subject="benchmark data", roles=("questions",), extent=("num_questions",), kinds=("benchmark",)

@@ -34,8 +34,8 @@ from tasks.run import ASKED_BY, Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows
 
-QUESTIONS = Stage(name="questions", version="2", table="question")
-ASKED = Stage(name="asked", version="1")
+QUESTIONS = Stage(name="questions", version="3", table="question")
+ASKED = Stage(name="asked", version="2")
 
 
 # Replies of the VLM that are not questions. They become faulty drafts, so that they are counted with the drafts.
