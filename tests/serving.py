@@ -5,7 +5,9 @@ Run as a program it serves at a free port, which it prints. What a request's las
 wrong: `busy twice` (429 two times, then fine), `broken` (500 always), `slow` (waits), `cut off` (the connection ends),
 `no json`, `refused` (by a content filter), `goes down` (answers, and after it nothing else until told to). The judge
 compares words with the right answers; of an answer with `unclear` in it, it says no verdict, of one with `nonsense` the
-contrary. It sees no pictures. A request for another model is a 404, one with another key a 401.
+contrary. It sees no pictures. The model `script` gives the choices, or the whole reply, that the first JSON in a
+request's texts says, and without one it thinks, as a model does to which one token is allowed. A request for another
+model is a 404, one with another key a 401.
 """
 
 import asyncio
@@ -24,7 +26,8 @@ from comem_core.backbone.conversation import Generated, Turn
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.loading import load_backbone
 
-MODEL, JUDGE, KEY, SLOW_SECONDS = "tiny", "rule", "right-key", 30.0
+MODEL, JUDGE, SCRIPT, KEY, SLOW_SECONDS = "tiny", "rule", "script", "right-key", 30.0
+THINKS = [{"index": 0, "finish_reason": "length", "message": {"content": None, "reasoning_content": "Okay"}}]
 app, seen = FastAPI(), Counter()
 state: dict[str, Any] = {"down": False, "under_way": 0, "most": 0, "requests": []}
 
@@ -35,6 +38,8 @@ async def complete(request: Request) -> Response:
     text = str(_parts(body["messages"][-1])[-1])
     if request.headers.get("authorization") != f"Bearer {KEY}":
         return _error(401, "wrong key")
+    if body["model"] == SCRIPT:
+        return JSONResponse(_find_script(body))
     if body["model"] not in (MODEL, JUDGE):
         return _error(404, f"no model {body['model']}")
     if state["down"] or "broken" in text:
@@ -92,6 +97,13 @@ def _answer(body: dict[str, Any], *, refused: bool) -> dict[str, Any]:
             "total_tokens": generated.prompt_tokens + generated.answer_tokens,
         },
     }
+
+
+def _find_script(body: dict[str, Any]) -> Any:
+    texts = [part for message in body["messages"] for part in _parts(message) if isinstance(part, str)]
+    said = next((json.loads(text) for text in texts if text.startswith(("{", "["))), THINKS)
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return said if isinstance(said, dict) else {"object": "chat.completion", "choices": said, "usage": usage}
 
 
 def _judged(prompt: str, *, most: int) -> Generated:

@@ -5,13 +5,35 @@ A visual token stands for a square of `side` pixels, so a picture's size in toke
 
 import io
 import math
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image
 
 # What Pillow raises for broken bytes, or for an impossible size.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-WHITE = (255, 255, 255)
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+# What the image processors of the Qwen families take, the strictest ones (a test asks every family's).
+MAX_ASPECT = 200
+FAINT = 64  # of 255: a colour nearer than this to its ground, in every channel, can hardly be seen on it
+
+# What EXIF's orientation says: 1, or its absence, is upright.
+TURNS: Mapping[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+DEEP_GREYS = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+RANGE = (0.1, 99.9)  # percentiles, so that a hot pixel or a small mark does not decide
+# Tags of TIFF, and their values.
+PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO, SIGNED = 262, 339, 0, (2, (2,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,33 +53,101 @@ class VisualTokens:
 
 
 def decode(image: bytes) -> Image.Image:
-    """Decode an encoded picture to RGB, transparency on white.
+    """Decode an encoded picture as it is shown (see `convert_to_rgb`); of an animation, the first frame.
 
     Raises:
-        ValueError: the bytes are not a picture that Pillow can read.
+        ValueError: the bytes are not a picture that Pillow can read, or it is too narrow (`find_narrowness`).
     """
     try:
         picture = Image.open(io.BytesIO(image))
+        if narrow := find_narrowness(picture.size):
+            raise ValueError(narrow)
         picture.load()
+        return convert_to_rgb(picture)
     except UNREADABLE as error:
         raise ValueError(f"{len(image)} bytes are not a readable picture: {error}") from error
-    return convert_to_rgb(picture)
+
+
+def find_narrowness(size: tuple[int, int]) -> str | None:
+    """Return what is wrong with the shape of a picture of `size` that image processors refuse, or None."""
+    if max(size) <= MAX_ASPECT * min(size):
+        return None
+    shape = f"{size[0]} x {size[1]} pixels"
+    return f"{shape}; the longer side is at most {MAX_ASPECT} times the shorter one, so cut the picture or leave it out"
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert any mode to RGB; transparent areas become white."""
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (*WHITE, 255))
-        picture = Image.alpha_composite(ground, picture)
+    """Convert an opened picture of any mode to what it shows: upright, in RGB.
+
+    A transparent ground becomes white, or black if more of the drawing would vanish on white. Deep greys are scaled to
+    8 bits by the range they use, from their 0.1th to their 99.9th percentile, as Pillow would clip them at 255.
+    """
+    if turn := read_turn(picture):
+        picture = picture.transpose(turn)
+    if picture.mode in DEEP_GREYS:
+        picture = _scale_deep_grey(picture)
+    if picture.has_transparency_data:
+        return _put_on_ground(picture.convert("RGBA"))
     return picture.convert("RGB")
+
+
+def is_plain(picture: Image.Image) -> bool:
+    """Tell whether an opened picture is one still, upright picture in opaque RGB, so that its bytes are what it shows.
+
+    MPO is a JPEG with several shots, which many phones write; Pillow opens it as a JPEG.
+    """
+    still = picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
+    return still and picture.mode == "RGB" and not picture.has_transparency_data and read_turn(picture) is None
+
+
+def read_turn(picture: Image.Image) -> Image.Transpose | None:
+    """Return how EXIF says to turn or to flip the picture, or None; broken EXIF says nothing."""
+    try:
+        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    except (*UNREADABLE, TypeError):
+        return None
+
+
+def _put_on_ground(picture: Image.Image) -> Image.Image:
+    *colours, alpha = (np.asarray(band) for band in picture.split())
+    vanishes_on_white = alpha[np.minimum.reduce(colours) > 255 - FAINT].sum(dtype=np.int64)
+    vanishes_on_black = alpha[np.maximum.reduce(colours) < FAINT].sum(dtype=np.int64)
+    ground = Image.new("RGBA", picture.size, BLACK if vanishes_on_white > vanishes_on_black else WHITE)
+    return Image.alpha_composite(ground, picture).convert("RGB")
+
+
+def _scale_deep_grey(picture: Image.Image) -> Image.Image:
+    """Return a deep grey picture in 8 bits; one grey may be transparent. Values that are not finite do not count."""
+    tags, transparent = getattr(picture, "tag_v2", {}), picture.info.get("transparency")
+    values = np.asarray(picture)
+    if picture.mode == "I" and tags and tags.get(SAMPLE_FORMAT) not in SIGNED:
+        values = values.view(np.uint32)  # Pillow reads them as signed
+    values = values.astype(np.float32)
+    shown = np.isfinite(values) & (values != transparent)
+    used = values[shown] if shown.any() else np.zeros(1)
+    low, high = np.percentile(used, RANGE)
+    if low == high:
+        low, high = used.min(), used.max()
+    if low == high:
+        low, high = 0, 65535  # one value has no range
+    scaled = np.nan_to_num((values - low) / (high - low)).clip(0, 1)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        scaled = 1 - scaled
+    shallow = Image.fromarray((scaled * 255).round().astype(np.uint8))
+    if transparent is not None:
+        shallow.putalpha(Image.fromarray(shown))
+    return shallow
 
 
 def compute_grid(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[int, int]:
     """Return the (rows, columns) of visual tokens for a picture of `size` (width, height), within the bounds.
 
-    The picture keeps its own size where the bounds allow it. Of all grids within them, the one whose two sides are
-    nearest, by ratio, to the picture's is chosen. Only a picture too narrow for its tokens loses its aspect.
+    The picture keeps its own size where the bounds allow it. Of all grids within them that are not too narrow
+    (`MAX_ASPECT`), the one whose two sides are nearest, by ratio, to the picture's is chosen. Only a picture too narrow
+    for its tokens loses its aspect.
+
+    Raises:
+        ValueError: every grid within the bounds is too narrow, as for a large prime number of tokens.
     """
     columns, rows = size[0] / side, size[1] / side
     area = min(max(rows * columns, tokens.min), tokens.max)
@@ -65,9 +155,14 @@ def compute_grid(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> t
     rows, columns = rows * scale, columns * scale
     near = set()
     for down in range(1, tokens.max + 1):
-        fewest, most = math.ceil(tokens.min / down), tokens.max // down
+        fewest = max(math.ceil(tokens.min / down), math.ceil(down / MAX_ASPECT))
+        most = min(tokens.max // down, down * MAX_ASPECT)
         if fewest <= most:
             near |= {(down, min(max(across, fewest), most)) for across in (math.floor(columns), math.ceil(columns))}
+    if not near:
+        raise ValueError(
+            f"every grid of {tokens.min} to {tokens.max} visual tokens is too narrow; expected wider bounds"
+        )
     return min(near, key=lambda grid: (abs(math.log(grid[0] / rows)) + abs(math.log(grid[1] / columns)), grid))
 
 

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
+from comem_core.evaluation.answers import extract_word
 from comem_core.evaluation.metrics import GoldAnswers
 from comem_core.prompts import hash_prompt
 from comem_core.prompts.files import read_prompt_file
@@ -57,8 +58,8 @@ class JudgePrompts:
         return [Turn("system", (self.system,)), Turn("user", (_fill_in(self.instruction, words),))]
 
     def read_verdict(self, reply: str) -> str:
-        """Read a reply: one of the two words, with only punctuation around it; anything else is unparsable."""
-        word = reply.strip(_AROUND_A_WORD).casefold()
+        """Read a reply: one of the two words, in punctuation and markup; anything else is unparsable."""
+        word = extract_word(reply).strip(_AROUND_A_WORD).casefold()
         return {self.correct: CORRECT, self.incorrect: INCORRECT}.get(word, UNPARSABLE)
 
 

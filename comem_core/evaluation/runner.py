@@ -12,13 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation
-from comem_core.evaluation.answers import ExtractionMethod, extract_answer
+from comem_core.evaluation.answers import cut_thinking, extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.metrics import Metric
 from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.memory.answering import Answering
-from comem_core.prompts import PromptSet, hash_prompt
+from comem_core.prompts import ExtractionMethod, PromptSet, hash_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,5 +108,5 @@ def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
 def mark_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
     """Return the columns that depend on the model's text: the text, the short answer in it, and whether it is right."""
     answer = extract_answer(text, method=extract)
-    scored = official.score(text if official.reads == "raw" else answer, question)
+    scored = official.score(cut_thinking(text) if official.reads == "raw" else answer, question)
     return {"answer_raw": text, "answer": answer, "correct": scored.correct}

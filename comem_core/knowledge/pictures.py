@@ -4,18 +4,18 @@ Independent of files, corpora and models. A file's name does not matter: its con
 """
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 
 import imagehash
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from comem_core.backbone.images import convert_to_rgb
+from comem_core.backbone.images import MAX_ASPECT, UNREADABLE, convert_to_rgb, find_narrowness, is_plain
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-# A picture in one of these formats keeps its bytes if it needs no change. MPO is a JPEG with several shots, which many
-# phones write; Pillow opens it as a JPEG.
+# A picture in one of these formats keeps its bytes if it needs no change.
 KEPT_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
 BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 MAX_BYTES = 100_000_000  # a larger file is not read into memory
@@ -23,8 +23,7 @@ MAX_BYTES = 100_000_000  # a larger file is not read into memory
 CHROMA_CELLS = (4, 4)
 CHROMA_STEP = 16  # of 255: the distance from grey at which a cell counts as tinted
 
-_EXIF_ORIENTATION = 0x0112
-_BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, MemoryError)
+_BROKEN = (*UNREADABLE, EOFError, MemoryError)
 
 
 class PictureRefused(ValueError):
@@ -52,7 +51,8 @@ def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
     """Return a picture upright, in RGB and within `max_side` pixels; its bytes stay the same if it already is.
 
     The number of pixels is checked before decoding, as a small file can decode to gigabytes. Of an animation, the first
-    frame is kept. Raises PictureRefused for bytes that are not a complete picture, or for too many pixels.
+    frame is kept; `convert_to_rgb` says what deep greys and transparent grounds become. Raises PictureRefused for bytes
+    that are not a complete picture, for too many pixels, and for a picture too narrow for a reader.
     """
     if len(raw) > MAX_BYTES:
         raise PictureRefused("image_too_large", f"{len(raw)} bytes; at most {MAX_BYTES} are read")
@@ -61,10 +61,10 @@ def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
             warnings.simplefilter("ignore")  # about large sizes (max_pixels decides) and odd metadata
             with Image.open(io.BytesIO(raw), formats=READ_FORMATS) as image:
                 return _prepare_opened(image, raw, max_side=max_side, max_pixels=max_pixels)
-    except Image.DecompressionBombError as error:
-        raise PictureRefused("image_too_large", str(error)) from error
     except PictureRefused:
         raise
+    except Image.DecompressionBombError as error:
+        raise PictureRefused("image_too_large", str(error)) from error
     except _BROKEN as error:
         raise _describe_unreadable(raw, error) from error
 
@@ -73,15 +73,15 @@ def _prepare_opened(image: Image.Image, raw: bytes, *, max_side: int, max_pixels
     if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height}"
         raise PictureRefused("image_too_large", f"{size} pixels; at most {max_pixels} are decoded")
-    still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+    if narrow := find_narrowness(image.size):
+        raise PictureRefused("image_too_narrow", narrow)
     image.load()
-    upright = image.getexif().get(_EXIF_ORIENTATION, 1) == 1
     fits = max(image.size) <= max_side
-    if image.format in KEPT_FORMATS and image.mode == "RGB" and upright and fits and still:
+    if image.format in KEPT_FORMATS and fits and is_plain(image):
         return Prepared(raw, _hash_opened(image))
-    picture = convert_to_rgb(ImageOps.exif_transpose(_convert_to_8_bits(image)))
+    picture = convert_to_rgb(image)
     if not fits:
-        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        picture = _scale_down(picture, max_side)
     written = io.BytesIO()
     if image.format in ("JPEG", "MPO"):
         picture.save(written, format="JPEG", quality=95)
@@ -90,18 +90,14 @@ def _prepare_opened(image: Image.Image, raw: bytes, *, max_side: int, max_pixels
     return Prepared(written.getvalue(), _hash_opened(picture))
 
 
-def _convert_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale deep grey pictures to 8 bits by their range; Pillow would clip them at 255, which leaves them white."""
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
-        return image
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    low, high = (0.0, 65535.0) if image.mode != "F" else (values.min(), values.max())
-    if image.mode == "I" and values.max() <= 255:
-        high = 255.0
-    scaled = (values - low) / max(high - low, 1e-9)
-    shallow = Image.fromarray((scaled.clip(0, 1) * 255).round().astype(np.uint8))
-    shallow.info = {key: value for key, value in image.info.items() if key == "exif"}
-    return shallow
+def _scale_down(picture: Image.Image, max_side: int) -> Image.Image:
+    small = picture.copy()
+    small.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    if find_narrowness(small.size):  # by rounding the shorter side
+        least = math.ceil(max(small.size) / MAX_ASPECT)
+        wide, tall = small.size
+        small = picture.resize((max(wide, least), max(tall, least)), Image.Resampling.LANCZOS)
+    return small
 
 
 def hash_picture(image: bytes) -> tuple[int, int]:

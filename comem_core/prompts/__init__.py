@@ -12,9 +12,8 @@ from importlib import resources
 from typing import Literal, TypeVar
 
 from comem_core.backbone.conversation import Conversation, Turn
-from comem_core.evaluation.answers import ExtractionMethod
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
-from comem_core.prompts.files import read_prompt_file
+from comem_core.prompts.files import list_prompt_files, read_prompt_file
 
 # Reference code: every turn's text is cut at 5000 characters.
 MAX_CHARACTERS = 5000
@@ -25,6 +24,7 @@ OPTIONAL = (
 )  # fmt: skip
 
 Text = TypeVar("Text")
+ExtractionMethod = Literal["first_line", "boxed"]
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,13 @@ def read_prompt_set(name: str) -> PromptSet:
     data = read_prompt_file(resources.files(__name__), name, what="prompt set")
     wanted = ("name", "sha256", *NEEDED)
     return PromptSet(**{key: data[key] for key in wanted} | {key: data[key] for key in OPTIONAL if key in data})
+
+
+@lru_cache
+def list_all_markers(kind: Literal["question", "answer"]) -> tuple[str, ...]:
+    """List what stands before a question or an answer, in every language of every prompt set."""
+    sets = [read_prompt_set(name) for name in list_prompt_files(resources.files(__name__))]
+    return tuple(dict.fromkeys(word for each in sets for of in each.markers.values() for word in of[kind]))
 
 
 def hash_prompt(conversation: Conversation) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
-from comem_core.evaluation.answers import extract_answer
+from comem_core.evaluation.answers import extract_answer, extract_question, is_refusal
 from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.prompts import PromptSet, hash_prompt
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.pairs import UNPARSABLE, QuestionAnswerPair, parse_pair
+from comem_core.synthesis.pairs import REFUSED, UNPARSABLE, QuestionAnswerPair, parse_pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class QuestionWithItems:
 class Written:
     """What the VLM wrote about an item: a question, and its answer if the prompt set asks for pairs.
 
-    `error` is None, or the reason for an empty question: `unparsable`, `answer in question`, or a served model's error.
+    `error` is None, or the reason for an empty question: `unparsable`, `answer in question`, `refused`, or a served
+    model's error.
     """
 
     item_id: str
@@ -123,10 +124,12 @@ def ask_about(
 def _find_pair(generated: Generated, prompts: PromptSet, language: str) -> QuestionAnswerPair | str:
     """Return the question in a text with its proposed answer (empty if the prompts ask for questions alone), or the
     fault."""
+    if is_refusal(generated.text):
+        return REFUSED
     if prompts.asks == "pair":
         markers = prompts.list_pair_markers(language)
         return parse_pair(generated.text, markers=markers, truncated=generated.truncated)
-    question = extract_answer(generated.text)
+    question = extract_question(generated.text)
     return QuestionAnswerPair(question=question, answer="") if question else UNPARSABLE
 
 
@@ -172,6 +175,7 @@ def draft_answers(
     rows = []
     for asked, conversation, generated in zip(batch, conversations, answers, strict=True):
         question, hashed = asked.question, hash_prompt(conversation)
+        error = generated.error or (REFUSED if is_refusal(generated.text) else None)
         rows.append(
             {
                 "sample_id": hash_content_parts(question.question_id, hashed, str(seed)),
@@ -180,9 +184,9 @@ def draft_answers(
                 "language": question.language,
                 "question": question.question,
                 "image_id": question.image_id,
-                "answer": extract_answer(generated.text, method=prompts.extract),
+                "answer": "" if error else extract_answer(generated.text, method=prompts.extract),
                 "answer_raw": generated.text,
-                "error": generated.error,
+                "error": error,
                 "translated_from": None,
                 "item_ids": [item.item_id for item in asked.items],
                 "retrieval_scores": list(asked.scores),

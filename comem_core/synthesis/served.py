@@ -8,7 +8,7 @@ server is at fault: `ServerGone` stops the work, so that it can be resumed later
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,13 +18,16 @@ from PIL import Image
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.backbone.images import UNREADABLE, VisualTokens, decode, fit
+from comem_core.backbone.images import UNREADABLE, VisualTokens, decode, fit, is_plain
 from comem_core.synthesis.generator import SERVED
 
 # A visual token of Qwen2-VL and Qwen2.5-VL is a square with sides of this many pixels; other families are similar.
 TOKEN_SIDE = 28
 SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 TRUNCATED, REFUSED = "length", "content_filter"
+# The fields in which servers give a model's thinking: vLLM, SGLang and DeepSeek; newer vLLM, Ollama and OpenRouter.
+THINKING = ("reasoning_content", "reasoning", "reasoning_details")
+MAX_CHARACTERS = 300  # of an error
 
 
 class ServerGone(ConnectionError):
@@ -79,13 +82,11 @@ class ServedModel:
                 f"{_shorten_message(error)}"
             ) from error
         except (openai.OpenAIError, ValueError) as error:
-            answer = _make_failed(_shorten_message(error))
-        if answer.error:
             asked, kind = (" with a picture", "vision-language model") if self.pictures else ("", "model")
             raise ValueError(
-                f"{self.url} does not answer for the model {self.model!r}{asked}: {answer.error}. Expected the "
-                f"address of an OpenAI-compatible server up to /v1, and a {kind} that it serves"
-            )
+                f"{self.url} does not answer for the model {self.model!r}{asked}: {_shorten_message(error)}. Expected "
+                f"the address of an OpenAI-compatible server up to /v1, and a {kind} that it serves"
+            ) from error
         if not answer.prompt_tokens:
             raise ValueError(f"{self.url} does not report how many tokens it read, so the cost cannot be counted")
 
@@ -129,7 +130,7 @@ class ServedModel:
         options: dict[str, Any] = {} if decoding.temperature == 0 else {"top_p": decoding.top_p}
         if decoding.repetition_penalty != 1:
             options["extra_body"] = {"repetition_penalty": decoding.repetition_penalty}  # vLLM's extension of the API
-        completion = self.client.chat.completions.create(
+        completion = self.client.chat.completions.with_raw_response.create(
             model=self.model,
             messages=messages,
             max_tokens=max_new_tokens,
@@ -137,17 +138,71 @@ class ServedModel:
             seed=compute_request_seed(messages, decoding.seed),
             **options,
         )
-        if not getattr(completion, "choices", None):  # an address that is not an API returns a page's text here
-            return _make_failed("the reply is not a chat completion")
-        choice, usage = completion.choices[0], completion.usage
-        if choice.finish_reason == REFUSED:
-            return _make_failed("the server's content filter refused to answer")
-        return Generated(
-            text=(choice.message.content or "").strip(),
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            answer_tokens=usage.completion_tokens if usage else 0,
-            truncated=choice.finish_reason == TRUNCATED,
-        )
+        return read_completion(completion.http_response.json())
+
+
+def read_completion(body: Any) -> Generated:
+    """Read the JSON of a chat completion, in the forms that servers give it.
+
+    A choice without an answer has an `error` that names the reason: thinking that was not finished or that nothing
+    followed, a refusal, a content filter, a call of a tool, or no text.
+
+    Raises:
+        ValueError: it is not a chat completion with a choice.
+    """
+    match body:
+        case {"choices": [{"message": {**message}, **choice}, *_]}:
+            finish = choice.get("finish_reason")
+        case _:
+            said = f": {body['error']}" if isinstance(body, dict) and body.get("error") else ""
+            raise ValueError(f"the reply is not a chat completion with a choice and its message{said}")
+    text = _join_texts(message.get("content")).strip()
+    error = _find_fault(message, finish, text)
+    return Generated(
+        text="" if error else text,
+        prompt_tokens=_read_count(body, "prompt_tokens"),
+        answer_tokens=_read_count(body, "completion_tokens"),
+        truncated=finish == TRUNCATED,
+        error=error,
+    )
+
+
+def _read_count(body: Mapping[str, Any], name: str) -> int:
+    usage = body.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else 0
+
+
+def _join_texts(content: object) -> str:
+    """Return the text of a content: a string, or parts, of which those of text count, and not those of thinking."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else ""
+    found: list[str] = []
+    for part in content:
+        match part:
+            case str(text) | {"type": "text" | "output_text", "text": str(text)}:
+                found.append(text)
+    return "".join(found)
+
+
+def _find_fault(message: Mapping[str, Any], finish: object, text: str) -> str | None:
+    """Return why a message is not an answer, or None. Thinking is in parts of the content, or in fields beside it."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    refusals = [message.get("refusal"), *(part.get("refusal") for part in parts if isinstance(part, dict))]
+    if finish == REFUSED:
+        return "the server's content filter refused to answer"
+    if refusal := next(filter(None, refusals), None):
+        return f"the model refused to answer: {refusal}"[:MAX_CHARACTERS]
+    if text:
+        return None
+    if message.get("tool_calls"):
+        return "the model calls a tool instead of answering"
+    if parts or any(message.get(name) for name in THINKING):
+        if finish == TRUNCATED:
+            return "the token limit ended the model's thinking before its answer; allow it more tokens"
+        return "no answer follows the model's thinking"
+    return None if isinstance(content, str) else "the reply has no text"
 
 
 def compute_request_seed(messages: Any, seed: int) -> int:
@@ -157,11 +212,15 @@ def compute_request_seed(messages: Any, seed: int) -> int:
 
 
 def make_data_url(image: bytes, visual_tokens: VisualTokens | None) -> str:
-    """Make a data URL of a picture: unchanged if its size and format are suitable, otherwise scaled and as PNG."""
+    """Make a data URL of a picture: unchanged if it is plain and its size and format suit, otherwise scaled, as PNG."""
     picture = Image.open(io.BytesIO(image))
     kind = SENT_AS_THEY_ARE.get(picture.format or "")
     tokens = picture.width * picture.height / TOKEN_SIDE**2
-    if kind is None or (visual_tokens and not visual_tokens.min <= tokens <= visual_tokens.max):
+    if (
+        kind is None
+        or not is_plain(picture)
+        or (visual_tokens and not visual_tokens.min <= tokens <= visual_tokens.max)
+    ):
         whole, kind, encoded = decode(image), "image/png", io.BytesIO()
         (fit(whole, visual_tokens, side=TOKEN_SIDE) if visual_tokens else whole).save(encoded, "PNG")
         image = encoded.getvalue()
@@ -195,4 +254,4 @@ def _make_failed(error: str) -> Generated:
 def _shorten_message(error: Exception) -> str:
     """Return an error's message, and its cause if there is one, short enough for a row."""
     cause = f" ({type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
-    return " ".join(f"{error}{cause}".split())[:300]
+    return " ".join(f"{error}{cause}".split())[:MAX_CHARACTERS]

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
+from comem_core.evaluation.answers import cut_thinking
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.languages import identify_language_as_declared
 from comem_core.prompts import hash_prompt
@@ -153,10 +154,11 @@ def _keep_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
 
 
 def read_reply(text: str) -> Texts | None:
-    """Parse a reply: one JSON object with question and answer, bare or in a code fence; None for anything else."""
-    fenced = _FENCE.match(text.strip())
+    """Parse a reply: one JSON object with question and answer, bare or fenced, after any thinking; else None."""
+    said = cut_thinking(text).strip()
+    fenced = _FENCE.match(said)
     try:
-        found = json.loads(fenced[1] if fenced else text)
+        found = json.loads(fenced[1] if fenced else said)
     except ValueError:
         return None
     if not isinstance(found, dict):

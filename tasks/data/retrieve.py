@@ -29,7 +29,7 @@ from warehouse.schemas import check_rows
 
 RETRIEVAL = Stage(
     name="retrieval",
-    version="3",
+    version="4",
     table="retrieval",
     explained=Explanation(roles=("retrieved",), extent=("k",)),
 )

@@ -33,7 +33,7 @@ from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
-DRAFTS = Stage(name="drafts", version="2", table="draft")
+DRAFTS = Stage(name="drafts", version="3", table="draft")
 VERDICTS = Stage(name="verdicts", version="4", table="verdict")
 QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
 

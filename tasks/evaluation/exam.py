@@ -24,7 +24,7 @@ from tasks.run import Run
 
 PREDICTIONS = Stage(
     name="predictions",
-    version="4",
+    version="5",
     table="prediction",
     explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),
 )

@@ -32,7 +32,7 @@ from warehouse.schemas import check_rows
 
 JUDGEMENTS = Stage(
     name="judgements",
-    version="1",
+    version="2",
     table="judgement",
     explained=Explanation(subject="judge", beside=True),
 )

@@ -19,7 +19,7 @@ from transformers import GenerationConfig
 
 from comem_core.backbone.conversation import Conversation, Turn, without_pictures
 from comem_core.backbone.decoding import Decoding
-from comem_core.backbone.images import VisualTokens
+from comem_core.backbone.images import MAX_ASPECT, VisualTokens
 from comem_core.backbone.interface import Backbone, Embedded, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
@@ -105,6 +105,13 @@ LEAKING: list[dict[str, Any]] = [
     {"repetition_penalty": 5.0},
     {"temperature": 9.0, "do_sample": True, "top_k": 3},
 ]
+
+
+def test_a_family_takes_every_shape_that_is_ingested(family: Backbone):
+    for wide, tall in ((1, 1), (2, 1), (1, 3), (MAX_ASPECT, 1), (1, MAX_ASPECT), (3 * MAX_ASPECT, 3), (3, 150)):
+        for bounds in (None, VisualTokens(max=36), VisualTokens(min=9, max=64)):
+            [grid] = family.compute_visual_grids([picture(4, wide, tall)], visual_tokens=bounds)
+            assert torch.isfinite(grid).all() and min(grid.shape[:2]) >= 1
 
 
 def test_a_folder_s_generation_config_decides_nothing(any_reader: Reader, monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,7 @@ import random
 import pytest
 from PIL import Image
 
-from comem_core.backbone.images import VisualTokens, compute_grid, decode, fit, put_on_square
+from comem_core.backbone.images import MAX_ASPECT, VisualTokens, compute_grid, decode, fit, put_on_square
 from comem_core.worlds.countries.world import load_knowledge_items
 
 
@@ -67,6 +67,16 @@ def test_bounds_hold_and_the_aspect_is_kept_to_within_a_visual_token():
 def test_a_picture_takes_the_nearest_grid(size: tuple[int, int], bounds: VisualTokens, grid: tuple[int, int]):
     assert compute_grid(size, bounds, side=14) == grid
     assert fit(Image.new("L", size), bounds, side=14).size == (grid[1] * 14, grid[0] * 14)
+
+
+def test_no_grid_is_narrower_than_a_reader_takes():
+    for size in ((200, 1), (1, 200), (199, 1), (1, 150), (40, 30)):
+        for least, most in ((257, 300), (300, 301), (1000, 1009), (1, 2000), (400, 400)):
+            grid = compute_grid(size, VisualTokens(min=least, max=most), side=14)
+            assert max(grid) <= MAX_ASPECT * min(grid)
+            assert least <= grid[0] * grid[1] <= most
+    with pytest.raises(ValueError, match="every grid of 257 to 257 visual tokens is too narrow"):
+        compute_grid((20, 20), VisualTokens(min=257, max=257), side=14)
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 4), (5, 4), (-1, -1)])

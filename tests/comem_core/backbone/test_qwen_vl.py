@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from comem_core.backbone.conversation import Turn
-from comem_core.backbone.images import VisualTokens
+from comem_core.backbone.images import MAX_ASPECT, VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import Question
@@ -135,6 +136,14 @@ def test_pictures_have_one_embedding_each_whatever_their_neighbours(backbone: Qw
     assert (together_ND.shape, together_ND.dtype) == ((4, 64), torch.float32)
     for picture, row_D in zip(pictures, together_ND, strict=True):
         torch.testing.assert_close(backbone.pool_images([picture])[0], row_D, rtol=1e-4, atol=1e-4)
+
+
+def test_the_limit_on_a_pictures_shape_is_the_processors_own(backbone: QwenVL):
+    processor: Any = backbone.processor.image_processor
+    processor(images=[Image.new("RGB", (MAX_ASPECT, 1)), Image.new("RGB", (1, MAX_ASPECT))])
+    for size in ((MAX_ASPECT + 1, 1), (1, MAX_ASPECT + 1)):
+        with pytest.raises(ValueError, match="aspect ratio"):
+            processor(images=[Image.new("RGB", size)])
 
 
 def test_a_saved_folder_gives_the_same_model_up_to_half_precision(

@@ -3,11 +3,14 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+import tifffile
+from PIL import Image, ImageColor, ImageDraw
 
+from comem_core.backbone.images import MAX_ASPECT, TURNS, decode
 from comem_core.knowledge.pictures import (
     PictureRefused,
     Prepared,
@@ -98,6 +101,151 @@ def test_of_a_moving_picture_the_first_frame_is_kept(kind: str):
     still = decoded(prepared(moving).image)
     assert (getattr(still, "n_frames", 1), still.format) == (1, "PNG")
     assert still.getpixel((0, 0)) == pytest.approx((255, 0, 0), abs=2)
+
+
+def ramp(low: float, high: float, kind: str) -> np.ndarray:
+    """Rows of values from `low` to `high`."""
+    return np.linspace(low, high, 32 * 32).reshape(32, 32).astype(kind)
+
+
+def as_tiff(values: np.ndarray, **options: Any) -> bytes:
+    """Encode values with a writer that is not Pillow's."""
+    written = io.BytesIO()
+    tifffile.imwrite(written, values, **options)
+    return written.getvalue()
+
+
+DEEP = {
+    "12 bits in a PNG": encoded(Image.fromarray(ramp(0, 4095, "uint16"))),
+    "12 bits": as_tiff(ramp(0, 4095, "uint16")),
+    "12 bits, compressed": as_tiff(ramp(0, 4095, "uint16"), compression="zlib"),
+    "10 bits, big-endian": as_tiff(ramp(0, 1023, ">u2"), byteorder=">"),
+    "16 bits": as_tiff(ramp(0, 65535, "uint16")),
+    "far from 0": as_tiff(ramp(30_000, 34_000, "uint16")),
+    "negative": as_tiff(ramp(-1000, 3000, "int16")),
+    "32 bits": as_tiff(ramp(0, 2**32 - 1, "uint32")),
+    "32 bits, signed": as_tiff(ramp(-(2**31), 2**31 - 1, "int32")),
+    "floats": as_tiff(ramp(0, 1, "float32")),
+    "several pages": as_tiff(np.stack([ramp(0, 4095, "uint16"), ramp(7, 8, "uint16")]), photometric="minisblack"),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_greys_are_scaled_by_the_range_that_they_use(kind: str):
+    kept = prepared(DEEP[kind]).image
+    expected = ramp(0, 255, "float64")
+    assert np.abs(np.asarray(decode(kept))[..., 0] - expected).max() <= 1.5
+    assert np.array_equal(np.asarray(decode(kept)), np.asarray(decode(DEEP[kind])))
+
+
+def test_deep_greys_that_count_from_white_are_turned_round():
+    for kind in ("uint16", "float32"):
+        shown = np.asarray(decode(as_tiff(ramp(0, 60_000, kind), photometric="miniswhite")))
+        assert (shown[0, 0, 0], shown[-1, -1, 0]) == (255, 0)
+
+
+def test_a_value_far_from_all_others_or_not_a_number_does_not_decide_the_range():
+    for kind, odd in (("uint16", [65535]), ("float32", [np.nan, np.inf, -np.inf])):
+        values = ramp(0, 4095, kind)
+        values[0, : len(odd)] = odd
+        shown = np.asarray(decode(as_tiff(values)))[..., 0]
+        assert len(np.unique(shown[1:])) > 200
+
+
+def test_a_thin_bright_line_in_deep_greys_is_seen():
+    values = np.full((300, 300), 100, np.uint16)
+    values[150, 100:140] = 130
+    shown = np.asarray(decode(as_tiff(values)))
+    assert (shown[150, 120, 0], shown[0, 0, 0]) == (255, 0)
+
+
+def drawing(colour: Any, *, mode: str = "RGBA") -> Image.Image:
+    """A square in one colour on a transparent ground, whose hidden colour is the square's own."""
+    drawn = Image.new("RGBA", (32, 32), (*ImageColor.getrgb(colour)[:3], 0))
+    ImageDraw.Draw(drawn).rectangle((8, 8, 24, 24), fill=colour)
+    return drawn.quantize() if mode == "P" else drawn.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGBA", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "GIF"), ("RGBA", "TIFF"), ("LA", "TIFF"), ("RGBA", "WEBP")],
+)
+@pytest.mark.parametrize(
+    ("colour", "ground"), [("white", 0), ("#d0d0d0", 0), ("black", 255), ("#303030", 255), ("#808080", 255)]
+)
+def test_a_transparent_ground_is_the_one_that_shows_the_drawing(mode: str, kind: str, colour: str, ground: int):
+    raw = encoded(drawing(colour, mode=mode), kind, lossless=True)
+    shown = np.asarray(decode(raw))
+    assert shown[0, 0].tolist() == [ground] * 3
+    assert shown[16, 16] == pytest.approx(ImageColor.getrgb(colour), abs=2)
+    assert np.array_equal(np.asarray(decode(prepared(raw).image)), shown)
+
+
+def test_a_white_name_beside_a_coloured_sign_is_seen():
+    drawn = drawing("white")
+    ImageDraw.Draw(drawn).rectangle((0, 0, 16, 32), fill="#c02020")
+    assert decode(encoded(drawn)).getpixel((31, 31)) == (0, 0, 0)
+
+
+def test_one_colour_that_stands_for_transparent_is_not_seen():
+    for mode, value in (("L", 0), ("RGB", (0, 0, 0)), ("I;16", 0)):
+        drawn = Image.new(mode, (8, 8), value)
+        drawn.paste(65535 if mode == "I;16" else "white", (2, 2, 6, 6))
+        drawn.putpixel((4, 4), 9000 if mode == "I;16" else 99 if mode == "L" else (99, 99, 99))
+        raw = encoded(drawn, transparency=value)
+        assert decode(raw).getpixel((3, 3)) == (255, 255, 255)
+        assert decode(prepared(raw).image).getpixel((0, 0)) == (0, 0, 0)
+        assert prepared(raw).hashes == hash_picture(raw)
+
+
+def test_a_deep_grey_that_stands_for_transparent_is_not_seen_and_is_not_in_the_range():
+    values = np.full((16, 16), 10, np.uint16)
+    values[4:12, 4:12] = 40_000
+    values[6, 6] = 50_000
+    shown = np.asarray(decode(encoded(Image.fromarray(values), transparency=10)))[..., 0]
+    assert (shown[0, 0], shown[5, 5], shown[6, 6]) == (255, 0, 255)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_turned_picture_is_upright_wherever_it_is_read(kind: str):
+    drawn = flag("red", "blue", size=(40, 60))
+    for orientation, turn in ((1, None), *TURNS.items()):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        raw = encoded(drawn, kind, exif=exif)
+        wanted = np.asarray(drawn.transpose(turn) if turn else drawn, dtype=int)
+        for shown in (decode(raw), decode(prepared(raw).image)):
+            assert np.abs(np.asarray(shown, dtype=int) - wanted).mean() < 4
+        assert bits_apart(hash_picture(raw), hash_picture(prepared(raw).image)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_with_broken_exif_is_read_as_it_lies(kind: str):
+    whole = Image.Exif()
+    whole[0x0112], whole[0x010F] = 6, "a camera"
+    for place in range(6, len(whole.tobytes()), 3):
+        broken = bytearray(whole.tobytes())
+        broken[place] ^= 0xFF
+        raw = encoded(flag("red", "blue"), kind, exif=bytes(broken))
+        assert sorted(decoded(prepared(raw).image).size) == [40, 60]
+
+
+def test_a_picture_too_narrow_for_readers_is_refused_before_it_is_decoded():
+    for size in ((4000, 10), (10, 4000), (MAX_ASPECT + 1, 1)):
+        with pytest.raises(
+            PictureRefused, match=f"{size[0]} x {size[1]} pixels; the longer side is at most"
+        ) as refused:
+            prepared(encoded(plain(size=size)))
+        assert refused.value.reason == "image_too_narrow"
+        with pytest.raises(ValueError, match="the longer side is at most 200 times the shorter one"):
+            decode(encoded(plain(size=size)))
+
+
+@pytest.mark.parametrize("size", [(1990, 10), (10, 1990), (2000, 10), (20_000, 101), (7, 1400)])
+def test_a_narrow_picture_is_not_made_too_narrow_when_it_is_scaled(size: tuple[int, int]):
+    kept = decoded(prepared(encoded(plain(size=size))).image)
+    assert max(kept.size) == 1024
+    assert max(kept.size) <= MAX_ASPECT * min(kept.size)
 
 
 def test_a_small_file_that_unpacks_to_gigabytes_is_not_decoded():

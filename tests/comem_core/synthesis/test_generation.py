@@ -1,5 +1,6 @@
 """The VLM at work on real questions: which rows it writes, and that a batch changes nothing."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from comem_core.evaluation.answers import extract_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.prompts import hash_prompt, read_prompt_set
 from comem_core.synthesis.generation import FurtherAnswers, QuestionWithItems, answer_again, ask_about, draft_answers
+from comem_core.synthesis.pairs import UNPARSABLE
+from comem_core.synthesis.served import ServedModel
 
 PROMPTS = read_prompt_set("short")
 COLUMNS = {
@@ -139,3 +142,49 @@ def test_a_cap_on_pictures_shortens_the_prompt(backbone: QwenVL, asked: list[Que
     [narrow] = draft_answers(backbone, asked[:1], PROMPTS, max_new_tokens=1, seed=0, visual_tokens=VisualTokens(max=2))
     assert narrow["prompt_tokens"] < wide["prompt_tokens"]
     assert narrow["prompt_hash"] == wide["prompt_hash"]
+
+
+def choice(finish: str = "stop", **message: Any) -> str:
+    return json.dumps([{"finish_reason": finish, "message": message}])
+
+
+WRITTEN = {
+    choice(content="<think>\nQuito? Answer: Quito\n</think>\n\nLima"): ("Lima", None),
+    choice(content="The page says Lima.</think>**Answer:** Lima"): ("Lima", None),
+    choice(content=r"\boxed{\text{Lima}}"): ("Lima", None),
+    choice(content=[{"type": "text", "text": "```\nLima\n```"}]): ("Lima", None),
+    choice(content="I'm sorry, but I can't help with that."): ("", "refused"),
+    choice(content="<think>May I?</think>Lo siento, pero no puedo ayudar con eso."): ("", "refused"),
+    choice("length", content=None, reasoning_content="Is it"): ("", "the token limit ended the model's thinking"),
+    choice("length", content="<think>Is it"): ("", None),  # and it is truncated
+    "[]": ("", "not a chat completion"),
+}
+
+
+def test_what_a_served_model_writes_is_read_reply_by_reply_or_has_its_reason(
+    server: str, items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]
+):
+    model = ServedModel("script", url=f"{server}/v1", key="right-key", max_retries=0)
+    posed = [QuestionWithItems(question=replace(questions[0], question=said), items=(), scores=()) for said in WRITTEN]
+    rows = draft_answers(model, posed, PROMPTS, max_new_tokens=8, seed=0)
+    for row, (answer, reason) in zip(rows, WRITTEN.values(), strict=True):
+        assert row["answer"] == answer, row
+        assert (row["error"] is None) if reason is None else (reason in row["error"]), row
+    assert [row["truncated"] for row in rows].count(True) == 2
+
+
+def test_a_served_models_questions_are_read_reply_by_reply_or_have_their_reason(
+    server: str, items: tuple[KnowledgeItem, ...]
+):
+    told = {
+        choice(content="<think>Question: Quito?</think>**Question:** Which city?\nAnswer: Lima"): ("Which city?", None),
+        choice(content="Here is one:\n\nWhich city?"): ("Which city?", None),
+        choice(content="I am sorry, but I cannot see the picture."): ("", "refused"),
+        choice(content="<think>Which city?"): ("", UNPARSABLE),
+        choice(content=""): ("", UNPARSABLE),
+        choice(content=None): ("", "the reply has no text"),
+    }
+    model = ServedModel("script", url=f"{server}/v1", key="right-key", max_retries=0)
+    requests = [(replace(items[0], text=said), "capital") for said in told]
+    written = ask_about(model, requests, PROMPTS, max_new_tokens=8)
+    assert [(each.question, each.error) for each in written] == [*told.values()]

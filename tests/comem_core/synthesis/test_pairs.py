@@ -42,6 +42,21 @@ def test_anything_else_is_unparsable(text: str) -> None:
     assert parse_pair(text, markers=ENGLISH) == UNPARSABLE
 
 
+def test_a_pair_in_the_models_thinking_is_no_pair() -> None:
+    first, pair = "Question: Where is this?\nAnswer: Quito", "Question: How long is this bridge?\nAnswer: 212 m"
+    for thought in (f"<think>\n{first}\n</think>\n", f"{first}\n</think>\n\n", f"[THINK]{first}[/THINK]"):
+        found = parse_pair(thought + pair, markers=ENGLISH)
+        assert found == QuestionAnswerPair(question="How long is this bridge?", answer="212 m")
+        assert parse_pair(thought, markers=ENGLISH) == UNPARSABLE
+    assert parse_pair(f"<think>\n{first}\n{pair}", markers=ENGLISH) == UNPARSABLE
+
+
+@pytest.mark.parametrize("answer", ["`212 m`", r"\boxed{\text{212 m}}", "**212 m**", "$212\\,\\mathrm{m}$", "_212 m_"])
+def test_markup_around_the_answer_is_not_part_of_it(answer: str) -> None:
+    found = parse_pair(f"```\n### Question\nHow long is it?\n### Answer\n{answer}\n```", markers=ENGLISH)
+    assert found == QuestionAnswerPair(question="How long is it?", answer="212 m")
+
+
 def test_of_a_truncated_text_the_answer_must_have_ended() -> None:
     text = "Question: Where is this?\nAnswer: Rio de"
     assert parse_pair(text, markers=ENGLISH, truncated=True) == UNPARSABLE

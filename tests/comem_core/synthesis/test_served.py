@@ -142,3 +142,77 @@ def test_a_picture_is_sent_as_it_is_where_it_fits_and_scaled_where_it_does_not()
         assert kind == "data:image/png;base64"
         assert bounds.min <= size[0] * size[1] / 28**2 <= bounds.max
     assert Image.open(io.BytesIO(base64.b64decode(make_data_url(large, bounds).split(",")[1]))).size == (140, 84)
+
+
+def choice(finish: str = "stop", **message: Any) -> str:
+    """What the model `script` is told to reply: one choice."""
+    return json.dumps([{"index": 0, "finish_reason": finish, "message": {"role": "assistant"} | message}])
+
+
+def script(server: str) -> ServedModel:
+    return served(server, model="script", max_retries=0, pictures=False)
+
+
+READ = {
+    choice(content=" Lima\n"): "Lima",
+    choice(content=[{"type": "text", "text": "Li"}, {"type": "text", "text": "ma"}]): "Lima",
+    choice(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Quito?"}]}, "Lima"]): "Lima",
+    choice(content=[{"type": "output_text", "text": "Lima", "annotations": []}]): "Lima",
+    choice(content="Lima", reasoning_content="The page says Quito? No."): "Lima",
+    choice(content="Lima", reasoning="Quito?", refusal=None, tool_calls=[]): "Lima",
+    choice("length", content="Lima is"): "Lima is",
+    choice(content=""): "",
+    json.dumps({"choices": [{"message": {"content": "Lima"}}]}): "Lima",
+    json.dumps({"choices": [{"message": {"content": "Lima"}}], "usage": None}): "Lima",
+}
+NAMED = {
+    choice("length", content=None, reasoning_content="I think that"): "the token limit ended the model's thinking",
+    choice("length", content="", reasoning="I think that"): "the token limit ended the model's thinking",
+    choice("length", content=[{"type": "thinking", "thinking": []}]): "the token limit ended the model's thinking",
+    choice(content=None, reasoning_content="It is Lima"): "no answer follows the model's thinking",
+    choice(content=None): "the reply has no text",
+    choice(content={"text": "Lima"}): "the reply has no text",
+    choice(): "the reply has no text",
+    choice(content=None, tool_calls=[{"id": "1", "type": "function"}]): "calls a tool",
+    choice(content=None, refusal="I cannot name people."): "the model refused to answer: I cannot name people.",
+    choice(content=[{"type": "refusal", "refusal": "No."}]): "the model refused to answer: No.",
+    choice("content_filter", content="Li"): "the server's content filter refused to answer",
+    "[]": "not a chat completion with a choice",
+    json.dumps({"choices": None}): "not a chat completion with a choice",
+    json.dumps({"choices": [{"finish_reason": "stop", "message": None}]}): "not a chat completion with a choice",
+    json.dumps({"error": {"message": "the queue is full"}}): "the queue is full",
+}
+
+
+def test_each_form_of_a_reply_is_read_or_has_its_named_reason_in_one_batch(server: str) -> None:
+    told = [*READ, *NAMED]
+    answers = dict(zip(told, script(server).answer(saying(*told), max_new_tokens=8), strict=True))
+    assert {reply: (answers[reply].text, answers[reply].error) for reply in READ} == {
+        reply: (text, None) for reply, text in READ.items()
+    }
+    for reply, reason in NAMED.items():
+        assert reason in str(answers[reply].error), reply
+        assert answers[reply].text == ""
+    cut = answers[choice("length", content=None, reasoning_content="I think that")]
+    assert (cut.prompt_tokens, cut.answer_tokens, cut.truncated) == (10, 5, True)
+
+
+def test_a_server_whose_model_thinks_first_is_there_and_replies_without_an_answer_do_not_stop_the_work(
+    server: str,
+) -> None:
+    model = script(server)
+    model.check()
+    told = [reply for reply in NAMED if reply.startswith("[{")]
+    assert all(answer.error for answer in model.answer(saying(*told), max_new_tokens=8))
+
+
+def test_a_picture_whose_bytes_are_not_what_it_shows_is_sent_as_it_is_shown() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, clear = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (84, 56), "teal").save(turned, "JPEG", exif=exif)
+    Image.new("RGBA", (84, 56), (255, 255, 255, 0)).save(clear, "PNG")
+    for raw, size in ((turned, (56, 84)), (clear, (84, 56))):
+        kind, content = make_data_url(raw.getvalue(), None).split(",", 1)
+        sent = Image.open(io.BytesIO(base64.b64decode(content)))
+        assert (kind, sent.mode, sent.size) == ("data:image/png;base64", "RGB", size)

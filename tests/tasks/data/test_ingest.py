@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.corpora import ReadingOptions
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import hash_picture
@@ -58,6 +59,21 @@ def test_good_rows_go_on_and_bad_rows_are_listed_with_file_row_and_reason(corpus
             (2, "unreadable_image"),
             (3, "missing_text"),
         ]
+
+
+def test_a_picture_that_is_taken_can_be_read_and_one_too_narrow_is_a_bad_row(tmp_path: Path, context: Context) -> None:
+    sizes = [(4000, 10), (1990, 10), (10, 1990), (1, 1), (7, 1400), (10, 4000), (2400, 12)]
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size, (number, 90, 200)).save(tmp_path / f"{number}.png")
+    rows = [{"image": f"{number}.png", "text": f"Strip {number}.", "language": "en"} for number in range(len(sizes))]
+    (tmp_path / "strips.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    knowledge = ingest_knowledge.fn(run_on(tmp_path / "strips.jsonl", context))
+    taken = read_items(knowledge).values()
+    assert [item.text for item in taken] == ["Strip 1.", "Strip 2.", "Strip 3.", "Strip 4.", "Strip 6."]
+    with duckdb.connect(str(context.warehouse), read_only=True) as con:
+        bad = con.execute("SELECT file, row, reason FROM dropped_row ORDER BY row").fetchall()
+    assert bad == [("strips.jsonl", 1, "image_too_narrow"), ("strips.jsonl", 6, "image_too_narrow")]
+    assert len(load_backbone("tiny").pool_images([item.picture for item in taken])) == 5
 
 
 def test_the_same_corpus_is_reused_and_an_edited_one_is_read_again(corpus: Path, context: Context) -> None:

@@ -1,5 +1,6 @@
 """CLIP and SigLIP from a folder: tiny random models of the real classes, saved as real ones are."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from comem_core.backbone.images import MAX_ASPECT
 from comem_core.backbone.loading import SHIPPED
 from comem_core.knowledge.embedders.registry import load_embedder, name_embedder
 from comem_core.worlds.countries.world import load_knowledge_items
@@ -41,6 +44,12 @@ def save_small(kind: str, folder: Path) -> Path:
     return folder
 
 
+def draw_plain(size: tuple[int, int]) -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", size, (250, 120, 10)).save(written, "PNG")
+    return written.getvalue()
+
+
 @pytest.fixture(scope="module", params=["clip", "siglip"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return request.param, save_small(request.param, tmp_path_factory.mktemp(request.param))
@@ -56,6 +65,15 @@ def test_pictures_and_texts_are_vectors_of_one_space(saved: tuple[str, Path]) ->
     assert texts_NE.shape == (2, embedder.width)
     assert images_NE.dtype == texts_NE.dtype == np.float32
     assert len({row.tobytes() for row in images_NE}) == 3
+
+
+def test_a_picture_of_every_shape_that_is_ingested_has_a_vector_and_its_colour_counts(saved: tuple[str, Path]) -> None:
+    kind, folder = saved
+    embedder = load_embedder(f"{kind}:{folder}")
+    sizes = [(32, 32), (1, 1), (2, 1), (1, 3), (MAX_ASPECT, 1), (1, MAX_ASPECT), (3 * MAX_ASPECT, 3), (150, 3)]
+    plain_NE = embedder.embed_images([draw_plain(size) for size in sizes])
+    for found_E in plain_NE[1:]:  # of one colour throughout, they all show the same
+        np.testing.assert_allclose(found_E, plain_NE[0], rtol=1e-3, atol=1e-3)
 
 
 def test_a_batch_changes_no_vector(saved: tuple[str, Path]) -> None:
