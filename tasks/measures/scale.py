@@ -1,10 +1,13 @@
 """`make bench-scale`: measures ingestion, index, filters and lineage at a million rows, for docs/results/scale.json.
 
-`--only ingest`, `index` or `filters` measures only these results again and keeps the others.
+`--only ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER`
+compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
 """
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import faiss
 
@@ -12,7 +15,7 @@ from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scale_index import measure_index
 from comem_core.measures.tables import refresh_tables
-from tasks.measures.ingesting import measure_ingest
+from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
 
 TOPIC, COMMAND = "scale", "make bench-scale"
@@ -24,6 +27,7 @@ UNITS = {
     "_ms": "ms",
     "_ratio": "pandas / SQL",
     "_vs_exact": "exact / index",
+    "_vs_today": "rows / rows of the earlier commit",
     "_bytes": "bytes",
 }
 
@@ -33,10 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=PARTS, help="measure only these results and keep the others")
     parser.add_argument("--num", type=int, default=MILLION, help="rows, vectors and drafts (default: a million)")
+    parser.add_argument("--against", type=Path, help="a checkout of an earlier commit: compare ingestion with it alone")
     given = parser.parse_args(arguments)
-    for name, measure in PARTS.items():
+    parts = PARTS if given.against is None else {"against": partial(measure_against, given.against.resolve())}
+    for name, measure in parts.items():
         if given.only in (None, name):
-            rows = [_make_row(measured, value, given.num) for measured, value in measure(given.num).items()]
+            command = _write_command(given.num, given.against)
+            rows = [_make_row(measured, value, given.num, command) for measured, value in measure(given.num).items()]
             for row in rows:
                 print(f"{row.measure:>36}  {row.value:g} {row.unit}", flush=True)
             for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
@@ -71,7 +78,12 @@ PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
 }
 
 
-def _make_row(measure: str, value: float, num: int) -> Measured:
+def _write_command(num: int, against: Path | None) -> str:
+    options = ([f"--num {num}"] if num != MILLION else []) + (["--against FOLDER"] if against else [])
+    return f'{COMMAND} ARGS="{" ".join(options)}"' if options else COMMAND
+
+
+def _make_row(measure: str, value: float, num: int, command: str) -> Measured:
     unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_of_" in measure), "")
     return Measured(
         measure=measure,
@@ -79,7 +91,7 @@ def _make_row(measure: str, value: float, num: int) -> Measured:
         value=float(f"{value:.4g}"),
         unit=unit or "share",
         n=num,
-        command=COMMAND if num == MILLION else f'{COMMAND} ARGS="--num {num}"',
+        command=command,
         machine=describe_machine(),
     )
 
