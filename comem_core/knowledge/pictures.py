@@ -17,6 +17,7 @@ READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # A picture in one of these formats keeps its bytes if it needs no change. MPO is a JPEG with several shots, which many
 # phones write; Pillow opens it as a JPEG.
 KEPT_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 MAX_BYTES = 100_000_000  # a larger file is not read into memory
 

@@ -41,7 +41,7 @@ def find_items(side: Side, *, k: int, among: Restriction) -> list[Hits]:
     if languages is None:
         return side.index.search(side.queries_QE, k=k, excluded=among.excluded)
     found = [NOTHING] * len(side.queries_QE)
-    known = [row for row in range(len(found)) if languages[row] in side.index.languages]
+    known = [row for row in range(len(found)) if side.index.has_language(languages[row])]
     hits = side.index.search(
         side.queries_QE[known],
         k=k,

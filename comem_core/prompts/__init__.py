@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from comem_core.backbone.conversation import Conversation, Turn
 from comem_core.evaluation.answers import ExtractionMethod
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
+from comem_core.knowledge.languages import read_primary_code
 from comem_core.prompts.files import read_prompt_file
 
 # Reference code: every turn's text is cut at 5000 characters.
@@ -31,7 +32,8 @@ Text = TypeVar("Text")
 class PromptSet:
     """One set of prompts by language, with a hash of its exact words.
 
-    Languages without texts of their own use those of `default_language`; if that is None, they are an error.
+    A language without texts of its own (`en-US`) uses those of its primary code (`en`), or else of `default_language`;
+    if that is None, it is an error.
     """
 
     name: str
@@ -58,13 +60,10 @@ class PromptSet:
     ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
     def _choose_language(self, texts: Mapping[str, Text], language: str) -> Text:
-        if language not in texts and self.default_language is not None:
-            return texts[self.default_language]
-        if language not in texts:
-            raise ValueError(
-                f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}"
-            )
-        return texts[language]
+        for known in (language, read_primary_code(language), self.default_language):
+            if known in texts:
+                return texts[known]
+        raise ValueError(f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}")
 
     def make_item_conversation(self, item: KnowledgeItem) -> Conversation:
         """Build the memory encoder's input: the item alone, without a question or a system turn.

@@ -1,5 +1,6 @@
 """Ingestion: reads a corpus in pieces, keeps good rows as items, and lists bad rows with file, row and reason.
 
+At the end every row of every file is an item, a duplicate or a bad row, and the files that were left out are listed.
 Workers share the pieces; a small corpus is read in this process, which is quicker than asking workers. A run that is
 killed at any point continues with the missing pieces and gives the same rows in the same order.
 """
@@ -12,7 +13,7 @@ from comem_core.evaluation.benchmarks.countries_vqa import name_revision as coun
 from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions, open_corpus
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
-from tasks.data.item_shards import PieceWriter, finish, name_part_shard, take_out_duplicates
+from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
@@ -21,7 +22,7 @@ from tasks.engine.store import Reference
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 
-KNOWLEDGE = Stage(name="knowledge", version="2", table="knowledge_item")
+KNOWLEDGE = Stage(name="knowledge", version="3", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
 
@@ -46,8 +47,10 @@ def ingest_knowledge(run: Run) -> Reference:
     def make(artefact: Partial) -> None:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
-        _read_pieces(run, artefact, reading, list(corpus.cut_into_pieces(size)))
+        pieces = list(corpus.cut_into_pieces(size))
+        _read_pieces(run, artefact, reading, pieces)
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
+        count_files(artefact, corpus, pieces)
         if bad := finish(artefact, recipe.corpus):
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
             get_stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)

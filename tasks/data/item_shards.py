@@ -22,7 +22,10 @@ from comem_core.knowledge.corpora import (
     FoundItem,
     Piece,
     ReadingOptions,
+    describe_changed,
     describe_no_good_row,
+    find_folder,
+    make_readable,
     open_corpus,
 )
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
@@ -32,7 +35,9 @@ from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_tabl
 from warehouse.schemas import make_schema
 
 BYTES_OF_A_GROUP = 16_000_000
-DUPLICATES, DROPPED = "duplicates", "dropped-rows"
+TEXTS_OF_A_PICTURE = 8  # as many items without a picture count as one with a picture
+DUPLICATES, DROPPED, FILES = "duplicates", "dropped-rows", "corpus-files"
+REPEATED = ("duplicate_id", "near_duplicate")
 DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
 DESCRIBED_AT_ONCE = 4096
@@ -65,16 +70,17 @@ class PieceWriter:
 
     def _write_items(self, writer: pq.ParquetWriter, piece: Piece, bad: list[BadRow]) -> int:
         waiting: list[FoundItem] = []
-        num_items = num_bytes = 0
+        num_items = num_bytes = filled = 0
         for row in self.opened.read(piece):
             if isinstance(row, BadRow):
                 bad.append(row)
                 continue
             waiting.append(row)
             num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
-            if len(waiting) == ROWS_OF_A_GROUP or num_bytes >= BYTES_OF_A_GROUP:
+            filled += 1 if row.item.image is None else TEXTS_OF_A_PICTURE
+            if filled >= ROWS_OF_A_GROUP * TEXTS_OF_A_PICTURE or num_bytes >= BYTES_OF_A_GROUP:
                 writer.write_table(make_found_item_table(waiting))
-                waiting, num_bytes = [], 0
+                waiting, num_bytes, filled = [], 0, 0
         if waiting:
             writer.write_table(make_found_item_table(waiting))
         return num_items
@@ -103,6 +109,34 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
         _write_dropped(artefact, len(parts), again)
     for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
         path.unlink(missing_ok=True)
+
+
+def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> None:
+    """Write `corpus-files`: what became of the rows of each file, and which files were left out.
+
+    Raises ValueError for a file of which a row is neither an item, nor a duplicate, nor a bad row.
+    """
+    seen, items, dropped = Counter(), Counter(), {"num_duplicates": Counter(), "num_bad": Counter()}
+    for piece in pieces:
+        seen.update({make_readable(file): count for file, count in corpus.count_rows(piece).items()})
+
+    def name(file: str) -> str:
+        return file if file in seen else find_folder(file)
+
+    for path in artefact.folder.glob("part-*.parquet"):
+        items.update(map(name, pq.read_table(path, columns=["file"])["file"].to_pylist()))
+    for each in pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=["file", "reason"]).to_pylist():
+        dropped["num_duplicates" if each["reason"] in REPEATED else "num_bad"][name(each["file"])] += 1
+    counts = {"num_rows": seen, "num_items": items, **dropped}
+    for file in seen.keys() | items.keys() | dropped["num_bad"].keys():
+        if seen[file] != (num_read := items[file] + sum(each[file] for each in dropped.values())):
+            raise describe_changed(file, seen[file], num_read)
+    listed = [vars(each) | {"file": make_readable(each.file)} for each in corpus.list_files()]
+    rows = [
+        each | {name: 0 if each["reason"] else found[each["file"]] for name, found in counts.items()} for each in listed
+    ]
+    assert sum(each["num_rows"] for each in rows) == seen.total(), "each file with rows is listed once"
+    artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")
 
 
 def finish(artefact: Partial, corpus: str) -> Counter[str]:

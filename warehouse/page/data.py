@@ -17,7 +17,7 @@ from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, read_reas
 from warehouse.samples.overlap import describe_overlap
 from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
-NUM_GALLERY_QUESTIONS = 12
+NUM_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class RunData:
     run: dict
     recipe: dict | None
     stages: list[dict]
+    corpus_files: list[dict]
     dropped_rows: list[dict]
     funnel: Funnel | None
     meanings: dict[str, str]
@@ -74,6 +75,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         run=facts[0],
         recipe=recipe,
         stages=stages,
+        corpus_files=read_report_rows(con, "corpus_files", {"run_id": run_id, "limit": NUM_SHOWN}),
         dropped_rows=read_report_rows(con, "dropped_rows", {"run_id": run_id}),
         funnel=count_funnel(con, drafts, drops) if drafts and drops else None,
         meanings=read_reason_meanings(_flatten_recipe(recipe)),
@@ -127,7 +129,7 @@ def _flatten_recipe(recipe: object) -> dict[str, object]:
 
 def _collect_gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
     """Return test questions, each with its `answers_by` condition and its `items`."""
-    questions = read_report_rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS})
+    questions = read_report_rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_SHOWN})
     wanted = {"run_id": run_id, "questions": [row["question_id"] for row in questions]}
     answers, items = defaultdict(list), defaultdict(list)
     if questions:
@@ -158,7 +160,7 @@ def _collect_artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[
 
 
 def _collect_queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Query]:
-    values = {"run_id": run_id, "limit": NUM_GALLERY_QUESTIONS, "reasons": list(FILTERS)}
+    values = {"run_id": run_id, "limit": NUM_SHOWN, "reasons": list(FILTERS)}
     values |= {"drafts": drafts, "drops": drops}
     names = [
         "score_table",
@@ -169,6 +171,7 @@ def _collect_queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Q
         "stage_table",
         "reader",
         "loss_curve",
+        "corpus_files",
         "dropped_rows",
         "gallery_questions",
     ]

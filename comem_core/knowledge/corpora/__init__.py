@@ -1,54 +1,64 @@
-"""Reads knowledge items: from folders, JSONL, CSV, TSV, Parquet, WIT, saved datasets, and shipped corpora.
+"""Reads knowledge items: from folders, tar files, JSON, CSV, TSV, Parquet, WIT, saved datasets, and shipped corpora.
 
 A corpus is a local path or any address that fsspec knows. It is streamed one row at a time, in pieces that many readers
 can share. A bad row is yielded as `BadRow` with its reason, and reading goes on; a corpus without a good row is an
 error. Independent of models and of where items are stored afterwards.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from comem_core.knowledge.corpora import delimited, jsonl, parquet
+from comem_core.knowledge.corpora import annotations, delimited, jsonl, parquet
+from comem_core.knowledge.corpora.annotations import Annotations
 from comem_core.knowledge.corpora.built_in import BUILT_IN, BuiltIn
 from comem_core.knowledge.corpora.delimited import Delimited
 from comem_core.knowledge.corpora.files import Files, find_files
-from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder
-from comem_core.knowledge.corpora.hf_datasets import ArrowStream, find_arrow_files
+from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder, find_folder
+from comem_core.knowledge.corpora.hf_datasets import ArrowStream, find_saved_dataset
 from comem_core.knowledge.corpora.jsonl import JsonLines
 from comem_core.knowledge.corpora.lines import PACKED, strip_packing
-from comem_core.knowledge.corpora.making import ItemMaker
+from comem_core.knowledge.corpora.making import ItemMaker, make_readable
 from comem_core.knowledge.corpora.parquet import Parquet
-from comem_core.knowledge.corpora.rows import BadRow, FoundItem, Piece, RawRow, ReadingOptions
+from comem_core.knowledge.corpora.rows import BadRow, CorpusFile, Form, FoundItem, Piece, RawRow, ReadingOptions
 from comem_core.knowledge.downloads import Downloads
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.languages import Guesser
+from comem_core.knowledge.pictures import IMAGE_ENDINGS
 
 __all__ = [
     "BUILT_IN",
     "BadRow",
     "Corpus",
+    "CorpusFile",
     "FoundItem",
     "Piece",
     "ReadingOptions",
     "check_corpus",
+    "describe_changed",
+    "describe_no_good_row",
+    "find_folder",
+    "make_readable",
     "open_corpus",
     "read_corpus",
 ]
 
+TAR = ".tar"
 TEXT_TABLES = (*jsonl.ENDINGS, *delimited.ENDINGS)
-TABLES = (*TEXT_TABLES, *(ending + packed for ending in TEXT_TABLES for packed in PACKED), *parquet.ENDINGS)
+TABLES = (
+    *TEXT_TABLES,
+    *(ending + packed for ending in TEXT_TABLES for packed in PACKED),
+    *parquet.ENDINGS,
+    ".json",
+    TAR,
+)
 ROWS_OF_A_PIECE = 1024
+ROWS_OF_A_SAMPLE = 256
 NUM_REASONS_SHOWN = 5
-
-
-class Form(Protocol):
-    """One file format of items: it can be cut into pieces, and reads the rows of a piece. Small enough for a worker."""
-
-    def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
-
-    def read_rows(self, piece: Piece) -> Iterator[RawRow]: ...
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,40 @@ class Corpus:
                 yield replace(piece, form=place)
 
     def read(self, piece: Piece) -> Iterator[FoundItem | BadRow]:
-        """Yield the item or fault of each row of a piece. Equal items are not detected: they may be in two pieces."""
-        yield from self._maker.make_items(self.forms[piece.form].read_rows(piece))
+        """Yield the item or fault of each row of a piece. Equal items are not detected: they may be in two pieces.
+
+        Raises ValueError if these are not as many as the rows that were seen when the piece was cut.
+        """
+        form, num_rows = self.forms[piece.form], 0
+        for row in self._maker.make_items(form.read_rows(piece), lambda: self._find_guesser(piece.form)):
+            num_rows += 1
+            yield row
+        if num_rows != piece.num_rows:
+            raise describe_changed(piece.file or self.name, piece.num_rows, num_rows)
+
+    def count_rows(self, piece: Piece) -> Counter[str]:
+        """Count the rows of a piece by file; those of pictures and texts by folder, as in `list_files`."""
+        return self.forms[piece.form].count_rows(piece)
+
+    def list_files(self) -> Iterator[CorpusFile]:
+        """Yield each table, each folder of pictures and texts, and each file that is left out, with the reason."""
+        for form in self.forms:
+            yield from form.list_files()
 
     def name_content(self) -> str:
         """Hash the corpus by the names, sizes and times of its files (16 hex digits)."""
         assert self.files is not None, "a shipped corpus is named by its revision"
         return self.files.name_content()
+
+    def _find_guesser(self, place: int) -> Guesser:
+        if place not in self._guessers:
+            self._guessers[place] = self._maker.learn_languages(_read_sample(self.forms[place]))
+        return self._guessers[place]
+
+    @cached_property
+    def _guessers(self) -> dict[int, Guesser]:
+        """What is known of the languages of each form that was asked for."""
+        return {}
 
     @cached_property
     def _maker(self) -> ItemMaker:
@@ -85,9 +122,10 @@ class Corpus:
 def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads: Downloads | None = None) -> Corpus:
     """Open a shipped corpus by its name, or a folder or file by its path or fsspec address. Its content decides how:
 
-    - a folder of pictures with their texts beside them (`corpora.folder`);
-    - a table or a folder of tables: `.jsonl`, `.csv`, `.tsv` (compressed or not) or `.parquet`. Columns have names of
-      `corpora.columns`, or WIT's own (`corpora.wit`); pictures are bytes, paths relative to the table, or addresses;
+    - a folder of pictures with their texts beside them, or a tar file of such, as WebDataset's (`corpora.folder`);
+    - a table or a folder of tables: `.jsonl`, `.csv`, `.tsv` (compressed or not), `.parquet`, or `.json` with a list of
+      objects, as LLaVA's, or COCO's captions (`corpora.annotations`). Columns have names of `corpora.columns`, or WIT's
+      own (`corpora.wit`); pictures are bytes, paths relative to the table, or addresses;
     - a Hugging Face dataset as `save_to_disk` writes it (`corpora.hf_datasets`).
 
     `downloads` is how addresses are fetched, if `reading` allows them. Raises ValueError at once for a corpus that does
@@ -130,6 +168,14 @@ def read_corpus(corpus: str, *, reading: ReadingOptions | None = None) -> Iterat
     return _read_distinct(open_corpus(corpus, reading=reading))
 
 
+def describe_changed(file: str, num_seen: int, num_read: int) -> ValueError:
+    """Return the error for a file whose rows are not all accounted for."""
+    return ValueError(
+        f"{file}: {num_seen} rows were seen, but {num_read} became items, duplicates or bad rows. If the file changed "
+        "while it was read, start again; otherwise report this"
+    )
+
+
 def describe_no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
     """Return the error for a corpus that gave no item, with the first reasons."""
     shown = "".join(f"\n  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in first[:NUM_REASONS_SHOWN])
@@ -156,23 +202,47 @@ def _read_distinct(corpus: Corpus) -> Iterator[KnowledgeItem | BadRow]:
         raise describe_no_good_row(corpus.name, num_bad, bad)
 
 
+def _read_sample(form: Form) -> Iterator[RawRow]:
+    """Read the first rows of a form, through a copy: the form itself may be in the middle of a file."""
+    fresh = deepcopy(form)
+    for piece in islice(fresh.cut_into_pieces(ROWS_OF_A_SAMPLE), 1):
+        yield from fresh.read_rows(piece)
+
+
 def _find_forms(files: Files, reading: ReadingOptions) -> Iterator[Form]:
     """Find the forms of a corpus: of its only file, of a saved dataset, or of a folder's tables and pairs."""
     if files.only is not None:
-        if (form := _find_table(files, files.only, reading)) is not None:
+        if form := _find_table(files, files.only, reading):
             yield form
         elif files.only.lower().endswith(TEXT_ENDINGS) and reading.images == "optional":
-            yield Folder(files, strict=True, texts_alone=True)
+            yield Folder(files, reading)
         return
-    if (streams := find_arrow_files(files)) is not None:
-        yield from (ArrowStream(files, name, reading.columns) for name in streams)
-        return
-    tables = [entry.name for entry in files.list_entries() if entry.name.lower().endswith(TABLES)]
-    yield Folder(files, strict=not tables, texts_alone=reading.images == "optional")
-    for name in tables:
-        form = _find_table(files, name, reading)
-        assert form is not None
-        yield form
+    saved = find_saved_dataset(files)
+    tables = (
+        [ArrowStream(files, name, reading.columns) for name in saved.streams]
+        if saved
+        else [*_find_tables(files, reading)]
+    )
+    taken, beside = [form.name for form in tables], saved.describing if saved else ()
+    yield Folder(
+        files, reading, taken=taken, describing=beside, tables=[form for form in tables if not isinstance(form, Folder)]
+    )
+    yield from tables
+
+
+def _find_tables(files: Files, reading: ReadingOptions) -> Iterator[Form]:
+    """Find the tables and tar files of a folder. A .json file beside a picture of its name is not one of them."""
+    for listed in files.list_folders():
+        names = [entry.name for entry in listed.entries]
+        pictured = {name.rpartition(".")[0] for name in names if name.lower().endswith(IMAGE_ENDINGS)}
+        for name in names:
+            if (
+                name.lower().endswith(annotations.ENDING)
+                and {name.rpartition(".")[0], name[:-5].rpartition(".")[0]} & pictured
+            ):
+                continue
+            if form := _find_table(files, name, reading):
+                yield form
 
 
 def _find_table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
@@ -180,7 +250,12 @@ def _find_table(files: Files, name: str, reading: ReadingOptions) -> Form | None
     if plain.endswith(jsonl.ENDINGS):
         return JsonLines(files, name)
     if plain.endswith(delimited.ENDINGS):
-        return Delimited(files, name)
+        return Delimited(files, name, reading.columns)
+    if plain.endswith(TAR):
+        return Folder(files.open_tar(name), reading, inside=f"{name}/")
+    if name.lower().endswith(annotations.ENDING):
+        form = Annotations(files, name, reading.columns)
+        return form if form.is_table() else None
     return Parquet(files, name, reading.columns) if name.lower().endswith(parquet.ENDINGS) else None
 
 

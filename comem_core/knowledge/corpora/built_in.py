@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from comem_core.knowledge.corpora.parquet import cut_rows
-from comem_core.knowledge.corpora.rows import Piece, RawRow
+from comem_core.knowledge.corpora.rows import Form, Piece, RawRow
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries import world as countries
 from comem_core.worlds.imaginary.countries import draw_imaginary_items
@@ -14,7 +14,7 @@ BUILT_IN: dict[str, Callable[[], Sequence[KnowledgeItem]]] = {
 }
 
 
-class BuiltIn:
+class BuiltIn(Form):
     """One shipped corpus."""
 
     def __init__(self, name: str):

@@ -11,12 +11,12 @@ from typing import Any
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "image": (
-        "image", "image_bytes", "bytes", "jpg", "png", "img", "picture", "photo", "image_path", "img_path",
+        "image", "images", "image_bytes", "bytes", "jpg", "png", "img", "picture", "photo", "image_path", "img_path",
         "image_file", "file_name", "filename", "filepath", "file_path", "path", "image_url", "img_url", "url",
     ),
     "text": (
         "text", "caption", "description", "content", "contents", "passage", "body", "article", "sentence",
-        "alt_text", "txt",
+        "alt_text", "txt", "conversations", "messages",
     ),
     "language": ("language", "lang", "language_code", "locale"),
     "source": ("source", "page_url", "source_url", "origin", "provenance", "dataset"),
@@ -24,16 +24,22 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "title": ("title", "page_title", "wikipedia_title", "heading", "name"),
     "entity_id": ("entity_id", "entity", "wikidata_id", "wikidata", "qid"),
 }  # fmt: skip
+SAMPLE = (
+    "key",
+    "status",
+    "error_message",
+)  # what img2dataset says of a sample: the name of its files, and if it has any
 PICTURE_STRUCT = frozenset({"bytes", "path"})  # how `datasets` stores a picture
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a cell is empty: null, not a number, blank text, or a picture struct without content."""
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, Mapping):
+    """Tell whether a cell is empty: null, not a number, blank text, an empty list, or a picture without content."""
+    kind = type(value)
+    if kind is str:
+        return not value or value.isspace()
+    if kind is dict:
         return not any(value.values())
-    return value is None or value == b"" or (isinstance(value, float) and math.isnan(value))
+    return value is None or (kind is float and math.isnan(value)) or (kind in (bytes, list) and not value)
 
 
 def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
@@ -41,16 +47,20 @@ def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] =
 
     Raises ValueError if `columns` uses a name that is not one of ours.
     """
-    places = _places(tuple(row), columns)
-    return {
-        name: next((value for place in found if not is_missing(value := row[place])), None)
-        for name, found in places.items()
-    }
+    renamed = {}
+    for name, places in find_columns(tuple(row), columns).items():
+        for place in places:
+            if not is_missing(value := row[place]):
+                renamed[name] = value
+                break
+        else:
+            renamed[name] = None
+    return renamed
 
 
 def list_needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> list[str]:
     """List the columns of a file that are needed, so that the others are not read."""
-    wanted = {place for found in _places(tuple(names), columns).values() for place in found}
+    wanted = {place for found in find_columns(tuple(names), columns).values() for place in found}
     return [name for name in names if name in wanted]
 
 
@@ -61,7 +71,8 @@ def check_columns(chosen: Mapping[str, str]) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _places(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
+def find_columns(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]]:
+    """Map our names to the columns of a file that may hold them, the preferred one first."""
     chosen = dict(columns)
     check_columns(chosen)
     called: dict[str, list[str]] = {}

@@ -1,9 +1,10 @@
 """The files of a corpus, at a local path or any address that fsspec knows. Names are relative to it.
 
-Independent of what the files contain.
+What is not listed is left out with a reason. Independent of what the files contain.
 """
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import infer_compression
 
 # Fields of a filesystem's `info` that change with a file's content; the first one present is used.
+HIDDEN = ("hidden_file", "its name begins with a dot")
 STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
 
 
@@ -29,6 +31,24 @@ class Entry:
     name: str
     size: int
     stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that is not read, or a folder that is not listed: a one-word reason, and a sentence of detail."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One folder: its name in the corpus (empty, or with a slash at its end), its files in order, and the rest."""
+
+    folder: str
+    entries: list[Entry]
+    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class Files:
 
     def open(self, name: str, *, compression: str | None = None) -> IO[bytes]:
         """Open a file for reading. `compression` "infer" decompresses by the name's ending. Raises OSError."""
-        filesystem = self._place[0]
+        filesystem, name = self._place[0], self._find_name(name)
         if isinstance(filesystem, MemoryFileSystem):  # all its readers share one file object and its position
             content = BytesIO(filesystem.cat_file(self.find_path(name)))
             kind = infer_compression(name) if compression == "infer" else compression
@@ -68,22 +88,34 @@ class Files:
         return Path(self.find_path(name)) if isinstance(self._place[0], LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
-        return self._place[0].isfile(self.find_path(name))
+        return self._place[0].isfile(self.find_path(self._find_name(name)))
 
-    def list_folders(self) -> Iterator[list[Entry]]:
+    def _find_name(self, name: str) -> str:
+        """Return the form of a name that a file has: some systems write `é` as one character, some as two."""
+        if name.isascii() or self._place[0].isfile(self.find_path(name)):
+            return name
+        forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((form for form in forms if self._place[0].isfile(self.find_path(form))), name)
+
+    def open_tar(self, name: str) -> "Files":
+        """Return the files in a tar file, compressed or not."""
+        inner, chained, outer = self.address.partition("::")
+        return Files(f"tar://::{inner.rstrip('/')}/{name}{chained}{outer}")
+
+    def list_folders(self) -> Iterator[Listed]:
         """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out."""
         filesystem, root = self._place
         if self.only is not None:
-            yield [_entry(self.only, filesystem.info(self.find_path(self.only)))]
+            yield Listed("", [_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
         elif isinstance(filesystem, LocalFileSystem):
-            yield from _list_local_folders(root, "")
+            yield from _list_local_folders(root)
         else:
             yield from _list_remote_folders(filesystem, root)
 
     def list_entries(self) -> Iterator[Entry]:
         """Yield all files of `list_folders`."""
-        for folder in self.list_folders():
-            yield from folder
+        for listed in self.list_folders():
+            yield from listed.entries
 
     def name_content(self) -> str:
         """Hash the files' names, sizes and times (16 hex digits); the files themselves are not read."""
@@ -125,28 +157,64 @@ def _entry(name: str, info: dict[str, Any]) -> Entry:
     return Entry(name, int(info.get("size") or 0), str(stamp))
 
 
-def _list_local_folders(root: str, below: str) -> Iterator[list[Entry]]:
-    """As `_list_remote_folders`, without a dictionary per file. Links to folders are not followed: they may loop."""
-    files, folders = [], []
-    with os.scandir(os.path.join(root, below)) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{below}{entry.name}/")
-            elif entry.is_file():
-                state = entry.stat()
-                files.append(Entry(f"{below}{entry.name}", state.st_size, str(state.st_mtime_ns)))
-    yield sorted(files)
-    for folder in sorted(folders):
-        yield from _list_local_folders(root, folder)
+def _list_local_folders(
+    root: str, folder: str = "", seen: dict[tuple[int, int], str] | None = None
+) -> Iterator[Listed]:
+    """As `_list_remote_folders`, without a dictionary per file. `seen` names each folder by its device and inode."""
+    path = os.path.join(root, folder)
+    seen = {_identify(os.stat(path)): "the corpus itself"} if seen is None else seen
+    listed, folders = Listed(folder, [], []), []
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    except PermissionError as error:
+        yield Listed(folder, [], [LeftOut(folder, "unreadable_folder", str(error.strerror))])
+        return
+    for entry in entries:
+        name = f"{folder}{entry.name}"
+        if reason := _find_reason(root, entry, seen):
+            listed.left_out.append(LeftOut(name + "/" * entry.is_dir(), *reason))
+        elif entry.is_dir():
+            seen[_identify(entry.stat())] = name
+            folders.append(f"{name}/")
+        else:
+            state = entry.stat()
+            listed.entries.append(Entry(name, state.st_size, str(state.st_mtime_ns)))
+    yield listed
+    for each in folders:
+        yield from _list_local_folders(root, each, seen)
 
 
-def _list_remote_folders(filesystem: Any, root: str) -> Iterator[list[Entry]]:
-    for folder, folders, files in filesystem.walk(root, detail=True):
-        shown = {name: folders[name] for name in sorted(folders) if not name.startswith(".")}
+def _find_reason(root: str, entry: os.DirEntry, seen: dict[tuple[int, int], str]) -> tuple[str, str] | None:
+    """Return why a file or folder is left out, if it is. A link is followed unless the corpus has its files already."""
+    if _is_hidden(entry.name):
+        return HIDDEN
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return "broken_link", f"it points to {os.readlink(entry.path)}, which does not exist"
+    if not entry.is_dir():
+        return None if entry.is_file() else ("other_kind", "it is neither a file nor a folder")
+    if earlier := seen.get(_identify(entry.stat())):
+        return "linked_again", f"it is the same folder as {earlier}"
+    real = os.path.relpath(os.path.realpath(entry.path), os.path.realpath(root))
+    if entry.is_symlink() and not any(_is_hidden(part) for part in real.split(os.sep)):  # `..` is outside
+        return "linked_again", f"it points to {real}, which is in the corpus"
+    return None
+
+
+def _identify(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino
+
+
+def _list_remote_folders(filesystem: Any, root: str) -> Iterator[Listed]:
+    for path, folders, files in filesystem.walk(root, detail=True):
+        below = path.strip("/").removeprefix(root.strip("/")).strip("/")
+        folder = f"{below}/" if below else ""
+        hidden = [*(name for name in sorted(files) if _is_hidden(name)), *(f"{n}/" for n in folders if _is_hidden(n))]
+        shown = {name: folders[name] for name in sorted(folders) if not _is_hidden(name)}
         folders.clear()  # `walk` goes on into what this dictionary holds, in its order
         folders.update(shown)
-        below = folder.strip("/").removeprefix(root.strip("/")).strip("/")
-        prefix = f"{below}/" if below else ""
-        yield sorted(_entry(prefix + name, info) for name, info in files.items() if not name.startswith("."))
+        entries = sorted(_entry(folder + name, info) for name, info in files.items() if not _is_hidden(name))
+        yield Listed(folder, entries, [LeftOut(folder + name, *HIDDEN) for name in hidden])
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")

@@ -1,24 +1,29 @@
-"""A folder of pictures with their texts beside them, at any depth, in the order of names.
+"""A folder of pictures with their texts beside them, at any depth, in the order of names; or a tar file of such.
 
 The text of `a.png` is in `a.txt` or `a.md`, or in `a.json` together with other fields (language, source, licence,
 title, entity_id). `a.de.txt` is its text in one of several languages; each language is an item of its own. `a.png.txt`
-works too. A picture beside a text may have any ending or none: its content decides. Other files are ignored.
+works too. A picture beside a text may have any ending or none: its content decides. Other files are left out, each with
+a reason. A tar file is WebDataset's: the files of a sample have the same name and different endings.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from comem_core.knowledge.corpora.columns import rename_fields
-from comem_core.knowledge.corpora.files import Entry, Files
-from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
+from comem_core.knowledge.corpora.files import Files, LeftOut, Listed
+from comem_core.knowledge.corpora.making import ItemMaker
+from comem_core.knowledge.corpora.rows import CorpusFile, Form, Piece, RawRow, ReadingOptions, Refused
 from comem_core.knowledge.corpora.sidecars import read_fields, read_text
-from comem_core.knowledge.pictures import is_likely_picture
+from comem_core.knowledge.languages import is_language
+from comem_core.knowledge.pictures import IMAGE_ENDINGS, MAX_BYTES, is_likely_picture
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 TEXT_ENDINGS = (".txt", ".md")
 FIELDS_ENDING = ".json"
-LANGUAGE = re.compile(r"(.+)\.([a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)")
+HERE = "./"
 
 
 @dataclass(frozen=True)
@@ -30,28 +35,58 @@ class PictureTextPair:
     language: str | None = None
     fields: str | None = None
 
+    @property
+    def name(self) -> str:
+        return self.image or self.text or ""
 
-class Folder:
-    """The pictures and texts of a folder.
 
-    With `strict`, a picture without a text is a bad row; otherwise it belongs to a table in the folder. With
-    `texts_alone`, a text without a picture is a row.
+class Folder(Form):
+    """The pictures and texts of a folder, or of the tar file `inside`.
+
+    Files of other forms (`taken`) and files that only describe (`describing`) are not among them. With `reading.images`
+    "optional", a text without a picture is a row. A picture without a text is one, unless a row of `tables` names it.
     """
 
-    def __init__(self, files: Files, *, strict: bool, texts_alone: bool):
-        self.files, self.strict, self.texts_alone = files, strict, texts_alone
+    def __init__(
+        self,
+        files: Files,
+        reading: ReadingOptions,
+        *,
+        taken: Collection[str] = (),
+        describing: Collection[str] = (),
+        tables: Sequence[Form] = (),
+        inside: str = "",
+    ):
+        self.files, self.reading, self.tables, self.inside = files, reading, tables, inside
+        self.name, self.taken, self.describing = inside.rstrip("/"), frozenset(taken), frozenset(describing)
+
+    @property
+    def texts_alone(self) -> bool:
+        return self.reading.images == "optional"
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the listing into pieces of `size` pairs."""
         waiting: list[PictureTextPair] = []
         row = 1
-        for pairs in map(self._make_pairs, self.files.list_folders()):
-            waiting += pairs
+        for listed in self.files.list_folders():
+            waiting += self._sort(listed)[0]
             while len(waiting) >= size:
-                yield Piece(row=row, entries=tuple(waiting[:size]))
+                yield Piece(row=row, num_rows=size, entries=tuple(waiting[:size]))
                 row, waiting = row + size, waiting[size:]
         if waiting:
-            yield Piece(row=row, entries=tuple(waiting))
+            yield Piece(row=row, num_rows=len(waiting), entries=tuple(waiting))
+
+    def list_files(self) -> Iterator[CorpusFile]:
+        """Yield each folder with the number of its files that are read, and each file that is left out."""
+        for listed in self.files.list_folders():
+            left_out = self._sort(listed)[1]
+            if num_read := sum(entry.name not in self.taken for entry in listed.entries) - len(left_out):
+                yield CorpusFile(self.inside + listed.folder or HERE, num_read)
+            for each in (*listed.left_out, *left_out):
+                yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
+
+    def count_rows(self, piece: Piece) -> Counter[str]:
+        return Counter(find_folder(self.inside + pair.name) for pair in piece.entries)
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, pair in enumerate(piece.entries, start=piece.row):
@@ -59,7 +94,7 @@ class Folder:
                 fields = self._read_fields(pair)
             except Refused as refused:
                 fields = refused
-            yield RawRow(pair.image or pair.text or "", number, fields)
+            yield RawRow(self.inside + pair.name, number, fields)
 
     def _read_fields(self, pair: PictureTextPair) -> Mapping[str, object]:
         if pair.image is None and not self.texts_alone:
@@ -72,46 +107,90 @@ class Folder:
         if not fields.get("text"):
             beside = f"{(pair.image or '').rpartition('/')[2].rpartition('.')[0]}.txt"
             raise Refused("missing_text", "the text is empty" if pair.text else f"no {beside} beside the image")
-        picture = {"image": pair.image.rpartition("/")[2] if pair.image else None}
+        picture = {"image": self._read_picture(pair.image) if pair.image else None}
         return fields | picture | ({"language": pair.language} if pair.language else {})
 
-    def _make_pairs(self, entries: Sequence[Entry]) -> list[PictureTextPair]:
-        """Pair the pictures and texts of one folder: first the pictures in order, then texts without a picture."""
-        texts = {entry.name for entry in entries if entry.name.lower().endswith(TEXT_ENDINGS)}
-        fields = {_stem(entry.name): entry.name for entry in entries if entry.name.lower().endswith(FIELDS_ENDING)}
+    def _read_picture(self, name: str) -> str | bytes:
+        """Return the name of a picture relative to its folder, or its bytes if it is in a tar file."""
+        return self.files.read(name, limit=MAX_BYTES) if self.inside else name.rpartition("/")[2]
+
+    def _sort(self, listed: Listed) -> tuple[list[PictureTextPair], list[LeftOut]]:
+        """Pair the pictures and texts of one folder, and list the files that are left out.
+
+        First come the pictures in order, then the texts without a picture.
+        """
+        names = [entry.name for entry in listed.entries if entry.name not in self.taken | self.describing]
+        texts = {name for name in names if name.lower().endswith(TEXT_ENDINGS)}
+        fields = {_stem(name): name for name in names if name.lower().endswith(FIELDS_ENDING)}
         beside = _group_by_stem(texts)
-        others = [entry.name for entry in entries if entry.name not in texts and entry.name not in fields.values()]
-        named = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
-        taken = {stem for name in named for stem in (_stem(name), name)}
-        named += [name for name in others if self._is_odd_picture(name, {*beside, *fields} - taken)]
-        pairs, used, pictured = [], set(), {*named, *map(_stem, named)}
-        for name in sorted(named):
-            found = {each for stem in (_stem(name), name) for each in beside.get(stem, ())}
+        others = [name for name in names if name not in texts and name not in fields.values()]
+        pictures = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
+        taken = {stem for name in pictures for stem in (_stem(name), _compose(name))}
+        pictures += [name for name in others if self._is_odd_picture(name, {*beside, *fields} - taken)]
+        pairs, used, pictured = [], set(), {stem for name in pictures for stem in (_stem(name), _compose(name))}
+        for name in sorted(pictures):
+            found = {each for stem in (_stem(name), _compose(name)) for each in beside.get(stem, ())}
             own = sorted((each for each in found if each[1] is None or _stem(each[0]) not in pictured), key=str)
-            described = fields.get(_stem(name)) or fields.get(name)
-            used |= {text for text, _ in own}
-            if own:
-                pairs += [PictureTextPair(name, text, language, described) for text, language in own]
-            elif described or self.strict:
+            described = fields.get(_stem(name)) or fields.get(_compose(name))
+            used |= {name, described, *(text for text, _ in own)}
+            pairs += [PictureTextPair(name, text, language, described) for text, language in own]
+            if not own and (described or not self._is_named(name)):
                 pairs.append(PictureTextPair(name, fields=described))
-        return pairs + [PictureTextPair(None, text) for text in sorted(texts - used) if self._is_row(text)]
+        left_out = [
+            reason for name in names if name not in used and (reason := self._find_reason(name, texts, pictured))
+        ]
+        alone = texts - used - {each.name for each in left_out}
+        return pairs + [PictureTextPair(None, text) for text in sorted(alone)], left_out
+
+    def _find_reason(self, name: str, texts: set[str], pictured: set[str]) -> LeftOut | None:
+        """Return why a file that belongs to no pair is left out; None for a text that is a row of its own."""
+        if name not in texts:
+            return LeftOut(name, "other_kind", "not a picture, a text or a table, nor a .json file beside a picture")
+        stem, _, word = _stem(name).rpartition(".")
+        if stem in pictured and "/" not in word:
+            return LeftOut(
+                name,
+                "unknown_suffix",
+                f"{word!r} is not a language; the picture's text is {stem.rpartition('/')[2]}.txt",
+            )
+        if self.texts_alone or not name.lower().endswith(".md"):
+            return None
+        return LeftOut(name, "other_kind", "a .md file without a picture")
+
+    def _is_named(self, name: str) -> bool:
+        return _compose(name) in self._named
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The files that rows of the tables name as their pictures. Read only if a picture has no text beside it."""
+        maker = ItemMaker(files=self.files, reading=self.reading)
+        rows = (
+            row for table in self.tables for piece in table.cut_into_pieces(4096) for row in table.read_names(piece)
+        )
+        return frozenset(_compose(posixpath.normpath(name)) for row in rows for name in maker.list_pictures(row))
 
     def _is_odd_picture(self, name: str, stems: set[str]) -> bool:
         """Tell whether a file without a picture's ending is a picture, beside a text that has no other picture."""
-        if name.lower().endswith(IMAGE_ENDINGS) or not {_stem(name), name} & stems:
+        if name.lower().endswith(IMAGE_ENDINGS) or not {_stem(name), _compose(name)} & stems:
             return False
         try:
             return is_likely_picture(self.files.read(name, limit=15))
         except OSError:
             return False
 
-    def _is_row(self, text: str) -> bool:
-        """Tell whether a text without a picture is a row. A .md file such as README.md is one only if `texts_alone`."""
-        return self.texts_alone or (self.strict and not text.lower().endswith(".md"))
+
+def find_folder(name: str) -> str:
+    """Return the folder of a file as `Folder.list_files` names it."""
+    return name.rpartition("/")[0] + "/" if "/" in name else HERE
+
+
+def _compose(name: str) -> str:
+    """Return a name in the one form of Unicode in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _stem(name: str) -> str:
-    folder, slash, last = name.rpartition("/")
+    folder, slash, last = _compose(name).rpartition("/")
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
@@ -120,6 +199,7 @@ def _group_by_stem(texts: set[str]) -> dict[str, list[tuple[str, str | None]]]:
     found: dict[str, list[tuple[str, str | None]]] = {}
     for name in sorted(texts):
         found.setdefault(_stem(name), []).append((name, None))
-        if match := LANGUAGE.fullmatch(_stem(name)):
-            found.setdefault(match[1], []).append((name, match[2]))
+        stem, _, word = _stem(name).rpartition(".")
+        if stem and is_language(word):
+            found.setdefault(stem, []).append((name, word))
     return found

@@ -5,19 +5,27 @@ A folder with `dataset_dict.json` holds one dataset per split; all splits are re
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from comem_core.knowledge.corpora.files import Files
-from comem_core.knowledge.corpora.parquet import cut_rows, read_columns
-from comem_core.knowledge.corpora.rows import Piece, RawRow
+from comem_core.knowledge.corpora.parquet import cut_rows, read_columns, read_labels, read_rows_of
+from comem_core.knowledge.corpora.rows import Form, Piece, RawRow
 
-STATE, SPLITS = "state.json", "dataset_dict.json"
+STATE, SPLITS, INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 LIMIT = 10_000_000  # bytes of a JSON file that describes a dataset
 
 
-def find_arrow_files(files: Files) -> list[str] | None:
-    """List the Arrow files of a saved dataset in order; None if no dataset was saved here.
+class SavedDataset(NamedTuple):
+    """The Arrow files of a saved dataset in order, and the files that describe them."""
+
+    streams: list[str]
+    describing: set[str]
+
+
+def find_saved_dataset(files: Files) -> SavedDataset | None:
+    """Find the files of a saved dataset; None if no dataset was saved here.
 
     Raises ValueError if a describing file has another form.
     """
@@ -27,11 +35,12 @@ def find_arrow_files(files: Files) -> list[str] | None:
         folders = [""]
     else:
         return None
-    return [
+    streams = [
         f"{folder}{part['filename']}"
         for folder in folders
         for part in _read_state(files, folder + STATE)["_data_files"]
     ]
+    return SavedDataset(streams, {SPLITS, *(folder + name for folder in folders for name in (STATE, INFO))})
 
 
 def _read_state(files: Files, name: str) -> dict:
@@ -43,7 +52,7 @@ def _read_state(files: Files, name: str) -> dict:
     return described
 
 
-class ArrowStream:
+class ArrowStream(Form):
     """One Arrow stream of a saved dataset."""
 
     def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
@@ -58,13 +67,14 @@ class ArrowStream:
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         first = 0
         with self._open() as stream:
-            names = read_columns(stream.schema, self.columns)
+            names, labels = read_columns(stream.schema, self.columns), read_labels(stream.schema)
             for batch in stream:
                 begin, end = max(piece.start, first), min(piece.stop, first + len(batch))
                 if begin < end:
                     chosen = batch.select(names).slice(begin - first, end - begin)
                     for place in range(len(chosen)):  # one row at a time: a batch may hold a thousand pictures
-                        yield RawRow(self.name, begin + place + 1, chosen.slice(place, 1).to_pylist()[0])
+                        for fields in read_rows_of(chosen.slice(place, 1), labels):
+                            yield RawRow(self.name, begin + place + 1, fields)
                 first += len(batch)
                 if first >= piece.stop:
                     return

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.lines import MAX_ROW_BYTES, Lines, cut
-from comem_core.knowledge.corpora.rows import Piece, RawRow, Refused
+from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
 
 ENDINGS = (".jsonl", ".ndjson")
 
 
-class JsonLines:
+class JsonLines(Form):
     """One file of JSON Lines, compressed or not."""
 
     def __init__(self, files: Files, name: str):
@@ -19,7 +19,7 @@ class JsonLines:
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` lines."""
         lines = Lines(self.files, self.name)  # not `self.lines`: rows may be read at the same time
-        return cut(self.name, lines, lines.read(0), size)
+        return cut(self.name, lines, ((bool(line.strip()), lines.place) for line in lines.read(0)), size)
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, line in enumerate(self.lines.read(piece.start, piece.stop), start=piece.row):

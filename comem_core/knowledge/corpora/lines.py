@@ -1,9 +1,12 @@
 """Reads text files by byte offset: pieces are byte ranges between rows, so that many readers can share one large file.
 
-Offsets in a compressed file (`.gz`, `.bz2`, `.xz`) count decompressed bytes. Such a file can only be read forward, so a
-reader keeps it open and continues from its position. Independent of what a row means.
+Offsets in a compressed file (`.gz`, `.bz2`, `.xz`) count decompressed bytes, and those in a file in UTF-16 the bytes of
+its UTF-8. Such files can only be read forward, so a reader keeps them open and continues from its position. Independent
+of what a row means.
 """
 
+import codecs
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -22,15 +25,19 @@ def strip_packing(name: str) -> str:
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
 
 
-def cut(name: str, lines: "Lines", rows: Iterator, size: int) -> Iterator[Piece]:
-    """Cut the rest of a file into pieces of `size` rows, and close it. `rows` reads one row of `lines` at a time."""
-    start, row, number = lines.place, 1, 0
-    for number, _ in enumerate(rows, start=1):
+def cut(name: str, lines: "Lines", rows: Iterator[tuple[bool, int]], size: int) -> Iterator[Piece]:
+    """Cut a file into pieces of `size` rows, and close it.
+
+    `rows` reads `lines` from a row on, and yields whether each row holds something and where it ends.
+    """
+    start, row, number, filled, place = lines.place, 1, 0, 0, 0
+    for number, (holds, place) in enumerate(rows, start=1):
+        filled += holds
         if number - row + 1 == size:
-            yield Piece(file=name, start=start, stop=lines.place, row=row)
-            start, row = lines.place, number + 1
+            yield Piece(file=name, start=start, stop=place, row=row, num_rows=filled)
+            start, row, filled = place, number + 1, 0
     if row <= number:
-        yield Piece(file=name, start=start, stop=lines.place, row=row)
+        yield Piece(file=name, start=start, stop=place, row=row, num_rows=filled)
     lines.close()
 
 
@@ -39,7 +46,7 @@ class Lines:
 
     def __init__(self, files: Files, name: str):
         self.files, self.name = files, name
-        self._stream: IO[bytes] | None = None
+        self._stream: IO[bytes] | Recoded | None = None
         self._place = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,7 +56,7 @@ class Lines:
         """Yield the lines from byte `start` up to `stop`, with their line ends. Of a line that is too long, the first
         `MAX_ROW_BYTES` bytes are yielded and the rest is skipped.
 
-        Afterwards `place` is where the next line begins. Raises ValueError for a damaged compressed file.
+        Afterwards `place` is where the next line begins. Raises ValueError for a damaged file.
         """
         stream = self._open_at(start)
         while stop is None or self._place < stop:
@@ -71,20 +78,48 @@ class Lines:
             self._stream.close()
         self._stream, self._place = None, 0
 
-    def _read_line(self, stream: IO[bytes]) -> bytes:
+    def _read_line(self, stream: "IO[bytes] | Recoded") -> bytes:
         try:
             line = stream.readline(MAX_ROW_BYTES)
-        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except (EOFError, OSError, zlib.error, lzma.LZMAError, UnicodeError) as error:
             raise ValueError(f"{self.name} is damaged or cut off at byte {self._place}: {error}") from error
         self._place += len(line)
         return line
 
-    def _open_at(self, start: int) -> IO[bytes]:
+    def _open_at(self, start: int) -> "IO[bytes] | Recoded":
         if self._stream is None or start < self._place:
             self.close()
-            self._stream = self.files.open(self.name, compression="infer")
+            self._stream = _recode(self.files.open(self.name, compression="infer"))
         assert self._stream is not None
         if start != self._place:
             self._stream.seek(start)
             self._place = start
         return self._stream
+
+
+class Recoded:
+    """The lines of a file in UTF-16, in UTF-8. It is read forward from the beginning."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._text = io.TextIOWrapper(stream, "utf-16", newline="\n")
+        self._place = 0
+
+    def readline(self, limit: int) -> bytes:
+        line = self._text.readline(limit).encode()
+        self._place += len(line)
+        return line
+
+    def seek(self, place: int) -> None:
+        """Go on to the line that begins at this byte."""
+        while self._place < place and self.readline(MAX_ROW_BYTES):
+            pass
+
+    def close(self) -> None:
+        self._text.close()
+
+
+def _recode(stream: IO[bytes]) -> IO[bytes] | Recoded:
+    """Return a stream of a file in UTF-8; the byte order mark of UTF-16 tells that it needs to be decoded."""
+    marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    stream.seek(0)
+    return Recoded(stream) if marked else stream

@@ -5,24 +5,34 @@ A row with any fault becomes a bad row with its reason. Independent of formats.
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, is_missing, rename_fields
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, SAMPLE, is_missing, rename_fields
+from comem_core.knowledge.corpora.conversations import join_turns
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused
 from comem_core.knowledge.corpora.wit import is_wit, rename_wit_fields
 from comem_core.knowledge.downloads import Downloads, Fetched
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.knowledge.languages import guess_language
-from comem_core.knowledge.pictures import MAX_BYTES, PictureRefused, Prepared, hash_picture, prepare_picture
+from comem_core.knowledge.languages import Guesser, normalise_tag
+from comem_core.knowledge.pictures import (
+    IMAGE_ENDINGS,
+    MAX_BYTES,
+    PictureRefused,
+    Prepared,
+    hash_picture,
+    prepare_picture,
+)
 
-STRIPPED = ("text", "language", "source", "licence")
-TEXTS = (*STRIPPED, "title", "entity_id")
+TEXTS = ("text", "language", "source", "licence", "title", "entity_id")
+KEPT_AS_IT_IS = ("title", "entity_id")
 UNKNOWN_LICENCE = "unknown"
 MAX_TEXT_CHARACTERS = 1_000_000
+ROWS_TOGETHER = 64  # whose languages are guessed together
 ADDRESSES = ("http://", "https://")
 
 
@@ -34,27 +44,77 @@ class ItemMaker:
     reading: ReadingOptions
     downloads: Downloads | None = None
 
-    def make_items(self, rows: Iterable[RawRow]) -> Iterator[FoundItem | BadRow]:
-        """Make an item of every row, in the order of the rows, whatever the order of downloads."""
-        if self.downloads is None:
-            for raw in rows:
-                yield self._make_item(raw, self._rename_fields(raw), None)
-            return
-        for (raw, fields), fetched in self.downloads.fetch_in_order(
-            ((raw, self._rename_fields(raw)) for raw in rows), _find_address
-        ):
-            yield self._make_item(raw, fields, fetched)
+    def make_items(self, rows: Iterable[RawRow], find_guesser: Callable[[], Guesser]) -> Iterator[FoundItem | BadRow]:
+        """Make an item of every row, in the order of the rows, whatever the order of downloads.
 
-    def _rename_fields(self, raw: RawRow) -> Mapping[str, Any] | KnowledgeItem | Refused:
+        `find_guesser` is asked, for rows that do not state their language, who guesses the languages of their file.
+        """
+        renamed = ((raw, self._rename_fields(raw)) for raw in rows)
+        found = iter(
+            self.downloads.fetch_in_order(renamed, _find_address)
+            if self.downloads
+            else ((row, None) for row in renamed)
+        )
+        while batch := list(islice(found, ROWS_TOGETHER)):
+            if unknown := [fields for (_, fields), _ in batch if self._needs_language(fields)]:
+                languages = find_guesser().guess([_read_text(fields) for fields in unknown])
+                for fields, language in zip(unknown, languages, strict=True):
+                    fields["language"] = language
+            for (raw, fields), fetched in batch:
+                yield self._make_item(raw, fields, fetched)
+
+    def list_pictures(self, raw: RawRow) -> list[str]:
+        """List the files of the corpus that may hold the row's picture."""
+        fields = self._rename_fields(raw)
+        image = fields.get("image") if isinstance(fields, dict) else None
+        paths = (
+            each.get("path") if isinstance(each, Mapping) else each
+            for each in (image if type(image) is list else [image])
+        )
+        return [_resolve_name(raw.file, path) for path in paths if isinstance(path, str) and not _is_address(path)]
+
+    def learn_languages(self, rows: Iterable[RawRow]) -> Guesser:
+        """Learn which languages a file has from some of its rows."""
+        texts = (_read_text(fields) for fields in map(self._rename_fields, rows) if self._needs_language(fields))
+        return Guesser.learn([text for text in texts if text])
+
+    def _needs_language(self, fields: Any) -> bool:
+        return type(fields) is dict and self.reading.language is None and is_missing(fields.get("language"))
+
+    def _rename_fields(self, raw: RawRow) -> dict[str, Any] | KnowledgeItem | Refused:
         if not isinstance(raw.fields, Mapping):
             return raw.fields
         if is_wit(tuple(raw.fields)) and not self.reading.columns:
             return self._prefer_downloaded(raw, rename_wit_fields(raw.fields))
         fields = rename_fields(raw.fields, self.reading.columns)
-        if is_missing(fields.get("image")):
-            structs = (value for value in raw.fields.values() if isinstance(value, Mapping) and not is_missing(value))
-            if picture := next((value for value in structs if value.keys() >= PICTURE_STRUCT), None):
-                fields["image"] = picture
+        if fields.get("image") is None and (picture := next(filter(_is_picture, raw.fields.values()), None)):
+            fields["image"] = picture
+        image = fields.get("image")
+        if type(image) is list and len(image) == 1:
+            fields["image"] = image = image[0]
+        return self._find_sample(raw, fields) if SAMPLE[0] in raw.fields and _is_address(image) else fields
+
+    def _find_sample(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any] | Refused:
+        """Find what img2dataset made of a row of the table that it writes beside its files, or beside their tar file.
+
+        If picture and text are files, they are an item already; of a picture without a text, the row is the item.
+        """
+        stem, folder = raw.file.rpartition(".")[0], _resolve_name(raw.file, "")
+        key, status, error = (raw.fields.get(name) for name in SAMPLE)
+        for files, place in (
+            (self.files, f"{stem}/"),
+            (self.files, folder),
+            (_open_tar(self.files, f"{stem}.tar"), ""),
+        ):
+            if files is None:
+                continue
+            picture = next((f"{place}{key}{end}" for end in IMAGE_ENDINGS if files.exists(f"{place}{key}{end}")), None)
+            if picture and any(files.exists(f"{place}{key}{end}") for end in (".txt", ".json")):
+                return Refused("duplicate_id", f"the same sample as {picture}, which has its text beside it")
+            if picture:
+                return fields | {"image": files.read(picture, limit=MAX_BYTES)}
+        if status not in (None, "success") and self.reading.images == "needed" and self.downloads is None:
+            return Refused("missing_image", f"img2dataset did not get {fields['image']}: {status}, {error}")
         return fields
 
     def _prefer_downloaded(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any]:
@@ -66,42 +126,59 @@ class ItemMaker:
         return fields
 
     def _make_item(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
-        file = raw.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        file = (
+            raw.file if raw.file.isascii() else raw.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        )
         try:
             if isinstance(fields, Refused):
                 raise fields
             if isinstance(fields, KnowledgeItem):
                 hashes = None if fields.image is None else _hashes(fields.image)
                 return FoundItem(file, raw.row, fields, hashes)
-            found = [name for name in raw.fields if name] if isinstance(raw.fields, Mapping) else []
-            words = self._read_texts(fields, file, found)
+            words = self._read_texts(fields, raw, file)
             picture = self._read_picture(raw, fields, fetched)
         except Refused as refused:
             return BadRow(file, raw.row, refused.reason, _make_printable(refused.detail))
         item = KnowledgeItem(image=None if picture is None else picture.image, **words)
         return FoundItem(file, raw.row, item, None if picture is None else picture.hashes)
 
-    def _read_texts(self, fields: Mapping[str, Any], file: str, found: list[str]) -> dict[str, Any]:
+    def _read_texts(self, fields: dict[str, Any], raw: RawRow, file: str) -> dict[str, Any]:
         """Read the row's texts and fill gaps. Raises Refused."""
-        words: dict[str, Any] = {name: None if is_missing(each := fields.get(name)) else each for name in TEXTS}
-        if isinstance(words["entity_id"], int):
-            words["entity_id"] = str(words["entity_id"])
-        if wrong := [f"{name} is {type(value).__name__}" for name, value in words.items() if not _is_text(value)]:
+        words: dict[str, Any] = {name: fields.get(name) for name in TEXTS} | {
+            "text": _read_text(fields) or fields.get("text")
+        }
+        wrong, broken = [], []
+        for name, value in words.items():
+            if type(value) is int and name == "entity_id":
+                words[name] = str(value)
+            elif is_missing(value):
+                words[name] = None
+            elif type(value) is not str:
+                wrong.append(f"{name} is {type(value).__name__}")
+            elif not value.isascii() and not _is_whole(value):
+                broken.append(name)
+            elif name not in KEPT_AS_IT_IS:
+                words[name] = value.strip()
+        if wrong:
             raise Refused("wrong_schema", f"expected texts; {', '.join(wrong)}")
-        if broken := [name for name, value in words.items() if value and not value.isascii() and not _is_whole(value)]:
+        if broken:
             raise Refused("wrong_schema", f"{', '.join(broken)} is not valid UTF-8 text")
-        needed = ("image", "text") if self.reading.images == "needed" else ("text",)
-        if absent := [name for name in needed if name not in fields]:
-            raise Refused("wrong_schema", f"missing {', '.join(absent)}; found the fields {', '.join(sorted(found))}")
-        if words["text"] is None:
-            raise Refused("missing_text", "the text is empty")
-        if len(words["text"]) > MAX_TEXT_CHARACTERS:
-            raise Refused("text_too_long", f"{len(words['text'])} characters; at most {MAX_TEXT_CHARACTERS} are kept")
-        words |= {name: value.strip() for name in STRIPPED if (value := words[name])}
-        words["language"] = words["language"] or self.reading.language or guess_language(str(words["text"]))
+        self._check_text(words["text"], fields, raw)
+        words["language"] = _read_language(words["language"] or self.reading.language or "")
         words["source"] = words["source"] or self.reading.source or file
         words["licence"] = words["licence"] or self.reading.licence or UNKNOWN_LICENCE
         return words
+
+    def _check_text(self, text: str | None, fields: Mapping[str, Any], raw: RawRow) -> None:
+        """Refuse a row without the columns that are needed, or without a text. Raises Refused."""
+        needed = ("image", "text") if self.reading.images == "needed" else ("text",)
+        if absent := [name for name in needed if name not in fields]:
+            found = sorted(name for name in raw.fields if name) if isinstance(raw.fields, Mapping) else []
+            raise Refused("wrong_schema", f"missing {', '.join(absent)}; found the fields {', '.join(found)}")
+        if text is None:
+            raise Refused("missing_text", "the text is empty")
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise Refused("text_too_long", f"{len(text)} characters; at most {MAX_TEXT_CHARACTERS} are kept")
 
     def _read_picture(self, raw: RawRow, fields: Mapping[str, Any], fetched: Fetched | None) -> Prepared | None:
         image = fields.get("image")
@@ -122,6 +199,8 @@ class ItemMaker:
         """Return the bytes of a picture given as bytes, as an address, or as a file name. Raises Refused."""
         if isinstance(image, bytes | bytearray | memoryview):
             return bytes(image)
+        if isinstance(image, list):
+            raise Refused("several_images", f"{len(image)} pictures, and an item has one; give each a row of its own")
         if not isinstance(image, str):
             found = type(image).__name__
             raise Refused("wrong_schema", f"expected the image as a path, an address or bytes; it is {found}")
@@ -147,6 +226,11 @@ class ItemMaker:
         if len(content) > MAX_BYTES:
             raise Refused("image_too_large", f"{shown} has more than {MAX_BYTES} bytes")
         return content
+
+
+def make_readable(file: str) -> str:
+    """Return a file's name with a mark for each byte that is not text."""
+    return file if file.isascii() else file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 _hashes = lru_cache(maxsize=16)(hash_picture)  # items of one picture in several languages are adjacent
@@ -179,8 +263,30 @@ def _decode_data_url(image: str) -> bytes:
         raise Refused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
 
 
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+def _is_picture(value: Any) -> bool:
+    """Tell whether a value is a picture as `datasets` stores it, or a list of such."""
+    if type(value) is list and value:
+        return _is_picture(value[0])
+    return type(value) is dict and value.keys() >= PICTURE_STRUCT and not is_missing(value)
+
+
+def _read_text(fields: Mapping[str, Any]) -> str:
+    """Return the text of a row, if it is one: the turns of a conversation are joined."""
+    text = fields.get("text")
+    return text if type(text) is str else join_turns(text) if type(text) is list else ""
+
+
+@lru_cache(maxsize=1024)
+def _read_language(tag: str) -> str:
+    try:
+        return normalise_tag(tag)
+    except ValueError as error:
+        raise Refused("wrong_schema", f"the language is not a tag: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _open_tar(files: Files, name: str) -> Files | None:
+    return files.open_tar(name) if files.exists(name) else None
 
 
 def _is_whole(text: str) -> bool:

@@ -3,9 +3,10 @@
 Independent of files and formats.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.knowledge.languages import check_language
@@ -59,6 +60,16 @@ class FoundItem:
     hashes: tuple[int, int] | None
 
 
+@dataclass(frozen=True)
+class CorpusFile:
+    """A table, or a folder with the number of its files that are read; or a file that is left out, with the reason."""
+
+    file: str
+    num_files: int = 1
+    reason: str | None = None
+    detail: str | None = None
+
+
 class Refused(Exception):
     """Why a row gives no item."""
 
@@ -72,7 +83,8 @@ class Piece:
     """A part of a corpus that one reader reads from beginning to end.
 
     `form` is the index of its form in the corpus. `start` and `stop` are bytes of a text file, or rows of a table.
-    `row` is the number of the first row. A folder's piece holds its `entries` itself.
+    `row` is the number of the first row; `num_rows` counts the rows, without empty lines. A folder's piece holds its
+    `entries` itself.
     """
 
     form: int = 0
@@ -80,6 +92,7 @@ class Piece:
     start: int = 0
     stop: int = 0
     row: int = 1
+    num_rows: int
     entries: tuple[Any, ...] = ()
 
 
@@ -90,3 +103,25 @@ class RawRow:
     file: str
     row: int
     fields: Mapping[str, Any] | KnowledgeItem | Refused
+
+
+class Form(Protocol):
+    """One file format of items: it can be cut into pieces, and reads the rows of a piece. Small enough for a worker."""
+
+    name: str
+
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
+
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]: ...
+
+    def read_names(self, piece: Piece) -> Iterator[RawRow]:
+        """Read rows to see which files they name; a form that holds pictures leaves them out."""
+        return self.read_rows(piece)
+
+    def list_files(self) -> Iterator[CorpusFile]:
+        """Yield what is read, and what is left out."""
+        yield CorpusFile(self.name)
+
+    def count_rows(self, piece: Piece) -> Counter[str]:
+        """Count the rows of a piece by the names that `list_files` yields."""
+        return Counter({self.name: piece.num_rows})

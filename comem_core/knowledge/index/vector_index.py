@@ -15,6 +15,7 @@ import numpy as np
 
 from comem_core.knowledge.index.approximate import GRAPH_UP_TO, Approximate
 from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalise_embeddings, sort_rows
+from comem_core.knowledge.languages import read_primary_code
 
 EXACT_UP_TO = 50_000
 SECOND_LOOK = 1024
@@ -62,6 +63,10 @@ class VectorIndex:
     def languages(self) -> tuple[str, ...]:
         """The languages of the items, sorted."""
         return tuple(self.vectors.ranges)
+
+    def has_language(self, language: str) -> bool:
+        """Tell whether an item is in a language, whatever its region and script."""
+        return not self.vectors.ranges.keys().isdisjoint((language, read_primary_code(language)))
 
     def search(
         self,
@@ -148,12 +153,13 @@ class VectorIndex:
     def _find_range(self, language: str | None) -> tuple[int, int]:
         if language is None:
             return 0, len(self)
-        if language not in self.vectors.ranges:
+        if not self.has_language(language):
             raise ValueError(
                 f"no item in language {language!r}; the index holds {', '.join(self.languages)}. Add items, or search "
                 "without the restriction to the question's language"
             )
-        return self.vectors.ranges[language]
+        ranges = self.vectors.ranges
+        return ranges[language if language in ranges else read_primary_code(language)]
 
     def _search(
         self, queries_QE: np.ndarray, first: int, end: int, *, k: int, left_out: Sequence[frozenset[str]]

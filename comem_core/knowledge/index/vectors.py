@@ -14,6 +14,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from comem_core.knowledge.languages import read_primary_code
+
 VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.json"
 SCORE_DECIMALS = 6
 """Scores are rounded to this many decimals and ties rank by item_id, so neither batches nor threads change a rank."""
@@ -152,13 +154,15 @@ def sort_rows(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[int, int]]]:
     """Return the order of items by language and id, their ids in that order, and each language's range of rows.
 
+    A language is its primary code: `en-US` and `en` are one range.
+
     Raises:
         ValueError: there are no items, or an item_id is repeated.
     """
     if len(item_ids) == 0:
         raise ValueError("an index needs at least one item; found none")
     ids_N = np.array([item_id.encode() for item_id in item_ids], dtype=np.bytes_)
-    languages_N = np.array([language.encode() for language in languages], dtype=np.bytes_)
+    languages_N = np.array([read_primary_code(language).encode() for language in languages], dtype=np.bytes_)
     alone_N = np.sort(ids_N)
     if len(twice := alone_N[1:][alone_N[1:] == alone_N[:-1]]):
         raise ValueError(f"item_id {twice[0].decode()!r} is given more than once; an item has one embedding")

@@ -7,10 +7,13 @@ import pytest
 
 from comem_core.knowledge.languages import (
     UNKNOWN,
+    Guesser,
     Identified,
     identify_language,
     identify_language_as_declared,
+    is_language,
     is_same_language,
+    normalise_tag,
     read_primary_code,
 )
 from comem_core.worlds.countries.world import LANGUAGES, read_templates
@@ -109,3 +112,80 @@ def test_infoseek_questions_are_named_or_unknown_and_hardly_ever_another_languag
     wrong = sum(not is_same_language(each, language) for each in found) / len(found)
     print(f"{language}: {len(found)} questions, {named:.3f} named, {wrong:.4f} taken for another language")
     assert named >= min_named and wrong <= 0.01
+
+
+CAPTIONS = {
+    "en": [
+        "Lighthouse",
+        "Stone bridge",
+        "Arctic hare",
+        "Dried figs",
+        "Gate valve, DN 80",
+        "Tug boat",
+        "Oboe",
+        "Lime tea",
+    ],
+    "de": [
+        "Leuchtturm",
+        "Steinbrücke",
+        "Schneehase",
+        "Getrocknete Feigen",
+        "Absperrschieber",
+        "Schlepper",
+        "Grüner Tee",
+    ],
+    "fr": [
+        "Phare du port",
+        "Pont de pierre",
+        "Lièvre variable",
+        "Figues sèches",
+        "Robinet à vanne",
+        "Remorqueur",
+        "Thé vert",
+    ],
+    "ru": ["Маяк", "Каменный мост", "Заяц-беляк", "Сушёный инжир", "Задвижка", "Буксир", "Зелёный чай"],
+    "zh": ["灯塔", "石桥", "雪兔", "无花果干", "闸阀", "拖船", "绿茶"],
+}
+
+
+@pytest.mark.parametrize("language", CAPTIONS)
+def test_captions_of_a_few_words_have_the_language_of_their_file(language: str) -> None:
+    guesser = Guesser.learn(CAPTIONS[language])
+    assert set(guesser.guess(CAPTIONS[language])) == {language}
+
+
+def test_a_few_words_in_latin_letters_are_english_where_nothing_else_is_known() -> None:
+    for caption in [*CAPTIONS["en"], "SN 4471", "42", ""]:
+        assert Guesser.learn([caption]).guess([caption]) == ["en"]
+    assert Guesser.learn(CAPTIONS["zh"]).guess(["Stone bridge"]) == ["en"]
+
+
+def test_sentences_keep_their_own_language_in_a_file_of_another() -> None:
+    for home in CAPTIONS:
+        guesser = Guesser.learn(CAPTIONS[home])
+        assert dict(zip(SENTENCES, guesser.guess([*SENTENCES.values()]), strict=True)) == {
+            each: each for each in SENTENCES
+        }
+
+
+def test_texts_guessed_together_are_guessed_as_they_are_alone() -> None:
+    texts = [*SENTENCES.values(), *(caption for captions in CAPTIONS.values() for caption in captions)]
+    guesser = Guesser.learn(texts)
+    assert guesser.guess(texts) == [guesser.guess([text])[0] for text in texts]
+
+
+def test_a_tag_has_one_spelling_and_a_word_is_no_tag() -> None:
+    spellings = {
+        "EN": "en",
+        "eng": "en",
+        "en_us": "en-US",
+        "ZH-hans": "zh-Hans",
+        "pt-br": "pt-BR",
+        "arz": "arz",
+        "xx": "xx",
+    }
+    assert {tag: normalise_tag(tag) for tag in spellings} == spellings
+    with pytest.raises(ValueError, match="found 'English'; expected a language such as en"):
+        normalise_tag("English")
+    assert all(map(is_language, ["de", "EN", "pt_BR", "zh-Hans", "deu", "arz", "cmn"]))
+    assert not any(map(is_language, ["ocr", "alt", "raw", "new", "old", "v2", "hd", "x", "caption", ""]))

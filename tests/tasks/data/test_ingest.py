@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comem_core.knowledge.corpora import ReadingOptions
+from comem_core.knowledge.corpora import ReadingOptions, open_corpus
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import hash_picture
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import ingest_knowledge
-from tasks.data.item_shards import PieceWriter, finish, name_part_shard, take_out_duplicates
+from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
@@ -58,6 +58,48 @@ def test_good_rows_go_on_and_bad_rows_are_listed_with_file_row_and_reason(corpus
             (2, "unreadable_image"),
             (3, "missing_text"),
         ]
+
+
+COUNTS = ("num_files", "num_rows", "num_items", "num_duplicates", "num_bad")
+
+
+def test_what_became_of_every_row_and_file_is_counted(tmp_path: Path, context: Context) -> None:
+    (folder := tmp_path / "corpus").mkdir()
+    for name in ("a.png", "b.png", "sub/c.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(load_knowledge_items()[len(name)].picture)
+    (folder / "a.txt").write_text("Country: Andorra.")
+    (folder / "sub/c.txt").write_text("Country: Angola.")
+    (folder / "notes.pdf").write_text("x")
+    rows = [
+        "a.png,Country: Andorra.",
+        "a.png,Currency: Euro.",
+        "gone.png,Capital: Luanda.",
+        "",
+        "a.png,Currency: Euro.",
+    ]
+    (folder / "items.csv").write_text("\n".join(["image,text", *rows]))
+    run = run_on(folder, context)
+    ingest_knowledge.fn(run)
+    with duckdb.connect(str(context.warehouse), read_only=True) as con:
+        found = con.execute(f"SELECT file, {', '.join(COUNTS)}, reason FROM corpus_file ORDER BY file").fetchall()
+    assert found == [
+        ("./", 3, 2, 1, 0, 1, None),
+        ("items.csv", 1, 4, 1, 2, 1, None),
+        ("notes.pdf", 1, 0, 0, 0, 0, "other_kind"),
+        ("sub/", 2, 1, 1, 0, 0, None),
+    ]
+
+
+def test_a_row_that_is_lost_on_the_way_stops_the_ingestion(tmp_path: Path) -> None:
+    corpus = open_corpus(str(write_texts(tmp_path, ["one", "two", "three"])), reading=ReadingOptions(images="optional"))
+    artefact, pieces = Partial(tmp_path / "made"), list(corpus.cut_into_pieces(2))
+    artefact.folder.mkdir()
+    for numbered in enumerate(pieces[:1]):
+        PieceWriter(str(tmp_path / "texts.jsonl"), corpus.reading, artefact)(numbered)
+    take_out_duplicates(artefact, near_duplicate_bits=None)
+    with pytest.raises(ValueError, match=r"texts\.jsonl: 3 rows were seen, but 2 became items, duplicates or bad rows"):
+        count_files(artefact, corpus, pieces)
 
 
 def test_the_same_corpus_is_reused_and_an_edited_one_is_read_again(corpus: Path, context: Context) -> None:
@@ -132,7 +174,8 @@ def test_many_pieces_are_spread_over_workers_and_duplicates_found_across_them(ma
     items = rows_of(knowledge, "part-*.parquet")
     assert [row["row"] for row in items] == [row for row in range(1, 151) if row not in dict(BAD)]
     assert {path.name for path in knowledge.folder.iterdir()} == {
-        *(f"part-{number:05d}.parquet" for number in range(10)), "dropped-rows.parquet", "record.json"
+        *(f"part-{number:05d}.parquet" for number in range(10)), "dropped-rows.parquet", "corpus-files.parquet",
+        "record.json",
     }  # fmt: skip
 
 

@@ -157,6 +157,26 @@ def test_content_is_named_by_names_sizes_and_times_and_not_by_place(mixed: Path,
     assert open_corpus(str(mixed / "a.jsonl")).name_content() != open_corpus(str(mixed / "b.csv")).name_content()
 
 
+def test_tags_of_one_language_are_written_alike_and_a_word_that_is_no_tag_is_a_bad_row(
+    tmp_path: Path, write_jsonl, split
+):
+    tags = ["EN", "en", "eng", "en-us", "zh_hans", "English"]
+    corpus = write_jsonl(tmp_path / "items.jsonl", [{"text": f"text {tag}", "language": tag} for tag in tags])
+    items, bad = split(corpus, images="optional")
+    assert [item.language for item in items] == ["en", "en", "en", "en-US", "zh-Hans"]
+    assert [(row.row, row.reason) for row in bad] == [(6, "wrong_schema")]
+    assert "found 'English'; expected a language such as en" in bad[0].detail
+
+
+def test_rows_that_vanish_while_a_corpus_is_read_are_an_error_that_names_the_file(tmp_path: Path, write_jsonl):
+    corpus = open_corpus(str(write_jsonl(tmp_path / "items.jsonl", [{"text": f"text {n}"} for n in range(4)])))
+    (piece,) = corpus.cut_into_pieces()
+    assert corpus.count_rows(piece) == {"items.jsonl": 4} and len(list(corpus.read(piece))) == 4
+    write_jsonl(tmp_path / "items.jsonl", [{"text": "one longer text than all before, in a line"}, {"text": "another"}])
+    with pytest.raises(ValueError, match=r"items\.jsonl: 4 rows were seen, but \d became items.*If the file changed"):
+        list(open_corpus(str(tmp_path / "items.jsonl")).read(piece))
+
+
 @pytest.mark.skipif(not GROCERY.is_dir(), reason=f"no grocery photos at {GROCERY}")
 def test_real_photos_are_read_and_another_schema_is_refused_row_by_row(tmp_path: Path, write_jsonl, split):
     photos = sorted((GROCERY / "photos").glob("0[0-3]_0.jpg"))

@@ -1,6 +1,16 @@
 """Folders of pictures with texts beside them: several languages, odd names, and everything that can be wrong."""
 
+import io
+import json
+import tarfile
+import unicodedata
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from comem_core.knowledge.corpora import open_corpus
 
 
 def lay(folder: Path, files: dict[str, bytes | str]) -> Path:
@@ -110,3 +120,157 @@ def test_a_name_that_is_no_text_is_read_and_shown(tmp_path: Path, picture, split
     items, bad = split(tmp_path)
     assert [(item.text, item.source) for item in items] == [("odd name", "a\ufffd.png")]
     assert bad == []
+
+
+def list_left_out(corpus: Path) -> dict[str, str]:
+    return {each.file: each.reason for each in open_corpus(str(corpus)).list_files() if each.reason}
+
+
+def count_read(corpus: Path) -> dict[str, int]:
+    return {each.file: each.num_files for each in open_corpus(str(corpus)).list_files() if not each.reason}
+
+
+def test_a_table_hides_no_picture_that_it_does_not_name(tmp_path: Path, picture, split):
+    files = {
+        "a.png": picture(),
+        "a.txt": "a pump",
+        "b.png": picture("blue"),
+        "c.png": picture("green"),
+        "d.txt": "a text",
+    }
+    alone = split(lay(tmp_path, files))[1]
+    assert [(row.file, row.reason) for row in alone] == [
+        ("b.png", "missing_text"), ("c.png", "missing_text"), ("d.txt", "missing_image")
+    ]  # fmt: skip
+    _, bad = split(lay(tmp_path, {"rooms.csv": "room,lamps\nnorth,4\n"}))
+    assert bad[:3] == alone and [(row.file, row.row, row.reason) for row in bad[3:]] == [
+        ("rooms.csv", 1, "wrong_schema")
+    ]
+    items, bad = split(lay(tmp_path, {"rooms.csv": "image,text\nc.png,of the table\n"}))
+    assert [item.text for item in items] == ["a pump", "of the table"]
+    assert [row.file for row in bad] == ["b.png", "d.txt"]
+
+
+def test_linked_folders_are_read_once_and_every_other_link_is_left_out_with_a_reason(tmp_path: Path, picture, split):
+    outside = lay(tmp_path / "outside", {"x.png": picture("blue"), "x.txt": "from outside", "deep/y.txt": "no picture"})
+    inside = lay(
+        tmp_path / "corpus", {"a.png": picture(), "sub/b.png": picture("green"), "sub/b.txt": "below", "a.txt": "top"}
+    )
+    for name, target in {"more": outside, "again": outside, "sub/up": inside, "twin": inside / "sub"}.items():
+        (inside / name).symlink_to(target)
+    (outside / "loop").symlink_to(outside)
+    (inside / "c.png").symlink_to(inside / "gone.png")
+    items, bad = split(inside)
+    assert sorted(item.text for item in items) == ["below", "from outside", "top"]
+    assert [(row.file, row.reason) for row in bad] == [("again/deep/y.txt", "missing_image")]
+    assert list_left_out(inside) == {
+        "again/loop/": "linked_again", "more/": "linked_again", "sub/up/": "linked_again", "twin/": "linked_again",
+        "c.png": "broken_link",
+    }  # fmt: skip
+
+
+def test_a_word_behind_a_name_is_a_language_only_if_it_is_a_tag_of_one(tmp_path: Path, picture, split):
+    files = {"a.png": picture(), "a.txt": "a pump", "a.ocr.txt": "SN 4471", "a.alt.txt": "a brass pump"}
+    files |= {"b.png": picture("blue"), "b.EN.txt": "a valve", "b.pt_br.txt": "uma válvula", "b.deu.txt": "ein Ventil"}
+    for images in ("needed", "optional"):
+        items, bad = split(lay(tmp_path, files), images=images)
+        assert [(item.text, item.language) for item in items] == [
+            ("a pump", "en"), ("a valve", "en"), ("ein Ventil", "de"), ("uma válvula", "pt-BR")
+        ]  # fmt: skip
+        assert bad == []
+    assert list_left_out(tmp_path) == {"a.alt.txt": "unknown_suffix", "a.ocr.txt": "unknown_suffix"}
+
+
+def test_names_meet_in_either_form_of_unicode(tmp_path: Path, picture, split):
+    one, two = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
+    lay(tmp_path, {f"{two}.png": picture(), f"{one}.txt": "beside", f"images/{two}.png": picture("blue")})
+    lay(tmp_path, {"items.csv": f"image,text\nimages/{one}.png,of the table\n"})
+    items, bad = split(tmp_path)
+    assert [item.text for item in items] == ["beside", "of the table"]
+    assert bad == []
+
+
+def test_every_file_is_read_or_left_out_with_a_reason(tmp_path: Path, picture):
+    files = {
+        "a.png": picture(),
+        "a.txt": "a pump",
+        "a.json": "{}",
+        "sub/b.png": picture("blue"),
+        "sub/b.de.txt": "ein Ventil",
+    }
+    files |= {"items.csv": "image,text\nimages/c.png,of the table\n", "images/c.png": picture("green")}
+    files |= {"README.md": "x", "notes.pdf": "x", "e.text": "x", "sub/config.json": "{}", ".hidden": "x", ".git/f": "x"}
+    lay(tmp_path, files)
+    assert count_read(tmp_path) == {"./": 3, "items.csv": 1, "images/": 1, "sub/": 2}
+    assert list_left_out(tmp_path) == {
+        ".git/": "hidden_file", ".hidden": "hidden_file", "README.md": "other_kind", "e.text": "other_kind",
+        "notes.pdf": "other_kind", "sub/config.json": "other_kind",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_tar_file_is_read_as_webdataset_writes_it(tmp_path: Path, picture, split, ending: str):
+    """WebDataset's TarWriter writes the files of a sample one after another, under one key with different endings."""
+    files = {f"{number:09d}.{end}": content for number in range(3) for end, content in (
+        ("jpg", picture(f"#0000{number:02x}", kind="JPEG")), ("txt", f"caption {number}".encode()),
+        ("json", json.dumps({"key": f"{number:09d}", "license": "CC0-1.0", "caption": "not this"}).encode()),
+    )}  # fmt: skip
+    files |= {"000000003.jpg": picture("green", kind="JPEG"), "000000000.cls": b"7"}
+    with tarfile.open(tmp_path / f"00000{ending}", "w:gz" if ending.endswith("gz") else "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    for corpus in (tmp_path, tmp_path / f"00000{ending}"):
+        items, bad = split(corpus)
+        assert [(item.text, item.licence) for item in items] == [(f"caption {n}", "CC0-1.0") for n in range(3)]
+        assert items[0].image == files["000000000.jpg"] and items[0].source == f"00000{ending}/000000000.jpg"
+        assert [(row.file, row.reason) for row in bad] == [(f"00000{ending}/000000003.jpg", "missing_text")]
+        assert list_left_out(corpus) == {f"00000{ending}/000000000.cls": "other_kind"}
+
+
+@pytest.mark.parametrize("layout", ["files", "beside", "webdataset"])
+def test_an_img2dataset_table_gives_no_item_again_and_names_what_it_could_not_fetch(
+    tmp_path: Path, picture, split, layout
+):
+    """img2dataset writes beside each folder or tar file a table of all its rows, with the reason of a failure."""
+    samples = {"000000000": "a pump in the north hall", "000000001": "a valve that is shut by hand"}
+    contents = {f"{key}.{end}": content for place, (key, text) in enumerate(samples.items()) for end, content in (
+        ("jpg", picture(f"#00{place}000", kind="JPEG")), ("txt", text.encode()),
+        ("json", json.dumps({"key": key, "caption": text, "status": "success"}).encode()),
+    )}  # fmt: skip
+    if layout == "webdataset":
+        with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+            for name, content in contents.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    else:
+        lay(tmp_path / ("00000" if layout == "files" else ""), contents)
+    rows = [
+        {
+            "url": f"https://example.org/{key}.jpg",
+            "caption": text,
+            "key": key,
+            "status": "success",
+            "error_message": None,
+        }
+        for key, text in samples.items()
+    ]
+    rows.append(
+        rows[0] | {"caption": "a lost one", "key": "000000002", "status": "failed_to_download", "error_message": "404"}
+    )
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "00000.parquet")
+    (tmp_path / "00000_stats.json").write_text('{"count": 3, "successes": 2}')
+    items, bad = split(tmp_path)
+    assert [item.text for item in items] == list(samples.values())
+    assert [(row.file, row.row, row.reason) for row in bad] == [
+        ("00000.parquet", 1, "duplicate_id"),
+        ("00000.parquet", 2, "duplicate_id"),
+        ("00000.parquet", 3, "missing_image"),
+    ]
+    assert "404" in bad[2].detail
+    assert list_left_out(tmp_path) == {"00000_stats.json": "other_kind"}
+    items, _ = split(tmp_path, images="optional")
+    assert {item.text for item in items if item.image} == set(samples.values())
+    assert [item.text for item in items if not item.image] == ["a lost one"]

@@ -1,6 +1,7 @@
 """Parquet files: pictures as bytes, structs and paths; missing values; large row groups."""
 
 import io
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,3 +51,26 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path, split):
     (tmp_path / "items.parquet").write_bytes(written.getvalue()[:-9])
     with pytest.raises(ValueError, match=r"items\.parquet is not a complete Parquet file"):
         split(tmp_path / "items.parquet")
+
+
+def test_labels_are_read_by_their_names_and_lists_of_one_picture_as_that_picture(tmp_path: Path, picture, split):
+    """`datasets` stores a ClassLabel as a number and its names in the schema, and an Image as a struct."""
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    shown = [[{"bytes": picture(color), "path": None}] for color in ("red", "blue", "green")]
+    columns = {
+        "images": pa.array([*shown, shown[0] + shown[1], []], kind),
+        "caption": [f"caption {n}" for n in range(5)],
+    }
+    table = pa.table(columns | {"language": pa.array([1, 0, -1, 0, 0], pa.int64())})
+    features = {
+        "language": {"names": ["en", "pt-BR"], "_type": "ClassLabel"},
+        "caption": {"dtype": "string", "_type": "Value"},
+    }
+    described = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(table.replace_schema_metadata(described), tmp_path / "items.parquet")
+    items, bad = split(tmp_path)
+    assert [(item.image, item.language) for item in items] == [
+        (picture("red"), "pt-BR"), (picture("blue"), "en"), (picture("green"), "en")
+    ]  # fmt: skip
+    assert [(row.row, row.reason) for row in bad] == [(4, "several_images"), (5, "missing_image")]
+    assert bad[0].detail == "2 pictures, and an item has one; give each a row of its own"

@@ -94,6 +94,14 @@ def test_each_query_can_keep_to_its_language():
         index.search(AXES[:1], k=1, languages=["ru"])
 
 
+def test_a_language_is_one_whatever_its_region_and_script():
+    index = index_of(AXES, ["en", "en-US", "zh-Hans"])
+    assert index.languages == ("en", "zh")
+    hits = index.search(AXES[:2], k=3, languages=["en-GB", "zh"])
+    assert [each.item_ids for each in hits] == [("item000", "item001"), ("item002",)]
+    assert index.has_language("zh-Hant") and not index.has_language("de")
+
+
 def test_excluded_items_make_room_for_the_next():
     index = index_of(AXES)
     [hits] = index.search(np.array([[3, 2, 1]], np.float32), k=2, excluded=[{"item000"}])

@@ -1,0 +1,97 @@
+"""JSON files that are a whole table: a list of objects (LLaVA's, or with columns of our own), or COCO's captions.
+
+Such a file is read whole. Its pictures lie beside it, in `images`, in the folder of COCO's split (`val2017` for
+`captions_val2017.json`), or in one of these beside its own folder.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from comem_core.knowledge.corpora.columns import find_columns
+from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.parquet import cut_rows
+from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
+
+ENDING = ".json"
+MAX_BYTES = 2_000_000_000
+
+
+class Annotations(Form):
+    """One JSON file of rows."""
+
+    def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
+        self.files, self.name, self.columns = files, name, columns
+
+    def __deepcopy__(self, _: dict) -> "Annotations":
+        return self  # no row is ever changed
+
+    def is_table(self) -> bool:
+        """Tell whether the file holds rows with a text or a picture."""
+        return any(find_columns(tuple(row), self.columns).keys() & {"image", "text"} for row in self._rows[:1])
+
+    def cut_into_pieces(self, size: int) -> Iterator[Piece]:
+        """Cut the file into pieces of `size` rows."""
+        return cut_rows(self.name, len(self._rows), size)
+
+    def read_rows(self, piece: Piece) -> Iterator[RawRow]:
+        for number, row in enumerate(self._rows[piece.start : piece.stop], start=piece.row):
+            if isinstance(row, Mapping):
+                yield RawRow(self.name, number, self._find_picture(row))
+            else:
+                yield RawRow(self.name, number, Refused("wrong_schema", f"not an object but {type(row).__name__}"))
+
+    @cached_property
+    def _rows(self) -> list[Any]:
+        content = self.files.read(self.name, limit=MAX_BYTES)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"{self.name} has more than {MAX_BYTES} bytes; save it as JSON Lines, one object a line")
+        try:
+            found = json.loads(content)
+        except (ValueError, RecursionError):
+            return []
+        if isinstance(found, Mapping):
+            return list(_join_captions(found))
+        return found if isinstance(found, list) and found and isinstance(found[0], Mapping) else []
+
+    def _find_picture(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the row with its picture's name as it is relative to this file."""
+        for column in find_columns(tuple(row), self.columns).get("image", ()):
+            if isinstance(name := row[column], str) and "://" not in name and not name.startswith("data:"):
+                places = (place + name for place in self._places)
+                found = next((each for each in places if self.files.exists(self._folder + each)), name)
+                return {**row, column: found}
+        return row
+
+    @cached_property
+    def _folder(self) -> str:
+        folder, slash, _ = self.name.rpartition("/")
+        return folder + slash
+
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        split = self.name.rpartition("/")[2].removesuffix(ENDING).rpartition("_")[2]
+        return tuple(above + place for above in ("", "../") for place in ("", "images/", f"{split}/"))
+
+
+def _join_captions(coco: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each caption of COCO, and for each picture without one; none for another kind of file."""
+    pictures, captions = coco.get("images"), coco.get("annotations")
+    if (
+        not isinstance(pictures, list)
+        or not isinstance(captions, list)
+        or not any("caption" in each for each in captions)
+    ):
+        return
+    licences = {each.get("id"): each.get("name") for each in coco.get("licenses") or ()}
+    by_id = {each["id"]: each for each in pictures}
+    captioned = {each.get("image_id") for each in captions}
+    for each in [*captions, *({"image_id": number} for number in by_id if number not in captioned)]:
+        shown = by_id.get(each.get("image_id"), {})
+        yield {
+            "image": shown.get("file_name"),
+            "text": each.get("caption"),
+            "source": shown.get("flickr_url") or shown.get("coco_url"),
+            "licence": licences.get(shown.get("license")),
+        }
