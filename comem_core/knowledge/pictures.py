@@ -7,9 +7,9 @@ import io
 import warnings
 from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.fft import dct
 
 from comem_core.backbone.images import convert_to_rgb
 
@@ -21,6 +21,7 @@ IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bm
 BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 MAX_BYTES = 100_000_000  # a larger file is not read into memory
 
+GREY_SIDE, KEPT_WAVES = 32, 8  # as ImageHash's `phash`, whose bits these are
 CHROMA_CELLS = (4, 4)
 CHROMA_STEP = 16  # of 255: the distance from grey at which a cell counts as tinted
 
@@ -128,10 +129,17 @@ def _describe_unreadable(raw: bytes, error: Exception) -> PictureRefused:
 
 
 def _hash_opened(picture: Image.Image) -> tuple[int, int]:
-    brightness = imagehash.phash(picture).hash
-    _, blue, red = picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX).split()
-    tints = np.stack([np.asarray(blue, dtype=np.int16), np.asarray(red, dtype=np.int16)]) - 128
-    return _pack_signed(brightness), _pack_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
+    grey = _read_pixels(picture.convert("L").resize((GREY_SIDE, GREY_SIDE), Image.Resampling.LANCZOS))
+    waves = dct(dct(grey, axis=0), axis=1)[:KEPT_WAVES, :KEPT_WAVES]
+    middle = np.sort(waves, axis=None)[KEPT_WAVES**2 // 2 - 1 :][:2].mean()
+    tints = _read_pixels(picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX))[..., 1:].astype(np.int16)
+    tints = tints.transpose(2, 0, 1) - 128
+    return _pack_signed(waves > middle), _pack_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
+
+
+def _read_pixels(picture: Image.Image) -> np.ndarray:
+    """Return the pixels of a small picture; this takes a third of the time of `np.asarray`."""
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width, -1).squeeze()
 
 
 def _pack_signed(bits: np.ndarray) -> int:

@@ -8,6 +8,7 @@ its workers.
 import argparse
 import io
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,9 +29,16 @@ from comem_core.recipes import find_recipe, with_knowledge
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.context import Context
 from tasks.engine.on_ray import join_ray
+from tasks.measures import shard_writing
 from tasks.run import NO_BACKBONE, Run
 
 KINDS = ("text", "pictures")
+COMPARED = {
+    "ingest_text_vs_today": ("text", ""),
+    "ingest_text_with_language_vs_today": ("text", "en"),
+    "ingest_picture_vs_today": ("pictures", "en"),
+}
+ROUNDS = 3
 ROWS_PER_GROUP = 10_000
 SIDE = 16  # pixels of a synthetic picture
 
@@ -43,6 +51,32 @@ def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
     if said.returncode:
         raise ValueError(f"ingesting {num_rows} rows of {kind} failed: {said.stderr.strip()[-2000:]}")
     return json.loads(said.stdout.splitlines()[-1])
+
+
+def measure_against(folder: Path, num_rows: int) -> dict[str, float]:
+    """Return how many times as many rows a processor second become shards here as in an earlier checkout.
+
+    Both take turns on the same rows, `ROUNDS` times; the medians are compared. There are eight rows of text for each
+    row with a picture.
+    """
+    ratios = {}
+    with tempfile.TemporaryDirectory(prefix="comem-ingest-") as name:
+        for measure, (kind, language) in COMPARED.items():
+            corpus = Path(name) / f"{kind}.parquet"
+            if not corpus.exists():
+                make_corpus(corpus, kind, num_rows if kind == "text" else num_rows // 8)
+            rates = [[_write_shards(each, corpus, language) for each in (folder, Path.cwd())] for _ in range(ROUNDS)]
+            earlier, now = map(statistics.median, zip(*rates, strict=True))
+            ratios[measure] = now / earlier
+    return ratios
+
+
+def _write_shards(checkout: Path, corpus: Path, language: str) -> float:
+    command = [checkout / ".venv/bin/python", Path(shard_writing.__file__), corpus, language]
+    said = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    if said.returncode:
+        raise ValueError(f"writing shards in {checkout} failed: {said.stderr.strip()[-2000:]}")
+    return float(said.stdout)
 
 
 def make_corpus(path: Path, kind: str, num_rows: int) -> None:

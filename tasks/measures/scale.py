@@ -1,10 +1,13 @@
 """`make bench-scale`: measures ingestion, index, filters and lineage at a million rows, for docs/results/scale.json.
 
-`--only ingest`, `index` or `filters` measures only these results again and keeps the others.
+`--only ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER` measures
+ingestion beside an earlier checkout with a `.venv` of its own.
 """
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import faiss
 
@@ -12,7 +15,7 @@ from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scale_index import measure_index
 from comem_core.measures.tables import refresh_tables
-from tasks.measures.ingesting import measure_ingest
+from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
 
 TOPIC, COMMAND = "scale", "make bench-scale"
@@ -24,6 +27,7 @@ UNITS = {
     "_ms": "ms",
     "_ratio": "pandas / SQL",
     "_vs_exact": "exact / index",
+    "_vs_today": "rows / rows of the earlier commit",
     "_bytes": "bytes",
 }
 
@@ -33,8 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=PARTS, help="measure only these results and keep the others")
     parser.add_argument("--num", type=int, default=MILLION, help="rows, vectors and drafts (default: a million)")
+    parser.add_argument("--against", type=Path, help="a checkout of an earlier commit: compare ingestion with it alone")
     given = parser.parse_args(arguments)
-    for name, measure in PARTS.items():
+    parts = PARTS if given.against is None else {"against": partial(measure_against, given.against.resolve())}
+    for name, measure in parts.items():
         if given.only in (None, name):
             rows = [_make_row(measured, value, given.num) for measured, value in measure(given.num).items()]
             for row in rows:

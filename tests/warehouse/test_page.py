@@ -82,6 +82,29 @@ def test_the_page_is_well_formed_and_loads_nothing_from_elsewhere(page: str) -> 
     assert '<html lang="en" dir="ltr">' in page and 'lang="ar" dir="rtl"' in page
 
 
+def test_what_became_of_each_file_is_on_the_page(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    blank = {
+        "num_files": 1,
+        "num_rows": 0,
+        "num_items": 0,
+        "num_duplicates": 0,
+        "num_bad": 0,
+        "reason": None,
+        "detail": None,
+    }
+    files = [blank | {"file": f"{n:02}.csv", "num_rows": 10 + n, "num_items": 10, "num_bad": n} for n in range(15)]
+    files += [blank | {"file": f"{name}.pdf", "reason": "other_kind", "detail": "not a picture"} for name in "ab"]
+    add(world, "ingest", {"knowledge_item": items(), "corpus_file": files})
+    with open_warehouse(world.database, read_only=True) as con:
+        text = " ".join(Reader(render_page(con, RUN_ID, images=flag, machine="2 cores")).text.split())
+        rows = read_report_rows(con, "corpus_files", {"run_id": RUN_ID, "limit": 12})
+    assert "14.csv12410014" in text and "other files3333003" in text  # the cells of a row, one after another
+    assert "a.pdf and othersother kind: not a picture20000" in text
+    assert sum(row["num_files"] for row in rows) == len(files)
+    assert all(row["num_rows"] == row["num_items"] + row["num_duplicates"] + row["num_bad"] for row in rows)
+
+
 def test_every_condition_reason_stage_and_artefact_is_on_the_page(page: str, world: SmallWorld) -> None:
     text = Reader(page).text
     for word in (*CONDITIONS, *(name.replace("_", " ") for name in FILTERS), *world.fingerprints):

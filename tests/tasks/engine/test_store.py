@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tasks.engine.partial import DiskFull
+from tasks.engine.partial import ROWS_OF, DiskFull
 from tasks.engine.store import ArtefactBusy, Record, Store
 
 ROWS = pa.table({"sample_id": ["a", "b"]})
@@ -43,6 +44,15 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError("killed here")
     assert partial.list_finished() == {"part-00000"}
     assert [path.name for path in partial.folder.iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_shard_without_rows_has_no_row_group(tmp_path: Path) -> None:
+    """`datasets` 5.2 loads no folder in which a Parquet file has a row group of zero rows; without one it does."""
+    partial = Store(tmp_path).begin("filter", "f00d")
+    assert partial.write_shard("part-00000", ROWS.slice(0, 0), rows_of="sample") == 0
+    written = pq.ParquetFile(partial.folder / "part-00000.parquet")
+    assert written.num_row_groups == 0 and written.read().schema.names == ROWS.schema.names
+    assert written.schema_arrow.metadata == {ROWS_OF: b"sample"}
 
 
 def test_an_artefact_has_its_name_only_when_complete_and_its_record_names_every_file(tmp_path: Path) -> None:
