@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = PARTS if given.against is None else {"against": partial(measure_against, given.against.resolve())}
     for name, measure in parts.items():
         if given.only in (None, name):
-            rows = [_make_row(measured, value, given.num) for measured, value in measure(given.num).items()]
+            command = _write_command(given.num, given.against)
+            rows = [_make_row(measured, value, given.num, command) for measured, value in measure(given.num).items()]
             for row in rows:
                 print(f"{row.measure:>36}  {row.value:g} {row.unit}", flush=True)
             for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
@@ -77,7 +78,12 @@ PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
 }
 
 
-def _make_row(measure: str, value: float, num: int) -> Measured:
+def _write_command(num: int, against: Path | None) -> str:
+    options = ([f"--num {num}"] if num != MILLION else []) + (["--against FOLDER"] if against else [])
+    return f'{COMMAND} ARGS="{" ".join(options)}"' if options else COMMAND
+
+
+def _make_row(measure: str, value: float, num: int, command: str) -> Measured:
     unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_of_" in measure), "")
     return Measured(
         measure=measure,
@@ -85,7 +91,7 @@ def _make_row(measure: str, value: float, num: int) -> Measured:
         value=float(f"{value:.4g}"),
         unit=unit or "share",
         n=num,
-        command=COMMAND if num == MILLION else f'{COMMAND} ARGS="--num {num}"',
+        command=command,
         machine=describe_machine(),
     )
 

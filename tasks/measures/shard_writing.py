@@ -1,7 +1,7 @@
 """Measures the processor time in which a corpus becomes shards of items, in this checkout or in an earlier one.
 
-Run by its path with the Python of a checkout, in its folder: `python shard_writing.py CORPUS LANGUAGE`; it prints rows a
-processor second. Knows the names under which earlier versions had the same parts.
+Run by its path with the Python of a checkout, in its folder: `python shard_writing.py CORPUS LANGUAGE` prints rows a
+processor second. It knows the names under which earlier versions had the same parts.
 """
 
 import sys
