@@ -1,7 +1,7 @@
 """`make bench-scale`: measures ingestion, index, filters and lineage at a million rows, for docs/results/scale.json.
 
-`--only ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER` measures
-ingestion beside an earlier checkout with a `.venv` of its own.
+`--only ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER`
+compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
 """
 
 import argparse

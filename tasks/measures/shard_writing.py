@@ -13,6 +13,7 @@ from typing import Any
 
 PLACES = (("tasks.data.item_shards", "tasks.engine.partial"), ("tasks.item_shards", "tasks.partial"))
 READING = ("ReadingOptions", "Reading")
+CUTTING = ("cut_into_pieces", "pieces")
 ROWS_OF_A_PIECE = 1024
 
 
@@ -34,7 +35,8 @@ def measure_rows_per_second(corpus: str, language: str | None) -> float:
     images = "needed" if "pictures" in Path(corpus).name else "optional"
     with tempfile.TemporaryDirectory(prefix="comem-shards-") as folder:
         writer = writer_of(corpus, options(images=images, language=language), partial_of(Path(folder)))
-        pieces = list(writer.opened.cut_into_pieces(ROWS_OF_A_PIECE))
+        cut = next(getattr(writer.opened, name) for name in CUTTING if hasattr(writer.opened, name))
+        pieces = list(cut(ROWS_OF_A_PIECE))
         writer((len(pieces), pieces[0]))
         started = time.process_time()
         num_items = sum(writer(numbered) for numbered in enumerate(pieces))

@@ -17,12 +17,12 @@ from comem_core.knowledge.corpora import annotations, delimited, jsonl, parquet
 from comem_core.knowledge.corpora.annotations import Annotations
 from comem_core.knowledge.corpora.built_in import BUILT_IN, BuiltIn
 from comem_core.knowledge.corpora.delimited import Delimited
-from comem_core.knowledge.corpora.files import Files, find_files
+from comem_core.knowledge.corpora.files import Files, find_files, make_readable
 from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder, find_folder
 from comem_core.knowledge.corpora.hf_datasets import ArrowStream, find_saved_dataset
 from comem_core.knowledge.corpora.jsonl import JsonLines
 from comem_core.knowledge.corpora.lines import PACKED, strip_packing
-from comem_core.knowledge.corpora.making import ItemMaker, make_readable
+from comem_core.knowledge.corpora.making import ItemMaker
 from comem_core.knowledge.corpora.parquet import Parquet
 from comem_core.knowledge.corpora.rows import BadRow, CorpusFile, Form, FoundItem, Piece, RawRow, ReadingOptions
 from comem_core.knowledge.downloads import Downloads

@@ -42,6 +42,13 @@ def is_missing(value: Any) -> bool:
     return value is None or (kind is float and math.isnan(value)) or (kind in (bytes, list) and not value)
 
 
+def is_stored_picture(value: Any) -> bool:
+    """Tell whether a value is a picture as `datasets` stores it, or a list of such."""
+    if type(value) is list and value:
+        return is_stored_picture(value[0])
+    return type(value) is dict and value.keys() >= PICTURE_STRUCT and not is_missing(value)
+
+
 def rename_fields(row: Mapping[str, Any], columns: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     """Return a row's values under our names. An empty cell is None; a column that does not exist is absent.
 

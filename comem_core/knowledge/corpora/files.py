@@ -143,6 +143,11 @@ def find_files(corpus: str) -> Files | None:
     return Files(f"{protocol}://{rest.rstrip('/').rpartition('/')[0]}{chained}{outer}", only=name)
 
 
+def make_readable(file: str) -> str:
+    """Return a file's name with a mark for each byte that is not text."""
+    return file if file.isascii() else file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _open(address: str) -> tuple[Any, str]:
     if "://" not in address:
         return LocalFileSystem(), os.path.abspath(address)

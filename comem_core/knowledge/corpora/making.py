@@ -11,9 +11,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, SAMPLE, is_missing, rename_fields
+from comem_core.knowledge.corpora.columns import SAMPLE, is_missing, is_stored_picture, rename_fields
 from comem_core.knowledge.corpora.conversations import join_turns
-from comem_core.knowledge.corpora.files import Files
+from comem_core.knowledge.corpora.files import Files, make_readable
 from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused
 from comem_core.knowledge.corpora.wit import is_wit, rename_wit_fields
 from comem_core.knowledge.downloads import Downloads, Fetched
@@ -87,7 +87,7 @@ class ItemMaker:
         if is_wit(tuple(raw.fields)) and not self.reading.columns:
             return self._prefer_downloaded(raw, rename_wit_fields(raw.fields))
         fields = rename_fields(raw.fields, self.reading.columns)
-        if fields.get("image") is None and (picture := next(filter(_is_picture, raw.fields.values()), None)):
+        if fields.get("image") is None and (picture := next(filter(is_stored_picture, raw.fields.values()), None)):
             fields["image"] = picture
         image = fields.get("image")
         if type(image) is list and len(image) == 1:
@@ -126,9 +126,7 @@ class ItemMaker:
         return fields
 
     def _make_item(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
-        file = (
-            raw.file if raw.file.isascii() else raw.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        )
+        file = make_readable(raw.file)
         try:
             if isinstance(fields, Refused):
                 raise fields
@@ -228,11 +226,6 @@ class ItemMaker:
         return content
 
 
-def make_readable(file: str) -> str:
-    """Return a file's name with a mark for each byte that is not text."""
-    return file if file.isascii() else file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 _hashes = lru_cache(maxsize=16)(hash_picture)  # items of one picture in several languages are adjacent
 
 
@@ -261,13 +254,6 @@ def _decode_data_url(image: str) -> bytes:
         return base64.b64decode(content, validate=True)
     except binascii.Error as error:
         raise Refused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
-
-
-def _is_picture(value: Any) -> bool:
-    """Tell whether a value is a picture as `datasets` stores it, or a list of such."""
-    if type(value) is list and value:
-        return _is_picture(value[0])
-    return type(value) is dict and value.keys() >= PICTURE_STRUCT and not is_missing(value)
 
 
 def _read_text(fields: Mapping[str, Any]) -> str:
