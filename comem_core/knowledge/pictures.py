@@ -130,7 +130,7 @@ def _describe_unreadable(raw: bytes, error: Exception) -> PictureRefused:
 
 def _hash_opened(picture: Image.Image) -> tuple[int, int]:
     grey = _read_pixels(picture.convert("L").resize((GREY_SIDE, GREY_SIDE), Image.Resampling.LANCZOS))
-    waves = dct(dct(grey, axis=0), axis=1)[:KEPT_WAVES, :KEPT_WAVES]
+    waves = np.asarray(dct(dct(grey, axis=0), axis=1))[:KEPT_WAVES, :KEPT_WAVES]
     middle = np.sort(waves, axis=None)[KEPT_WAVES**2 // 2 - 1 :][:2].mean()
     tints = _read_pixels(picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX))[..., 1:].astype(np.int16)
     tints = tints.transpose(2, 0, 1) - 128

@@ -135,7 +135,7 @@ def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> N
     rows = [
         each | {name: 0 if each["reason"] else found[each["file"]] for name, found in counts.items()} for each in listed
     ]
-    assert sum(each["num_rows"] for each in rows) == seen.total(), "each file with rows is listed once"
+    assert sum(int(each["num_rows"] or 0) for each in rows) == seen.total(), "each file with rows is listed once"
     artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")
 
 

@@ -40,12 +40,17 @@ def make_found_item_table(found: Sequence[FoundItem]) -> pa.Table:
 
 
 def _make_item_table(
-    items: Sequence[KnowledgeItem], hashes: Sequence[tuple[int, int] | None], place: Mapping[str, list] | None = None
+    items: Sequence[KnowledgeItem],
+    hashes: Sequence[tuple[int, int] | None],
+    place: Mapping[str, list[Any]] | None = None,
 ) -> pa.Table:
     """Make a table column by column, which takes a third of the time that rows take."""
-    values: dict[str, list] = {name: [getattr(item, name) for item in items] for name in ("item_id", *ITEM_COLUMNS)}
+    values: dict[str, list[Any]] = {
+        name: [getattr(item, name) for item in items] for name in ("item_id", *ITEM_COLUMNS)
+    }
     values["image_id"] = [item.image and item.image_id for item in items]
-    values |= {name: [each and each[number] for each in hashes] for number, name in enumerate(HASHES)} | (place or {})
+    values |= {name: [each and each[number] for each in hashes] for number, name in enumerate(HASHES)}
+    values |= place or {}
     columns = [pa.array(values.get(field.name) or [None] * len(items), field.type) for field in ITEM_SCHEMA]
     return pa.Table.from_arrays(columns, schema=ITEM_SCHEMA)
 

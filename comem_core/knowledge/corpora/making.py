@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from comem_core.knowledge.corpora.columns import SAMPLE, is_missing, is_stored_picture, rename_fields
 from comem_core.knowledge.corpora.conversations import join_turns
@@ -78,7 +78,7 @@ class ItemMaker:
         texts = (_read_text(fields) for fields in map(self._rename_fields, rows) if self._needs_language(fields))
         return Guesser.learn([text for text in texts if text])
 
-    def _needs_language(self, fields: Any) -> bool:
+    def _needs_language(self, fields: Any) -> TypeGuard[dict[str, Any]]:
         return type(fields) is dict and self.reading.language is None and is_missing(fields.get("language"))
 
     def _rename_fields(self, raw: RawRow) -> dict[str, Any] | KnowledgeItem | Refused:
@@ -100,7 +100,8 @@ class ItemMaker:
         If picture and text are files, they are an item already; of a picture without a text, the row is the item.
         """
         stem, folder = raw.file.rpartition(".")[0], _resolve_name(raw.file, "")
-        key, status, error = (raw.fields.get(name) for name in SAMPLE)
+        assert isinstance(raw.fields, Mapping)
+        key, status, error = map(raw.fields.get, SAMPLE)
         for files, place in (
             (self.files, f"{stem}/"),
             (self.files, folder),
