@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 
 import regex
 
+from comem_core.evaluation.meaning.characters import unify_characters
 from comem_core.evaluation.meaning.numbers import Number
 from comem_core.evaluation.meaning.parts import RANGE, Part, read_parts
 
@@ -19,7 +20,7 @@ _IS_TELLING = regex.compile(r"\b(?!(?:an?|the)\b)[\p{L}\p{N}]", regex.IGNORECASE
 
 def is_empty(answer: str) -> bool:
     """Tell whether an answer says nothing: no word and no number but an English article. "A" alone is a letter."""
-    return _IS_TELLING.search(answer) is None and not read_parts(answer)
+    return _IS_TELLING.search(unify_characters(answer)) is None and not read_parts(answer)
 
 
 def is_agreeing(first: str, second: str) -> bool:

@@ -32,7 +32,7 @@ def find_date_or_time(text: str, start: int) -> tuple[list[Number | str], int] |
     if match and (match["minute"] or match["half"]) and (time := _read_time(match)):
         return [time], match.end()
     if match := _RATIO.match(text, start):
-        return [":".join(str(int(each)) for each in match[0].split(":"))], match.end()
+        return [":".join(each.lstrip("0") or "0" for each in match[0].split(":"))], match.end()
     return None
 
 
@@ -103,7 +103,7 @@ def _read_day_or_year(part: Number | str) -> tuple[str, int] | None:
     written = str(part.amount) if isinstance(part, Number) and not part.unit and not part.zeros else part
     if isinstance(written, str) and (match := _ORDINAL.fullmatch(written)):
         written = match[1]
-    if not isinstance(written, str) or not written.isdigit():
+    if not isinstance(written, str) or not written.isdigit() or len(written) > len("2015"):
         return None
     number = int(written)
     if 1 <= number <= 31:

@@ -15,7 +15,7 @@ import regex
 from comem_core.evaluation.meaning.vocabulary import measure_amount
 
 Amount = Fraction | str
-LARGEST_POWER = 300  # a larger one is compared as it is written
+LARGEST_POWER, LONGEST = 300, 300  # a larger power or a longer number is compared as it is written
 
 _GROUPED = r"[1-9]\d{0,2}(?:(?P<group>[ '\u066c,.])\d{3})(?:(?P=group)\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}"
 _AMOUNT = regex.compile(rf"(?P<whole>{_GROUPED}|\d*)(?:(?P<mark>[.,\u066b])(?P<decimals>\d+))?")
@@ -64,6 +64,8 @@ def read_number(found: str) -> Number | None:
     """Read one match of `NUMBER`; None for a list (1,2,3) and for a quotient that is more than one number (24/7)."""
     match = NUMBER.fullmatch(found)
     assert match is not None, found
+    if len(found) > LONGEST:
+        return Number(found)
     if match["slash"]:
         return _read_fraction(match)
     power = next((match[name] for name in ("power1", "power2", "power3") if match[name]), None)
@@ -80,6 +82,8 @@ def read_number(found: str) -> Number | None:
 
 def read_digits(digits: str, *, is_decimal: bool = False) -> Number | None:
     """Read digits with separators; None for a list. `is_decimal`: what is around it says that a point is decimal."""
+    if len(digits) > LONGEST:
+        return Number(digits)
     match = _AMOUNT.fullmatch(digits)
     if _CODE.fullmatch(digits) or (_UNDECIDED.fullmatch(digits) and not is_decimal):
         return Number(digits)

@@ -97,7 +97,7 @@ class _PartReader:
         if (match := NUMBER.match(self.text, start)) is None:
             return None
         if (read := self._read_scaled(match)) is None:
-            self.parts += [Number(Fraction(int(each))) for each in match["digits"].split(",")]  # 1,2,3
+            self.parts += filter(None, map(read_digits, match["digits"].split(",")))  # 1,2,3
             return match.end("digits")
         number, end = read
         if not unit:

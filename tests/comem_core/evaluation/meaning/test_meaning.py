@@ -236,7 +236,7 @@ def test_different_answers_never_agree(first: str, second: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", " ", "the", "An", "a", "a the", "!", "...", "-", "+", "%", "°", "★", "?!", "\u200f"]
+    "answer", ["", " ", "the", "An", "a", "a the", "!", "...", "-", "+", "%", "°", "★", "?!", "\u200f", "ª"]
 )
 def test_an_answer_that_says_nothing_agrees_with_nothing(answer: str) -> None:
     assert is_empty(answer)
@@ -281,6 +281,12 @@ def test_a_letter_or_a_number_says_something(answer: str) -> None:
 )
 def test_a_text_states_an_answer_as_whole_words_and_numbers(answer: str, text: str, stated: bool) -> None:
     assert is_stated(answer, text) is stated
+
+
+@pytest.mark.parametrize("written", ["{}", "{}:30", "1e{}", "1/{}", "{},5,{}", "{} million", "3 May {}"])
+def test_a_number_of_thousands_of_digits_is_compared_as_it_is_written(written: str) -> None:
+    one, other = (written.format(digits, digits) for digits in ("7" * 5000, "7" * 4999 + "8"))
+    assert is_agreeing(one, one) and not is_agreeing(one, other)
 
 
 SIGNS = st.sampled_from("0123456789.,'’  -−–+/×x*^%°′″\"eE:()$€<>~≥±½²⁶aAmkKсм年月日万億ー。hT\n\t#&@_=٣٫ि\u200f")
