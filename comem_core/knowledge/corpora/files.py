@@ -43,7 +43,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class FolderListing:
     """One folder: its name in the corpus (empty, or with a slash at its end), its files in order, and the rest."""
 
     folder: str
@@ -102,11 +102,11 @@ class Files:
         inner, chained, outer = self.address.partition("::")
         return Files(f"tar://::{inner.rstrip('/')}/{name}{chained}{outer}")
 
-    def list_folders(self) -> Iterator[Listed]:
+    def list_folders(self) -> Iterator[FolderListing]:
         """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out."""
         filesystem, root = self._place
         if self.only is not None:
-            yield Listed("", [_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
+            yield FolderListing("", [_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
         elif isinstance(filesystem, LocalFileSystem):
             yield from _list_local_folders(root)
         else:
@@ -164,15 +164,15 @@ def _entry(name: str, info: dict[str, Any]) -> Entry:
 
 def _list_local_folders(
     root: str, folder: str = "", seen: dict[tuple[int, int], str] | None = None
-) -> Iterator[Listed]:
+) -> Iterator[FolderListing]:
     """As `_list_remote_folders`, without a dictionary per file. `seen` names each folder by its device and inode."""
     path = os.path.join(root, folder)
     seen = {_identify(os.stat(path)): "the corpus itself"} if seen is None else seen
-    listed, folders = Listed(folder, [], []), []
+    listed, folders = FolderListing(folder, [], []), []
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except PermissionError as error:
-        yield Listed(folder, [], [LeftOut(folder, "unreadable_folder", str(error.strerror))])
+        yield FolderListing(folder, [], [LeftOut(folder, "unreadable_folder", str(error.strerror))])
         return
     for entry in entries:
         name = f"{folder}{entry.name}"
@@ -209,7 +209,7 @@ def _identify(state: os.stat_result) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _list_remote_folders(filesystem: Any, root: str) -> Iterator[Listed]:
+def _list_remote_folders(filesystem: Any, root: str) -> Iterator[FolderListing]:
     for path, folders, files in filesystem.walk(root, detail=True):
         below = path.strip("/").removeprefix(root.strip("/")).strip("/")
         folder = f"{below}/" if below else ""
@@ -218,7 +218,7 @@ def _list_remote_folders(filesystem: Any, root: str) -> Iterator[Listed]:
         folders.clear()  # `walk` goes on into what this dictionary holds, in its order
         folders.update(shown)
         entries = sorted(_entry(folder + name, info) for name, info in files.items() if not _is_hidden(name))
-        yield Listed(folder, entries, [LeftOut(folder + name, *HIDDEN) for name in hidden])
+        yield FolderListing(folder, entries, [LeftOut(folder + name, *HIDDEN) for name in hidden])
 
 
 def _is_hidden(name: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from comem_core.knowledge.corpora.columns import rename_fields
-from comem_core.knowledge.corpora.files import Files, LeftOut, Listed
+from comem_core.knowledge.corpora.files import Files, FolderListing, LeftOut
 from comem_core.knowledge.corpora.making import ItemMaker
 from comem_core.knowledge.corpora.rows import CorpusFile, Form, Piece, RawRow, ReadingOptions, Refused
 from comem_core.knowledge.corpora.sidecars import read_fields, read_text
@@ -114,7 +114,7 @@ class Folder(Form):
         """Return the name of a picture relative to its folder, or its bytes if it is in a tar file."""
         return self.files.read(name, limit=MAX_BYTES) if self.inside else name.rpartition("/")[2]
 
-    def _sort(self, listed: Listed) -> tuple[list[PictureTextPair], list[LeftOut]]:
+    def _sort(self, listed: FolderListing) -> tuple[list[PictureTextPair], list[LeftOut]]:
         """Pair the pictures and texts of one folder, and list the files that are left out.
 
         First come the pictures in order, then the texts without a picture.
