@@ -67,7 +67,8 @@ def order_dates(parts: Sequence[Number | str]) -> list[Number | str]:
     ordered = list(parts)
     place = 0
     while place < len(ordered):
-        month = load_vocabulary().months.get(ordered[place]) if isinstance(ordered[place], str) else None
+        part = ordered[place]
+        month = load_vocabulary().months.get(part) if isinstance(part, str) else None
         if month is not None:
             place = _order_date(ordered, place, month)
         place += 1

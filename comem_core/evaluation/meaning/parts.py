@@ -133,21 +133,28 @@ class _PartReader:
             number, end = read_digits(match["digits"]), match.end("digits")
         if number is None:
             return None
-        while found := load_vocabulary().find_scale(self.text, _BEFORE_UNIT.match(self.text, end).end()):  # pyright: ignore[reportOptionalMemberAccess]
+        while found := load_vocabulary().find_scale(self.text, self._skip_to_unit(end)):
             scale, end = found
             if isinstance(number.amount, str):
                 return Number(f"{number.amount}×{scale}"), end
-            number = Number(number.amount * scale)
+            amount = number.amount * scale
             following = NUMBER.match(self.text, end) if UNSPACED.match(self.text[end - 1]) else None
             if following and (rest := self._read_scaled(following)):
                 if not isinstance(rest[0].amount, str) and rest[0].amount < scale:
-                    return Number(number.amount + rest[0].amount), rest[1]
-                return number, end
+                    return Number(amount + rest[0].amount), rest[1]
+                return Number(amount), end
+            number = Number(amount)
         return number, end
+
+    def _skip_to_unit(self, end: int) -> int:
+        """Skip the space or hyphen between a number and what belongs to it."""
+        match = _BEFORE_UNIT.match(self.text, end)
+        assert match is not None
+        return match.end()
 
     def _read_unit(self, end: int) -> tuple[str, int]:
         """Return the unit behind a number and where it ends; without one, an empty unit and the number's end."""
-        start = _BEFORE_UNIT.match(self.text, end).end()  # pyright: ignore[reportOptionalMemberAccess]
+        start = self._skip_to_unit(end)
         if self.text[end : end + 1] == '"' and self.text.count('"') % 2:
             return "length-inch", end + 1
         if _PREPOSITION.match(self.text, start):

@@ -83,7 +83,7 @@ def measure_amount(amount: Fraction, unit: str) -> tuple[str, Fraction]:
 def _load_units() -> Any:
     import pint  # takes a second, and only quantities need it
 
-    return pint.UnitRegistry(non_int_type=Fraction)
+    return pint.UnitRegistry(non_int_type=Fraction)  # pyright: ignore[reportArgumentType]  as Pint's manual does
 
 
 @lru_cache(maxsize=1024)
@@ -109,7 +109,8 @@ def _read_language(code: str) -> tuple[dict[str, set], dict[str, set], dict[str,
     """Return one language's symbols, words, scales and months with their meanings."""
     from babel import localedata
 
-    data = localedata.LocaleDataDict(localedata.load(code))
+    loaded: dict[str | int | None, Any] = {**localedata.load(code)}
+    data = localedata.LocaleDataDict(loaded)
     symbols, words, scales, months = {}, {}, {}, {}
     for unit, length, name in _list_unit_names(data):
         is_short = length == "short"
