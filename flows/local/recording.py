@@ -99,12 +99,12 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         [of_last] = [each for each in asked if each.run is last]
         measured = of_last.list_scores(suffix="+".join(["", *last.changed]))
     else:
-        shared = last.make_shared() | {"n": 1}
+        shared = last.make_shared()
         measured = [row for each in asked for row in each.list_scores(suffix=f"_seed_{each.run.seed}")]
         measured += _average_seeds(asked)
-        measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", **shared))
+        measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
         peak = round(peak_memory_gb, 2)
-        measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", **shared))
+        measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
     write_results(topic, measured, folder=root / RESULTS)
     refresh_tables(topic, root=root)
     return measured
@@ -127,9 +127,9 @@ class _Asked:
         }
 
     def list_scores(self, *, suffix: str) -> list[Measured]:
-        shared = self.run.make_shared() | {"unit": "%"}
+        shared = self.run.make_shared()
         return [
-            Measured(measure=f"{OFFICIAL}_{condition}{suffix}", **numbers, **shared)
+            Measured(measure=f"{OFFICIAL}_{condition}{suffix}", unit="%", **numbers, **shared)
             for condition, numbers in self.list_overall().items()
         ]
 
@@ -139,7 +139,8 @@ def _average_seeds(asked: Sequence[_Asked]) -> list[Measured]:
     if len(asked) < FEWEST_SEEDS:
         return []
     scores, rows = [each.list_overall() for each in asked], []
-    shared = asked[-1].run.make_shared() | {"unit": "%", "seeds": tuple(each.run.seed for each in asked)}
+    shared = asked[-1].run.make_shared()
+    shared["seeds"] = tuple(each.run.seed for each in asked)
     shared["command"] = "; ".join(each.run.make_shared()["command"] for each in asked)
     for condition in scores[-1]:
         marked = [{row["question_id"]: row for row in each.marks if row["condition"] == condition} for each in asked]
@@ -152,6 +153,9 @@ def _average_seeds(asked: Sequence[_Asked]) -> list[Measured]:
             total=benchmark.total,
         )
         value = round(float(np.mean([each[condition]["value"] for each in scores])), 2)
-        bounds = {"low": compute_percent(found.low), "high": compute_percent(found.high), "n": found.n}
-        rows.append(Measured(measure=f"{OFFICIAL}_{condition}", value=value, **bounds, **shared))
+        low, high = compute_percent(found.low), compute_percent(found.high)
+        of_condition = Measured(
+            measure=f"{OFFICIAL}_{condition}", value=value, low=low, high=high, unit="%", n=found.n, **shared
+        )
+        rows.append(of_condition)
     return rows

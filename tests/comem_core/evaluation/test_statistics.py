@@ -86,7 +86,7 @@ def test_the_interval_of_seeds_holds_each_of_them_and_is_wider_where_they_differ
     generator, clusters = np.random.default_rng(4), [str(row // 8) for row in range(400)]
     shown = generator.random(400)
     far, near = ([(shown < chance).astype(float) for chance in chances] for chances in ((0.8, 0.79, 0.73), (0.8,) * 3))
-    wide, narrow = (average_interval(marks, clusters) for marks in (far, near))
+    wide, narrow = (average_interval(np.array(marks), clusters) for marks in (far, near))
     assert ends(narrow) == pytest.approx(ends(score_interval(near[0], clusters)))  # seeds that agree add nothing
     scores = [float(np.mean(marks)) for marks in far]
     assert wide.value == pytest.approx(np.mean(scores))
