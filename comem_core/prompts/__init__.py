@@ -65,7 +65,7 @@ class PromptSet:
 
     def _choose_language(self, texts: Mapping[str, Text], language: str) -> Text:
         for known in (language, read_primary_code(language), self.default_language):
-            if known in texts:
+            if known is not None and known in texts:
                 return texts[known]
         raise ValueError(f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}")
 
