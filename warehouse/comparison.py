@@ -27,6 +27,7 @@ ROWS_OF = b"comem.rows_of"
 KEYS = {
     "knowledge_item": ("item_id",),
     "dropped_row": ("file", "row", "reason"),
+    "corpus_file": ("file", "reason"),
     "question": ("question_id",),
     "retrieval": ("question_id",),
     "draft": ("sample_id",),

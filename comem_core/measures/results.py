@@ -5,6 +5,7 @@ null.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,8 +54,8 @@ class Measured:
 
 
 def find_statistic(measure: str) -> str:
-    """Return the first word of a measure's name."""
-    return measure.split("_")[0]
+    """Return the first word of a measure's name, as `em` of `em_memory` and of `em/ar`."""
+    return re.split("[_/]", measure)[0]
 
 
 def write_results(topic: str, rows: Sequence[Measured], *, keep_others: bool = True, folder: Path = RESULTS) -> Path:

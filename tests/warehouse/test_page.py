@@ -141,11 +141,14 @@ def test_the_ranks_at_which_retrieval_has_the_gold_item_are_beside_the_scores(
     assert f"Of the {len(gold)} questions" in text and write_percent(ranks.count(1) / len(gold)) in text
 
 
+@pytest.mark.parametrize(
+    ("golds", "expected"), [(("b", "x", None), [(0, 0, 2), (1, 0.5, 2)]), (("x", "x", None), [(0, 0, 2), (0, 0, 2)])]
+)
 def test_an_item_that_was_not_retrieved_counts_as_not_found_and_one_that_nobody_names_not_at_all(
-    tmp_path: Path,
+    tmp_path: Path, golds: tuple[str | None, ...], expected: list[tuple[int, float, int]]
 ) -> None:
     world = start(tmp_path)
-    named = [row | {"gold_item_id": gold} for row, gold in zip(questions("test"), ("b", "x", None), strict=False)]
+    named = [row | {"gold_item_id": gold} for row, gold in zip(questions("test"), golds, strict=False)]
     add(world, "benchmark", {"question": named})
     ranked = [{"question_id": row["question_id"], "item_ids": list("ab"), "scores": [1.0, 0.5]} for row in named]
     add(world, "retrieve-test", {"retrieval": [row | {"seconds": 0.0} for row in ranked]}, "questions=benchmark")
@@ -153,7 +156,7 @@ def test_an_item_that_was_not_retrieved_counts_as_not_found_and_one_that_nobody_
     add(world, "score", {"prediction": [answer]}, "questions=benchmark retrieval=retrieve-test")
     with open_warehouse(world.database, read_only=True) as con:
         found = read_report_rows(con, "found_at_rank", {"predictions": world.fingerprints["score"]})
-    assert [(row["num_found"], row["found_within"], row["num_questions"]) for row in found] == [(0, 0, 2), (1, 0.5, 2)]
+    assert [(row["num_found"], row["found_within"], row["num_questions"]) for row in found] == expected
 
 
 def test_questions_that_were_trained_on_are_told_and_scored_apart(page: str) -> None:
@@ -172,7 +175,7 @@ def test_the_sql_on_the_page_runs_as_it_stands(con: DuckDBPyConnection, page: st
     from html import unescape
 
     queries = [unescape(text) for text in re.findall(r"<details><summary><b>.*?<code>(.*?)</code>", page, re.DOTALL)]
-    assert len(queries) == 10
+    assert len(queries) == 11
     for query in queries:
         assert con.execute(query).fetchall(), query
 

@@ -21,8 +21,9 @@ listed AS (
 SELECT
     benchmark,
     rank,
-    count_if(place = rank) AS num_found,
-    count_if(place BETWEEN 1 AND rank) / count(*) AS found_within,
+    -- Not `count_if`, which is null where all places are.
+    count(*) FILTER (place = rank) AS num_found,
+    count(*) FILTER (place BETWEEN 1 AND rank) / count(*) AS found_within,
     count(*) AS num_questions
 FROM placed, listed
 WHERE rank <= 10 OR rank = listed.last
