@@ -10,7 +10,7 @@ import pytest
 from comem_core.measures import plots
 from comem_core.measures.countries_vqa import COMMAND
 from comem_core.measures.plots import PLOTS, DocsPlot, draw_all
-from comem_core.measures.results import STATISTICS, Measured, find_statistic, read_results, write_results
+from comem_core.measures.results import Measured, read_results, write_results
 
 NAMES = ["conditions", "kinds", "items", "vectors", "samples"]
 
@@ -22,10 +22,9 @@ def results(folder: Path, *, without: Sequence[str] = (), **values: float) -> Pa
     for place, measure in enumerate(measures):
         value = values.get(measure, 30.0 + place % 61)
         low, high = (value - 2, value + 3) if place % 5 else (None, None)
-        unit = "%" if find_statistic(measure) in STATISTICS else "vectors"
         rows.append(
             Measured(
-                measure=measure, recipe="r", value=value, low=low, high=high, unit=unit, n=9, command="c", commit="a"
+                measure=measure, recipe="r", value=value, low=low, high=high, unit="%", n=9, command="c", commit="a"
             )
         )
     return write_results("countries_vqa", rows, folder=folder)

@@ -31,9 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def measured(value: float, high: float | None) -> Measured:
-    return Measured(
-        measure="pears", recipe="tiny_cpu", value=value, low=0.25, high=high, unit="kg", n=3, command="pick"
-    )
+    return Measured(measure="pears", recipe="tiny_cpu", value=value, low=0.25, high=high, unit="%", n=3, command="pick")
 
 
 def test_a_tables_numbers_become_those_of_its_topic_and_the_rest_stays(root: Path):
