@@ -158,7 +158,10 @@ def make_samples(world: SmallWorld) -> None:
     """Add the stages from ingest to filter."""
     chance = random.Random(1)
     bad = {"file": "items.parquet", "row": 7, "reason": "unreadable image", "detail": "not a PNG"}
-    add(world, "ingest", {"knowledge_item": items(), "dropped_row": [bad]})
+    known = items()
+    read = {"file": bad["file"], "num_files": 1, "num_rows": len(known) + 1, "num_items": len(known), "num_bad": 1}
+    read |= {"num_duplicates": 0, "reason": None, "detail": None}
+    add(world, "ingest", {"knowledge_item": known, "corpus_file": [read], "dropped_row": [bad]})
     train = questions("train")
     add(world, "questions", {"question": train})
     retrieved = retrieve(train, chance)
