@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation
-from comem_core.evaluation.answers import cut_thinking, extract_answer
+from comem_core.evaluation.answers import extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.metrics import Metric
@@ -108,5 +108,4 @@ def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
 def mark_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
     """Return the columns that depend on the model's text: the text, the short answer in it, and whether it is right."""
     answer = extract_answer(text, method=extract)
-    scored = official.score(cut_thinking(text) if official.reads == "raw" else answer, question)
-    return {"answer_raw": text, "answer": answer, "correct": scored.correct}
+    return {"answer_raw": text, "answer": answer, "correct": official.mark(text, answer, question).correct}

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from comem_core.evaluation.answers import cut_thinking
 from comem_core.evaluation.metrics import Gold, Measure, Metric
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.evaluation.statistics import Resampling, score_intervals
@@ -67,9 +66,9 @@ def mark_rows(predictions: Iterable[Row], questions: Iterable[Row], metrics: Seq
             raise ValueError(
                 f"a prediction answers {prediction['question_id']!r}, which is not among {len(gold)} questions"
             )
-        texts = {"raw": cut_thinking(prediction["answer_raw"] or ""), "answer": prediction["answer"] or ""}
+        texts = (prediction["answer_raw"] or "", prediction["answer"] or "")
         for metric in metrics:
-            scored = metric.score(texts[metric.reads], gold[prediction["question_id"]])
+            scored = metric.mark(*texts, gold[prediction["question_id"]])
             rows.append(
                 {
                     "prediction_id": prediction["prediction_id"],

@@ -10,10 +10,9 @@ from functools import cached_property
 
 def hash_content_parts(*parts: str | bytes) -> str:
     """Hash content: 16 hex digits of SHA-256 over length-prefixed parts."""
-    raws = [part.encode() if isinstance(part, str) else part for part in parts]
-    return hashlib.sha256(b"".join(each for raw in raws for each in (len(raw).to_bytes(8, "big"), raw))).hexdigest()[
-        :16
-    ]
+    raws = (part.encode() if isinstance(part, str) else part for part in parts)
+    framed = b"".join(each for raw in raws for each in (len(raw).to_bytes(8, "big"), raw))
+    return hashlib.sha256(framed).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,8 +128,12 @@ def _hash_deployments(client: SyncPrefectClient) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _read_declared(declared: Path) -> list[dict[str, Any]]:
+    return yaml.safe_load(declared.read_text(encoding="utf-8"))["deployments"]
+
+
 def _list_entrypoints(declared: Path) -> list[str]:
-    return [each["entrypoint"] for each in yaml.safe_load(declared.read_text(encoding="utf-8"))["deployments"]]
+    return [each["entrypoint"] for each in _read_declared(declared)]
 
 
 def find_deployment(layout: Layout, deployment: str) -> tuple[str, dict[str, Any]]:
@@ -137,7 +141,7 @@ def find_deployment(layout: Layout, deployment: str) -> tuple[str, dict[str, Any
 
     Raises ValueError for an unknown name, with those that are declared.
     """
-    declared = yaml.safe_load((layout.root / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    declared = _read_declared(layout.root / "prefect.yaml")
     found = {f"{_name_flow(each['entrypoint'])}/{each['name']}": each for each in declared}
     if deployment not in found:
         raise ValueError(f"no deployment is named {deployment!r}; the deployments are {', '.join(sorted(found))}")

@@ -128,12 +128,12 @@ def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> N
     for each in pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=["file", "reason"]).to_pylist():
         dropped["num_duplicates" if each["reason"] in REPEATED else "num_bad"][name(each["file"])] += 1
     counts = {"num_rows": seen, "num_items": items, **dropped}
-    for file in seen.keys() | items.keys() | dropped["num_bad"].keys():
+    for file in set().union(*counts.values()):
         if seen[file] != (num_read := items[file] + sum(each[file] for each in dropped.values())):
             raise describe_changed(file, seen[file], num_read)
     listed = [vars(each) | {"file": make_readable(each.file)} for each in corpus.list_files()]
     rows = [
-        each | {name: 0 if each["reason"] else found[each["file"]] for name, found in counts.items()} for each in listed
+        each | {kind: 0 if each["reason"] else found[each["file"]] for kind, found in counts.items()} for each in listed
     ]
     assert sum(int(each["num_rows"] or 0) for each in rows) == seen.total(), "each file with rows is listed once"
     artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")

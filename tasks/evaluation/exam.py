@@ -34,10 +34,10 @@ PREDICTIONS = Stage(
 class PredictionsKey:
     """What decides answers besides questions, items and encoder.
 
-    It includes the versions of libraries, so that a score that they change is seen as a change, and those of the stages
-    in `other_libraries`, which were made with others. `encoder_options` are
-    those of an encoder that may decide an answer without memory, besides `visual_tokens`. `question_picture` is for
-    a text-only reader, which gets a question's picture as a memory, or not at all.
+    It includes the versions of libraries, so that a score that they change is seen as a change; `other_libraries` has
+    those of the stages that were made with others. `encoder_options` are those of an encoder that may decide an answer
+    without memory, besides `visual_tokens`. `question_picture` is for a text-only reader, which gets a question's
+    picture as a memory, or not at all.
     """
 
     benchmark: str
@@ -212,8 +212,8 @@ class AnswerKeys:
         stages = [INDEX, RETRIEVAL] if condition.is_retrieved else []
         if condition.place == "memory" and not condition.learned_nothing:
             stages.append(BANK)
-        made_with = {each.name: json.dumps(self.part.other_libraries.get(each.name)) for each in stages}
-        found |= {f"libraries of {name}": text for name, text in made_with.items() if name in self.part.other_libraries}
+        other = self.part.other_libraries
+        found |= {f"libraries of {each.name}": json.dumps(other[each.name]) for each in stages if each.name in other}
         return found | {f"version of {stage.name}": stage.version for stage in stages}
 
     @cached_property

@@ -16,6 +16,7 @@ from small_world import RUN_ID, SmallWorld, add, make_samples, start
 from statsmodels.regression.linear_model import OLS
 
 from comem_core.evaluation import statistics
+from comem_core.evaluation.scores import COUNTED
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
@@ -256,6 +257,14 @@ def test_a_headline_of_few_clusters_calls_no_winner_and_says_why() -> None:
     assert "too few clusters" in compute_headline([], few, {}).lede
     assert compute_headline([], enough, {}).title == "Memory wins on b."
     assert FEWEST_CLUSTERS == statistics.FEWEST_CLUSTERS
+
+
+def test_reports_leave_out_what_scoring_counts() -> None:
+    """The warehouse does not know the evaluation, so three reports list its counts themselves."""
+    reports = [path.read_text() for path in Path("warehouse/reports").glob("*.sql")]
+    lists = [found for text in reports for found in re.findall(r"metric NOT IN \(([^)]*)\)", text)]
+    assert len(lists) == 3
+    assert all(tuple(re.findall(r"'(\w+)'", each)) == COUNTED for each in lists)
 
 
 def test_the_difference_of_two_conditions_takes_questions_in_clusters(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from comem_core.evaluation.answers import cut_thinking
+
 
 class GoldAnswers(Protocol):
     """What scoring needs from a question; `comem_core.knowledge.items.Question` has it."""
@@ -104,3 +106,7 @@ class Metric(Measure):
 
     score: Callable[[str, GoldAnswers], Scored]
     reads: Literal["answer", "raw"] = "answer"
+
+    def mark(self, raw: str, answer: str, gold: GoldAnswers) -> Scored:
+        """Score the one of a prediction's two texts that the metric reads; the raw one without the model's thinking."""
+        return self.score(cut_thinking(raw) if self.reads == "raw" else answer, gold)

@@ -53,7 +53,7 @@ TABLES = (
     *TEXT_TABLES,
     *(ending + packed for ending in TEXT_TABLES for packed in PACKED),
     *parquet.ENDINGS,
-    ".json",
+    annotations.ENDING,
     TAR,
 )
 ROWS_OF_A_PIECE = 1024
@@ -236,10 +236,8 @@ def _find_tables(files: Files, reading: ReadingOptions) -> Iterator[Form]:
         names = [entry.name for entry in listed.entries]
         pictured = {name.rpartition(".")[0] for name in names if name.lower().endswith(IMAGE_ENDINGS)}
         for name in names:
-            if (
-                name.lower().endswith(annotations.ENDING)
-                and {name.rpartition(".")[0], name[:-5].rpartition(".")[0]} & pictured
-            ):
+            stem = name.rpartition(".")[0]
+            if name.lower().endswith(annotations.ENDING) and {stem, stem.rpartition(".")[0]} & pictured:
                 continue
             if form := _find_table(files, name, reading):
                 yield form

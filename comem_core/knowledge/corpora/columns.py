@@ -24,11 +24,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "title": ("title", "page_title", "wikipedia_title", "heading", "name"),
     "entity_id": ("entity_id", "entity", "wikidata_id", "wikidata", "qid"),
 }  # fmt: skip
-SAMPLE = (
-    "key",
-    "status",
-    "error_message",
-)  # what img2dataset says of a sample: the name of its files, and if it has any
+# What img2dataset says of a sample: the name of its files, and whether it has any.
+SAMPLE = ("key", "status", "error_message")
 PICTURE_STRUCT = frozenset({"bytes", "path"})  # how `datasets` stores a picture
 
 

@@ -19,8 +19,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.utils import infer_compression
 
-# Fields of a filesystem's `info` that change with a file's content; the first one present is used.
 HIDDEN = ("hidden_file", "its name begins with a dot")
+# Fields of a filesystem's `info` that change with a file's content; the first one present is used.
 STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
 
 
