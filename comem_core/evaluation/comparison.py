@@ -16,6 +16,8 @@ from comem_core.evaluation.scores import Row, compute_percent, cut_into_parts, f
 from comem_core.evaluation.statistics import Difference, Resampling, compare_pairs
 
 POWER, ALPHA = 0.8, 0.05
+# A larger effect needs two clusters as well, and a smaller one hundreds of millions; statsmodels finds neither number.
+LARGEST_EFFECT, SMALLEST_EFFECT = 10.0, 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +82,15 @@ def count_questions_needed(found: Difference) -> int | None:
     """Estimate how many questions it takes to show a difference of this size with 80 % power (two-sided, 5 %).
 
     Counts the clusters that a paired t-test needs (statsmodels), if they are as large and as alike inside as these.
-    None where the difference is zero or does not vary, or where a split has a single cluster.
+    None where the difference is zero, next to nothing or does not vary, or where a split has a single cluster.
     """
     if not found.value or not found.standard_error:
         return None
     from statsmodels.stats.power import TTestPower
 
-    effect = abs(found.value) / (found.standard_error * np.sqrt(found.num_clusters))
+    effect = min(LARGEST_EFFECT, abs(found.value) / (found.standard_error * np.sqrt(found.num_clusters)))
+    if effect < SMALLEST_EFFECT:
+        return None
     num_clusters = np.max(TTestPower().solve_power(effect_size=effect, power=POWER, alpha=ALPHA))
     return int(np.ceil(num_clusters * found.n / found.num_clusters))
 

@@ -75,6 +75,26 @@ def test_the_number_of_questions_needed_is_that_of_the_textbook():
         assert count_questions_needed(compare_pairs(first, second, [str(row) for row in range(20)])) is None
 
 
+@pytest.mark.parametrize("effect", [10.0**power for power in range(-30, 16, 3)])
+def test_an_effect_of_any_size_has_a_number_of_questions_that_can_be_stored_or_none(effect: float):
+    found = Difference(value=effect, low=None, high=None, p_value=1.0, n=40, num_clusters=20, standard_error=20**-0.5)
+    needed = count_questions_needed(found)  # in clusters of two questions
+    if effect < 1e-4:
+        assert needed is None
+    else:
+        assert needed is not None and 4 <= needed < 10**11
+        assert needed == 4 or effect < 10
+
+
+def test_two_totals_of_nearly_nothing_are_compared():
+    """A harmonic mean with a split of which all is wrong is next to 0, and so is the difference of two such means."""
+    clusters, splits = [str(row) for row in range(40)], ["seen"] * 20 + ["unseen"] * 20
+    first, second = [1.0, 1.0] + [0.0] * 38, [1.0] + [0.0] * 39
+    found = compare_pairs(first, second, clusters, splits=splits, resampling=Resampling(num_swaps=9))
+    assert 0 < abs(found.value) < 1e-9
+    assert count_questions_needed(found) is None
+
+
 def test_questions_that_say_the_same_are_needed_as_often_as_there_are_copies():
     assert count_questions_needed(draw_difference(0.5, num_clusters=20, copies=5)) in range(33 * 5, 34 * 5 + 1)
 
