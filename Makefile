@@ -16,7 +16,8 @@ AT_ONCE := -n 2
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export HF_HUB_OFFLINE := 1
+# 1: models come from this machine alone. `HF_HUB_OFFLINE=0 make ...` lets the command, the server and its worker ask the hub.
+export HF_HUB_OFFLINE ?= 1
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -105,27 +106,7 @@ clean: ## end what is up, and remove what runs made (.comem) and caches; keeps .
 	rm -rf .comem build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# torch comes first and pinned: a range takes the newest build, gigabytes of CUDA on a machine without a GPU.
+# The environment with one build of torch: make TORCH=cpu, TORCH=cu130, TORCH=default or TORCH=installed (docs/gpu.md).
 $(INSTALLED): pyproject.toml application/pyproject.toml constraints.txt
-	@if [ -n "$${COMEM_PYTHON+set}" ] && \
-	  ! "$$COMEM_PYTHON" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	  echo "error: COMEM_PYTHON is '$$COMEM_PYTHON'; expected a Python 3.11 or newer, with its venv module." >&2; \
-	  echo "       Name one, or unset it." >&2; exit 1; fi; \
-	found=; for python in "$$COMEM_PYTHON" python3 python3.13 python3.12 python3.11; do \
-	  if [ -n "$$python" ] && "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    found=$$python; break; fi; done; \
-	if [ -z "$$found" ]; then \
-	  echo "error: Python 3.11 or newer is needed, with its venv module; found: $$(python3 --version 2>&1)." >&2; \
-	  echo "       Install one, or name it: make COMEM_PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi; \
-	mkdir -p $(dir $(INSTALL_LOG)); \
-	echo "installing into $(VENV) with $$($$found --version) (once, some minutes; log: $(INSTALL_LOG))"; \
-	start=$$SECONDS; : >$(INSTALL_LOG); \
-	while sleep $(TELL_SECONDS); do \
-	  echo "  $$((SECONDS - start)) s: $$(tail -n 1 $(INSTALL_LOG) | cut -c1-100)"; done & \
-	trap "kill $$!" EXIT; \
-	{ { [ -x $(PYTHON) ] || $$found -m venv $(VENV); } && \
-	  $(VENV)/bin/pip install --no-compile torch==2.13.0 && \
-	  $(VENV)/bin/pip install --no-compile -c constraints.txt -e '.[app,dev]' -e ./application && \
-	  { $(PYTHON) -m compileall -q -j 0 $(VENV)/lib || true; }; } >$(INSTALL_LOG) 2>&1 \
-	  || { tail -20 $(INSTALL_LOG) >&2; echo "error: the installation failed; the whole log is in $(INSTALL_LOG)" >&2; exit 1; }; \
-	touch $(INSTALLED); echo "installed in $$((SECONDS - start)) s"
+	@TELL_SECONDS=$(TELL_SECONDS) TORCH=$(TORCH) TORCH_INDEX=$(TORCH_INDEX) application/install.sh $(VENV) $(INSTALL_LOG)
+	@touch $(INSTALLED)

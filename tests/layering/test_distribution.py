@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -144,14 +145,24 @@ chmod +x "$3/bin/pip"
 """
 
 
+def copy_what_installs(folder: Path) -> None:
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        "application/pyproject.toml",
+        "application/install.sh",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+
 @pytest.mark.parametrize("fails", [0, 3])
 def test_the_first_install_says_every_few_seconds_what_it_does(tmp_path: Path, fails: int) -> None:
     python = tmp_path / "slow_python"
     python.write_text(SLOW_PYTHON)
     python.chmod(0o755)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "application/pyproject.toml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    copy_what_installs(tmp_path)
     environment = os.environ | {"COMEM_PYTHON": str(python), "FAILS": str(fails)}
     done = subprocess.run(
         ["make", "TELL_SECONDS=1", ".venv/.installed"], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -159,3 +170,49 @@ def test_the_first_install_says_every_few_seconds_what_it_does(tmp_path: Path, f
     assert re.search(r"^  1 s: Collecting torch==", done.stdout, re.MULTILINE), done.stdout
     assert (done.returncode == 0) == (tmp_path / ".venv/.installed").exists() == (fails == 0)
     assert ("the installation failed" in done.stderr) == (fails != 0)
+
+
+# A python whose pip has the plain build and those that BUILDS names, and writes into the file `asked` what was asked.
+PYTHON_WITH_BUILDS = r"""#!/bin/bash
+[ "$1 $2" = "-m venv" ] || exec python3 "$@"
+[ "$3" = --system-site-packages ] && { echo seen >> asked; shift; }
+mkdir -p "$3/bin"
+printf '#!/bin/bash\necho "${@: 3}" >> asked\ncase "${@: -1}" in torch==2.13.0) exit 0;; torch==*) ;; *) exit 0;; esac\n
+for build in $BUILDS; do [ "${@: -1}" = "torch==2.13.0$build" ] && exit 0; done\n
+echo "ERROR: No matching distribution found for ${@: -1}"; exit 1' > "$3/bin/pip"
+printf '#!/bin/bash\nexit 0' > "$3/bin/python"
+chmod +x "$3/bin/pip" "$3/bin/python"
+"""
+NAMED, PLAIN = "--extra-index-url http://there/simple torch==2.13.0", "torch==2.13.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "builds", "asked", "said"),
+    [
+        ("", "+cpu", ["torch==2.13.0+cpu"], ""),
+        ("", "", ["torch==2.13.0+cpu", PLAIN], "pip finds no CPU build"),
+        ("TORCH=cpu", "", ["torch==2.13.0+cpu"], "TORCH_INDEX=https://download.pytorch.org/whl/cpu"),
+        ("TORCH=cu130 TORCH_INDEX=http://there/simple", "+cu130", [f"{NAMED}+cu130"], ""),
+        ("TORCH=default", "", [PLAIN], ""),
+        ("TORCH=installed", "", ["seen"], ""),
+        ("TORCH=gpu", "", [], "TORCH is 'gpu'; expected cpu, cu130"),
+    ],
+)
+def test_one_variable_chooses_the_build_of_torch(
+    given: str, builds: str, asked: list[str], said: str, tmp_path: Path
+) -> None:
+    copy_what_installs(tmp_path)
+    python = tmp_path / "python"
+    python.write_text(PYTHON_WITH_BUILDS)
+    python.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name not in ("TORCH", "TORCH_INDEX")}
+    environment = kept | {"COMEM_PYTHON": str(python), "BUILDS": builds}
+    done = subprocess.run(
+        ["make", *given.split(), ".venv/.installed"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    log = tmp_path / "build/install.log"
+    told = done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+    assert said in told
+    found = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
+    assert [line for line in found if "constraints.txt" not in line] == asked
+    assert (done.returncode == 0) == (given not in ("TORCH=cpu", "TORCH=gpu"))
