@@ -77,7 +77,7 @@ class VllmReader(Answering):
 
         def answer_one(conversation: Conversation, memory_VD: Tensor) -> Generated:
             size = self.encoder.recipe.query_visual_tokens
-            said = self.server.complete(
+            said = self.server.ask(
                 make_messages(conversation, memory_VD, self.encoder.backbone, visual_tokens=size),
                 max_new_tokens=max_new_tokens,
                 decoding=decoding,

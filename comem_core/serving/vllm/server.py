@@ -4,24 +4,22 @@ Requests go through OpenAI's client. Everything that decides an answer is said i
 take what is not said from the model's `generation_config.json`.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import httpx2
 import openai
 from openai import OpenAI
 
 from comem_core.backbone.conversation import Generated
 from comem_core.backbone.decoding import Decoding
-from comem_core.synthesis.served import TRUNCATED, ServerGone, compute_request_seed
+from comem_core.synthesis.served import ServerGone, compute_request_seed, read_completion
 
 PREFIX = "vllm:"
 """How a reader behind a vLLM server is named: `vllm:<address>`."""
 EXPECTED = "expected the address of a vLLM server, such as http://127.0.0.1:8000"
 MAX_CHARACTERS = 400  # of a server's message
-STOPPED = "stop"  # the answer ended by itself; vLLM counts its end token too
+END_TOKEN = 1  # of an answer that ended by itself; vLLM counts it, the library does not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ class VllmServer:
             "one model"
         )
 
-    def complete(
+    def ask(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
@@ -104,42 +102,37 @@ class VllmServer:
 
         Raises:
             ServerGone: the server does not answer.
-            ValueError: the server refuses the request; the message has its reason.
+            ValueError: the server refuses the request or gives no answer; the message has its reason.
         """
-        started = time.perf_counter()
         client = self.client if max_seconds is None else self.client.with_options(timeout=max_seconds, max_retries=0)
         try:
-            stream = client.chat.completions.create(
+            completion = client.chat.completions.with_raw_response.create(
                 model=self.engine.model,
                 messages=cast(Any, messages),
                 max_tokens=max_new_tokens,
                 temperature=decoding.temperature,
                 top_p=decoding.top_p if decoding.temperature else 1.0,
                 seed=compute_request_seed(messages, decoding.seed),
-                stream=True,
-                stream_options={"include_usage": True},
                 extra_body=_say_everything(decoding, cache_salt),
             )
-            return _read_stream(stream, started, max_seconds)
         except openai.APITimeoutError as error:
             if max_seconds is None:
                 raise ServerGone(f"{self.url} did not answer in time: {_shorten(error)}") from error
-            return _make_late(started)
-        except (
-            openai.APIConnectionError,
-            openai.InternalServerError,
-            openai.RateLimitError,
-            httpx2.HTTPError,
-        ) as error:
+            return Generated(text="", prompt_tokens=0, answer_tokens=0, truncated=True, timed_out=True)
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
             raise ServerGone(f"{self.url} does not answer: {_shorten(error)}") from error
         except openai.APIStatusError as error:
             raise ValueError(f"{self.url} refuses the request: {_shorten(error)}") from error
+        said = read_completion(completion.http_response.json())
+        if said.error:
+            raise ValueError(f"{self.url} gives no answer: {said.error}")
+        return said if said.truncated else replace(said, answer_tokens=said.answer_tokens - END_TOKEN)
 
     def score_first_token(self, messages: Sequence[Mapping[str, Any]], *, most: int) -> dict[str, float]:
         """Return the log-probabilities of the `most` likeliest first tokens of an answer, by the token's text.
 
         Raises:
-            ServerGone, ValueError: as `complete`.
+            ServerGone, ValueError: as `ask`.
         """
         try:
             completion = self.client.chat.completions.create(
@@ -163,37 +156,6 @@ def _say_everything(decoding: Decoding, cache_salt: str | None) -> dict[str, Any
     """Return vLLM's own options, so that none of them comes from the model's folder."""
     said: dict[str, Any] = {"repetition_penalty": decoding.repetition_penalty, "top_k": 0, "min_p": 0.0}
     return said | ({"cache_salt": cache_salt} if cache_salt else {})
-
-
-def _read_stream(stream: Any, started: float, max_seconds: float | None) -> Generated:
-    texts: list[str] = []
-    first, finish, usage, late = None, None, None, False
-    for chunk in stream:
-        usage = chunk.usage or usage
-        for choice in chunk.choices:
-            if choice.delta.content:
-                first = first or time.perf_counter()
-                texts.append(choice.delta.content)
-            finish = choice.finish_reason or finish
-        late = max_seconds is not None and time.perf_counter() - started > max_seconds and finish is None
-        if late:
-            stream.close()
-            break
-    ended = time.perf_counter()
-    return Generated(
-        text="".join(texts).strip(),
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        answer_tokens=max(0, (usage.completion_tokens if usage else len(texts)) - (finish == STOPPED)),
-        truncated=late or finish == TRUNCATED,
-        timed_out=late,
-        prefill_seconds=(first or ended) - started,
-        decode_seconds=ended - (first or ended),
-    )
-
-
-def _make_late(started: float) -> Generated:
-    seconds = time.perf_counter() - started
-    return Generated(text="", prompt_tokens=0, answer_tokens=0, truncated=True, timed_out=True, prefill_seconds=seconds)
 
 
 def _shorten(error: Exception) -> str:

@@ -80,14 +80,13 @@ class SplicingServer:
         first = tops[0] | {"top_logprobs": tops}
         return self._wrap({"message": {"role": "assistant", "content": ""}, "logprobs": {"content": [first]}})
 
-    def complete(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock, torch.inference_mode(), self.backbone.switch_adapter(False):
             embedded = self.embed(request["messages"])
             [(text, length, truncated)] = self.backbone.generate(embedded, max_new_tokens=request["max_tokens"])
-        for piece, finish in ((text[:3], None), (text[3:], "length" if truncated else "stop")):
-            yield self._wrap({"delta": {"content": piece}, "finish_reason": finish})
+        said = {"message": {"role": "assistant", "content": text}, "finish_reason": "length" if truncated else "stop"}
         usage = {"prompt_tokens": embedded.mask_BL.shape[1], "completion_tokens": length + (not truncated)}
-        yield {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [], "usage": usage}
+        return self._wrap(said) | {"usage": usage}
 
     @staticmethod
     def _wrap(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,15 +114,8 @@ def _make_handler(server: SplicingServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.seen.append(request)
-            if self.path in server.faults or not request.get("stream"):
-                self._send({} if self.path in server.faults else {self.path: server.score(request)})
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            for event in server.complete(request):
-                self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-            self.wfile.write(b"data: [DONE]\n\n")
+            answer = server.score if request.get("logprobs") else server.complete
+            self._send({} if self.path in server.faults else {self.path: answer(request)})
 
     return Handler
 
