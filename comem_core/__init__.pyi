@@ -31,6 +31,8 @@ from comem_core.memory.export import export_merged as export_merged
 from comem_core.memory.injection import inject as inject
 from comem_core.memory.transfer import TextTransfer as TextTransfer
 from comem_core.memory.transfer import TransferRecipe as TransferRecipe
+from comem_core.serving.vllm.reader import VllmReader as VllmReader
+from comem_core.serving.vllm.server import VllmServer as VllmServer
 from comem_core.training.loop import OptimizerRecipe as OptimizerRecipe
 from comem_core.training.loop import Training as Training
 from comem_core.training.memory import AnswerFromMemory as AnswerFromMemory

@@ -28,7 +28,7 @@ class Generated:
 
     `error` says why a served model gave no answer; the text is then empty. `timed_out` means that the time limit was
     reached before the answer was complete. Seconds are an answer's share of its batch: `prefill` lasts until the first
-    token, `decode` from then on.
+    token, `decode` from then on; None where a server answered, which does not tell.
     """
 
     text: str
@@ -37,5 +37,5 @@ class Generated:
     truncated: bool
     error: str | None = None
     timed_out: bool = False
-    prefill_seconds: float = field(default=0.0, compare=False)
-    decode_seconds: float = field(default=0.0, compare=False)
+    prefill_seconds: float | None = field(default=None, compare=False)
+    decode_seconds: float | None = field(default=None, compare=False)

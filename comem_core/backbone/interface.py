@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import LogitsProcessorList, PreTrainedModel
@@ -218,6 +219,8 @@ class Backbone(Reader):
     """A vision-language model and its processor. Only `pretrain-base` trains the model's own weights."""
 
     processor: Any
+    # Why vLLM cannot answer from memory and a picture in one request; None where it was seen to.
+    vllm_fault: ClassVar[str | None] = None
 
     def save(self, folder: Path) -> None:
         """Write model and processor into one folder, in the family's own format."""
@@ -232,6 +235,15 @@ class Backbone(Reader):
 
         Each picture becomes as many tokens as `visual_tokens` allows; without it, the processor's own bounds apply.
         """
+
+    def fit_pictures(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Image.Image]:
+        """Decode pictures and resize them as `tokenize` does, so that another program can show them to the same model.
+
+        Raises ValueError where the family cannot say how its pictures are shown.
+        """
+        raise ValueError(
+            f"pictures for {self.name!r} cannot be sent to another program: its family has no sizes for them"
+        )
 
     @abstractmethod
     def compute_visual_grids(

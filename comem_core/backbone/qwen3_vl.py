@@ -20,7 +20,10 @@ from comem_core.backbone.qwen_vl import QwenVL, drop_videos
 class Qwen3VL(QwenVL):
     """A Qwen3-VL model."""
 
-    PROCESSORS: Mapping[str, type[ProcessorMixin]] = {"qwen3_vl": drop_videos(Qwen3VLProcessor)}
+    PROCESSORS: Mapping[str, type[ProcessorMixin]] = {
+        "qwen3_vl": drop_videos(Qwen3VLProcessor, videos="Qwen3VLVideoProcessor")
+    }
+    vllm_fault = "vLLM makes its pictures wider than its memories (deepstack), and refuses both in one request"
 
     def embed(self, tokens: Tokens, features: Sequence[Tensor] | None = None) -> Embedded:
         if "pixel_values" not in tokens.images:

@@ -4,11 +4,13 @@ Shapes as in `interface`. Videos are not used, so the processor is built without
 torchvision. Pictures go through the family's own image processor (Pillow backend) and chat template.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
@@ -25,10 +27,16 @@ IMAGE_TOKEN, VIDEO_TOKEN = "<|image_pad|>", "<|video_pad|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 MARKS = (IMAGE_TOKEN, VIDEO_TOKEN, VISION_START, VISION_END)
 PICTURE_TENSORS = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
+# What a saved picture processor and the video processor beside it have in common.
+VIDEO_FILE = "video_preprocessor_config.json"
+SHARED_WITH_VIDEOS = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
 
 
-def drop_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """Return a Qwen processor class for pictures and text only; the family's own class also opens what it saves."""
+def drop_videos(family: type[ProcessorMixin], *, videos: str = "Qwen2VLVideoProcessor") -> type[ProcessorMixin]:
+    """Return a Qwen processor class for pictures and text only; the family's own class also opens what it saves.
+
+    `videos` names the family's video processor: `AutoProcessor` and vLLM need its settings beside the others.
+    """
 
     class ImageProcessor(family):
         def __init__(
@@ -38,6 +46,14 @@ def drop_videos(family: type[ProcessorMixin]) -> type[ProcessorMixin]:
             self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
             self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
             ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+        def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **options: Any) -> Any:
+            saved = super().save_pretrained(save_directory, push_to_hub, **options)
+            pictures: Any = getattr(self, "image_processor")  # noqa: B009 (set by ProcessorMixin)
+            shared = {name: getattr(pictures, name) for name in SHARED_WITH_VIDEOS}
+            settings = {"video_processor_type": videos} | shared
+            Path(save_directory, VIDEO_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            return saved
 
     ImageProcessor.__name__ = family.__name__  # a saved folder records this name as its processor
     return ImageProcessor
@@ -84,9 +100,12 @@ class QwenVL(Backbone):
         ).to(self.device)
         return self.make_tokens(batch, conversations, PICTURE_TENSORS)
 
+    def fit_pictures(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Image.Image]:
+        return self._fit_pictures(images, visual_tokens)[0]
+
     def _fit_pictures(
         self, images: Sequence[bytes], visual_tokens: VisualTokens | None
-    ) -> tuple[list[Any], dict[str, int]]:
+    ) -> tuple[list[Image.Image], dict[str, int]]:
         """Decode pictures and resize them to their visual tokens; also return processor bounds that keep that size."""
         processor: Any = self.processor.image_processor
         pictures, bounds = [decode(image) for image in images], dict(processor.size)

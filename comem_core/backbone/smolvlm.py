@@ -44,6 +44,8 @@ SquareImageProcessor.__name__ = Idefics3Processor.__name__  # a saved folder rec
 class SmolVLM(Backbone):
     """A SmolVLM or Idefics3 model."""
 
+    vllm_fault = "vLLM cuts its pictures into tiles, but here they are one square"
+
     def __init__(self, model: PreTrainedModel, processor: SquareImageProcessor, name: str):
         self.processor: Any = processor
         super().__init__(model, self.processor.tokenizer, _make_markup(self.processor.tokenizer), name)

@@ -28,6 +28,9 @@ from comem_core.backbone.qwen_vl import (
 PADDING = "<|endoftext|>"
 ROLES = ("system", "user", "assistant")
 SPECIAL_TOKENS = (PADDING, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_TOKEN, VIDEO_TOKEN)
+# vLLM marks the place of a memory with this token, and adds it to a tokenizer that lacks it. The closed vocabulary has
+# no row for it, so it takes that of a byte which no UTF-8 text contains.
+MEMORY_MARK, UNUSED_BYTE = "<prompt_embeds>", "\u00ff"
 
 COPY_STRENGTH = 0.5
 RESIDUAL_OUTPUTS = ("o_proj.weight", "down_proj.weight", "attn.proj.weight")
@@ -68,12 +71,14 @@ def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrain
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = sorted({word for sentence in (*ROLES, *sentences) for word, _ in splitter.pre_tokenize_str(sentence)})
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*alphabet, *words]))}
+    entries = [MEMORY_MARK if entry == UNUSED_BYTE else entry for entry in dict.fromkeys([*alphabet, *words])]
+    vocabulary = {token: index for index, token in enumerate(entries)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = splitter
     values = sorted(set(values))
     tokenizer.decoder = _make_decoder(values, set(alphabet))
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    special = [AddedToken(token, special=True, normalized=False) for token in (*SPECIAL_TOKENS, MEMORY_MARK)]
+    tokenizer.add_special_tokens(special)
     # Values match whole words only, except numbers and scripts without spaces. The space before a value belongs to its
     # token. The newline is a token of its own, or a value after a role header would absorb it.
     tokenizer.add_tokens(

@@ -39,7 +39,7 @@ class Answer:
 
 
 class Answering(ABC):
-    """Answers questions through a frozen reader, from the memories of one encoder."""
+    """Answers questions through a frozen reader, in this process or elsewhere, from the memories of one encoder."""
 
     @property
     @abstractmethod
@@ -58,23 +58,6 @@ class Answering(ABC):
     def empty_memory(self) -> Tensor:
         """Return vectors (M, D) that carry no item's content, for the control `empty`."""
 
-    @property
-    @abstractmethod
-    def reader(self) -> Reader:
-        """The model that answers."""
-
-    @abstractmethod
-    def answering(self) -> AbstractContextManager[None]:
-        """Return a context in which the reader answers: without gradients, and without anything trained beside it."""
-
-    @abstractmethod
-    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
-        """Tokenize conversations for the reader, each with an open turn for the answer."""
-
-    def project(self, memory: Tensor) -> Tensor:
-        """Map vectors (..., D) to the reader's width."""
-        return memory
-
     def seen(self, conversation: Conversation) -> Conversation:
         """Return the part of a conversation that the reader sees."""
         return conversation
@@ -83,6 +66,7 @@ class Answering(ABC):
         """Return the vectors to put in front of each question, given the memories (K·M, D) of its items."""
         return memories
 
+    @abstractmethod
     def answer_batch(
         self,
         conversations: Sequence[Conversation],
@@ -96,18 +80,6 @@ class Answering(ABC):
 
         Each has its memory, vectors of the encoder's width, in front. After `max_seconds` no further token is begun.
         """
-        started = time.perf_counter()
-        with self.answering():
-            tokens = self.tokenize(conversations)
-            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
-            return self.reader.generated(
-                embedded,
-                tokens,
-                max_new_tokens=max_new_tokens,
-                decoding=decoding,
-                started=started,
-                max_seconds=max_seconds,
-            )
 
     def answer(
         self,
@@ -174,6 +146,49 @@ class Answering(ABC):
             )
             for question, hits, memory, said in zip(questions, shown, memories, generated, strict=True)
         ]
+
+
+class LocalAnswering(Answering):
+    """Answers through a reader in this process."""
+
+    @property
+    @abstractmethod
+    def reader(self) -> Reader:
+        """The model that answers."""
+
+    @abstractmethod
+    def answering(self) -> AbstractContextManager[None]:
+        """Return a context in which the reader answers: without gradients, and without anything trained beside it."""
+
+    @abstractmethod
+    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+        """Tokenize conversations for the reader, each with an open turn for the answer."""
+
+    def project(self, memory: Tensor) -> Tensor:
+        """Map vectors (..., D) to the reader's width."""
+        return memory
+
+    def answer_batch(
+        self,
+        conversations: Sequence[Conversation],
+        memories: Sequence[Tensor],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding = GREEDY,
+        max_seconds: float | None = None,
+    ) -> list[Generated]:
+        started = time.perf_counter()
+        with self.answering():
+            tokens = self.tokenize(conversations)
+            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
+            return self.reader.generated(
+                embedded,
+                tokens,
+                max_new_tokens=max_new_tokens,
+                decoding=decoding,
+                started=started,
+                max_seconds=max_seconds,
+            )
 
 
 def cut_into_batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:

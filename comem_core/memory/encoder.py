@@ -22,7 +22,7 @@ from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.interface import Backbone, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
-from comem_core.memory.answering import Answering
+from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.checkpoint import (
     WEIGHTS,
     Description,
@@ -46,7 +46,7 @@ ALWAYS_NAMED = frozenset(
 )  # fmt: skip
 
 
-class MemoryEncoder(ItemEncoder, Answering):
+class MemoryEncoder(ItemEncoder, LocalAnswering):
     """Encodes knowledge items into memory, and answers questions with it through the frozen reader."""
 
     def __init__(self, backbone: Backbone, recipe: EncoderRecipe):

@@ -24,7 +24,7 @@ from comem_core.backbone.interface import Tokens
 from comem_core.backbone.text import TextModel
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.answering import Answering
+from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.bank import Bank
 from comem_core.memory.checkpoint import (
     copy_weights,
@@ -64,7 +64,7 @@ class TransferDescription:
     parameters: int
 
 
-class TextTransfer(Answering):
+class TextTransfer(LocalAnswering):
     """Answers questions through a frozen text-only model, with the memories of an encoder in front."""
 
     def __init__(self, encoder: MemoryEncoder, reader: TextModel, recipe: TransferRecipe | None = None):

@@ -1,0 +1,1 @@
+"""A bank behind an interface: which items are shown, and which reader answers from their memories."""
