@@ -19,6 +19,7 @@ from comem_core.serving.memory import Memory
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 ENCODER, QUESTION = "tiny-encoder", "Which country is this?"
+NUM_ITEMS = 1150
 OPENING = """
 import sys
 import comem_core as comem
@@ -29,7 +30,7 @@ import sys
 from pathlib import Path
 from comem_core import MemoryEncoder, Question, load_knowledge_items
 encoder = MemoryEncoder.from_pretrained(sys.argv[1])
-bank = encoder.encode(load_knowledge_items())
+bank = encoder.encode(load_knowledge_items()[: int(sys.argv[4])])
 question = Question(question_id="1", question=sys.argv[3], image=Path(sys.argv[2]).read_bytes(), language="en")
 print(encoder.answer([question], bank, k=3)[0].text)
 """
@@ -43,17 +44,17 @@ class OpeningTimes:
     encoded: float
 
 
-def measure_opening(*, repeats: int) -> OpeningTimes:
+def measure_opening(*, repeats: int, num_items: int = NUM_ITEMS) -> OpeningTimes:
     """Measure both ways by turns, after one unmeasured turn of each; both must give the same answer."""
     opened: list[float] = []
     encoded: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         saved, picture = Path(folder) / "memory", Path(folder) / "flag.png"
-        Memory.make(MemoryEncoder.from_pretrained(ENCODER), load_knowledge_items()).save(saved)
+        Memory.make(MemoryEncoder.from_pretrained(ENCODER), load_knowledge_items()[:num_items]).save(saved)
         picture.write_bytes(load_benchmark_questions("dev")[0].image)
         for turn in range(repeats + 1):
             seconds, answer = time_process(OPENING, [str(saved), str(picture), QUESTION])
-            other_seconds, other = time_process(ENCODING, [ENCODER, str(picture), QUESTION])
+            other_seconds, other = time_process(ENCODING, [ENCODER, str(picture), QUESTION, str(num_items)])
             assert answer == other, f"the opened memory answers {answer!r}, the encoded one {other!r}"
             print(f"opened {seconds:.1f} s, encoded {other_seconds:.1f} s", flush=True)
             if turn:

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 import comem_core as comem
+from comem_core.knowledge.downloads import Downloads
 from comem_core.serving.layout import Record
 from tasks.engine.context import Context
 from tasks.engine.store import Reference, Store
@@ -104,6 +107,33 @@ def test_a_picture_beyond_the_limits_is_refused(finished: Finished) -> None:
         strict.ask(ITEMS[0].picture, "Which country is this?")
     with pytest.raises(ValueError, match=r"which is not read here; send its bytes"):
         strict.ask("photo.png", "Which country is this?")
+
+
+class OneFlag(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(ITEMS[0].picture)
+
+
+def test_an_address_on_the_network_is_fetched_only_where_asked_for_and_never_from_inside(finished: Finished) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OneFlag)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/flag.png"
+    try:
+        here = Downloads(inside_allowed=("127.0.0.0/8",))
+        asked = comem.open(finished.place, limits=comem.PictureLimits(allow_urls=True, downloads=here))
+        answer = asked.ask(address, "Which country is this?")
+        assert answer == asked.ask(ITEMS[0].picture, "Which country is this?")
+        public = comem.open(finished.place, limits=comem.PictureLimits(allow_urls=True))
+        with pytest.raises(ValueError, match=r"address_refused: 127\.0\.0\.1 is .* not a public address"):
+            public.ask(address, "Which country is this?")
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_the_language_is_recognised_among_the_items_and_without_one_every_language_is_searched(
