@@ -7,10 +7,13 @@ from pathlib import Path
 from comem_core.backbone.loading import hash_backbone
 from comem_core.memory.checkpoint import find_encoder_folder
 from comem_core.serving.layout import (
+    BANK_ROLE,
     BANK_STAGE,
     ENCODER_STAGE,
+    FOREIGN_BANK_ROLE,
     INDEX_STAGE,
     KNOWLEDGE_STAGE,
+    PREDICTIONS_STAGE,
     RETRIEVAL_STAGE,
     TRAINING_SET_STAGE,
     Record,
@@ -50,6 +53,8 @@ class Choice:
 def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | None = None) -> Choice:
     """Choose the latest encoder that has a bank, and its latest bank that can be searched; or those that are named.
 
+    A bank that only the condition `foreign` asked comes last.
+
     `encoder` is a fingerprint (or its first letters) in the store, a folder, or a shipped encoder's name; `bank` is a
     fingerprint.
 
@@ -69,7 +74,14 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
         made = [each for each in banks if each["inputs"]["encoder"] in places]
     if not made:
         raise ValueError(_describe_other_banks(store, encoder, banks, trained))
-    made.sort(key=lambda each: (places.get(each["inputs"]["encoder"], -1), each["created"]))
+    foreign = _list_foreign_banks(store)
+    made.sort(
+        key=lambda each: (
+            places.get(each["inputs"]["encoder"], -1),
+            each["fingerprint"] not in foreign,
+            each["created"],
+        )
+    )
     for chosen in reversed(made):
         if (index := _find_index(store, chosen)) is not None:
             return _complete(store, chosen, index, trained, folder)
@@ -99,6 +111,13 @@ def _complete(
         or next(reversed(store.list_records(RETRIEVAL_STAGE)), None),
         training_set=None if encoder is None else _find_training_set(store, encoder),
     )
+
+
+def _list_foreign_banks(store: StoredArtefacts) -> set[str]:
+    """Return the fingerprints of banks that only the condition `foreign` asked: they are controls."""
+    asked = [record["inputs"] for record in store.list_records(PREDICTIONS_STAGE)]
+    foreign = {inputs[FOREIGN_BANK_ROLE] for inputs in asked if FOREIGN_BANK_ROLE in inputs}
+    return foreign - {inputs[BANK_ROLE] for inputs in asked if BANK_ROLE in inputs}
 
 
 def _find_index(store: StoredArtefacts, bank: Record) -> Record | None:

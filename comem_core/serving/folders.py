@@ -56,6 +56,10 @@ class SavedMemory:
 def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: bool) -> Path:
     """Write a memory into a folder (see `Memory.save`)."""
     _refuse_other_files(folder)
+    if pictures and not memory.has_pictures:
+        raise ValueError(
+            "the items' pictures were not saved with this memory; open the run's store, or leave pictures out"
+        )
     samples = _find_training_set(memory) if training_set else None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MEMORY_FILE).unlink(missing_ok=True)
@@ -128,6 +132,7 @@ def open_folder(folder: Path, loading: Loading, *, source: MemorySource, previou
         made_from=saved.records,
         source=source,
         limits=loading.limits,
+        has_pictures=saved.pictures,
     )
 
 

@@ -67,12 +67,16 @@ class Memory:
         made_from: Mapping[str, Any],
         source: MemorySource | None = None,
         limits: PictureLimits | None = None,
+        has_pictures: bool = True,
     ):
-        """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written."""
+        """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written.
+
+        Without `has_pictures`, items that show a picture lack it, because it was not saved with them.
+        """
         bank.refuse_other_encoder(encoder.encoder_id)
         self.encoder, self.bank, self.items, self.searcher = encoder, bank, items, searcher
         self.settings, self.version, self.made_from = settings, version, made_from
-        self.source, self.limits = source, limits or PictureLimits()
+        self.source, self.limits, self.has_pictures = source, limits or PictureLimits(), has_pictures
         self.languages = tuple(sorted({each for index in searcher.indexes.values() for each in index.languages}))
         self._guesser = Guesser(latin=frozenset(self.languages), others=frozenset(self.languages))
 
@@ -210,7 +214,7 @@ class Memory:
         also the samples that the encoder was trained on, which hold pictures.
 
         Raises:
-            ValueError: the folder has other files, or no training set is known.
+            ValueError: the folder has other files, or pictures or training set are not here.
         """
         from comem_core.serving.folders import save_memory
 

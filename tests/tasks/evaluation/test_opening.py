@@ -19,12 +19,18 @@ from PIL import Image
 import comem_core as comem
 from comem_core.knowledge.downloads import Downloads
 from comem_core.serving.layout import Record
+from tasks.data.index import build_index
+from tasks.data.ingest import KNOWLEDGE
 from tasks.engine.context import Context
+from tasks.engine.partial import Partial
+from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.encode import encode_memory
+from tasks.evaluation.exam import PREDICTIONS, Exam
 from tasks.evaluation.opening import describe_opening
-from tasks.rows.tables import read_rows
-from tests.tasks.evaluation.finished_store import ITEMS, QUESTIONS, Finished, make_run, put_encoder
+from tasks.rows.tables import make_item_table, read_rows
+from tests.tasks.evaluation.finished_store import ITEMS, QUESTIONS, Finished, Made, make_run, put, put_encoder
+from warehouse.schemas import check_rows
 
 pytestmark = pytest.mark.usefixtures("small_ray")
 
@@ -224,6 +230,31 @@ def test_the_latest_encoder_with_a_bank_is_opened_and_any_other_by_name(
         comem.open(context.root, encoder="tiny-encoder")
     with pytest.raises(ValueError, match="no bank 'ffffffff'"):
         comem.open(context.root, bank="ffffffff")
+
+
+def test_the_bank_of_the_condition_foreign_is_opened_only_by_its_name(finished: Finished, context: Context) -> None:
+    shutil.copytree(finished.place / "store", context.store)
+    run = make_run(context)
+    knowledge = put(run, KNOWLEDGE, "of another corpus", make_item_table(ITEMS[:5]))
+    build_index.fn(run, knowledge)
+    bank = encode_memory.fn(run, knowledge, finished.encoder)
+    assert len(comem.open(context.root)) == 5  # the latest
+    exam = Exam(
+        knowledge=knowledge,
+        encoder=finished.encoder,
+        bank=finished.bank,
+        questions=knowledge,
+        retrieved=finished.retrieved,
+        foreign_bank=bank,
+    )
+    table = check_rows("prediction", [])
+    run_stage(run, PREDICTIONS, Made("asked"), exam.name_inputs(), lambda artefact: write(artefact, table))
+    assert len(comem.open(context.root)) == len(ITEMS)
+    assert len(comem.open(context.root, bank=bank.fingerprint)) == 5
+
+
+def write(artefact: Partial, table: pa.Table) -> None:
+    artefact.write_shard("part-00000", table)
 
 
 def test_a_reload_keeps_an_encoder_that_is_the_same(copied: Path) -> None:

@@ -80,7 +80,15 @@ def test_a_saved_memory_holds_no_picture_no_backbone_and_no_path_of_this_machine
 def test_pictures_are_saved_on_request(memory: comem.Memory, tmp_path: Path) -> None:
     memory.save(tmp_path / "with", pictures=True)
     opened = comem.open(tmp_path / "with")
+    assert comem.open(opened.save(tmp_path / "again", pictures=True)).has_pictures
     assert [opened.items[item.item_id].image for item in ITEMS] == [item.image for item in ITEMS]
+
+
+def test_pictures_that_were_not_saved_cannot_be_saved_again(saved: Path, tmp_path: Path) -> None:
+    opened = comem.open(saved)
+    with pytest.raises(ValueError, match="pictures were not saved with this memory"):
+        opened.save(tmp_path / "with", pictures=True)
+    assert not comem.open(opened.save(tmp_path / "without")).has_pictures
 
 
 def test_the_card_tells_encoder_backbone_items_and_licences_from_the_records(
@@ -176,8 +184,10 @@ for ask in (lambda: memory.push_to_hub("me/memory", token="hf_wrong"), lambda: c
 """
 
 
-def test_a_memory_goes_to_the_hub_and_comes_back(memory: comem.Memory, saved: Path, hub: str, tmp_path: Path) -> None:
-    assert run_client(PUSH, hub, tmp_path / "home", saved, TOKEN) == f"{hub}/me/memory\n"
+def test_a_memory_goes_to_the_hub_and_comes_back(
+    memory: comem.Memory, finished: Finished, hub: str, tmp_path: Path
+) -> None:
+    assert run_client(PUSH, hub, tmp_path / "home", finished.place, TOKEN) == f"{hub}/me/memory\n"
     expected = memory.ask(ITEMS[0].picture, "Which country is this?").text
     told = f"{memory.version} {len(ITEMS)} True\n{expected}\n"
     assert run_client(PULL, hub, tmp_path / "another home") == told
