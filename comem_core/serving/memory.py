@@ -81,6 +81,13 @@ class Memory:
         self._guesser = Guesser(latin=frozenset(self.languages), others=frozenset(self.languages))
 
     @classmethod
+    def from_pretrained(cls, where: str | Path, **options: Any) -> "Memory":
+        """Open a folder that `save` wrote, a repository of the Hub, or a store; the same as `comem_core.open`."""
+        from comem_core.serving.opening import open as open_memory
+
+        return open_memory(where, **options)
+
+    @classmethod
     def make(
         cls, encoder: MemoryEncoder, items: Iterable[KnowledgeItem], *, k: int = 3, same_language: bool = True
     ) -> "Memory":

@@ -55,7 +55,7 @@ def run_client(code: str, hub: str, home: Path, *arguments: object, offline: boo
 
 
 def test_a_saved_memory_finds_and_answers_the_same(memory: comem.Memory, saved: Path) -> None:
-    opened = comem.open(saved)
+    opened = comem.Memory.from_pretrained(saved)
     assert opened.ask_many(INQUIRIES) == memory.ask_many(INQUIRIES)
     assert (opened.version, opened.settings, len(opened)) == (memory.version, memory.settings, len(ITEMS))
     assert opened.is_current() and opened.reload() is opened
