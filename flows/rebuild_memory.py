@@ -8,7 +8,7 @@ from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import encode_memory
-from tasks.evaluation.opening import show_memory
+from tasks.evaluation.opening import explain_opening
 from tasks.run import open_run
 from tasks.training.encoders import find_latest_encoder
 
@@ -27,5 +27,5 @@ def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption |
         items = ingest_knowledge(run)
         build_index(run, items)
         bank = encode_memory(run, items, encoder)
-        show_memory(run, bank)
+        explain_opening(run, bank)
         return bank

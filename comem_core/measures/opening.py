@@ -53,8 +53,8 @@ def measure_opening(*, repeats: int, num_items: int = NUM_ITEMS) -> OpeningTimes
         Memory.make(MemoryEncoder.from_pretrained(ENCODER), load_knowledge_items()[:num_items]).save(saved)
         picture.write_bytes(load_benchmark_questions("dev")[0].image)
         for turn in range(repeats + 1):
-            seconds, answer = time_process(OPENING, [str(saved), str(picture), QUESTION])
-            other_seconds, other = time_process(ENCODING, [ENCODER, str(picture), QUESTION, str(num_items)])
+            seconds, answer = measure_process(OPENING, [str(saved), str(picture), QUESTION])
+            other_seconds, other = measure_process(ENCODING, [ENCODER, str(picture), QUESTION, str(num_items)])
             assert answer == other, f"the opened memory answers {answer!r}, the encoded one {other!r}"
             print(f"opened {seconds:.1f} s, encoded {other_seconds:.1f} s", flush=True)
             if turn:
@@ -63,7 +63,7 @@ def measure_opening(*, repeats: int, num_items: int = NUM_ITEMS) -> OpeningTimes
     return OpeningTimes(opened=statistics.median(opened), encoded=statistics.median(encoded))
 
 
-def time_process(code: str, arguments: Sequence[str]) -> tuple[float, str]:
+def measure_process(code: str, arguments: Sequence[str]) -> tuple[float, str]:
     """Run Python code in a new process with one thread; return the wall seconds and what it prints."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     started = time.perf_counter()

@@ -149,7 +149,7 @@ def _refuse_other_files(folder: Path) -> None:
 
 
 def _find_training_set(memory: Memory) -> Path:
-    found = memory.source.bring_training_set() if memory.source is not None else None
+    found = memory.source.fetch_training_set() if memory.source is not None else None
     if found is None:
         raise ValueError(
             "the training set of this memory is not known: only the store of the run that trained the encoder has it; "

@@ -41,13 +41,13 @@ def push_memory(
         return _ask_hub(send, f"{repository!r} was not pushed")
 
 
-def download_memory(repository: str, *, revision: str | None) -> Path:
+def fetch_memory(repository: str, *, revision: str | None) -> Path:
     """Return the folder of a repository's files in the Hub's cache, without its training set.
 
     Raises:
         ValueError: the repository is not there, holds no memory, or is neither reachable nor cached.
     """
-    download_file(repository, MEMORY_FILE, revision=revision)  # first, because a repository without it is no memory
+    fetch_file(repository, MEMORY_FILE, revision=revision)  # first, because a repository without it is no memory
     return Path(
         _ask_hub(
             lambda: snapshot_download(
@@ -58,7 +58,7 @@ def download_memory(repository: str, *, revision: str | None) -> Path:
     )
 
 
-def download_file(repository: str, name: str, *, revision: str | None) -> Path:
+def fetch_file(repository: str, name: str, *, revision: str | None) -> Path:
     """Return one file of a repository; it is downloaded if it is newer than the cached one. Raises ValueError."""
     return Path(_ask_hub(lambda: hf_hub_download(repository, name, revision=revision), _describe_missing(repository)))
 

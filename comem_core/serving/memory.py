@@ -1,4 +1,4 @@
-"""Answers questions about pictures from a bank: finds items, lets the frozen reader answer, and says what was shown.
+"""Answers questions about pictures from a bank: finds items, lets the frozen reader answer, and returns both.
 
 Finding and answering are two steps that keep nothing between calls, so a service can batch each as it likes.
 
@@ -43,7 +43,7 @@ class MemorySource(ABC):
     def read(self, *, previous: "Memory | None" = None) -> "Memory":
         """Open the newest version, with the encoder of the previous one if it is the same."""
 
-    def bring_training_set(self) -> Path | None:
+    def fetch_training_set(self) -> Path | None:
         """Return the local folder of the samples that the encoder was trained on; None if it is not known."""
         return None
 

@@ -11,12 +11,12 @@ from comem_core.knowledge.stored_items import StoredItems
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.choosing import Choice, choose
 from comem_core.serving.folders import MEMORY_FILE, open_folder, read_saved
-from comem_core.serving.hub import download_file, download_memory
+from comem_core.serving.hub import fetch_file, fetch_memory
 from comem_core.serving.loading import Loading, load_encoder
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.questions import PictureLimits
 from comem_core.serving.searching import open_search
-from comem_core.serving.stored_artefacts import StoredArtefacts, looks_like_store
+from comem_core.serving.stored_artefacts import StoredArtefacts, is_store
 from comem_core.serving.stored_bank import read_stored_bank
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -58,7 +58,7 @@ def open(
         return FolderSource(place, loading).read()
     if on_hub:
         return HubSource(str(where), revision, loading).read()
-    if place.is_dir() and not looks_like_store(place):
+    if place.is_dir() and not is_store(place):
         held = ", ".join(sorted(path.name for path in place.iterdir())[:8]) or "nothing"
         raise ValueError(
             f"{where} holds no memory: expected the folder `.comem` of a run, or a folder that `Memory.save` wrote, "
@@ -82,7 +82,7 @@ class StoreSource(MemorySource):
     def read(self, *, previous: Memory | None = None) -> Memory:
         choice, loading = choose(self.artefacts, encoder=self.encoder, bank=self.bank), self.loading
         encoder = self._load_encoder(choice, previous)
-        folders = {each["stage"]: self.artefacts.bring(each) for each in (choice.bank, choice.knowledge, choice.index)}
+        folders = {each["stage"]: self.artefacts.fetch(each) for each in (choice.bank, choice.knowledge, choice.index)}
         bank_folder, items_folder, index_folder = folders.values()
         dtype = encoder.backbone.model.dtype
         searcher, settings = open_search(
@@ -100,16 +100,16 @@ class StoreSource(MemorySource):
             limits=loading.limits,
         )
 
-    def bring_training_set(self) -> Path | None:
+    def fetch_training_set(self) -> Path | None:
         """Return the local folder of the samples that the encoder was trained on; None if the store has none."""
         found = choose(self.artefacts, encoder=self.encoder, bank=self.bank).training_set
-        return None if found is None else self.artefacts.bring(found)
+        return None if found is None else self.artefacts.fetch(found)
 
     def _load_encoder(self, choice: Choice, previous: Memory | None) -> MemoryEncoder:
         name = choice.bank["inputs"]["encoder"]
         if previous is not None and previous.version.split("-")[0] == name:
             return previous.encoder
-        folder = choice.encoder_folder if choice.encoder is None else self.artefacts.bring(choice.encoder)
+        folder = choice.encoder_folder if choice.encoder is None else self.artefacts.fetch(choice.encoder)
         assert folder is not None  # a choice has one or the other
         return load_encoder(folder, self.loading)
 
@@ -137,8 +137,8 @@ class HubSource(MemorySource):
     loading: Loading
 
     def find_version(self) -> str:
-        return read_saved(download_file(self.repository, MEMORY_FILE, revision=self.revision).parent).version
+        return read_saved(fetch_file(self.repository, MEMORY_FILE, revision=self.revision).parent).version
 
     def read(self, *, previous: Memory | None = None) -> Memory:
-        folder = download_memory(self.repository, revision=self.revision)
+        folder = fetch_memory(self.repository, revision=self.revision)
         return open_folder(folder, self.loading, source=self, previous=previous)

@@ -56,7 +56,7 @@ class StoredArtefacts:
                 continue
         return sorted(found, key=lambda record: record["created"])
 
-    def bring(self, record: Record) -> Path:
+    def fetch(self, record: Record) -> Path:
         """Return the local folder of an artefact, with files of the sizes in its record.
 
         Raises:
@@ -94,6 +94,6 @@ class StoredArtefacts:
         return folder
 
 
-def looks_like_store(folder: Path) -> bool:
+def is_store(folder: Path) -> bool:
     """Tell whether a folder is a store, or has one inside."""
     return (folder / STORE).is_dir() or any(folder.glob(f"*/*/{RECORD}")) or (folder / ENCODER_STAGE).is_dir()

@@ -10,7 +10,7 @@ from tasks.engine.store import Reference, Store
 from tasks.run import Run
 
 
-def show_memory(run: Run, bank: Reference) -> None:
+def explain_opening(run: Run, bank: Reference) -> None:
     """Log where the encoder and the bank are and how to open them, and show it in the Prefect UI."""
     if get_plan() is not None:
         return
