@@ -2,7 +2,7 @@
 
 from prefect.artifacts import create_markdown_artifact
 
-from comem_core.serving.layout import BANK_STAGE, Record
+from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, Record
 from tasks.engine.context import Context
 from tasks.engine.plan import get_plan
 from tasks.engine.stage import get_stage_logger, is_under_prefect
@@ -16,7 +16,8 @@ def explain_opening(run: Run, bank: Reference) -> None:
         return
     record = Store.of(run.context).find(BANK_STAGE, bank.fingerprint)
     assert record is not None, f"bank {bank.fingerprint} has just been made"
-    lines = describe_opening(run.context, record)
+    if not (lines := describe_opening(run.context, record)):
+        return
     get_stage_logger().info("%s", "\n".join(lines))
     if is_under_prefect():
         where, code = lines[:2], lines[3:]
@@ -25,11 +26,16 @@ def explain_opening(run: Run, bank: Reference) -> None:
 
 
 def describe_opening(context: Context, bank: Record) -> list[str]:
-    """Return the lines that say where a bank and its encoder are, and how a program opens them."""
+    """Return the lines that say where a bank and its encoder are, and how a program opens them.
+
+    There are none for an encoder from outside the store, because only its user knows where it is.
+    """
     store = Store.of(context)
-    encoder = store.find_anywhere(bank["inputs"]["encoder"])
+    encoder = store.find(ENCODER_STAGE, bank["inputs"]["encoder"])
+    if encoder is None:
+        return []
     return [
-        f"encoder: {encoder['uri'] if encoder else bank['inputs']['encoder']}",
+        f"encoder: {encoder['uri']}",
         f"bank:    {store.find_path(BANK_STAGE, bank['fingerprint'])}",
         "open them in Python (docs/memory.md):",
         "    import comem_core as comem",
