@@ -35,7 +35,7 @@ encoder = MemoryEncoder.from_pretrained("tiny-encoder")
 bank = encoder.encode(load_knowledge_items()[:4])
 [answer] = encoder.answer(load_benchmark_questions("dev")[:1], bank, k=3, same_language=False)
 assert len(answer.item_ids) == 3 and answer.text, answer
-opened = comem_core.open(comem_core.Memory.make(encoder, load_knowledge_items()[:4]).save("saved"))
+opened = comem_core.open(comem_core.Memory.make(encoder, load_knowledge_items()[:4], same_language=False).save("saved"))
 asked = opened.ask(load_knowledge_items()[0].picture, "Which country is this?")
 assert len(asked.items) == 3 and asked.text, asked
 assert not set(BLOCKED) & {name.split(".")[0] for name in sys.modules}
