@@ -31,6 +31,13 @@ from comem_core.memory.export import export_merged as export_merged
 from comem_core.memory.injection import inject as inject
 from comem_core.memory.transfer import TextTransfer as TextTransfer
 from comem_core.memory.transfer import TransferRecipe as TransferRecipe
+from comem_core.serving.answers import Found as Found
+from comem_core.serving.answers import Inquiry as Inquiry
+from comem_core.serving.answers import MemoryAnswer as MemoryAnswer
+from comem_core.serving.answers import ShownItem as ShownItem
+from comem_core.serving.memory import Memory as Memory
+from comem_core.serving.opening import open as open
+from comem_core.serving.questions import PictureLimits as PictureLimits
 from comem_core.serving.vllm.reader import VllmReader as VllmReader
 from comem_core.serving.vllm.server import VllmServer as VllmServer
 from comem_core.training.loop import OptimizerRecipe as OptimizerRecipe

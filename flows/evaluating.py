@@ -39,6 +39,7 @@ def evaluate(run: Run, named: NamedEncoder, items: Reference, questions: Referen
         name=named.name,
         benchmark=run.recipe.evaluation.benchmark,
         encoder=named.encoder,
+        bank=bank,
         questions=questions,
         predictions=predictions,
         scores=scores,

@@ -4,16 +4,18 @@ from prefect import flow
 
 from flows.options import KnowledgeOption, RecipeName
 from flows.recipes import recipe_to_encode
+from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import encode_memory
+from tasks.evaluation.opening import explain_opening
 from tasks.run import open_run
 from tasks.training.encoders import find_latest_encoder
 
 
 @flow(name="rebuild-memory")
 def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption | None = None) -> Reference:
-    """Encode knowledge items into a bank with the latest encoder of a recipe's backbone.
+    """Encode knowledge items into a bank with the latest encoder of a recipe's backbone, and index them for search.
 
     Args:
         recipe: gives backbone and encoder; a name from `comem_core.recipes`.
@@ -23,4 +25,7 @@ def rebuild_memory(recipe: RecipeName = "tiny_cpu", knowledge: KnowledgeOption |
     with open_run("rebuild-memory", whole) as run:
         encoder = find_latest_encoder(run)
         items = ingest_knowledge(run)
-        return encode_memory(run, items, encoder)
+        build_index(run, items)
+        bank = encode_memory(run, items, encoder)
+        explain_opening(run, bank)
+        return bank

@@ -28,6 +28,7 @@ from tasks.data.synthesize import judge_qa, synthesize_qa
 from tasks.data.translate import translate_qa
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import TRAINED, compare_with_last
+from tasks.evaluation.opening import explain_opening
 from tasks.evaluation.report import write_report
 from tasks.run import open_run
 from tasks.training.encoder import find_start, train_encoder
@@ -109,4 +110,5 @@ def synth_and_train(
         named = NamedEncoder(name=TRAINED, encoder=encoder, transfer=transfer)
         evaluation = evaluate(run, named, items, asked, shown)
         compare_with_last(run, evaluation)
+        explain_opening(run, evaluation.bank)
         return write_report(run, items, asked, evaluation.scores)

@@ -4,8 +4,13 @@ Independent of files, models and where a row came from.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
+from typing import TypeVar
+
+Kind = TypeVar("Kind")
 
 
 def hash_content_parts(*parts: str | bytes) -> str:
@@ -47,7 +52,7 @@ class KnowledgeItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question about one image, with its gold answers.
+    """One question about one image, with its gold answers where there are any: without them it cannot be scored.
 
     `answer_low`/`answer_high` bound a right number; they are set only if `question_type` is `numerical`.
     `options` are the choices of a multiple-choice question; `right_option` is the place of the right one, from 0.
@@ -58,7 +63,7 @@ class Question:
     question: str
     image: bytes
     language: str
-    answers: tuple[str, ...]
+    answers: tuple[str, ...] = ()
     question_type: str = "string"
     answer_low: float | None = None
     answer_high: float | None = None
@@ -74,3 +79,21 @@ class Question:
     @cached_property
     def image_id(self) -> str:
         return hash_content_parts(self.image)
+
+
+def check_inputs(given: Iterable[Kind], kind: type[Kind]) -> Iterator[Kind]:
+    """Yield knowledge items or questions, each when it is asked for.
+
+    Raises:
+        ValueError: it is a text, a path or a single one, or one of them is something else; the message says what was
+            found and expected.
+    """
+    expected = f"expected a list, or any iterable, of {kind.__name__}"
+    if isinstance(given, str | bytes | PurePath):
+        raise ValueError(f"found the {type(given).__name__} {given!r:.80}; {expected} (read_corpus reads a folder)")
+    if not isinstance(given, Iterable):
+        raise ValueError(f"found one {type(given).__name__}; {expected}")
+    for place, each in enumerate(given):
+        if not isinstance(each, kind):
+            raise ValueError(f"entry {place} is a {type(each).__name__}, {each!r:.80}; {expected}")
+        yield each

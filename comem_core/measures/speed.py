@@ -1,4 +1,4 @@
-"""`make bench`: how fast memory is read, how much one shared backbone saves, and how long scoring takes.
+"""`make bench`: how fast memory is read and opened, how much one shared backbone saves, and how long scoring takes.
 
 Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, at batch size 1.
 Encoding the items is not counted, because a memory is made once. Both sides of a ratio are measured in the same run: on
@@ -21,6 +21,7 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.measures.opening import measure_opening
 from comem_core.measures.peak_memory import NUM_RUNS, make_large_encoder, measure_peaks, save_large_model
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
@@ -33,7 +34,7 @@ from comem_core.worlds.countries.world import load_benchmark_questions, load_kno
 TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
 COMMAND = "make bench"
 BATCH = 16
-REPEATS, LARGE_REPEATS = 15, 3
+REPEATS, LARGE_REPEATS, OPENING_REPEATS = 15, 3, 3
 DEPTHS = (3, 10, 50)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
@@ -42,7 +43,13 @@ LARGE_DEPTHS: Mapping[int, Sequence[int]] = {100: DEPTHS, 643: (3, 10)}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/speed.json`."""
-    parts = {"speed": _measure_speed, "large": _measure_large, "memory": _measure_memory, "scoring": _measure_scoring}
+    parts = {
+        "speed": _measure_speed,
+        "large": _measure_large,
+        "memory": _measure_memory,
+        "scoring": _measure_scoring,
+        "opening": _measure_opening,
+    }
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
     only = parser.parse_args(arguments).only
@@ -89,6 +96,12 @@ def _measure_memory() -> Iterator[Measured]:
     yield _make_row("peak_memory_one_copy_gb", peaks.one_copy / 1e9, "GB", n=NUM_RUNS)
     yield _make_row("peak_memory_two_copies_gb", peaks.two_copies / 1e9, "GB", n=NUM_RUNS)
     yield _make_row("peak_memory_backbone_weights_gb", peaks.weights / 1e9, "GB", n=1)
+
+
+def _measure_opening() -> Iterator[Measured]:
+    times = measure_opening(repeats=OPENING_REPEATS)
+    ratio = times.opened / times.encoded
+    yield _make_row("open_seconds_ratio", ratio, "opened / encoded", n=OPENING_REPEATS)
 
 
 def _load_question() -> Question:

@@ -17,7 +17,7 @@ from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.interface import Reader, Tokens
 from comem_core.knowledge.index.vector_index import Hits
-from comem_core.knowledge.items import Question
+from comem_core.knowledge.items import Question, check_inputs
 from comem_core.memory.bank import Bank
 from comem_core.memory.injection import inject
 
@@ -99,12 +99,12 @@ class Answering(ABC):
         items in the question's language. With `item_ids`, each question's listed items are shown, in that order.
 
         Raises:
-            ValueError: the bank is another encoder's, not exactly one of `k` and `item_ids` is given, or the bank
-                cannot be searched (see `Bank.search`).
+            ValueError: `questions` holds something else than questions, the bank is another encoder's, not exactly one
+                of `k` and `item_ids` is given, or the bank cannot be searched (see `Bank.search`).
             KeyError: an item is not in the bank.
         """
         bank.refuse_other_encoder(self.encoder_id)
-        asked = list(questions)
+        asked = list(check_inputs(questions, Question))
         if (k is None) == (item_ids is None):
             raise ValueError("give either how many items to find (k=...) or which ones to show (item_ids=...)")
         if item_ids is not None and len(item_ids) != len(asked):

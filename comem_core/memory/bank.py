@@ -63,12 +63,13 @@ class Bank:
         """Add items, or replace those already present. A searchable bank needs the picture of each.
 
         Raises:
-            ValueError: the memories have another shape, or pictures are missing, too many, or given to a bank that is
-                not searchable.
+            ValueError: the memories are not a tensor of numbers, have another shape, or hold a number that is not
+                finite; or pictures are missing, too many, or given to a bank that is not searchable.
         """
+        if isinstance(item_ids, str):
+            raise ValueError(f"item_ids is the text {item_ids!r}; expected a list of item ids")
         expected = (len(item_ids), self.num_vectors, self.width)
-        if tuple(memory_NMD.shape) != expected:
-            raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
+        memory_NMD = self._check_memory(memory_NMD, expected)
         if (pictures is not None) != (self.grid is not None):
             raise ValueError(
                 "this bank is searched by pictures, but none were given"
@@ -77,9 +78,22 @@ class Bank:
             )
         if pictures is not None and len(pictures) != len(item_ids):
             raise ValueError(f"{len(pictures)} pictures for {len(item_ids)} items; expected one per item")
-        self.memories.update(zip(item_ids, memory_NMD.detach().to("cpu", self.dtype).clone(), strict=True))
+        refuse_not_finite_memories(item_ids, memory_NMD)
+        self.memories.update(zip(item_ids, memory_NMD, strict=True))
         self.pictures.update(zip(item_ids, pictures or (), strict=False))
         self._index = None
+
+    def _check_memory(self, memory_NMD: object, expected: tuple[int, int, int]) -> Tensor:
+        """Return a copy of memories in the bank's number type. Raises ValueError that says what was expected."""
+        wanted = f"expected a torch.Tensor of floating numbers, of shape {expected}"
+        if not isinstance(memory_NMD, Tensor):
+            kind = f"{type(memory_NMD).__module__}.{type(memory_NMD).__qualname__}".removeprefix("builtins.")
+            raise ValueError(f"memory is a {kind}; {wanted} (torch.from_numpy makes one of an array)")
+        if tuple(memory_NMD.shape) != expected:
+            raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
+        if not memory_NMD.is_floating_point():
+            raise ValueError(f"memory of number type {memory_NMD.dtype} for this bank; {wanted}")
+        return memory_NMD.detach().to("cpu", self.dtype).clone()
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Remove items.
@@ -175,9 +189,15 @@ class Bank:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file does not exist, is cut off, or is not a bank.
+            ValueError: the file does not exist, is cut off, or is not a bank; or a memory holds a number that is not
+                finite.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a folder, expected a file that `Bank.save` wrote; comem.open(...) opens the bank of a "
+                "run's store (`comem.open('.comem').bank`), or a folder that `Memory.save` wrote"
+            )
         if not path.is_file():
             raise ValueError(f"there is no bank {path}")
         try:
@@ -199,11 +219,23 @@ class Bank:
             dtype=memory_NMD.dtype,
             grid=None if header["grid"] is None else tuple(header["grid"]),
         )
+        refuse_not_finite_memories(header["item_ids"], memory_NMD)
         bank.memories = dict(zip(header["item_ids"], memory_NMD, strict=True))
         if "pictures" in tensors:
             pictures = map(Picture, tensors["pictures"].numpy(), header["languages"])
             bank.pictures = dict(zip(header["item_ids"], pictures, strict=True))
         return bank
+
+
+def refuse_not_finite_memories(item_ids: Sequence[str], memory_NMD: Tensor) -> None:
+    """Raise ValueError that names the items whose memories hold a number that is not finite."""
+    bad_N = ~memory_NMD.isfinite().flatten(start_dim=1).all(dim=1)
+    if bad := [str(item_ids[row]) for row in bad_N.nonzero().flatten().tolist()]:
+        named = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        raise ValueError(
+            f"the memories of {len(bad)} of {len(item_ids)} items hold numbers that are not finite ({named}); encode "
+            "these items again"
+        )
 
 
 def to_bytes(memory_MD: Tensor) -> bytes:

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from comem_core.backbone.images import VisualTokens, decode
 from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.index.vector_index import Hits
-from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.items import KnowledgeItem, Question, check_inputs
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank, Picture
 from comem_core.memory.checkpoint import refuse_unknown
@@ -166,13 +166,14 @@ class ItemEncoder(ABC):
         pictures for search; None makes a smaller bank that cannot be searched.
 
         Raises:
-            ValueError: `into` is another encoder's, or an item's picture cannot be read; the message names the item.
+            ValueError: `items` holds something else than items, `into` is another encoder's, or an item's picture
+                cannot be read; the message names the item.
         """
         bank = self.make_bank(grid=grid) if into is None else into
         bank.refuse_other_encoder(self.encoder_id)
         seen: dict[str | None, np.ndarray] = {}
         with tqdm(total=length_hint(items, 0) or None, desc="encode", unit="item") as bar:
-            for batch in cut_into_batches(items, batch_size):
+            for batch in cut_into_batches(check_inputs(items, KnowledgeItem), batch_size):
                 new = list({item.item_id: item for item in batch if item.item_id not in bank}.values())
                 if new:
                     self._encode_into(bank, new, seen)

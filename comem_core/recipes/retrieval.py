@@ -3,9 +3,8 @@
 from typing import get_args, get_type_hints
 
 from comem_core.knowledge.embedders.registry import BACKBONE, can_embed_images, can_embed_texts, find_embedder_files
+from comem_core.knowledge.searching import IMAGE, TEXT
 from comem_core.recipes.recipe import Recipe, RetrievalRecipe
-
-IMAGE, TEXT = "image", "text"
 
 
 def name_sides(recipe: RetrievalRecipe) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from uuid import UUID
 
+from comem_core.serving.layout import BANK_STAGE
 from tasks.engine.context import Context
+from tasks.engine.store import Store
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.page.wording import ConditionWords, write_interval, write_percent
@@ -24,7 +26,8 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         conditions = ConditionWords(read_conditions(con))
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
-    return lines + [f"report page: {page}" for page in _find_pages(stages)]
+    lines += [f"report page: {page}" for page in _find_pages(stages)]
+    return lines + _describe_memory(context, stages)
 
 
 def _write_stages(stages: list[dict]) -> list[str]:
@@ -74,3 +77,12 @@ def _find_pages(stages: list[dict]) -> list[Path]:
 
     folders = [Path(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
     return [page for folder in folders for page in sorted(folder.glob("*.html"))]
+
+
+def _describe_memory(context: Context, stages: list[dict]) -> list[str]:
+    """Return how to open the run's bank; of several, the first, because those of other corpora come after it."""
+    from tasks.evaluation.opening import describe_opening  # imported here because it also imports the stages
+
+    made = (Store.of(context).find(BANK_STAGE, each["fingerprint"]) for each in stages if each["stage"] == BANK_STAGE)
+    record = next((each for each in made if each is not None), None)
+    return [] if record is None else describe_opening(context, record)

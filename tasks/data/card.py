@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from comem_core.serving.layout import TRAINING_SET_STAGE
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
@@ -16,7 +17,7 @@ from warehouse.connection import open_warehouse
 from warehouse.samples.cards import CardSources, render_card
 from warehouse.samples.training_files import make_training_tables
 
-TRAINING_SET = Stage(name="training-set", version="2")
+TRAINING_SET = Stage(name=TRAINING_SET_STAGE, version="2")
 CARD, TRAIN = "README.md", "train"
 ROWS_PER_FILE = 4096
 

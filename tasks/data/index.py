@@ -4,7 +4,7 @@ The merge holds columns of ids and one shard of vectors at a time, so that a cor
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial as bind
 from pathlib import Path
 
@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.embedders.registry import BACKBONE, name_kind
 from comem_core.knowledge.index.approximate import Facts
 from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
-from comem_core.neutral import OFF_AT_NONE
-from comem_core.recipes.retrieval import IMAGE, TEXT, name_sides
+from comem_core.knowledge.searching import IMAGE, PICTURES, TEXT
+from comem_core.recipes.retrieval import name_sides
+from comem_core.serving.layout import INDEX_STAGE
+from comem_core.serving.search_keys import EMBEDDERS, IndexKey
 from tasks.data.embedders import find_embedder, name_embedders
 from tasks.engine.on_ray import run_on_ray
 from tasks.engine.partial import Partial
@@ -31,21 +32,7 @@ from tasks.engine.store import Reference
 from tasks.rows.tables import read_items
 from tasks.run import Run
 
-INDEX = Stage(name="index", version="2")
-PICTURES = "pictures"
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexKey:
-    """Which embedder embeds each side, and up to how many items search is exact.
-
-    `grid` and `visual_tokens` decide how the backbone's vision tower sees a picture; None for other embedders.
-    """
-
-    embedders: dict[str, str]
-    grid: tuple[int, int] | None = field(default=None, metadata=OFF_AT_NONE)
-    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
-    exact_up_to: int
+INDEX = Stage(name=INDEX_STAGE, version="2")
 
 
 @stage_task(name="build-index")
@@ -77,6 +64,8 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
             artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
         if recalls := [found.recall_at_10 for found in facts.values() if found]:
             artefact.measure("recall_at_10", min(recalls))
+        if apart := {side: name for side, name in sides.items() if name != name_kind(name)}:
+            artefact.measure(EMBEDDERS, apart)  # their kinds alone do not say where the weights are
         with artefact.open_folder(PICTURES) as folder:
             described.pair_pictures().save(folder)
 

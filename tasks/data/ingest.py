@@ -13,6 +13,7 @@ from comem_core.evaluation.benchmarks.countries_vqa import name_revision as coun
 from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions, open_corpus
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
+from comem_core.serving.layout import KNOWLEDGE_STAGE
 from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
@@ -22,7 +23,7 @@ from tasks.engine.store import Reference
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 
-KNOWLEDGE = Stage(name="knowledge", version="3", table="knowledge_item")
+KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="3", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
 

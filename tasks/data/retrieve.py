@@ -2,22 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.index.shown import PictureItems
-from comem_core.knowledge.index.vector_index import VectorIndex
-from comem_core.knowledge.items import Question
-from comem_core.knowledge.retrieval import Restriction, Side, find_items, find_items_by_both
-from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
-from comem_core.recipes.retrieval import IMAGE, TEXT, name_sides
+from comem_core.knowledge.retrieval import Restriction
+from comem_core.knowledge.searching import PICTURES, Searcher
+from comem_core.recipes.retrieval import name_sides
+from comem_core.serving.layout import RETRIEVAL_STAGE
+from comem_core.serving.search_keys import RetrievalKey
 from tasks.data.embedders import find_embedder, name_embedders
-from tasks.data.index import PICTURES
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.shards import Work, make_shards
@@ -28,22 +25,11 @@ from tasks.run import Run
 from warehouse.schemas import check_rows
 
 RETRIEVAL = Stage(
-    name="retrieval",
+    name=RETRIEVAL_STAGE,
     version="4",
     table="retrieval",
     explained=Explanation(roles=("retrieved",), extent=("k",)),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalKey:
-    """How many items are retrieved, by picture or text, and which items are excluded."""
-
-    by: Literal["image", "text", "both"]
-    text_weight: float | None = field(default=None, metadata=OFF_AT_NONE)
-    k: int
-    same_language: bool = field(default=False, metadata=OFF_AT_FALSE)
-    exclude_own_image: bool = field(default=False, metadata=OFF_AT_FALSE)
 
 
 @stage_task(name="retrieve")
@@ -73,17 +59,10 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
 
 def _make_searcher(run: Run, index: Reference, questions: Reference) -> Work:
-    recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
-    embedders = {side: find_embedder(run, name) for side, name in sides.items()}
-    indexes = {side: VectorIndex.load(Path(index.uri) / side) for side in sides}
+    recipe = run.recipe.retrieval
+    embedders = {side: find_embedder(run, name) for side, name in name_sides(recipe).items()}
+    searcher = Searcher.open(Path(index.uri), embedders=embedders, by=recipe.by, text_weight=recipe.text_weight)
     shown, asked = PictureItems.open(Path(index.uri) / PICTURES), read_questions(questions)
-
-    def queries(side: str, chosen: Sequence[Question]) -> Side:
-        if side == IMAGE:
-            return Side(indexes[side], embedders[side].embed_images([question.image for question in chosen]))
-        return Side(
-            indexes[side], embedders[side].embed_texts([question.question for question in chosen], as_query=True)
-        )
 
     def work(batch: Sequence[int]) -> pa.Table:
         started = time.perf_counter()
@@ -94,13 +73,7 @@ def _make_searcher(run: Run, index: Reference, questions: Reference) -> Work:
             languages=[question.language for question in chosen] if recipe.same_language else None,
             excluded=[shown.find_items(question.image_id) for question in chosen] if recipe.exclude_own_image else None,
         )
-        found = {side: queries(side, chosen) for side in sides}
-        if recipe.by == "both":
-            hits = find_items_by_both(
-                found[IMAGE], found[TEXT], text_weight=recipe.text_weight, k=recipe.k, among=among
-            )
-        else:
-            hits = find_items(found[recipe.by], k=recipe.k, among=among)
+        hits = searcher.find(chosen, k=recipe.k, among=among)
         seconds = (time.perf_counter() - started) / len(chosen)
         rows = [
             {"question_id": question.question_id, "item_ids": list(hit.item_ids), "scores": list(hit.scores)}

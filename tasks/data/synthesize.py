@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.languages import identify_language_as_declared
+from comem_core.knowledge.stored_rows import StoredRows
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.prompts import MAX_CHARACTERS, read_prompt_set
 from comem_core.synthesis.generation import (
@@ -27,7 +28,6 @@ from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.models import make_generator, name_generator, name_generator_inputs
-from tasks.rows.stored_rows import StoredRows
 from tasks.rows.tables import list_shards, open_item_lengths, read_columns, read_items, read_questions
 from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 
 from tasks.engine.context import MEGABYTE
 
-RECORD = "record.json"
 KEPT = ".kept.json"
 MEASURED = ".measured.json"
 BATCHES = ".batches"

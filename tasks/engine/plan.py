@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from comem_core.serving.layout import Record
 from tasks.engine.ledger import Costs, sum_costs
 from tasks.engine.partial import BATCHES, read_batch
 from tasks.engine.reuse import NAMING
-from tasks.engine.store import Record, Reference, Store
+from tasks.engine.store import Reference, Store
 from warehouse.changes import differing_fields, is_of_one_kind
 
 GIGABYTE = 1e9

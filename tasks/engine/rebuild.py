@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from comem_core.serving.layout import Record
 from tasks.engine.context import Context
-from tasks.engine.store import Record, Store
+from tasks.engine.store import Store
 from warehouse.connection import open_warehouse, set_aside_unreadable
 from warehouse.history import restore_runs
 from warehouse.records import register_artefact

@@ -11,53 +11,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
 
 import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.partial import KEPT, MEASURED, RECORD, ROWS_OF, Partial, flush, read_batch
+from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, flush, read_batch
 
 LIBRARIES = "libraries"
-
-
-class ShardRecord(TypedDict):
-    """One file of an artefact. `rows` is 0 for other files than Parquet; `table` is set if it is not the stage's."""
-
-    file: str
-    sha256: str
-    bytes: int
-    rows: int
-    table: NotRequired[str]
-
-
-class Record(TypedDict):
-    """The content of `record.json` of a complete artefact; `inputs` maps roles to fingerprints.
-
-    `num_rows` counts the stage's own rows, without the shards for other tables. `naming` is the version of the rule
-    that made the fingerprint (`tasks.engine.reuse`), `table` the warehouse's table of the rows, if they have one; the
-    oldest records lack both.
-    """
-
-    fingerprint: str
-    stage: str
-    table: NotRequired[str | None]
-    version: str
-    naming: NotRequired[int]
-    recipe: dict[str, Any]
-    inputs: dict[str, str]
-    uri: str
-    num_rows: int
-    num_bytes: int
-    shards: list[ShardRecord]
-    content_sha256: str
-    seconds: float
-    measured: dict[str, Any]
-    libraries: NotRequired[dict[str, str]]
-    commit: str | None
-    created: str
 
 
 class ArtefactBusy(TimeoutError):

@@ -45,7 +45,7 @@ TRAINED = "trained"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One encoder on one benchmark: the questions, the answers and the scores.
+    """One encoder on one benchmark: its bank, the questions, the answers and the scores.
 
     `reader_name` is the text-only model that answered, if the run had one; `compare_with_last` sets it.
     """
@@ -53,6 +53,7 @@ class Evaluation:
     name: str
     benchmark: str
     encoder: Reference
+    bank: Reference
     questions: Reference
     predictions: Reference
     scores: Reference

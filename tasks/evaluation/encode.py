@@ -9,8 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.memory.bank import Bank, from_bytes, to_bytes
+from comem_core.memory.bank import Bank, to_bytes
 from comem_core.prompts import read_prompt_set
+from comem_core.serving.layout import BANK_STAGE, MEMORY
+from comem_core.serving.stored_bank import read_stored_bank
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
@@ -21,8 +23,7 @@ from tasks.rows.tables import read_items
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
-BANK = Stage(name="bank", version="2", table="bank_entry")
-MEMORY = {"memory": pa.binary(), "num_vectors": pa.int32()}
+BANK = Stage(name=BANK_STAGE, version="2", table="bank_entry")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,4 @@ def read_encode_seconds(reference: Reference) -> dict[str, float]:
 
 def read_bank(reference: Reference, *, encoder: Reference) -> Bank:
     """Load a bank's shards into memory."""
-    bank: Bank | None = None
-    for path in sorted(Path(reference.uri).glob("part-*.parquet")):
-        for row in pq.read_table(path).to_pylist():
-            memory_MD = from_bytes(row["memory"], num_vectors=row["num_vectors"])
-            if bank is None:
-                bank = Bank(encoder_id=encoder.fingerprint, num_vectors=len(memory_MD), width=memory_MD.shape[1])
-            bank.put([row["item_id"]], memory_MD[None])
-    assert bank is not None, f"bank {reference.fingerprint} has no entry"
-    return bank
+    return read_stored_bank(reference.folder, encoder_id=encoder.fingerprint)

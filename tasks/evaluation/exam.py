@@ -12,6 +12,7 @@ from comem_core.evaluation.conditions import AskedQuestion, Condition, ItemChoos
 from comem_core.neutral import OFF_AT_NONE, off_at
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.recipe import EvaluationRecipe
+from comem_core.serving.layout import PREDICTIONS_STAGE
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.libraries import join_versions, list_libraries
@@ -23,7 +24,7 @@ from tasks.rows.tables import read_items, read_rows
 from tasks.run import Run
 
 PREDICTIONS = Stage(
-    name="predictions",
+    name=PREDICTIONS_STAGE,
     version="5",
     table="prediction",
     explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from comem_core.evaluation.conditions import AskedQuestion
 from comem_core.knowledge.items import Question
-from tasks.rows.stored_rows import HELD_BYTES, StoredPictures, StoredRows
+from comem_core.knowledge.stored_rows import HELD_BYTES, StoredPictures, StoredRows
 
 QUESTION_COLUMNS = (
     "question_id", "question", "image", "language", "question_type", "answer_low", "answer_high", "right_option",

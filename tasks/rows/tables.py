@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from comem_core.knowledge.corpora import FoundItem
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.pictures import hash_picture
+from comem_core.knowledge.stored_items import ITEM_COLUMNS, StoredItems
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
-from tasks.rows.stored_items import ITEM_COLUMNS, StoredItems
 from tasks.rows.stored_questions import QUESTION_COLUMNS, StoredQuestions
 from warehouse.schemas import check_rows, make_blank_row, make_schema
 

@@ -11,6 +11,7 @@ from comem_core.backbone.loading import hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import read_recipe
+from comem_core.serving.layout import ENCODER_STAGE
 from comem_core.training.memory import AnswerFromMemory
 from tasks.engine.on_ray_train import Trainee, train_on_ray
 from tasks.engine.partial import Partial
@@ -22,7 +23,7 @@ from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 
 ENCODER = Stage(
-    name="encoder",
+    name=ENCODER_STAGE,
     version="2",
     table="training_step",
     explained=Explanation(

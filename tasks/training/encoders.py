@@ -8,8 +8,9 @@ from comem_core.backbone.loading import hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION, find_encoder_folder, read_description
 from comem_core.memory.encoding import read_recipe
 from comem_core.recipes.recipe import Recipe
+from comem_core.serving.layout import Record
 from tasks.engine.stage import get_stage_logger, stage_task
-from tasks.engine.store import Record, Reference, Store
+from tasks.engine.store import Reference, Store
 from tasks.run import Run
 from tasks.training.encoder import ENCODER
 

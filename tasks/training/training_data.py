@@ -6,7 +6,8 @@ from pathlib import Path
 from comem_core.backbone.loading import SHIPPED, hash_backbone
 from comem_core.memory.checkpoint import DESCRIPTION
 from comem_core.pretraining.trained_on import FILE, read_listing, read_start_weights
-from tasks.engine.store import Record, Reference, Store
+from comem_core.serving.layout import Record
+from tasks.engine.store import Reference, Store
 from tasks.rows.samples import Samples, SampleSet, find_sets
 from tasks.training.encoder import ENCODER
 

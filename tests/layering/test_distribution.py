@@ -36,13 +36,16 @@ encoder = MemoryEncoder.from_pretrained("tiny-encoder")
 bank = encoder.encode(load_knowledge_items()[:4])
 [answer] = encoder.answer(load_benchmark_questions("dev")[:1], bank, k=3, same_language=False)
 assert len(answer.item_ids) == 3 and answer.text, answer
+opened = comem_core.open(comem_core.Memory.make(encoder, load_knowledge_items()[:4], same_language=False).save("saved"))
+asked = opened.ask(load_knowledge_items()[0].picture, "Which country is this?")
+assert len(asked.items) == 3 and asked.text, asked
 assert not set(BLOCKED) & {name.split(".")[0] for name in sys.modules}
 print(comem_core.__file__)
 """
 
 
 def used_from(folder: Path, tmp_path: Path) -> Path:
-    """Encode and answer with the library in a folder, the application's packages blocked; returns where it was."""
+    """Encode, answer, save and open with the library in a folder, without the application; return where it was."""
     script = tmp_path / "use.py"
     script.write_text(USE.replace("BLOCKED", repr(BLOCKED)), encoding="utf-8")
     # Isolated from this checkout: the folder comes first, and the script's own folder holds nothing.

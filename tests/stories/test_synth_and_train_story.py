@@ -1,12 +1,18 @@
 """The whole story on the shipped model, small: every stage real, then the same again."""
 
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import duckdb
 import pytest
 
-from flows.options import Writing
+import comem_core as comem
+from flows.local.results import describe_results
+from flows.options import Knowledge, Writing
+from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
+from tasks.engine.context import Context
 
 LIMIT = 4
 
@@ -74,3 +80,37 @@ def test_a_page_is_written_for_each_run(place: Path) -> None:
     pages = list((place / "store" / "report").glob("*/report.html"))
     assert len(pages) == 2
     assert "countries-vqa" in pages[0].read_text(encoding="utf-8")
+
+
+def test_what_the_run_left_opens_and_shows_and_answers_what_the_run_did(place: Path) -> None:
+    memory = comem.open(place)
+    asked = _rows(
+        place,
+        """SELECT question_id, question, language, answer_raw, item_ids FROM question
+           JOIN (SELECT prediction_id, question_id, answer_raw FROM prediction WHERE condition = 'memory')
+           USING (question_id) JOIN (SELECT prediction_id, list(item_id ORDER BY place) AS item_ids
+           FROM prediction_item GROUP BY 1) USING (prediction_id)""",
+    )
+    assert len({row[0] for row in asked}) == LIMIT
+    pictures = {each.question_id: each.image for each in comem.load_benchmark_questions("test")}
+    for question_id, question, language, said, item_ids in asked:
+        answer = memory.ask(pictures[question_id], question, language=language, max_new_tokens=24)
+        assert [item.item_id for item in answer.items] == item_ids
+        assert answer.text == said
+
+
+def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
+    place: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(place.parent))
+    [(flow_run_id,)] = _rows(place, "SELECT flow_run_id FROM run ORDER BY started LIMIT 1")
+    lines = describe_results(Context.from_environment(), UUID(flow_run_id))
+    assert any(line.startswith(f"encoder: {place}/store/encoder/") for line in lines)
+    names: dict[str, Any] = {}
+    exec("\n".join(line.strip() for line in lines[-2:]), names)
+    assert len(names["memory"]) == 1150
+
+    bank = rebuild_memory(knowledge=Knowledge(corpus=str(own_folder)))
+    opened = comem.open(place)
+    assert opened.made_from["bank"]["fingerprint"] == bank.fingerprint
+    assert opened.ask(own_folder / "AD.png", "Which country is this?").items[0].score == pytest.approx(1, abs=1e-4)

@@ -66,6 +66,26 @@ def test_answers_can_be_drawn_and_a_draw_does_not_depend_on_its_batch(
     assert together == alone != greedy
 
 
+def test_a_question_needs_no_gold_answer(encoder: MemoryEncoder, bank: Bank, questions: Questions):
+    bare = [
+        Question(question_id=each.question_id, question=each.question, image=each.image, language=each.language)
+        for each in questions[:2]
+    ]
+    assert encoder.answer(bare, bank, k=2) == encoder.answer(questions[:2], bank, k=2)
+
+
+def test_what_is_not_a_list_of_questions_is_refused_with_what_was_expected(
+    encoder: MemoryEncoder, bank: Bank, questions: Questions
+):
+    for given, said in (
+        ("Who?", "found the str 'Who.'"),
+        (questions[0], "found one Question"),
+        ([1], "entry 0 is a int"),
+    ):
+        with pytest.raises(ValueError, match=f"{said}.*expected a list, or any iterable, of Question"):
+            encoder.answer(given, bank, k=2)  # pyright: ignore[reportArgumentType]
+
+
 def test_what_cannot_be_answered_is_refused_before_any_work(encoder: MemoryEncoder, bank: Bank, questions: Questions):
     asked = questions[:2]
     for wrong in ({}, {"k": 2, "item_ids": [[], []]}):

@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,6 +116,25 @@ def test_a_bank_of_another_encoder_is_not_extended(encoder: MemoryEncoder, items
     with pytest.raises(ValueError, match="holds vectors of encoder stranger"):
         encoder.encode(items, into=stranger)
     assert len(stranger) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("my folder/", "found the str 'my folder/'; expected a list, or any iterable, of KnowledgeItem"),
+        (Path("my folder"), "Path.*expected a list"),
+        (["a text"], "entry 0 is a str, 'a text'; expected a list"),
+        (12, "found one int; expected a list"),
+    ],
+)
+def test_what_is_not_a_list_of_items_is_refused_with_what_was_expected(encoder: MemoryEncoder, given: Any, said: str):
+    with pytest.raises(ValueError, match=said):
+        encoder.encode(given)
+
+
+def test_one_item_alone_is_refused_as_no_list(encoder: MemoryEncoder, items: Items):
+    with pytest.raises(ValueError, match="found one KnowledgeItem; expected a list"):
+        encoder.encode(items[0])  # pyright: ignore[reportArgumentType]
 
 
 def test_a_picture_that_cannot_be_read_is_named_with_its_item(encoder: MemoryEncoder, items: Items):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,36 @@ def test_a_bank_keeps_its_own_copy_of_what_it_was_given():
 def test_memory_of_another_shape_is_refused(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"expected \(1, 2, 4\)"):
         small_bank().put(["d"], torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("item_ids", "memory", "said"),
+    [
+        (["d"], np.zeros((1, 2, 4), np.float32), r"memory is a numpy.ndarray; expected a torch.Tensor of floating"),
+        (["d"], [[[0.0] * 4] * 2], "memory is a list; expected a torch.Tensor"),
+        (["d"], torch.zeros(1, 2, 4, dtype=torch.int64), r"number type torch.int64 for this bank; expected a torch"),
+        ("d", torch.zeros(1, 2, 4), "item_ids is the text 'd'; expected a list"),
+    ],
+)
+def test_memory_of_another_type_is_refused_with_what_was_expected(item_ids: Any, memory: Any, said: str):
+    bank = small_bank()
+    with pytest.raises(ValueError, match=said):
+        bank.put(item_ids, memory)
+    assert "d" not in bank
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf, 1e300])
+def test_memory_with_a_number_that_is_not_finite_is_refused_with_the_item(number: float, tmp_path: Path):
+    """1e300 is finite until it is rounded to the bank's number type."""
+    bank, memory_NMD = small_bank(), torch.zeros(3, 2, 4, dtype=torch.float64)
+    memory_NMD[1, 1, 2] = number
+    with pytest.raises(ValueError, match=r"of 1 of 3 items hold numbers that are not finite \(e\)"):
+        bank.put(["d", "e", "f"], memory_NMD)
+    assert not {"d", "e", "f"} & bank.memories.keys()
+    bank.memories["a"][0, 0] = torch.nan
+    bank.save(tmp_path / "bank.safetensors")
+    with pytest.raises(ValueError, match=r"bank.safetensors .* not finite \(a\)"):
+        Bank.load(tmp_path / "bank.safetensors")
 
 
 def test_the_nearest_pictures_are_found_best_first_in_one_language_or_in_all():

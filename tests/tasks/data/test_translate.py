@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from comem_core.recipes import find_recipe
+from comem_core.serving.layout import Record
 from comem_core.synthesis.translation import check_languages, read_translation_prompts
 from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
 from tasks.data.filter import filter_qa, read_dropped
 from tasks.data.translate import translate_qa
 from tasks.engine.context import Context
-from tasks.engine.store import Record, Reference, Store
+from tasks.engine.store import Reference, Store
 from tasks.rows.samples import Samples, SampleSet
 from tasks.rows.tables import list_shards, make_item_table, make_question_table, read_questions, read_rows
 from tasks.run import NO_BACKBONE, Run, open_run

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from comem_core.serving.layout import Record
 from tasks.engine.partial import ROWS_OF, DiskFull
-from tasks.engine.store import ArtefactBusy, Record, Store
+from tasks.engine.store import ArtefactBusy, Store
 
 ROWS = pa.table({"sample_id": ["a", "b"]})
 

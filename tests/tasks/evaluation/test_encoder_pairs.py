@@ -77,6 +77,7 @@ def evaluation(
         name=f"/some/folder/{name}",
         benchmark="countries-vqa",
         encoder=Reference(stage="encoder", fingerprint=f"weights of {name}", uri="/nowhere", num_rows=0),
+        bank=Reference(stage="bank", fingerprint=f"bank of {name}", uri="/nowhere", num_rows=0),
         questions=stored(BENCHMARK, make_question_table(questions)),
         predictions=stored(PREDICTIONS, check_rows("prediction", predictions)),
         scores=run_stage(run, MARKED, Made(name), {}, mark),

@@ -212,6 +212,7 @@ def test_the_page_tells_agreement_replies_and_where_the_two_part(run: Run) -> No
         name="latest",
         benchmark="countries-vqa",
         encoder=predictions,
+        bank=predictions,
         questions=questions,
         predictions=predictions,
         scores=scores,

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.stored_items import StoredItems
 from comem_core.worlds.countries.world import load_knowledge_items
 from tasks.engine.partial import Partial
-from tasks.rows.stored_items import StoredItems
 from tasks.rows.tables import make_item_table
 
 ITEMS = [

@@ -11,21 +11,22 @@ from typing import Any
 import pyarrow as pa
 
 from comem_core.knowledge.items import KnowledgeItem
-from tasks.rows.stored_rows import HELD_BYTES, StoredPictures, StoredRows
+from comem_core.knowledge.stored_rows import HELD_BYTES, StoredPictures, StoredRows
+from comem_core.serving.layout import SHARDS
 
 ITEM_COLUMNS = ("text", "language", "source", "licence", "entity_id", "title", "image")
 FACTS = ("item_id", "image_id", "language", "entity_id")
 
 
 class StoredItems(Mapping[str, KnowledgeItem]):
-    """The items of `part-*.parquet` by their id, in the order in which they were written.
+    """The items of a folder's shards by their id, in the order in which they were written.
 
     `facts` (languages, entities, ids of pictures) is read without texts and pictures.
     """
 
-    def __init__(self, folder: Path, *, held_bytes: int = HELD_BYTES):
+    def __init__(self, folder: Path, *, shards: str = SHARDS, held_bytes: int = HELD_BYTES):
         self.rows = StoredRows(
-            sorted(folder.glob("part-*.parquet")),
+            sorted(folder.glob(shards)),
             ITEM_COLUMNS,
             lambda row: KnowledgeItem(**row),
             id_column="item_id",

@@ -1,0 +1,182 @@
+"""Chooses what to open in a store: an encoder, a bank that it made, the bank's items, and the index that finds them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from comem_core.backbone.loading import hash_backbone
+from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.serving.layout import (
+    BANK_ROLE,
+    BANK_STAGE,
+    ENCODER_STAGE,
+    FOREIGN_BANK_ROLE,
+    INDEX_STAGE,
+    KNOWLEDGE_STAGE,
+    PREDICTIONS_STAGE,
+    RETRIEVAL_STAGE,
+    TRAINING_SET_STAGE,
+    Record,
+)
+from comem_core.serving.stored_artefacts import StoredArtefacts
+
+SAMPLES = ("questions", "drafts", "kept")  # roles of inputs, some with a number behind
+LEAST_LETTERS = 6  # of a fingerprint, to name an artefact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The records of what is opened together. `encoder` is None for an encoder in `encoder_folder`, outside the store.
+
+    `retrieval` says how the run searched this index, or else another one; None if no question was retrieved for yet.
+    """
+
+    encoder: Record | None
+    encoder_folder: Path | None
+    bank: Record
+    knowledge: Record
+    index: Record
+    retrieval: Record | None
+    training_set: Record | None
+
+    @property
+    def version(self) -> str:
+        """The fingerprints that decide every answer: of the encoder, the bank and the index."""
+        return "-".join((self.bank["inputs"]["encoder"], self.bank["fingerprint"], self.index["fingerprint"]))
+
+    def list_records(self) -> dict[str, Record]:
+        """Return the records by stage, without those that are missing."""
+        named = (self.encoder, self.bank, self.knowledge, self.index, self.retrieval)
+        return {record["stage"]: record for record in named if record is not None}
+
+
+def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | None = None) -> Choice:
+    """Choose the latest encoder that has a bank, and its latest bank that can be searched; or those that are named.
+
+    A bank that only the condition `foreign` asked comes last.
+
+    `encoder` is a fingerprint (or its first letters) in the store, a folder, or a shipped encoder's name; `bank` is a
+    fingerprint.
+
+    Raises:
+        ValueError: the store lacks something, or a name is unknown; the message says what was found and what to do.
+    """
+    trained = store.list_records(ENCODER_STAGE)
+    banks = [each for each in store.list_records(BANK_STAGE) if _has_name(each, bank)]
+    if not banks:
+        raise ValueError(_describe_no_bank(store, bank, trained))
+    places = {record["fingerprint"]: place for place, record in enumerate(trained)}
+    folder = None
+    if encoder is not None:
+        wanted, folder = _find_encoder(encoder, trained)
+        made = [each for each in banks if each["inputs"]["encoder"] == wanted]
+    else:
+        made = [each for each in banks if each["inputs"]["encoder"] in places]
+    if not made:
+        raise ValueError(_describe_other_banks(store, encoder, banks, trained))
+    foreign = _list_foreign_banks(store)
+    made.sort(
+        key=lambda each: (
+            places.get(each["inputs"]["encoder"], -1),
+            each["fingerprint"] not in foreign,
+            each["created"],
+        )
+    )
+    for chosen in reversed(made):
+        if (index := _find_index(store, chosen)) is not None:
+            return _complete(store, chosen, index, trained, folder)
+    raise ValueError(
+        f"{len(made)} banks in {store.address} have no index of their items' pictures or texts, so nothing can be "
+        "found in them. Run rebuild-memory on the same corpus: it keeps the bank and makes the index"
+    )
+
+
+def _complete(
+    store: StoredArtefacts, bank: Record, index: Record, trained: Sequence[Record], folder: Path | None
+) -> Choice:
+    encoder = next((each for each in trained if each["fingerprint"] == bank["inputs"]["encoder"]), None)
+    known = {each["fingerprint"]: each for each in store.list_records(KNOWLEDGE_STAGE)}
+    if (knowledge := known.get(bank["inputs"]["knowledge"])) is None:
+        raise ValueError(
+            f"the items of bank {bank['fingerprint']} (knowledge {bank['inputs']['knowledge']}) are not in "
+            f"{store.address}; run the flow again, or copy the whole store"
+        )
+    return Choice(
+        encoder=encoder,
+        encoder_folder=folder if encoder is None else None,
+        bank=bank,
+        knowledge=knowledge,
+        index=index,
+        retrieval=_find_latest(store, RETRIEVAL_STAGE, "index", index["fingerprint"])
+        or next(reversed(store.list_records(RETRIEVAL_STAGE)), None),
+        training_set=None if encoder is None else _find_training_set(store, encoder),
+    )
+
+
+def _list_foreign_banks(store: StoredArtefacts) -> set[str]:
+    """Return the fingerprints of banks that only the condition `foreign` asked: they are controls."""
+    asked = [record["inputs"] for record in store.list_records(PREDICTIONS_STAGE)]
+    foreign = {inputs[FOREIGN_BANK_ROLE] for inputs in asked if FOREIGN_BANK_ROLE in inputs}
+    return foreign - {inputs[BANK_ROLE] for inputs in asked if BANK_ROLE in inputs}
+
+
+def _find_index(store: StoredArtefacts, bank: Record) -> Record | None:
+    """Return the latest index of a bank's items, made by the bank's own backbone or by a model apart."""
+    wanted = bank["inputs"]
+    made = [each for each in store.list_records(INDEX_STAGE) if each["inputs"].get("knowledge") == wanted["knowledge"]]
+    fitting = [each for each in made if each["inputs"].get("backbone", wanted["backbone"]) == wanted["backbone"]]
+    return fitting[-1] if fitting else None
+
+
+def _find_latest(store: StoredArtefacts, stage: str, role: str, fingerprint: str) -> Record | None:
+    """Return the latest artefact of a stage that was made from this input."""
+    made = [each for each in store.list_records(stage) if each["inputs"].get(role) == fingerprint]
+    return made[-1] if made else None
+
+
+def _find_training_set(store: StoredArtefacts, encoder: Record) -> Record | None:
+    """Return the latest training set that was written from the same kept samples as the encoder was trained on."""
+    trained = {role: name for role, name in encoder["inputs"].items() if role.startswith(SAMPLES)}
+    made = [
+        each for each in store.list_records(TRAINING_SET_STAGE) if trained and trained.items() <= each["inputs"].items()
+    ]
+    return made[-1] if made else None
+
+
+def _has_name(record: Record, name: str | None) -> bool:
+    return name is None or (len(name) >= LEAST_LETTERS and record["fingerprint"].startswith(name))
+
+
+def _find_encoder(name: str, trained: Sequence[Record]) -> tuple[str, Path | None]:
+    """Return the fingerprint of an encoder, and its folder if it was not trained here."""
+    for record in reversed(trained):
+        if _has_name(record, name):
+            return record["fingerprint"], None
+    try:
+        folder = find_encoder_folder(name)
+    except ValueError as error:
+        raise ValueError(f"no encoder {name!r}; trained here: {_list(trained)}. {error}") from error
+    return hash_backbone(folder), folder
+
+
+def _describe_no_bank(store: StoredArtefacts, bank: str | None, trained: Sequence[Record]) -> str:
+    if bank is not None and (known := store.list_records(BANK_STAGE)):
+        return f"no bank {bank!r} in {store.address}; there are: {_list(known)}"
+    holds = ", ".join(store.stages) or "no complete result"
+    todo = "run rebuild-memory, which makes a bank" if trained else "run synth-and-train (`make demo`) first"
+    return f"the store {store.address} has no bank (it holds: {holds}); {todo}"
+
+
+def _describe_other_banks(
+    store: StoredArtefacts, encoder: str | None, banks: Sequence[Record], trained: Sequence[Record]
+) -> str:
+    made_by = ", ".join(sorted({each["inputs"]["encoder"] for each in banks}))
+    whose = f"encoder {encoder!r}" if encoder is not None else "an encoder in this store"
+    return (
+        f"no bank in {store.address} was made by {whose}: its banks are of encoders {made_by}, and the encoders "
+        f"trained here are {_list(trained)}. Run rebuild-memory, or name an encoder with comem.open(..., encoder=...)"
+    )
+
+
+def _list(records: Sequence[Record]) -> str:
+    return ", ".join(record["fingerprint"] for record in records) or "none"

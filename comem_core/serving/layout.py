@@ -1,0 +1,62 @@
+"""The layout of a store, written down once: names of files, stages and columns, and what a record says.
+
+A store is `<store>/<stage>/<fingerprint>/`, and an artefact is complete when its record is there. The application
+writes it (`tasks`), and this library reads it. Imports little, because workers import it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+import pyarrow as pa
+
+RECORD = "record.json"
+STORE = "store"
+"""The folder of artefacts inside `.comem`."""
+SHARDS = "part-*.parquet"
+
+ENCODER_STAGE, BANK_STAGE, KNOWLEDGE_STAGE = "encoder", "bank", "knowledge"
+INDEX_STAGE, RETRIEVAL_STAGE, TRAINING_SET_STAGE = "index", "retrieval", "training-set"
+PREDICTIONS_STAGE = "predictions"
+BANK_ROLE, FOREIGN_BANK_ROLE = "bank", "foreign_bank"
+"""The inputs of answers that are banks: of the corpus asked about, and of the condition `foreign`."""
+
+ITEM_ID = "item_id"
+MEMORY: Mapping[str, pa.DataType] = {"memory": pa.binary(), "num_vectors": pa.int32()}
+"""The columns of a bank's shards besides those of its table: `memory` is M rows of little-endian float32."""
+
+
+class ShardRecord(TypedDict):
+    """One file of an artefact. `rows` is 0 for other files than Parquet; `table` is set if it is not the stage's."""
+
+    file: str
+    sha256: str
+    bytes: int
+    rows: int
+    table: NotRequired[str]
+
+
+class Record(TypedDict):
+    """The content of `record.json` of a complete artefact; `inputs` maps roles to fingerprints.
+
+    `num_rows` counts the stage's own rows, without the shards for other tables. `naming` is the version of the rule
+    that made the fingerprint (`tasks.engine.reuse`), `table` the warehouse's table of the rows, if they have one; the
+    oldest records lack both.
+    """
+
+    fingerprint: str
+    stage: str
+    table: NotRequired[str | None]
+    version: str
+    naming: NotRequired[int]
+    recipe: dict[str, Any]
+    inputs: dict[str, str]
+    uri: str
+    num_rows: int
+    num_bytes: int
+    shards: list[ShardRecord]
+    content_sha256: str
+    seconds: float
+    measured: dict[str, Any]
+    libraries: NotRequired[dict[str, str]]
+    commit: str | None
+    created: str

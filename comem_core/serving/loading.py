@@ -1,0 +1,40 @@
+"""How a memory is loaded onto this machine, and its encoder with the backbone that it was trained for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from comem_core.backbone.loading import find_backbone_folder
+from comem_core.memory.checkpoint import read_description
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.questions import PictureLimits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Where backbone and embedders are, if elsewhere than in the run; number type, device and limits of pictures."""
+
+    backbone: str | None = None
+    dtype: torch.dtype | None = None
+    device: str = "cpu"
+    embedders: Mapping[str, str] = field(default_factory=dict)
+    limits: PictureLimits | None = None
+
+
+def load_encoder(folder: Path, loading: Loading) -> MemoryEncoder:
+    """Load an encoder and its backbone.
+
+    Raises:
+        ValueError: the backbone is not on this machine, or is another one; or the encoder is damaged.
+    """
+    name = loading.backbone or read_description(folder).backbone
+    try:
+        find_backbone_folder(name)
+    except ValueError as error:
+        raise ValueError(
+            f"the backbone {name!r} of this memory is not on this machine: {error}. Say where it is with "
+            "comem.open(..., backbone='<folder or hub name>')"
+        ) from error
+    return MemoryEncoder.from_pretrained(folder, backbone=name, dtype=loading.dtype, device=loading.device)
