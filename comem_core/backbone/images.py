@@ -6,6 +6,7 @@ A visual token stands for a square of `side` pixels, so a picture's size in toke
 import io
 import math
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ TURNS: Mapping[Any, Image.Transpose] = {
 }
 DEEP_GREYS = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 RANGE = (0.1, 99.9)  # percentiles, so that a hot pixel or a small mark does not decide
+DEEP_COLOURS = tuple(f"{bands};16{order}" for bands in ("RGB", "RGBA", "RGBX") for order in "BLN")
+OTHER_ORDER = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}
+DEEPEST, USUAL = 65535, 16384  # a picture with brighter values than `USUAL` uses the 16 bits that it has
 # Tags of TIFF, and their values.
 PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO, SIGNED = 262, 339, 0, (2, (2,))
 
@@ -62,8 +66,7 @@ def decode(image: bytes) -> Image.Image:
         picture = Image.open(io.BytesIO(image))
         if narrow := find_narrowness(picture.size):
             raise ValueError(narrow)
-        picture.load()
-        return convert_to_rgb(picture)
+        return convert_to_rgb(load_opened(picture))
     except UNREADABLE as error:
         raise ValueError(f"{len(image)} bytes are not a readable picture: {error}") from error
 
@@ -74,6 +77,44 @@ def find_narrowness(size: tuple[int, int]) -> str | None:
         return None
     shape = f"{size[0]} x {size[1]} pixels"
     return f"{shape}; the longer side is at most {MAX_ASPECT} times the shorter one, so cut the picture or leave it out"
+
+
+def load_opened(picture: Image.Image) -> Image.Image:
+    """Load the pixels of an opened picture, and return it; with 16-bit colours, another one, upright and with 8 bits.
+
+    Such colours are divided by 65535, or by the brightest value in use (the 99.9th percentile over all channels) if
+    that is below a quarter of it, as in scans of 10 to 14 bits. All channels are divided alike, so that the hue stays.
+    Pillow keeps the high byte alone, so the picture is decoded twice, the second time with its bytes exchanged.
+    """
+    tiles, orders = getattr(picture, "tile", []), _list_deep_orders(picture)
+    if not orders:
+        picture.load()
+        return picture
+    stream: Any = getattr(picture, "fp", None)
+    picture.load()
+    stream.seek(0)
+    low: Any = Image.open(stream, formats=[picture.format or ""])
+    low.tile = [
+        tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped)
+        for tile, swapped in zip(tiles, (f"{order[:-1]}{OTHER_ORDER[order[-1]]}" for order in orders), strict=True)
+    ]
+    low.load()
+    values = np.asarray(picture).astype(np.uint16) * 256 + np.asarray(low)
+    brightest = np.percentile(values[..., :3], RANGE[1])
+    divisors = np.full(values.shape[2], DEEPEST, np.float32)
+    divisors[:3] = brightest if 0 < brightest < USUAL else DEEPEST
+    shallow = Image.fromarray(((values / divisors).clip(0, 1) * 255).round().astype(np.uint8))
+    turn = read_turn(picture)
+    return shallow.transpose(turn) if turn else shallow
+
+
+def _list_deep_orders(picture: Image.Image) -> list[str]:
+    """List how the tiles of a picture that is not loaded yet store 16-bit colours; empty if it has none."""
+    orders = [
+        tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
+        for tile in getattr(picture, "tile", [])
+    ]
+    return orders if all(order in DEEP_COLOURS for order in orders) else []
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
@@ -94,10 +135,12 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
 def is_plain(picture: Image.Image) -> bool:
     """Tell whether an opened picture is one still, upright picture in opaque RGB, so that its bytes are what it shows.
 
+    Whether its colours have 16 bits can be told before it is loaded, and no longer afterwards.
     MPO is a JPEG with several shots, which many phones write; Pillow opens it as a JPEG.
     """
     still = picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
-    return still and picture.mode == "RGB" and not picture.has_transparency_data and read_turn(picture) is None
+    usual = picture.mode == "RGB" and not picture.has_transparency_data and not _list_deep_orders(picture)
+    return still and usual and read_turn(picture) is None
 
 
 def read_turn(picture: Image.Image) -> Image.Transpose | None:

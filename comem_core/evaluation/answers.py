@@ -15,6 +15,7 @@ from comem_core.prompts import ExtractionMethod, list_all_markers
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _ANSWER_TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _FENCE = re.compile(r"^\s*(?:```|~~~)[\w+-]*\s*$\n?", re.MULTILINE)
+_FENCED = re.compile(r"\A\s*(```|~~~)(?:json\b)?\s*((?:(?!\1).)*?)\s*\1\s*\Z", re.DOTALL)
 
 # How thinking begins and ends: DeepSeek's and Qwen's tags and those like them, Mistral's, Kimi's, Cohere's, and
 # OpenAI's channels, where the final one ends it.
@@ -114,7 +115,7 @@ def extract_answer(text: str, *, method: ExtractionMethod = "first_line") -> str
     none was begun. `boxed` does not fall back to the first line: a model that never closed its box, or was cut off
     before it, gave no answer.
     """
-    said = _take_off_fences(cut_thinking(text))
+    said = _cut_to_answer(text)
     if method == "first_line":
         return clean_answer(_find_answer_line(said) or _find_line(said))
     if method == "boxed":
@@ -125,16 +126,29 @@ def extract_answer(text: str, *, method: ExtractionMethod = "first_line") -> str
 
 def extract_question(text: str) -> str:
     """Find the question that a model was asked to write: what is marked as one, else the first line."""
-    said = _take_off_fences(cut_thinking(text))
+    said = _cut_to_answer(text)
     marked = find_marker(said, list_all_markers("question"))
     return clean_answer(find_first_line(said[marked.end() :]) if marked else _find_line(said))
 
 
 def extract_word(text: str) -> str:
     """Return a reply that should be one word, without what models write around it; other replies stay as long."""
-    said = _take_off_fences(cut_thinking(text)).strip()
+    said = _cut_to_answer(text).strip()
     marked = _compile_markers(list_all_markers("answer")).match(said)
     return clean_answer(said[marked.end() :] if marked else said)
+
+
+def take_off_fences(text: str) -> str:
+    """Leave out the marks of code fences: lines that are nothing else, and those around a whole text."""
+    said = _FENCE.sub("", text)
+    return fenced[2] if (fenced := _FENCED.match(said)) else said
+
+
+def _cut_to_answer(text: str) -> str:
+    """Leave out thinking, code fences, and everything around `<answer>` tags."""
+    said = cut_thinking(text)
+    tagged = _ANSWER_TAGS.findall(said)
+    return take_off_fences(tagged[-1] if tagged else said)
 
 
 def clean_answer(line: str) -> str:
@@ -163,12 +177,6 @@ def _read_latex(text: str) -> str:
     while (plain := _FRACTION.sub(r"\1/\2", _STYLE.sub(r"\1", text))) != text:
         text = plain
     return " ".join(_ESCAPED.sub(r"\1", _POWER.sub(r"^\1", text)).split())
-
-
-def _take_off_fences(text: str) -> str:
-    """Leave out the lines of code fences, and everything around `<answer>` tags."""
-    tagged = _ANSWER_TAGS.findall(text)
-    return _FENCE.sub("", tagged[-1] if tagged else text)
 
 
 def _find_answer_line(said: str) -> str:

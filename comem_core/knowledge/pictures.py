@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy.fft import dct
 
-from comem_core.backbone.images import MAX_ASPECT, UNREADABLE, convert_to_rgb, find_narrowness, is_plain
+from comem_core.backbone.images import MAX_ASPECT, UNREADABLE, convert_to_rgb, find_narrowness, is_plain, load_opened
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # A picture in one of these formats keeps its bytes if it needs no change.
@@ -53,7 +53,8 @@ def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
     """Return a picture upright, in RGB and within `max_side` pixels; its bytes stay the same if it already is.
 
     The number of pixels is checked before decoding, as a small file can decode to gigabytes. Of an animation, the first
-    frame is kept; `convert_to_rgb` says what deep greys and transparent grounds become. Raises PictureRefused for bytes
+    frame is kept; `load_opened` says what deep colours become, `convert_to_rgb` what deep greys and
+    transparent grounds become. Raises PictureRefused for bytes
     that are not a complete picture, for too many pixels, and for a picture too narrow for a reader.
     """
     if len(raw) > MAX_BYTES:
@@ -77,11 +78,11 @@ def _prepare_opened(image: Image.Image, raw: bytes, *, max_side: int, max_pixels
         raise PictureRefused("image_too_large", f"{size} pixels; at most {max_pixels} are decoded")
     if narrow := find_narrowness(image.size):
         raise PictureRefused("image_too_narrow", narrow)
-    image.load()
+    loaded = load_opened(image)
     fits = max(image.size) <= max_side
-    if image.format in KEPT_FORMATS and fits and is_plain(image):
+    if loaded is image and image.format in KEPT_FORMATS and fits and is_plain(image):
         return Prepared(raw, _hash_opened(image))
-    picture = convert_to_rgb(image)
+    picture = convert_to_rgb(loaded)
     if not fits:
         picture = _scale_down(picture, max_side)
     written = io.BytesIO()
@@ -111,8 +112,7 @@ def hash_picture(image: bytes) -> tuple[int, int]:
     """
     try:
         with Image.open(io.BytesIO(image)) as picture:
-            picture.load()
-            return _hash_opened(convert_to_rgb(picture))
+            return _hash_opened(convert_to_rgb(load_opened(picture)))
     except _BROKEN as error:
         raise _describe_unreadable(image, error) from error
 

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from comem_core.backbone.conversation import Conversation, Generated, Turn
-from comem_core.evaluation.answers import cut_thinking
+from comem_core.evaluation.answers import cut_thinking, take_off_fences
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.languages import identify_language_as_declared
 from comem_core.prompts import hash_prompt
@@ -29,7 +29,6 @@ from comem_core.synthesis.translation_checks import (
 
 FOLDER = "translations"
 MODE, ORIGIN, JUDGE = "translate", "translated", "round_trip"
-_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +154,8 @@ def _keep_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
 
 def read_reply(text: str) -> Texts | None:
     """Parse a reply: one JSON object with question and answer, bare or fenced, after any thinking; else None."""
-    said = cut_thinking(text).strip()
-    fenced = _FENCE.match(said)
     try:
-        found = json.loads(fenced[1] if fenced else said)
+        found = json.loads(take_off_fences(cut_thinking(text)))
     except ValueError:
         return None
     if not isinstance(found, dict):

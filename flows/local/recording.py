@@ -72,7 +72,8 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
     """Write the results of the last completed run, and return them.
 
     A run of the plain recipe gives the demo's results for every seed of it that has completed, and the means of
-    `FEWEST_SEEDS` or more. A run of a variant or another reader gives rows of the side tables.
+    `FEWEST_SEEDS` or more. Its time and memory are written only if it made every stage from the beginning; otherwise
+    the stored rows stay, and a line says so. A run of a variant or another reader gives rows of the side tables.
 
     Raises:
         ValueError: there is no completed run in the warehouse.
@@ -85,6 +86,7 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         if not ended:
             raise ValueError(f"{context.warehouse} has no completed run of synth-and-train; run `make demo` first")
         last = ended[0]
+        reused = [row["stage"] for row in read_report_rows(con, "run_reused", {"run_id": last.run_id})]
         by_seed = {each.seed: each for each in reversed(ended) if each.like == last.like}
         asked = [
             _Asked(
@@ -102,9 +104,12 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         shared = last.make_shared()
         measured = [row for each in asked for row in each.list_scores(suffix=f"_seed_{each.run.seed}")]
         measured += _average_seeds(asked)
-        measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
-        peak = round(peak_memory_gb, 2)
-        measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
+        if reused:
+            print(f"demo_seconds and demo_peak_memory_gb stay as they were: the last demo reused {', '.join(reused)}")
+        else:
+            measured.append(Measured(measure="demo_seconds", value=round(seconds), unit="s", n=1, **shared))
+            peak = round(peak_memory_gb, 2)
+            measured.append(Measured(measure="demo_peak_memory_gb", value=peak, unit="GB", n=1, **shared))
     write_results(topic, measured, folder=root / RESULTS)
     refresh_tables(topic, root=root)
     return measured

@@ -24,12 +24,15 @@ SHARE = {0: 0.5, 1: 0.75, 2: 0.65}  # the right answers of each seed
 
 
 @pytest.fixture
-def ended(context: Context) -> Callable[[Recipe], None]:
-    """Return a function that notes a completed run of a recipe, with its answers to 40 questions and their score."""
+def ended(context: Context) -> Callable[..., None]:
+    """Return a function that notes a completed run of a recipe, with its answers to 40 questions and their score.
+
+    `knowledge` is what the run did to get its items: it made, continued or reused them.
+    """
 
     numbers = count()
 
-    def note(recipe: Recipe) -> None:
+    def note(recipe: Recipe, *, knowledge: str = "made") -> None:
         seed = recipe.training.encoder.seed
         run_id = f"{recipe.name} {seed} {next(numbers)}"
         made = {role: f"{role} of {run_id}" for role in ("questions", "predictions", "scores")}
@@ -39,6 +42,7 @@ def ended(context: Context) -> Callable[[Recipe], None]:
         with open_warehouse(context.warehouse) as con:
             record_run(con, run | {"recipe": asdict(recipe)})
             record_stage(con, run_id, stage)
+            record_stage(con, run_id, stage | {"stage": "knowledge", "fingerprint": "items", "action": knowledge})
             record_evaluation(con, evaluation | {"benchmark": "countries-vqa"})
             con.execute(
                 "INSERT INTO score VALUES (?, 'countries-vqa', 'memory', 3, 'all', 'infoseek', ?, 0.25, 0.75, 40, 20)",
@@ -79,6 +83,21 @@ def test_the_plain_recipe_is_the_demo_and_one_seed_is_no_headline(
     assert set(written(tmp_path, "demo")) == {"infoseek_memory_seed_0", "demo_seconds", "demo_peak_memory_gb"}
     assert written(tmp_path, "demo")["infoseek_memory_seed_0"]["command"] == "make demo"
     assert not written(tmp_path, "side_tables")
+
+
+@pytest.mark.parametrize("knowledge", ["reused", "continued"])
+def test_time_and_memory_are_those_of_a_demo_that_made_everything(
+    context: Context, ended: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], knowledge: str
+) -> None:
+    ended(find_recipe("tiny_cpu"))
+    record(context, tmp_path, seconds=9.0, peak_memory_gb=1.0)
+    assert not capsys.readouterr().out
+    ended(find_recipe("tiny_cpu", seed=1), knowledge=knowledge)
+    record(context, tmp_path, seconds=2.0, peak_memory_gb=0.5)
+    rows = written(tmp_path, "demo")
+    assert (rows["demo_seconds"]["value"], rows["demo_peak_memory_gb"]["value"]) == (9, 1.0)
+    assert rows["demo_seconds"]["seeds"] == [0] and rows["infoseek_memory_seed_1"]["value"] == 75.0
+    assert capsys.readouterr().out.strip().endswith("stay as they were: the last demo reused knowledge")
 
 
 def test_the_headline_is_the_mean_of_three_seeds_with_an_interval_that_holds_them(

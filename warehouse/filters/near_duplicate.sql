@@ -1,7 +1,7 @@
 -- An earlier draft (one with a smaller sample_id) asks nearly the same about nearly the same picture: of the distinct
 -- words of the two questions, the share $near_duplicate_similarity or more is in both, and the pictures differ in at
--- most $near_duplicate_bits of 128 bits. Questions with other numbers or signs (3.5 m and 35 m, C++ and C#) are
--- different. Drafts without a picture are compared if they are about the same item. Only drafts that no earlier filter
+-- most $near_duplicate_bits of 128 bits. Questions with other numbers, units or signs (3.5 m and 35 m, mW and MW, C++
+-- and C#) are different. Drafts without a picture are compared if they are about the same item. Only drafts that no earlier filter
 -- dropped are compared.
 -- Value: the share of words that the first such draft has in common with this one.
 -- This finds all of them: pieces of the pictures' hashes find every near pair, and two sets of words differ in at least
@@ -34,7 +34,7 @@ texts AS MATERIALIZED (
         row_number() OVER () AS text,
         question,
         list_distinct(list_transform(terms_of(question), lambda term: hash(term))) AS terms,
-        telling_terms(question) AS telling,
+        [telling_terms(question), list_sort(cased_units(question))] AS telling,
         len(terms) AS num_terms,
         list_bit_or(list_transform(terms, lambda term: 1::BIGINT << (term % 63)::BIGINT)) AS signature
     FROM (SELECT DISTINCT question FROM drafts)

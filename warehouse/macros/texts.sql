@@ -20,6 +20,10 @@ CREATE OR REPLACE TEMP MACRO terms_of(words) AS regexp_extract_all(
 CREATE OR REPLACE TEMP MACRO telling_terms(words) AS list_sort(list_distinct(list_filter(
     terms_of(words), lambda term: regexp_matches(term, '^[−0-9<>≤≥]|[+#−]$')
 )));
+-- The units behind numbers, in the order of the text, with their case: 5 mW is not 5 MW.
+CREATE OR REPLACE TEMP MACRO cased_units(words) AS regexp_extract_all(
+    nfc_normalize(words), '[0-9]\s?(°?\p{L}{1,4}(?:[/·]\p{L}{1,4})?)(?:[^\p{L}]|$)', 1
+);
 CREATE OR REPLACE TEMP MACRO num_words(words) AS len(regexp_extract_all(
     coalesce(words, ''),
     '[\p{Han}\p{Hiragana}\p{Katakana}]{1,2}|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{1,4}'

@@ -22,6 +22,7 @@ _CHINESE, _THAI = (
 _LETTER = rf"[^\W_{_CHINESE}{_THAI}]"
 _TERM = re.compile(rf"[{_CHINESE}{_THAI}]|[<>≤≥]|(?:−?[0-9]+(?:\.[0-9]+)*|{_LETTER}){_LETTER}*[+#−]*")
 _TELLING = re.compile(r"^[−0-9<>≤≥]|[+#−]$")
+_UNIT = re.compile(r"[0-9]\s?(°?[^\W\d_]{1,4}(?:[/·][^\W\d_]{1,4})?)(?![^\W\d_])")
 _UNIFIED = (
     *[(re.compile(r"([0-9])[,'’]([0-9]{3})\b"), r"\1\2")] * 2,
     (re.compile(r"([0-9]),([0-9])"), r"\1.\2"),
@@ -123,6 +124,7 @@ def _contaminated_question(frames: _Frames) -> _Found:
 def _duplicate(frames: _Frames) -> Any:
     drafts = frames.drafts
     keys = [drafts["question"].str.strip().str.lower(), drafts["image_id"], drafts["answer"].str.strip().str.lower()]
+    keys += [drafts[text].map(_list_units).astype(str) for text in ("question", "answer")]
     return _after(drafts, drafts.groupby(keys, dropna=False).cumcount() + 1, 1)
 
 
@@ -146,6 +148,7 @@ def _near_duplicate(frames: _Frames) -> Any:
                     break  # the drafts of a subject are in order of sample_id
                 one, two = terms[question], terms[asked]
                 alike = one and two and set(filter(_TELLING.search, one ^ two)) == set()
+                alike = alike and sorted(_list_units(question)) == sorted(_list_units(asked))
                 similarity = len(one & two) / len(one | two) if alike else 0.0
                 if question == asked or similarity >= frames.limits["near_duplicate_similarity"]:
                     earliest[sample] = (before, similarity)
@@ -208,6 +211,10 @@ def _shuffled(drafts: Any) -> Any:
 
 def _num_words(texts: Any) -> Any:
     return texts.map(lambda text: len(_WORD.findall(text)))
+
+
+def _list_units(text: str) -> list[str]:
+    return _UNIT.findall(text)
 
 
 def _split_terms(text: str) -> list[str]:

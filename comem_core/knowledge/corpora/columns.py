@@ -11,8 +11,9 @@ from typing import Any
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "image": (
-        "image", "images", "image_bytes", "bytes", "jpg", "png", "img", "picture", "photo", "image_path", "img_path",
-        "image_file", "file_name", "filename", "filepath", "file_path", "path", "image_url", "img_url", "url",
+        "image", "images", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp", "img", "picture",
+        "photo", "image_path", "img_path", "image_file", "file_name", "filename", "filepath", "file_path", "path",
+        "image_url", "img_url", "url",
     ),
     "text": (
         "text", "caption", "description", "content", "contents", "passage", "body", "article", "sentence",

@@ -1,24 +1,24 @@
 """CSV and TSV with a header line. Quoted cells may hold line breaks. The header does not count as a row.
 
 The parser that reads the rows also finds where they end, so a piece never begins inside a quoted cell. A quotation mark
-that opens no cell, because nothing closes it as it should or because it would swallow rows, is part of its text.
+that opens no cell, because nothing closes it as it should or because it would swallow rows, is part of its text. Lines
+that may be one cell or several rows (`corpora.quoting`) are bad rows, each with its number.
 """
 
-import csv
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
 
-from comem_core.knowledge.corpora.columns import find_columns
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.lines import Lines, cut, strip_packing
+from comem_core.knowledge.corpora.quoting import MAX_CELL, QUOTE, Habits, Shape, find_habits, judge_lines
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
-from comem_core.knowledge.pictures import IMAGE_ENDINGS
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ENDINGS = tuple(DELIMITERS)
 OTHER_DELIMITERS = ",;\t|"  # spreadsheets write `;` where a comma marks decimals
-QUOTE = '"'
-MAX_CELL = 1_000_000  # characters of a cell with line breaks; a longer text is not kept
+LINES_OF_HABITS = 2000
 Line = tuple[str, int]  # a line, and the byte at which it ends
 Cells = list[str] | Refused
 
@@ -29,7 +29,8 @@ class Delimited(Form):
     def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
         self.files, self.name, self.columns, self.lines = files, name, columns, Lines(files, name)
         self._header: list[str] = []
-        self._delimiter = next(mark for ending, mark in DELIMITERS.items() if strip_packing(name).endswith(ending))
+        usual = next(mark for ending, mark in DELIMITERS.items() if strip_packing(name).endswith(ending))
+        self._shape = Shape((), usual, columns)
 
     @property
     def header(self) -> list[str]:
@@ -42,11 +43,12 @@ class Delimited(Form):
             if "\0" in first or "\r" in first.rstrip("\r\n"):
                 found = "bytes that are not text" if "\0" in first else "lines that end with CR alone"
                 raise ValueError(f"{self.name} has {found}; save it as UTF-8 with LF or CRLF at the end of lines")
-            self._delimiter = max(self._delimiter, *OTHER_DELIMITERS, key=first.count)
+            delimiter = max(self._shape.delimiter, *OTHER_DELIMITERS, key=first.count)
+            self._shape = Shape((), delimiter, self.columns)
             cells = next(self._read_cells(self.lines, 0), ([], 0))[0]
             if not cells or isinstance(cells, Refused):
                 raise ValueError(f"{self.name} begins with no header; expected a line with the names of the columns")
-            self._header = cells
+            self._header, self._shape = cells, Shape(tuple(cells), delimiter, self.columns)
         return self._header
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
@@ -74,24 +76,34 @@ class Delimited(Form):
                 lines.place,
             )
 
-    def _read_cells(self, lines: Lines, start: int, stop: int | None = None) -> Iterator[tuple[Cells, int]]:
-        """Yield the cells of each row (none for an empty line), or why it has none; and the byte at which it ends."""
+    def _read_cells(self, lines: Lines, start: int, stop: int | None = None) -> Iterator[tuple[Cells, int | None]]:
+        """Yield the cells of each row (none for an empty line), or why it has none; and the byte at which it ends.
+
+        The byte is None for a row that only means something together with the next one.
+        """
         ahead: deque[Line] = deque()
         source = self._decode(lines, start, stop)
         while line := ahead.popleft() if ahead else next(source, None):
             if QUOTE not in line[0]:
-                yield self._check(self._split(line[0])), line[1]
+                yield self._check(self._shape.split(line[0])), line[1]
                 continue
             taken = [line]
             cells = self._read_quoted(taken, ahead, source)
             if cells is None:
                 ahead.extendleft(reversed(taken[1:]))
-                yield self._check(self._split(line[0]), "; a quotation mark is not closed as it should be"), line[1]
+                why = "; a quotation mark is not closed as it should be"
+                yield self._check(self._shape.split(line[0]), why), line[1]
+            elif isinstance(cells, Refused):
+                yield from ((cells if text.strip() else [], None) for text, _ in taken[:-1])
+                yield cells, taken[-1][1]
             else:
                 yield self._check(cells), taken[-1][1]
 
-    def _read_quoted(self, taken: list[Line], ahead: deque[Line], source: Iterator[Line]) -> list[str] | None:
-        """Read a row with quoted cells and add its further lines to `taken`; None if its quotation marks are text."""
+    def _read_quoted(self, taken: list[Line], ahead: deque[Line], source: Iterator[Line]) -> Cells | None:
+        """Read a row with quoted cells and add its further lines to `taken`.
+
+        None if its quotation marks are text; why they cannot be read if that is not sure.
+        """
 
         def take() -> Iterator[str]:
             yield taken[0][0]
@@ -101,31 +113,48 @@ class Delimited(Form):
                 num_characters += len(line[0])
                 yield line[0]
 
-        csv.field_size_limit(2 * MAX_CELL + len(taken[0][0]))
-        try:
-            cells = next(csv.reader(take(), delimiter=self._delimiter, strict=True))
-        except csv.Error:
+        cells = self._shape.read_row(take())
+        if cells is None or len(taken) == 1 or not self._header:
+            return cells
+        if len(cells) != len(self._header):
             return None
-        return None if len(taken) > 1 and self._is_every_line_a_row([line for line, _ in taken]) else cells
+        found = judge_lines([line for line, _ in taken], self._shape, self._habits)
+        return self._describe_unsure(taken) if found == "unsure" else cells if found == "cell" else None
 
-    def _is_every_line_a_row(self, lines: Sequence[str]) -> bool:
-        """Tell whether the lines of a quoted cell look like rows of their own, which the quotation mark would swallow.
+    def _describe_unsure(self, taken: list[Line]) -> Refused:
+        first, last = self._counter.find_number(taken[0][1]), taken[-1][0].strip()
+        return Refused(
+            "ambiguous_quotes",
+            f"lines {first} to {first + len(taken) - 1} (to {last[-40:]!r}) are one quoted cell or rows of their own; "
+            "write the quotation marks of a text twice and quote its cell, or save the table as JSON Lines or Parquet",
+        )
 
-        Each has the header's number of cells. A line of a text hardly has tabs; but it may have commas, so in other
-        files each must also name a picture where the column of pictures is.
-        """
-        rows = [self._split(line) for line in lines]
-        if len(self._header) < 2 or any(len(cells) != len(self._header) for cells in rows):
-            return False
-        places = [self._header.index(name) for name in find_columns(tuple(self._header), self.columns).get("image", ())]
-        pictured = any(all(cells[place].strip().lower().endswith(IMAGE_ENDINGS) for cells in rows) for place in places)
-        return self._delimiter == "\t" or pictured
+    @cached_property
+    def _habits(self) -> Habits:
+        lines = self._decode(Lines(self.files, self.name), 0)
+        first = [line for line, _ in islice(lines, LINES_OF_HABITS)]
+        return find_habits(first, self._shape, whole=next(lines, None) is None)
 
-    def _split(self, line: str) -> list[str]:
-        line = line.rstrip("\r\n")
-        return line.split(self._delimiter) if line else []
+    @cached_property
+    def _counter(self) -> "_LineCounter":
+        return _LineCounter(Lines(self.files, self.name))
 
     def _check(self, cells: list[str], why: str = "") -> Cells:
         if cells and self._header and len(cells) != len(self._header):
             return Refused("wrong_schema", f"{len(cells)} cells where the header has {len(self._header)}{why}")
         return cells
+
+
+class _LineCounter:
+    """Finds the numbers of lines. It reads forward from the last one that was asked for."""
+
+    def __init__(self, lines: Lines):
+        self._lines, self._place, self._number = lines, 0, 0
+
+    def find_number(self, place: int) -> int:
+        """Return the number, from 1, of the line that ends at a byte."""
+        if place < self._place:
+            self._place = self._number = 0
+        self._number += sum(1 for _ in self._lines.read(self._place, place))
+        self._place = place
+        return self._number

@@ -25,18 +25,20 @@ def strip_packing(name: str) -> str:
     return next((lower.removesuffix(ending) for ending in PACKED if lower.endswith(ending)), lower)
 
 
-def cut(name: str, lines: "Lines", rows: Iterator[tuple[bool, int]], size: int) -> Iterator[Piece]:
+def cut(name: str, lines: "Lines", rows: Iterator[tuple[bool, int | None]], size: int) -> Iterator[Piece]:
     """Cut a file into pieces of `size` rows, and close it.
 
-    `rows` reads `lines` from a row on, and yields whether each row holds something and where it ends.
+    `rows` reads `lines` from a row on, and yields whether each row holds something and where it ends; None where no
+    piece may end, so that its piece is longer.
     """
     start, row, number, filled, place = lines.place, 1, 0, 0, 0
     for number, (holds, place) in enumerate(rows, start=1):
         filled += holds
-        if number - row + 1 == size:
+        if number - row + 1 >= size and place is not None:
             yield Piece(file=name, start=start, stop=place, row=row, num_rows=filled)
             start, row, filled = place, number + 1, 0
     if row <= number:
+        assert place is not None
         yield Piece(file=name, start=start, stop=place, row=row, num_rows=filled)
     lines.close()
 

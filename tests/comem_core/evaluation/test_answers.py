@@ -117,6 +117,7 @@ def test_the_answer_to_the_question_is_read_and_no_other(text: str, answer: str)
     "text",
     [
         "**Lima**", "*Lima*", "***Lima***", "__Lima__", "`Lima`", "```Lima```", "```text\nLima\n```", "# Lima",
+        "~~~\nLima\n~~~", "```json\nLima\n```", "```\n**Lima**\n```", "<answer>```Lima```</answer>",
         "$Lima$",
         r"\boxed{Lima}", r"$\boxed{\text{Lima}}$", r"\[\boxed{\mathrm{Lima}}\]", r"\boxed{\textbf{\text{Lima}}}",
         r"**\boxed{Lima}**", r"\boxed{**Lima**}", r"\(\text{Lima}\)", r"\fbox{Lima}", r"\boxed {Lima}",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageColor, ImageDraw
+from PIL import ExifTags, Image, ImageColor, ImageDraw
 
 from comem_core.backbone.images import MAX_ASPECT, TURNS, decode
 from comem_core.knowledge.pictures import (
@@ -293,3 +293,56 @@ def test_a_picture_that_was_saved_again_is_near_and_another_is_far():
 def test_one_layout_in_two_colours_is_two_pictures():
     one, other = hash_picture(encoded(flag("#c00000", "white"))), hash_picture(encoded(flag("#0000c0", "white")))
     assert bits_apart(one, other) >= 16
+
+
+def as_deep_png(values: np.ndarray, *, turned: bool = False) -> bytes:
+    """Write (H, W, 3 or 4) 16-bit values as a PNG, which Pillow cannot; `turned`: with EXIF that turns it by 180°."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, {3: 2, 4: 6}[values.shape[2]], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    parts = [(b"IHDR", head), *([(b"eXIf", exif.tobytes()[6:])] if turned else []), (b"IDAT", zlib.compress(lines))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+
+
+def colour_ramp(highest: int, bands: int = 3) -> np.ndarray:
+    """Return (40, 50, bands) values up to `highest`: red rises, green is half of it, blue a quarter, alpha is full."""
+    red = np.linspace(0, highest, 2000).reshape(40, 50)
+    return np.stack([red, red / 2, red / 4, np.full_like(red, 65535)][:bands], axis=2).round().astype(np.uint16)
+
+
+DEEP_COLOURS = {
+    "PNG": as_deep_png,
+    "TIFF": lambda values: as_tiff(values, photometric="rgb"),
+    "TIFF, compressed": lambda values: as_tiff(values, photometric="rgb", compression="zlib"),
+    "TIFF, big-endian": lambda values: as_tiff(values, photometric="rgb", byteorder=">"),
+}
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("kind", DEEP_COLOURS)
+@pytest.mark.parametrize("highest", [1023, 4095, 16383])
+def test_colours_of_a_scan_with_few_of_its_16_bits_are_seen_with_their_hue(kind: str, highest: int, bands: int):
+    raw = DEEP_COLOURS[kind](colour_ramp(highest, bands))
+    kept = prepared(raw).image
+    for shown in (np.asarray(decoded(kept)), np.asarray(decode(raw))):
+        assert shown[..., 0].max() == 255 and len(np.unique(shown[..., 0])) > 250
+        assert np.abs(shown / np.array([4, 2, 1]) - shown[..., 2:]).max() <= 1.5
+    assert prepared(raw).hashes == hash_picture(kept)
+
+
+@pytest.mark.parametrize("kind", DEEP_COLOURS)
+def test_colours_that_use_their_16_bits_stay_as_they_are(kind: str):
+    values = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    shown = np.asarray(decoded(prepared(DEEP_COLOURS[kind](values.astype(np.uint16) * 257)).image))
+    assert np.array_equal(shown, values)
+
+
+def test_deep_colours_are_turned_upright_once():
+    values = colour_ramp(4095)
+    upright, turned = (np.asarray(decode(as_deep_png(values, turned=turned))) for turned in (False, True))
+    assert np.array_equal(turned, upright[::-1, ::-1])

@@ -152,6 +152,13 @@ def test_a_reply_is_one_object_alone_or_in_a_fence() -> None:
     reply = '{"question": "Où ?\\n", "answer": " Paris ", "aliases": ["Lutèce"]}'
     expected = Texts(question="Où ?", answer="Paris", aliases=("Lutèce",))
     assert read_reply(reply) == read_reply(f"```json\n{reply}\n```") == read_reply(f"\n{reply} ") == expected
+    for fenced in (
+        f"~~~\n{reply}\n~~~",
+        f"```json {reply}```",
+        f"```JSON5\n{reply}\n```\n",
+        f"<think>```</think>\n```\n{reply}\n```",
+    ):
+        assert read_reply(fenced) == expected
     assert read_reply('{"question": "a", "answer": "b"}') == Texts(question="a", answer="b")
     for wrong in ("", "[]", "null", "Paris", '{"question": "a"}', '{"question": "a", "answer": 3}', reply + reply):
         assert read_reply(wrong) is None

@@ -115,6 +115,26 @@ def test_the_first_of_equal_drafts_is_kept_and_a_dropped_one_does_not_count(tmp_
     ]
 
 
+APART = [
+    ("5 mW", "5 MW"), ("5mW", "5MW"), ("3 Pa", "3 PA"), ("2 mmol/L", "2 Mmol/L"), ("C++", "C#"), ("O−", "O+"),
+    ("-5 °C", "5 °C"), (">5", "<5"), ("3.5 m", "35 m"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_what_tells_answers_apart_is_no_duplicate(tmp_path: Path, one: str, other: str) -> None:
+    in_answers = [draft(1, question="How much?", answer=one), draft(2, question="How much?", answer=other)]
+    in_questions = [
+        draft(1, question=f"Is it {one}?", answer="yes"),
+        draft(2, question=f"Is it {other}?", answer="yes"),
+    ]
+    again = draft(3, question="HOW much?", answer=one)
+    for drafts in (in_answers, in_questions):
+        assert drops_of(tmp_path, drafts, [verdict(1), verdict(2)]) == []
+    found = drops_of(tmp_path, [*in_answers, again], [verdict(1), verdict(2), verdict(3)])
+    assert found == [("s03", "duplicate", 2.0)]
+
+
 def test_an_over_represented_answer_keeps_the_allowed_number_the_same_each_time(tmp_path: Path) -> None:
     drafts = [draft(number, answer="euro" if number < 8 else "lev") for number in range(10)]
     verdicts = [verdict(number) for number in range(10)]
@@ -152,7 +172,10 @@ def test_near_the_same_question_about_near_the_same_picture_is_dropped(tmp_path:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("3.5 m", "35 m"), ("-5 °C", "5 °C"), ("C++", "C#"), ("O−", "O+"), (">5 kg", "<5 kg"), ("1,500 m", "1.5 m")],
+    [
+        *(("3.5 m", "35 m"), ("-5 °C", "5 °C"), ("C++", "C#"), ("O−", "O+"), (">5 kg", "<5 kg"), ("1,500 m", "1.5 m")),
+        *(("5 mW", "5 MW"), ("5mΩ", "5MΩ"), ("3 Mbit/s", "3 mbit/s")),
+    ],
 )
 def test_questions_with_another_number_or_sign_are_no_near_duplicates(tmp_path: Path, one: str, other: str) -> None:
     asked = [{"question": f"What is this long thing of {text} in this picture used for?"} for text in (one, other, one)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from comem_core.knowledge.corpora import BadRow, FoundItem, ReadingOptions, open_corpus
+
 HEADER = (
     "language", "page_url", "image_url", "page_title", "section_title", "hierarchical_section_title",
     "caption_reference_description", "caption_attribution_description", "caption_alt_text_description", "mime_type",
@@ -73,3 +75,34 @@ def test_pictures_that_were_downloaded_are_found_beside_the_table(tmp_path: Path
     assert [item.image for item in items] == [picture("red", kind="JPEG"), picture("blue"), picture("green")]
     assert [(row.row, row.reason) for row in bad] == [(4, "missing_image")]
     assert "addresses are not allowed" in bad[0].detail
+
+
+@pytest.mark.parametrize("size", [1, 2, 99])
+def test_a_release_file_with_open_quotes_gives_every_row_or_its_reason(tmp_path: Path, picture, size: int):
+    """The file as it is downloaded: packed, with addresses, and here written without quoting."""
+    (tmp_path / "images").mkdir()
+    texts = ['"Die Flagge', "hat drei Streifen", 'und misst 5"', "aus Tuch", "und hängt"]
+    rows = [
+        wit_row(
+            language=language,
+            context_page_description=text,
+            caption_reference_description="Flagge vor dem Haus",
+            caption_attribution_description="English: Flag\nDeutsch: Flagge".replace("\n", " "),
+            image_url=f"http://upload.wikimedia.org/wikipedia/commons/0/0{place}/Flagge_{place}.png",
+        )
+        for place, (language, text) in enumerate(zip(["de", "nds", "de", "gsw", "de"], texts, strict=True))
+    ]
+    for place in range(4):
+        (tmp_path / f"images/Flagge_{place}.png").write_bytes(picture(f"#0000{place:02x}"))
+    lines = ["\t".join(HEADER), *("\t".join(row.values()) for row in rows)]
+    file = tmp_path / "wit_v1.train.all-00000-of-00010.tsv.gz"
+    file.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+    corpus = open_corpus(str(file), reading=ReadingOptions())
+    found = [row for piece in corpus.cut_into_pieces(size) for row in corpus.read(piece)]
+    items = [row.item for row in found if isinstance(row, FoundItem)]
+    assert [(item.text, item.image) for item in items] == [
+        (f"Flagge: {text}", picture(f"#0000{place:02x}")) for place, text in enumerate(texts[:4])
+    ]
+    [bad] = [row for row in found if isinstance(row, BadRow)]
+    assert (bad.row, bad.reason) == (5, "missing_image")
+    assert rows[4]["image_url"] in bad.detail
