@@ -110,7 +110,7 @@ def load_opened(picture: Image.Image) -> Image.Image:
 
 def _list_deep_orders(picture: Image.Image) -> list[str]:
     """List how the tiles of a picture that is not loaded yet store 16-bit colours; empty if it has none."""
-    orders = [
+    orders: list[Any] = [
         tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
         for tile in getattr(picture, "tile", [])
     ]

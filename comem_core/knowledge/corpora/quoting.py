@@ -29,10 +29,12 @@ Found = Literal["cell", "rows", "unsure"]
 
 @dataclass(frozen=True)
 class Habits:
-    """What the beginning of a file shows: a cell that was quoted because it had to be; a bare quotation mark."""
+    """What the beginning of a file shows: a cell that was quoted because it had to be; a bare quotation mark; a header
+    with every cell quoted."""
 
     quotes: bool
     leaves_bare: bool
+    quotes_all: bool
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Shape:
 
 def judge_lines(lines: Sequence[str], shape: Shape, habits: Habits) -> Found:
     """Decide what several lines are that are read as one row with a quoted cell. `lines` are two or more."""
+    begin = [line.startswith(QUOTE) for line in lines]
+    if habits.quotes_all and begin[0] and not any(begin[1:]):
+        return "cell"  # the other lines do not begin as rows do
     if shape.has_row_values(lines):
         return "rows"
     like_rows = [shape.is_like_row(line) for line in lines]
@@ -91,7 +96,8 @@ def judge_lines(lines: Sequence[str], shape: Shape, habits: Habits) -> Found:
 
 def find_habits(lines: Sequence[str], shape: Shape, *, whole: bool) -> Habits:
     """Find out from the first lines of a file, its header among them, how it is quoted; `whole`: there are no more."""
-    quotes = len(shape.header) > 1 and _is_all_quoted(shape.split(lines[0]))
+    quotes_all = _is_all_quoted(shape.split(lines[0]))
+    quotes = quotes_all and len(shape.header) > 1
     bare, num_quoted, num_plain, place = False, 0, 0, 1
     while place < len(lines) and not (quotes and bare):
         line, taken = lines[place], 1
@@ -109,7 +115,7 @@ def find_habits(lines: Sequence[str], shape: Shape, *, whole: bool) -> Habits:
                 bare = bare or cells == shape.split(line)
         place += taken
     every_row = num_quoted >= FEWEST_QUOTED_ROWS and not num_plain
-    return Habits(quotes or (every_row and not bare), bare)
+    return Habits(quotes or (every_row and not bare), bare, quotes_all)
 
 
 class _Counted(Iterator[str]):
@@ -130,11 +136,11 @@ def _was_quoted_of_need(lines: Sequence[str], cells: Sequence[str], shape: Shape
     naive = shape.split(lines[0])
     if len(lines) > 1:
         return len(cells) > 1 and not any(map(shape.is_like_row, lines[1:]))
-    return len(naive) != len(cells) or _has_marks_of_quoting(lines, shape) or _is_all_quoted(naive)
+    return len(naive) != len(cells) or _has_marks_of_quoting(lines, shape) or (len(naive) > 1 and _is_all_quoted(naive))
 
 
 def _is_all_quoted(cells: Sequence[str]) -> bool:
-    return len(cells) > 1 and all(len(cell) > 1 and cell[0] == cell[-1] == QUOTE for cell in cells)
+    return bool(cells) and all(len(cell) > 1 and cell[0] == cell[-1] == QUOTE for cell in cells)
 
 
 def _has_marks_of_quoting(lines: Sequence[str], shape: Shape) -> bool:

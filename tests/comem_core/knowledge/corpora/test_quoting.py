@@ -144,8 +144,7 @@ def test_what_a_program_quoted_comes_back_whole_or_is_named(tmp_path: Path, rows
     assert all(any(text == each for each in written) for text in texts)
     assert bad or len(texts) == len(rows)
     assert {row.reason for row in bad} <= {"ambiguous_quotes"}
-    if quoting == csv.QUOTE_ALL and mark != "\t":
-        assert len(bad) <= sum(text.count("\n") + title.count("\n") + 1 for title, text in rows) // 2
+    assert not (bad and quoting == csv.QUOTE_ALL)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
