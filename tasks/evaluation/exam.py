@@ -22,6 +22,7 @@ from tasks.rows.stored_questions import StoredQuestions
 from tasks.rows.tables import read_items, read_rows
 from tasks.run import Run
 
+KEY = "answer_key"
 PREDICTIONS = Stage(
     name="predictions",
     version="5",
