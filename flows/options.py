@@ -16,7 +16,7 @@ from comem_core.knowledge.corpora.columns import check_columns
 from comem_core.knowledge.languages import check_language
 from comem_core.recipes import RECIPES
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe
-from comem_core.training.loop import LARGEST_SEED
+from comem_core.training.recipe import LARGEST_SEED
 
 GROUP = ConfigDict(extra="forbid", use_attribute_docstrings=True, revalidate_instances="always")
 TEXT, TEXTS = {"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
-from comem_core.pretraining.base import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.base_recipe import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.recipes import find_recipe
 from tasks.engine.store import Reference
 from tasks.run import open_run

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from comem_core.backbone.loading import check_backbone_name
+from comem_core.backbone.finding import check_backbone_name
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
-from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.memory.description import find_encoder_folder
 from comem_core.recipes import find_recipe, with_evaluation, with_judge, with_knowledge, with_reader
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant

@@ -1,15 +1,13 @@
-"""The models of workers: reader, generator, judge and encoder. A worker loads each one once, at its first shard."""
+"""The models of workers: reader, generator, judge and encoder. A worker loads each one once, at its first shard.
+
+The stages import this module to name models. So torch and the library's models are imported where one is loaded, which
+only workers do.
+"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from comem_core.backbone.interface import Backbone
-from comem_core.backbone.loading import load_backbone, load_text_model, read_width
-from comem_core.backbone.text import TextModel
-from comem_core.memory.answering import Answering
-from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.transfer import TextTransfer, TransferRecipe
+from comem_core.memory.transfer_recipe import TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
 from tasks.engine.store import Reference
@@ -17,9 +15,16 @@ from tasks.engine.worker_process import held
 from tasks.run import Run
 from tasks.served import find_served_judge, find_served_model, name_served_model
 
+if TYPE_CHECKING:
+    from comem_core.backbone.interface import Backbone
+    from comem_core.backbone.text import TextModel
+    from comem_core.memory.answering import Answering
+    from comem_core.memory.encoder import MemoryEncoder
+    from comem_core.memory.transfer import TextTransfer
+
 
 @held(1)
-def load_reader(run: Run) -> Backbone:
+def load_reader(run: Run) -> "Backbone":
     """Load the run's backbone, as this worker's only model."""
     return load_for(run.recipe.backbone, device=run.context.device)
 
@@ -45,7 +50,7 @@ def make_judge(run: Run, judge: JudgeRecipe) -> Generator:
     return find_served_judge(judge, run.context) or load_reader(run)
 
 
-def load_trained_encoder(run: Run, encoder: Reference) -> MemoryEncoder:
+def load_trained_encoder(run: Run, encoder: Reference) -> "MemoryEncoder":
     """Load a trained encoder on the run's backbone.
 
     The backbone is loaded anew, because a LoRA changes its modules for good.
@@ -54,18 +59,22 @@ def load_trained_encoder(run: Run, encoder: Reference) -> MemoryEncoder:
 
 
 @held(1)
-def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> MemoryEncoder:
+def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> "MemoryEncoder":
     """Load it as this worker's only encoder, whichever benchmark it answers."""
+    from comem_core.memory.encoder import MemoryEncoder
+
     return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
 
 
-def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> Answering:
+def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> "Answering":
     """Return the model that answers from an encoder's memories: its own backbone, or the run's text-only reader."""
     return load_trained_encoder(run, encoder) if run.reader is None else load_transfer(run, encoder, transfer)
 
 
-def load_transfer(run: Run, encoder: Reference, transfer: Reference | None = None) -> TextTransfer:
+def load_transfer(run: Run, encoder: Reference, transfer: Reference | None = None) -> "TextTransfer":
     """Load an encoder with the run's text-only reader, and the trained projection, or else an untrained one."""
+    from comem_core.memory.transfer import TextTransfer
+
     assert run.reader is not None and run.recipe.reader is not None
     trained = load_trained_encoder(run, encoder)
     reader = _load_text_reader(run.reader.uri, run.recipe.reader.name, run.recipe.backbone.dtype, run.context.device)
@@ -76,6 +85,8 @@ def load_transfer(run: Run, encoder: Reference, transfer: Reference | None = Non
 
 def make_transfer_recipe(run: Run) -> TransferRecipe:
     """Decide how memories reach the run's text-only reader: as they are, or through a projection if widths differ."""
+    from comem_core.backbone.loading import read_width
+
     assert run.reader is not None and run.recipe.reader is not None
     asked, differ = run.recipe.reader, read_width(run.backbone.folder) != read_width(run.reader.folder)
     return TransferRecipe(
@@ -84,13 +95,21 @@ def make_transfer_recipe(run: Run) -> TransferRecipe:
 
 
 @held(1)
-def _load_text_reader(folder: str, name: str, dtype: str, device: str) -> TextModel:
+def _load_text_reader(folder: str, name: str, dtype: str, device: str) -> "TextModel":
     """Load it as this worker's only text-only model."""
+    import torch
+
+    from comem_core.backbone.loading import load_text_model
+
     reader = load_text_model(folder, dtype=getattr(torch, dtype), device=device)
     reader.name = name
     return reader
 
 
-def load_for(recipe: BackboneRecipe, *, device: str) -> Backbone:
+def load_for(recipe: BackboneRecipe, *, device: str) -> "Backbone":
     """Load the backbone that a recipe names, onto a device."""
+    import torch
+
+    from comem_core.backbone.loading import load_backbone
+
     return load_backbone(recipe.name, family=recipe.family, dtype=getattr(torch, recipe.dtype), device=device)

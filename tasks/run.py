@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
-from comem_core.backbone.loading import find_backbone_folder, hash_backbone
-from comem_core.backbone.text import TextModel
+from comem_core.backbone.finding import find_backbone_folder, hash_backbone
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.items import hash_content_parts
-from comem_core.memory.encoding import EncoderRecipe
+from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes.recipe import (
     BackboneRecipe,
     EvaluationRecipe,
@@ -41,7 +40,7 @@ from warehouse.history import keep_runs
 from warehouse.records import finish_run, record_run
 
 # Modules that every worker with a model needs; importing them takes seconds.
-MODEL_MODULES = ("tasks.models",)
+MODEL_MODULES = ("comem_core.backbone.loading", "comem_core.memory.transfer")
 
 # Shares of the time allowed by which asking and drafting must end; the rest is for judging.
 ASKED_BY, DRAFTED_BY = 0.3, 0.65
@@ -215,6 +214,8 @@ def _find_text_reader(recipe: Recipe) -> Reference | None:
     """
     if recipe.reader is None:
         return None
+    from comem_core.backbone.text import TextModel  # imports transformers, which other runs do not need here
+
     folder = find_backbone_folder(recipe.reader.name)
     TextModel.check(folder)
     name = _name_model(READER, "text-only", recipe.backbone.dtype, hash_backbone(folder))

@@ -20,12 +20,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
 from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.backbone.decoding import GREEDY, Decoding, FirstToken, ignore_generation_config
+from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.markup import Markup
+from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class Embedded:
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """A model family, as its file declares it (`FAMILY`): its name in recipes, the `model_type`s of config.json that
-    it reads, and its class.
-    """
+    it reads, and its class."""
 
     name: str
     model_types: tuple[str, ...]
@@ -146,14 +146,14 @@ class Reader(ABC):
         `row_seeds` seed the sampling of each row; without them all rows use the decoding's own seed. After
         `max_seconds` no further token is begun; `first_token` records when the first one was ready.
         """
-        processors = decoding.processors(row_seeds or [decoding.seed] * len(embedded.mask_BL))
+        row_seeds = row_seeds or [decoding.seed] * len(embedded.mask_BL)
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
         with ignore_generation_config(self.model):
             ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
                 **self.inputs(embedded),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,  # the processors sample, row by row
-                logits_processor=LogitsProcessorList([*processors, *([first_token] if first_token else [])]),
+                logits_processor=make_processors(decoding, row_seeds, first_token),
                 max_time=max_seconds,
                 repetition_penalty=decoding.repetition_penalty,
                 eos_token_id=self.markup.end,
@@ -185,7 +185,7 @@ class Reader(ABC):
             embedded,
             max_new_tokens=max_new_tokens,
             decoding=decoding,
-            row_seeds=decoding.row_seeds(tokens.ids_BL, tokens.mask_BL),
+            row_seeds=compute_row_seeds(decoding, tokens.ids_BL, tokens.mask_BL),
             first_token=first_token,
             max_seconds=max_seconds,
         )

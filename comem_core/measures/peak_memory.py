@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.interface import Backbone
-from comem_core.backbone.loading import find_backbone_folder, load_backbone
+from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import EncoderRecipe
 from comem_core.memory.injection import inject
+from comem_core.memory.recipe import EncoderRecipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 LAYOUTS = ("one", "two")

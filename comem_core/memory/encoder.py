@@ -23,19 +23,12 @@ from comem_core.backbone.interface import Backbone, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering
-from comem_core.memory.checkpoint import (
-    WEIGHTS,
-    Description,
-    copy_weights,
-    find_encoder_folder,
-    hash_weights,
-    read_description,
-    read_weights,
-    write_checkpoint,
-)
-from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, read_recipe
+from comem_core.memory.checkpoint import copy_weights, hash_weights, read_weights, write_checkpoint
+from comem_core.memory.description import WEIGHTS, Description, find_encoder_folder, read_description
+from comem_core.memory.encoding import ItemEncoder
 from comem_core.memory.parameters import describe_parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
+from comem_core.memory.recipe import EncoderRecipe, read_recipe
 from comem_core.neutral import is_off
 
 ADAPTER = "memory"

@@ -26,10 +26,12 @@ from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
-from comem_core.memory.checkpoint import DTYPES, copy_weights, read_fields, read_weights, write_fields, write_weights
+from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
+from comem_core.memory.description import DTYPES, read_fields, write_fields
 from comem_core.memory.encoder import ADAPTER, MemoryEncoder, make_qformer
-from comem_core.memory.encoding import EncoderRecipe, ItemEncoder, read_recipe
+from comem_core.memory.encoding import ItemEncoder
 from comem_core.memory.qformer import QFormer
+from comem_core.memory.recipe import EncoderRecipe, read_recipe
 
 BACKBONE, QFORMER, DESCRIPTION = "backbone", "qformer.safetensors", "merged.json"
 BATCH_SIZE = 16

@@ -12,7 +12,7 @@ Shapes: B questions, K items, M vectors of an item, D width of the encoder, R wi
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +26,10 @@ from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.bank import Bank
-from comem_core.memory.checkpoint import (
-    copy_weights,
-    read_fields,
-    read_weights,
-    refuse_unknown,
-    write_fields,
-    write_weights,
-)
+from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
+from comem_core.memory.description import read_fields, refuse_unknown, write_fields
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.neutral import OFF_AT_FALSE
-
-WEIGHTS, DESCRIPTION = "transfer.safetensors", "transfer.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferRecipe:
-    """How memories reach the reader."""
-
-    version: str = "2026.11.1"
-    # A trained linear map from the encoder's width to the reader's; required if they differ.
-    projection: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Put the memory of the question's picture before the question; otherwise the reader gets nothing from the picture.
-    question_picture: bool = True
-    seed: int = 0
+from comem_core.memory.transfer_recipe import DESCRIPTION, WEIGHTS, TransferRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ Shapes: B items, M vectors of an item, D width, V names and values of the world.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from random import Random
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,11 +19,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from comem_core.backbone.interface import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.pretraining.curriculum import find_phase_at
+from comem_core.pretraining.encoder_recipe import EncoderPhase, EncoderPretrainingRecipe, find_phase
 from comem_core.pretraining.guidance import (
-    GuidanceRecipe,
     Watched,
     compute_finding_loss,
     compute_gathered,
@@ -32,88 +30,11 @@ from comem_core.pretraining.guidance import (
     find_places_of_memories,
     watch,
 )
-from comem_core.training.loop import Objective, OptimizerRecipe
-from comem_core.training.memory import TrainingSample, compute_loss_of_hidden, encode_once
+from comem_core.pretraining.imagined import draw_batch
+from comem_core.training.loop import Objective
+from comem_core.training.memory import compute_loss_of_hidden, encode_once
+from comem_core.training.samples import TrainingSample
 from comem_core.worlds.countries.world import list_vocabulary
-from comem_core.worlds.imaginary.countries import draw_country, draw_question, draw_rival
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderPhase:
-    """One part of the curriculum, for `share` of all steps.
-
-    An item has `num_facts` facts (lowest, highest); a question has one of `item_counts` items; a step has `num_items` *
-    `num_questions` questions. `first_share` is how often a question is about the first item rather than a random one:
-    retrieved items come in rank order. The weights are those of the losses besides the loss of the answers.
-    """
-
-    share: float
-    num_facts: tuple[int, int]
-    item_counts: tuple[int, ...]
-    num_items: int
-    num_questions: int
-    first_share: float = 0.0
-    # How often another item of a question is a look-alike of the first drawn; all state the same kinds of fact.
-    lookalike_share: float = 0.0
-    # How often the flags of a question are real flags of the train split, with facts of no real country.
-    borrowed_share: float = 0.0
-    reconstruction_weight: float = 0.0
-    likeness_weight: float = 0.0
-    finding_weight: float = 0.0
-
-
-# One item until its memory states its values; after that, reconstruction would displace what tells items apart.
-ENCODER_CURRICULUM = (
-    EncoderPhase(
-        share=0.2,
-        num_facts=(4, 7),
-        item_counts=(1,),
-        num_items=16,
-        num_questions=4,
-        reconstruction_weight=0.5,
-        likeness_weight=0.1,
-    ),
-    EncoderPhase(
-        share=0.8,
-        num_facts=(4, 7),
-        item_counts=(1, 2, 3, 3, 4),
-        num_items=16,
-        num_questions=4,
-        first_share=0.4,
-        lookalike_share=0.4,
-        borrowed_share=0.6,
-        likeness_weight=0.2,
-        finding_weight=0.3,
-    ),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderPretrainingRecipe:
-    """What decides the encoder's start."""
-
-    version: str = "2026.11.1"
-    encoder: EncoderRecipe = field(
-        default_factory=lambda: EncoderRecipe(
-            num_heads=4, lora_dropout=0.0, match_embedding_norm=True, copying_start=True, reads_embeddings=True
-        )
-    )
-    optimizer: OptimizerRecipe = field(
-        default_factory=lambda: OptimizerRecipe(
-            num_steps=1300,
-            batch_size=64,
-            learning_rate=2e-3,
-            weight_decay=0.01,
-            betas=(0.9, 0.98),
-            gradient_clip=1.0,
-            final_learning_rate_ratio=0.02,
-        )
-    )
-    languages: tuple[str, ...] = ("en", "es", "ru", "zh", "ar")
-    curriculum: tuple[EncoderPhase, ...] = ENCODER_CURRICULUM
-    reconstruction_temperature: float = 0.07
-    likeness_temperature: float = 0.05
-    guidance: GuidanceRecipe = field(default_factory=GuidanceRecipe)
 
 
 class ImaginaryMemory(Objective):
@@ -197,44 +118,6 @@ class ImaginaryMemory(Objective):
 
     def _find_phase(self, step: int) -> EncoderPhase:
         return find_phase(self.recipe, step)
-
-
-def find_phase(recipe: EncoderPretrainingRecipe, step: int) -> EncoderPhase:
-    """Return the phase that a step belongs to."""
-    return find_phase_at(recipe.curriculum, step / recipe.optimizer.num_steps)
-
-
-def draw_batch(recipe: EncoderPretrainingRecipe, step: int) -> list[TrainingSample]:
-    """Draw questions about the step's countries, each with its country's item among others in the same language."""
-    random, phase = Random(f"encoder-{recipe.optimizer.seed}-{step}"), find_phase(recipe, step)
-    count = random.choice(phase.item_counts)
-    samples: list[TrainingSample] = []
-    while len(samples) < phase.num_items * phase.num_questions:
-        language = random.choice(recipe.languages)
-        first = draw_country(
-            random, language, num_facts=random.randint(*phase.num_facts), borrowed_share=phase.borrowed_share
-        )
-        rivals = [random.random() < phase.lookalike_share for _ in range(count - 1)]
-        countries = [first, *(draw_rival(random, first, lookalike=lookalike) for lookalike in rivals)]
-        random.shuffle(countries)
-        items = tuple(country.item(random) for country in countries)
-        for _ in range(phase.num_questions * count):
-            place = 0 if random.random() < phase.first_share else random.randrange(count)
-            about = countries[place]
-            question, answer = draw_question(random, about)
-            picture = about.picture(random)
-            samples.append(
-                TrainingSample(
-                    sample_id=f"{step}-{len(samples)}",
-                    question=question,
-                    image=picture,
-                    language=language,
-                    answer=answer,
-                    items=items,
-                    about=place,
-                )
-            )
-    return samples
 
 
 def _find_right_places(item_ids: Sequence[str], batch: Sequence[TrainingSample]) -> list[int]:

@@ -17,21 +17,9 @@ from torch import Tensor
 
 from comem_core.backbone.interface import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.pretraining.encoder_recipe import GuidanceRecipe
 
 SMALLEST = 1e-4  # added to attention, so that the logarithm of a tiny attention does not dominate the loss
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuidanceRecipe:
-    """Which layers are guided, in their first `num_heads` heads, and the weights of the two losses."""
-
-    gathering_layer: int = 1
-    finding_layer: int = 3
-    num_heads: int = 2
-    gathering_weight: float = 0.5
-    finding_weight: float = 1.0
-    # How strongly finding heads attend to similar tokens at the start (see `start_matching`).
-    matching_strength: float = 1.5
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import torch
 
+from comem_core.backbone.finding import SMOL
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
-from comem_core.backbone.smol import NAME
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.naming import NamingAndAnswering, NamingRecipe
+from comem_core.pretraining.naming import NamingAndAnswering
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.pretraining.tiny_base import save_state
-from comem_core.training.loop import StepReport, Training
+from comem_core.training.loop import Training
+from comem_core.training.reports import StepReport
 
 STATE, STEPS, SNAPSHOTS, FINISHED = "state.pt", "steps.jsonl", "snapshots", "encoder"
 SAVE_EVERY, SNAPSHOT_EVERY = 20, 60
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         measures = ", ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
         print(f"step {report.step} of {recipe.optimizer.num_steps}, {report.seconds:.1f} s, {measures}", flush=True)
 
-    train_smol_encoder(recipe, load_backbone(NAME), options.folder, until=options.until, on_step=on_step)
+    train_smol_encoder(recipe, load_backbone(SMOL), options.folder, until=options.until, on_step=on_step)
 
 
 if __name__ == "__main__":

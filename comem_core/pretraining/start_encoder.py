@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.tiny_base import pretrain_encoder
-from comem_core.training.loop import StepReport
+from comem_core.training.reports import StepReport
 
 PARTS = ("embeddings", "reconstruction", "likeness", "finding")
 

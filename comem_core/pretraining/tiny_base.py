@@ -10,11 +10,14 @@ import torch
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.tiny import build_tiny, build_tokenizer
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.base import PretrainingRecipe, ReadingObjective
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe, ImaginaryMemory
+from comem_core.pretraining.base import ReadingObjective
+from comem_core.pretraining.base_recipe import PretrainingRecipe
+from comem_core.pretraining.encoder import ImaginaryMemory
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.guidance import start_matching
 from comem_core.prompts import read_prompt_set
-from comem_core.training.loop import StepReport, Training
+from comem_core.training.loop import Training
+from comem_core.training.reports import StepReport
 from comem_core.worlds.countries.world import list_vocabulary, read_templates
 
 SAVE_EVERY = 100

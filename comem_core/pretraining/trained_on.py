@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from comem_core.backbone.loading import SHIPPED, hash_backbone
+from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.pictures import hash_picture
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe, draw_batch
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
+from comem_core.pretraining.imagined import draw_batch
 from comem_core.worlds.countries.world import load_seed_questions
 from comem_core.worlds.imaginary.borrowed import read_borrowed_drawings
 

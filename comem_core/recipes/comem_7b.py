@@ -3,7 +3,7 @@ released script; comments mark what is ours.
 """
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.memory.encoding import EncoderRecipe
+from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes.recipe import (
     BackboneRecipe,
     EvaluationRecipe,
@@ -12,8 +12,7 @@ from comem_core.recipes.recipe import (
     RetrievalRecipe,
     SynthesisRecipe,
 )
-from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.memory import TrainingRecipe
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 
 NUM_SAMPLES, BATCH_SIZE = 15_600, 16
 # The paper's eight benchmarks, one of them in two forms.

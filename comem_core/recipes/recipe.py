@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.synthesis.generator import SERVED
-from comem_core.training.loop import LARGEST_SEED, OptimizerRecipe
-from comem_core.training.memory import TrainingRecipe
+from comem_core.training.recipe import LARGEST_SEED, OptimizerRecipe, TrainingRecipe
 
 # For recipes that are also parameters of flows: an unknown field is an error, and the form shows docstrings.
 OPTION = {"extra": "forbid", "use_attribute_docstrings": True, "revalidate_instances": "always"}

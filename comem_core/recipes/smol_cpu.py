@@ -1,10 +1,9 @@
 """`smol_cpu`: a really pretrained model on a CPU, SmolLM2-135M in the Qwen2.5-VL class (docs/smol.md)."""
 
-from comem_core.backbone.smol import NAME
-from comem_core.pretraining.naming import NamingRecipe
+from comem_core.backbone.finding import SMOL
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
-from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.memory import TrainingRecipe
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 
 
 def smol_cpu() -> Recipe:
@@ -14,7 +13,7 @@ def smol_cpu() -> Recipe:
     """
     return Recipe(
         name="smol_cpu",
-        backbone=BackboneRecipe(name=NAME),
+        backbone=BackboneRecipe(name=SMOL),
         retrieval=RetrievalRecipe(grid=(2, 3)),  # a picture has six visual tokens here
         synthesis=SynthesisRecipe(
             num_seed_questions=240, num_asked_items=0, k=1, prompts="smol_shots", max_new_tokens=12

@@ -1,9 +1,8 @@
 """`tiny_cpu`: the whole pipeline on a laptop's CPU in minutes, with the models that ship with the project."""
 
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.recipes.recipe import EvaluationRecipe, Recipe, RetrievalRecipe, SynthesisRecipe
-from comem_core.training.loop import OptimizerRecipe
-from comem_core.training.memory import TrainingRecipe
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 
 
 def tiny_cpu() -> Recipe:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comem_core.knowledge.stored_items import StoredItems
-from comem_core.memory.checkpoint import Description
+from comem_core.memory.description import Description
 from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.loading import hash_backbone
-from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.backbone.finding import hash_backbone
+from comem_core.memory.description import find_encoder_folder
 from comem_core.serving.layout import (
     BANK_ROLE,
     BANK_STAGE,

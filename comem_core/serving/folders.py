@@ -18,7 +18,7 @@ from comem_core.knowledge.searching import Searcher
 from comem_core.knowledge.stored_items import FACTS, ITEM_COLUMNS, StoredItems
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
-from comem_core.memory.checkpoint import read_fields, write_fields
+from comem_core.memory.description import read_fields, write_fields
 from comem_core.serving.answers import SearchSettings
 from comem_core.serving.card import write_card
 from comem_core.serving.layout import INDEX_STAGE, RECORD

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from comem_core.backbone.loading import find_backbone_folder
-from comem_core.memory.checkpoint import read_description
+from comem_core.backbone.finding import find_backbone_folder
+from comem_core.memory.description import read_description
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.questions import PictureLimits
 

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from comem_core.backbone.derived import find_cache_folder
+from comem_core.backbone.finding import find_cache_folder
 from comem_core.serving.layout import ENCODER_STAGE, RECORD, STORE, Record
 
 

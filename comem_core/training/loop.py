@@ -8,69 +8,18 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from comem_core.memory.checkpoint import copy_weights, refuse_not_finite
+from comem_core.training.recipe import OptimizerRecipe
+from comem_core.training.reports import NotFiniteError, StepReport
 
 COUNTED = ("samples", "tokens")
-
-
-LARGEST_SEED = 2**32 - 1
-"""The largest seed that every random number generator accepts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerRecipe:
-    """AdamW with warm-up and cosine decay. Defaults are those of the authors' released script (lr 5e-5, clip 3.0)."""
-
-    num_steps: int
-    batch_size: int
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup_ratio: float = 0.03
-    gradient_clip: float = 3.0
-    final_learning_rate_ratio: float = 0.0
-    seed: int = 0
-
-    # This is also a parameter of flows (for a text-only reader), where an unknown field is an error.
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range. Raises ValueError that names the field."""
-        shares = ("warmup_ratio", "final_learning_rate_ratio")
-        are_betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        rules = {
-            "1 or more": {name: getattr(self, name) >= 1 for name in ("num_steps", "batch_size")},
-            "more than 0": {name: getattr(self, name) > 0 for name in ("learning_rate", "gradient_clip")},
-            "0 or more": {"weight_decay": self.weight_decay >= 0},
-            "0 to 1": {name: 0 <= getattr(self, name) <= 1 for name in shares},
-            "two numbers from 0 to below 1": {"betas": are_betas},
-            f"0 to {LARGEST_SEED}": {"seed": 0 <= self.seed <= LARGEST_SEED},
-        }
-        for expected, found in rules.items():
-            for name, is_right in found.items():
-                if not is_right or getattr(self, name) == math.inf:
-                    raise ValueError(f"{name} is {getattr(self, name)}; expected {expected}")
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """The report of one optimizer step. `loss` is the training loss (nats per supervised token); `samples` and `tokens`
-    count this worker's part of the batch."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    samples: int
-    tokens: int
-    seconds: float
-    measures: Mapping[str, float]
 
 
 class Objective(ABC):
@@ -90,20 +39,6 @@ class Objective(ABC):
     def describe(self) -> Mapping[str, Any]:
         """Return what decides the batches and the loss, in plain values by name; it tells trainings apart."""
         return {}
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch.
-
-    `what` is `loss`, `gradient` or `weights`. Of several workers, all stop; those with `is_cause` have the samples.
-    """
-
-    def __init__(self, what: str, message: str, is_cause: bool):
-        super().__init__(what, message, is_cause)
-        self.what, self.message, self.is_cause = what, message, is_cause
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:

@@ -5,7 +5,7 @@ The gradient flows through the reader, whose weights are frozen, into the memory
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cached_property, lru_cache
 from random import Random
 from typing import Any
@@ -15,48 +15,12 @@ from torch import Tensor, nn
 
 from comem_core.backbone.interface import Reader, Tokens
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
-from comem_core.training.loop import Objective, OptimizerRecipe
+from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRecipe:
-    """The settings that decide an encoder. Defaults are the paper's: k = 3, about one epoch, lr 5e-5."""
-
-    version: str = "2026.11.1"
-    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
-    optimizer: OptimizerRecipe = field(default_factory=lambda: OptimizerRecipe(num_steps=975, batch_size=16))
-    items_per_sample: int = 3
-    # Ours: a shipped encoder to start from, by name; None starts from random weights, as the paper does.
-    start: str | None = field(default=None, metadata=OFF_AT_NONE)
-    # Ours: train on one to `items_per_sample` items, so that the reader also learns to read one item alone.
-    random_item_count: bool = field(default=False, metadata=OFF_AT_FALSE)
-    # Ours: the share of samples that show the answering item among distractors, in random order. Distractors are items
-    # of other samples in the same language. With ranked lists only, the encoder learns to rely on the first item.
-    distractor_share: float = field(default=0.0, metadata=off_at(0.0))
-
-    def __post_init__(self):
-        if self.items_per_sample < 1:
-            raise ValueError(f"items_per_sample is {self.items_per_sample}; expected 1 or more")
-        if not 0 <= self.distractor_share <= 1:
-            raise ValueError(f"distractor_share must be a share from 0 to 1; found {self.distractor_share}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSample:
-    """A question with the answer to learn and its retrieved items in rank order. `about` is the place of the answering
-    item, if it is known."""
-
-    sample_id: str
-    question: str
-    image: bytes
-    language: str
-    answer: str
-    items: tuple[KnowledgeItem, ...]
-    about: int | None = None
+from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.samples import TrainingSample
 
 
 def compute_loss_from_memory(

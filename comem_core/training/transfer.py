@@ -10,13 +10,9 @@ from torch import Tensor, nn
 from comem_core.backbone.conversation import without_pictures
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.transfer import TextTransfer
-from comem_core.training.memory import (
-    AnswerFromMemory,
-    TrainingRecipe,
-    TrainingSample,
-    compute_answer_loss,
-    encode_shown,
-)
+from comem_core.training.memory import AnswerFromMemory, compute_answer_loss, encode_shown
+from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.samples import TrainingSample
 
 
 class AnswerThroughTransfer(AnswerFromMemory):

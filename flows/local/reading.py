@@ -1,6 +1,6 @@
 """The commands that need no server: plan a run, record the measurements of the last demo, compare two runs.
 
-Importing this takes many seconds, because it imports what flows import: torch, transformers, statistics.
+Importing this takes seconds, because it imports what flows import: Prefect, Ray, statistics.
 """
 
 import argparse

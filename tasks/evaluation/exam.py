@@ -23,6 +23,7 @@ from tasks.rows.stored_questions import StoredQuestions
 from tasks.rows.tables import read_items, read_rows
 from tasks.run import Run
 
+KEY = "answer_key"
 PREDICTIONS = Stage(
     name=PREDICTIONS_STAGE,
     version="5",

@@ -16,8 +16,6 @@ from tasks.run import Run
 from warehouse.connection import open_warehouse
 from warehouse.openlineage import write_openlineage_lines
 from warehouse.page.data import RunData, collect
-from warehouse.page.plots import draw_funnel, draw_loss, write_standalone
-from warehouse.page.render import render_page
 from warehouse.records import finish_run
 
 REPORT = Stage(name="report", version="1")
@@ -36,6 +34,8 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
     """Write the page of this run and its lineage events, and log where the page is."""
 
     def make(artefact: Partial) -> None:
+        from warehouse.page.render import render_page  # imports matplotlib, which is only needed to draw
+
         asked, stored = read_questions(benchmark).open_pictures(), read_items(knowledge).open_pictures()
 
         def picture(image_id: str) -> bytes | None:
@@ -66,6 +66,8 @@ def _show_plots(data: RunData) -> None:
     """Show the funnel and the loss curve in the Prefect UI as pictures."""
     if not is_under_prefect():
         return
+    from warehouse.page.plots import draw_funnel, draw_loss, write_standalone
+
     plots = {
         "funnel": draw_funnel(data.funnel) if data.funnel else None,
         "loss-curve": draw_loss(data.trainings[0].losses) if data.trainings else None,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 
-from comem_core.training.memory import TrainingSample
+from comem_core.training.samples import TrainingSample
 from tasks.engine.store import Reference
 from tasks.rows.tables import read_columns, read_items, read_questions, read_rows
 

@@ -6,14 +6,13 @@
 from collections.abc import Sequence
 from functools import partial as bind
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from comem_core.backbone.loading import hash_backbone
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
-from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import read_recipe
+from comem_core.backbone.finding import hash_backbone
+from comem_core.memory.description import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
+from comem_core.memory.recipe import read_recipe
 from comem_core.serving.layout import ENCODER_STAGE
-from comem_core.training.memory import AnswerFromMemory
-from tasks.engine.on_ray_train import Trainee, train_on_ray
+from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
@@ -21,6 +20,9 @@ from tasks.engine.store import Reference
 from tasks.models import load_for
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
+
+if TYPE_CHECKING:
+    from tasks.engine.train_worker import Trainee
 
 ENCODER = Stage(
     name=ENCODER_STAGE,
@@ -51,7 +53,12 @@ def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], sta
     return run_stage(run, ENCODER, recipe, inputs, make, expects=steps)
 
 
-def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> Trainee:
+def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int, num_ranks: int) -> "Trainee":
+    """Load what a training worker trains; only there torch is imported."""
+    from comem_core.memory.encoder import MemoryEncoder
+    from comem_core.training.memory import AnswerFromMemory
+    from tasks.engine.train_worker import Trainee
+
     recipe = run.recipe.training
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
     if start:

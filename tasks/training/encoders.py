@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.loading import hash_backbone
-from comem_core.memory.checkpoint import DESCRIPTION, find_encoder_folder, read_description
-from comem_core.memory.encoding import read_recipe
+from comem_core.backbone.finding import hash_backbone
+from comem_core.memory.description import DESCRIPTION, find_encoder_folder, read_description
+from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import Record
 from tasks.engine.stage import get_stage_logger, stage_task

@@ -6,20 +6,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from comem_core.backbone.loading import SHIPPED, hash_backbone
-from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.measures.provenance import find_commit
-from comem_core.pretraining.base import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
-from comem_core.pretraining.tiny_base import go_on, pretrain, pretrain_encoder, save_tiny_base
+from comem_core.pretraining.base_recipe import PretrainingRecipe, make_finding_recipe, make_ranking_recipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.trained_on import COMMAND as LISTING
 from comem_core.pretraining.trained_on import START as SHIPPED_START
 from comem_core.pretraining.trained_on import list_start
-from comem_core.training.loop import StepReport
+from comem_core.training.reports import StepReport
 from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
@@ -27,6 +25,9 @@ from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.run import Run
 from warehouse.schemas import check_rows
+
+if TYPE_CHECKING:
+    from comem_core.backbone.qwen_vl import QwenVL
 
 BASE = Stage(name="base", version="1", table="training_step")
 ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
@@ -82,22 +83,33 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
 
 
 def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
+    """Enter a worker; only there, as in the functions below, torch is imported."""
+    from comem_core.pretraining.tiny_base import pretrain
+
     on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     _finish_base(pretrain(recipe, artefact.folder / STATE, on_step), artefact)
 
 
 def _pretrain_further(recipe: PretrainingRecipe, artefact: Partial, base: Path) -> None:
+    from comem_core.backbone.qwen_vl import QwenVL
+    from comem_core.pretraining.tiny_base import go_on
+
     on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     _finish_base(go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step), artefact)
 
 
-def _finish_base(backbone: QwenVL, artefact: Partial) -> None:
+def _finish_base(backbone: "QwenVL", artefact: Partial) -> None:
+    from comem_core.pretraining.tiny_base import save_tiny_base
+
     with artefact.open_folder(MODEL) as folder:
         save_tiny_base(backbone, folder)
     _write_steps(artefact)
 
 
 def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base: Path) -> None:
+    from comem_core.backbone.qwen_vl import QwenVL
+    from comem_core.pretraining.tiny_base import pretrain_encoder
+
     on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
     encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     encoder.backbone.name = SHIPPED_BASE

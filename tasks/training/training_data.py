@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.loading import SHIPPED, hash_backbone
-from comem_core.memory.checkpoint import DESCRIPTION
+from comem_core.backbone.finding import SHIPPED, hash_backbone
+from comem_core.memory.description import DESCRIPTION
 from comem_core.pretraining.trained_on import FILE, read_listing, read_start_weights
 from comem_core.serving.layout import Record
 from tasks.engine.store import Reference, Store

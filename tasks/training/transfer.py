@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
+from typing import TYPE_CHECKING
 
 from comem_core.evaluation.conditions import find_condition
-from comem_core.memory.transfer import DESCRIPTION, WEIGHTS, TransferRecipe
-from comem_core.training.memory import TrainingRecipe
-from comem_core.training.transfer import AnswerThroughTransfer
-from tasks.engine.on_ray_train import Trainee, train_on_ray
+from comem_core.memory.transfer_recipe import DESCRIPTION, WEIGHTS, TransferRecipe
+from comem_core.training.recipe import TrainingRecipe
+from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
@@ -18,6 +18,9 @@ from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 from tasks.training.encoders import NamedEncoder, with_encoder
 from tasks.training.training_data import find_samples
+
+if TYPE_CHECKING:
+    from tasks.engine.train_worker import Trainee
 
 TRANSFER = Stage(
     name="transfer",
@@ -79,7 +82,11 @@ def with_transfer(run: Run, named: NamedEncoder) -> NamedEncoder:
 
 def _make_trainee(
     run: Run, encoder: Reference, samples: Samples, training: TrainingRecipe, rank: int, num_ranks: int
-) -> Trainee:
+) -> "Trainee":
+    """Load what a training worker trains; only there torch is imported."""
+    from comem_core.training.transfer import AnswerThroughTransfer
+    from tasks.engine.train_worker import Trainee
+
     transfer = load_transfer(run, encoder)
     objective = AnswerThroughTransfer(transfer, training, samples.read(), rank=rank, num_ranks=num_ranks)
     return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)

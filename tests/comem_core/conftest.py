@@ -11,10 +11,11 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.text import TextModel
-from comem_core.backbone.tiny import TinyBackboneRecipe
+from comem_core.backbone.tiny_recipe import TinyBackboneRecipe
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
-from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.recipe import EncoderRecipe
+from comem_core.pretraining.base_recipe import PretrainingRecipe
 from comem_core.pretraining.tiny_base import make_tiny_base
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 

@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from comem_core.backbone.loading import load_text_model
-from comem_core.memory.transfer import DESCRIPTION
+from comem_core.memory.transfer_recipe import DESCRIPTION
 from comem_core.recipes.recipe import ReaderRecipe
 from flows.local.comparing import compare_runs
 from flows.re_evaluate import re_evaluate

@@ -20,11 +20,11 @@ from comem_core.evaluation.scores import COUNTED
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
-from warehouse.page import render_page
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
 from warehouse.page.evaluation import render_evaluation
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
+from warehouse.page.render import render_page
 from warehouse.page.wording import (
     FEWEST_CLUSTERS,
     write_duration,

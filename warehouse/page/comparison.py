@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from warehouse.changes import Change
+from warehouse.page.environment import make_environment
 from warehouse.page.pictures import PagePictures
-from warehouse.page.render import make_environment
 from warehouse.page.wording import ConditionWords
 
 

@@ -15,8 +15,8 @@ from duckdb import DuckDBPyConnection
 from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, name_whole
+from warehouse.page.environment import make_environment
 from warehouse.page.pictures import PagePictures
-from warehouse.page.render import make_environment
 from warehouse.records import find_artefact
 from warehouse.samples.overlap import describe_overlap
 from warehouse.sql import read_report_rows

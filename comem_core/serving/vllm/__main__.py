@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from comem_core.backbone.loading import find_backbone_folder, read_family
+from comem_core.backbone.finding import find_backbone_folder
+from comem_core.backbone.loading import read_family
 from comem_core.serving.vllm.template import describe_command, make_server_command, write_template
 
 

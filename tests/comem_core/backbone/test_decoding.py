@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from comem_core.backbone.decoding import GREEDY, Decoding, RowNoise
+from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.backbone.sampling import RowNoise, compute_row_seeds, make_processors
 
 
 def test_tokens_are_drawn_as_often_as_their_probability_says():
@@ -22,7 +23,7 @@ def test_temperature_and_top_p_are_applied_before_the_draw():
 
     def shares(decoding: Decoding) -> list[float]:
         scores = scores_V.expand(num_rows, -1).clone()
-        for processor in decoding.processors(range(num_rows)):
+        for processor in make_processors(decoding, range(num_rows)):
             scores = processor(torch.empty(num_rows, 0, dtype=torch.int64), scores)
         return (torch.bincount(scores.argmax(dim=-1), minlength=3) / num_rows).tolist()
 
@@ -30,7 +31,7 @@ def test_temperature_and_top_p_are_applied_before_the_draw():
     cut = shares(Decoding(temperature=1.0, top_p=0.7))
     assert cut[2] == 0
     assert cut[0] == pytest.approx(float(torch.sigmoid(torch.tensor(1.0))), abs=0.03)
-    assert not GREEDY.processors([0])
+    assert not make_processors(GREEDY, [0])
 
 
 def test_a_row_draws_the_same_alone_and_among_others_and_something_new_at_every_step():
@@ -44,10 +45,10 @@ def test_a_row_draws_the_same_alone_and_among_others_and_something_new_at_every_
 
 def test_a_rows_seed_is_its_prompts_and_ignores_padding():
     ids_BL, mask_BL = torch.tensor([[0, 5, 6], [4, 5, 6]]), torch.tensor([[False, True, True], [True, True, True]])
-    padded, whole = Decoding(seed=1).row_seeds(ids_BL, mask_BL)
-    assert [padded] == Decoding(seed=1).row_seeds(ids_BL[:1, 1:], mask_BL[:1, 1:])
+    padded, whole = compute_row_seeds(Decoding(seed=1), ids_BL, mask_BL)
+    assert [padded] == compute_row_seeds(Decoding(seed=1), ids_BL[:1, 1:], mask_BL[:1, 1:])
     assert padded != whole
-    assert padded not in Decoding(seed=2).row_seeds(ids_BL, mask_BL)
+    assert padded not in compute_row_seeds(Decoding(seed=2), ids_BL, mask_BL)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from comem_core.backbone.interface import Backbone, Embedded, Reader, Tokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import EncoderRecipe
 from comem_core.memory.export import MergedEncoder, Probe, export_merged
 from comem_core.memory.injection import inject
+from comem_core.memory.recipe import EncoderRecipe
 
 EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # of logits of about 1 to 10, in float32
 SYSTEM = Turn("system", ("You are a helpful assistant.",))

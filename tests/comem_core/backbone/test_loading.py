@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from comem_core import backbone
-from comem_core.backbone.loading import find_backbone_folder, hash_backbone, list_families, load_backbone, read_family
+from comem_core.backbone.finding import find_backbone_folder, hash_backbone
+from comem_core.backbone.loading import list_families, load_backbone, read_family
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.pretraining.tiny_base import save_tiny_base
 

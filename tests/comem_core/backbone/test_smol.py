@@ -22,12 +22,14 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 
 from comem_core.backbone import smol
 from comem_core.backbone.conversation import Turn
+from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.images import VisualTokens
-from comem_core.backbone.loading import find_backbone_folder, load_backbone
+from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.smol import copy_into_qwen, join_tower, lift_tower, read_vision_config, rename_tokens
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.recipe import EncoderRecipe
 
 MISSING = [name for name in (smol.PACKAGE, "gguf") if importlib.util.find_spec(name) is None]
 needs_package = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed; {smol.INSTALL}")

@@ -22,7 +22,7 @@ from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.evaluation.metrics.totals import ALL_QUESTIONS, HARMONIC, Total
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.evaluation.scores import Scoring, mark_rows, score_rows
-from comem_core.knowledge.embedders.sentences import find_minilm_folder
+from comem_core.knowledge.embedders.weights import find_minilm_folder
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
 METRICS = (

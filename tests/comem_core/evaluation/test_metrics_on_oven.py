@@ -13,7 +13,7 @@ from comem_core.evaluation.authors_compat import find_authors_metric
 from comem_core.evaluation.metrics import Gold, Metric
 from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.knowledge.embedders.sentences import find_minilm_folder
+from comem_core.knowledge.embedders.weights import find_minilm_folder
 
 ANNOTATIONS = Path(__file__).parents[3] / "../shared/fixtures/oven"
 TOTAL = Total(

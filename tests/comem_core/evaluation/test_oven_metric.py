@@ -12,7 +12,7 @@ from comem_core.evaluation.metrics import Gold
 from comem_core.evaluation.metrics.oven import WORD_PIECES, make_oven_metric, open_title_finder
 from comem_core.evaluation.metrics.title_index import TitleIndex, build_index
 from comem_core.evaluation.metrics.totals import Total
-from comem_core.knowledge.embedders.sentences import find_minilm_folder
+from comem_core.knowledge.embedders.weights import find_minilm_folder
 
 ANNOTATIONS = Path(__file__).parents[3] / "../shared/fixtures/oven"
 RELEASED = Total(

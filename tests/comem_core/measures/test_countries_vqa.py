@@ -14,7 +14,7 @@ from comem_core.measures.countries_exam import Answers, CountriesExam
 from comem_core.measures.countries_vqa import AnswerMarker
 from comem_core.measures.results import Measured, read_results, write_results
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.encoding import EncoderRecipe
+from comem_core.memory.recipe import EncoderRecipe
 
 FIELDS = {"measure", "recipe", "value", "low", "high", "unit", "n", "seeds", "command", "commit", "machine"}
 HEADLINE = (

@@ -12,7 +12,7 @@ from comem_core.measures import smol
 from comem_core.measures.results import write_results
 from comem_core.measures.smol import CaseAnswer, ask, draw, measure_conditions
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.naming import NamingRecipe
+from comem_core.pretraining.naming_recipe import NamingRecipe
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.recipe import EncoderRecipe
 from comem_core.prompts import read_prompt_set
-from comem_core.training.loop import OptimizerRecipe, Training
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+from comem_core.training.loop import Training
+from comem_core.training.memory import AnswerFromMemory
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.samples import TrainingSample
 
 Items = tuple[KnowledgeItem, ...]
 Questions = tuple[Question, ...]

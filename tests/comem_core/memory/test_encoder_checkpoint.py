@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.memory.checkpoint import DESCRIPTION, WEIGHTS
-from comem_core.memory.encoder import EncoderRecipe, MemoryEncoder
+from comem_core.memory.description import DESCRIPTION, WEIGHTS
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.recipe import EncoderRecipe
 from comem_core.neutral import OFF_AT_FALSE
-from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.pretraining.base_recipe import PretrainingRecipe
 from comem_core.pretraining.tiny_base import make_tiny_base, save_tiny_base
 
 Items = tuple[KnowledgeItem, ...]

@@ -17,7 +17,8 @@ from comem_core.backbone.text import TextModel
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.memory.transfer import DESCRIPTION, WEIGHTS, TextTransfer, TransferRecipe
+from comem_core.memory.transfer import TextTransfer
+from comem_core.memory.transfer_recipe import DESCRIPTION, WEIGHTS, TransferRecipe
 
 Items = tuple[KnowledgeItem, ...]
 Questions = tuple[Question, ...]

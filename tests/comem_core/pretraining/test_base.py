@@ -10,15 +10,11 @@ import torch
 
 from comem_core.backbone.images import decode
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.pretraining.base import (
-    CURRICULUM,
-    PretrainingRecipe,
-    ReadingObjective,
-    make_finding_recipe,
-    make_ranking_recipe,
-)
-from comem_core.pretraining.guidance import GuidanceRecipe
-from comem_core.training.loop import OptimizerRecipe, Training
+from comem_core.pretraining.base import ReadingObjective
+from comem_core.pretraining.base_recipe import CURRICULUM, PretrainingRecipe, make_finding_recipe, make_ranking_recipe
+from comem_core.pretraining.encoder_recipe import GuidanceRecipe
+from comem_core.training.loop import Training
+from comem_core.training.recipe import OptimizerRecipe
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES, read_templates
 
 NUM_STEPS = 100

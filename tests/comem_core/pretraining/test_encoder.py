@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.encoder import ENCODER_CURRICULUM, EncoderPretrainingRecipe, ImaginaryMemory
-from comem_core.pretraining.guidance import GuidanceRecipe
-from comem_core.training.loop import OptimizerRecipe, StepReport, Training
+from comem_core.pretraining.encoder import ImaginaryMemory
+from comem_core.pretraining.encoder_recipe import ENCODER_CURRICULUM, EncoderPretrainingRecipe, GuidanceRecipe
+from comem_core.training.loop import Training
+from comem_core.training.recipe import OptimizerRecipe
+from comem_core.training.reports import StepReport
 from comem_core.worlds.countries.world import ATTRIBUTES, read_templates
 
 NUM_STEPS = 100

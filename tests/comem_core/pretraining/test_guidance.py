@@ -15,8 +15,8 @@ from comem_core.backbone.interface import Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.injection import inject
+from comem_core.pretraining.encoder_recipe import GuidanceRecipe
 from comem_core.pretraining.guidance import (
-    GuidanceRecipe,
     compute_finding_loss,
     compute_gathered,
     compute_gathering_loss,

@@ -14,7 +14,8 @@ import torch
 from comem_core.backbone.markup import tokenize_text
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.pretraining.naming import NamingAndAnswering, NamingPhase, NamingRecipe, pair_vectors_with_tokens
+from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
+from comem_core.pretraining.naming_recipe import NamingPhase, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import train_smol_encoder
 from comem_core.training.loop import Training

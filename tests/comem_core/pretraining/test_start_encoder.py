@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.memory.checkpoint import read_description
+from comem_core.memory.description import read_description
 from comem_core.pretraining import tiny_base
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.start_encoder import PARTS, change_recipe, main
 
 

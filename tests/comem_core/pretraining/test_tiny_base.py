@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from comem_core.pretraining import tiny_base
-from comem_core.pretraining.base import PretrainingRecipe, make_ranking_recipe
-from comem_core.pretraining.guidance import GuidanceRecipe
+from comem_core.pretraining.base_recipe import PretrainingRecipe, make_ranking_recipe
+from comem_core.pretraining.encoder_recipe import GuidanceRecipe
 from comem_core.pretraining.tiny_base import go_on, make_tiny_base, pretrain
-from comem_core.training.loop import OptimizerRecipe, StepReport
+from comem_core.training.recipe import OptimizerRecipe
+from comem_core.training.reports import StepReport
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.backbone.loading import SHIPPED, hash_backbone
+from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.knowledge.items import hash_content_parts
-from comem_core.pretraining.encoder import EncoderPretrainingRecipe
+from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.trained_on import (
     FILE,
     NOTE,

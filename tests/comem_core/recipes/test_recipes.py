@@ -9,7 +9,7 @@ import pytest
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import CONDITIONS
-from comem_core.pretraining.base import PretrainingRecipe
+from comem_core.pretraining.base_recipe import PretrainingRecipe
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes import RECIPES, find_recipe, with_knowledge
 from comem_core.recipes.recipe import BackboneRecipe, Recipe

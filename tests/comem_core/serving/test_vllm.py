@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from comem_core.backbone.decoding import Decoding
-from comem_core.backbone.loading import SHIPPED, load_backbone
+from comem_core.backbone.finding import SHIPPED
+from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder

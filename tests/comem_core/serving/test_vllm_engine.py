@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.loading import SHIPPED
+from comem_core.backbone.finding import SHIPPED
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.vllm.control import check_placement
 from comem_core.serving.vllm.reader import VllmReader

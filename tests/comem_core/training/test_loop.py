@@ -14,15 +14,11 @@ from torch import Tensor, nn
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.tiny_base import save_state
-from comem_core.training.loop import (
-    NotFiniteError,
-    Objective,
-    OptimizerRecipe,
-    StepReport,
-    Training,
-    compute_learning_rate,
-)
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+from comem_core.training.loop import Objective, Training, compute_learning_rate
+from comem_core.training.memory import AnswerFromMemory
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.training.samples import TrainingSample
 
 
 class Line(Objective):

@@ -11,9 +11,11 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject
-from comem_core.training.loop import OptimizerRecipe, Training
+from comem_core.training.loop import Training
 from comem_core.training.loss import compute_token_losses
-from comem_core.training.memory import AnswerFromMemory, TrainingRecipe, TrainingSample
+from comem_core.training.memory import AnswerFromMemory
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.samples import TrainingSample
 
 NewEncoder = Callable[..., MemoryEncoder]
 

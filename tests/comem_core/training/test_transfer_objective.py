@@ -10,9 +10,12 @@ import torch
 from comem_core.backbone.text import TextModel
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.transfer import TextTransfer, TransferRecipe
-from comem_core.training.loop import OptimizerRecipe, StepReport, Training
-from comem_core.training.memory import TrainingRecipe, TrainingSample
+from comem_core.memory.transfer import TextTransfer
+from comem_core.memory.transfer_recipe import TransferRecipe
+from comem_core.training.loop import Training
+from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.reports import StepReport
+from comem_core.training.samples import TrainingSample
 from comem_core.training.transfer import AnswerThroughTransfer
 
 NewEncoder = Callable[..., MemoryEncoder]

@@ -10,7 +10,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from comem_core.backbone.loading import find_backbone_folder, hash_backbone, load_backbone
+from comem_core.backbone.finding import find_backbone_folder, hash_backbone
+from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.corpora.rows import ReadingOptions
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts

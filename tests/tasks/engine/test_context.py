@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.derived import find_cache_folder
+from comem_core.backbone.finding import find_cache_folder
 from flows.local.layout import Layout
 from tasks.engine.context import ELSEWHERE, Context, check_names
 

@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from comem_core.recipes import find_recipe
-from comem_core.training.loop import NotFiniteError, Objective, OptimizerRecipe
+from comem_core.training.loop import Objective
+from comem_core.training.recipe import OptimizerRecipe
+from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import STEPS, Build, Trainee, _Saving, train_on_ray
+from tasks.engine.on_ray_train import STEPS, Build, train_on_ray
 from tasks.engine.partial import Partial
+from tasks.engine.train_worker import Saving, Trainee
 from tasks.engine.workers import Workers
 from tasks.run import NO_BACKBONE, Run
 
@@ -153,7 +156,7 @@ def test_checkpoints_come_by_time_and_the_dearer_one_is_the_longer_the_wait(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    saving, due = _Saving(make_partial(tmp_path)), []
+    saving, due = Saving(make_partial(tmp_path)), []
     for cost in (1, 10, 0):
         waited = 0
         while not saving.choose(done=False)[0]:

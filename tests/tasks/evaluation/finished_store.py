@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from comem_core.backbone.loading import find_backbone_folder, hash_backbone
+from comem_core.backbone.finding import find_backbone_folder, hash_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.memory.description import find_encoder_folder
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.benchmarks import BENCHMARK

@@ -12,11 +12,11 @@ import duckdb
 import pytest
 from PIL import Image
 
-from comem_core.backbone.loading import SHIPPED, hash_backbone
+from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.evaluation.scores import COUNTED
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import hash_picture
-from comem_core.memory.checkpoint import DESCRIPTION
+from comem_core.memory.description import DESCRIPTION
 from comem_core.pretraining.trained_on import write_listing
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items, load_seed_questions

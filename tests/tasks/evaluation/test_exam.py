@@ -9,7 +9,7 @@ import pytest
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.evaluation.conditions import AskedQuestion
-from comem_core.memory.encoding import MEMORY_OPTIONS, EncoderRecipe
+from comem_core.memory.recipe import MEMORY_OPTIONS, EncoderRecipe
 from comem_core.neutral import off_at
 from comem_core.recipes import find_recipe
 from tasks.data.index import INDEX

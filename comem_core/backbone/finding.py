@@ -1,0 +1,128 @@
+"""Finds the folders of models by name (shipped, made from others, local, or in the hub's cache) and hashes their
+identity.
+
+Nothing here loads a model, so neither torch nor transformers is imported.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+# Converted at first use from weights that a package or the project holds, by functions whose modules import torch.
+SMOL, TINY_TEXT = "smol", "tiny-text"
+DERIVED: Mapping[str, str] = {
+    SMOL: "comem_core.backbone.smol:find_smol_folder",
+    TINY_TEXT: "comem_core.backbone.tiny_text:find_tiny_text_folder",
+}
+IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
+
+
+def find_backbone_folder(name: str) -> Path:
+    """Find the folder of a model: shipped, made at first use (`smol`, `tiny-text`), local, or in the hub's cache
+    (downloaded where the hub is reachable).
+
+    Raises:
+        ValueError: the model was not found; the message lists the places searched.
+    """
+    check_backbone_name(name)
+    if name in DERIVED:
+        return resolve_name(DERIVED[name])()
+    if (folder := _find_local_folder(name)) is not None:
+        return folder
+    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({_list_shipped()})")
+
+
+def check_backbone_name(name: str) -> None:
+    """Raise ValueError for a name that cannot be a model's, without converting a model or asking the hub."""
+    if name not in DERIVED and _find_local_folder(name) is None and name.count("/") != 1:
+        raise ValueError(
+            f"no backbone {name!r}: it is not shipped ({_list_shipped()}), not a folder with a config.json, and not a "
+            "hub name (owner/name)"
+        )
+
+
+def _find_local_folder(name: str) -> Path | None:
+    return next((folder for folder in (SHIPPED / name, Path(name)) if (folder / "config.json").is_file()), None)
+
+
+def _list_shipped() -> str:
+    return ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
+
+
+def hash_backbone(folder: Path) -> str:
+    """Hash a backbone by the bytes of its weights, configuration, tokenizer and template (16 hex digits)."""
+    paths = (path for pattern in IDENTITY_FILES for path in folder.glob(pattern) if path.name != "record.json")
+    return name_weights(sorted(paths))
+
+
+def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
+    """Return the folder of a hub model (owner/name) from the cache; download it if the hub is reachable.
+
+    Raises:
+        ValueError: it is neither cached nor downloadable. `missing` opens the message and names the other places
+            that were searched.
+    """
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"{missing} nor in the local cache, and the hub was not reached: {str(error).splitlines()[0]}. Give a "
+            "local folder instead"
+        ) from error
+
+
+def name_weights(files: Iterable[Path]) -> str:
+    """Name weights by the names and bytes of their files, in the order given (16 hex digits)."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            digest.update(path.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def find_cache_folder() -> Path:
+    """Return the cache folder, whose content can be made again: `COMEM_CACHE`, or ~/.cache/comem.
+
+    Raises ValueError if the variable is set to nothing.
+    """
+    named = os.environ.get("COMEM_CACHE")
+    if named is not None and not named.strip():
+        raise ValueError("COMEM_CACHE is set to nothing; give it a value, or unset it")
+    return Path(named) if named else Path.home() / ".cache" / "comem"
+
+
+def make_derived_folder(name: str, version: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+    """Return the folder of a model that `make` writes from `sources`; make it if it does not exist.
+
+    The folder is named by the version and the bytes of the sources. It is written beside its place and then moved, so
+    a crash never leaves half a model under the final name.
+    """
+    identity = hashlib.sha256(version.encode())
+    for path in sources:
+        with path.open("rb") as stream:
+            identity.update(hashlib.file_digest(stream, "sha256").digest())
+    folder = find_cache_folder() / "backbones" / f"{name}-{identity.hexdigest()[:16]}"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        make(beside)
+        try:
+            beside.rename(folder)
+        except OSError:  # another process was first
+            if not (folder / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder

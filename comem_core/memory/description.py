@@ -1,0 +1,104 @@
+"""The description beside an encoder's weights, and the folders of encoders. Reading them needs no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comem_core.backbone.finding import SHIPPED
+
+if TYPE_CHECKING:
+    from comem_core.backbone.interface import Backbone
+
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The description of an encoder, saved beside its weights. Early versions did not write fields with a default."""
+
+    recipe: Mapping[str, Any]
+    backbone: str
+    backbone_sha256: str
+    backbone_dtype: str = "float32"
+    parameters: Mapping[str, int]
+    parameter_share: str = ""
+    size_bytes: int = 0
+
+    def refuse_other_backbone(self, backbone: "Backbone") -> None:
+        """Raise ValueError unless this backbone has the weights and number type that the encoder was trained for."""
+        found, dtype = backbone.hash_base_weights(), str(backbone.model.dtype).removeprefix("torch.")
+        if dtype != self.backbone_dtype:
+            raise ValueError(
+                f"this encoder was trained for backbone {self.backbone!r} in {self.backbone_dtype}, but "
+                f"{backbone.name!r} is loaded in {dtype}; load it in {self.backbone_dtype}"
+            )
+        if found != self.backbone_sha256:
+            raise ValueError(
+                f"this encoder was trained for backbone {self.backbone!r} (weights {self.backbone_sha256[:12]}), but "
+                f"{backbone.name!r} has weights {found[:12]}"
+            )
+
+
+def write_fields(path: Path, description: Any) -> None:
+    """Write a dataclass as a JSON object, for `read_fields`."""
+    path.write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+
+
+def find_encoder_folder(name: str | Path) -> Path:
+    """Return the folder of an encoder, given its path or the name of one that ships with the project.
+
+    Raises:
+        ValueError: the folder or name holds no encoder; the message lists the shipped encoders.
+    """
+    for folder in (SHIPPED / name, Path(name)):
+        if (folder / WEIGHTS).is_file():
+            return folder
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}")))
+    raise ValueError(f"{name} holds no encoder: {WEIGHTS} is missing; the shipped encoders are: {shipped}")
+
+
+def read_description(folder: Path) -> Description:
+    """Read an encoder's description.
+
+    Raises:
+        ValueError: the folder holds no encoder, or its description is damaged; the message names file and fault.
+    """
+    if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
+    description = Description(**read_fields(folder / DESCRIPTION, Description))
+    if description.backbone_dtype not in DTYPES:
+        raise ValueError(
+            f"{folder / DESCRIPTION} names the number type {description.backbone_dtype!r}, expected one of "
+            f"{', '.join(DTYPES)}"
+        )
+    return description
+
+
+def read_fields(path: Path, kind: type[Any]) -> dict[str, Any]:
+    """Read a dataclass's fields from a JSON object. Raises ValueError for a damaged file and as `refuse_unknown`."""
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also bytes that are not text
+        raise ValueError(f"{path} is damaged: {error}; copy it again from where it was saved") from error
+    refuse_unknown(stated, kind, where=str(path))
+    return stated
+
+
+def refuse_unknown(stated: Mapping[str, Any], kind: type[Any], *, where: str, optional: bool = False) -> None:
+    """Raise ValueError for fields that the dataclass `kind` lacks, and, unless `optional`, for missing fields."""
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"{where} is a {type(stated).__name__}, expected an object")
+    known = [each.name for each in fields(kind)]
+    if unknown := sorted(stated.keys() - set(known)):
+        raise ValueError(
+            f"{where} has {', '.join(map(repr, unknown))}, which {kind.__name__} does not know (it knows "
+            f"{', '.join(known)}); another version of this library wrote it"
+        )
+    needed = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
+    if not optional and (missing := sorted(needed - stated.keys())):
+        raise ValueError(f"{where} is damaged: {', '.join(map(repr, missing))} is missing")

@@ -1,0 +1,72 @@
+"""The shape of an encoder and what it reads, as plain values that need no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from comem_core.backbone.images import VisualTokens
+from comem_core.memory.description import refuse_unknown
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, is_off, off_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecipe:
+    """The encoder's shape and what it reads. Defaults are the paper's (section 3, reference code), for d = 3584."""
+
+    version: str = "2026.11.1"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = field(default=0.05, metadata=off_at(0.0))
+    num_vectors: int = 8
+    num_rounds: int = 8
+    num_heads: int = 16
+    prompts: str = "short"
+    # Visual tokens of an item's and of a question's picture; None: the backbone's own processor decides.
+    item_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    query_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    # Start the memory at the norm of token embeddings instead of sqrt(D), which is far larger.
+    match_embedding_norm: bool = field(default=False, metadata=OFF_AT_FALSE)
+    # Start the Q-Former near the identity (see `QFormerRecipe.copying_start`).
+    copying_start: bool = field(default=False, metadata=OFF_AT_FALSE)
+    # Ours: the Q-Former reads the sum of an item's last hidden states and its token embeddings, both at unit RMS. A
+    # token's last hidden state predicts the next token, and in a small model it retains little of the token itself.
+    reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
+    seed: int = 0
+
+    def list_asking_options(self) -> dict[str, Any]:
+        """Return the options that are on and may decide an answer without memory, by name.
+
+        These are all but `MEMORY_OPTIONS`, so a new option is among them until somebody shows that it need not be.
+        """
+        values = {each.name: (each, getattr(self, each.name)) for each in fields(self)}
+        return {
+            name: value
+            for name, (each, value) in values.items()
+            if name not in MEMORY_OPTIONS and not is_off(each, value)
+        }
+
+
+MEMORY_OPTIONS = frozenset({
+    "version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",
+    "item_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "seed",
+})  # fmt: skip
+"""The options of an encoder that decide memories only. An answer without memory does not depend on them."""
+
+
+def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
+    """Read an encoder's recipe from its description. Fields that an early version did not have take their defaults.
+
+    Raises:
+        ValueError: a field is unknown or has the wrong type; the message names it.
+    """
+    refuse_unknown(stated, EncoderRecipe, where=f"the recipe in {where}", optional=True)
+    values = dict(stated)
+    for each in fields(EncoderRecipe):
+        value = values.get(each.name, each.default)
+        if each.default is not None and type(value) is not type(each.default):
+            expected = type(each.default).__name__
+            raise ValueError(f"{each.name!r} in the recipe in {where} is {value!r}, expected {expected}")
+        if each.default is None and value is not None:
+            refuse_unknown(value, VisualTokens, where=f"{each.name} in {where}")
+            values[each.name] = VisualTokens(**value)
+    return EncoderRecipe(**values)

@@ -1,0 +1,32 @@
+"""What a training tells of itself: a report after every step, and the error that stops it. They need no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """The report of one optimizer step. `loss` is the training loss (nats per supervised token); `samples` and `tokens`
+    count this worker's part of the batch."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    samples: int
+    tokens: int
+    seconds: float
+    measures: Mapping[str, float]
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch.
+
+    `what` is `loss`, `gradient` or `weights`. Of several workers, all stop; those with `is_cause` have the samples.
+    """
+
+    def __init__(self, what: str, message: str, is_cause: bool):
+        super().__init__(what, message, is_cause)
+        self.what, self.message, self.is_cause = what, message, is_cause
+
+    def __str__(self) -> str:
+        return self.message
