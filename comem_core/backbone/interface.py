@@ -22,40 +22,12 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers import PreTrainedModel
 
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.markup import Markup
 from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """A left-padded batch of conversations as the processor made it.
-
-    ids_BL int64; mask_BL bool (False = padding); answer_BL bool: the assistant's tokens, its end token and newline
-    included (they are supervised: paper section 3 and reference code); images: the family's picture tensors.
-    """
-
-    ids_BL: Tensor
-    mask_BL: Tensor
-    answer_BL: Tensor
-    images: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A language model's input: embeds_BLD, mask_BL bool, positions_3BL int64 (M-RoPE axes; equal axes for text).
-
-    Families whose early layers also take picture features (Qwen3-VL) add two fields: visual_BL bool marks the visual
-    tokens, and deepstack_JPD is added at them. Vectors put in front of a row shift these tokens but keep their order.
-    """
-
-    embeds_BLD: Tensor
-    mask_BL: Tensor
-    positions_3BL: Tensor
-    visual_BL: Tensor | None = None
-    deepstack_JPD: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from transformers import ProcessorMixin
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from comem_core.backbone.interface import Embedded, Family, Tokens
+from comem_core.backbone.batches import Embedded, Tokens
+from comem_core.backbone.interface import Family
 from comem_core.backbone.qwen_vl import QwenVL, drop_videos
 
 

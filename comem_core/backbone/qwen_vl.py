@@ -16,9 +16,10 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel, Processor
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.images import VisualTokens, decode, fit
-from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
+from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.markup import TURN_END as TURN_END
 from comem_core.backbone.markup import TURN_START as TURN_START
 from comem_core.backbone.markup import make_chatml

@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.images import VisualTokens, decode, put_on_square
-from comem_core.backbone.interface import Backbone, Embedded, Family, Tokens
+from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.markup import Markup, tokenize_text
 
 IMAGE_TOKEN, AROUND_IMAGE, WHOLE_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"

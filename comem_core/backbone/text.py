@@ -10,8 +10,9 @@ from typing import Any, Self
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Reader, Tokens
+from comem_core.backbone.interface import Reader
 from comem_core.backbone.markup import make_chatml
 
 MODEL_TYPES = ("qwen2", "llama")

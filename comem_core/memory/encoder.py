@@ -18,8 +18,9 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Backbone, Reader, Tokens
+from comem_core.backbone.interface import Backbone, Reader
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering

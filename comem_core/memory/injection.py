@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from comem_core.backbone.interface import Embedded
+from comem_core.backbone.batches import Embedded
 
 
 def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, without_pictures
-from comem_core.backbone.interface import Tokens
 from comem_core.backbone.text import TextModel
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Turn
-from comem_core.backbone.interface import Tokens, pool_cells
+from comem_core.backbone.interface import pool_cells
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.pretraining.base_recipe import Phase, PretrainingRecipe
 from comem_core.pretraining.curriculum import find_phase_at

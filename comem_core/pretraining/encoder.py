@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comem_core.backbone.interface import Embedded, Tokens
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.pretraining.encoder_recipe import GuidanceRecipe
 

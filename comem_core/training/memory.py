@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from comem_core.backbone.interface import Reader, Tokens
+from comem_core.backbone.batches import Tokens
+from comem_core.backbone.interface import Reader
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import inject

@@ -17,10 +17,11 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Turn, without_pictures
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import MAX_ASPECT, VisualTokens
-from comem_core.backbone.interface import Backbone, Embedded, Reader, Tokens
+from comem_core.backbone.interface import Backbone, Reader
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder

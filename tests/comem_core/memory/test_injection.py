@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Turn
-from comem_core.backbone.interface import Backbone, Embedded, Tokens
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, Turn
-from comem_core.backbone.interface import Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.injection import inject

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from comem_core.backbone.interface import Backbone, Embedded
+from comem_core.backbone.batches import Embedded
+from comem_core.backbone.interface import Backbone
 
 SPLICE = "<prompt_embeds>"  # what vLLM's templates see in place of embeddings
 
