@@ -54,7 +54,8 @@ def re_evaluate(
             default the recipe's.
         knowledge: a corpus in place of the recipe's, as in synth-and-train.
         judge: a language model that also marks every answer, as in synth-and-train.
-        reader: a text-only model that answers in the backbone's place, as in synth-and-train; it has its own series.
+        reader: a text-only model that answers in the backbone's place, or `vllm:<address>`, as in synth-and-train; it
+            has its own series.
         limit: the maximum number of questions of each benchmark.
         min_points: the points by which a score must move, and by more than chance, to be called drift.
         plan: make nothing; show what would run and why.

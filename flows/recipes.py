@@ -131,12 +131,12 @@ def _add_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
 
 
 def _add_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
-    read_by = with_reader(recipe, reader)
-    if read_by.reader is not None:
-        try:
+    try:
+        read_by = with_reader(recipe, reader)
+        if read_by.reader is not None:
             check_backbone_name(read_by.reader.name)
-        except ValueError as error:
-            raise ValueError(f"reader: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"reader: {error}") from error
     return read_by
 
 

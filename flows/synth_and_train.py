@@ -63,7 +63,8 @@ def synth_and_train(
         judge: a language model that also marks every answer: `served:<model>` at COMEM_JUDGE_URL, or `backbone`, or the
             fields of a JudgeRecipe (docs/evaluation.md).
         reader: a text-only model that answers the benchmark in the backbone's place: `tiny-text`, a hub name, a folder,
-            or the fields of a ReaderRecipe (docs/side_tables.md).
+            or the fields of a ReaderRecipe (docs/side_tables.md). `vllm:<address>`: the backbone itself, through a vLLM
+            server (docs/vllm.md).
         limit: the maximum number each of seed questions, training steps and benchmark questions, for a quick look, or
             fields that limit drafts or hours.
         start: folder of the encoder that training starts from, in place of the recipe's; best an absolute path.

@@ -13,7 +13,7 @@ from comem_core.synthesis.generator import Generator
 from tasks.engine.store import Reference
 from tasks.engine.worker_process import held
 from tasks.run import Run
-from tasks.served import find_served_judge, find_served_model, name_served_model
+from tasks.served import find_engine, find_served_judge, find_served_model, name_served_model
 
 if TYPE_CHECKING:
     from comem_core.backbone.interface import Backbone
@@ -67,8 +67,19 @@ def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> "Memory
 
 
 def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> "Answering":
-    """Return the model that answers from an encoder's memories: its own backbone, or the run's text-only reader."""
-    return load_trained_encoder(run, encoder) if run.reader is None else load_transfer(run, encoder, transfer)
+    """Return what answers from an encoder's memories: its own backbone, here or in the run's engine, or the run's
+    text-only reader.
+
+    Raises ValueError for an engine that fails the control question (see `check_placement`).
+    """
+    if run.reader is not None:
+        return load_transfer(run, encoder, transfer)
+    trained = load_trained_encoder(run, encoder)
+    if run.recipe.engine is None:
+        return trained
+    from comem_core.serving.vllm.reader import VllmReader
+
+    return VllmReader(trained, find_engine(run.recipe.engine, run.context))
 
 
 def load_transfer(run: Run, encoder: Reference, transfer: Reference | None = None) -> "TextTransfer":

@@ -33,7 +33,7 @@ from tasks.engine.reuse import Explanation, Stage, explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
-from tasks.served import find_served_judge, find_served_model
+from tasks.served import find_engine, find_served_judge, find_served_model
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.history import keep_runs
@@ -56,20 +56,21 @@ class Run(RunRef):
     """The first argument of every stage.
 
     `backbone` names the VLM's weights by their hash. `reader` names the weights of a text-only model that answers in
-    its place; with None the backbone answers. `max_hours` limits how long asking, drafting and judging may take
-    together, counted from `started` (in seconds since 1970).
+    its place, `engine` the program that runs the backbone where it answers; with None, this library. `max_hours` limits
+    how long asking, drafting and judging may take together, counted from `started` (in seconds since 1970).
     """
 
     recipe: Recipe
     backbone: Reference
     reader: Reference | None = None
+    engine: Reference | None = None
     started: float = 0.0
     max_hours: float | None = None
 
     @property
     def answers(self) -> Reference:
-        """The model that answers a benchmark's questions."""
-        return self.reader or self.backbone
+        """The model that answers a benchmark's questions, and what runs it if that is not this library."""
+        return self.reader or self.engine or self.backbone
 
     def with_recipe(
         self,
@@ -141,6 +142,7 @@ def open_run(
         recipe=recipe,
         backbone=backbone,
         reader=_find_text_reader(recipe),
+        engine=_find_engine(recipe, backbone, context),
         started=time.time(),
         max_hours=max_hours,
     )
@@ -220,6 +222,19 @@ def _find_text_reader(recipe: Recipe) -> Reference | None:
     TextModel.check(folder)
     name = _name_model(READER, "text-only", recipe.backbone.dtype, hash_backbone(folder))
     return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
+
+
+def _find_engine(recipe: Recipe, backbone: Reference, context: Context) -> Reference | None:
+    """Return the recipe's engine, named by its version and the backbone. Whether it reads memory as the backbone does
+    here is asked in each worker, which has the encoder.
+
+    Raises ValueError or ServerGone where no such server answers.
+    """
+    if recipe.engine is None:
+        return None
+    found = find_engine(recipe.engine, context).engine
+    name = _name_model(READER, recipe.engine.name, found.version, backbone.fingerprint)
+    return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
 
 
 def _find_backbone(recipe: BackboneRecipe) -> Reference:

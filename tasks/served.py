@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
+from comem_core.recipes.recipe import EngineRecipe, JudgeRecipe, SynthesisRecipe
 from comem_core.synthesis.generator import BACKBONE, SERVED
 from tasks.engine.context import Context
 
 if TYPE_CHECKING:
+    from comem_core.serving.vllm.server import VllmServer
     from comem_core.synthesis.served import ServedModel
 
 
@@ -37,6 +38,18 @@ def find_served_judge(recipe: JudgeRecipe, context: Context) -> "ServedModel | N
     Raises ValueError if a served judge is named but the context has no address for it.
     """
     return _find_served(recipe.generator, context, role="judge", purpose="answers are to be judged", pictures=False)
+
+
+def find_engine(recipe: EngineRecipe, context: Context) -> "VllmServer":
+    """Return the client of the engine that runs the backbone where it answers."""
+    from comem_core.serving.vllm.server import VllmServer  # as below: its client takes most of a second
+
+    return VllmServer(
+        recipe.url,
+        key=context.vllm_key,
+        concurrency=context.served_concurrency,
+        timeout_seconds=context.served_timeout_seconds,
+    )
 
 
 def _find_served(

@@ -10,7 +10,7 @@ from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.scores import Unanswered
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
+from comem_core.recipes.recipe import VLLM, EngineRecipe, JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
 from comem_core.recipes.scaling import vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
@@ -159,11 +159,20 @@ def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
 
 
 def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:
-    """Return the recipe with a text-only reader, and that reader in its name; None keeps the recipe as it is."""
+    """Return the recipe with a text-only reader or, as `vllm:<address>`, an engine that runs the backbone, and what
+    reads in its name; None keeps the recipe as it is.
+
+    Raises ValueError for an engine without an address, or with settings of a text-only reader.
+    """
     if reader is None:
         return recipe
     reader = ReaderRecipe(name=reader) if isinstance(reader, str) else reader
-    return replace(recipe, reader=reader, name=f"{recipe.name}+reader={reader.label}")
+    engine, colon, url = reader.name.partition(":")
+    if (engine, colon) != (VLLM, ":"):
+        return replace(recipe, reader=reader, name=f"{recipe.name}+reader={reader.label}")
+    if reader != ReaderRecipe(name=reader.name):
+        raise ValueError(f"{reader.name} is the backbone itself, so the settings of a text-only reader have no effect")
+    return replace(recipe, engine=EngineRecipe(url=url), name=f"{recipe.name}+reader={engine}")
 
 
 def _with_seed(recipe: Recipe, seed: int) -> Recipe:

@@ -26,6 +26,9 @@ def _check_filled(recipe: object, *names: str) -> None:
             raise ValueError(f"{name} is {getattr(recipe, name)!r}; expected at least one letter")
 
 
+VLLM = "vllm"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecipe:
     """Which VLM, and in which number type. `name` is a shipped model, a hub name or a local folder.
@@ -239,7 +242,7 @@ class ReaderRecipe:
     __pydantic_config__: ClassVar = OPTION
 
     name: str
-    """`tiny-text`, a hub name or a folder."""
+    """`tiny-text`, a hub name or a folder; or `vllm:<address>`: the backbone itself, through a vLLM server."""
     question_picture: bool = True
     """Put the memory of the question's picture before the question; otherwise the reader gets nothing from it."""
     projection: bool = False
@@ -262,6 +265,24 @@ class ReaderRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineRecipe:
+    """Another program that runs the backbone where a benchmark is answered: vLLM at an address (docs/vllm.md).
+
+    The engine and its version are in the name of an answer. `url` only says where it runs.
+    """
+
+    url: str
+    name: str = VLLM
+
+    def __post_init__(self) -> None:
+        """Refuse what is not an address. Raises ValueError that says what was expected."""
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"found '{VLLM}:{self.url}'; expected {VLLM}:<address>, such as {VLLM}:http://127.0.0.1:8000"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The recipe of one complete run."""
 
@@ -279,3 +300,10 @@ class Recipe:
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     # The model that answers the benchmark; None: the backbone itself. The backbone always makes the data.
     reader: ReaderRecipe | None = None
+    # The program that runs the backbone where it answers the benchmark; None: this library.
+    engine: EngineRecipe | None = None
+
+    @property
+    def read_by(self) -> str | None:
+        """The name of a series by what answers it: a text-only reader, or an engine; None where the backbone does here."""
+        return self.reader.label if self.reader else self.engine and self.engine.name

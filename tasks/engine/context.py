@@ -76,6 +76,8 @@ class Context:
     """Address of the served judge, up to `/v1`; needed by recipes that name one."""
     judge_key: str | None = field(default=None, repr=False)
     """The key of that server."""
+    vllm_key: str | None = field(default=None, repr=False)
+    """The key of the vLLM server that answers with `reader=vllm:<address>`."""
     served_concurrency: Annotated[int, ONE_OR_MORE] = 8
     """Requests that one worker sends at the same time."""
     served_timeout_seconds: Annotated[float, POSITIVE] = 120.0

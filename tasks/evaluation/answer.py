@@ -17,6 +17,7 @@ from tasks.engine.store import Reference, Store
 from tasks.evaluation.exam import KEY, PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
 from tasks.rows.tables import read_questions
 from tasks.run import Run
+from tasks.served import find_engine
 
 REUSED = "part-answered-before"
 
@@ -29,6 +30,9 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:
             artefact.measure("reader", {"name": run.recipe.reader.name, "sees_pictures": False})
+        if run.recipe.engine is not None:
+            version = find_engine(run.recipe.engine, run.context).engine.version
+            artefact.measure("reader", {"name": f"{run.recipe.engine.name} {version}", "sees_pictures": True})
         questions = read_questions(exam.questions)
         units = list(list_units(run, part, exam, questions))
         answered = _take_over_answers(run, artefact, units, questions)
@@ -37,7 +41,11 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_make_examiner, run, exam))
 
-    inputs = {"backbone": run.backbone} | ({"reader": run.reader} if run.reader else {}) | exam.name_inputs()
+    inputs = (
+        {"backbone": run.backbone}
+        | ({} if run.answers is run.backbone else {"reader": run.answers})
+        | exam.name_inputs()
+    )
     asked = count_answers(recipe, exam.questions.num_rows)
     return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
 

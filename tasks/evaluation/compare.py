@@ -47,7 +47,7 @@ TRAINED = "trained"
 class Evaluation:
     """One encoder on one benchmark: its bank, the questions, the answers and the scores.
 
-    `reader_name` is the text-only model that answered, if the run had one; `compare_with_last` sets it.
+    `reader_name` is the text-only model or the engine that answered, if the run had one; `compare_with_last` sets it.
     """
 
     name: str
@@ -114,7 +114,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     The page and the reasons are an artefact; the differences are rows of the warehouse.
     """
     benchmark = find_benchmark(evaluation.benchmark)
-    evaluation = replace(evaluation, reader_name=run.recipe.reader and run.recipe.reader.label)
+    evaluation = replace(evaluation, reader_name=run.recipe.read_by)
     since = Since(
         evaluation=evaluation, metric=benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0].name
     )

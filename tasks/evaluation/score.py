@@ -199,7 +199,7 @@ def _show_scores(
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] not in COUNTED]
     lines = [_make_score_line(row) for row in rows]
     sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
-    read_by = f", read by the text-only {run.recipe.reader.name}" if run.recipe.reader else ""
+    read_by = f", read by {run.recipe.read_by}" if run.recipe.read_by else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
     create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
     with open_warehouse(run.context.warehouse, read_only=True) as con:

@@ -19,7 +19,7 @@ from comem_core.serving.vllm.reader import VllmReader
 from comem_core.serving.vllm.server import VllmServer
 from comem_core.serving.vllm.template import MEMORY_FIRST, make_memory_template
 from comem_core.synthesis.served import ServerGone
-from tests.comem_core.serving.conftest import SplicingServer
+from tests.splicing_server import SplicingServer, run_server
 
 Items = tuple[KnowledgeItem, ...]
 Questions = tuple[Question, ...]
@@ -36,7 +36,7 @@ def right(encoder: MemoryEncoder) -> SplicingServer:
 
 
 @pytest.fixture(scope="module")
-def reader(encoder: MemoryEncoder, right: SplicingServer, run_server: Callable[..., Any]):
+def reader(encoder: MemoryEncoder, right: SplicingServer):
     with run_server(right) as url:
         yield VllmReader(encoder, VllmServer(url))
 
@@ -78,7 +78,7 @@ def test_everything_that_decides_an_answer_is_said_in_each_request(
 
 @pytest.mark.parametrize("kind", ["without the template", "other weights"])
 def test_a_server_that_reads_memory_otherwise_is_refused(
-    kind: str, encoder: MemoryEncoder, new_backbone: Callable[..., Any], run_server: Callable[..., Any]
+    kind: str, encoder: MemoryEncoder, new_backbone: Callable[..., Any]
 ):
     if kind == "other weights":
         other = new_backbone()
@@ -122,9 +122,7 @@ def test_a_penalty_that_vllm_counts_otherwise_is_refused(reader: VllmReader, que
     ("path", "status", "message"),
     [("/version", 404, "not as vLLM does"), ("/v1/chat/completions", 400, r"refuses the control question.*too long")],
 )
-def test_a_server_that_refuses_is_told_with_its_reason(
-    path: str, status: int, message: str, encoder: MemoryEncoder, run_server: Callable[..., Any]
-):
+def test_a_server_that_refuses_is_told_with_its_reason(path: str, status: int, message: str, encoder: MemoryEncoder):
     faulty = SplicingServer(encoder.backbone, "", faults={path: (status, "too long")})
     with run_server(faulty) as url, pytest.raises(ValueError, match=message):
         VllmReader(encoder, VllmServer(url, max_retries=0))

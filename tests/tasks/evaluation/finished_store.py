@@ -43,6 +43,8 @@ class Finished:
 
     place: Path
     run: Run
+    knowledge: Reference
+    questions: Reference
     encoder: Reference
     bank: Reference
     index: Reference
@@ -84,4 +86,4 @@ def finish_run(context: Context, items: Sequence[KnowledgeItem], questions: Sequ
     index = build_index.fn(run, knowledge)
     bank = encode_memory.fn(run, knowledge, encoder)
     retrieved = retrieve.fn(run, index, asked)
-    return Finished(context.store.parent, run, encoder, bank, index, retrieved)
+    return Finished(context.store.parent, run, knowledge, asked, encoder, bank, index, retrieved)

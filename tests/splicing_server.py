@@ -4,13 +4,12 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
 import torch
 from PIL import Image
 from torch import Tensor
@@ -27,6 +26,7 @@ class SplicingServer:
 
     backbone: Backbone
     template: str
+    version: str = "0.0.7"
     faults: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
@@ -101,7 +101,7 @@ def _make_handler(server: SplicingServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             models = [{"id": "m", "object": "model", "created": 0, "owned_by": "vllm", "max_model_len": 512}]
-            self._send({"/version": {"version": "0.0.7"}, "/v1/models": {"object": "list", "data": models}})
+            self._send({"/version": {"version": server.version}, "/v1/models": {"object": "list", "data": models}})
 
         def _send(self, answers: Mapping[str, Any]) -> None:
             status, said = server.faults.get(self.path, (200, ""))
@@ -121,18 +121,13 @@ def _make_handler(server: SplicingServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture(scope="session")
-def run_server() -> Callable[..., Any]:
-    """Return a context manager (SplicingServer) -> its address, on loopback."""
-
-    @contextmanager
-    def run(server: SplicingServer) -> Iterator[str]:
-        http = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(server))
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{http.server_address[1]}"
-        finally:
-            http.shutdown()
-            http.server_close()
-
-    return run
+@contextmanager
+def run_server(server: SplicingServer) -> Iterator[str]:
+    """Run the server on loopback, and return its address."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(server))
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+    finally:
+        http.shutdown()
+        http.server_close()
