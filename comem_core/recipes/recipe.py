@@ -305,5 +305,5 @@ class Recipe:
 
     @property
     def read_by(self) -> str | None:
-        """The name of a series by what answers it: a text-only reader, or an engine; None where the backbone does here."""
+        """The name of a series by what answers: a text-only reader, or an engine; None where the backbone does here."""
         return self.reader.label if self.reader else self.engine and self.engine.name
