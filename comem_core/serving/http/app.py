@@ -40,6 +40,10 @@ class ServiceSettings:
     key: str | None = None
     k: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.k is not None and not 1 <= self.k <= self.limits.max_items:
+            raise ValueError(f"k is {self.k}; expected 1 to {self.limits.max_items} items (max_items)")
+
 
 class Endpoints:
     """The handlers of one service; its worker answers."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from comem_core.backbone.decoding import Decoding
 from comem_core.serving.answers import Inquiry
@@ -63,8 +63,14 @@ class UserTurn(BaseModel):
 
     model_config = STRICT
     role: Literal["user"]
-    content: str | list[Annotated[PicturePart | TextPart, Field(discriminator="type")]]
+    content: list[Annotated[PicturePart | TextPart, Field(discriminator="type")]]
     name: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def read_plain_text(cls, content: Any) -> Any:
+        """Read a text alone as its only part."""
+        return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 class MemoryOptions(BaseModel):
@@ -137,14 +143,14 @@ def read_request(
     )
 
 
-def _make_fault(error: ValidationError, prefix: str = "") -> RequestFault:
+def _make_fault(error: ValidationError, *inside: str) -> RequestFault:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return RequestFault(
             400, f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}", code="not_json"
         )
-    param = prefix + ".".join(str(each) for each in first["loc"]) or None
-    found = f" ({len(error.errors())} faults in all)" if error.error_count() > 1 else ""
+    param = ".".join(str(each) for each in (*inside, *first["loc"])) or None
+    found = f" ({error.error_count()} faults in all)" if error.error_count() > 1 else ""
     return RequestFault(400, f"{param or 'the body'}: {first['msg']}{found}", param=param, code=first["type"])
 
 
@@ -174,10 +180,9 @@ def _read_turn(messages: list[Any], pictures: PictureLimits) -> tuple[bytes, str
     try:
         turn = UserTurn.model_validate(messages[0])
     except ValidationError as error:
-        raise _make_fault(error, "messages.0.") from error
-    parts = [TextPart(type="text", text=turn.content)] if isinstance(turn.content, str) else turn.content
-    addresses = [each.image_url.url for each in parts if isinstance(each, PicturePart)]
-    question = "\n".join(each.text for each in parts if isinstance(each, TextPart))
+        raise _make_fault(error, "messages", "0") from error
+    addresses = [each.image_url.url for each in turn.content if isinstance(each, PicturePart)]
+    question = "\n".join(each.text for each in turn.content if isinstance(each, TextPart))
     content = "messages.0.content"
     if len(addresses) != 1:
         message = f"found {len(addresses)} pictures; expected one, as a part of the type image_url"
