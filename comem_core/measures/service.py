@@ -48,6 +48,7 @@ def measure_service(*, repeats: int, num_items: int = NUM_ITEMS, num_questions: 
     bank = encoder.encode(items)
     served: list[float] = []
     answered: list[float] = []
+    same = 0.0
     with tempfile.TemporaryDirectory() as folder, run_service(memory.save(Path(folder) / "memory")) as port:
         for turn in range(repeats + 1):
             started = time.perf_counter()

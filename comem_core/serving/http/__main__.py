@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def run(
     )
     host, port = listening.getsockname()[:2]
     print(f"serving {chosen.where} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    server.run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # raised again when everything has ended
+        server.run(sockets=[listening])
     if worker.failure is not None:
         print(f"error: {worker.failure}", file=sys.stderr)
         return 2

@@ -1,5 +1,7 @@
 """What the service counts, for Prometheus."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -11,7 +13,7 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        options = {"registry": self.registry}
+        options: Any = {"registry": self.registry}
         self.requests = Counter("comem_requests", "Requests by path and HTTP status.", ["path", "status"], **options)
         self.seconds = Histogram(
             "comem_request_seconds", "Seconds from a chat request to its answer.", buckets=SECONDS, **options

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -32,16 +33,16 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert process.stdout is not None
     said = process.stdout.readline()
     url = said.split(" at ")[1].strip()
-    for _ in range(600):
-        if (health := httpx.get(f"{url}/health", timeout=30)).status_code == 200:
-            break
-        signal.sigtimedwait([], 0.2)
+    while (health := httpx.get(f"{url}/health", timeout=30)).status_code != 200:
+        assert process.poll() is None and health.json() == {"status": "loading"}
+        time.sleep(0.2)
     assert health.json()["k"] == 1
     assert httpx.get(f"{url}/v1/models").status_code == 401
     assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer open sesame"}).status_code == 200
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert "sesame" not in said + rest and "Traceback" not in rest
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
