@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record export serve stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -40,6 +40,9 @@ export: $(INSTALLED) ## write a run's answers for a benchmark's official evaluat
 
 serve: $(INSTALLED) ## keep the Prefect server, a worker and the deployments up in the background
 	@$(PYTHON) -m flows.local serve
+
+serve-memory: $(INSTALLED) ## answer questions at an OpenAI-compatible endpoint (MEMORY=FOLDER, else .comem; ARGS="--port 8400"; docs/service.md)
+	@$(PYTHON) -m comem_core.serving.http $(or $(MEMORY),.comem) $(ARGS)
 
 stop: $(INSTALLED) ## end what serve left up
 	@$(PYTHON) -m flows.local stop

@@ -26,6 +26,7 @@ from comem_core.measures.peak_memory import NUM_RUNS, make_large_encoder, measur
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
+from comem_core.measures.service import measure_service
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -34,7 +35,7 @@ from comem_core.worlds.countries.world import load_benchmark_questions, load_kno
 TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
 COMMAND = "make bench"
 BATCH = 16
-REPEATS, LARGE_REPEATS, OPENING_REPEATS = 15, 3, 3
+REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS = 15, 3, 3, 3
 DEPTHS = (3, 10, 50)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "memory": _measure_memory,
         "scoring": _measure_scoring,
         "opening": _measure_opening,
+        "service": _measure_service,
     }
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
@@ -102,6 +104,11 @@ def _measure_opening() -> Iterator[Measured]:
     times = measure_opening(repeats=OPENING_REPEATS)
     ratio = times.opened / times.encoded
     yield _make_row("open_seconds_ratio", ratio, "opened / encoded", n=OPENING_REPEATS)
+
+
+def _measure_service() -> Iterator[Measured]:
+    rates = measure_service(repeats=SERVICE_REPEATS)
+    yield _make_row("service_vs_library", rates.service / rates.library, "service / library", n=SERVICE_REPEATS)
 
 
 def _load_question() -> Question:

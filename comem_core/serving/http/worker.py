@@ -1,0 +1,221 @@
+"""One thread owns the memory, and answers what has arrived together; another opens a newer memory beside it."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from comem_core.memory.answering import Answering
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.answers import Found
+from comem_core.serving.http.faults import RequestFault, make_fault
+from comem_core.serving.http.limits import ServiceLimits
+from comem_core.serving.http.metrics import ServiceMetrics
+from comem_core.serving.http.replies import Reply
+from comem_core.serving.http.requests import ChatQuestion
+from comem_core.serving.memory import Memory
+from comem_core.synthesis.served import ServerGone
+
+Result = TypeVar("Result")
+MakeReader = Callable[[MemoryEncoder], Answering]
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A memory that answers, and its reader."""
+
+    memory: Memory
+    reader: Answering
+    reader_name: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Job:
+    """A question that waits for its reply until `deadline`, in seconds of `time.monotonic`."""
+
+    asked: ChatQuestion
+    deadline: float
+    future: Future[Reply] = field(default_factory=Future)
+
+
+class AnsweringWorker:
+    """Answers jobs in batches, in a thread of its own; a second thread looks for newer memories and opens them.
+
+    `make_reader` makes the reader for an encoder (None: the encoder's own frozen model). `failed` is called once if
+    the memory cannot be opened at the start; `failure` then says why.
+    """
+
+    def __init__(
+        self,
+        open_memory: Callable[[], Memory],
+        *,
+        make_reader: MakeReader | None = None,
+        limits: ServiceLimits | None = None,
+        metrics: ServiceMetrics | None = None,
+        failed: Callable[[], None] = lambda: None,
+    ):
+        self.limits, self.metrics = limits or ServiceLimits(), metrics or ServiceMetrics()
+        self.opened: Opened | None = None
+        self.failure: str | None = None
+        self._open_memory, self._make_reader, self._failed = open_memory, make_reader, failed
+        self._waiting: queue.Queue[Job | None] = queue.Queue(self.limits.queue_size)
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name=f"comem-{work.__name__}", daemon=True)
+            for work in (self._run, self._watch)
+        ]
+        self.metrics.waiting.set_function(self._waiting.qsize)
+        self.ready = threading.Event()
+
+    def start(self) -> None:
+        """Begin to open the memory; questions are refused until it is open."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch at hand, and refuse what waits."""
+        self._stopping.set()
+        self.ready.set()
+        while True:
+            try:
+                job = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if job is not None:
+                _refuse(job, RequestFault(503, "the service ends", code="ending", retry_after=5))
+        self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def put(self, job: Job) -> None:
+        """Let a question wait for the next batch.
+
+        Raises:
+            RequestFault: 503 while the memory is being opened, or too many wait.
+        """
+        if self.opened is None or self._stopping.is_set():
+            raise RequestFault(503, "the memory is being opened", code="loading", retry_after=2)
+        try:
+            self._waiting.put_nowait(job)
+        except queue.Full:
+            message = f"{self.limits.queue_size} questions wait already"
+            raise RequestFault(503, message, code="overloaded", retry_after=1) from None
+
+    def _run(self) -> None:
+        try:
+            self.opened = self._make_opened(self._open_memory())
+        except Exception as error:
+            self.failure = str(error)
+            LOG.log(logging.DEBUG if isinstance(error, ValueError | OSError) else logging.ERROR, "", exc_info=error)
+            self._stopping.set()
+            self.ready.set()
+            self._failed()
+            return
+        self.ready.set()
+        while (jobs := self._collect()) is not None:
+            self._answer(jobs, self.opened)
+
+    def _make_opened(self, memory: Memory) -> Opened:
+        before = self.opened
+        if before is not None and before.memory.encoder is memory.encoder:
+            reader = before.reader
+        else:
+            reader = memory.encoder if self._make_reader is None else self._make_reader(memory.encoder)
+        self.metrics.items.set(len(memory))
+        name = memory.encoder.backbone.name if reader is memory.encoder else repr(reader)
+        return Opened(memory=memory, reader=reader, reader_name=name)
+
+    def _watch(self) -> None:
+        """Open a newer memory beside the one that answers, and put it in its place when it is ready."""
+        self.ready.wait()
+        while not self._stopping.wait(self.limits.reload_seconds):
+            assert self.opened is not None
+            try:
+                newer = self.opened.memory.reload()
+                if newer is not self.opened.memory:
+                    self.opened = self._make_opened(newer)
+                    self.metrics.reloads.labels("opened").inc()
+                    LOG.info("answers now come from version %s (%s items)", newer.version, len(newer))
+            except Exception as error:  # the old one answers on, whatever is wrong with the new one
+                self.metrics.reloads.labels("failed").inc()
+                LOG.warning("the newer memory was not opened, and the old one answers on: %s", error)
+
+    def _collect(self) -> list[Job] | None:
+        """Return what arrives together; None at the end."""
+        if (first := self._waiting.get()) is None:
+            return None
+        jobs, until = [first], time.monotonic() + self.limits.wait_seconds
+        while len(jobs) < self.limits.batch_size:
+            patience = min(self.limits.quiet_seconds, until - time.monotonic())
+            try:
+                job = self._waiting.get(timeout=max(0.0, patience))
+            except queue.Empty:
+                break
+            if job is None:
+                self._waiting.put(None)
+                break
+            jobs.append(job)
+        return jobs
+
+    def _answer(self, jobs: Sequence[Job], opened: Opened) -> None:
+        now = time.monotonic()
+        alive = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+        for late in [job for job in alive if job.deadline <= now]:
+            _refuse(late, RequestFault(504, "the question waited too long", code="timeout"))
+        alive = [job for job in alive if job.deadline > now]
+        if alive:
+            self.metrics.batches.observe(len(alive))
+        found = _try_together(alive, lambda jobs: opened.memory.find_many([job.asked.inquiry for job in jobs]))
+        groups: dict[Any, list[tuple[Job, Found]]] = {}
+        for job, each in found:
+            groups.setdefault((job.asked.max_new_tokens, job.asked.decoding), []).append((job, each))
+        for group in groups.values():
+            self._answer_group(dict(group), opened)
+
+    def _answer_group(self, found: dict[Job, Found], opened: Opened) -> None:
+        """Answer questions that are decoded alike."""
+        asked = next(iter(found)).asked
+
+        def answer(jobs: Sequence[Job]) -> list[Any]:
+            return opened.memory.answer(
+                [found[job] for job in jobs],
+                max_new_tokens=asked.max_new_tokens,
+                decoding=asked.decoding,
+                reader=opened.reader,
+                max_seconds=max(0.01, max(job.deadline for job in jobs) - time.monotonic()),
+            )
+
+        for job, each in _try_together(list(found), answer):
+            self.metrics.tokens.inc(each.answer_tokens)
+            self.metrics.vectors.inc(each.memory_vectors)
+            job.future.set_result(Reply(answer=each, version=opened.memory.version, reader=opened.reader_name))
+
+
+def _try_together(jobs: Sequence[Job], work: Callable[[Sequence[Job]], Sequence[Result]]) -> list[tuple[Job, Result]]:
+    """Return each job with its result; where the batch fails, each job is tried alone and gets its own fault."""
+    if not jobs:
+        return []
+    try:
+        return list(zip(jobs, work(jobs), strict=True))
+    except ServerGone as error:
+        LOG.warning("%s", error)
+        for job in jobs:
+            _refuse(job, make_fault(error))
+        return []
+    except Exception as error:
+        if len(jobs) > 1:
+            return [done for job in jobs for done in _try_together([job], work)]
+        if (fault := make_fault(error)).status >= 500:
+            LOG.error("a question was not answered", exc_info=error)
+        _refuse(jobs[0], fault)
+        return []
+
+
+def _refuse(job: Job, fault: RequestFault) -> None:
+    if not job.future.cancelled():
+        job.future.set_exception(fault)
