@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from comem_core.recipes.recipe import EngineRecipe, JudgeRecipe, SynthesisRecipe
+from comem_core.recipes.engine import EngineRecipe
+from comem_core.recipes.recipe import JudgeRecipe, SynthesisRecipe
 from comem_core.synthesis.generator import BACKBONE, SERVED
 from tasks.engine.context import Context
 

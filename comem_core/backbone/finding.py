@@ -21,8 +21,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 # Converted at first use from weights that a package or the project holds, by functions whose modules import torch.
 SMOL, TINY_TEXT = "smol", "tiny-text"
 DERIVED: Mapping[str, str] = {
-    SMOL: "comem_core.backbone.smol:find_smol_folder",
-    TINY_TEXT: "comem_core.backbone.tiny_text:find_tiny_text_folder",
+    SMOL: "comem_core.backbone.small.smol:find_smol_folder",
+    TINY_TEXT: "comem_core.backbone.small.tiny_text:find_tiny_text_folder",
 }
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 

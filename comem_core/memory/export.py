@@ -8,6 +8,7 @@ Shapes: N items, M vectors of an item, D width.
 """
 
 import copy
+import math
 import os
 import shutil
 import uuid
@@ -25,6 +26,7 @@ from torch import Tensor
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
 from comem_core.memory.description import DTYPES, read_fields, write_fields
@@ -189,18 +191,30 @@ def export_merged(
 def compare(
     encoder: MemoryEncoder, merged: ItemEncoder, probes: Sequence[Probe], *, max_new_tokens: int = 32
 ) -> MergeDifference:
-    """Encode the probes' items with both encoders, and let the untouched reader answer from both memories."""
+    """Encode the probes' items with both encoders, and let the untouched reader answer from both memories.
+
+    Where memories are not finite there is nothing to read, and every answer counts as changed.
+    """
     items = list({item.item_id: item for probe in probes for item in probe.items}.values())
     questions = [probe.question for probe in probes]
     shown = [[item.item_id for item in probe.items] for probe in probes]
-    banks = [each.encode(items, grid=None, batch_size=BATCH_SIZE) for each in (encoder, merged)]
-    distance = max(_distance(*(bank.memories[item.item_id] for bank in banks)) for item in items)
+    batches = list(cut_into_batches(items, BATCH_SIZE))
+    memories = [
+        [memory_MD for batch in batches for memory_MD in each.encode_batch(batch)] for each in (encoder, merged)
+    ]
+    distance = max(_distance(one_MD, other_MD) for one_MD, other_MD in zip(*memories, strict=True))
+    same = {"num_items": len(items), "num_answers": len(questions)}
+    if math.isinf(distance):
+        return MergeDifference(memory=distance, changed_answers=len(questions), **same)
+    banks = [encoder.make_bank(), encoder.make_bank()]
+    for bank, encoded in zip(banks, memories, strict=True):
+        bank.put([item.item_id for item in items], torch.stack(encoded))
     answers = [
         [said.text for said in encoder.answer(questions, bank, item_ids=shown, max_new_tokens=max_new_tokens)]
         for bank in banks
     ]
     changed = sum(one != other for one, other in zip(*answers, strict=True))
-    return MergeDifference(memory=distance, changed_answers=changed, num_items=len(items), num_answers=len(questions))
+    return MergeDifference(memory=distance, changed_answers=changed, **same)
 
 
 def merge_model(encoder: MemoryEncoder, dtype: torch.dtype) -> Any:

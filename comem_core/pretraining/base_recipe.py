@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from comem_core.backbone.tiny_recipe import TinyBackboneRecipe
+from comem_core.backbone.small.tiny_recipe import TinyBackboneRecipe
 from comem_core.pretraining.encoder_recipe import GuidanceRecipe
 from comem_core.training.recipe import OptimizerRecipe
 

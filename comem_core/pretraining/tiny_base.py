@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.backbone.tiny import build_tiny, build_tokenizer
+from comem_core.backbone.small.tiny import build_tiny, build_tokenizer
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.base import ReadingObjective
 from comem_core.pretraining.base_recipe import PretrainingRecipe

@@ -10,7 +10,8 @@ from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.scores import Unanswered
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.recipe import VLLM, EngineRecipe, JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
+from comem_core.recipes.engine import VLLM, EngineRecipe
+from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
 from comem_core.recipes.scaling import vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
+from comem_core.recipes.engine import EngineRecipe
 from comem_core.synthesis.generator import SERVED
 from comem_core.training.recipe import LARGEST_SEED, OptimizerRecipe, TrainingRecipe
 
@@ -24,9 +25,6 @@ def _check_filled(recipe: object, *names: str) -> None:
     for name in names:
         if not getattr(recipe, name).strip():
             raise ValueError(f"{name} is {getattr(recipe, name)!r}; expected at least one letter")
-
-
-VLLM = "vllm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,24 +260,6 @@ class ReaderRecipe:
         """The label of its runs and series: its name (of a folder, the last part) and non-default settings."""
         unusual = ("" if self.question_picture else ",blind") + (",projection" if self.projection else "")
         return f"{PurePath(self.name).name if PurePath(self.name).is_absolute() else self.name}{unusual}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineRecipe:
-    """Another program that runs the backbone where a benchmark is answered: vLLM at an address (docs/vllm.md).
-
-    The engine and its version are in the name of an answer. `url` only says where it runs.
-    """
-
-    url: str
-    name: str = VLLM
-
-    def __post_init__(self) -> None:
-        """Refuse what is not an address. Raises ValueError that says what was expected."""
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"found '{VLLM}:{self.url}'; expected {VLLM}:<address>, such as {VLLM}:http://127.0.0.1:8000"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.small.tiny_recipe import TinyBackboneRecipe
 from comem_core.backbone.text import TextModel
-from comem_core.backbone.tiny_recipe import TinyBackboneRecipe
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from tests.comem_core.serving.conftest import SplicingServer
 
 from comem_core.knowledge.items import Question
 from comem_core.serving.http.__main__ import prepare_reader
@@ -11,7 +12,6 @@ from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.worker import AnsweringWorker
 from comem_core.serving.memory import Memory
 from comem_core.serving.vllm.template import MEMORY_FIRST
-from tests.comem_core.serving.conftest import SplicingServer
 from tests.comem_core.serving.http.conftest import run_service
 
 CHAT = "/v1/chat/completions"

@@ -23,7 +23,7 @@ from comem_core.backbone.qwen_vl import (
     QwenImageProcessor,
     QwenVL,
 )
-from comem_core.backbone.tiny_recipe import TinyBackboneRecipe
+from comem_core.backbone.small.tiny_recipe import TinyBackboneRecipe
 
 PADDING = "<|endoftext|>"
 ROLES = ("system", "user", "assistant")

@@ -20,13 +20,13 @@ from transformers import (
 )
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from comem_core.backbone import smol
 from comem_core.backbone.conversation import Turn
 from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
-from comem_core.backbone.smol import copy_into_qwen, join_tower, lift_tower, read_vision_config, rename_tokens
+from comem_core.backbone.small import smol
+from comem_core.backbone.small.smol import copy_into_qwen, join_tower, lift_tower, read_vision_config, rename_tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe

