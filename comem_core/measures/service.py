@@ -26,7 +26,7 @@ from comem_core.worlds.countries.world import load_benchmark_questions, load_kno
 
 ENCODER = "tiny-encoder"
 CLIENTS, K, MAX_TOKENS = 16, 3, 16
-NUM_ITEMS, NUM_QUESTIONS = 160, 160
+NUM_ITEMS, NUM_QUESTIONS = 96, 160
 START_SECONDS = 120
 
 

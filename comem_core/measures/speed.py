@@ -35,7 +35,7 @@ from comem_core.worlds.countries.world import load_benchmark_questions, load_kno
 TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
 COMMAND = "make bench"
 BATCH = 16
-REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS = 15, 3, 3, 3
+REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS = 15, 3, 3, 5
 DEPTHS = (3, 10, 50)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.

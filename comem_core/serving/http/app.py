@@ -57,7 +57,7 @@ class Endpoints:
     def make_routes(self) -> list[Route]:
         """Return the routes; each answer is counted, and each fault is written as OpenAI writes it."""
         return [
-            Route("/", self._finish("/", self.show_page)),
+            Route("/", self._finish("/", self.write_page)),
             Route("/health", self._finish("/health", self.describe_health)),
             Route("/metrics", self._finish("/metrics", self.write_metrics)),
             Route("/v1/models", self._finish("/v1/models", self.list_models)),
@@ -92,7 +92,7 @@ class Endpoints:
             message = "the key is missing or wrong; expected Authorization: Bearer <key>"
             raise RequestFault(401, message, code="invalid_api_key")
 
-    async def show_page(self, request: Request) -> Response:
+    async def write_page(self, request: Request) -> Response:
         return HTMLResponse(self.page, headers=self.page_headers)
 
     async def describe_health(self, request: Request) -> Response:
@@ -140,8 +140,8 @@ class Endpoints:
         started = time.monotonic()
         try:
             async with asyncio.timeout(limits.request_seconds):
-                asked = await self._read_question(request)
-                reply = await self._ask(request, Job(asked=asked, deadline=started + limits.request_seconds))
+                job = await self._put_question(request, started + limits.request_seconds)
+                reply = await self._wait_for(request, job)
         except TimeoutError:
             message = f"there was no answer within {limits.request_seconds:g} s"
             raise RequestFault(504, message, code="timeout") from None
@@ -150,10 +150,20 @@ class Endpoints:
             self.metrics.open.set(self._num_open)
         self.metrics.seconds.observe(time.monotonic() - started)
         model = self.settings.model
-        if not asked.stream:
+        if not job.asked.stream:
             return JSONResponse(make_completion(reply, model))
-        pieces = stream_completion(reply, model, include_usage=asked.include_usage)
+        pieces = stream_completion(reply, model, include_usage=job.asked.include_usage)
         return StreamingResponse(pieces, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    async def _put_question(self, request: Request, deadline: float) -> Job:
+        """Read a question, and let it wait for the next batch, which waits a moment for it too."""
+        self.worker.num_arriving += 1
+        try:
+            job = Job(asked=await self._read_question(request), deadline=deadline)
+            self.worker.put(job)
+        finally:
+            self.worker.num_arriving -= 1
+        return job
 
     async def _read_question(self, request: Request) -> ChatQuestion:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -171,9 +181,8 @@ class Endpoints:
                 raise RequestFault(400, str(error), param="comem.language", code="unknown_language") from error
         return asked
 
-    async def _ask(self, request: Request, job: Job) -> Reply:
+    async def _wait_for(self, request: Request, job: Job) -> Reply:
         """Wait for the reply; give up where the client leaves."""
-        self.worker.put(job)
         reply = asyncio.wrap_future(job.future)
         left = asyncio.ensure_future(wait_until_left(request))
         try:

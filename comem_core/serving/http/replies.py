@@ -1,4 +1,4 @@
-"""Writes answers in the shape of OpenAI's chat completions, with what was shown in the extra field `comem`."""
+"""Writes answers in the shape of OpenAI's chat completions; the extra field `comem` has the items that were shown."""
 
 import json
 import secrets

@@ -62,6 +62,7 @@ class AnsweringWorker:
         self.limits, self.metrics = limits or ServiceLimits(), metrics or ServiceMetrics()
         self.opened: Opened | None = None
         self.failure: str | None = None
+        self.num_arriving = 0  # requests that are being read; a batch waits for them, within its bound
         self._open_memory, self._make_reader, self._failed = open_memory, make_reader, failed
         self._waiting: queue.Queue[Job | None] = queue.Queue(self.limits.queue_size)
         self._stopping = threading.Event()
@@ -151,10 +152,12 @@ class AnsweringWorker:
             return None
         jobs, until = [first], time.monotonic() + self.limits.wait_seconds
         while len(jobs) < self.limits.batch_size:
-            patience = min(self.limits.quiet_seconds, until - time.monotonic())
+            left = until - time.monotonic()
             try:
-                job = self._waiting.get(timeout=max(0.0, patience))
+                job = self._waiting.get(timeout=max(0.0, min(self.limits.quiet_seconds, left)))
             except queue.Empty:
+                if left > 0 and self.num_arriving:
+                    continue
                 break
             if job is None:
                 self._waiting.put(None)
