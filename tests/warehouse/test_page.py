@@ -22,7 +22,7 @@ from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
 from warehouse.page import render_page
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
-from warehouse.page.evaluation import render_evaluation
+from warehouse.page.evaluation import Evaluated, render_evaluation, write_title
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
 from warehouse.page.wording import (
@@ -408,3 +408,19 @@ def test_the_losses_of_encoder_and_projection_are_two_curves(tmp_path: Path) -> 
     assert "Loss over 3 steps, from 4 to 2" in text
     assert "Loss over 2 steps, from 9 to 5" in text
     assert "Projection" in text and "A linear map was trained." in text
+
+
+def test_the_title_of_a_page_of_evaluations_counts_only_those_that_have_one_before() -> None:
+    first = Evaluated(row={}, metric="exact_match")
+    same = Evaluated(row={}, metric="exact_match", unchanged=True)
+    assert write_title([first]) == "1 first evaluation: nothing to compare with yet"
+    assert write_title([first, first]) == "2 first evaluations: nothing to compare with yet"
+    assert write_title([same]) == "0 of 1 evaluation moved since last time"
+    assert write_title([same, same, first]) == "0 of 2 evaluations moved since last time; 1 first evaluation"
+
+
+def test_an_interval_that_includes_zero_is_not_called_an_explanation() -> None:
+    tied = compute_headline([], pair("memory", "text", 0.05, 0.05), {})
+    assert "these questions do not tell them apart" in tied.lede
+    templates = (Path(__file__).parents[2] / "warehouse/page/templates").glob("*.j2")
+    assert not [path.name for path in templates if re.search(r"chance\s+explains", path.read_text(encoding="utf-8"))]

@@ -81,7 +81,7 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         corpus_files=read_report_rows(con, "corpus_files", {"run_id": run_id, "limit": NUM_SHOWN}),
         dropped_rows=read_report_rows(con, "dropped_rows", {"run_id": run_id}),
         funnel=count_funnel(con, drafts, drops) if drafts and drops else None,
-        meanings=read_reason_meanings(_flatten_recipe(recipe)),
+        meanings=read_reason_meanings(flatten_recipe(recipe)),
         reader=read_report_rows(con, "reader", {"run_id": run_id})[0],
         trainings=_collect_trainings(con, run_id),
         scores=read_report_rows(con, "score_table", {"run_id": run_id}),
@@ -131,13 +131,13 @@ def _find_funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[s
     return drafts, [row["fingerprint"] for row in found if row["holds"] == "drop"]
 
 
-def _flatten_recipe(recipe: object) -> dict[str, object]:
+def flatten_recipe(recipe: object) -> dict[str, object]:
     """Flatten a recipe to its plain values by name, so that a filter's meaning can show its parameter."""
     if not isinstance(recipe, dict):
         return {}
     values = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
     for part in recipe.values():
-        values |= _flatten_recipe(part)
+        values |= flatten_recipe(part)
     return values
 
 
