@@ -39,7 +39,8 @@ def test_the_run_ends_with_the_funnel_the_commonest_reasons_and_a_page(ended: tu
     examples = [line for line in lines if line.startswith("    asked ") or line.startswith("    the model wrote ")]
     assert 1 <= len(examples) <= 3
     page = Path(state.message.rpartition("page: file://")[2])
-    assert page.is_file() and "Drops by reason" in page.read_text(encoding="utf-8")
+    shown = page.read_text(encoding="utf-8")
+    assert "Drops by reason" in shown and "Languages that were guessed from the file" in shown
     with duckdb.connect(str(place / "warehouse.duckdb"), read_only=True) as con:
         [(status, error)] = con.execute("SELECT status, error FROM run").fetchall()
         [(num_items,)] = con.execute("SELECT count(*) FROM knowledge_item").fetchall()

@@ -419,6 +419,16 @@ def test_the_title_of_a_page_of_evaluations_counts_only_those_that_have_one_befo
     assert write_title([same, same, first]) == "0 of 2 evaluations moved since last time; 1 first evaluation"
 
 
+def test_a_page_says_how_many_languages_were_guessed_and_shows_some(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    guessed = {"counts": {"en": 30, "fr": 2}, "shown": ["Valve 12, 25 bar (en)", "Pont <b> (fr)"]}
+    add(world, "ingest", {"knowledge_item": items()}, measured={"uncertain-languages": guessed})
+    with open_warehouse(world.database, read_only=True) as con:
+        text = " ".join(Reader(render_page(con, RUN_ID, images=flag)).text.split())
+    assert "32 texts are too short to tell their language alone, and got one of their file's: 30 en, 2 fr." in text
+    assert "Valve 12, 25 bar (en)" in text and "Pont <b> (fr)" in text
+
+
 def test_an_interval_that_includes_zero_is_not_called_an_explanation() -> None:
     tied = compute_headline([], pair("memory", "text", 0.05, 0.05), {})
     assert "these questions do not tell them apart" in tied.lede
