@@ -31,7 +31,7 @@ from warehouse.openlineage import write_openlineage_lines
 from warehouse.records import find_artefact
 from warehouse.samples.cards import find_sources, render_card
 from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters, write_funnel
-from warehouse.samples.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.samples.refiltering import count_funnel_with, find_run_with_samples, list_filtered_artefacts
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
 from warehouse.verification import verify_artefacts
 
@@ -72,7 +72,7 @@ def _make_parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
 
     of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
-    of_run.add_argument("--run", dest="run_id", help="a run_id (default: the last run that has what is asked for)")
+    of_run.add_argument("--run", dest="run_id", help="a run_id (default: the last one that fits)")
     counted = commands.add_parser("funnel", parents=[of_run], help="count a run's kept and dropped drafts, by reason")
     counted.set_defaults(run=_funnel)
     again = commands.add_parser(
@@ -182,7 +182,7 @@ def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    found = read_report_rows(con, "run_tables", {"run_id": _find_run_with_samples(con, options)})
+    found = read_report_rows(con, "run_tables", {"run_id": find_run_with_samples(con, options.run_id)})
     drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
     _print_funnel(count_funnel(con, drafts, drops))
     return 0
@@ -193,7 +193,7 @@ def _print_funnel(counts: Funnel) -> None:
 
 
 def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    for artefact in list_filtered_artefacts(con, _find_run_with_samples(con, options)):
+    for artefact in list_filtered_artefacts(con, find_run_with_samples(con, options.run_id)):
         changes = _read_values(options)
         said = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
         print(f"{artefact} filtered again, with {said or 'its own thresholds'}; nothing is written")
@@ -204,7 +204,7 @@ def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
     print("".join(f"{title:>13}" for title in titles))
-    for row in read_report_rows(con, "ledger", {"run_id": _find_run_with_samples(con, options)}):
+    for row in read_report_rows(con, "ledger", {"run_id": find_run_with_samples(con, options.run_id)}):
         counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
         shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
         cells = [row["mode"] or "all", row["language"] or "all", *counts]
@@ -214,7 +214,7 @@ def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    run_id = _find_run_with_samples(con, options)
+    run_id = find_run_with_samples(con, options.run_id)
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")
@@ -278,22 +278,6 @@ def _show_migrations(con: DuckDBPyConnection, options: argparse.Namespace) -> in
     names = con.execute("SELECT name FROM migration ORDER BY name").fetchall()
     print(f"{options.database} has {', '.join(name for (name,) in names)}")
     return 0
-
-
-def _find_run_with_samples(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
-    """Return the id of the run that was asked for, or else of the last run that filtered drafts.
-
-    Raises ValueError for a run without filtered drafts, whatever its flow and its status.
-    """
-    if options.run_id:
-        found = {row["holds"] for row in read_report_rows(con, "run_tables", {"run_id": options.run_id})}
-        if not {"draft", "drop"} <= found:
-            raise ValueError(f"the run {options.run_id} has no filtered drafts")
-        return options.run_id
-    latest = read_report_rows(con, "runs_with_samples", {"limit": 1})
-    if not latest:
-        raise ValueError("no run has filtered drafts yet: synth-and-train makes them")
-    return latest[0]["run_id"]
 
 
 def _find_run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:

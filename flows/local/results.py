@@ -3,13 +3,12 @@
 from pathlib import Path
 from uuid import UUID
 
-from duckdb import DuckDBPyConnection
-
 from comem_core.serving.layout import BANK_STAGE
 from tasks.engine.context import Context
 from tasks.engine.store import Store
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
+from warehouse.examples import collect_examples
 from warehouse.page.wording import ConditionWords, write_interval, write_percent
 from warehouse.sql import read_report_rows
 
@@ -28,7 +27,7 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         scores = read_report_rows(con, "score_table", {"run_id": found[0]})
         [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
         conditions = ConditionWords(read_conditions(con))
-        asked = _collect_examples(con, found[0])
+        asked = collect_examples(con, found[0], num=NUM_EXAMPLES)
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
     lines += _write_examples(asked)
@@ -65,18 +64,6 @@ def _make_score_cells(score: dict) -> tuple[str, ...]:
         f"{score['prompt_tokens_mean'] or 0:.0f}",
         f"{score['memory_vectors'] or 0:.0f}",
     )
-
-
-def _collect_examples(con: DuckDBPyConnection, run_id: str) -> list[dict]:
-    """Return the first questions that the page shows, in an order that no answer decides, each with its answers."""
-    asked = read_report_rows(con, "gallery_questions", {"run_id": run_id, "limit": NUM_EXAMPLES})
-    wanted = {"run_id": run_id, "questions": [each["question_id"] for each in asked]}
-    answers = read_report_rows(con, "gallery_answers", wanted) if asked else []
-    by_place = {(each["benchmark"], each["question_id"], each["condition"]): each for each in answers}
-    return [
-        each | {name: by_place.get((each["benchmark"], each["question_id"], name)) for name in ("memory", "none")}
-        for each in asked
-    ]
 
 
 def _write_examples(asked: list[dict]) -> list[str]:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from duckdb import DuckDBPyConnection
-
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.metrics.oven import open_title_finder
 from comem_core.evaluation.submissions import write_submission
@@ -64,20 +62,20 @@ def export(
     entity_of = _open_entities(context) if benchmark == OVEN else None
     with open_warehouse(context.warehouse, read_only=True) as con:
         wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
-        run_id = run_id or _find_last_run(con, benchmark, condition)
+        if run_id is None:  # the last run with such answers, or else the last run, which then says what it has
+            latest = {name: wanted[name] for name in ("benchmark", "condition")} | {"limit": 1}
+            found = read_report_rows(con, "runs_with_answers", latest)
+            run_id = _take_first_run(found or read_report_rows(con, "recent_runs", {"limit": 1}))
         chosen = _choose_answers(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
         names = ("predictions", "questions", "condition", "k")
         answered = read_report_rows(con, "answered_questions", {name: chosen[name] for name in names})
     return write_submission(benchmark, answered, entity_of=entity_of)
 
 
-def _find_last_run(con: DuckDBPyConnection, benchmark: str, condition: str) -> str:
-    """Find the last run with such answers, or else the last run, which then says what it has."""
-    wanted = {"benchmark": benchmark, "condition": condition, "limit": 1}
-    found = read_report_rows(con, "runs_with_answers", wanted) or read_report_rows(con, "recent_runs", {"limit": 1})
-    if not found:
+def _take_first_run(runs: Sequence[Mapping[str, Any]]) -> str:
+    if not runs:
         raise ValueError("the warehouse has no run yet")
-    return found[0]["run_id"]
+    return runs[0]["run_id"]
 
 
 def _choose_answers(answered: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], run_id: str) -> Mapping[str, Any]:

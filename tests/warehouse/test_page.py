@@ -176,7 +176,7 @@ def test_the_sql_on_the_page_runs_as_it_stands(con: DuckDBPyConnection, page: st
     from html import unescape
 
     queries = [unescape(text) for text in re.findall(r"<details><summary><b>.*?<code>(.*?)</code>", page, re.DOTALL)]
-    assert len(queries) == 11
+    assert len(queries) == 12
     for query in queries:
         assert con.execute(query).fetchall(), query
 

@@ -61,11 +61,9 @@ class ItemMaker:
             uncertain = self._guess_languages(unknown, find_guesser) if unknown else set()
             for place, ((raw, fields), fetched) in enumerate(batch):
                 made = self._make_item(raw, fields, fetched)
-                yield (
-                    replace(made, language_certain=False)
-                    if place in uncertain and isinstance(made, FoundItem)
-                    else made
-                )
+                if place in uncertain and isinstance(made, FoundItem):
+                    made = replace(made, language_certain=False)
+                yield made
 
     def _guess_languages(self, unknown: Mapping[int, dict[str, Any]], find_guesser: Callable[[], Guesser]) -> set[int]:
         """Write a language into the fields of rows, by place; return the places of those that are not certain."""
