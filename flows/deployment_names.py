@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from prefect.client.orchestration._deployments.client import DeploymentAsyncClient, DeploymentClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.plugins import HookContext, SetupResult, register_hook
+from prefect.settings import get_current_settings
 
 from flows.local.layout import Layout
 
@@ -37,9 +38,16 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
         note = Layout.find().read_note()
     except ValueError:
         return None
+    if note is None and sys.argv[1:3] == ["deployment", "run"] and not _has_server():
+        _end_command(ValueError("no server is up, so no run can be created; run `make serve` first"))
     if note is None or "PREFECT_API_URL" in os.environ:
         return None
     return SetupResult(env={"PREFECT_API_URL": note.api_url}, note=f"the local server at {note.ui_url}")
+
+
+def _has_server() -> bool:
+    """Tell whether the shell, a profile or a file of Prefect's names a server."""
+    return get_current_settings().api.url is not None
 
 
 def _read_bare_names(read: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,12 +22,14 @@ from tasks.data.hold_out import hold_out
 from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.kept_apart import collect_against
+from tasks.data.preview import say_preview
 from tasks.data.questions import pose_questions
 from tasks.data.retrieve import retrieve
 from tasks.data.synthesize import judge_qa, synthesize_qa
 from tasks.data.translate import translate_qa
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import TRAINED, compare_with_last
+from tasks.evaluation.ending import end_with_explanation, refuse_nothing_kept
 from tasks.evaluation.opening import explain_opening
 from tasks.evaluation.report import write_report
 from tasks.run import open_run
@@ -37,6 +39,7 @@ from tasks.training.transfer import train_transfer
 
 
 @flow(name="synth-and-train")
+@end_with_explanation
 def synth_and_train(
     recipe: RecipeName = "tiny_cpu",
     variant: Variant | None = None,
@@ -84,6 +87,7 @@ def synth_and_train(
     max_hours = as_limits(limit).max_hours
     with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
         start_encoder = find_start(run, start)
+        say_preview(run)
         items = ingest_knowledge(run)
         index = build_index(run, items)
         benchmark = collect_benchmark(run)
@@ -102,6 +106,7 @@ def synth_and_train(
             JudgedSet(questions=questions, drafts=drafts, verdicts=verdicts, kept=kept),
             JudgedSet(questions=translated, drafts=translated, verdicts=translated, kept=kept_translated),
         ]
+        refuse_nothing_kept(run, items, samples)
         asked = hold_out(run, benchmark, questions, drafts, kept)
         write_card(run, items, samples, against.missing)
         encoder = train_encoder(run, items, samples, start_encoder)

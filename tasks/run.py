@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 from comem_core.backbone.finding import find_backbone_folder, hash_backbone
@@ -15,19 +16,19 @@ from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.memory.recipe import EncoderRecipe
+from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import (
     BackboneRecipe,
     EvaluationRecipe,
     JudgeRecipe,
     KnowledgeRecipe,
     Recipe,
-    SynthesisRecipe,
 )
 from comem_core.recipes.retrieval import check_retrieval
-from comem_core.synthesis.translation import check_languages, read_translation_prompts
 from tasks.engine.context import Context, RunRef
 from tasks.engine.on_ray import join_ray, start_workers
-from tasks.engine.plan import Plan, start_planning
+from tasks.engine.plan import start_planning
+from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse
 from tasks.engine.reuse import Explanation, Stage, explain_older_names
 from tasks.engine.stage import get_stage_logger
@@ -51,6 +52,10 @@ READER = Stage(name="reader", version="1")
 NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
 
 
+class NothingKept(ValueError):
+    """The end of a run that has nothing to train on or to ask: not a fault of the program. The message explains it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRef):
     """The first argument of every stage.
@@ -66,6 +71,11 @@ class Run(RunRef):
     engine: Reference | None = None
     started: float = 0.0
     max_hours: float | None = None
+
+    @property
+    def recipe_fields(self) -> dict[str, Any]:
+        """The recipe as plain values, as the warehouse has it."""
+        return asdict(self.recipe)
 
     @property
     def answers(self) -> Reference:
@@ -117,8 +127,9 @@ def open_run(
 
     Raises:
         ValueError: the backbone or reader is missing or of the wrong kind; the context has faults (all are listed); the
-            items cannot be retrieved as the recipe says; the served model that writes the data has no address; the data
-            are to be translated into an unknown language; or the judge has no address or is unknown there.
+            prompts of the recipe's parts do not agree; the items cannot be retrieved as the recipe says; the served
+            model that writes the data has no address; the data are to be translated into a language without a name; or
+            the judge has no address or is unknown there.
         ServerGone: no server answers at the judge's address.
     """
     from prefect.runtime import flow_run
@@ -128,7 +139,7 @@ def open_run(
     if older := explain_older_names(Store.of(context), remember=not plan):
         get_stage_logger().warning("%s", older)
     if needs_generator:
-        _check_writing(recipe.synthesis, context)
+        _check_writing(recipe, context)
     if needs_backbone:
         check_retrieval(recipe)
     if recipe.evaluation.judge:
@@ -149,7 +160,7 @@ def open_run(
     if plan:
         with start_planning() as planned:
             yield run
-        _show_plan(planned)
+        write_plan(planned)
         return
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
     if mended := mend_warehouse(context):
@@ -163,6 +174,9 @@ def open_run(
         with join_ray(context):
             yield run
         status, error = "completed", None
+    except NothingKept as ended:
+        error = str(ended)[:1000]
+        raise
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"[:1000]
         raise
@@ -180,11 +194,10 @@ def warm_workers(run: Run) -> None:
     start_workers(Workers.of(run.context), modules=MODEL_MODULES)
 
 
-def _check_writing(recipe: SynthesisRecipe, context: Context) -> None:
+def _check_writing(recipe: Recipe, context: Context) -> None:
     """Check at the start what would stop the stages that write data, because they come late in a run."""
-    find_served_model(recipe, context)
-    prompts = read_translation_prompts(recipe.translation_prompts)
-    check_languages(prompts, recipe.languages, num_translated=recipe.num_translated)
+    find_served_model(recipe.synthesis, context)
+    check_prompts(recipe)
 
 
 def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
@@ -192,21 +205,6 @@ def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
     read_judge_prompts(recipe.prompts)
     if (judge := find_served_judge(recipe, context)) and ask:
         judge.check()
-
-
-def _show_plan(plan: Plan) -> None:
-    from prefect.artifacts import create_table_artifact
-    from prefect.context import FlowRunContext
-    from rich.console import Console
-    from rich.table import Table
-
-    lines = plan.list_lines()
-    table = Table(*lines[0], title="What this run would do")
-    for line in lines:
-        table.add_row(*line.values())
-    Console(width=200).print(table)
-    if FlowRunContext.get() is not None:
-        create_table_artifact(lines, key="plan", description="What this run would do")
 
 
 def _find_text_reader(recipe: Recipe) -> Reference | None:

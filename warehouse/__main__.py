@@ -30,8 +30,8 @@ from warehouse.lineage import (
 from warehouse.openlineage import write_openlineage_lines
 from warehouse.records import find_artefact
 from warehouse.samples.cards import find_sources, render_card
-from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters
-from warehouse.samples.refiltering import count_funnel_with, list_filtered_artefacts
+from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters, write_funnel
+from warehouse.samples.refiltering import count_funnel_with, find_run_with_samples, list_filtered_artefacts
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
 from warehouse.verification import verify_artefacts
 
@@ -72,7 +72,7 @@ def _make_parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
 
     of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
-    of_run.add_argument("--run", dest="run_id", help="a run_id (default: the run that started last)")
+    of_run.add_argument("--run", dest="run_id", help="a run_id (default: the last one that fits)")
     counted = commands.add_parser("funnel", parents=[of_run], help="count a run's kept and dropped drafts, by reason")
     counted.set_defaults(run=_funnel)
     again = commands.add_parser(
@@ -182,23 +182,18 @@ def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    found = read_report_rows(con, "run_tables", {"run_id": _find_run_id(con, options)})
+    found = read_report_rows(con, "run_tables", {"run_id": find_run_with_samples(con, options.run_id)})
     drafts, drops = ([row["fingerprint"] for row in found if row["holds"] == kind] for kind in ("draft", "drop"))
-    if not drafts or not drops:
-        raise ValueError(f"the run {_find_run_id(con, options)} has no filtered drafts")
     _print_funnel(count_funnel(con, drafts, drops))
     return 0
 
 
 def _print_funnel(counts: Funnel) -> None:
-    print(f"{'drafts':<24}{counts.drafts:>10}\n{'':<24}{'first':>10}{'in all':>10}")
-    for line in counts.reasons:
-        print(f"{line.reason:<24}{line.first:>10}{line.total:>10}")
-    print(f"{'kept':<24}{counts.kept:>10}")
+    print("\n".join(write_funnel(counts)))
 
 
 def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    for artefact in list_filtered_artefacts(con, _find_run_id(con, options)):
+    for artefact in list_filtered_artefacts(con, find_run_with_samples(con, options.run_id)):
         changes = _read_values(options)
         said = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changes.items())
         print(f"{artefact} filtered again, with {said or 'its own thresholds'}; nothing is written")
@@ -209,7 +204,7 @@ def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
     print("".join(f"{title:>13}" for title in titles))
-    for row in read_report_rows(con, "ledger", {"run_id": _find_run_id(con, options)}):
+    for row in read_report_rows(con, "ledger", {"run_id": find_run_with_samples(con, options.run_id)}):
         counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
         shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
         cells = [row["mode"] or "all", row["language"] or "all", *counts]
@@ -219,7 +214,7 @@ def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    run_id = _find_run_id(con, options)
+    run_id = find_run_with_samples(con, options.run_id)
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")

@@ -1,23 +1,17 @@
-"""Identifies the language of a text, guesses those of a whole file, and compares language tags.
+"""Identifies the language of a text, and compares language tags.
 
 Owns the table of equivalent codes. Independent of prompts, models and rows. A text with too little evidence is `und`,
 which contradicts no other language.
-
-Shapes: N texts, V features in them, U different ones, C columns of the identifier.
 """
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import chain
 
 import langcodes
-import numpy as np
-from py3langid.langid import MODEL_FILE, LanguageIdentifier, visit_counts
-from scipy.sparse import csr_matrix
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 UNKNOWN = "und"
 TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
@@ -48,11 +42,6 @@ SAME_LANGUAGE: tuple[tuple[tuple[str, ...], bool], ...] = (
 # Small relatives of large languages, left out: short questions in the large language are mistaken for them more often
 # than they themselves occur.
 LEFT_OUT = frozenset({"an", "ext", "vec", "lij", "gcf", "gcr", "pcm", "wa", "ltg", "fuv"})
-# A language that is not at home in a file must be this much more likely (in nats) to be guessed there. The identifier
-# prefers a wrong language to English by up to 10 nats for captions of one to five words; a sentence wins by 20 or more.
-FOREIGN_NATS = 12.0
-AT_HOME_SHARE = 0.1  # of a file's texts
-SHORT, LONG = 48, 300  # characters: most texts are certain after the first few words
 
 
 @dataclass(frozen=True)
@@ -80,70 +69,19 @@ def identify_language(text: str, *, min_certainty: float = MIN_CERTAINTY) -> Ide
         return by_script
     if sum(count * SIGNS_PER_LETTER.get(script, 1) for script, count in scripts.items()) < MIN_LETTERS:
         return Identified(UNKNOWN, 0.0)
-    code, certainty = _load_identifier().classify(text)
+    code, certainty = load_identifier().classify(text)
     # At a half or more, no sum of other codes can be larger; and ranking takes ten times as long.
     if certainty >= max(min_certainty, 0.5) and code != "zxx":
-        return Identified(_choose_code(code), certainty)
+        return Identified(choose_code(code), certainty)
     shares: Counter[str] = Counter()
     best: dict[str, str] = {}
-    for code, share in _load_identifier().rank(text):
+    for code, share in load_identifier().rank(text):
         best.setdefault(_find_group(code), code)
         shares[_find_group(code)] += share
     (group, certainty), *_ = shares.most_common(1)
     if certainty < min_certainty or best[group] == "zxx":
         return Identified(UNKNOWN, certainty)
-    return Identified(_choose_code(best[group]), certainty)
-
-
-@dataclass(frozen=True)
-class Guesser:
-    """Guesses the languages of a file's texts, where a language is required, however short they are.
-
-    The languages at home in the file, those in Latin letters and `others`, are preferred: a foreign one needs clear
-    evidence. Where nothing is known of a file, Latin letters are English.
-    """
-
-    latin: frozenset[str] = frozenset({"en"})
-    others: frozenset[str] = frozenset()
-
-    @classmethod
-    def learn(cls, texts: Sequence[str]) -> "Guesser":
-        """Learn which languages are at home in a file from some of its texts: read as one document, then one by one."""
-        latin, others = (cls._learn_home([text for text in texts if _is_latin(text) == each]) for each in (True, False))
-        return cls(latin or cls.latin, others)
-
-    @classmethod
-    def _learn_home(cls, texts: Sequence[str]) -> frozenset[str]:
-        if not texts:
-            return frozenset()
-        home = frozenset(cls().guess(["\n".join(text[:SHORT] for text in texts)], length=SHORT * len(texts)))
-        counts = Counter(cls(home, home).guess(texts))
-        return home.union(code for code, count in counts.items() if count >= AT_HOME_SHARE * len(texts))
-
-    def guess(self, texts: Sequence[str], *, length: int = LONG) -> list[str]:
-        """Return the most likely language of each text, by at most `length` characters.
-
-        The texts are scored together, which takes a fifth of the time, and most need only their first words.
-        """
-        codes, leads = self._choose([text[:SHORT] for text in texts])
-        if unsure := [place for place, text in enumerate(texts) if leads[place] < FOREIGN_NATS and len(text) > SHORT]:
-            again, _ = self._choose([texts[place][:length] for place in unsure])
-            for place, code in zip(unsure, again, strict=True):
-                codes[place] = code
-        return codes
-
-    def _choose(self, texts: Sequence[str]) -> tuple[list[str], list[float]]:
-        """Return the most likely code of each text, and by how many nats it leads."""
-        codes_C, groups_C = _load_columns()
-        scores_NC, rows = _score(texts), np.arange(len(texts))
-        latin_N = np.fromiter(map(_is_latin, texts), bool, len(texts))
-        for chosen_N, home in ((latin_N, self.latin), (~latin_N, self.others)):
-            if home:
-                scores_NC[chosen_N] -= FOREIGN_NATS * ~np.isin(codes_C, [*home])
-        best_N = scores_NC.argmax(axis=1)
-        leads_N = scores_NC[rows, best_N]
-        scores_NC[groups_C == groups_C[best_N][:, None]] = -np.inf
-        return codes_C[best_N].tolist(), (leads_N - scores_NC.max(axis=1)).tolist()
+    return Identified(choose_code(best[group]), certainty)
 
 
 def identify_language_as_declared(text: str, declared: str | None) -> str:
@@ -196,33 +134,6 @@ def read_primary_code(code: str) -> str:
     return code.replace("_", "-").split("-")[0].strip().lower() or UNKNOWN
 
 
-def _score(texts: Sequence[str]) -> np.ndarray:
-    """Score texts as the identifier does, in one product: log-likelihoods (N, C); never `zxx`, no language."""
-    identifier = _load_identifier()
-    walk = (identifier.tk_nextmove, identifier._rowbase, identifier.tk_output)
-    visits = [visit_counts(*walk, identifier._encode(text)) or {} for text in texts]
-    ends_N = np.cumsum([0, *map(len, visits)])
-    features_V = np.fromiter(chain.from_iterable(visits), np.intp, ends_N[-1])
-    counts_V = np.fromiter(chain.from_iterable(each.values() for each in visits), np.float32, ends_N[-1])
-    used_U, features_V = np.unique(features_V, return_inverse=True)
-    counts_NU = csr_matrix((np.log1p(counts_V), features_V, ends_N), shape=(len(texts), len(used_U)))
-    scores_NC = counts_NU @ identifier.nb_ptc[used_U].astype(np.float32) + identifier.nb_pc.astype(np.float32)
-    scores_NC[:, identifier.nb_classes.index("zxx")] = -np.inf
-    return scores_NC
-
-
-@cache
-def _load_columns() -> tuple[np.ndarray, np.ndarray]:
-    """Return the code that each of the identifier's columns stands for, and a number of it."""
-    codes_C = np.array([_choose_code(code) for code in _load_identifier().nb_classes])
-    return codes_C, np.unique(codes_C, return_inverse=True)[1]
-
-
-def _is_latin(text: str) -> bool:
-    """Tell whether most letters of a text are Latin: those of other scripts take two bytes or more."""
-    return len(text.encode("utf-8", "replace")) <= 1.5 * len(text)
-
-
 def _identify_by_script(scripts: Counter[str]) -> Identified | None:
     """Identify the language by script alone, if most letters are of a script with one language.
 
@@ -245,7 +156,8 @@ def _find_script(letter: str) -> str:
 
 
 @cache
-def _load_identifier() -> LanguageIdentifier:
+def load_identifier() -> LanguageIdentifier:
+    """Load the identifier, without the languages that are left out; takes a second."""
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([label for label in identifier.labels if label not in LEFT_OUT])
     return identifier
@@ -257,5 +169,6 @@ def _find_group(code: str) -> str:
 
 
 @cache
-def _choose_code(code: str) -> str:
+def choose_code(code: str) -> str:
+    """Return the code that the project writes for a language: `ar` for `arz`."""
     return next((codes[0] for codes, renamed in SAME_LANGUAGE if renamed and code in codes), code)

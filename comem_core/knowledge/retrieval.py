@@ -27,29 +27,30 @@ class Side:
 class Restriction:
     """For each question, the language to which its items are restricted and the items to exclude; None: no rule."""
 
-    languages: Sequence[str] | None = None
+    languages: Sequence[str | None] | None = None
     excluded: Sequence[Collection[str]] | None = None
 
 
 def find_items(side: Side, *, k: int, among: Restriction) -> list[Hits]:
-    """Return up to k items for each question, best first; none if no item has the question's language.
+    """Return up to k items for each question, best first; none if no item has the language it is restricted to.
 
     Raises:
         ValueError: as `VectorIndex.search`.
     """
-    languages = among.languages
-    if languages is None:
-        return side.index.search(side.queries_QE, k=k, excluded=among.excluded)
-    found = [NOTHING] * len(side.queries_QE)
-    known = [row for row in range(len(found)) if side.index.has_language(languages[row])]
-    hits = side.index.search(
-        side.queries_QE[known],
-        k=k,
-        languages=[languages[row] for row in known],
-        excluded=[among.excluded[row] for row in known] if among.excluded is not None else None,
-    )
-    for row, each in zip(known, hits, strict=True):
-        found[row] = each
+    num = len(side.queries_QE)
+    languages = among.languages if among.languages is not None else [None] * num
+    anywhere = [row for row in range(num) if languages[row] is None]
+    known = [row for row in range(num) if (language := languages[row]) and side.index.has_language(language)]
+    found = [NOTHING] * num
+    for rows, wanted in ((anywhere, None), (known, [language for row in known if (language := languages[row])])):
+        hits = side.index.search(
+            side.queries_QE[rows],
+            k=k,
+            languages=wanted,
+            excluded=[among.excluded[row] for row in rows] if among.excluded is not None else None,
+        )
+        for row, each in zip(rows, hits, strict=True):
+            found[row] = each
     return found
 
 

@@ -4,7 +4,7 @@ An index is a folder: one index a side (`image`, `text`), and which items show w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comem_core.knowledge.embedders.interface import Embedder
@@ -40,10 +40,15 @@ class Searcher:
     def find(self, questions: Sequence[Question], *, k: int, among: Restriction) -> list[Hits]:
         """Return up to k items for each question, best first.
 
+        A question that is restricted to a language without items is searched in all of them.
+
         Raises:
             ValueError: a question's picture cannot be read, or as `find_items`.
         """
         sides = {side: self._embed(side, questions) for side in self.indexes}
+        if among.languages is not None:
+            languages = [each if each and self.has_language(each) else None for each in among.languages]
+            among = replace(among, languages=languages)
         if self.by == BOTH:
             return find_items_by_both(sides[IMAGE], sides[TEXT], text_weight=self.text_weight, k=k, among=among)
         return find_items(sides[self.by], k=k, among=among)

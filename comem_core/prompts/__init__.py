@@ -19,6 +19,12 @@ from comem_core.prompts.files import list_prompt_files, read_prompt_file
 # Reference code: every turn's text is cut at 5000 characters.
 MAX_CHARACTERS = 5000
 
+# The language whose texts serve languages that a prompt set has none for, unless it names another. A sentence then
+# asks for the question's or the item's own language.
+DEFAULT_LANGUAGE = "en"
+ANSWER_IN_ITS_LANGUAGE = "Answer in the language of the question."
+WRITE_IN_ITS_LANGUAGE = "Write in the language of the text above."
+
 NEEDED = ("system", "remark", "item", "question", "ask")
 OPTIONAL = (
     "examples", "asks", "extract", "default_language", "ask_system", "ask_frame", "markers", "ask_examples",
@@ -32,8 +38,9 @@ ExtractionMethod = Literal["first_line", "boxed"]
 class PromptSet:
     """One set of prompts by language, with a hash of its exact words.
 
-    A language without texts of its own (`en-US`) uses those of its primary code (`en`), or else of `default_language`;
-    if that is None, it is an error.
+    A language without texts of its own (`en-US`) uses those of its primary code (`en`), or else of `default_language`.
+    If that is None, English texts serve every language, with a sentence that asks for the language of the question (or
+    of the item, where a question is to be written).
     """
 
     name: str
@@ -60,14 +67,19 @@ class PromptSet:
     ask_examples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
     def check_language(self, language: str) -> None:
-        """Raise ValueError unless questions in this language can be asked; the message lists the languages."""
-        self._choose_language(self.question, language)
+        """Raise ValueError unless questions in this language can be asked, trained on and written about an item."""
+        for texts in (self.remark, self.item, self.question, self.ask):
+            self._choose_language(texts, language)
 
     def _choose_language(self, texts: Mapping[str, Text], language: str) -> Text:
-        for known in (language, read_primary_code(language), self.default_language):
-            if known is not None and known in texts:
+        for known in (language, read_primary_code(language), self.default_language or DEFAULT_LANGUAGE):
+            if known in texts:
                 return texts[known]
         raise ValueError(f"prompt set {self.name!r} has no language {language!r}; it has {', '.join(sorted(texts))}")
+
+    def _lacks(self, texts: Mapping[str, object], language: str) -> bool:
+        """Tell whether a language has no texts here, and those that serve it do not ask for it themselves."""
+        return self.default_language is None and not {language, read_primary_code(language)} & texts.keys()
 
     def make_item_conversation(self, item: KnowledgeItem) -> Conversation:
         """Build the memory encoder's input: the item alone, without a question or a system turn.
@@ -87,8 +99,13 @@ class PromptSet:
         return Turn("user", _add_picture(item, text))
 
     def make_question_turn(self, question: str, image: bytes, language: str) -> Turn:
-        text = self._choose_language(self.question, language).replace("{question}", question[:MAX_CHARACTERS])
-        return Turn("user", (image, text))
+        return Turn("user", (image, self._word_question(question[:MAX_CHARACTERS], language)))
+
+    def _word_question(self, question: str, language: str) -> str:
+        wording = self._choose_language(self.question, language)
+        if self._lacks(self.question, language):
+            wording = wording.replace("{question}", f"{{question}}\n{ANSWER_IN_ITS_LANGUAGE}")
+        return wording.replace("{question}", question)
 
     def make_conversation(
         self,
@@ -116,7 +133,7 @@ class PromptSet:
                 turns.append(
                     Turn("user", (self._choose_language(self.item, language).replace("{text}", example["item"]),))
                 )
-            asked = self._choose_language(self.question, language).replace("{question}", example["question"])
+            asked = self._word_question(example["question"], language)
             turns += [Turn("user", (asked,)), Turn("assistant", (example["answer"],))]
         return turns
 
@@ -139,6 +156,8 @@ class PromptSet:
     def make_ask_turn(self, kind: str, language: str) -> Turn:
         """Build the instruction, placed after an item, to ask a question of one kind."""
         wanted = self._choose_language(self.ask, language)[kind]
+        if self._lacks(self.ask, language):
+            wanted = f"{wanted} {WRITE_IN_ITS_LANGUAGE}"
         frame = self._choose_language(self.ask_frame, language) if self.ask_frame else "{ask}"
         return Turn("user", (frame.replace("{ask}", wanted),))
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.knowledge.languages import UNKNOWN, Guesser
+from comem_core.knowledge.languages import UNKNOWN
 from comem_core.knowledge.retrieval import Restriction
 from comem_core.knowledge.searching import Searcher
 from comem_core.memory.answering import Answering, cut_into_batches

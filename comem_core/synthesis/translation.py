@@ -13,10 +13,12 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from babel import Locale, UnknownLocaleError
+
 from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.evaluation.answers import cut_thinking, take_off_fences
 from comem_core.knowledge.items import hash_content_parts
-from comem_core.knowledge.languages import identify_language_as_declared
+from comem_core.knowledge.languages import UNKNOWN, identify_language_as_declared, read_primary_code
 from comem_core.prompts import hash_prompt
 from comem_core.prompts.files import read_prompt_file
 from comem_core.synthesis.generator import Generator
@@ -42,27 +44,39 @@ class TranslationPrompts:
     languages: Mapping[str, str]
 
     def make_conversation(self, texts: "Texts", *, source: str, target: str) -> Conversation:
-        """Build the request to translate texts into another language.
-
-        Raises:
-            ValueError: these prompts have no name for one of the languages.
-        """
+        """Build the request to translate texts into another language. Raises ValueError as `name_language`."""
         sample = json.dumps(
             {"question": texts.question, "answer": texts.answer, "aliases": list(texts.aliases)},
             ensure_ascii=False,
             indent=1,
         )
-        named = {"{source}": self._name_language(source), "{target}": self._name_language(target), "{sample}": sample}
+        named = {"{source}": self.name_language(source), "{target}": self.name_language(target), "{sample}": sample}
         parts = re.split(r"(\{source\}|\{target\}|\{sample\})", self.instruction)
         return [Turn("system", (self.system,)), Turn("user", ("".join(named.get(part, part) for part in parts),))]
 
-    def _name_language(self, language: str) -> str:
-        if language not in self.languages:
-            raise ValueError(
-                f"translation prompts {self.name!r} cannot name the language {language!r}; they name "
-                f"{', '.join(sorted(self.languages))}"
-            )
-        return self.languages[language]
+    def name_language(self, language: str) -> str:
+        """Return a language's English name: these prompts' own, else CLDR's; `und` is a text's own language.
+
+        Raises:
+            ValueError: nobody has a name for the language; the message lists the prompts' own.
+        """
+        if found := self.languages.get(language) or _find_english_name(language):
+            return found
+        raise ValueError(
+            f"translation prompts {self.name!r} cannot name the language {language!r}; they name "
+            f"{', '.join(sorted(self.languages))}, and CLDR's names of languages are known too"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _find_english_name(language: str) -> str | None:
+    """Return CLDR's English name of a language, with its script and region; None if it has none."""
+    if language == UNKNOWN:
+        return "the language it is written in"
+    try:
+        return Locale.parse(language.replace("-", "_")).get_display_name("en")
+    except (ValueError, UnknownLocaleError):  # without a locale of its own, a language may still have a name
+        return Locale("en").languages.get(read_primary_code(language))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,12 +255,9 @@ def check_languages(prompts: TranslationPrompts, languages: Sequence[str], *, nu
     """Check that translation is possible, before any work is done.
 
     Raises:
-        ValueError: the prompts have no name for a language, or samples are to be translated but no language is given.
+        ValueError: a language has no name, or samples are to be translated but no language is given.
     """
-    if unknown := [language for language in languages if language not in prompts.languages]:
-        raise ValueError(
-            f"the recipe translates into {', '.join(unknown)}, which the prompts {prompts.name!r} cannot name; they "
-            f"name {', '.join(sorted(prompts.languages))}"
-        )
+    for language in languages:
+        prompts.name_language(language)
     if num_translated and not languages:
         raise ValueError(f"the recipe translates {num_translated} samples, but into no language; name some languages")

@@ -23,6 +23,7 @@ from flows.local.schedules import SCHEDULED, switch
 from tasks.engine.context import Context
 
 TAG = "demo"
+NOTHING_KEPT = "NothingKept"  # as `tasks.evaluation.ending` names it, which takes seconds to import
 
 
 def demo(layout: Layout, arguments: argparse.Namespace) -> int:
@@ -72,6 +73,9 @@ def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, paramet
 
 
 def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> int:
+    if ended.state is not None and ended.state.name == NOTHING_KEPT:
+        print(ended.state.message)
+        return 1
     if ended.state is None or not ended.state.is_completed():
         voice.say(f"the run ended {ended.state_name}: {shorten_message(ended.state.message if ended.state else None)}")
         voice.say("`make demo` again continues from the finished shards")

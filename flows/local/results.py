@@ -8,8 +8,11 @@ from tasks.engine.context import Context
 from tasks.engine.store import Store
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
+from warehouse.examples import collect_examples
 from warehouse.page.wording import ConditionWords, write_interval, write_percent
 from warehouse.sql import read_report_rows
+
+NUM_EXAMPLES = 3
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
@@ -24,8 +27,10 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         scores = read_report_rows(con, "score_table", {"run_id": found[0]})
         [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
         conditions = ConditionWords(read_conditions(con))
+        asked = collect_examples(con, found[0], num=NUM_EXAMPLES)
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
+    lines += _write_examples(asked)
     lines += [f"report page: {page}" for page in _find_pages(stages)]
     return lines + _describe_memory(context, stages)
 
@@ -59,6 +64,22 @@ def _make_score_cells(score: dict) -> tuple[str, ...]:
         f"{score['prompt_tokens_mean'] or 0:.0f}",
         f"{score['memory_vectors'] or 0:.0f}",
     )
+
+
+def _write_examples(asked: list[dict]) -> list[str]:
+    """Return questions with their answers from memory and without it; none if both were not asked."""
+    both = [each for each in asked if each["memory"] and each["none"]]
+    if not both:
+        return []
+    lines = [f"{len(both)} of the questions (by a hash of their ids, whatever was answered):"]
+    for each in both:
+        gold = " / ".join((each["answers"] or ["not recorded"])[:2])
+        lines.append(f"  {each['question'] or each['question_id']}  right: {gold}")
+        lines += [
+            f"    {words}: {each[name]['answer']} ({'right' if each[name]['correct'] else 'wrong'})"
+            for name, words in (("memory", "from memory"), ("none", "without memory"))
+        ]
+    return [*lines, ""]
 
 
 def _write_count(number: int | None) -> str:

@@ -14,7 +14,14 @@ from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
 from comem_core.serving.layout import KNOWLEDGE_STAGE
-from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
+from tasks.data.item_shards import (
+    PieceWriter,
+    count_files,
+    count_uncertain_languages,
+    finish,
+    name_part_shard,
+    take_out_duplicates,
+)
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
@@ -26,6 +33,7 @@ from tasks.run import Run, warm_workers
 KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="4", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
+GUESSING = 2  # of the languages of a file's texts (`knowledge.file_languages`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,8 @@ class KnowledgeKey:
     content: str
     reading: ReadingOptions
     near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
+    # The version of how languages are guessed; None where the rows or the recipe state them.
+    guessing: int | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="ingest-knowledge")
@@ -56,12 +66,15 @@ def ingest_knowledge(run: Run) -> Reference:
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
             get_stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
         artefact.measure("bad_rows", dict(bad))
+        if said := count_uncertain_languages(artefact).describe():
+            get_stage_logger().info("%s", said)
 
     part = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
         content=_name_content(corpus),
         reading=reading,
         near_duplicate_bits=recipe.near_duplicate_bits,
+        guessing=GUESSING if recipe.language is None and recipe.corpus not in BUILT_IN else None,
     )
     return run_stage(run, KNOWLEDGE, part, {}, make)
 

@@ -5,9 +5,10 @@ only when its piece is done. Duplicates are found from ids and hashes when all p
 neither on the number of workers nor on interruptions. Independent of Prefect and Ray.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from comem_core.knowledge.corpora import (
     make_readable,
     open_corpus,
 )
+from comem_core.knowledge.corpora.preview import UncertainLanguages
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
 from comem_core.knowledge.items import hash_content_parts
 from tasks.engine.partial import ROWS_OF, Partial
@@ -37,6 +39,7 @@ from warehouse.schemas import make_schema
 BYTES_OF_A_GROUP = 16_000_000
 TEXTS_OF_A_PICTURE = 8  # as many items without a picture count as one with a picture
 DUPLICATES, DROPPED, FILES = "duplicates", "dropped-rows", "corpus-files"
+UNCERTAIN = "uncertain-languages"  # also the name under which the artefact's record has them
 REPEATED = ("duplicate_id", "near_duplicate")
 DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
@@ -62,19 +65,21 @@ class PieceWriter:
         number, piece = numbered
         bad: list[BadRow] = []
         with self.artefact.open_shard(name_part_shard(number), ITEM_SCHEMA) as writer:
-            num_items = self._write_items(writer, piece, bad)
+            num_items = self._write_items(writer, number, piece, bad)
             if bad:
                 with self.artefact.open_shard(_name_dropped_shard(number), DROPPED_SCHEMA) as dropped:
                     dropped.write_table(pa.Table.from_pylist([vars(row) for row in bad], schema=DROPPED_SCHEMA))
         return num_items
 
-    def _write_items(self, writer: pq.ParquetWriter, piece: Piece, bad: list[BadRow]) -> int:
+    def _write_items(self, writer: pq.ParquetWriter, number: int, piece: Piece, bad: list[BadRow]) -> int:
         waiting: list[FoundItem] = []
         num_items = num_bytes = filled = 0
+        uncertain = UncertainLanguages()
         for row in self.opened.read(piece):
             if isinstance(row, BadRow):
                 bad.append(row)
                 continue
+            uncertain.add(row)
             waiting.append(row)
             num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
             filled += 1 if row.item.image is None else TEXTS_OF_A_PICTURE
@@ -83,6 +88,9 @@ class PieceWriter:
                 waiting, num_bytes, filled = [], 0, 0
         if waiting:
             writer.write_table(make_found_item_table(waiting))
+        if uncertain.counts:
+            with self.artefact.open_file(f"{UNCERTAIN}-{number:05d}.json") as path:
+                path.write_text(json.dumps(asdict(uncertain)), encoding="utf-8")
         return num_items
 
 
@@ -137,6 +145,18 @@ def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> N
     ]
     assert sum(int(each["num_rows"] or 0) for each in rows) == seen.total(), "each file with rows is listed once"
     artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")
+
+
+def count_uncertain_languages(artefact: Partial) -> UncertainLanguages:
+    """Add up the texts of all pieces whose language is not certain, and record them; the pieces' own files go."""
+    whole, paths = UncertainLanguages(), sorted(artefact.folder.glob(f"{UNCERTAIN}-*.json"))
+    for path in paths:
+        whole.merge(UncertainLanguages(**json.loads(path.read_text(encoding="utf-8"))))
+    if whole.counts:
+        artefact.measure(UNCERTAIN, asdict(whole))
+    for path in paths:
+        path.unlink()
+    return whole
 
 
 def finish(artefact: Partial, corpus: str) -> Counter[str]:

@@ -1,6 +1,7 @@
 """Retrieval: finds the k nearest items of each question, in rank order."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial as bind
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.index.shown import PictureItems
+from comem_core.knowledge.index.vector_index import NAME_FILE, VectorIndex
 from comem_core.knowledge.retrieval import Restriction
 from comem_core.knowledge.searching import PICTURES, Searcher
 from comem_core.recipes.retrieval import name_sides
@@ -20,13 +22,13 @@ from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.rows.tables import read_questions
+from tasks.rows.tables import read_columns, read_questions
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
 RETRIEVAL = Stage(
     name=RETRIEVAL_STAGE,
-    version="4",
+    version="5",
     table="retrieval",
     explained=Explanation(roles=("retrieved",), extent=("k",)),
 )
@@ -50,12 +52,33 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
         shards = [pq.read_table(path, columns=["item_ids"]) for path in sorted(artefact.folder.glob("part-*.parquet"))]
         found = pa.concat_tables(shards)["item_ids"].to_pylist()
         if without := sum(not item_ids for item_ids in found):
-            why = ": no item is in their language" if recipe.same_language else ""
-            get_stage_logger().warning("%d of %d questions got no item%s", without, len(found), why)
+            get_stage_logger().warning("%d of %d questions got no item", without, len(found))
+        if recipe.same_language:
+            _tell_fallback(artefact, index, questions)
 
     inputs = name_embedders(run) | {"index": index, "questions": questions}
     expected = questions.num_rows
     return run_stage(run, RETRIEVAL, part, inputs, make, expects=expected)
+
+
+def _tell_fallback(artefact: Partial, index: Reference, questions: Reference) -> None:
+    """Say, and record, which questions were searched in every language because no item is in theirs."""
+    folders = [path.parent for path in Path(index.uri).glob(f"*/{NAME_FILE}")]
+    indexes = [VectorIndex.load(folder) for folder in folders]
+    asked = Counter(row["language"] for row in read_columns(questions, "language"))
+    missing = {
+        language: count
+        for language, count in sorted(asked.items())
+        if not any(each.has_language(language) for each in indexes)
+    }
+    if missing:
+        artefact.measure("searched_every_language", missing)
+        get_stage_logger().warning(
+            "%d of %d questions are in a language without items (%s); items in every language were searched for them",
+            sum(missing.values()),
+            asked.total(),
+            ", ".join(missing),
+        )
 
 
 def _make_searcher(run: Run, index: Reference, questions: Reference) -> Work:

@@ -73,6 +73,8 @@ class Plan:
     """The stages of a planned run, in order."""
 
     stages: list[PlannedStage] = field(default_factory=list)
+    # What is to be said before the table, such as what was seen of the corpus.
+    notes: list[str] = field(default_factory=list)
 
     def list_lines(self) -> list[dict[str, str]]:
         """Return the plan as rows of a table; the last row sums what is known."""

@@ -87,7 +87,7 @@ class Since:
     unchanged: bool = False
 
     def list_moved(self, *, min_points: float) -> list[dict[str, Any]]:
-        """Return the differences over the whole benchmark of at least `min_points` that chance does not explain."""
+        """Return the differences over the whole benchmark of at least `min_points` that are not tied."""
         rows = self.compared.differences if self.compared else ()
         whole = name_whole(rows)
         return [

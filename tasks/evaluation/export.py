@@ -52,7 +52,8 @@ def export(
     k: int | None = None,
     encoder: str | None = None,
 ) -> Mapping[str, str]:
-    """Return the official files (name -> text) of a run's answers; without `run_id`, of the run that started last.
+    """Return the official files (name -> text) of a run's answers; without `run_id`, of the last run that has
+    such answers.
 
     Raises:
         ValueError: the run has no such answers, or it has several sets of them (they are listed), or the benchmark has
@@ -60,15 +61,18 @@ def export(
     """
     entity_of = _open_entities(context) if benchmark == OVEN else None
     with open_warehouse(context.warehouse, read_only=True) as con:
-        run_id = run_id or _take_last_run(read_report_rows(con, "recent_runs", {"limit": 1}))
         wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
+        if run_id is None:  # the last run with such answers, or else the last run, which then says what it has
+            latest = {name: wanted[name] for name in ("benchmark", "condition")} | {"limit": 1}
+            found = read_report_rows(con, "runs_with_answers", latest)
+            run_id = _take_first_run(found or read_report_rows(con, "recent_runs", {"limit": 1}))
         chosen = _choose_answers(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
         names = ("predictions", "questions", "condition", "k")
         answered = read_report_rows(con, "answered_questions", {name: chosen[name] for name in names})
     return write_submission(benchmark, answered, entity_of=entity_of)
 
 
-def _take_last_run(runs: Sequence[Mapping[str, Any]]) -> str:
+def _take_first_run(runs: Sequence[Mapping[str, Any]]) -> str:
     if not runs:
         raise ValueError("the warehouse has no run yet")
     return runs[0]["run_id"]
@@ -98,7 +102,7 @@ def _open_entities(context: Context) -> Callable[[str], str]:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make export ARGS=...", description=main.__doc__)
-    parser.add_argument("--run", help="a run_id (default: the run that started last)")
+    parser.add_argument("--run", help="a run_id (default: the last run with such answers)")
     parser.add_argument("--benchmark", required=True, help="the benchmark's name, such as okvqa")
     parser.add_argument("--condition", required=True, help="the condition, such as memory")
     parser.add_argument("--k", type=int, help="the number of items (default: the only one there is)")

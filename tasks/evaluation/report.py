@@ -1,11 +1,14 @@
 """The report: a static page of the run, its lineage as OpenLineage events, and the key plots as Prefect artifacts."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from comem_core.measures.provenance import describe_machine
+from tasks.data.card import JudgedSet
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
@@ -32,17 +35,30 @@ class ReportKey:
 @stage_task(name="write-report")
 def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: Reference) -> Reference:
     """Write the page of this run and its lineage events, and log where the page is."""
+    inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
+    return _write(run, inputs, [read_questions(benchmark), read_items(knowledge)], status="completed")
+
+
+@stage_task(name="write-ended-report")
+def write_ended_report(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> str:
+    """Write the page of a run that ends before training, and return the page's address."""
+    inputs = {"knowledge": knowledge} | {f"kept-{place}": each.kept for place, each in enumerate(sets)}
+    return _name_page(_write(run, inputs, [read_items(knowledge)], status="failed"))
+
+
+def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, status: str) -> Reference:
+    """Write the page and the lineage events; `pictured` are the rows whose pictures the page may show."""
 
     def make(artefact: Partial) -> None:
         from warehouse.page.render import render_page  # imports matplotlib, which is only needed to draw
 
-        asked, stored = read_questions(benchmark).open_pictures(), read_items(knowledge).open_pictures()
+        stored = [each.open_pictures() for each in pictured]
 
         def picture(image_id: str) -> bytes | None:
-            return asked.get(image_id) or stored.get(image_id)
+            return next((found for each in stored if (found := each.get(image_id))), None)
 
         with open_warehouse(run.context.warehouse) as con:
-            finish_run(con, run.run_id, status="completed")  # the page comes last and describes a finished run
+            finish_run(con, run.run_id, status=status)  # the page comes last and describes a finished run
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             page = render_page(con, run.run_id, images=picture, machine=describe_machine())
             events = write_openlineage_lines(con, run.run_id)
@@ -51,15 +67,17 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
             with artefact.open_file(name) as path:
                 path.write_text(text, encoding="utf-8")
 
-    inputs = {"knowledge": knowledge, "benchmark": benchmark, "scores": scores}
     report = run_stage(run, REPORT, ReportKey(run_id=run.run_id), inputs, make)
     if get_plan() is not None:
         return report
-    address = (report.folder / PAGE).as_uri()
-    get_stage_logger().info("report page: %s", address)
+    get_stage_logger().info("report page: %s", _name_page(report))
     if is_under_prefect():
-        create_link_artifact(address, key="report-page", description="The page of this run (a local file)")
+        create_link_artifact(_name_page(report), key="report-page", description="The page of this run (a local file)")
     return report
+
+
+def _name_page(report: Reference) -> str:
+    return (report.folder / PAGE).as_uri()
 
 
 def _show_plots(data: RunData) -> None:

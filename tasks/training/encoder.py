@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comem_core.backbone.finding import hash_backbone
-from comem_core.memory.description import DESCRIPTION, WEIGHTS, find_encoder_folder, read_description
+from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, find_encoder_folder, read_description
 from comem_core.memory.recipe import read_recipe
 from comem_core.serving.layout import ENCODER_STAGE
 from tasks.engine.on_ray_train import train_on_ray
@@ -72,6 +72,18 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
     return Trainee(objective=objective, frozen=(encoder.backbone,), save=save)
 
 
+def refuse_other_name(made_for: Description, backbone: str, *, where: str) -> None:
+    """Raise ValueError if an encoder was trained for a backbone of another name.
+
+    A folder may hold the backbone of any name: then its weights are compared when it is loaded.
+    """
+    if made_for.backbone != backbone and not Path(backbone).is_dir() and not Path(made_for.backbone).is_absolute():
+        raise ValueError(
+            f"{where} was trained for the backbone {made_for.backbone!r}, but this recipe trains for {backbone!r}; "
+            f"name an encoder of {backbone!r}, or the recipe of {made_for.backbone!r}"
+        )
+
+
 @stage_task(name="find-start", retries=0)
 def find_start(run: Run, folder: str | None = None) -> Reference | None:
     """Find the encoder that training starts from, named by its weights: `folder`, or else the recipe's.
@@ -79,13 +91,15 @@ def find_start(run: Run, folder: str | None = None) -> Reference | None:
     None means random weights.
 
     Raises:
-        ValueError: the folder has no encoder, or its shape is not the recipe's.
+        ValueError: the folder has no encoder, it was trained for another backbone, or its shape is not the recipe's.
     """
     name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
     if name is None:
         return None
     found = find_encoder_folder(name)
-    has = read_recipe(read_description(found).recipe, where=str(found / DESCRIPTION))
+    made_for = read_description(found)
+    refuse_other_name(made_for, run.recipe.backbone.name, where=f"the encoder in {found}")
+    has = read_recipe(made_for.recipe, where=str(found / DESCRIPTION))
     if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
         said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
         raise ValueError(f"training of {run.recipe_name} cannot start from the encoder in {found}: it has {said}")

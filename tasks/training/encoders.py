@@ -116,5 +116,6 @@ def _make_reference(record: Record) -> Reference:
 def _describe_none_trained(run: Run) -> str:
     return (
         f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
-        f"run `prefect deployment run synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"
+        "run `.venv/bin/prefect deployment run "
+        f"synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"
     )

@@ -9,8 +9,11 @@ import pytest
 from comem_core import prompts as prompt_package
 from comem_core.backbone.conversation import Turn
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.languages import read_primary_code
 from comem_core.prompts import MAX_CHARACTERS, hash_prompt, read_prompt_set
+from comem_core.prompts.files import list_prompt_files
 from comem_core.worlds.countries.world import ATTRIBUTES, LANGUAGES
+from tests.languages import MANY
 
 PROMPTS = read_prompt_set("short")
 ITEM = KnowledgeItem(image=b"flag", text="Country: Togo.", language="en", source="test", licence="CC0-1.0")
@@ -127,16 +130,35 @@ def test_every_shipped_set_speaks_every_language_of_the_world(name: str):
     assert bool(read_prompt_set(name).examples) == (name == "smol_shots")
 
 
-def test_an_unknown_language_is_refused_with_the_known_ones():
+def test_a_set_without_english_or_another_default_refuses_a_language_with_the_known_ones():
+    texts = {name: {"es": getattr(PROMPTS, name)["es"]} for name in ("remark", "item", "question", "ask")}
+    spanish = replace(PROMPTS, **texts)
     for ask in (
-        lambda: PROMPTS.make_question_turn("?", b"photo", "fr"),
-        lambda: PROMPTS.make_item_turn(replace(ITEM, language="fr")),
-        lambda: PROMPTS.make_item_conversation(replace(ITEM, language="fr")),
-        lambda: PROMPTS.make_ask_turn("capital", "fr"),
-        lambda: PROMPTS.list_kinds("fr"),
+        lambda: spanish.make_question_turn("?", b"photo", "fr"),
+        lambda: spanish.make_item_turn(replace(ITEM, language="fr")),
+        lambda: spanish.make_item_conversation(replace(ITEM, language="fr")),
+        lambda: spanish.make_ask_turn("capital", "fr"),
+        lambda: spanish.list_kinds("fr"),
+        lambda: spanish.check_language("fr"),
     ):
-        with pytest.raises(ValueError, match="prompt set 'short' has no language 'fr'; it has ar, en, es, ru, zh"):
+        with pytest.raises(ValueError, match="prompt set 'short' has no language 'fr'; it has es"):
             ask()
+
+
+@pytest.mark.parametrize("name", list_prompt_files(resources.files(prompt_package)))
+def test_every_set_serves_every_language_and_asks_for_the_answer_in_it(name: str):
+    prompts = read_prompt_set(name)
+    for language in (*MANY, "und", "tlh", "zh-Hant", "pt-BR"):
+        prompts.check_language(language)
+        item = replace(ITEM, language=language)
+        kind = prompts.list_kinds(language)[0]
+        conversation = prompts.make_conversation("Où?", b"photo", language, items=(item,), answer="ici")
+        asked, written = str(conversation[-2].content[1]), str(prompts.make_ask_conversation(item, kind)[-1].content[0])
+        assert asked.count("Où?") == 1 and prompts.make_item_conversation(item)[1].content == (ITEM.text,)
+        if not {language, read_primary_code(language)} & prompts.question.keys():
+            assert "language of the question" in asked and "language of the text" in written
+        elif language == "en":
+            assert "language of the question" not in asked and "language of the text" not in written
 
 
 @pytest.mark.parametrize("name", ["long", "", "../short", "short.json"])

@@ -334,3 +334,10 @@ def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_al
 def assert_every_shard_was_made_once(project: Layout) -> None:
     finished = (project.root / ".comem" / "finished_shards.txt").read_text().split()
     assert sorted(finished) == [f"part-{number:05d}" for number in range(6)]
+
+
+def test_a_run_asked_for_while_nothing_is_up_says_what_to_do_and_nothing_else(tmp_path: Path) -> None:
+    layout = make_project(tmp_path / "project")
+    for name in ("greet", "greet/once"):
+        code, said = prefect(layout, "deployment", "run", name)
+        assert code == 2 and said == "error: no server is up, so no run can be created; run `make serve` first\n"

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 import comem_core as comem
-from flows.local.results import describe_results
+from flows.local.results import NUM_EXAMPLES, describe_results
 from flows.options import Knowledge, Writing
 from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
@@ -106,6 +106,9 @@ def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
     [(flow_run_id,)] = _rows(place, "SELECT flow_run_id FROM run ORDER BY started LIMIT 1")
     lines = describe_results(Context.from_environment(), UUID(flow_run_id))
     assert any(line.startswith(f"encoder: {place}/store/encoder/") for line in lines)
+    for words in ("from memory", "without memory"):
+        said = [line for line in lines if line.startswith(f"    {words}: ")]
+        assert len(said) == NUM_EXAMPLES and all(line.endswith(("(right)", "(wrong)")) for line in said)
     names: dict[str, Any] = {}
     exec("\n".join(line.strip() for line in lines[-2:]), names)
     assert len(names["memory"]) == 1150

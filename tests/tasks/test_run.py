@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import find_recipe
+from comem_core.recipes import RECIPES, find_recipe, with_knowledge
+from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.reuse import fingerprint
@@ -55,3 +56,38 @@ def test_a_time_limit_for_answers_makes_other_predictions(tmp_path: Path, make_c
         run = Run(run_id="r", recipe_name="t", context=context, recipe=find_recipe("tiny_cpu"), backbone=NO_BACKBONE)
         names.append(fingerprint(PREDICTIONS, make_predictions_key(run, exam), {}))
     assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize("plan", [False, True])
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"synthesis": {"prompts": "nowhere"}}, "synthesis.prompts: unknown prompt set 'nowhere'"),
+        ({"evaluation": {"prompts": "nowhere"}}, "evaluation.prompts: unknown prompt set 'nowhere'"),
+        ({"synthesis": {"translation_prompts": "nowhere"}}, "unknown translation prompts 'nowhere'"),
+        ({"synthesis": {"num_translated": 5, "languages": ("xx",)}}, "cannot name the language 'xx'"),
+        (
+            {"evaluation": {"prompts": "reason"}},
+            "training.encoder.prompts 'short' and evaluation.prompts 'reason' do not",
+        ),
+    ],
+)
+def test_prompts_that_do_not_agree_are_refused_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, part: dict[str, dict[str, Any]], said: str
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    recipe = find_recipe("tiny_cpu")
+    changed = {name: replace(getattr(recipe, name), **fields) for name, fields in part.items()}
+    with (
+        pytest.raises(ValueError, match=said),
+        open_run("test", replace(recipe, **changed), needs_generator=True, plan=plan),
+    ):
+        pytest.fail("the run has begun")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_the_prompts_of_every_shipped_recipe_agree(name: str) -> None:
+    recipe = find_recipe(name)
+    check_prompts(recipe)
+    check_prompts(with_knowledge(recipe, "countries"))

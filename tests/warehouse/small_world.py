@@ -161,7 +161,9 @@ def make_samples(world: SmallWorld) -> None:
     known = items()
     read = {"file": bad["file"], "num_files": 1, "num_rows": len(known) + 1, "num_items": len(known), "num_bad": 1}
     read |= {"num_duplicates": 0, "reason": None, "detail": None}
-    add(world, "ingest", {"knowledge_item": known, "corpus_file": [read], "dropped_row": [bad]})
+    tables = {"knowledge_item": known, "corpus_file": [read], "dropped_row": [bad]}
+    guessed = {"uncertain-languages": {"counts": {"en": 2}, "shown": ["Oboe (en)", "Tug boat (en)"]}}
+    add(world, "ingest", tables, measured=guessed)
     train = questions("train")
     add(world, "questions", {"question": train})
     retrieved = retrieve(train, chance)

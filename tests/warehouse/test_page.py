@@ -21,7 +21,7 @@ from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
-from warehouse.page.evaluation import render_evaluation
+from warehouse.page.evaluation import Evaluated, render_evaluation, write_title
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
 from warehouse.page.render import render_page
@@ -176,7 +176,7 @@ def test_the_sql_on_the_page_runs_as_it_stands(con: DuckDBPyConnection, page: st
     from html import unescape
 
     queries = [unescape(text) for text in re.findall(r"<details><summary><b>.*?<code>(.*?)</code>", page, re.DOTALL)]
-    assert len(queries) == 11
+    assert len(queries) == 12
     for query in queries:
         assert con.execute(query).fetchall(), query
 
@@ -408,3 +408,29 @@ def test_the_losses_of_encoder_and_projection_are_two_curves(tmp_path: Path) -> 
     assert "Loss over 3 steps, from 4 to 2" in text
     assert "Loss over 2 steps, from 9 to 5" in text
     assert "Projection" in text and "A linear map was trained." in text
+
+
+def test_the_title_of_a_page_of_evaluations_counts_only_those_that_have_one_before() -> None:
+    first = Evaluated(row={}, metric="exact_match")
+    same = Evaluated(row={}, metric="exact_match", unchanged=True)
+    assert write_title([first]) == "1 first evaluation: nothing to compare with yet"
+    assert write_title([first, first]) == "2 first evaluations: nothing to compare with yet"
+    assert write_title([same]) == "0 of 1 evaluation moved since last time"
+    assert write_title([same, same, first]) == "0 of 2 evaluations moved since last time; 1 first evaluation"
+
+
+def test_a_page_says_how_many_languages_were_guessed_and_shows_some(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    guessed = {"counts": {"en": 30, "fr": 2}, "shown": ["Valve 12, 25 bar (en)", "Pont <b> (fr)"]}
+    add(world, "ingest", {"knowledge_item": items()}, measured={"uncertain-languages": guessed})
+    with open_warehouse(world.database, read_only=True) as con:
+        text = " ".join(Reader(render_page(con, RUN_ID, images=flag)).text.split())
+    assert "32 texts are too short to tell their language alone, and got one of their file's: 30 en, 2 fr." in text
+    assert "Valve 12, 25 bar (en)" in text and "Pont <b> (fr)" in text
+
+
+def test_an_interval_that_includes_zero_is_not_called_an_explanation() -> None:
+    tied = compute_headline([], pair("memory", "text", 0.05, 0.05), {})
+    assert "these questions do not tell them apart" in tied.lede
+    templates = (Path(__file__).parents[2] / "warehouse/page/templates").glob("*.j2")
+    assert not [path.name for path in templates if re.search(r"chance\s+explains", path.read_text(encoding="utf-8"))]

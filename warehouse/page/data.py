@@ -49,6 +49,7 @@ class RunData:
     stages: list[dict]
     corpus_files: list[dict]
     dropped_rows: list[dict]
+    uncertain: list[dict]
     funnel: Funnel | None
     meanings: dict[str, str]
     reader: dict
@@ -80,8 +81,9 @@ def collect(con: DuckDBPyConnection, run_id: str) -> RunData:
         stages=stages,
         corpus_files=read_report_rows(con, "corpus_files", {"run_id": run_id, "limit": NUM_SHOWN}),
         dropped_rows=read_report_rows(con, "dropped_rows", {"run_id": run_id}),
+        uncertain=_collect_uncertain(con, run_id),
         funnel=count_funnel(con, drafts, drops) if drafts and drops else None,
-        meanings=read_reason_meanings(_flatten_recipe(recipe)),
+        meanings=read_reason_meanings(flatten_recipe(recipe)),
         reader=read_report_rows(con, "reader", {"run_id": run_id})[0],
         trainings=_collect_trainings(con, run_id),
         scores=read_report_rows(con, "score_table", {"run_id": run_id}),
@@ -115,6 +117,12 @@ def _describe_contamination(con: DuckDBPyConnection, run_id: str) -> list[str]:
     return [sentence for counts in counted for sentence in describe_overlap(counts)]
 
 
+def _collect_uncertain(con: DuckDBPyConnection, run_id: str) -> list[dict]:
+    """Return for each corpus `counts` of uncertain texts by the language that they got, and `shown`, up to ten."""
+    rows = read_report_rows(con, "uncertain_languages", {"run_id": run_id})
+    return [{name: json.loads(row[name]) for name in ("counts", "shown")} for row in rows]
+
+
 def _collect_found(con: DuckDBPyConnection, run_id: str) -> dict[str, list[dict]]:
     """Return at which ranks the gold items were found, by benchmark."""
     found: dict[str, list[dict]] = {}
@@ -131,13 +139,13 @@ def _find_funnel_artefacts(con: DuckDBPyConnection, run_id: str) -> tuple[list[s
     return drafts, [row["fingerprint"] for row in found if row["holds"] == "drop"]
 
 
-def _flatten_recipe(recipe: object) -> dict[str, object]:
+def flatten_recipe(recipe: object) -> dict[str, object]:
     """Flatten a recipe to its plain values by name, so that a filter's meaning can show its parameter."""
     if not isinstance(recipe, dict):
         return {}
     values = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
     for part in recipe.values():
-        values |= _flatten_recipe(part)
+        values |= flatten_recipe(part)
     return values
 
 
@@ -187,6 +195,7 @@ def _collect_queries(run_id: str, drafts: list[str], drops: list[str]) -> list[Q
         "loss_curve",
         "corpus_files",
         "dropped_rows",
+        "uncertain_languages",
         "gallery_questions",
     ]
     return [

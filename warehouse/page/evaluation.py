@@ -73,9 +73,21 @@ def render_evaluation(
             pictures=PagePictures(images),
             machine=machine,
             counts=COUNTS,
-            num_moved=sum(each.since is not None and each.since.has_moved for each in evaluated),
+            title=write_title(evaluated),
         )
     )
+
+
+def write_title(evaluated: Sequence[Evaluated]) -> str:
+    """Return how many evaluations moved, of those that have one before them."""
+    compared = [each for each in evaluated if each.since is not None or each.unchanged]
+    num_first = len(evaluated) - len(compared)
+    first = f"{num_first} first evaluation{'' if num_first == 1 else 's'}"
+    if not compared:
+        return f"{first}: nothing to compare with yet"
+    num_moved = sum(each.since is not None and each.since.has_moved for each in compared)
+    noun = "evaluation" if len(compared) == 1 else "evaluations"
+    return f"{num_moved} of {len(compared)} {noun} moved since last time" + (f"; {first}" if num_first else "")
 
 
 def _make_section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:

@@ -137,7 +137,9 @@ def _describe_difference(pair: ConditionDifference) -> str:
         return f"no difference, {pair.interval}"
     if pair.low is None:
         return f"{write_points(pair.difference)} points, with {pair.interval}"
-    verdict = "beyond chance" if pair.clear else "an interval that includes 0, so chance explains it"
+    verdict = (
+        "beyond chance" if pair.clear else "an interval that includes 0, so these questions do not tell them apart"
+    )
     return f"{write_points(pair.difference)} points, {pair.interval}, {verdict}"
 
 

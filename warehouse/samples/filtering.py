@@ -119,6 +119,13 @@ def count_funnel(
     return Funnel(total, tuple(Reason(name, row["first"], row["total"]) for name, row in counts.items()), kept)
 
 
+def write_funnel(counts: Funnel) -> list[str]:
+    """Return the lines of a funnel for a terminal; reasons that dropped nothing are left out."""
+    lines = [f"{'drafts':<24}{counts.drafts:>10}", f"{'':<24}{'first':>10}{'in all':>10}"]
+    lines += [f"{each.reason:<24}{each.first:>10}{each.total:>10}" for each in counts.reasons if each.total]
+    return [*lines, f"{'kept':<24}{counts.kept:>10}"]
+
+
 def read_reason_meanings(parameters: Mapping[str, object]) -> dict[str, str]:
     """Map each filter to the description in its SQL file, with the recipe's values filled in, for a person to read."""
     meanings = {}

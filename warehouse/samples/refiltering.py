@@ -16,6 +16,22 @@ from warehouse.sql import read_report_rows
 _INSTEAD = "filtered again"
 
 
+def find_run_with_samples(con: DuckDBPyConnection, run_id: str | None) -> str:
+    """Return a run's id, or else that of the last run that filtered drafts.
+
+    Raises ValueError for a run without filtered drafts, whatever its flow and its status.
+    """
+    if run_id is not None:
+        found = {row["holds"] for row in read_report_rows(con, "run_tables", {"run_id": run_id})}
+        if not {"draft", "drop"} <= found:
+            raise ValueError(f"the run {run_id} has no filtered drafts")
+        return run_id
+    latest = read_report_rows(con, "runs_with_samples", {"limit": 1})
+    if not latest:
+        raise ValueError("no run has filtered drafts yet: synth-and-train makes them")
+    return latest[0]["run_id"]
+
+
 def list_filtered_artefacts(con: DuckDBPyConnection, run_id: str) -> list[str]:
     """Return the artefacts of a run with samples and drops; ValueError if it has none."""
     found = read_report_rows(con, "run_tables", {"run_id": run_id})

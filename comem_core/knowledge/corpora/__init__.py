@@ -26,8 +26,8 @@ from comem_core.knowledge.corpora.making import ItemMaker
 from comem_core.knowledge.corpora.parquet import Parquet
 from comem_core.knowledge.corpora.rows import BadRow, CorpusFile, Form, FoundItem, Piece, RawRow, ReadingOptions
 from comem_core.knowledge.downloads import Downloads
+from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.knowledge.languages import Guesser
 from comem_core.knowledge.pictures import IMAGE_ENDINGS
 
 __all__ = [

@@ -6,7 +6,7 @@ A row with any fault becomes a bad row with its reason. Independent of formats.
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeGuard
@@ -17,8 +17,9 @@ from comem_core.knowledge.corpora.files import Files, make_readable
 from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused
 from comem_core.knowledge.corpora.wit import is_wit, rename_wit_fields
 from comem_core.knowledge.downloads import Downloads, Fetched
+from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.knowledge.languages import Guesser, normalise_tag
+from comem_core.knowledge.languages import normalise_tag
 from comem_core.knowledge.pictures import (
     IMAGE_ENDINGS,
     MAX_BYTES,
@@ -56,12 +57,20 @@ class ItemMaker:
             else ((row, None) for row in renamed)
         )
         while batch := list(islice(found, ROWS_TOGETHER)):
-            if unknown := [fields for (_, fields), _ in batch if self._needs_language(fields)]:
-                languages = find_guesser().guess([_read_text(fields) for fields in unknown])
-                for fields, language in zip(unknown, languages, strict=True):
-                    fields["language"] = language
-            for (raw, fields), fetched in batch:
-                yield self._make_item(raw, fields, fetched)
+            unknown = {place: fields for place, ((_, fields), _) in enumerate(batch) if self._needs_language(fields)}
+            uncertain = self._guess_languages(unknown, find_guesser) if unknown else set()
+            for place, ((raw, fields), fetched) in enumerate(batch):
+                made = self._make_item(raw, fields, fetched)
+                if place in uncertain and isinstance(made, FoundItem):
+                    made = replace(made, language_certain=False)
+                yield made
+
+    def _guess_languages(self, unknown: Mapping[int, dict[str, Any]], find_guesser: Callable[[], Guesser]) -> set[int]:
+        """Write a language into the fields of rows, by place; return the places of those that are not certain."""
+        guessed = find_guesser().guess_each([_read_text(fields) for fields in unknown.values()])
+        for fields, each in zip(unknown.values(), guessed, strict=True):
+            fields["language"] = each.language
+        return {place for place, each in zip(unknown, guessed, strict=True) if not each.certain}
 
     def list_pictures(self, raw: RawRow) -> list[str]:
         """List the files of the corpus that may hold the row's picture."""

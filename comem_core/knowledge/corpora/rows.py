@@ -52,12 +52,16 @@ class BadRow:
 
 @dataclass(frozen=True)
 class FoundItem:
-    """A row that gave an item: where it is, and the two hashes of its picture (`knowledge.pictures`), if any."""
+    """A row that gave an item: where it is, and the two hashes of its picture (`knowledge.pictures`), if any.
+
+    Without `language_certain`, the text is too short to tell its language, which is guessed from the whole file.
+    """
 
     file: str
     row: int
     item: KnowledgeItem
     hashes: tuple[int, int] | None
+    language_certain: bool = True
 
 
 @dataclass(frozen=True)

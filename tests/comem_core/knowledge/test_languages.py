@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.languages import (
     UNKNOWN,
-    Guesser,
     Identified,
     identify_language,
     identify_language_as_declared,
@@ -17,6 +17,7 @@ from comem_core.knowledge.languages import (
     read_primary_code,
 )
 from comem_core.worlds.countries.world import LANGUAGES, read_templates
+from tests.languages import MANY, list_texts, list_words
 
 SENTENCES = {
     "bg": "Коя река минава през града, в който се намира тази сграда?",
@@ -189,3 +190,27 @@ def test_a_tag_has_one_spelling_and_a_word_is_no_tag() -> None:
         normalise_tag("English")
     assert all(map(is_language, ["de", "EN", "pt_BR", "zh-Hans", "deu", "arz", "cmn"]))
     assert not any(map(is_language, ["ocr", "alt", "raw", "new", "old", "v2", "hd", "x", "caption", ""]))
+
+
+def test_texts_of_many_languages_in_one_file_keep_their_own() -> None:
+    texts = [(language, text) for language in MANY for text in list_texts(language)]
+    found = Guesser.learn([text for _, text in texts]).guess_each([text for _, text in texts])
+    right = {(language, text) for (language, text), each in zip(texts, found, strict=True) if each.language == language}
+    assert len(MANY) > 25 and len(right) >= 0.95 * len(texts)
+    wrong = {language for language, text in texts if (language, text) not in right}
+    assert wrong <= {"ja", "nl"}  # dates in Chinese characters alone; names of months that are nearly Swedish
+    assert sum(each.certain for each in found) >= 0.75 * len(texts)
+
+
+@pytest.mark.parametrize(
+    "language", ["ar", "bg", "cs", "el", "fi", "fr", "hu", "ja", "ko", "pl", "ru", "th", "tr", "vi"]
+)
+def test_captions_of_one_word_have_the_language_of_their_file(language: str) -> None:
+    words = list_words(language)
+    assert set(Guesser.learn(words).guess(words)) == {language}
+
+
+def test_numbered_captions_are_english_and_none_is_certain() -> None:
+    captions = [f"Valve {number}, {bars} bar" for number in range(12, 42) for bars in (16, 25)]
+    found = Guesser.learn(captions).guess_each([*captions, "4711", ""])
+    assert {each.language for each in found} == {"en"} and not any(each.certain for each in found)

@@ -55,3 +55,13 @@ def test_the_snippets_of_the_readme_give_an_answer_to_each_question(finished_run
     answers = names["answers"]
     assert [len(answer.item_ids) for answer in answers] == [3] * 8
     assert all(answer.text for answer in answers)
+
+
+def test_the_readme_shows_what_its_first_snippet_prints(finished_run: Path, capsys: pytest.CaptureFixture[str]):
+    names: Any = run_snippets(ROOT / "README.md")
+    said = [line for line in capsys.readouterr().out.splitlines() if "(without memory: " in line]
+    assert "```\n" + "\n".join(said) + "\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+    golds = [question.answers for question in names["questions"]]
+    right = [answer.text in gold for answer, gold in zip(names["answers"], golds, strict=True)]
+    assert sum(right) == 7
+    assert not any(guess.text in gold for guess, gold in zip(names["alone"], golds, strict=True))

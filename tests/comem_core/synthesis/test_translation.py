@@ -19,6 +19,7 @@ from comem_core.synthesis.translation import (
 )
 from comem_core.worlds.countries.world import LANGUAGES, load_seed_questions
 from tests.dictionary_translator import DictionaryTranslator, rows_of
+from tests.languages import MANY
 
 PROMPTS = read_translation_prompts("plain")
 PAPER = ("bg", "zh", "arz", "fil", "fr", "ja", "pt", "ru", "es")
@@ -164,6 +165,20 @@ def test_a_reply_is_one_object_alone_or_in_a_fence() -> None:
         assert read_reply(wrong) is None
 
 
+def test_a_language_without_a_name_in_the_prompts_has_that_of_cldr() -> None:
+    names = {
+        "is": "Icelandic",
+        "zh-Hant": "Chinese (Traditional)",
+        "tlh": "Klingon",
+        "zh": "Chinese",
+        "pt-BR": "Portuguese",
+    }
+    for language, name in names.items():
+        assert name in PROMPTS.name_language(language)
+    assert PROMPTS.name_language("und") == "the language it is written in"
+    assert all(PROMPTS.name_language(language) for language in MANY)
+
+
 def test_the_prompt_names_both_languages_and_braces_in_a_text_stay_text() -> None:
     texts = Texts(question="What does {target} mean?", answer="{sample}", aliases=("“x”",))
     system, user = PROMPTS.make_conversation(texts, source="en", target="arz")
@@ -176,7 +191,7 @@ def test_the_prompt_names_both_languages_and_braces_in_a_text_stay_text() -> Non
         "aliases": ["“x”"],
     }
     assert set(PAPER) <= set(PROMPTS.languages)
-    with pytest.raises(ValueError, match="cannot name the language 'tlh'; they name ar, arz"):
-        PROMPTS.make_conversation(texts, source="en", target="tlh")
+    with pytest.raises(ValueError, match="cannot name the language 'xx'; they name ar, arz"):
+        PROMPTS.make_conversation(texts, source="en", target="xx")
     with pytest.raises(ValueError, match="unknown translation prompts 'fancy'; expected one of plain"):
         read_translation_prompts("fancy")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -121,12 +122,23 @@ def test_items_that_show_the_questions_own_picture_can_be_left_out(context: Cont
         assert not item_ids & set(left_out[f"q{row}"]["item_ids"])
 
 
-def test_a_question_in_a_language_without_items_gets_none_unless_languages_may_differ(context: Context) -> None:
+def test_for_a_question_in_a_language_without_items_every_language_is_searched_and_the_run_says_so(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
     items = [item for item in ITEMS if item.language in ("en", "es")]
     languages = {question.question_id: question.language for question in QUESTIONS}
     found = found_by(run_with(context), items)
-    assert {languages[each] in ("en", "es"): len(row["item_ids"]) for each, row in found.items()} == {True: 3, False: 0}
-    assert {len(row["item_ids"]) for row in found_by(run_with(context, same_language=False), items).values()} == {3}
+    anywhere = found_by(run_with(context, same_language=False), items)
+    of_item = {item.item_id: item.language for item in items}
+    for each, row in found.items():
+        if languages[each] in ("en", "es"):
+            assert {of_item[item_id] for item_id in row["item_ids"]} == {languages[each]}
+        else:
+            assert row["item_ids"] == anywhere[each]["item_ids"] and len(row["item_ids"]) == 3
+    missing = Counter(language for language in languages.values() if language not in ("en", "es"))
+    first, second = Store.of(context).list_records("retrieval")
+    assert [first["measured"], second["measured"]] == [{"searched_every_language": missing}, {}]
+    assert f"{missing.total()} of 30 questions are in a language without items (ar, ru, zh)" in caplog.text
 
 
 def test_items_of_text_alone_are_no_part_of_an_index_of_pictures(context: Context) -> None:

@@ -188,7 +188,7 @@ def test_no_translations_are_empty_and_need_no_worker(context: Context, making: 
 @pytest.mark.parametrize(
     ("languages", "said"),
     [
-        (("bg", "tlh"), "translates into tlh, which the prompts 'plain' cannot name; they name ar"),
+        (("bg", "xx"), "'plain' cannot name the language 'xx'; they name ar"),
         ((), "translates 200 samples, but into no language"),
     ],
 )

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
-from tasks.engine.plan import Plan, explain_making, start_planning
+from tasks.engine.plan import Plan, PlannedStage, Rates, explain_making, start_planning
+from tasks.engine.plan_table import write_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
@@ -171,3 +173,28 @@ def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> N
 def test_a_plan_ends_with_its_block(run: RunRef, tmp_path: Path) -> None:
     planned(run)
     assert stage(run, drafts(4)).num_rows == 4
+
+
+def test_a_plan_fits_a_narrow_terminal_and_gives_reasons_in_words(
+    run: RunRef, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    before, now = "0123456789abcdef", "fedcba9876543210"
+    facts: dict[str, Any] = {"action": "make", "rows": 1200, "missing": 1200}
+    rates = Rates(source=f"the 120 rows of {before}", seconds=0.5, bytes=300.0, tokens=40.0)
+    reason = f"again: input `knowledge` changed from {before} to {now}; recipe field `k` changed from 3 to 5"
+    stages = [
+        PlannedStage(stage=name, fingerprint=now, reason=reason, rates=rates, **facts)
+        for name in ("drafts", "verdicts")
+    ]
+    stages.append(PlannedStage(stage="encoder", fingerprint=now, reason="no artefact yet", rates=None, **facts))
+    write_plan(Plan(stages=stages, notes=["words: tiny does not know 1 of 2 words (50%)"]))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80 and before not in said and now not in said
+    whole = " ".join(said.split())
+    assert "words: tiny does not know 1 of 2 words (50%)" in whole and "1,200" in whole and "48,000" in whole
+    assert (
+        "drafts, verdicts: again: input `knowledge` is another one; recipe field `k` changed from 3 to 5 "
+        "(estimated from the 120 rows)"
+    ) in whole
+    assert "encoder: no artefact yet" in whole

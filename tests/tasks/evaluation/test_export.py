@@ -133,3 +133,14 @@ def test_the_command_writes_the_files_and_says_what_is_wrong(
     assert len(written.read_text().splitlines()) == len(questions)
     assert main([*chosen, "--k", "7"]) == 2
     assert "no answers of benchmark infoseek, condition memory, k 7" in capsys.readouterr().err
+
+
+def test_without_a_run_the_last_one_with_such_answers_is_taken_after_another_began(
+    run: RunRef, encoder: MemoryEncoder, questions: Sequence[Question]
+):
+    answered(run, encoder, questions)
+    said = export(run.context, benchmark="infoseek", condition="memory", run_id=run.run_id)
+    with open_warehouse(run.context.warehouse) as con:
+        facts = {"run_id": "later", "flow": "test", "recipe_name": "test", "recipe": {}, "flow_run_id": None}
+        record_run(con, facts)
+    assert export(run.context, benchmark="infoseek", condition="memory") == said

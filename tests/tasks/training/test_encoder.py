@@ -46,3 +46,12 @@ def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_
     said = f"training of tiny_cpu cannot start from the encoder in .*: {differences}"
     with pytest.raises(ValueError, match=said):
         find_start.fn(run, str(tmp_path / "two"))
+
+
+def test_a_start_of_another_backbone_is_refused_by_name_before_anything_runs(run: Run, tmp_path: Path) -> None:
+    other = replace(run, recipe=replace(run.recipe, backbone=replace(run.recipe.backbone, name="Qwen/Qwen2-VL-2B")))
+    said = "tiny-encoder-start was trained for the backbone 'tiny', but this recipe trains for 'Qwen/Qwen2-VL-2B'"
+    with pytest.raises(ValueError, match=said):
+        find_start.fn(other)
+    in_folder = replace(run.recipe.backbone, name=str(tmp_path))  # its weights are compared when they are loaded
+    assert find_start.fn(replace(run, recipe=replace(run.recipe, backbone=in_folder))) == find_start.fn(run)

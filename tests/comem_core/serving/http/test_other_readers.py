@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from tests.comem_core.serving.conftest import SplicingServer
 
 from comem_core.knowledge.items import Question
 from comem_core.serving.http.__main__ import prepare_reader
@@ -13,6 +12,7 @@ from comem_core.serving.http.worker import AnsweringWorker
 from comem_core.serving.memory import Memory
 from comem_core.serving.vllm.template import MEMORY_FIRST
 from tests.comem_core.serving.http.conftest import run_service
+from tests.splicing_server import SplicingServer, run_server
 
 CHAT = "/v1/chat/completions"
 
@@ -21,11 +21,10 @@ def test_a_vllm_server_answers_as_the_library_does_until_it_is_gone(
     memory: Memory,
     questions: Sequence[Question],
     make_body: Callable[..., dict[str, Any]],
-    run_server: Callable[..., Any],
 ) -> None:
     backbone = memory.encoder.backbone
     faults: dict[str, tuple[int, str]] = {}
-    server = SplicingServer(backbone, MEMORY_FIRST + str(backbone.tokenizer.chat_template), faults)
+    server = SplicingServer(backbone, MEMORY_FIRST + str(backbone.tokenizer.chat_template), faults=faults)
     with (
         run_server(server) as url,
         run_service(lambda: memory, make_reader=prepare_reader(f"vllm:{url}", ServiceLimits())) as running,
@@ -43,7 +42,7 @@ def test_a_vllm_server_answers_as_the_library_does_until_it_is_gone(
         assert running.ask(make_body(questions[0])).status_code == 200
 
 
-def test_a_server_that_reads_memory_otherwise_ends_the_service(memory: Memory, run_server: Callable[..., Any]) -> None:
+def test_a_server_that_reads_memory_otherwise_ends_the_service(memory: Memory) -> None:
     backbone, ended = memory.encoder.backbone, []
     with run_server(SplicingServer(backbone, str(backbone.tokenizer.chat_template))) as url:
         make_reader = prepare_reader(f"vllm:{url}", ServiceLimits())

@@ -267,7 +267,8 @@ def test_a_question_in_a_language_without_prompts_is_a_fault_of_its_row_and_the_
     monkeypatch.setattr("comem_core.synthesis.seeds.find_all_benchmarks", lambda: {"of-files": found})
     monkeypatch.setattr("comem_core.synthesis.seeds.find_benchmark", lambda name: found)
     monkeypatch.setitem(FORMATS, "infoseek", replace(FORMATS["infoseek"], rows=read_rows))  # pyright: ignore
-    check = read_prompt_set("short").check_language
+    short = read_prompt_set("short")
+    check = replace(short, default_language="none").check_language
     for spec, place in ((f"infoseek:{annotations}:{files}", odd.row), ("of-files", 2)):
         source = find_source(spec, check_language=check, find_folder=lambda _: tmp_path)
         assert "infoseek/b" not in {each.question_id for each in source.read_questions(source.count(9))}
