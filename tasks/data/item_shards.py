@@ -29,9 +29,9 @@ from comem_core.knowledge.corpora import (
     make_readable,
     open_corpus,
 )
-from comem_core.knowledge.corpora.preview import UncertainLanguages
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
 from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.preview import UncertainLanguages
 from tasks.engine.partial import ROWS_OF, Partial
 from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_table
 from warehouse.schemas import make_schema

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
 from comem_core.knowledge.corpora import BUILT_IN
-from comem_core.knowledge.corpora.preview import read_preview
+from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
 from tasks.engine.plan import get_plan
 from tasks.engine.stage import get_stage_logger

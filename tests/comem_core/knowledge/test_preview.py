@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comem_core.knowledge.corpora.preview import ReadingOptions, UncertainLanguages, read_preview
+from comem_core.knowledge.preview import ReadingOptions, UncertainLanguages, read_preview
 from tests.languages import MANY, list_texts
 
 
