@@ -116,6 +116,15 @@ def normalise_tag(tag: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+def read_language(tag: str) -> str:
+    """Write the tag of a registered language as BCP 47 recommends. Raises ValueError for any other word."""
+    written = normalise_tag(tag)
+    if not langcodes.tag_is_valid(written):
+        raise ValueError(f"found {tag!r}; expected a registered language such as en, pt-BR or zh-Hans")
+    return written
+
+
+@lru_cache(maxsize=1024)
 def is_language(word: str) -> bool:
     """Tell whether a word in a file's name is a language tag and not just any word.
 

@@ -266,7 +266,7 @@ class Memory:
             raise ValueError(f"k is the number of items to show, at least 1; found {inquiry.k}")
         language, sure = (inquiry.language, True) if inquiry.language else self._choose_language(inquiry.question)
         question = make_question(inquiry.image, inquiry.question, language=language, limits=self.limits)
-        return question, self.settings.same_language and sure and self.searcher.has_language(language)
+        return question, self.settings.same_language and sure and self.searcher.has_language(question.language)
 
     def _choose_language(self, question: str) -> tuple[str, bool]:
         """Choose the language of a question that names none, and tell whether it is sure.

@@ -14,6 +14,7 @@ from PIL import Image
 from comem_core.backbone.images import UNREADABLE, convert_to_rgb, decode
 from comem_core.knowledge.downloads import Downloads
 from comem_core.knowledge.items import Question, hash_content_parts
+from comem_core.knowledge.languages import read_language
 from comem_core.knowledge.pictures import MAX_BYTES
 
 PictureLike = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image
@@ -40,7 +41,7 @@ def make_question(image: PictureLike, question: str, *, language: str, limits: P
     """Make a question without gold answers, named by its content.
 
     Raises:
-        ValueError: as `read_picture`, or the question is not a text, is empty or is too long.
+        ValueError: as `read_picture`, the question is not a text, is empty or too long, or there is no such language.
     """
     if not isinstance(question, str):
         raise ValueError(f"the question is a {type(question).__name__}; expected a text")
@@ -48,7 +49,7 @@ def make_question(image: PictureLike, question: str, *, language: str, limits: P
         raise ValueError("the question is empty; expected a text")
     if len(question) > MOST_CHARACTERS:
         raise ValueError(f"the question has {len(question)} characters; at most {MOST_CHARACTERS} are read")
-    picture = read_picture(image, limits)
+    picture, language = read_picture(image, limits), read_language(language)
     name = hash_content_parts(picture, question, language)
     return Question(question_id=name, question=question, image=picture, language=language)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from comem_core.backbone.decoding import Decoding
+from comem_core.knowledge.languages import read_language
 from comem_core.serving.answers import Inquiry
 from comem_core.serving.http.faults import RequestFault
 from comem_core.serving.http.limits import ServiceLimits
@@ -81,6 +82,12 @@ class MemoryOptions(BaseModel):
     language: str | None = Field(default=None, min_length=1, max_length=35)
     with_memory: bool = True
     item_ids: list[str] | None = Field(default=None, min_length=1)
+
+    @field_validator("language")
+    @classmethod
+    def check_language(cls, tag: str | None) -> str | None:
+        """Refuse a word that is not a language."""
+        return tag and read_language(tag)
 
 
 class StreamOptions(BaseModel):

@@ -14,6 +14,7 @@ from comem_core.knowledge.languages import (
     is_language,
     is_same_language,
     normalise_tag,
+    read_language,
     read_primary_code,
 )
 from comem_core.worlds.countries.world import LANGUAGES, read_templates
@@ -214,3 +215,16 @@ def test_numbered_captions_are_english_and_none_is_certain() -> None:
     captions = [f"Valve {number}, {bars} bar" for number in range(12, 42) for bars in (16, 25)]
     found = Guesser.learn(captions).guess_each([*captions, "4711", ""])
     assert {each.language for each in found} == {"en"} and not any(each.certain for each in found)
+
+
+def test_a_language_is_read_as_it_is_registered_and_any_other_word_is_refused():
+    assert [read_language(tag) for tag in ("EN", "pt_br", "zh-hans", "eng", "und")] == [
+        "en",
+        "pt-BR",
+        "zh-Hans",
+        "en",
+        "und",
+    ]
+    for word in ("xx", "日本", "", "english words", "e"):
+        with pytest.raises(ValueError, match="expected a "):
+            read_language(word)

@@ -19,7 +19,7 @@ MEANT = {
     "COMEM_MIN_FREE_MEMORY_MB": {"0"},
 }
 """Zero means something here: none, at once, or no reserve."""
-FREE = {"COMEM_STORE", "COMEM_WAREHOUSE", "COMEM_BENCHMARKS", "COMEM_SERVED_KEY", "COMEM_JUDGE_KEY"}
+FREE = {"COMEM_STORE", "COMEM_WAREHOUSE", "COMEM_BENCHMARKS", "COMEM_SERVED_KEY", "COMEM_JUDGE_KEY", "COMEM_VLLM_KEY"}
 """A folder, a file or a key may have any name."""
 
 
