@@ -5,8 +5,10 @@ Such a file is read whole. Its pictures lie beside it, in `images`, in the folde
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from comem_core.knowledge.corpora.columns import find_columns
@@ -16,6 +18,7 @@ from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
 
 ENDING = ".json"
 MAX_BYTES = 2_000_000_000
+LOOKED_AT = 100  # rows, to tell what a file holds: a bad row may be the first
 
 
 class Annotations(Form):
@@ -29,7 +32,8 @@ class Annotations(Form):
 
     def is_table(self) -> bool:
         """Tell whether the file holds rows with a text or a picture."""
-        return any(find_columns(tuple(row), self.columns).keys() & {"image", "text"} for row in self._rows[:1])
+        rows = (row for row in self._rows if isinstance(row, Mapping))
+        return any(find_columns(tuple(row), self.columns).keys() & {"image", "text"} for row in islice(rows, LOOKED_AT))
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
@@ -39,6 +43,8 @@ class Annotations(Form):
         for number, row in enumerate(self._rows[piece.start : piece.stop], start=piece.row):
             if isinstance(row, Mapping):
                 yield RawRow(self.name, number, self._find_picture(row))
+            elif isinstance(row, Refused):
+                yield RawRow(self.name, number, row)
             else:
                 yield RawRow(self.name, number, Refused("wrong_schema", f"not an object but {type(row).__name__}"))
 
@@ -53,7 +59,7 @@ class Annotations(Form):
             return []
         if isinstance(found, Mapping):
             return list(_join_captions(found))
-        return found if isinstance(found, list) and found and isinstance(found[0], Mapping) else []
+        return found if isinstance(found, list) and any(isinstance(row, Mapping) for row in found) else []
 
     def _find_picture(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row with its picture's name as it is relative to this file."""
@@ -75,23 +81,40 @@ class Annotations(Form):
         return tuple(above + place for above in ("", "../") for place in ("", "images/", f"{split}/"))
 
 
-def _join_captions(coco: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each caption of COCO, and for each picture without one; none for another kind of file."""
+def _join_captions(coco: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a row for each caption of COCO, and for each picture without one; none for another kind of file.
+
+    An entry that is not an object is yielded as it is, and one that cannot be joined is refused with its reason.
+    """
     pictures, captions = coco.get("images"), coco.get("annotations")
-    if (
-        not isinstance(pictures, list)
-        or not isinstance(captions, list)
-        or not any("caption" in each for each in captions)
-    ):
+    if not isinstance(pictures, list) or not isinstance(captions, list):
         return
-    licences = {each.get("id"): each.get("name") for each in coco.get("licenses") or ()}
-    by_id = {each["id"]: each for each in pictures}
-    captioned = {each.get("image_id") for each in captions}
-    for each in [*captions, *({"image_id": number} for number in by_id if number not in captioned)]:
-        shown = by_id.get(each.get("image_id"), {})
-        yield {
-            "image": shown.get("file_name"),
-            "text": each.get("caption"),
-            "source": shown.get("flickr_url") or shown.get("coco_url"),
-            "licence": licences.get(shown.get("license")),
-        }
+    entries = [each for each in captions if isinstance(each, Mapping)]
+    if not any("caption" in each for each in entries):
+        return
+    licences = {each.get("id"): each.get("name") for each in coco.get("licenses") or () if isinstance(each, Mapping)}
+    named = [each for each in pictures if isinstance(each, Mapping)]
+    by_id = {_read_id(each, "id"): each for each in named}
+    several = {number for number, count in Counter(_read_id(each, "id") for each in named).items() if count > 1}
+    yield from (each for each in [*captions, *pictures] if not isinstance(each, Mapping))
+    captioned = {_read_id(each, "image_id") for each in entries}
+    for each in [*entries, *({"image_id": number} for number in by_id if number not in captioned)]:
+        number = _read_id(each, "image_id")
+        if number is None or number not in by_id:
+            yield Refused("missing_image", f"no picture of this file has the id {each.get('image_id')!r}")
+        elif number in several:
+            yield Refused("ambiguous_image", f"several pictures of this file have the id {number}")
+        else:
+            shown = by_id[number]
+            yield {
+                "image": shown.get("file_name"),
+                "text": each.get("caption"),
+                "source": shown.get("flickr_url") or shown.get("coco_url"),
+                "licence": licences.get(shown.get("license")),
+            }
+
+
+def _read_id(entry: Mapping[str, Any], name: str) -> int | str | None:
+    """Return an entry's number or name; None where it has none."""
+    value = entry.get(name)
+    return value if isinstance(value, int | str) else None

@@ -222,4 +222,4 @@ def _list_remote_folders(filesystem: Any, root: str) -> Iterator[FolderListing]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+    return name.startswith(".") and name != "."  # `tar -cf a.tar .` writes its members below a folder of this name

@@ -84,11 +84,12 @@ def judge_lines(lines: Sequence[str], shape: Shape, habits: Habits) -> Found:
     if shape.has_row_values(lines):
         return "rows"
     like_rows = [shape.is_like_row(line) for line in lines]
-    if not any(like_rows[1:]) or _has_marks_of_quoting(lines, shape):
+    mostly_rows = 2 * sum(like_rows[1:]) > len(lines) - 1
+    if not any(like_rows[1:]) or (_has_marks_of_quoting(lines, shape) and not mostly_rows):
         return "cell"
     if habits.quotes and not habits.leaves_bare:
         # One quotation mark that was typed into such a file still swallows rows.
-        all_rows = like_rows[0] and like_rows[-1] and 2 * sum(like_rows[1:]) > len(lines) - 1
+        all_rows = like_rows[0] and like_rows[-1] and mostly_rows
         return "unsure" if all_rows and len(shape.header) > 1 else "cell"
     has_tabs = shape.delimiter == "\t" and len(shape.header) > 1 and all(like_rows)  # a text hardly has them
     return "rows" if not habits.quotes and (habits.leaves_bare or has_tabs) else "unsure"

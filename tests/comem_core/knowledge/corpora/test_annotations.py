@@ -59,3 +59,40 @@ def test_coco_gives_an_item_a_caption_and_names_pictures_without_one(tmp_path: P
         ("annotations/captions_val2017.json", 4, "missing_image"),
         ("annotations/captions_val2017.json", 5, "missing_text"),
     ]
+
+
+@pytest.mark.parametrize("bad", [None, "a string", 7, [], {}], ids=repr)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_bad_entry_of_llava_takes_no_other_with_it(tmp_path: Path, picture, split, bad: object, place: int):
+    rows: list[object] = [
+        {"image": f"{name}.png", "conversations": [{"from": "gpt", "value": f"a {name} pump"}]}
+        for name in ("red", "blue")
+    ]
+    write_json(tmp_path / "llava.json", [*rows[:place], bad, *rows[place:]])
+    for name in ("red", "blue"):
+        (tmp_path / f"{name}.png").write_bytes(picture(name))
+    items, faults = split(tmp_path)
+    assert [item.text for item in items] == ["a red pump", "a blue pump"]
+    assert [(row.file, row.row) for row in faults] == [("llava.json", place + 1)]
+
+
+@pytest.mark.parametrize("bad", [None, "a string", 7, [], {}], ids=repr)
+@pytest.mark.parametrize("part", ["images", "annotations"])
+def test_a_bad_entry_of_coco_is_a_bad_row(tmp_path: Path, picture, split, bad: object, part: str):
+    coco = {"images": [{"id": 9, "file_name": "a.png"}], "annotations": [{"image_id": 9, "caption": "a giraffe"}]}
+    write_json(tmp_path / "captions.json", coco | {part: [bad, *coco[part]]})
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    items, faults = split(tmp_path)
+    assert [item.text for item in items] == ["a giraffe"]
+    assert [row.file for row in faults] == ["captions.json"]
+
+
+def test_two_pictures_of_coco_with_one_id_are_told_and_not_mixed(tmp_path: Path, picture, split):
+    pictures = [{"id": 9, "file_name": "a.png"}, {"id": 9, "file_name": "b.png"}, {"id": 3, "file_name": "b.png"}]
+    captions = [{"image_id": 9, "caption": "a giraffe"}, {"image_id": 3, "caption": "a mill"}]
+    write_json(tmp_path / "captions.json", {"images": pictures, "annotations": captions})
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(picture("red" if name == "a" else "blue"))
+    items, faults = split(tmp_path)
+    assert [(item.text, item.image) for item in items] == [("a mill", picture("blue"))]
+    assert [(row.reason, row.row) for row in faults if row.file == "captions.json"] == [("ambiguous_image", 1)]

@@ -274,3 +274,18 @@ def test_an_img2dataset_table_gives_no_item_again_and_names_what_it_could_not_fe
     items, _ = split(tmp_path, images="optional")
     assert {item.text for item in items if item.image} == set(samples.values())
     assert [item.text for item in items if not item.image] == ["a lost one"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_members_below_a_dot_are_read_as_tar_writes_them(tmp_path: Path, picture, split, beside: bool):
+    archives = {"a.tar": "./", "b.tar": ""} if beside else {"a.tar": "./"}
+    for archive, folder in archives.items():
+        with tarfile.open(tmp_path / archive, "w") as tar:
+            color = "red" if folder else "blue"
+            for name, content in (("p.png", picture(color)), ("p.txt", f"a {color} valve".encode())):
+                member = tarfile.TarInfo(folder + name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    items, bad = split(tmp_path)
+    assert [item.text for item in items] == ["a red valve", "a blue valve"][: len(archives)]
+    assert bad == []

@@ -101,6 +101,17 @@ def test_a_row_with_a_comma_among_the_swallowed_ones_hides_none(tmp_path: Path):
     assert describe(read_rows(tmp_path / "items.csv")) == [*["bad: ambiguous_quotes"] * 4, "a boat"]
 
 
+@pytest.mark.parametrize("mark", [",", "\t"])
+@pytest.mark.parametrize("odd", ["", "only one cell"], ids=["all are rows", "one is not"])
+@pytest.mark.parametrize("last", ['the ""big"" one"', '"', 'a 5"" pipe"'], ids=["doubled", "alone", "an inch"])
+def test_what_looks_like_quoting_in_the_last_swallowed_row_hides_none(tmp_path: Path, mark: str, odd: str, last: str):
+    rows = [["title", "text"], ["one", '"Sea view'], *([f"no {n}", f"a mill {n}"] for n in range(5)), ["six", last]]
+    rows += [[odd], ["seven", "a boat"]] if odd else [["seven", "a boat"]]
+    found = read_rows(write_plainly(tmp_path / f"items.{'tsv' if mark == chr(9) else 'csv'}", rows, mark))
+    assert len(found) == len(rows) - 1
+    assert "a boat" in describe(found)[-1]
+
+
 def test_a_closed_quote_that_gives_the_wrong_number_of_cells_takes_no_other_row(tmp_path: Path):
     lines = ['a,"Sea view,en', "b,a mill,en", 'c,a sign of 5",en,more', "d,a boat,en"]
     (tmp_path / "items.csv").write_text("\n".join(["title,text,language", *lines]))
