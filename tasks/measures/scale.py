@@ -35,9 +35,10 @@ UNITS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/scale.json`."""
     parser = argparse.ArgumentParser(prog="make bench-scale ARGS=...", description=main.__doc__)
-    parser.add_argument("--only", choices=PARTS, help="measure only these results and keep the others")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--only", choices=PARTS, help="measure only these results and keep the others")
+    what.add_argument("--against", type=Path, help="a checkout of an earlier commit: compare ingestion with it alone")
     parser.add_argument("--num", type=int, default=MILLION, help="rows, vectors and drafts (default: a million)")
-    parser.add_argument("--against", type=Path, help="a checkout of an earlier commit: compare ingestion with it alone")
     given = parser.parse_args(arguments)
     parts = PARTS if given.against is None else {"against": partial(measure_against, given.against.resolve())}
     for name, measure in parts.items():
