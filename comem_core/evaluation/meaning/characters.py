@@ -19,6 +19,8 @@ _SAME = str.maketrans(
         "≧": "≥", "⩽": "≤", "⩾": "≥", "✕": "×", "⋅": "·",
     }
 )  # fmt: skip
+# Megabits and megabytes a second differ in the case of one letter.
+_RATE, _RATES = regex.compile(r"(?<!\p{L})([kKMGT]?)([bB])ps\b"), {"b": "bit", "B": "B"}
 
 
 def unify_characters(text: str) -> str:
@@ -33,6 +35,7 @@ def unify_characters(text: str) -> str:
 
 
 def _unify_operators(text: str) -> str:
+    text = _RATE.sub(lambda rate: f"{rate[1]}{_RATES[rate[2]]}/s", text)
     return text.replace(">=", "≥").replace("<=", "≤").replace("+/-", "±")
 
 

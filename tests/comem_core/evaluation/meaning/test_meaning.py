@@ -296,3 +296,10 @@ SIGNS = st.sampled_from("0123456789.,'’  -−–+/×x*^%°′″\"eE:()$€<>~
 @given(text=st.one_of(st.text(max_size=20), st.text(SIGNS, max_size=14)))
 def test_any_text_is_read_and_agrees_with_itself_unless_it_says_nothing(text: str) -> None:
     assert is_agreeing(text, text) is not is_empty(text)
+
+
+@pytest.mark.parametrize("prefix", ["", "k", "M", "G", "T"])
+def test_bits_and_bytes_a_second_are_told_apart(prefix: str) -> None:
+    bits, bytes_ = f"10 {prefix}bps", f"10 {prefix}Bps"
+    assert not is_agreeing(bits, bytes_)
+    assert is_agreeing(bits, f"10 {prefix}bit/s") and is_agreeing(bytes_, f"10 {prefix}B/s")
