@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -190,6 +190,28 @@ class LocalAnswering(Answering):
                 started=started,
                 max_seconds=max_seconds,
             )
+
+
+Encoder = TypeVar("Encoder", bound=Answering)
+
+
+class AnsweringFor(Answering, Generic[Encoder]):
+    """Answers in the place of `encoder`, whose memories, search, prompts and control it takes."""
+
+    encoder: Encoder
+
+    @property
+    def encoder_id(self) -> str:
+        return self.encoder.encoder_id
+
+    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
+        return self.encoder.search(questions, bank, k=k, same_language=same_language)
+
+    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
+        return self.seen(self.encoder.conversation(question, answer=answer))
+
+    def empty_memory(self) -> Tensor:
+        return self.encoder.empty_memory()
 
 
 def cut_into_batches(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:

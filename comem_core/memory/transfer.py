@@ -22,10 +22,8 @@ from torch import Tensor, nn
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, without_pictures
 from comem_core.backbone.text import TextModel
-from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.answering import LocalAnswering
-from comem_core.memory.bank import Bank
+from comem_core.memory.answering import AnsweringFor, LocalAnswering
 from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
 from comem_core.memory.description import read_fields, refuse_unknown, write_fields
 from comem_core.memory.encoder import MemoryEncoder
@@ -44,7 +42,7 @@ class TransferDescription:
     parameters: int
 
 
-class TextTransfer(LocalAnswering):
+class TextTransfer(AnsweringFor[MemoryEncoder], LocalAnswering):
     """Answers questions through a frozen text-only model, with the memories of an encoder in front."""
 
     def __init__(self, encoder: MemoryEncoder, reader: TextModel, recipe: TransferRecipe | None = None):
@@ -67,10 +65,6 @@ class TextTransfer(LocalAnswering):
         return f"TextTransfer from {self.encoder.backbone.name!r} to {self.reader.name!r}, {carried}"
 
     @property
-    def encoder_id(self) -> str:
-        return self.encoder.encoder_id
-
-    @property
     def num_parameters(self) -> int:
         return sum(weight.numel() for weight in self.parameters().values())
 
@@ -83,13 +77,6 @@ class TextTransfer(LocalAnswering):
         """Map vectors (..., D) to the reader's width (..., R). The projection computes in float32."""
         memory = memory.to(self.reader.device)
         return memory if self.projection is None else self.projection(memory.to(self.projection.weight.dtype))
-
-    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
-        """As `ItemEncoder.search`: the encoder's own backbone embeds the pictures."""
-        return self.encoder.search(questions, bank, k=k, same_language=same_language)
-
-    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        return self.seen(self.encoder.conversation(question, answer=answer))
 
     def seen(self, conversation: Conversation) -> Conversation:
         """Return the texts alone: this reader sees no pictures."""
@@ -107,9 +94,6 @@ class TextTransfer(LocalAnswering):
         pictures = [item for each in questions for item in self.list_shown((), each.image, each.language)]
         picture_BMD = self.encoder.encode_batch(pictures)
         return [torch.cat([memory.to(own), own]) for memory, own in zip(memories, picture_BMD, strict=True)]
-
-    def empty_memory(self) -> Tensor:
-        return self.encoder.empty_memory()
 
     @property
     def reader(self) -> TextModel:

@@ -118,7 +118,7 @@ def _read_file(path: Path, limits: PictureLimits) -> tuple[bytes, str]:
     if not limits.allow_files:
         raise ValueError("the picture is a file's path or address, which is not read here; send its bytes")
     if not path.is_file():
-        raise ValueError(f"there is no picture {str(path)!r:.200} (looked in {Path.cwd()}); {EXPECTED}")
+        raise ValueError(f"found no picture {str(path)!r:.200} (looked in {Path.cwd()}); {EXPECTED}")
     if (size := path.stat().st_size) > limits.max_bytes:
         raise ValueError(f"{path} has {size} bytes; at most {limits.max_bytes} are read")
     return path.read_bytes(), str(path)

@@ -143,7 +143,7 @@ class Endpoints:
                 job = await self._put_question(request, started + limits.request_seconds)
                 reply = await self._wait_for(request, job)
         except TimeoutError:
-            message = f"there was no answer within {limits.request_seconds:g} s"
+            message = f"the answer took longer than {limits.request_seconds:g} s"
             raise RequestFault(504, message, code="timeout") from None
         finally:
             self._num_open -= 1

@@ -11,17 +11,14 @@ from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.knowledge.index.vector_index import Hits
-from comem_core.knowledge.items import Question
-from comem_core.memory.answering import Answering
-from comem_core.memory.bank import Bank
+from comem_core.memory.answering import AnsweringFor
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.vllm.control import check_placement
 from comem_core.serving.vllm.messages import make_cache_salt, make_messages
 from comem_core.serving.vllm.server import VllmServer
 
 
-class VllmReader(Answering):
+class VllmReader(AnsweringFor[MemoryEncoder]):
     """Answers through a vLLM server that serves the encoder's backbone; items are encoded and searched for here."""
 
     def __init__(self, encoder: MemoryEncoder, server: VllmServer):
@@ -38,20 +35,6 @@ class VllmReader(Answering):
 
     def __repr__(self) -> str:
         return f"VllmReader of {self.encoder.backbone.name!r} at {self.server.url}, vLLM {self.server.engine.version}"
-
-    @property
-    def encoder_id(self) -> str:
-        return self.encoder.encoder_id
-
-    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
-        """As `ItemEncoder.search`."""
-        return self.encoder.search(questions, bank, k=k, same_language=same_language)
-
-    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        return self.encoder.conversation(question, answer=answer)
-
-    def empty_memory(self) -> Tensor:
-        return self.encoder.empty_memory()
 
     def answer_batch(
         self,

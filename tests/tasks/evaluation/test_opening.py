@@ -90,7 +90,7 @@ def test_a_picture_may_be_a_path_bytes_a_pil_image_or_an_address(memory: comem.M
 @pytest.mark.parametrize(
     ("image", "question", "said"),
     [
-        ("no such.png", "Which country is this?", "there is no picture 'no such.png'"),
+        ("no such.png", "Which country is this?", "found no picture 'no such.png'"),
         (b"text", "Which country is this?", "the picture in bytes is not a readable picture"),
         (12, "Which country is this?", "the picture is a int; expected a path, encoded bytes, a PIL image"),
         (ITEMS[0].image, "  ", "the question is empty"),

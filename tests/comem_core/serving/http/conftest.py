@@ -14,10 +14,8 @@ import uvicorn
 from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation, Generated
-from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.answering import Answering
-from comem_core.memory.bank import Bank
+from comem_core.memory.answering import Answering, AnsweringFor
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.http.app import ServiceSettings, make_app
 from comem_core.serving.http.limits import ServiceLimits
@@ -27,26 +25,13 @@ from comem_core.serving.memory import Memory
 CHAT = "/v1/chat/completions"
 
 
-class HeldReader(Answering):
+class HeldReader(AnsweringFor[MemoryEncoder]):
     """The encoder's own model, which waits before each batch until `go` is set, and keeps the batches' sizes."""
 
     def __init__(self, encoder: MemoryEncoder):
         self.encoder = encoder
         self.go, self.begun = threading.Event(), threading.Event()
         self.sizes: list[int] = []
-
-    @property
-    def encoder_id(self) -> str:
-        return self.encoder.encoder_id
-
-    def search(self, questions: Sequence[Question], bank: Bank, *, k: int, same_language: bool = True) -> list[Hits]:
-        return self.encoder.search(questions, bank, k=k, same_language=same_language)
-
-    def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
-        return self.encoder.conversation(question, answer=answer)
-
-    def empty_memory(self) -> Tensor:
-        return self.encoder.empty_memory()
 
     def answer_batch(
         self, conversations: Sequence[Conversation], memories: Sequence[Tensor], **options: Any
