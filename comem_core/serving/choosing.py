@@ -82,8 +82,9 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
             each["created"],
         )
     )
+    indexes = store.list_records(INDEX_STAGE)
     for chosen in reversed(made):
-        if (index := _find_index(store, chosen)) is not None:
+        if (index := _find_index(indexes, chosen)) is not None:
             return _complete(store, chosen, index, trained, folder)
     raise ValueError(
         f"{len(made)} banks in {store.address} have no index of their items' pictures or texts, so nothing can be "
@@ -120,10 +121,10 @@ def _list_foreign_banks(store: StoredArtefacts) -> set[str]:
     return foreign - {inputs[BANK_ROLE] for inputs in asked if BANK_ROLE in inputs}
 
 
-def _find_index(store: StoredArtefacts, bank: Record) -> Record | None:
+def _find_index(indexes: Sequence[Record], bank: Record) -> Record | None:
     """Return the latest index of a bank's items, made by the bank's own backbone or by a model apart."""
     wanted = bank["inputs"]
-    made = [each for each in store.list_records(INDEX_STAGE) if each["inputs"].get("knowledge") == wanted["knowledge"]]
+    made = [each for each in indexes if each["inputs"].get("knowledge") == wanted["knowledge"]]
     fitting = [each for each in made if each["inputs"].get("backbone", wanted["backbone"]) == wanted["backbone"]]
     return fitting[-1] if fitting else None
 
