@@ -1,5 +1,6 @@
 """Looks at a corpus of one's own before the first stage: does it give items, in which languages, in known words?"""
 
+import logging
 from pathlib import Path
 
 from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
@@ -26,12 +27,16 @@ def say_preview(run: Run) -> None:
     preview = read_preview(recipe.corpus, reading=make_reading_options(recipe))
     preview.refuse_without_items()
     unknown = count_unknown_words(Path(run.backbone.uri), preview.texts) if run.backbone.uri else None
-    plan, logger = get_plan(), get_stage_logger()
     for line in preview.describe():
-        plan.notes.append(line) if plan else logger.info("%s", line)
+        _say(line, logging.INFO)
     if unknown is not None:
-        line = describe_unknown_words(unknown, model=run.recipe.backbone.name)
-        plan.notes.append(line) if plan else logger.log(30 if unknown.share > MOST_UNKNOWN else 20, "%s", line)
+        level = logging.WARNING if unknown.share > MOST_UNKNOWN else logging.INFO
+        _say(describe_unknown_words(unknown, model=run.recipe.backbone.name), level)
+
+
+def _say(line: str, level: int) -> None:
+    plan = get_plan()
+    plan.notes.append(line) if plan else get_stage_logger().log(level, "%s", line)
 
 
 def describe_unknown_words(unknown: UnknownWords, *, model: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from prefect.client.schemas.objects import State
 
+from flows.local.commands import NOTHING_KEPT
 from flows.options import Knowledge, Writing
 from flows.synth_and_train import synth_and_train
 from tests.languages import MANY, list_texts
@@ -30,7 +31,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, small_
 
 def test_the_run_ends_with_the_funnel_the_commonest_reasons_and_a_page(ended: tuple[State, Path]) -> None:
     state, place = ended
-    assert state.name == "NothingKept" and state.message is not None
+    assert state.name == NOTHING_KEPT and state.message is not None
     title, *lines = state.message.splitlines()
     assert "drafts was kept, so there is nothing to train on" in title or "none can be set aside" in title
     assert (
