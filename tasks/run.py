@@ -153,7 +153,7 @@ def open_run(
         recipe=recipe,
         backbone=backbone,
         reader=_find_text_reader(recipe),
-        engine=_find_engine(recipe, backbone, context),
+        engine=name_engine(recipe, backbone, context),
         started=time.time(),
         max_hours=max_hours,
     )
@@ -222,7 +222,7 @@ def _find_text_reader(recipe: Recipe) -> Reference | None:
     return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
 
 
-def _find_engine(recipe: Recipe, backbone: Reference, context: Context) -> Reference | None:
+def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Reference | None:
     """Return the recipe's engine, named by its version and the backbone. Whether it reads memory as the backbone does
     here is asked in each worker, which has the encoder.
 

@@ -139,7 +139,7 @@ def _fetch(address: str, limits: PictureLimits) -> bytes:
     if not limits.allow_urls:
         raise ValueError(
             f"the picture {address!r:.120} is an address on the network, which is fetched only if asked for: open the "
-            "memory with allow_urls=True"
+            "memory with limits=PictureLimits(allow_urls=True), or start the service with --allow-urls"
         )
     [(_, fetched)] = limits.downloads.fetch_in_order([address], lambda each: each)
     if fetched is None or fetched.content is None:

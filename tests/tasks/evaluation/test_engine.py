@@ -14,7 +14,7 @@ from comem_core.synthesis.served import ServerGone
 from tasks.evaluation.answer import answer_benchmark
 from tasks.evaluation.exam import Exam
 from tasks.rows.tables import read_rows
-from tasks.run import Run, _find_engine
+from tasks.run import Run, name_engine
 from tests.splicing_server import SplicingServer, run_server
 from tests.tasks.evaluation.finished_store import Finished
 
@@ -39,7 +39,7 @@ def answer(finished: Finished, reader: str | None) -> tuple[Run, list[dict[str, 
     recipe = finished.run.recipe
     recipe = replace(recipe, evaluation=replace(recipe.evaluation, conditions=CONDITIONS))
     run = replace(finished.run, recipe=with_reader(recipe, reader))
-    run = replace(run, engine=_find_engine(run.recipe, run.backbone, run.context))
+    run = replace(run, engine=name_engine(run.recipe, run.backbone, run.context))
     exam = Exam(
         knowledge=finished.knowledge,
         encoder=finished.encoder,
