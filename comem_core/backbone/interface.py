@@ -250,18 +250,24 @@ class Backbone(Reader):
     @contextmanager
     def switch_adapter(self, enabled: bool) -> Iterator[None]:
         """Run with the LoRA on (the encoder) or off (the reader), so that both share one copy of the weights."""
-        if not getattr(self.model, "_hf_peft_config_loaded", False):
-            if enabled:
-                raise ValueError("this backbone has no LoRA; add one with comem_core.memory.encoder.MemoryEncoder")
-            yield
-            return
+        if getattr(self.model, "_hf_peft_config_loaded", False):
+            self._switch_adapters(enabled)
+        elif enabled:
+            raise ValueError("this backbone has no LoRA; add one with comem_core.memory.encoder.MemoryEncoder")
+        yield
+
+    def _switch_adapters(self, enabled: bool) -> None:
+        from peft.tuners.tuners_utils import BaseTunerLayer  # takes a second, which a backbone without LoRA need not
+
+        adapted = next(module for module in self.model.modules() if isinstance(module, BaseTunerLayer))
+        if adapted.disable_adapters is not enabled:
+            return  # switching visits every module of the model, which takes a third of the time of a short answer
         lora = [weight for name, weight in self.model.named_parameters() if "lora_" in name]
         trained = [weight.requires_grad for weight in lora]
         (self.model.enable_adapters if enabled else self.model.disable_adapters)()
         # PEFT also switches `requires_grad` of the LoRA, so a backward pass that is still to come would lose gradients.
         for weight, was_trained in zip(lora, trained, strict=True):
             weight.requires_grad_(was_trained)
-        yield
 
     def answer(
         self,

@@ -8,22 +8,25 @@ length. `--only` measures one part again and keeps the other rows.
 
 import argparse
 import os
-import statistics
 import tempfile
-import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import torch
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.knowledge.items import Question
 from comem_core.measures.opening import measure_opening
 from comem_core.measures.peak_memory import NUM_RUNS, make_large_encoder, measure_peaks, save_large_model
 from comem_core.measures.provenance import describe_machine
+from comem_core.measures.reading import (
+    BATCH,
+    lengthen_items,
+    measure_answer_rates,
+    measure_median_seconds,
+    measure_ttft_ratio,
+)
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.service import measure_service
@@ -32,10 +35,9 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
-TOPIC, RECIPE, LARGE_RECIPE = "speed", "tiny_cpu", "random_117m"
+TOPIC, RECIPE, LARGE_RECIPE, ENCODER = "speed", "tiny_cpu", "random_117m", "tiny-encoder"
 COMMAND = "make bench"
-BATCH = 16
-REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS = 15, 3, 3, 5
+REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS, RATE_REPEATS = 15, 3, 3, 5, 5
 DEPTHS = (3, 10, 50)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write `docs/results/speed.json`."""
     parts = {
         "speed": _measure_speed,
+        "answers": _measure_answers,
         "large": _measure_large,
         "memory": _measure_memory,
         "scoring": _measure_scoring,
@@ -78,6 +81,14 @@ def _measure_speed() -> Iterator[Measured]:
     for k in DEPTHS:
         ratio = measure_ttft_ratio(encoder, _load_question(), items[:k], repeats=REPEATS)
         yield _make_row(f"ttft_ratio_k{k}", ratio, "text / memory", n=REPEATS)
+
+
+def _measure_answers() -> Iterator[Measured]:
+    encoder = MemoryEncoder.from_pretrained(ENCODER)
+    few = measure_answer_rates(encoder, k=3, repeats=RATE_REPEATS)
+    yield _make_row("memory_vs_none_answers", few.memory / few.none, "memory / none", n=RATE_REPEATS)
+    many = measure_answer_rates(encoder, k=10, repeats=RATE_REPEATS)
+    yield _make_row("text_vs_memory_answers_k10", many.memory / many.text, "memory / text", n=RATE_REPEATS)
 
 
 def _measure_large() -> Iterator[Measured]:
@@ -113,65 +124,6 @@ def _measure_service() -> Iterator[Measured]:
 
 def _load_question() -> Question:
     return load_benchmark_questions("dev")[0]
-
-
-def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
-    """Lengthen each item by the texts of the following items; cut it at the word that fills its turn's `num_tokens`.
-
-    Raises:
-        ValueError: all texts together are shorter than `num_tokens`.
-    """
-
-    def tokens(item: KnowledgeItem) -> int:
-        turn = encoder.prompts.make_item_turn(item)
-        return int(encoder.backbone.tokenize([[turn]], generation=False).mask_BL.sum())
-
-    made = []
-    for place, item in enumerate(items):
-        words = " ".join(each.text for each in (*items[place:], *items[:place])).split()[:num_tokens]
-        prefixes = [_set_words(item, words[: num_words + 1]) for num_words in range(len(words))]
-        filled = bisect_left(prefixes, num_tokens, key=tokens)
-        if filled == len(prefixes):
-            raise ValueError(f"these {len(items)} items hold fewer than {num_tokens} tokens together")
-        made.append(prefixes[filled])
-    return made
-
-
-def _set_words(item: KnowledgeItem, words: Sequence[str]) -> KnowledgeItem:
-    return replace(item, text=" ".join(words))
-
-
-def measure_ttft_ratio(
-    encoder: MemoryEncoder, question: Question, items: Sequence[KnowledgeItem], *, repeats: int
-) -> float:
-    """Return the time to first token with the items as prompt tokens, divided by the time with their stored memory."""
-    asked = (question.question, question.image, question.language)
-    in_prompt, alone = encoder.prompts.make_conversation(*asked, items=items), encoder.prompts.make_conversation(*asked)
-    batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
-    stored = torch.cat([encoder.encode_batch(batch).flatten(end_dim=1) for batch in batches])
-    nothing = stored[:0]
-    text, memory = measure_median_seconds(
-        lambda: encoder.answer_batch([in_prompt], [nothing], max_new_tokens=1),
-        lambda: encoder.answer_batch([alone], [stored], max_new_tokens=1),
-        repeats=repeats,
-    )
-    print(f"{len(items)} items: {1000 * text:.0f} ms with text, {1000 * memory:.0f} ms with memory", flush=True)
-    return text / memory
-
-
-def measure_median_seconds(*works: Callable[[], object], repeats: int) -> list[float]:
-    """Return the median wall time of each function, after one warm-up run.
-
-    They run alternately, so that load on the machine affects all of them.
-    """
-    times: list[list[float]] = [[] for _ in works]
-    for turn in range(repeats + 1):
-        for own, work in zip(times, works, strict=True):
-            started = time.perf_counter()
-            work()
-            if turn:
-                own.append(time.perf_counter() - started)
-    return [statistics.median(own) for own in times]
 
 
 def _make_row(measure: str, value: float, unit: str, *, n: int, recipe: str = RECIPE) -> Measured:

@@ -49,15 +49,15 @@ class ItemEncoder(ABC):
     @contextmanager
     def run_inference(self) -> Iterator[None]:
         """Run without gradients and dropout, also during training."""
-        parts = [(part, part.training) for part in (self.backbone.model, self.qformer)]
-        for part, _ in parts:
+        trained = [part for part in (self.backbone.model, self.qformer) if part.training]
+        for part in trained:
             part.eval()
         try:
             with torch.inference_mode():
                 yield
         finally:
-            for part, was_training in parts:
-                part.train(was_training)
+            for part in trained:
+                part.train()
 
     def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
         """Encode items, each alone, with gradients if they are switched on: memory_BMD, in the backbone's dtype."""

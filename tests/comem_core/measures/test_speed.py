@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from comem_core.knowledge.items import KnowledgeItem
-from comem_core.measures import speed
+from comem_core.measures import reading, speed
 from comem_core.measures.results import Measured, read_results, write_results
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.worlds.countries.world import load_knowledge_items
@@ -15,11 +15,11 @@ from comem_core.worlds.countries.world import load_knowledge_items
 def test_an_item_of_a_length_is_filled_with_the_texts_of_others(shipped_encoder: MemoryEncoder):
     english = [item for item in load_knowledge_items() if item.language == "en"][:4]
     before = [_turn_length(shipped_encoder, item) for item in english]
-    for item, own, made in zip(english, before, speed.lengthen_items(shipped_encoder, english, 120), strict=True):
+    for item, own, made in zip(english, before, reading.lengthen_items(shipped_encoder, english, 120), strict=True):
         assert own < 120 <= _turn_length(shipped_encoder, made) < 125
         assert made.text.startswith(item.text) and made.image == item.image
     with pytest.raises(ValueError, match="these 4 items hold fewer than 900 tokens"):
-        speed.lengthen_items(shipped_encoder, english, 900)
+        reading.lengthen_items(shipped_encoder, english, 900)
 
 
 def _turn_length(encoder: MemoryEncoder, item: KnowledgeItem) -> int:

@@ -175,6 +175,28 @@ def test_switching_the_lora_leaves_gradients_as_they_were(new_encoder: NewEncode
         assert not any(each.requires_grad for each in encoder.backbone.model.parameters() if id(each) not in own)
 
 
+def test_answers_in_a_row_leave_the_lora_as_it_is(
+    new_encoder: NewEncoder, items: Items, questions: Questions, monkeypatch: pytest.MonkeyPatch
+):
+    encoder = new_encoder()
+    bank, asked = encoder.encode(items), [encoder.conversation(question) for question in questions]
+    model, switched = encoder.backbone.model, []
+    for name in ("enable_adapters", "disable_adapters"):
+        switch = getattr(model, name)
+        monkeypatch.setattr(model, name, lambda name=name, switch=switch: (switched.append(name), switch()))
+    first, second = (encoder.answer(questions, bank, k=1, max_new_tokens=4, batch_size=1) for _ in range(2))
+    alone = encoder.backbone.answer(asked, max_new_tokens=4)
+    assert first == second
+    assert len(switched) < 2  # `encode` ended with one of the two
+    again = encoder.encode(items)
+    assert "enable_adapters" in switched
+    assert [again.of((item.item_id,)).tolist() for item in items] == [
+        bank.of((each.item_id,)).tolist() for each in items
+    ]
+    assert [each.text for each in encoder.backbone.answer(asked, max_new_tokens=4)] == [each.text for each in alone]
+    assert switched[-1] == "disable_adapters"
+
+
 def test_a_backbone_without_a_lora_cannot_switch_it_on(backbone: QwenVL):
     with pytest.raises(ValueError, match="has no LoRA"), backbone.switch_adapter(True):
         pass
