@@ -70,7 +70,8 @@ PYTHON=$(find_python)
 mkdir -p "$(dirname "$LOG")"
 echo "installing into $VENV with $($PYTHON --version) (once, some minutes; log: $LOG)"
 : >"$LOG"
-while sleep "$TELL_SECONDS"; do echo "  $SECONDS s: $(tail -n 1 "$LOG" | cut -c1-100)"; done &
+# The sleep that outlives the script must not hold a pipe that the output goes to.
+while sleep "$TELL_SECONDS" >/dev/null 2>&1; do echo "  $SECONDS s: $(tail -n 1 "$LOG" | cut -c1-100)"; done &
 trap 'kill $!' EXIT
 if ! install_all >>"$LOG" 2>&1; then
   tail -20 "$LOG" >&2

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -44,14 +45,54 @@ def hub() -> Iterator[str]:
     process.wait()
 
 
-def run_client(code: str, hub: str, home: Path, *arguments: object, offline: bool = False) -> str:
-    """Run code in a process whose Hub is the server; return what it prints."""
+CLIENT = """
+import contextlib, io, json, sys
+import comem_core as comem
+for line in sys.stdin:
+    code, arguments = json.loads(line)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {"comem": comem, "arguments": arguments})
+    print(json.dumps(printed.getvalue()), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A process whose Hub is the test's server, with a cache of its own; it runs code and returns what that prints."""
+
+    home: Path
+    process: "subprocess.Popen[str]"
+
+    def run(self, code: str, *arguments: object) -> str:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps([code, [str(each) for each in arguments]]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@contextmanager
+def run_client(hub: str, home: Path, *, offline: bool) -> Iterator[Client]:
     switches = {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1" if offline else "0"}
     environment = os.environ | switches | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300)
-    assert done.returncode == 0
-    return done.stdout
+    command = [sys.executable, "-c", CLIENT]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Client(home, process)
+
+
+@pytest.fixture(scope="module")
+def online(hub: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with run_client(hub, tmp_path_factory.mktemp("home"), offline=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def offline(hub: str, online: Client) -> Iterator[Client]:
+    """A client that may not ask the Hub, with the cache of the one that may."""
+    with run_client(hub, online.home, offline=True) as client:
+        yield client
 
 
 def test_a_saved_memory_finds_and_answers_the_same(memory: comem.Memory, saved: Path) -> None:
@@ -163,19 +204,16 @@ def test_a_memory_is_made_of_items_without_a_run(tmp_path: Path) -> None:
 
 
 PUSH = """
-import sys, comem_core as comem
-memory = comem.open(sys.argv[1])
-print(memory.push_to_hub("me/memory", token=sys.argv[2], pictures=True))
+memory = comem.open(arguments[0])
+print(memory.push_to_hub("me/memory", token=arguments[1], pictures=True))
 """
 PULL = """
-import sys, comem_core as comem
-memory = comem.open("me/memory", revision=sys.argv[1] if len(sys.argv) > 1 else None)
+memory = comem.open("me/memory", revision=arguments[0] if arguments else None)
 print(memory.version, len(memory), memory.is_current())
 print(memory.ask(next(iter(memory.items.values())).picture, "Which country is this?").text)
 """
 REFUSED = """
-import sys, comem_core as comem
-memory = comem.open(sys.argv[1])
+memory = comem.open(arguments[0])
 for ask in (lambda: memory.push_to_hub("me/memory", token="hf_wrong"), lambda: comem.open("me/nothing")):
     try:
         ask()
@@ -185,19 +223,21 @@ for ask in (lambda: memory.push_to_hub("me/memory", token="hf_wrong"), lambda: c
 
 
 def test_a_memory_goes_to_the_hub_and_comes_back(
-    memory: comem.Memory, finished: Finished, hub: str, tmp_path: Path
+    memory: comem.Memory, finished: Finished, hub: str, online: Client, offline: Client
 ) -> None:
-    assert run_client(PUSH, hub, tmp_path / "home", finished.place, TOKEN) == f"{hub}/me/memory\n"
+    assert online.run(PUSH, finished.place, TOKEN) == f"{hub}/me/memory\n"
+    assert not list(online.home.glob("hub/models--me--memory"))
     expected = memory.ask(ITEMS[0].picture, "Which country is this?").text
     told = f"{memory.version} {len(ITEMS)} True\n{expected}\n"
-    assert run_client(PULL, hub, tmp_path / "another home") == told
-    assert run_client(PULL, hub, tmp_path / "another home", offline=True) == told
-    assert run_client(PULL, hub, tmp_path / "another home", "main") == told
+    assert online.run(PULL) == told
+    assert list(online.home.glob("hub/models--me--memory"))
+    assert offline.run(PULL) == told
+    assert online.run(PULL, "main") == told
 
 
-def test_what_the_hub_refuses_is_told_with_the_way_out(saved: Path, hub: str, tmp_path: Path) -> None:
-    unauthorised, missing = run_client(REFUSED, hub, tmp_path / "home", saved).splitlines()
+def test_what_the_hub_refuses_is_told_with_the_way_out(saved: Path, hub: str, online: Client, offline: Client) -> None:
+    unauthorised, missing = online.run(REFUSED, saved).splitlines()
     assert "'me/memory' was not pushed" in unauthorised and "401" in unauthorised
     assert "'me/nothing' is not a folder here" in missing and f"the Hub at {hub} says: 404" in missing
-    pushed, opened = run_client(REFUSED, hub, tmp_path / "home", saved, offline=True).splitlines()
+    pushed, opened = offline.run(REFUSED, saved).splitlines()
     assert "HF_HUB_OFFLINE is set" in pushed and "HF_HUB_OFFLINE=0" in opened
