@@ -1,8 +1,8 @@
 """Training on Ray Train, whatever is trained: frozen models compared, checkpoints, progress. Killed, it goes on there.
 
-A run's checkpoints lie in the artefact's own folder, which is named by its fingerprint, so the same training finds them
-again. They hold the trained weights, the optimizer and the step; batches and random state are functions of the step.
-Ray Train brings pandas with it and takes seconds to import, so it is imported only where something is trained.
+The checkpoint lies in the artefact's own folder, which is named by its fingerprint, so the same training finds it again
+whoever died. It holds trained weights, optimizer and step; batches and random state are functions of the step. Ray
+Train brings pandas with it and takes seconds to import, so it is imported only where something is trained.
 """
 
 import json
@@ -20,21 +20,23 @@ import cloudpickle
 
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
-from tasks.engine.context import RunRef
-from tasks.engine.on_ray import POLL_SECONDS, rest_workers
+from tasks.engine.context import Context, RunRef
+from tasks.engine.on_ray import POLL_SECONDS, map_shards, rest_workers
 from tasks.engine.partial import Partial
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.worker_process import call_pickled, forget_held
+from tasks.engine.workers import WorkerDied, Workers
 
 if TYPE_CHECKING:
     from tasks.engine.train_worker import Trainee
 
 STEPS = "part-00000"
-CHECKPOINTS = ".ray-train"
+CHECKPOINT, RAY_FOLDER = ".checkpoint.pt", ".ray-train"
 PROGRESS = ".progress.json"
 STOP, FAILED = ".stop", ".failed-"
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
+MOST_DEATHS = 3
 
 
 Build = Callable[[int, int], "Trainee"]  # (rank, number of workers); called once on each worker
@@ -56,32 +58,56 @@ def train_on_ray(
     ]
     if faults:
         raise max(faults, key=lambda fault: fault.is_cause)
-    shutil.rmtree(artefact.folder / CHECKPOINTS, ignore_errors=True)  # the finished weights are all that is kept
-    (artefact.folder / PROGRESS).unlink(missing_ok=True)
+    shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
+    for name in (CHECKPOINT, PROGRESS):
+        (artefact.folder / name).unlink(missing_ok=True)
 
 
 def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
+    fit = _fit_alone if run.context.train_workers == 1 else _fit_together
+    _wait_for(bind(fit, run.context, config), stop=artefact.folder / STOP)
+
+
+def _fit_alone(context: Context, config: dict[str, Any]) -> None:
+    """Train on one of the stages' workers, in Ray Train's local mode.
+
+    Ray Train's controller and its helpers are five processes, whose start takes 22 s of a core (Ray 2.60); and a worker
+    of the stages has imported the models already.
+    """
+    workers = Workers(num_actors=1, gpus=1 if context.device == "cuda" else 0, max_deaths=MOST_DEATHS)
+    try:
+        map_shards(_make_lone_worker, {"training": config}, workers=workers)
+    except WorkerDied as error:
+        raise WorkerDied(
+            f"training lost its worker {MOST_DEATHS} times (killed, or out of memory); the same run goes on at the "
+            f"last checkpoint ({error.__cause__})"
+        ) from error
+
+
+def _make_lone_worker() -> Callable[[dict[str, Any]], None]:
+    from tasks.engine.train_worker import train_alone
+
+    return train_alone
+
+
+def _fit_together(context: Context, config: dict[str, Any]) -> None:
+    """Train on several workers, which Ray Train starts, joins, and starts again when one dies."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    context = run.context
-    config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
     # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
     trainer = TorchTrainer(
         call_pickled,
         train_loop_config={"call": cloudpickle.dumps(bind(_train_on_worker, config))},
-        scaling_config=ScalingConfig(
-            num_workers=context.train_workers,
-            use_gpu=context.device == "cuda",
-        ),
+        scaling_config=ScalingConfig(num_workers=context.train_workers, use_gpu=context.device == "cuda"),
         run_config=RunConfig(
             name="training",  # its folder is the artefact's own, and that is named by the fingerprint
-            storage_path=str(artefact.folder / CHECKPOINTS),
-            failure_config=FailureConfig(max_failures=2),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            storage_path=str(config["artefact"].folder / RAY_FOLDER),
+            failure_config=FailureConfig(max_failures=MOST_DEATHS - 1),
         ),
     )
-    _wait_for(trainer.fit, stop=artefact.folder / STOP)
+    trainer.fit()
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:

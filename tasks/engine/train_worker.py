@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from ray import train
+from ray.train.torch import TorchTrainer
 from torch import distributed
 
 from comem_core.backbone.interface import Reader
 from comem_core.training.loop import Objective, Training, is_distributed
 from comem_core.training.reports import NotFiniteError, StepReport
-from tasks.engine.on_ray_train import FAILED, PROGRESS, STEPS, STOP
+from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
 
@@ -38,6 +39,16 @@ class Trainee:
     save: Callable[[Path], object]
 
 
+def train_alone(config: dict[str, Any]) -> None:
+    """Train in this process, one of the stages' workers, by Ray Train's local mode."""
+    threads = torch.get_num_threads()
+    try:
+        scaling = train.ScalingConfig(num_workers=0)
+        TorchTrainer(train_on_worker, train_loop_config=config, scaling_config=scaling).fit()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train_on_worker(config: dict[str, Any]) -> None:
     """On each training worker: build, continue from the last checkpoint if there is one, train, and save."""
     artefact: Partial = config["artefact"]
@@ -46,11 +57,8 @@ def train_on_worker(config: dict[str, Any]) -> None:
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
     untouched = [reader.hash_base_weights() for reader in trainee.frozen]
     training, steps = Training(trainee.objective, config["optimizer"]), []
-    if checkpoint := train.get_checkpoint():
-        with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder) / "state.pt", weights_only=True)
-        # A checkpoint of an older version does not say so; but its folder is named by what decides this training.
-        state["training"].setdefault("training", training.description)
+    if (checkpoint := artefact.folder / CHECKPOINT).exists():
+        state = torch.load(checkpoint, weights_only=True)
         training.load(state["training"])
         steps = state["steps"]
     is_first = world.get_world_rank() == 0
@@ -72,7 +80,9 @@ def train_on_worker(config: dict[str, Any]) -> None:
         is_due, is_stopped = saving.choose(done=training.done)
         if is_due or is_stopped:
             with saving.measure():
-                _report(training, steps, is_first=is_first)
+                if is_first:  # one worker's checkpoint is enough, their weights are equal
+                    _write_checkpoint(checkpoint, {"training": training.state(), "steps": steps})
+                train.report({"step": training.step, "loss": steps[-1]["loss"]})
         if is_stopped:
             return
     if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
@@ -103,14 +113,14 @@ class Saving:
         self.cost = self.last - started
 
 
-def _report(training: Training, steps: list[dict[str, Any]], *, is_first: bool) -> None:
-    """Give Ray Train a checkpoint to resume from; one worker's is enough, their weights are equal."""
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if is_first:
-            torch.save({"training": training.state(), "steps": steps}, Path(folder) / "state.pt")
-            checkpoint = train.Checkpoint.from_directory(folder)
-        train.report({"step": training.step, "loss": steps[-1]["loss"]}, checkpoint=checkpoint)
+def _write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write what a training resumes from, whole or not at all."""
+    being_written = path.with_suffix(".new")
+    with being_written.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    being_written.replace(path)
 
 
 def _save(trainee: Trainee, steps: list[dict[str, Any]], artefact: Partial, files: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ ENCODER = Stage(
 SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 
-@stage_task(name="train-encoder", retries=0)  # Ray Train restarts dead workers itself, from the last checkpoint
+@stage_task(name="train-encoder", retries=0)  # dead workers are replaced, and training goes on at the last checkpoint
 def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], start: Reference | None) -> Reference:
     """Train the memory encoder on the kept samples of every set, starting from another encoder or random weights."""
     samples = Samples(knowledge=knowledge, sets=tuple(sets))

@@ -20,7 +20,7 @@ from tasks.engine.on_ray import map_shards
 from tasks.engine.on_ray_train import STEPS, Build, train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.train_worker import Saving, Trainee
-from tasks.engine.workers import Workers
+from tasks.engine.workers import WorkerDied, Workers
 from tasks.run import NO_BACKBONE, Run
 
 
@@ -77,15 +77,19 @@ def test_something_small_is_trained_beside_workers_that_stay(context: Context, t
     assert map_shards(make_worker, {"a": 0}, workers=one) == before
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("small_ray")
-def test_a_cancelled_training_goes_on_at_the_step_where_it_was(context: Context, tmp_path: Path) -> None:
-    done = tmp_path / "steps.txt"
+def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_killed(
+    context: Context, tmp_path: Path
+) -> None:
+    done, killed = tmp_path / "steps.txt", tmp_path / "killed"
 
     def compute_slowly(weights: torch.Tensor, step: int) -> torch.Tensor:
-        time.sleep(0.3)
+        time.sleep(0.2)
         with done.open("a") as file:
             file.write(f"{step}\n")
+        if step == 6 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return (weights**2).sum()
 
     build = make_build(compute_slowly)
@@ -98,23 +102,38 @@ def test_a_cancelled_training_goes_on_at_the_step_where_it_was(context: Context,
             signal.setitimer(signal.ITIMER_REAL, 0)
             raise Cancelled
 
-    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=40, batch_size=1, learning_rate=0.1)
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=10, batch_size=1, learning_rate=0.1)
     former = signal.signal(signal.SIGALRM, cancel_after_three_steps)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
         with pytest.raises(Cancelled):
             train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
     before = len(done.read_text().split())
-    assert 3 <= before < 40 and not (partial.folder / "w.pt").exists()
+    assert 3 <= before <= 6 and not (partial.folder / "w.pt").exists()
     train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
-    assert [int(step) for step in done.read_text().split()] == list(range(40))  # none twice
-    assert len(pq.read_table(partial.folder / f"{STEPS}.parquet")) == 40
+    assert killed.exists()
+    steps = [int(step) for step in done.read_text().split()]
+    assert steps == [*range(7), *range(before, 10)]
+    rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
+    assert rows["step"].to_pylist() == list(range(1, 11))
+    assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_whose_worker_always_dies_says_so(context: Context, tmp_path: Path) -> None:
+    def die(weights: torch.Tensor, step: int) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return weights.sum()
+
+    optimizer = OptimizerRecipe(num_steps=2, batch_size=1, learning_rate=0.1)
+    with pytest.raises(WorkerDied, match=r"training lost its worker 3 times .* goes on at the last checkpoint"):
+        train_on_ray(make_run(context), make_partial(tmp_path), optimizer, make_build(die), files=("w.pt",))
+
+
 @pytest.mark.usefixtures("small_ray")
 def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Context, tmp_path: Path) -> None:
     tried = tmp_path / "tried.txt"
