@@ -1,6 +1,7 @@
 """The commands demo, serve, stop, status and schedule, and the messages that they print."""
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -91,12 +92,16 @@ def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> 
 def find_or_create(
     client: SyncPrefectClient, deployment: str, say: Callable[[str], None], parameters: dict[str, Any] | None = None
 ) -> FlowRun:
-    """Return the demo's unfinished run, or start a new one."""
+    """Return the demo's unfinished run with these parameters, or start a new one."""
     found = client.read_deployment_by_name(deployment)
+    wanted = json.loads(json.dumps(found.parameters | (parameters or {})))
     for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
-        if TAG in run.tags and run.deployment_id == found.id:
+        if TAG not in run.tags or run.deployment_id != found.id:
+            continue
+        if run.parameters == wanted:
             say(f"following the run {run.name}, which is still under way")
             return run
+        say(f"the run {run.name} is still under way with other parameters: {json.dumps(run.parameters)}")
     run = client.create_flow_run_from_deployment(found.id, tags=[TAG], parameters=parameters)
     say(f"started {deployment}: flow run {run.name}")
     return run

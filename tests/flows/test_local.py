@@ -1,5 +1,6 @@
 """`python -m flows.local` as a user has it: real processes, a real server, in a folder of their own."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,13 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.local import deploying, service
+from flows.local.commands import find_or_create
 from flows.local.layout import HOST, Layout, Note, Process
 from flows.local.processes import StartError, end_all, list_processes, spawn, wait_until
 
@@ -115,6 +118,28 @@ def test_a_bare_flow_name_runs_its_default_deployment(served: Layout) -> None:
     code, output = prefect(served, "deployment", "run", "no-such-flow")
     assert code != 0
     assert "Expected format" in output
+
+
+def test_a_demo_follows_a_run_with_its_own_parameters_and_no_other(served: Layout) -> None:
+    said: list[str] = []
+    with SyncPrefectClient(note_of(served).api_url) as client:
+
+        def find(**parameters: Any) -> FlowRun:
+            return find_or_create(client, "synth-and-train/other", said.append, parameters)
+
+        client.update_work_pool("comem", WorkPoolUpdate(is_paused=True))  # the runs stay as they are
+        try:
+            first, other = find(), find(limit=3)
+            assert first.id != other.id and other.parameters["limit"] == 3
+            assert (
+                f"the run {first.name} is still under way with other parameters: {json.dumps(first.parameters)}" in said
+            )
+            assert (find(limit=3).id, find().id) == (other.id, first.id)
+            assert f"following the run {other.name}, which is still under way" in said
+            for run in (first, other):
+                client.delete_flow_run(run.id)
+        finally:
+            client.update_work_pool("comem", WorkPoolUpdate(is_paused=False))
 
 
 def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
