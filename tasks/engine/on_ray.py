@@ -271,9 +271,9 @@ class _Round:
             return None
         del self.busy[reference]
         if self.on_done is not None:
-            seconds = time.monotonic() - self.started
-            done, total = len(self.results), len(self.shards)
-            self.on_done(Progress(shard=name, result=self.results[name], done=done, total=total, seconds=seconds))
+            seconds, many = time.monotonic() - self.started, self.workers.num_actors
+            done, total, result = len(self.results), len(self.shards), self.results[name]
+            self.on_done(Progress(name, result, done=done, total=total, seconds=seconds, num_workers=many))
         return worker
 
     def _count_death(self, name: str, error: RayError) -> None:

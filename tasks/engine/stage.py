@@ -26,7 +26,7 @@ from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint
 from tasks.engine.store import LIBRARIES, Reference, Store
-from tasks.engine.workers import Progress
+from tasks.engine.workers import Pace, Progress
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
@@ -243,13 +243,14 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
 
 def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:
     """Return an `on_done` for `map_shards` that logs rate and remaining time every few seconds and at the end."""
-    last = time.monotonic()
+    last, pace = time.monotonic(), Pace()
 
     def on_done(progress: Progress) -> None:
         nonlocal last
+        described = pace.describe(progress)
         if time.monotonic() - last >= every_seconds or progress.done == progress.total:
             last = time.monotonic()
-            get_stage_logger().info("%s: %s", stage, progress)
+            get_stage_logger().info("%s: %s", stage, described)
 
     return on_done
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from tasks.engine.context import Context
@@ -54,23 +54,39 @@ class Workers:
         return cls(num_actors=context.num_actors, cpus=context.cpus_per_actor, gpus=context.gpus_per_actor)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Progress:
     """One more shard is done: its name and result, how many of all are done, and the time since the start (seconds)."""
 
     shard: str
     result: Any
+    _: KW_ONLY
     done: int
     total: int
     seconds: float
+    num_workers: int
 
-    @property
-    def remaining_seconds(self) -> float:
-        return self.seconds / self.done * (self.total - self.done)
 
-    def __str__(self) -> str:
-        rate = self.done / self.seconds if self.seconds else 0.0
-        return f"{self.done} of {self.total} shards, {rate:.2f} a second, {self.remaining_seconds:.0f} s remain"
+class Pace:
+    """Tells how far a stage is. A worker's first shard waits for imports and models, so the rate is that of later ones.
+
+    Until more shards are done than there are workers, neither rate nor remaining time is told.
+    """
+
+    def __init__(self) -> None:
+        self.first = (0, 0.0)  # how many were done, and after how many seconds, when every worker could have done one
+
+    def describe(self, progress: Progress) -> str:
+        """Describe the progress; call it for each."""
+        done, seconds = progress.done, progress.seconds
+        if done <= progress.num_workers:
+            self.first = done, seconds
+        shown = f"{done} of {progress.total} shards"
+        timed = done - self.first[0]
+        if not timed or seconds <= self.first[1]:
+            return shown
+        rate = timed / (seconds - self.first[1])
+        return f"{shown}, {rate:.2f} a second, {(progress.total - done) / rate:.0f} s remain"
 
 
 _apart = threading.Event()

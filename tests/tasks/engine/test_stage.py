@@ -195,9 +195,23 @@ def test_progress_is_logged_now_and_then_and_at_the_end(caplog) -> None:
     caplog.set_level(logging.INFO, logger="comem.stage")
     on_done = report_progress("judge", every_seconds=60)
     for done in (1, 2, 3):
-        on_done(Progress(shard=str(done), result=None, done=done, total=3, seconds=1.5))
+        on_done(Progress(str(done), None, done=done, total=3, seconds=0.5 * done, num_workers=0))
     assert [record.getMessage() for record in caplog.records] == [
         "judge: 3 of 3 shards, 2.00 a second, 0 s remain",
+    ]
+
+
+def test_the_remaining_time_is_that_of_shards_that_wait_for_no_model(caplog) -> None:
+    caplog.set_level(logging.INFO, logger="comem.stage")
+    on_done = report_progress("draft", every_seconds=0)
+    for done, seconds in enumerate((40.0, 41.0, 43.0, 45.0, 47.0), start=1):  # two workers load for 40 s
+        on_done(Progress(str(done), None, done=done, total=6, seconds=seconds, num_workers=2))
+    assert [record.getMessage().removeprefix("draft: ") for record in caplog.records] == [
+        "1 of 6 shards",
+        "2 of 6 shards",
+        "3 of 6 shards, 0.50 a second, 6 s remain",
+        "4 of 6 shards, 0.50 a second, 4 s remain",
+        "5 of 6 shards, 0.50 a second, 2 s remain",
     ]
 
 
