@@ -16,12 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from comem_core.serving.http.backlog import Job
 from comem_core.serving.http.faults import RequestFault
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.page import read_page
 from comem_core.serving.http.replies import Reply, make_completion, stream_completion
 from comem_core.serving.http.requests import ChatQuestion, read_request
-from comem_core.serving.http.worker import AnsweringWorker, Job
+from comem_core.serving.http.worker import AnsweringWorker
 from comem_core.serving.questions import PictureLimits
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +53,6 @@ class Endpoints:
         self.worker, self.settings, self.metrics = worker, settings, worker.metrics
         self.created = int(time.time())
         self.page, self.page_headers = read_page()
-        self._num_open = 0
 
     def make_routes(self) -> list[Route]:
         """Return the routes; each answer is counted, and each fault is written as OpenAI writes it."""
@@ -132,11 +132,11 @@ class Endpoints:
 
     async def answer_chat(self, request: Request) -> Response:
         """Answer a question about a picture from memory."""
-        limits = self.settings.limits
-        if self._num_open >= limits.most_at_once:
-            raise RequestFault(503, f"{self._num_open} requests are open", code="overloaded", retry_after=1)
-        self._num_open += 1
-        self.metrics.open.set(self._num_open)
+        limits, backlog = self.settings.limits, self.worker.backlog
+        if backlog.num_open >= limits.most_at_once:
+            raise RequestFault(503, f"{backlog.num_open} requests are open", code="overloaded", retry_after=1)
+        backlog.num_open += 1
+        self.metrics.open.set(backlog.num_open)
         started = time.monotonic()
         try:
             async with asyncio.timeout(limits.request_seconds):
@@ -146,8 +146,8 @@ class Endpoints:
             message = f"the answer took longer than {limits.request_seconds:g} s"
             raise RequestFault(504, message, code="timeout") from None
         finally:
-            self._num_open -= 1
-            self.metrics.open.set(self._num_open)
+            backlog.num_open -= 1
+            self.metrics.open.set(backlog.num_open)
         self.metrics.seconds.observe(time.monotonic() - started)
         model = self.settings.model
         if not job.asked.stream:
@@ -157,12 +157,12 @@ class Endpoints:
 
     async def _put_question(self, request: Request, deadline: float) -> Job:
         """Read a question, and let it wait for the next batch, which waits a moment for it too."""
-        self.worker.num_arriving += 1
+        self.worker.backlog.num_arriving += 1
         try:
             job = Job(asked=await self._read_question(request), deadline=deadline)
             self.worker.put(job)
         finally:
-            self.worker.num_arriving -= 1
+            self.worker.backlog.num_arriving -= 1
         return job
 
     async def _read_question(self, request: Request) -> ChatQuestion:

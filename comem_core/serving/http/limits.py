@@ -12,8 +12,7 @@ MEGABYTE = 1024**2
 class ServiceLimits:
     """What a request may cost, in bytes, pixels, seconds, tokens and items; how many wait, and are answered together.
 
-    A batch is begun when nothing more has arrived for `quiet_seconds`, or `wait_seconds` after its first request. The
-    first does not count while a request is being read.
+    A batch waits for more questions for at most `wait_seconds` (see `Backlog`).
     `reload_seconds` is how often a newer bank is looked for.
     """
 
@@ -25,7 +24,6 @@ class ServiceLimits:
     max_items: int = 20
     queue_size: int = 64
     batch_size: int = 16
-    quiet_seconds: float = 0.006
     wait_seconds: float = 0.03
     reload_seconds: float = 5.0
 

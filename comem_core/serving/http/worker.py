@@ -1,22 +1,26 @@
-"""One thread owns the memory, and answers what has arrived together; another opens a newer memory beside it."""
+"""Answers what has arrived together: one thread finds the items of a batch while another one answers the batch before.
+
+A third opens a newer memory beside the one that answers. Finding and answering both run the model with the LoRA off, so
+that neither changes a flag of the model that the other one reads.
+"""
 
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from comem_core.memory.answering import Answering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.answers import Found
+from comem_core.serving.http.backlog import Backlog, Job, Opened, Ready
 from comem_core.serving.http.faults import RequestFault, make_fault
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.metrics import ServiceMetrics
 from comem_core.serving.http.replies import Reply
-from comem_core.serving.http.requests import ChatQuestion
 from comem_core.serving.memory import Memory
 from comem_core.synthesis.served import ServerGone
 
@@ -25,26 +29,8 @@ MakeReader = Callable[[MemoryEncoder], Answering]
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A memory that answers, and its reader."""
-
-    memory: Memory
-    reader: Answering
-    reader_name: str
-
-
-@dataclass(eq=False, kw_only=True)
-class Job:
-    """A question that waits for its reply until `deadline`, in seconds of `time.monotonic`."""
-
-    asked: ChatQuestion
-    deadline: float
-    future: Future[Reply] = field(default_factory=Future)
-
-
 class AnsweringWorker:
-    """Answers jobs in batches, in a thread of its own; a second thread looks for newer memories and opens them.
+    """Answers questions in batches, in threads of its own; one of them looks for newer memories and opens them.
 
     `make_reader` makes the reader for an encoder (None: the encoder's own frozen model). `failed` is called once if
     the memory cannot be opened at the start; `failure` then says why.
@@ -62,15 +48,14 @@ class AnsweringWorker:
         self.limits, self.metrics = limits or ServiceLimits(), metrics or ServiceMetrics()
         self.opened: Opened | None = None
         self.failure: str | None = None
-        self.num_arriving = 0  # requests that are being read; a batch waits for them, within its bound
         self._open_memory, self._make_reader, self._failed = open_memory, make_reader, failed
-        self._waiting: queue.Queue[Job | None] = queue.Queue(self.limits.queue_size)
+        self.backlog = Backlog(self.limits)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=work, name=f"comem-{work.__name__}", daemon=True)
-            for work in (self._run, self._watch)
+            for work in (self._run, self._answer, self._watch)
         ]
-        self.metrics.waiting.set_function(self._waiting.qsize)
+        self.metrics.waiting.set_function(self.backlog.__len__)
         self.ready = threading.Event()
 
     def start(self) -> None:
@@ -82,14 +67,12 @@ class AnsweringWorker:
         """Finish the batch at hand, and refuse what waits."""
         self._stopping.set()
         self.ready.set()
-        while True:
-            try:
-                job = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if job is not None:
+        for end in (lambda: None, self._join):
+            end()
+            for job in self.backlog.close():
                 _refuse(job, RequestFault(503, "the service ends", code="ending", retry_after=5))
-        self._waiting.put(None)
+
+    def _join(self) -> None:
         for thread in self._threads:
             thread.join()
 
@@ -102,7 +85,7 @@ class AnsweringWorker:
         if self.opened is None or self._stopping.is_set():
             raise RequestFault(503, "the memory is being opened", code="loading", retry_after=2)
         try:
-            self._waiting.put_nowait(job)
+            self.backlog.put(job)
         except queue.Full:
             message = f"{self.limits.queue_size} questions wait already"
             raise RequestFault(503, message, code="overloaded", retry_after=1) from None
@@ -115,11 +98,12 @@ class AnsweringWorker:
             LOG.log(logging.DEBUG if isinstance(error, ValueError | OSError) else logging.ERROR, "", exc_info=error)
             self._stopping.set()
             self.ready.set()
+            self.backlog.close()
             self._failed()
             return
         self.ready.set()
-        while (jobs := self._collect()) is not None:
-            self._answer(jobs, self.opened)
+        while (jobs := self.backlog.take_new()) is not None:
+            self.backlog.put_ready(self._find(jobs, self.opened))
 
     def _make_opened(self, memory: Memory) -> Opened:
         before = self.opened
@@ -146,39 +130,24 @@ class AnsweringWorker:
                 self.metrics.reloads.labels("failed").inc()
                 LOG.warning("the newer memory was not opened, and the old one answers on: %s", error)
 
-    def _collect(self) -> list[Job] | None:
-        """Return what arrives together; None at the end."""
-        if (first := self._waiting.get()) is None:
-            return None
-        jobs, until = [first], time.monotonic() + self.limits.wait_seconds
-        while len(jobs) < self.limits.batch_size:
-            left = until - time.monotonic()
-            try:
-                job = self._waiting.get(timeout=max(0.0, min(self.limits.quiet_seconds, left)))
-            except queue.Empty:
-                if left > 0 and self.num_arriving:
-                    continue
-                break
-            if job is None:
-                self._waiting.put(None)
-                break
-            jobs.append(job)
-        return jobs
-
-    def _answer(self, jobs: Sequence[Job], opened: Opened) -> None:
-        now = time.monotonic()
-        alive = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-        for late in [job for job in alive if job.deadline <= now]:
-            _refuse(late, RequestFault(504, "the question waited too long", code="timeout"))
-        alive = [job for job in alive if job.deadline > now]
-        if alive:
-            self.metrics.batches.observe(len(alive))
+    def _find(self, jobs: Sequence[Job], opened: Opened) -> list[Ready]:
+        alive = _pick_alive(jobs)
         found = _try_together(alive, lambda jobs: opened.memory.find_many([job.asked.inquiry for job in jobs]))
-        groups: dict[Any, list[tuple[Job, Found]]] = {}
-        for job, each in found:
-            groups.setdefault((job.asked.max_new_tokens, job.asked.decoding), []).append((job, each))
-        for group in groups.values():
-            self._answer_group(dict(group), opened)
+        return [Ready(job=job, found=each, opened=opened) for job, each in found]
+
+    def _answer(self) -> None:
+        while (batch := self.backlog.take_ready()) is not None:
+            waiting = _pick_alive([ready.job for ready in batch])
+            alive = {job for job in waiting if job.future.set_running_or_notify_cancel()}
+            if alive:
+                self.metrics.batches.observe(len(alive))
+            groups: dict[Any, dict[Job, Found]] = {}
+            for ready in batch:
+                asked = ready.job.asked
+                if ready.job in alive:
+                    groups.setdefault((asked.max_new_tokens, asked.decoding), {})[ready.job] = ready.found
+            for group in groups.values():
+                self._answer_group(group, batch[0].opened)
 
     def _answer_group(self, found: dict[Job, Found], opened: Opened) -> None:
         """Answer questions that are decoded alike."""
@@ -197,6 +166,14 @@ class AnsweringWorker:
             self.metrics.tokens.inc(each.answer_tokens)
             self.metrics.vectors.inc(each.memory_vectors)
             job.future.set_result(Reply(answer=each, version=opened.memory.version, reader=opened.reader_name))
+
+
+def _pick_alive(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs whose clients still wait; what waited too long is refused."""
+    now = time.monotonic()
+    for late in [job for job in jobs if job.deadline <= now]:
+        _refuse(late, RequestFault(504, "the question waited too long", code="timeout"))
+    return [job for job in jobs if job.deadline > now and not job.future.cancelled()]
 
 
 def _try_together(jobs: Sequence[Job], work: Callable[[Sequence[Job]], Sequence[Result]]) -> list[tuple[Job, Result]]:
@@ -220,5 +197,5 @@ def _try_together(jobs: Sequence[Job], work: Callable[[Sequence[Job]], Sequence[
 
 
 def _refuse(job: Job, fault: RequestFault) -> None:
-    if not job.future.cancelled():
+    with suppress(InvalidStateError):  # its client has left
         job.future.set_exception(fault)

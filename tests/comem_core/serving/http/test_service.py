@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.answers import Found, Inquiry
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.memory import Memory
 from tests.comem_core.serving.http.conftest import CHAT, HeldReader, Running, run_service
@@ -125,7 +125,7 @@ def test_what_arrives_together_is_answered_together(
         first = pool.submit(running.ask, bodies[0])
         assert held.begun.wait(60)
         others = [pool.submit(running.ask, body) for body in bodies[1:]]
-        while running.worker._waiting.qsize() < len(others):
+        while running.worker.backlog.num_ready < len(others):
             assert not any(each.done() for each in others)
         held.go.set()
         texts = [each.result().json()["choices"][0]["message"]["content"] for each in (first, *others)]
@@ -151,7 +151,7 @@ def test_a_full_queue_and_late_answers_are_said_in_time(
         [full] = [each for each in answers if each.status_code == 503]
         assert full.headers["retry-after"] == "1" and full.json()["error"]["code"] == "overloaded"
         held.go.set()
-        while running.worker._waiting.qsize():
+        while len(running.worker.backlog):
             pass
         assert running.ask(body).status_code == 200
 
@@ -232,23 +232,30 @@ def test_questions_are_refused_while_the_memory_is_opened(
 
 
 def test_one_question_that_fails_leaves_the_rest_of_its_batch_alone(
-    memory: Memory, encoder: MemoryEncoder, questions: Sequence[Question], make_body: MakeBody
+    memory: Memory, questions: Sequence[Question], make_body: MakeBody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = HeldReader(encoder)
+    begun, go, sizes = threading.Event(), threading.Event(), []
+    find_many = memory.find_many
+
+    def find_when_all_have_come(inquiries: Sequence[Inquiry]) -> list[Found]:
+        begun.set()
+        assert go.wait(60)
+        sizes.append(len(inquiries))
+        return find_many(inquiries)
+
+    monkeypatch.setattr(memory, "find_many", find_when_all_have_come)
     bodies = [make_body(questions[0]), make_body(questions[1]), make_body(questions[2], comem={"item_ids": ["no"]})]
-    with (
-        run_service(lambda: memory, make_reader=lambda _: held) as running,
-        ThreadPoolExecutor(len(bodies)) as pool,
-    ):
+    with run_service(lambda: memory) as running, ThreadPoolExecutor(len(bodies)) as pool:
         first = pool.submit(running.ask, bodies[0])
-        assert held.begun.wait(60)
+        assert begun.wait(60)
         others = [pool.submit(running.ask, body) for body in bodies[1:]]
-        while running.worker._waiting.qsize() < 2:
+        while len(running.worker.backlog) < len(bodies):
             assert not any(each.done() for each in others)
-        held.go.set()
+        go.set()
         assert first.result().status_code == 200
         assert [each.result().status_code for each in others] == [200, 400]
         assert others[1].result().json()["error"]["param"] == "comem.item_ids"
+        assert sizes == [1, 2, 1, 1]
 
 
 def test_the_page_s_example_can_be_pasted(
