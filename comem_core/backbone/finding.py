@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -24,7 +24,12 @@ DERIVED: Mapping[str, str] = {
     SMOL: "comem_core.backbone.small.smol:find_smol_folder",
     TINY_TEXT: "comem_core.backbone.small.tiny_text:find_tiny_text_folder",
 }
+OWN_FAMILY = "qwen_vl"  # of the VLMs that the project makes
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
+
+
+class ModelMissing(ValueError):
+    """A model has a name that it can have, but is not on this machine."""
 
 
 def find_backbone_folder(name: str) -> Path:
@@ -51,6 +56,41 @@ def check_backbone_name(name: str) -> None:
         )
 
 
+def find_family(name: str) -> str | None:
+    """Return the family of a model that is on this machine, from its config.json; None if it is not here yet.
+
+    Of the project's own models it is known. For others, the families are imported, and torch with them.
+
+    Raises ValueError for a model of no known family.
+    """
+    if name == SMOL or (name == Path(name).name and (SHIPPED / name / "config.json").is_file()):
+        return OWN_FAMILY
+    folder = resolve_name(DERIVED[name])() if name in DERIVED else _find_local_folder(name)
+    if folder is None and name.count("/") == 1:
+        cached = try_to_load_from_cache(name, "config.json")
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    if folder is None:
+        return None
+    from comem_core.backbone.loading import read_family
+
+    return read_family(folder).name
+
+
+def refuse_other_family(name: str, family: str) -> None:
+    """Raise ValueError for a model on this machine that is of another family than this, or of none that is known."""
+    found = find_family(name)
+    if found not in (None, family):
+        raise ValueError(f"backbone {name!r} is of the family {found!r}, not {family!r}; name that family, or none")
+
+
+def have_same_weights(name: str, other: str) -> bool:
+    """Tell whether two names are of models with the same files; models that are not here differ if their names do."""
+    if name == other:
+        return True
+    folders = _find_local_folder(name), _find_local_folder(other)
+    return all(folders) and len({hash_backbone(each) for each in folders if each}) == 1
+
+
 def _find_local_folder(name: str) -> Path | None:
     return next((folder for folder in (SHIPPED / name, Path(name)) if (folder / "config.json").is_file()), None)
 
@@ -69,15 +109,20 @@ def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path
     """Return the folder of a hub model (owner/name) from the cache; download it if the hub is reachable.
 
     Raises:
-        ValueError: it is neither cached nor downloadable. `missing` opens the message and names the other places
+        ModelMissing: it is neither cached nor downloadable. `missing` opens the message and names the other places
             that were searched.
     """
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ValueError(
-            f"{missing} nor in the local cache, and the hub was not reached: {str(error).splitlines()[0]}. Give a "
-            "local folder instead"
+        why = (
+            "the hub may not be asked (HF_HUB_OFFLINE). To download it, set HF_HUB_OFFLINE=0 for the process that runs "
+            "this: `HF_HUB_OFFLINE=0 make serve`, or `make demo`"
+            if constants.HF_HUB_OFFLINE
+            else f"the hub was not reached: {str(error).splitlines()[0].rstrip('.')}"
+        )
+        raise ModelMissing(
+            f"{missing} nor in the local cache ({constants.HF_HUB_CACHE}), and {why}. Give a local folder instead"
         ) from error
 
 
