@@ -83,7 +83,7 @@ def refuse_other_family(name: str, family: str) -> None:
         raise ValueError(f"backbone {name!r} is of the family {found!r}, not {family!r}; name that family, or none")
 
 
-def have_same_weights(name: str, other: str) -> bool:
+def is_same_model(name: str, other: str) -> bool:
     """Tell whether two names are of models with the same files; models that are not here differ if their names do."""
     if name == other:
         return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
 
-from comem_core.backbone.finding import have_same_weights
+from comem_core.backbone.finding import is_same_model
 from comem_core.memory.recipe import SHAPE
 from comem_core.recipes.recipe import Recipe, SynthesisRecipe
 
@@ -94,7 +94,7 @@ def fit_start(changed: Recipe, base: Recipe) -> Recipe:
         return changed
     is_same_shape = all(getattr(training.encoder, each) == getattr(before.encoder, each) for each in SHAPE)
     is_same_dtype = changed.backbone.dtype == base.backbone.dtype
-    if is_same_shape and is_same_dtype and have_same_weights(changed.backbone.name, base.backbone.name):
+    if is_same_shape and is_same_dtype and is_same_model(changed.backbone.name, base.backbone.name):
         return changed
     return replace(changed, training=replace(training, start=None))
 
