@@ -145,7 +145,7 @@ def test_a_recipe_file_and_a_model_of_one_s_own_make_only_what_they_change(
     made = [
         row[0] for row in _rows(place, f"SELECT stage FROM run_stage WHERE run_id = '{run_id}' AND action <> 'reused'")
     ]
-    assert sorted(set(made)) == ["bank", "encoder", "predictions", "report", "scores", "training-set"]
+    assert sorted(set(made)) == ["bank", "contamination", "encoder", "predictions", "report", "scores", "training-set"]
     assert name == "mine"
     assert json.loads(recipe)["stated"]["training"] == {"optimizer": {"num_steps": 2, "learning_rate": 1e-4}}
 
