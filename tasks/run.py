@@ -253,7 +253,7 @@ def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Refere
 def _find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
     """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
     try:
-        return _find_backbone(recipe.backbone), []
+        return _find_backbone(recipe.backbone, download=not plan), []
     except ModelMissing as missing:
         if not plan:
             raise
@@ -263,9 +263,9 @@ def _find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[s
         ]
 
 
-def _find_backbone(recipe: BackboneRecipe) -> Reference:
+def _find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference:
     """Return the backbone's folder, named by its weights and their number type: both decide every result."""
-    folder = find_backbone_folder(recipe.name)
+    folder = find_backbone_folder(recipe.name, download=download)
     refuse_other_family(recipe.name, recipe.family)
     name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)

@@ -32,9 +32,9 @@ class ModelMissing(ValueError):
     """A model has a name that it can have, but is not on this machine."""
 
 
-def find_backbone_folder(name: str) -> Path:
+def find_backbone_folder(name: str, *, download: bool = True) -> Path:
     """Find the folder of a model: shipped, made at first use (`smol`, `tiny-text`), local, or in the hub's cache
-    (downloaded where the hub is reachable).
+    (with `download`, downloaded where the hub is reachable).
 
     Raises:
         ValueError: the model was not found; the message lists the places searched.
@@ -44,7 +44,8 @@ def find_backbone_folder(name: str) -> Path:
         return resolve_name(DERIVED[name])()
     if (folder := _find_local_folder(name)) is not None:
         return folder
-    return find_hub_folder(name, IDENTITY_FILES, missing=f"backbone {name!r} is neither shipped ({_list_shipped()})")
+    missing = f"backbone {name!r} is neither shipped ({_list_shipped()})"
+    return find_hub_folder(name, IDENTITY_FILES, missing=missing, download=download)
 
 
 def check_backbone_name(name: str) -> None:
@@ -105,22 +106,23 @@ def hash_backbone(folder: Path) -> str:
     return name_weights(sorted(paths))
 
 
-def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str) -> Path:
-    """Return the folder of a hub model (owner/name) from the cache; download it if the hub is reachable.
+def find_hub_folder(name: str, patterns: Sequence[str], *, missing: str, download: bool = True) -> Path:
+    """Return the folder of a hub model (owner/name) from the cache; with `download`, from the hub if it is reachable.
 
     Raises:
-        ModelMissing: it is neither cached nor downloadable. `missing` opens the message and names the other places
+        ModelMissing: it is not in the cache, and not downloaded. `missing` opens the message and names the other places
             that were searched.
     """
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        return Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=not download))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        why = (
-            "the hub may not be asked (HF_HUB_OFFLINE). To download it, set HF_HUB_OFFLINE=0 for the process that runs "
-            "this: `HF_HUB_OFFLINE=0 make serve`, or `make demo`"
-            if constants.HF_HUB_OFFLINE
-            else f"the hub was not reached: {str(error).splitlines()[0].rstrip('.')}"
-        )
+        allowing = "if HF_HUB_OFFLINE=0 is set for its process (`HF_HUB_OFFLINE=0 make serve`, or `make demo`)"
+        if not download:
+            why = f"a plan downloads nothing; a run does {allowing}"
+        elif constants.HF_HUB_OFFLINE:
+            why = f"the hub may not be asked (HF_HUB_OFFLINE); it is downloaded {allowing}"
+        else:
+            why = f"the hub was not reached: {str(error).splitlines()[0].rstrip('.')}"
         raise ModelMissing(
             f"{missing} nor in the local cache ({constants.HF_HUB_CACHE}), and {why}. Give a local folder instead"
         ) from error

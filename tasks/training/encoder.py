@@ -16,7 +16,7 @@ from comem_core.serving.layout import ENCODER_STAGE
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.stage import run_stage, say, stage_task
 from tasks.engine.store import Reference
 from tasks.models import load_for
 from tasks.rows.samples import Samples, SampleSet
@@ -94,6 +94,7 @@ def find_start(run: Run, folder: str | None = None) -> Reference | None:
         ValueError: as `check_start`.
     """
     if (found := check_start(run.recipe, folder)) is None:
+        say("training starts from random weights")
         return None
     return Reference(stage="encoder-start", fingerprint=hash_backbone(found), uri=str(found.absolute()), num_rows=0)
 

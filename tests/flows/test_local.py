@@ -118,7 +118,7 @@ def test_a_bare_flow_name_runs_its_default_deployment(served: Layout) -> None:
 
 
 def test_a_variable_of_a_deployment_or_a_run_reaches_the_flow_and_its_workers(served: Layout) -> None:
-    run = ("deployment", "run", "synth-and-train/other", "--job-variable", "env.MARK=run", "--watch")
+    run = ("deployment", "run", "synth-and-train/other", "--job-variable", 'env={"MARK": "run"}', "--watch")
     code, output = prefect(served, *run)
     assert code == 0, output
     of_flow, of_worker, mark = (served.root / ".comem" / "seen.txt").read_text().split()

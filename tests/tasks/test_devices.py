@@ -9,6 +9,8 @@ import pytest
 
 from comem_core.backbone.finding import SHIPPED
 from comem_core.recipes import find_recipe, with_backbone
+from flows.checking import check_parameters
+from flows.synth_and_train import synth_and_train
 from tasks import devices
 from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context
@@ -86,3 +88,18 @@ def test_a_model_of_another_family_is_refused_before_the_first_stage(
     recipe = replace(TINY, backbone=replace(TINY.backbone, name=str(folder)))
     with pytest.raises(ValueError, match="holds a 'llama' model; a backbone is one of"), open_run("test", recipe):
         pytest.fail("the run has begun")
+
+
+def test_the_plan_of_the_paper_s_recipe_on_a_bare_machine_says_what_is_missing_and_shows_the_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "1000")
+    absent = replace(PAPER.backbone, name="nobody/no-such-model")  # should somebody have the real one
+    stated = {"base": PAPER.name, "name": "absent", "backbone": {"name": absent.name}}
+    synth_and_train.fn(recipe=check_parameters(synth_and_train, {"recipe": stated})["recipe"], plan=True)
+    before, table = capsys.readouterr().out.split("What this run would do")
+    for said in ("is neither shipped", "made for GPUs", "starts from random weights", "samples are not compared with"):
+        assert [said in line for line in before.splitlines()].count(True) == 1, said
+    assert all(stage in table for stage in ("knowledge", "drafts", "encoder", "predictions", "report"))
+    assert not list(tmp_path.rglob("*.duckdb"))
