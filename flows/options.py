@@ -5,6 +5,7 @@ its main field. An absent option means the recipe's own value. Invalid values ar
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,10 @@ def _check_filled(given: Any) -> Any:
 
 def _read_recipe(given: Any) -> str | dict[str, Any]:
     """Return a shipped recipe's name, or the fields of a recipe of one's own, which so travel with the run."""
-    if isinstance(given, str) and given in RECIPES:
-        return given
-    if isinstance(given, str) and given.endswith(ENDING):
-        stated = read_recipe_file(given) if Path(given).expanduser().is_file() else _miss_file(given)
+    if isinstance(given, str) and (ships := given.replace("-", "_")) in RECIPES:
+        return ships
+    if isinstance(given, str) and given.lower().endswith(ENDING):
+        stated = read_recipe_file(given) if os.path.isfile(Path(given).expanduser()) else _miss_file(given)
         make_own_recipe(stated, RECIPES, where=given)
         return stated
     stated = given

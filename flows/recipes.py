@@ -60,7 +60,7 @@ def recipe_to_train(
             "writing: there would be no questions, neither from seeds nor from the VLM; name seeds, or set ask_about "
             "to 1 or more"
         )
-    _check_own(recipe, whole)
+    _check_own(recipe, whole, changed=backbone is not None)
     check_start(whole, start)
     return _add_reader(whole, reader)
 
@@ -135,10 +135,13 @@ def _add_backbone(recipe: Recipe, given: str | ChosenBackbone | None) -> Recipe:
         raise ValueError(f"backbone: {error}") from error
 
 
-def _check_own(given: str | Mapping[str, Any], recipe: Recipe) -> None:
-    """Check that what a recipe of the user's own names exists; of the shipped ones, tests know it."""
-    if isinstance(given, Mapping):
+def _check_own(given: str | Mapping[str, Any], recipe: Recipe, *, changed: bool = False) -> None:
+    """Check that what a recipe of the user's own names exists and fits; of the shipped ones, tests know it."""
+    if changed or isinstance(given, Mapping):
         check_names(recipe)
+        name_served_model(recipe.synthesis.generator)
+        if recipe.evaluation.judge is not None:
+            name_served_model(recipe.evaluation.judge.generator)
 
 
 def _make_list(names: Sequence[str] | None) -> list[str] | None:

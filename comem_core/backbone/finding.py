@@ -5,7 +5,9 @@ Nothing here loads a model, so neither torch nor transformers is imported.
 """
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +27,7 @@ DERIVED: Mapping[str, str] = {
     TINY_TEXT: "comem_core.backbone.small.tiny_text:find_tiny_text_folder",
 }
 OWN_FAMILY = "qwen_vl"  # of the VLMs that the project makes
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 IDENTITY_FILES = ("*.safetensors", "*.json", "*.jinja")
 
 
@@ -50,7 +53,7 @@ def find_backbone_folder(name: str, *, download: bool = True) -> Path:
 
 def check_backbone_name(name: str) -> None:
     """Raise ValueError for a name that cannot be a model's, without converting a model or asking the hub."""
-    if name not in DERIVED and _find_local_folder(name) is None and name.count("/") != 1:
+    if name not in DERIVED and _find_local_folder(name) is None and not HUB_NAME.fullmatch(name):
         raise ValueError(
             f"no backbone {name!r}: it is not shipped ({_list_shipped()}), not a folder with a config.json, and not a "
             "hub name (owner/name)"
@@ -66,15 +69,30 @@ def find_family(name: str) -> str | None:
     """
     if name == SMOL or (name == Path(name).name and (SHIPPED / name / "config.json").is_file()):
         return OWN_FAMILY
-    folder = resolve_name(DERIVED[name])() if name in DERIVED else _find_local_folder(name)
-    if folder is None and name.count("/") == 1:
-        cached = try_to_load_from_cache(name, "config.json")
-        folder = Path(cached).parent if isinstance(cached, str) else None
+    folder = resolve_name(DERIVED[name])() if name in DERIVED else _find_folder_here(name)
     if folder is None:
         return None
     from comem_core.backbone.loading import read_family
 
     return read_family(folder).name
+
+
+def find_width(name: str) -> int | None:
+    """Return the width of a model's token embeddings, from its config.json; None if that is not here yet."""
+    folder = _find_folder_here(name)
+    if folder is None:
+        return None
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config.get("text_config", config).get("hidden_size")
+
+
+def _find_folder_here(name: str) -> Path | None:
+    """Return a model's folder with a config.json: shipped, local, or in the hub's cache; None if there is none."""
+    folder = _find_local_folder(name)
+    if folder is None and HUB_NAME.fullmatch(name):
+        cached = try_to_load_from_cache(name, "config.json")
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    return folder
 
 
 def refuse_other_family(name: str, family: str) -> None:

@@ -69,7 +69,7 @@ def find_recipe(
 def _make_recipe(named: str | Mapping[str, Any]) -> Recipe:
     if isinstance(named, Mapping):
         return make_own_recipe(named, RECIPES)
-    if named.endswith(ENDING):
+    if named.lower().endswith(ENDING):
         return make_own_recipe(read_recipe_file(named), RECIPES, where=named)
     known = named.replace("-", "_")
     if known not in RECIPES:

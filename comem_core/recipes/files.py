@@ -4,6 +4,7 @@
 the fields that are to be None.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ def read_recipe_file(path: str | Path) -> dict[str, Any]:
     Raises ValueError for a file that is missing, too large, or not TOML in UTF-8.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # also False for a path that cannot be one, such as a far too long one
         raise ValueError(f"{path}: no such file; a recipe file is looked for in {Path.cwd()}, or has its whole path")
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -50,7 +51,7 @@ def make_own_recipe(stated: Mapping[str, Any], shipped: Shipped, *, where: str =
     """
     own = {name: value for name, value in stated.items() if name not in (BASE, UNSET, RUN)}
     if RUN in stated:
-        recipe, faults = change_fields(Recipe(name="recorded"), _drop_versions(own))
+        recipe, faults = change_fields(Recipe, _drop_versions(own))
     else:
         recipe, faults = _change_base(stated, own, shipped)
     if faults:

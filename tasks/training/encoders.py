@@ -94,6 +94,11 @@ def _find_folder(recipe: Recipe, name: str, trained: Sequence[Record]) -> Path:
             f"the encoder in {folder} was trained for {made_for.backbone!r}, but the reader of recipe "
             f"{recipe.name} is {recipe.backbone.name!r}"
         )
+    if made_for.backbone_dtype != recipe.backbone.dtype:
+        raise ValueError(
+            f"the encoder in {folder} was trained in {made_for.backbone_dtype}, but recipe {recipe.name} loads its "
+            f"reader in {recipe.backbone.dtype}"
+        )
     return folder
 
 

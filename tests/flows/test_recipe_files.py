@@ -118,6 +118,9 @@ def test_a_backbone_by_word_is_one_by_name_and_its_family_is_read(tmp_path: Path
         ("nonsense", "backbone: no backbone 'nonsense'"),
         ("/no/such/folder", "backbone: no backbone '/no/such/folder'"),
         ("tiny-encoder", "backbone: no backbone 'tiny-encoder'"),
+        ("/tmp", "backbone: no backbone '/tmp'"),
+        ("../tiny", "backbone: no backbone '../tiny'"),
+        ("tiny-text", "holds a 'qwen2' model; a backbone is one of"),
         ("", "backbone.name: found ''"),
         ({"name": "tiny", "family": "smolvlm"}, "of the family 'qwen_vl', not 'smolvlm'"),
         ({"family": "smolvlm"}, "of the family 'qwen_vl', not 'smolvlm'"),
@@ -136,6 +139,34 @@ def test_a_backbone_that_cannot_be_is_refused_by_every_flow(flow: Flow, backbone
 def test_a_start_of_another_number_type_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match=r"number type float32 \(the recipe: bfloat16\)"):
         check_parameters(synth_and_train, {"backbone": {"dtype": "bfloat16"}, "start": "tiny-encoder-start"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("x" * 5000 + ".toml", "no such file"),
+        ("/tmp/no/such.TOML", "/tmp/no/such.TOML: no such file"),
+        ("\0.toml", "no such file"),
+        (["tiny_cpu"], "recipe: found ['tiny_cpu']; expected one of tiny_cpu"),
+        ({"run": "1"}, "recipe: name: this field is needed"),
+        ({"base": "tiny_cpu", "name": "x", "synthesis": {"generator": "gpt"}}, "generator 'gpt'; expected 'backbone'"),
+        ({"base": "tiny_cpu", "name": "x", "evaluation": {"judge": {"generator": "g"}}}, "generator 'g'; expected"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(recipe: Any, said: str, file: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_parameters(synth_and_train, {"recipe": recipe})
+    assert said in str(caught.value)
+
+
+def test_a_recipe_s_name_may_be_written_as_its_deployment_is() -> None:
+    assert make("tiny-cpu") == find_recipe("tiny_cpu")
+
+
+def test_an_encoder_of_another_number_type_is_refused_before_it_is_asked() -> None:
+    given = {"backbone": {"dtype": "bfloat16"}, "encoders": ["tiny-encoder"]}
+    with pytest.raises(ValueError, match=r"was trained in float32, but recipe .* loads its reader in bfloat16"):
+        check_parameters(re_evaluate, given)
 
 
 def test_the_project_s_own_models_are_of_the_family_that_they_are_said_to_be() -> None:
