@@ -36,8 +36,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(recipe: str | dict[str, Any], backbone: Any = None) -> Any:
     """The recipe of synth-and-train with these options alone."""
     given = {"recipe": recipe} | ({} if backbone is None else {"backbone": backbone})
-    checked = {"backbone": None} | check_parameters(synth_and_train, given)
-    return recipe_to_train(checked["recipe"], backbone=checked["backbone"], **NOTHING)
+    checked = check_parameters(synth_and_train, given)
+    return recipe_to_train(checked["recipe"], backbone=checked.get("backbone"), **NOTHING)
 
 
 def record(folder: Path, recipe: dict[str, Any], *, run_id: str, flow: str = "synth-and-train") -> None:

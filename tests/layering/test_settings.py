@@ -48,5 +48,5 @@ def test_the_defaults_that_the_page_names_are_the_context_s() -> None:
     said = dict(re.findall(r"^\| `([A-Z_]+)` .*; (\d+) without it \|$", PAGE, re.M))
     assert len(said) >= 8
     assert {name: float(number) for name, number in said.items() if name in defaults} == {
-        name: float(defaults[name]) for name in said if name in defaults
+        name: float(str(defaults[name])) for name in said if name in defaults
     }
