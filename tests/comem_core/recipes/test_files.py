@@ -1,7 +1,9 @@
 """A recipe of one's own: the file and the code say the same, and every fault is told by the name of its field."""
 
 import json
+import re
 import shutil
+import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,15 @@ def test_a_file_may_have_the_marks_and_line_ends_of_windows_and_a_name_of_any_sc
     path.write_bytes('\ufeffbase = "tiny_cpu"\r\n[training.optimizer]\r\nnum_steps = 3\r\n'.encode())
     recipe = find_recipe(str(path))
     assert (recipe.name, recipe.training.optimizer.num_steps) == ("mein_rezept_ü", 3)
+
+
+def test_the_file_that_the_page_shows_is_a_recipe() -> None:
+    page = Path(__file__).parents[3] / "docs" / "recipes.md"
+    [shown] = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    recipe, base = find_recipe(tomllib.loads(shown)), find_recipe("comem_qwen25_vl_7b")
+    assert (recipe.name, recipe.backbone.name) == ("my_recipe", "/models/my-vlm")
+    assert recipe.training.optimizer == replace(base.training.optimizer, num_steps=2000, learning_rate=1e-4)
+    assert recipe.training.encoder == replace(base.training.encoder, lora_rank=32, num_vectors=16)
 
 
 TINY = 'base = "tiny_cpu"\n'
