@@ -56,10 +56,18 @@ def check_parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str
     return values
 
 
-def check_deployment(root: Path, entrypoint: str, parameters: Mapping[str, Any]) -> None:
-    """Check parameters against the flow at an entrypoint in a project's folder. Raises ValueError for any fault."""
+def check_deployment(root: Path, entrypoint: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Check parameters against the flow at an entrypoint in a project's folder, and return them as they are sent.
+
+    What a word found here, such as a recipe file, is sent as its fields: the run may be elsewhere, and the file may
+    change. Raises ValueError for any fault.
+    """
     path, _, name = entrypoint.rpartition(":")
-    check_parameters(load_flow_from_entrypoint(f"{root / path}:{name}"), parameters)
+    checked = check_parameters(load_flow_from_entrypoint(f"{root / path}:{name}"), parameters)
+    return {
+        name: checked[name] if isinstance(given, str) and isinstance(checked[name], dict) else given
+        for name, given in parameters.items()
+    }
 
 
 def _find_recipe_faults(flow: Flow[..., Any], values: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ def _check_first(create: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(create)
     def create_flow_run_from_deployment(self: Any, deployment_id: Any, **asked: Any) -> Any:
         if asked.get("parameters"):
-            _check(self.read_deployment(deployment_id), asked["parameters"])
+            asked["parameters"] = _check(self.read_deployment(deployment_id), asked["parameters"])
         return create(self, deployment_id, **asked)
 
     return create_flow_run_from_deployment
@@ -82,25 +82,29 @@ def _check_first_async(create: Callable[..., Awaitable[Any]]) -> Any:
     @functools.wraps(create)
     async def create_flow_run_from_deployment(self: Any, deployment_id: Any, **asked: Any) -> Any:
         if asked.get("parameters"):
-            _check(await self.read_deployment(deployment_id), asked["parameters"])
+            asked["parameters"] = _check(await self.read_deployment(deployment_id), asked["parameters"])
         return await create(self, deployment_id, **asked)
 
     return create_flow_run_from_deployment
 
 
-def _check(deployment: Any, parameters: Mapping[str, Any]) -> None:
-    """Check parameters if the deployment's flow is in this project. Raises ValueError that lists every fault."""
+def _check(deployment: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check parameters if the deployment's flow is in this project, and return them as they are sent.
+
+    Raises ValueError that lists every fault.
+    """
     root = Layout.find().root
     if not deployment.entrypoint or not (root / deployment.entrypoint.rpartition(":")[0]).is_file():
-        return
+        return parameters
     from flows.checking import check_deployment  # takes seconds, because it imports what flows import
 
     try:
-        check_deployment(root, deployment.entrypoint, deployment.parameters | parameters)
+        whole = check_deployment(root, deployment.entrypoint, deployment.parameters | parameters)
     except ValueError as error:
         if sys.argv[1:3] != ["deployment", "run"]:
             raise
         _end_command(error)
+    return {name: whole[name] for name in parameters}
 
 
 def _end_command(error: ValueError) -> NoReturn:

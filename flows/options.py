@@ -5,19 +5,36 @@ its main field. An absent option means the recipe's own value. Invalid values ar
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from comem_core.knowledge.corpora.columns import check_columns
 from comem_core.knowledge.languages import check_language
+from comem_core.memory.description import Dtype
+from comem_core.ranges import Range
 from comem_core.recipes import RECIPES
+from comem_core.recipes.files import ENDING, make_own_recipe, read_recipe_file
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe
 from comem_core.training.recipe import LARGEST_SEED
+from tasks.engine.context import Context
+from tasks.recorded_recipes import find_recorded_recipe
 
+EXPECTED_OWN = (
+    "a recipe file (.toml), the name or id of an earlier run's, or the fields of one with its base (docs/recipes.md)"
+)
 GROUP = ConfigDict(extra="forbid", use_attribute_docstrings=True, revalidate_instances="always")
 TEXT, TEXTS = {"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
@@ -33,15 +50,16 @@ class Within:
 
     def check(self, number: float) -> float:
         """Return the number. Raises ValueError that says what was expected."""
-        enough = number > self.least if self.above else number >= self.least
-        if not (math.isfinite(number) and enough and number <= self.most):
+        if not self.range.allows(number):
             raise ValueError(f"found {number}; expected {self}")
         return number
 
+    @property
+    def range(self) -> Range:
+        return Range(self.least, self.most, above=self.above)
+
     def __str__(self) -> str:
-        if self.most < math.inf:
-            return f"{self.least:g} to {self.most:.0f}"
-        return f"more than {self.least:g}" if self.above else f"{self.least:g} or more"
+        return str(self.range)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Accept only numbers: neither a text nor true or false is converted to one."""
@@ -80,10 +98,30 @@ def _check_filled(given: Any) -> Any:
     return given
 
 
-def _check_recipe(name: str) -> str:
-    if name not in RECIPES:
-        raise ValueError(f"found {name!r}; expected one of {', '.join(RECIPES)}")
-    return name
+def _read_recipe(given: Any) -> str | dict[str, Any]:
+    """Return a shipped recipe's name, or the fields of a recipe of one's own, which so travel with the run."""
+    if isinstance(given, str) and (ships := given.replace("-", "_")) in RECIPES:
+        return ships
+    if isinstance(given, str) and given.lower().endswith(ENDING):
+        stated = read_recipe_file(given) if os.path.isfile(Path(given).expanduser()) else _miss_file(given)
+        make_own_recipe(stated, RECIPES, where=given)
+        return stated
+    stated = given
+    if isinstance(given, str) and given.strip():
+        stated = find_recorded_recipe(Context.from_environment(), given)
+    if not isinstance(stated, dict):
+        names = ", ".join(RECIPES)
+        raise ValueError(f"found {given!r}; expected one of {names}, {EXPECTED_OWN}")
+    make_own_recipe(stated, RECIPES)
+    return stated
+
+
+def _miss_file(path: str) -> NoReturn:
+    """Refuse a file that is not there, and name the run that recorded its recipe."""
+    name = Path(path).stem
+    recorded = find_recorded_recipe(Context.from_environment(), name)
+    kept = f". A run here has recorded the recipe {name}: -p recipe={name} takes it" if recorded else ""
+    raise ValueError(f"{path}: no such file in {Path.cwd()}{kept}")
 
 
 def _check_language(tag: str) -> str:
@@ -101,7 +139,37 @@ Seed = Annotated[int, Within(int, 0, LARGEST_SEED)]
 Points = Annotated[float, Within(float, 0)]
 Filled = Annotated[str, AfterValidator(_check_filled), WithJsonSchema(TEXT)]
 Names = Annotated[list[Filled], AfterValidator(_check_filled), WithJsonSchema(TEXTS)]
-RecipeName = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "string", "enum": [*RECIPES]})]
+RecipeOption = Annotated[
+    str | dict[str, Any],
+    PlainValidator(_read_recipe),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": [*RECIPES], "title": "a recipe that ships"},
+                {
+                    "type": "string",
+                    "minLength": 1,
+                    "title": "a recipe file (.toml), or the name or id of an earlier run's",
+                },
+                {"type": "object", "title": "fields of a recipe of your own, with its base and name (docs/recipes.md)"},
+            ]
+        }
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenBackbone:
+    """The VLM in place of the recipe's, and how it is loaded."""
+
+    __pydantic_config__: ClassVar = GROUP
+
+    name: Filled | None = None
+    """A shipped model, a hub name (owner/name), or the absolute path of a folder with a config.json."""
+    family: Filled | None = None
+    """The model's family (docs/memory.md); by default it is read from the model's config.json."""
+    dtype: Dtype | None = None
+    """The number type that the weights are loaded in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +250,7 @@ class Conditions:
     """The corpus whose items the condition `foreign` shows."""
 
 
+BackboneOption = Annotated[str | ChosenBackbone, Word(ChosenBackbone, "name", TEXT)]
 KnowledgeOption = Annotated[str | Knowledge, Word(Knowledge, "corpus", TEXT)]
 WritingOption = Annotated[str | Writing, Word(Writing, "generator", TEXT)]
 LimitOption = Annotated[int | Limits, Word(Limits, "questions", {"type": "integer", "minimum": 1})]

@@ -5,6 +5,7 @@ from prefect.client.schemas.objects import State
 
 from flows.evaluating import evaluate
 from flows.options import (
+    BackboneOption,
     BenchmarksOption,
     ConditionsOption,
     Count,
@@ -13,7 +14,7 @@ from flows.options import (
     Names,
     Points,
     ReaderOption,
-    RecipeName,
+    RecipeOption,
 )
 from flows.recipes import recipes_to_ask
 from tasks.data.benchmarks import collect_benchmark
@@ -30,7 +31,8 @@ from tasks.training.transfer import with_transfer
 
 @flow(name="re-evaluate")
 def re_evaluate(
-    recipe: RecipeName = "tiny_cpu",
+    recipe: RecipeOption = "tiny_cpu",
+    backbone: BackboneOption | None = None,
     encoders: Names | None = None,
     benchmarks: BenchmarksOption | None = None,
     conditions: ConditionsOption | None = None,
@@ -40,13 +42,15 @@ def re_evaluate(
     limit: Count | None = None,
     min_points: Points = 0.0,
     plan: bool = False,
+    on_cpu: bool = False,
 ) -> State | None:
     """Score encoders on benchmarks under every condition, and report what is better or worse than last time, and why.
 
     A run in which a score moved ends as `Drifted` and raises the event `comem.evaluation.drifted`.
 
     Args:
-        recipe: gives backbone, knowledge and prompts; a name from `comem_core.recipes`.
+        recipe: gives backbone, knowledge and prompts, as in synth-and-train.
+        backbone: the VLM in place of the recipe's, as in synth-and-train.
         encoders: `latest` (the default), `all`, or fingerprints, folders or names of shipped encoders.
         benchmarks: names of benchmarks (docs/benchmarks.md), or fields that also set the prompts and how questions
             without an answer count; by default the recipe's.
@@ -59,9 +63,11 @@ def re_evaluate(
         limit: the maximum number of questions of each benchmark.
         min_points: the points by which a score must move, and by more than chance, to be called drift.
         plan: make nothing; show what would run and why.
+        on_cpu: run a model that is made for GPUs on the CPU all the same.
     """
     recipes = recipes_to_ask(
         recipe,
+        backbone=backbone,
         encoders=encoders,
         benchmarks=benchmarks,
         conditions=conditions,
@@ -71,7 +77,7 @@ def re_evaluate(
         limit=limit,
     )
     names = list(recipes)
-    with open_run("re-evaluate", recipes[names[0]], plan=plan) as run:
+    with open_run("re-evaluate", recipes[names[0]], plan=plan, stated=recipe, on_cpu=on_cpu) as run:
         asking = {name: run.with_recipe(evaluation=each.evaluation) for name, each in recipes.items()}
         questions = {name: collect_benchmark(each) for name, each in asking.items()}
         named = [with_transfer(run, each) for each in find_encoders(run, [LATEST] if encoders is None else encoders)]

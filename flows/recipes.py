@@ -7,23 +7,25 @@ from typing import Any
 from comem_core.backbone.finding import check_backbone_name
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
-from comem_core.memory.description import find_encoder_folder
-from comem_core.recipes import find_recipe, with_evaluation, with_judge, with_knowledge, with_reader
+from comem_core.recipes import find_recipe, with_backbone, with_evaluation, with_judge, with_knowledge, with_reader
+from comem_core.recipes.names import check_names
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant
 from comem_core.synthesis.seeds import check_source
-from flows.options import Benchmarks, Conditions, Knowledge, Limits, Writing
+from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Writing
 from tasks.engine.context import Context
 from tasks.engine.store import Store
 from tasks.served import name_served_model
+from tasks.training.encoder import check_start
 from tasks.training.encoders import check_encoders
 
 
 def recipe_to_train(
-    recipe: str,
+    recipe: str | Mapping[str, Any],
     *,
+    backbone: str | ChosenBackbone | None,
     variant: Variant | None,
-    seed: int,
+    seed: int | None,
     knowledge: str | Knowledge | None,
     writing: str | Writing | None,
     judge: str | JudgeRecipe | None,
@@ -41,9 +43,7 @@ def recipe_to_train(
         check_source(each)
     if written.generator is not None:
         name_served_model(written.generator)
-    if start is not None:
-        find_encoder_folder(start)
-    named = find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant)
+    named = _add_backbone(find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant), backbone)
     whole = with_knowledge(
         _add_judge(named, judge),
         read.corpus,
@@ -60,12 +60,15 @@ def recipe_to_train(
             "writing: there would be no questions, neither from seeds nor from the VLM; name seeds, or set ask_about "
             "to 1 or more"
         )
+    _check_own(recipe, whole, changed=backbone is not None)
+    check_start(whole, start)
     return _add_reader(whole, reader)
 
 
 def recipes_to_ask(
-    recipe: str,
+    recipe: str | Mapping[str, Any],
     *,
+    backbone: str | ChosenBackbone | None,
     encoders: Sequence[str] | None,
     benchmarks: Sequence[str] | Benchmarks | None,
     conditions: Sequence[str] | Conditions | None,
@@ -82,7 +85,9 @@ def recipes_to_ask(
     shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_make_list(conditions))
     if shown.foreign is not None:
         check_corpus(shown.foreign)
-    judged = _add_reader(_add_judge(find_recipe(recipe, limit=limit), judge), reader)
+    named = _add_backbone(find_recipe(recipe, limit=limit), backbone)
+    _check_own(recipe, named)
+    judged = _add_reader(_add_judge(named, judge), reader)
     if encoders is not None:
         check_encoders(judged, encoders, Store.of(Context.from_environment()))
     own = _add_reading(judged, as_knowledge(knowledge))
@@ -100,9 +105,13 @@ def recipes_to_ask(
     }
 
 
-def recipe_to_encode(recipe: str, *, knowledge: str | Knowledge | None) -> Recipe:
-    """Return the recipe of rebuild-memory. Raises ValueError for a corpus that does not exist."""
-    return _add_reading(find_recipe(recipe), as_knowledge(knowledge))
+def recipe_to_encode(
+    recipe: str | Mapping[str, Any], *, backbone: str | ChosenBackbone | None, knowledge: str | Knowledge | None
+) -> Recipe:
+    """Return the recipe of rebuild-memory. Raises ValueError for a backbone or a corpus that cannot be."""
+    whole = _add_reading(_add_backbone(find_recipe(recipe), backbone), as_knowledge(knowledge))
+    _check_own(recipe, whole)
+    return whole
 
 
 def as_knowledge(given: str | Knowledge | None) -> Knowledge:
@@ -116,6 +125,23 @@ def as_knowledge(given: str | Knowledge | None) -> Knowledge:
 def as_limits(given: int | Limits | None) -> Limits:
     """Return the option `limit` as a group; a number sets its field `questions`."""
     return Limits(questions=given) if isinstance(given, int) else given or Limits()
+
+
+def _add_backbone(recipe: Recipe, given: str | ChosenBackbone | None) -> Recipe:
+    chosen = ChosenBackbone(name=given) if isinstance(given, str) else given or ChosenBackbone()
+    try:
+        return with_backbone(recipe, name=chosen.name, family=chosen.family, dtype=chosen.dtype)
+    except ValueError as error:
+        raise ValueError(f"backbone: {error}") from error
+
+
+def _check_own(given: str | Mapping[str, Any], recipe: Recipe, *, changed: bool = False) -> None:
+    """Check that what a recipe of the user's own names exists and fits; of the shipped ones, tests know it."""
+    if changed or isinstance(given, Mapping):
+        check_names(recipe)
+        name_served_model(recipe.synthesis.generator)
+        if recipe.evaluation.judge is not None:
+            name_served_model(recipe.evaluation.judge.generator)
 
 
 def _make_list(names: Sequence[str] | None) -> list[str] | None:

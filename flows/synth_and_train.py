@@ -5,12 +5,13 @@ from prefect import flow
 from comem_core.recipes.scaling import Variant
 from flows.evaluating import evaluate
 from flows.options import (
+    BackboneOption,
     Filled,
     JudgeOption,
     KnowledgeOption,
     LimitOption,
     ReaderOption,
-    RecipeName,
+    RecipeOption,
     Seed,
     WritingOption,
 )
@@ -41,9 +42,10 @@ from tasks.training.transfer import train_transfer
 @flow(name="synth-and-train")
 @end_with_explanation
 def synth_and_train(
-    recipe: RecipeName = "tiny_cpu",
+    recipe: RecipeOption = "tiny_cpu",
+    backbone: BackboneOption | None = None,
     variant: Variant | None = None,
-    seed: Seed = 0,
+    seed: Seed | None = None,
     knowledge: KnowledgeOption | None = None,
     writing: WritingOption | None = None,
     judge: JudgeOption | None = None,
@@ -51,13 +53,16 @@ def synth_and_train(
     limit: LimitOption | None = None,
     start: Filled | None = None,
     plan: bool = False,
+    on_cpu: bool = False,
 ) -> Reference:
     """Make question-answer data, keep the good part, train a memory encoder on it, score it.
 
     Args:
-        recipe: decides the result; a name from `comem_core.recipes`.
+        recipe: decides the result: the name of a recipe that ships, a recipe file of your own (`my_recipe.toml`), the
+            fields of one, or the name or id of an earlier run's recipe (docs/recipes.md).
+        backbone: the VLM in place of the recipe's: a hub name, a folder, or fields that also set its number type.
         variant: the recipe with another number of vectors per item, samples or parameters (docs/side_tables.md).
-        seed: the seed of training; the samples stay the same.
+        seed: the seed of training, in place of the recipe's; the samples stay the same.
         knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md), or fields
             that also set how it is read. The VLM asks about its items, and a tenth of the kept samples is held out as
             its benchmark.
@@ -72,9 +77,11 @@ def synth_and_train(
             fields that limit drafts or hours.
         start: folder of the encoder that training starts from, in place of the recipe's; best an absolute path.
         plan: make nothing; show what would run and why, with rows, tokens, hours and gigabytes.
+        on_cpu: run a model that is made for GPUs on the CPU all the same.
     """
     whole = recipe_to_train(
         recipe,
+        backbone=backbone,
         variant=variant,
         seed=seed,
         knowledge=knowledge,
@@ -85,7 +92,9 @@ def synth_and_train(
         start=start,
     )
     max_hours = as_limits(limit).max_hours
-    with open_run("synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours) as run:
+    with open_run(
+        "synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours, stated=recipe, on_cpu=on_cpu
+    ) as run:
         start_encoder = find_start(run, start)
         say_preview(run)
         items = ingest_knowledge(run)

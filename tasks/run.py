@@ -6,12 +6,12 @@ opened or shown.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from comem_core.backbone.finding import find_backbone_folder, hash_backbone
+from comem_core.backbone.finding import ModelMissing, find_backbone_folder, hash_backbone, refuse_other_family
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.items import hash_content_parts
@@ -25,6 +25,7 @@ from comem_core.recipes.recipe import (
     Recipe,
 )
 from comem_core.recipes.retrieval import check_retrieval
+from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context, RunRef
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
@@ -34,6 +35,7 @@ from tasks.engine.reuse import Explanation, Stage, explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
+from tasks.recorded_recipes import STATED
 from tasks.served import find_engine, find_served_judge, find_served_model
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
@@ -120,16 +122,20 @@ def open_run(
     needs_generator: bool = False,
     plan: bool = False,
     max_hours: float | None = None,
+    stated: object = None,
+    on_cpu: bool = False,
 ) -> Iterator[Run]:
     """Check what the run needs, record its start and start Ray; at the end record its outcome and stop Ray.
 
-    With `plan` the stages of the block make nothing; the end shows what each of them would do.
+    With `plan` the stages of the block make nothing; the end shows what each of them would do. `stated` is the option
+    that gave the recipe: fields of a user's own recipe are recorded with the run. `on_cpu` lets a model that is made
+    for GPUs run on the CPU; a plan only says so.
 
     Raises:
-        ValueError: the backbone or reader is missing or of the wrong kind; the context has faults (all are listed); the
-            prompts of the recipe's parts do not agree; the items cannot be retrieved as the recipe says; the served
-            model that writes the data has no address; the data are to be translated into a language without a name; or
-            the judge has no address or is unknown there.
+        ValueError: the backbone or reader is missing or of the wrong kind, or made for GPUs of which none would be
+            used; the context has faults (all are listed); the prompts of the recipe's parts do not agree; the items
+            cannot be retrieved as the recipe says; the served model that writes the data has no address; the data are
+            to be translated into a language without a name; or the judge has no address or is unknown there.
         ServerGone: no server answers at the judge's address.
     """
     from prefect.runtime import flow_run
@@ -144,7 +150,11 @@ def open_run(
         check_retrieval(recipe)
     if recipe.evaluation.judge:
         _check_judge(recipe.evaluation.judge, context, ask=not plan)
-    backbone = _find_backbone(recipe.backbone) if needs_backbone else NO_BACKBONE
+    backbone, notes = _find_run_backbone(recipe, plan=plan) if needs_backbone else (NO_BACKBONE, [])
+    if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
+        notes.append(said)
+        if not plan and not on_cpu:
+            raise ValueError(f"{said}. To run it on the CPU all the same, for days perhaps: -p on_cpu=true")
     run_id = flow_run.id or uuid4().hex
     run = Run(
         run_id=run_id,
@@ -159,10 +169,15 @@ def open_run(
     )
     if plan:
         with start_planning() as planned:
+            planned.notes += notes
             yield run
         write_plan(planned)
         return
+    for note in notes:
+        get_stage_logger().warning("%s", note)
     started = {"run_id": run_id, "flow": flow, "recipe_name": recipe.name, "recipe": asdict(recipe)}
+    if isinstance(stated, Mapping):
+        started["recipe"][STATED] = dict(stated)
     if mended := mend_warehouse(context):
         get_stage_logger().warning("%s", mended)
     with open_warehouse(context.warehouse) as con:
@@ -235,9 +250,23 @@ def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Refere
     return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
 
 
-def _find_backbone(recipe: BackboneRecipe) -> Reference:
+def _find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
+    """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
+    try:
+        return _find_backbone(recipe.backbone, download=not plan), []
+    except ModelMissing as missing:
+        if not plan:
+            raise
+        without = replace(NO_BACKBONE, fingerprint=recipe.backbone.name)
+        return without, [
+            f"{missing}. This plan is made without the weights, so nothing made with them counts as reused"
+        ]
+
+
+def _find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference:
     """Return the backbone's folder, named by its weights and their number type: both decide every result."""
-    folder = find_backbone_folder(recipe.name)
+    folder = find_backbone_folder(recipe.name, download=download)
+    refuse_other_family(recipe.name, recipe.family)
     name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
 

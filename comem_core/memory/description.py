@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from comem_core.backbone.finding import SHIPPED
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
 
 
-DTYPES = ("float32", "bfloat16", "float16")
+Dtype = Literal["float32", "bfloat16", "float16"]
+DTYPES = get_args(Dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

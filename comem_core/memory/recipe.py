@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.memory.description import refuse_unknown
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, is_off, off_at
+from comem_core.ranges import NoneOrMore, OneOrMore, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,12 +15,12 @@ class EncoderRecipe:
     """The encoder's shape and what it reads. Defaults are the paper's (section 3, reference code), for d = 3584."""
 
     version: str = "2026.11.1"
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = field(default=0.05, metadata=off_at(0.0))
-    num_vectors: int = 8
-    num_rounds: int = 8
-    num_heads: int = 16
+    lora_rank: OneOrMore = 16
+    lora_alpha: OneOrMore = 32
+    lora_dropout: Annotated[float, Range(0, 1, below=True)] = field(default=0.05, metadata=off_at(0.0))
+    num_vectors: OneOrMore = 8
+    num_rounds: OneOrMore = 8
+    num_heads: OneOrMore = 16
     prompts: str = "short"
     # Visual tokens of an item's and of a question's picture; None: the backbone's own processor decides.
     item_visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
@@ -31,7 +32,7 @@ class EncoderRecipe:
     # Ours: the Q-Former reads the sum of an item's last hidden states and its token embeddings, both at unit RMS. A
     # token's last hidden state predicts the next token, and in a small model it retains little of the token itself.
     reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
-    seed: int = 0
+    seed: NoneOrMore = 0
 
     def list_asking_options(self) -> dict[str, Any]:
         """Return the options that are on and may decide an answer without memory, by name.
@@ -45,6 +46,9 @@ class EncoderRecipe:
             if name not in MEMORY_OPTIONS and not is_off(each, value)
         }
 
+
+SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
+"""The options that decide which encoder's weights fit."""
 
 MEMORY_OPTIONS = frozenset({
     "version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",

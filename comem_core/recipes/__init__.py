@@ -1,18 +1,25 @@
-"""Finds recipes by name and varies them. Each shipped recipe is a function that returns a complete `Recipe`."""
+"""Finds recipes by name, in files or as fields, and varies them.
+
+Each shipped recipe is a function that returns a complete `Recipe`; a user's own needs no change here.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
+from comem_core.backbone.finding import check_backbone_name, find_family, refuse_other_family
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.scores import Unanswered
+from comem_core.memory.description import Dtype
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
 from comem_core.recipes.engine import VLLM, EngineRecipe
-from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
-from comem_core.recipes.scaling import vary_recipe
+from comem_core.recipes.files import ENDING, make_own_recipe, read_recipe_file
+from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
+from comem_core.recipes.scaling import fit_start, vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
 
@@ -27,20 +34,22 @@ HELD_OUT_SHARE = 0.1
 LEAST_ASKED = 2
 
 
-def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: str | None = None) -> Recipe:
-    """Return a recipe by name, with a training seed and, if given, one `variant` of its size (`recipes.scaling`).
+def find_recipe(
+    named: str | Mapping[str, Any], *, limit: int | None = None, seed: int | None = None, variant: str | None = None
+) -> Recipe:
+    """Return a recipe by name, from a TOML file or from fields (`recipes.files`), and vary it.
 
-    `limit` caps seed questions, asked items, translated samples, training steps and benchmark questions.
+    `seed` is the training's, and `variant` changes one size (`recipes.scaling`). `limit` caps seed questions, asked
+    items, translated samples, training steps and benchmark questions.
 
     Raises:
-        ValueError: an unknown name or variant (the message lists the known ones), a limit below 1, or a seed outside
-            the range of `check_seed`.
+        ValueError: an unknown name or variant (the message lists the known ones), a file or fields with faults, a limit
+            below 1, or a seed outside the range of `check_seed`.
     """
-    check_seed(seed)
-    known = name.replace("-", "_")
-    if known not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
-    recipe = _with_seed(RECIPES[known](), seed)
+    recipe = _make_recipe(named)
+    if seed is not None:
+        check_seed(seed)
+        recipe = _with_seed(recipe, seed)
     recipe = recipe if variant is None else vary_recipe(recipe, variant)
     if limit is None:
         return recipe
@@ -55,6 +64,19 @@ def find_recipe(name: str, *, limit: int | None = None, seed: int = 0, variant: 
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
         evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
     )
+
+
+def _make_recipe(named: str | Mapping[str, Any]) -> Recipe:
+    if isinstance(named, Mapping):
+        return make_own_recipe(named, RECIPES)
+    if named.lower().endswith(ENDING):
+        return make_own_recipe(read_recipe_file(named), RECIPES, where=named)
+    known = named.replace("-", "_")
+    if known not in RECIPES:
+        raise ValueError(
+            f"unknown recipe {named!r}; expected one of {', '.join(sorted(RECIPES))}, or a recipe file ({ENDING})"
+        )
+    return RECIPES[known]()
 
 
 def _limit_synthesis(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
@@ -157,6 +179,33 @@ def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
         return recipe
     asked = JudgeRecipe(generator=judge) if isinstance(judge, str) else judge
     return replace(recipe, evaluation=replace(recipe.evaluation, judge=asked))
+
+
+def with_backbone(
+    recipe: Recipe, *, name: str | None = None, family: str | None = None, dtype: Dtype | None = None
+) -> Recipe:
+    """Return the recipe with another backbone, and the backbone in its name; what is None stays.
+
+    The family of a model that is on this machine is read from its config.json. An encoder that training would start
+    from is dropped if it was made for other weights.
+
+    Raises ValueError for a name that no model can have, and a model of another family or of none that is known.
+    """
+    before = recipe.backbone
+    if name is not None:
+        check_backbone_name(name)
+        family = family or find_family(name)
+    if family is not None:
+        refuse_other_family(name or before.name, family)
+    backbone = BackboneRecipe(
+        name=name or before.name, family=family or before.family, dtype=before.dtype if dtype is None else dtype
+    )
+    if backbone == before:
+        return recipe
+    label = [] if name in (None, before.name) else [PurePath(name).name if PurePath(name).is_absolute() else name]
+    label += [] if backbone.dtype == before.dtype else [backbone.dtype]
+    changed = replace(recipe, backbone=backbone, name=f"{recipe.name}+backbone={','.join(label) or backbone.family}")
+    return fit_start(changed, recipe)
 
 
 def with_reader(recipe: Recipe, reader: str | ReaderRecipe | None) -> Recipe:

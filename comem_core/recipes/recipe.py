@@ -3,13 +3,17 @@ belong here."""
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from comem_core.evaluation.llm_judge import PREFIX
+from comem_core.memory.description import Dtype
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
+from comem_core.ranges import HashBits, NoneOrMore, OneOrMore, Range, Share
 from comem_core.recipes.engine import EngineRecipe
 from comem_core.synthesis.generator import SERVED
 from comem_core.training.recipe import LARGEST_SEED, OptimizerRecipe, TrainingRecipe
+
+SeedNumber = Annotated[int, Range(0, LARGEST_SEED)]
 
 # For recipes that are also parameters of flows: an unknown field is an error, and the form shows docstrings.
 OPTION = {"extra": "forbid", "use_attribute_docstrings": True, "revalidate_instances": "always"}
@@ -36,7 +40,7 @@ class BackboneRecipe:
 
     family: str = "qwen_vl"
     name: str = "tiny"
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +56,10 @@ class KnowledgeRecipe:
     images: Literal["needed", "optional"] = "needed"
     allow_urls: bool = False
     # Pictures whose hashes differ in at most this many of 128 bits count as the same; None: only equal pictures do.
-    near_duplicate_bits: int | None = None
+    near_duplicate_bits: HashBits | None = None
     # Larger pictures are scaled down (pixels of the longer side); those of more pixels are refused before decoding.
-    max_side: int = 1024
-    max_pixels: int = 50_000_000
+    max_side: OneOrMore = 1024
+    max_pixels: OneOrMore = 50_000_000
     # Column names that `corpora.columns` does not know, in pairs such as ("text", "beschreibung").
     columns: tuple[tuple[str, str], ...] = ()
 
@@ -73,11 +77,11 @@ class RetrievalRecipe:
     by: Literal["image", "text", "both"] = "image"
     embedder: str = "backbone"
     text_embedder: str | None = None
-    text_weight: float = 0.5
-    grid: tuple[int, int] = (1, 1)
-    k: int = 3
+    text_weight: Share = 0.5
+    grid: tuple[OneOrMore, OneOrMore] = (1, 1)
+    k: OneOrMore = 3
     # Up to this many items, all are compared; above, an approximate index finds candidates.
-    exact_up_to: int = 50_000
+    exact_up_to: NoneOrMore = 50_000
     # Leave out items that show the question's own picture; else a question about an item's picture finds that item.
     exclude_own_image: bool = False
     # Ours: search among items in the question's language, since one picture has an item in each.
@@ -96,24 +100,24 @@ class SynthesisRecipe:
 
     seeds: tuple[str, ...] = ("countries-vqa",)
     generator: str = "backbone"
-    num_seed_questions: int = 2000
-    num_asked_items: int = 60
+    num_seed_questions: NoneOrMore = 2000
+    num_asked_items: NoneOrMore = 60
     # At most this many questions become drafts, seeds first; None: all of them.
-    max_samples: int | None = None
+    max_samples: OneOrMore | None = None
     # How many kinds of question are asked about one item, chosen by a hash; None: all kinds of the prompt set.
-    num_kinds: int | None = None
+    num_kinds: OneOrMore | None = None
     # 0 is greedy; above 0, questions are sampled, each with a seed of its own.
-    ask_temperature: float = 0.0
+    ask_temperature: Annotated[float, Range(0)] = 0.0
     # How many of the retrieved items are in a draft's prompt, and may be trained on.
-    k: int = 3
+    k: OneOrMore = 3
     prompts: str = "short"
-    max_new_tokens: int = 24
-    seed: int = 0
+    max_new_tokens: OneOrMore = 24
+    seed: SeedNumber = 0
     # How many kept samples are translated, each into all of these languages (paper: 200 into nine).
-    num_translated: int = 0
+    num_translated: NoneOrMore = 0
     languages: tuple[str, ...] = ()
     translation_prompts: str = "plain"
-    max_translated_tokens: int = 512
+    max_translated_tokens: OneOrMore = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,29 +127,29 @@ class FilterRecipe:
     None or False switches off the filters that use the field.
     """
 
-    min_metric_score: float | None = field(default=1.0, metadata=OFF_AT_NONE)
-    max_without_score: float | None = field(default=None, metadata=OFF_AT_NONE)
-    max_answer_words: int | None = field(default=12, metadata=OFF_AT_NONE)
-    min_question_words: int | None = field(default=None, metadata=OFF_AT_NONE)
-    max_question_words: int | None = field(default=None, metadata=OFF_AT_NONE)
+    min_metric_score: Share | None = field(default=1.0, metadata=OFF_AT_NONE)
+    max_without_score: Share | None = field(default=None, metadata=OFF_AT_NONE)
+    max_answer_words: OneOrMore | None = field(default=12, metadata=OFF_AT_NONE)
+    min_question_words: OneOrMore | None = field(default=None, metadata=OFF_AT_NONE)
+    max_question_words: OneOrMore | None = field(default=None, metadata=OFF_AT_NONE)
     must_be_grounded: bool = field(default=True, metadata=OFF_AT_FALSE)
     must_be_consistent: bool = field(default=True, metadata=OFF_AT_FALSE)
     must_be_in_language: bool = field(default=False, metadata=OFF_AT_FALSE)
     # Set both or neither: the share of words in common, and the bits of 128 in which the pictures may differ.
-    near_duplicate_similarity: float | None = field(default=None, metadata=OFF_AT_NONE)
-    near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
+    near_duplicate_similarity: Share | None = field(default=None, metadata=OFF_AT_NONE)
+    near_duplicate_bits: HashBits | None = field(default=None, metadata=OFF_AT_NONE)
     # Contamination by benchmarks: bits of a picture's 128; the n of word n-grams; the share of a question's n-grams.
     # Words that are asked about more than this many pictures are a template, which does not leak an answer.
-    contaminated_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
-    contaminated_ngram: int | None = field(default=None, metadata=OFF_AT_NONE)
-    contaminated_share: float | None = field(default=None, metadata=OFF_AT_NONE)
-    contaminated_pictures: int | None = field(default=2, metadata=OFF_AT_NONE)
-    max_per_answer: int | None = field(default=60, metadata=OFF_AT_NONE)
-    max_per_item: int | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_bits: HashBits | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_ngram: OneOrMore | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_share: Share | None = field(default=None, metadata=OFF_AT_NONE)
+    contaminated_pictures: NoneOrMore | None = field(default=2, metadata=OFF_AT_NONE)
+    max_per_answer: OneOrMore | None = field(default=60, metadata=OFF_AT_NONE)
+    max_per_item: OneOrMore | None = field(default=None, metadata=OFF_AT_NONE)
     # For translations: the overlap of words with the original after translating back (0 to 1).
-    min_round_trip: float | None = field(default=0.5, metadata=OFF_AT_NONE)
+    min_round_trip: Share | None = field(default=0.5, metadata=OFF_AT_NONE)
     # The share of what questions are about that is held out from training and asked as the corpus's own benchmark.
-    held_out_share: float | None = field(default=None, metadata=OFF_AT_NONE)
+    held_out_share: Share | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +159,10 @@ class ContaminationRecipe:
     about more than `max_pictures` pictures are a template.
     """
 
-    near_bits: int = 6
-    run_words: int = 8
-    min_share: float = 0.5
-    max_pictures: int = 2
+    near_bits: HashBits = 6
+    run_words: OneOrMore = 8
+    min_share: Share = 0.5
+    max_pictures: NoneOrMore = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,13 +214,13 @@ class EvaluationRecipe:
 
     benchmark: str = "countries-vqa"
     part: str | None = None
-    num_questions: int | None = None
+    num_questions: OneOrMore | None = None
     conditions: tuple[str, ...] = ("none", "text", "memory", "shuffled", "empty")
-    k: int = 3
-    more_k: tuple[int, ...] = ()
+    k: OneOrMore = 3
+    more_k: tuple[OneOrMore, ...] = ()
     foreign: str | None = None
     prompts: str = "short"
-    max_new_tokens: int = 24
+    max_new_tokens: OneOrMore = 24
     unanswered: Literal["left_out", "wrong"] = "left_out"
     contamination: ContaminationRecipe = field(default_factory=ContaminationRecipe)
     # A language model as one more metric; None: no judge.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
 
+from comem_core.backbone.finding import is_same_model
+from comem_core.memory.recipe import SHAPE
 from comem_core.recipes.recipe import Recipe, SynthesisRecipe
 
 Variant = Literal[
@@ -81,8 +83,20 @@ def _scale_questions(synthesis: SynthesisRecipe, factor: float) -> SynthesisReci
 def _with_shape(recipe: Recipe, **shape: int) -> Recipe:
     """Return the recipe with an encoder of another shape; `start` is dropped if it no longer fits."""
     encoder = replace(recipe.training.encoder, **shape)
-    start = recipe.training.start if encoder == recipe.training.encoder else None
-    return replace(recipe, training=replace(recipe.training, encoder=encoder, start=start))
+    return fit_start(replace(recipe, training=replace(recipe.training, encoder=encoder)), recipe)
+
+
+def fit_start(changed: Recipe, base: Recipe) -> Recipe:
+    """Drop the encoder that training starts from, if it is the base's and the changed recipe trains another shape of
+    encoder, on other weights or in another number type. Training then starts from random weights."""
+    training, before = changed.training, base.training
+    if training.start is None or training.start != before.start:
+        return changed
+    is_same_shape = all(getattr(training.encoder, each) == getattr(before.encoder, each) for each in SHAPE)
+    is_same_dtype = changed.backbone.dtype == base.backbone.dtype
+    if is_same_shape and is_same_dtype and is_same_model(changed.backbone.name, base.backbone.name):
+        return changed
+    return replace(changed, training=replace(training, start=None))
 
 
 def _scale(number: int, factor: float) -> int:

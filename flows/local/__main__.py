@@ -21,6 +21,8 @@ COMMANDS = {
 # Commands that import the modules of flows, which takes many seconds; the others start without them.
 READING = ("plan", "record", "compare")
 
+LISTING = ".venv/bin/python -m warehouse report --database .comem/warehouse.duckdb recent_runs"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; a user's mistake gives one message and no traceback."""
@@ -53,7 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if name == "schedule":
             command.add_argument("switch", choices=("on", "off"))
         if name == "compare":
-            command.add_argument("before", help="a run_id, as `python -m warehouse report recent_runs` lists them")
+            command.add_argument("before", help=f"a run_id, as `{LISTING}` lists them")
             command.add_argument("now", help="another run_id")
             command.add_argument("--output", default=".comem/comparisons", help="folder for the pages")
         if name in ("plan", "demo"):

@@ -36,7 +36,8 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     if parameters:
         from flows.checking import check_deployment  # takes seconds, because it imports what flows import
 
-        check_deployment(layout.root, entrypoint, own | parameters)
+        whole = check_deployment(layout.root, entrypoint, own | parameters)
+        parameters = {name: whole[name] for name in parameters}
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:

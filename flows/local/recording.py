@@ -23,7 +23,7 @@ from warehouse.connection import open_warehouse
 from warehouse.evaluations import read_marks
 from warehouse.sql import read_report_rows
 
-COMMAND = "make demo"
+COMMAND, RECIPE = "make demo", "tiny_cpu"
 DEMO, SIDE_TABLES = "demo", "side_tables"
 OFFICIAL = "infoseek"
 FEWEST_SEEDS = 3
@@ -45,6 +45,12 @@ class _Ended:
         seed = recipe["training"]["encoder"].pop("seed")
         recipe["training"]["optimizer"].pop("seed")
         return cls(run_id=facts["run_id"], seed=seed, like=json.dumps(recipe, sort_keys=True), facts=facts)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run is of another recipe or backbone than the demo's."""
+        name = self.facts["recipe_name"].split("+")[0]
+        return name != RECIPE or any(each.startswith("backbone=") for each in self.changed)
 
     @property
     def changed(self) -> list[str]:
@@ -76,7 +82,7 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
     the stored rows stay, and a line says so. A run of a variant or another reader gives rows of the side tables.
 
     Raises:
-        ValueError: there is no completed run in the warehouse.
+        ValueError: there is no completed run in the warehouse, or the last one is of another recipe.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         runs = con.execute(
@@ -86,6 +92,11 @@ def record(context: Context, root: Path, *, seconds: float, peak_memory_gb: floa
         if not ended:
             raise ValueError(f"{context.warehouse} has no completed run of synth-and-train; run `make demo` first")
         last = ended[0]
+        if last.is_own:
+            raise ValueError(
+                f"the last completed run is of the recipe {last.facts['recipe_name']}, but what is recorded are runs "
+                f"of {RECIPE}; run `make demo` first"
+            )
         reused = [row["stage"] for row in read_report_rows(con, "run_reused", {"run_id": last.run_id})]
         by_seed = {each.seed: each for each in reversed(ended) if each.like == last.like}
         asked = [

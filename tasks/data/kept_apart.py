@@ -56,7 +56,8 @@ def collect_against(run: Run, benchmark: Reference) -> Against:
             part, revision = _find_part_at_hand(other, folder)
         except ValueError as error:
             missing[name] = str(error)
-            get_stage_logger().warning("samples are not compared with %s: %s", name, error)
+            if get_plan() is None:
+                get_stage_logger().warning("samples are not compared with %s: %s", name, error)
             continue
         kept_apart = _collect_questions(run, other, folder, KeptApartKey(benchmark=name, revision=revision, part=part))
         if kept_apart.num_rows or get_plan() is not None:
@@ -64,6 +65,9 @@ def collect_against(run: Run, benchmark: Reference) -> Against:
         else:
             missing[name] = f"none of its questions could be read in {folder}: its pictures are not there"
             get_stage_logger().warning("samples are not compared with %s: %s", name, missing[name])
+    if missing and (plan := get_plan()):
+        where = f"are not below {run.context.benchmarks} (docs/benchmarks.md)"
+        plan.notes.append(f"samples are not compared with benchmarks whose files {where}: {', '.join(missing)}")
     return Against(benchmarks=found, missing=missing)
 
 

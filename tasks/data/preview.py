@@ -7,8 +7,7 @@ from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
 from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
-from tasks.engine.plan import get_plan
-from tasks.engine.stage import get_stage_logger
+from tasks.engine.stage import say
 from tasks.run import Run
 
 MOST_UNKNOWN = 0.2  # share of words above which a run warns
@@ -28,15 +27,10 @@ def say_preview(run: Run) -> None:
     preview.refuse_without_items()
     unknown = count_unknown_words(Path(run.backbone.uri), preview.texts) if run.backbone.uri else None
     for line in preview.describe():
-        _say(line, logging.INFO)
+        say(line)
     if unknown is not None:
         level = logging.WARNING if unknown.share > MOST_UNKNOWN else logging.INFO
-        _say(describe_unknown_words(unknown, model=run.recipe.backbone.name), level)
-
-
-def _say(line: str, level: int) -> None:
-    plan = get_plan()
-    plan.notes.append(line) if plan else get_stage_logger().log(level, "%s", line)
+        say(describe_unknown_words(unknown, model=run.recipe.backbone.name), level)
 
 
 def describe_unknown_words(unknown: UnknownWords, *, model: str) -> str:

@@ -4,7 +4,6 @@ The context never enters a fingerprint: the same recipe names the same artefact 
 """
 
 import difflib
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import psutil
+
+from comem_core.ranges import Range
 
 MEGABYTE = 1024**2
 PREFIX = "COMEM_"
@@ -28,21 +29,7 @@ ELSEWHERE: Mapping[str, str] = {
 """The project's variables that are not fields of the context."""
 
 
-@dataclass(frozen=True)
-class AtLeast:
-    """The smallest value of a setting; with `above`, a setting must be greater than it."""
-
-    least: float
-    above: bool = False
-
-    def allows(self, number: float) -> bool:
-        return math.isfinite(number) and (number > self.least if self.above else number >= self.least)
-
-    def __str__(self) -> str:
-        return f"more than {self.least:g}" if self.above else f"{self.least:g} or more"
-
-
-ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = AtLeast(1), AtLeast(0), AtLeast(0, above=True)
+ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = Range(1), Range(0), Range(0, above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +142,7 @@ class Context:
                 "Close other programs, or lower COMEM_MIN_FREE_MEMORY_MB"
             )
         wants_gpu = self.device == "cuda" or self.gpus_per_actor > 0
-        if wants_gpu and self.ray_address is None and not _has_gpu():
+        if wants_gpu and self.ray_address is None and not has_gpu():
             faults.append(
                 "COMEM_DEVICE or COMEM_GPUS_PER_ACTOR asks for a GPU, but torch finds none on this machine. "
                 "Set COMEM_DEVICE=cpu and COMEM_GPUS_PER_ACTOR=0, or RAY_ADDRESS to a cluster that has one"
@@ -195,7 +182,7 @@ def _map_settings() -> dict[str, str]:
     }
 
 
-def _read_rule(name: str) -> tuple[Any, AtLeast | None]:
+def _read_rule(name: str) -> tuple[Any, Range | None]:
     """Return the type of a setting and its smallest value, from the field's annotation."""
     kind = get_type_hints(Context, include_extras=True)[name]
     if NoneType in get_args(kind):
@@ -232,7 +219,8 @@ def _find_folder_faults(name: str, folder: Path) -> list[str]:
     return []
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Tell whether torch finds a GPU on this machine."""
     import torch  # takes seconds, so it is imported only if a GPU is asked for
 
     return torch.cuda.is_available()

@@ -264,6 +264,11 @@ def is_under_prefect() -> bool:
     return TaskRunContext.get() is not None or FlowRunContext.get() is not None
 
 
+def say(line: str, level: int = logging.INFO) -> None:
+    """Say a line before the plan, or in the log where stages really run."""
+    plan.notes.append(line) if (plan := get_plan()) else get_stage_logger().log(level, "%s", line)
+
+
 def get_stage_logger() -> Any:
     """Return Prefect's logger of the current run, or a plain one outside a flow."""
     if not is_under_prefect():

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from comem_core.backbone.finding import hash_backbone
 from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, find_encoder_folder, read_description
-from comem_core.memory.recipe import read_recipe
+from comem_core.memory.recipe import SHAPE, read_recipe
+from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import ENCODER_STAGE
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.stage import run_stage, say, stage_task
 from tasks.engine.store import Reference
 from tasks.models import load_for
 from tasks.rows.samples import Samples, SampleSet
@@ -33,7 +34,6 @@ ENCODER = Stage(
         "sample's answer. The lower the loss, the more the model expects that answer."
     ),
 )
-SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
 
 
 @stage_task(name="train-encoder", retries=0)  # dead workers are replaced, and training goes on at the last checkpoint
@@ -91,16 +91,30 @@ def find_start(run: Run, folder: str | None = None) -> Reference | None:
     None means random weights.
 
     Raises:
-        ValueError: the folder has no encoder, it was trained for another backbone, or its shape is not the recipe's.
+        ValueError: as `check_start`.
     """
-    name, wanted = folder or run.recipe.training.start, run.recipe.training.encoder
+    if (found := check_start(run.recipe, folder)) is None:
+        say("training starts from random weights")
+        return None
+    return Reference(stage="encoder-start", fingerprint=hash_backbone(found), uri=str(found.absolute()), num_rows=0)
+
+
+def check_start(recipe: Recipe, folder: str | None = None) -> Path | None:
+    """Return the folder of the encoder that training starts from; None means random weights.
+
+    Raises:
+        ValueError: the folder has no encoder, it was trained for another backbone or number type, or its shape is not
+            the recipe's.
+    """
+    name, wanted = folder or recipe.training.start, recipe.training.encoder
     if name is None:
         return None
     found = find_encoder_folder(name)
     made_for = read_description(found)
-    refuse_other_name(made_for, run.recipe.backbone.name, where=f"the encoder in {found}")
+    refuse_other_name(made_for, recipe.backbone.name, where=f"the encoder in {found}")
     has = read_recipe(made_for.recipe, where=str(found / DESCRIPTION))
-    if other := [each for each in SHAPE if getattr(has, each) != getattr(wanted, each)]:
-        said = ", ".join(f"{each} {getattr(has, each)} (the recipe: {getattr(wanted, each)})" for each in other)
-        raise ValueError(f"training of {run.recipe_name} cannot start from the encoder in {found}: it has {said}")
-    return Reference(stage="encoder-start", fingerprint=hash_backbone(found), uri=str(found.absolute()), num_rows=0)
+    other = [(each, getattr(has, each), getattr(wanted, each)) for each in SHAPE]
+    other.append(("number type", made_for.backbone_dtype, recipe.backbone.dtype))
+    if said := ", ".join(f"{each} {before} (the recipe: {now})" for each, before, now in other if before != now):
+        raise ValueError(f"training of {recipe.name} cannot start from the encoder in {found}: it has {said}")
+    return found

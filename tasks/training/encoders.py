@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comem_core.backbone.finding import hash_backbone
+from comem_core.backbone.finding import hash_backbone, is_same_model
 from comem_core.memory.description import DESCRIPTION, find_encoder_folder, read_description
 from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
@@ -89,10 +89,15 @@ def _find_folder(recipe: Recipe, name: str, trained: Sequence[Record]) -> Path:
             f"{recipe.backbone.name} ({known}), or a folder. {error}"
         ) from error
     made_for = read_description(folder)
-    if made_for.backbone != recipe.backbone.name:
+    if made_for.backbone != recipe.backbone.name and not is_same_model(made_for.backbone, recipe.backbone.name):
         raise ValueError(
             f"the encoder in {folder} was trained for {made_for.backbone!r}, but the reader of recipe "
             f"{recipe.name} is {recipe.backbone.name!r}"
+        )
+    if made_for.backbone_dtype != recipe.backbone.dtype:
+        raise ValueError(
+            f"the encoder in {folder} was trained in {made_for.backbone_dtype}, but recipe {recipe.name} loads its "
+            f"reader in {recipe.backbone.dtype}"
         )
     return folder
 
@@ -116,6 +121,5 @@ def _make_reference(record: Record) -> Reference:
 def _describe_none_trained(run: Run) -> str:
     return (
         f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
-        "run `.venv/bin/prefect deployment run "
-        f"synth-and-train/{run.recipe_name.split('+')[0].replace('_', '-')}` first"
+        "run synth-and-train with this recipe and backbone first"
     )

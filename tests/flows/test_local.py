@@ -142,6 +142,14 @@ def test_a_demo_follows_a_run_with_its_own_parameters_and_no_other(served: Layou
             client.update_work_pool("comem", WorkPoolUpdate(is_paused=False))
 
 
+def test_a_variable_of_a_deployment_or_a_run_reaches_the_flow_and_its_workers(served: Layout) -> None:
+    run = ("deployment", "run", "synth-and-train/other", "--job-variable", 'env={"MARK": "run"}', "--watch")
+    code, output = prefect(served, *run)
+    assert code == 0, output
+    of_flow, of_worker, mark = (served.root / ".comem" / "seen.txt").read_text().split()
+    assert (of_flow, of_worker, mark) == ("3", "3", "run")
+
+
 def test_several_deployments_of_which_none_is_the_default_are_named() -> None:
     from types import SimpleNamespace
 

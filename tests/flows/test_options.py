@@ -77,8 +77,9 @@ def _plain(hint: Any) -> Any:
         words = [each.group for each in hint.__metadata__ if isinstance(each, Word)]
         return words[0] if words else _plain(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
-        [inner] = [each for each in get_args(hint) if each is not NoneType]
-        return _plain(inner)
+        inner = [each for each in get_args(hint) if each is not NoneType]
+        assert len(inner) == 1 or inner == [str, dict[str, Any]]  # a word, or the fields that it stands for
+        return _plain(inner[0])
     return hint
 
 
@@ -259,11 +260,13 @@ def test_a_run_that_comes_another_way_is_refused_in_the_same_words(given: dict[s
 
 def test_what_a_flow_makes_is_frozen_groups_that_the_form_shows() -> None:
     shown = parameter_schema(synth_and_train)
-    for group in ("Knowledge", "Writing", "Limits"):
+    for group in ("ChosenBackbone", "Knowledge", "Writing", "Limits"):
         properties = shown.definitions[group]["properties"]
         assert all(each.get("description") for each in properties.values()), group
         assert shown.definitions[group]["additionalProperties"] is False
-    assert shown.properties["recipe"]["enum"] == [*RECIPES]
+    ships, found, fields = shown.properties["recipe"]["anyOf"]
+    assert ships["enum"] == [*RECIPES]
+    assert (found["type"], fields["type"]) == ("string", "object")
 
 
 def test_every_flow_that_is_deployed_is_here() -> None:

@@ -1,5 +1,7 @@
 """The whole story on the shipped model, small: every stage real, then the same again."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -8,8 +10,10 @@ import duckdb
 import pytest
 
 import comem_core as comem
+from comem_core.backbone.finding import SHIPPED
 from flows.local.results import NUM_EXAMPLES, describe_results
 from flows.options import Knowledge, Writing
+from flows.re_evaluate import re_evaluate
 from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
 from tasks.engine.context import Context
@@ -117,3 +121,36 @@ def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
     opened = comem.open(place)
     assert opened.made_from["bank"]["fingerprint"] == bank.fingerprint
     assert opened.ask(own_folder / "AD.png", "Which country is this?").items[0].score == pytest.approx(1, abs=1e-4)
+
+
+def test_a_recipe_file_and_a_model_of_one_s_own_make_only_what_they_change(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(place.parent))
+    monkeypatch.setenv("COMEM_ROWS_PER_SHARD", "32")
+    file, model = place.parent / "mine.toml", place.parent / "a model of my own"
+    shutil.copytree(SHIPPED / "tiny", model)
+    file.write_text(
+        f"""
+        base = "tiny_cpu"
+        backbone.name = "{model}"
+        synthesis = {{num_seed_questions = {LIMIT}, num_asked_items = 1}}
+        training.optimizer = {{num_steps = 2, learning_rate = 1e-4}}
+        evaluation.num_questions = {LIMIT}
+        """
+    )
+    synth_and_train(recipe=str(file))
+    file.unlink()
+    [(run_id, name, recipe)] = _rows(place, "SELECT run_id, recipe_name, recipe FROM run ORDER BY started DESC LIMIT 1")
+    made = [
+        row[0] for row in _rows(place, f"SELECT stage FROM run_stage WHERE run_id = '{run_id}' AND action <> 'reused'")
+    ]
+    assert sorted(set(made)) == ["bank", "contamination", "encoder", "predictions", "report", "scores", "training-set"]
+    assert name == "mine"
+    assert json.loads(recipe)["stated"]["training"] == {"optimizer": {"num_steps": 2, "learning_rate": 1e-4}}
+
+    re_evaluate(recipe="mine", plan=False)
+    [(again, flow)] = _rows(place, "SELECT run_id, flow FROM run ORDER BY started DESC LIMIT 1")
+    actions = dict(_rows(place, f"SELECT stage, action FROM run_stage WHERE run_id = '{again}'"))
+    assert flow == "re-evaluate" and actions.pop("evaluation-report") == "made"
+    assert set(actions.values()) == {"reused"}

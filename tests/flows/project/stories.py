@@ -30,7 +30,7 @@ class SmallRecipe:
 @stage_task()
 def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
     schema, seconds = make_schema("sample"), float(os.environ.get("SHARD_SECONDS", "0.1"))
-    finished_shards = run.context.root / "finished_shards.txt"
+    finished_shards, seen = run.context.root / "finished_shards.txt", run.context.root / "seen.txt"
 
     def make(partial: Partial) -> None:
         def make_worker():
@@ -39,6 +39,9 @@ def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
                 partial.write_shard(name, pa.table({"sample_id": [name]}, schema=schema))
                 with finished_shards.open("a") as file:
                     file.write(f"{name}\n")
+                seen.write_text(
+                    f"{run.context.batch_size} {os.environ.get('COMEM_BATCH_SIZE')} {os.environ.get('MARK')}"
+                )
 
             return work
 
@@ -51,14 +54,14 @@ def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
 
 
 @flow(name="synth-and-train")
-def synth_and_train() -> str:
+def synth_and_train(num_shards: int = 6) -> str:
     context = Context.from_environment()
     run = RunRef(run_id=str(flow_run.id), recipe_name="small", context=context)
     facts = {"run_id": run.run_id, "flow": "synth-and-train", "recipe_name": "small", "recipe": None}
     with open_warehouse(context.warehouse) as con:
         record_run(con, {**facts, "flow_run_id": run.run_id})
     with join_ray(context):
-        made = filter_qa(run, SmallRecipe())
+        made = filter_qa(run, SmallRecipe(num_shards))
     with open_warehouse(context.warehouse) as con:
         finish_run(con, run.run_id, status="completed")
     return made.fingerprint
