@@ -8,10 +8,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial as bind
 from typing import Any
 from uuid import uuid4
 
-from comem_core.backbone.finding import find_backbone_folder, hash_backbone
+from comem_core.backbone.finding import IDENTITY_FILES, find_backbone_folder, hash_backbone
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.items import hash_content_parts
@@ -171,7 +172,7 @@ def open_run(
         declare_stages(con, [BACKBONE.row, READER.row])
     status, error = "failed", "interrupted"
     try:
-        with join_ray(context):
+        with join_ray(context, bind(_describe_models, recipe)):
             yield run
         status, error = "completed", None
     except NothingKept as ended:
@@ -240,6 +241,22 @@ def _find_backbone(recipe: BackboneRecipe) -> Reference:
     folder = find_backbone_folder(recipe.name)
     name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
+
+
+def _describe_models(recipe: Recipe) -> dict[str, str]:
+    """Describe the models of a recipe as a machine has them, by the names and sizes of their files."""
+    names = [recipe.backbone.name, *([recipe.reader.name] if recipe.reader else [])]
+    return {f"the model {name}": _describe_model(name) for name in names}
+
+
+def _describe_model(name: str) -> str:
+    try:
+        folder = find_backbone_folder(name)
+    except ValueError as error:
+        return f"not there ({error})"
+    files = sorted(path for pattern in IDENTITY_FILES for path in folder.glob(pattern))
+    sizes = ", ".join(f"{path.name} {path.stat().st_size}" for path in files)
+    return f"{len(files)} files ({hash_content_parts(sizes)})"
 
 
 def _name_model(declared: Stage, *parts: str) -> str:

@@ -37,6 +37,10 @@ STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
 
 
+class TrainingFailed(RuntimeError):
+    """Training ended with an error of a worker, after Ray Train's own new starts."""
+
+
 Build = Callable[[int, int], "Trainee"]  # (rank, number of workers); called once on each worker
 
 
@@ -63,6 +67,7 @@ def train_on_ray(
 def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
 
     context = run.context
     config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
@@ -81,7 +86,20 @@ def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Buil
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    _wait_for(trainer.fit, stop=artefact.folder / STOP)
+    try:
+        _wait_for(trainer.fit, stop=artefact.folder / STOP)
+    except TrainingFailedError as error:
+        raise TrainingFailed(_describe_failure(error)) from error
+
+
+def _describe_failure(error: Any) -> str:
+    """Return one line that says which worker failed, and how; Ray Train's own first line does not."""
+    failures = getattr(error, "worker_failures", None) or {"": getattr(error, "controller_failure", error)}
+    rank, failure = next(iter(failures.items()))
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    where = f" on worker {rank} of {len(failures)} that failed" if rank != "" else ""
+    said = f"training failed{where}: {lines[-1] if lines else type(failure).__name__}"
+    return f"{said} (set GLOO_SOCKET_IFNAME on the nodes, docs/cluster.md)" if "Gloo connect" in said else said
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
