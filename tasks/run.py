@@ -5,6 +5,7 @@ opened or shown.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -172,7 +173,7 @@ def open_run(
         declare_stages(con, [BACKBONE.row, READER.row])
     status, error = "failed", "interrupted"
     try:
-        with join_ray(context, bind(_describe_models, recipe)):
+        with join_ray(context, bind(_describe_sources, recipe)):
             yield run
         status, error = "completed", None
     except NothingKept as ended:
@@ -243,10 +244,14 @@ def _find_backbone(recipe: BackboneRecipe) -> Reference:
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
 
 
-def _describe_models(recipe: Recipe) -> dict[str, str]:
-    """Describe the models of a recipe as a machine has them, by the names and sizes of their files."""
+def _describe_sources(recipe: Recipe) -> dict[str, str]:
+    """Describe what a recipe reads as this machine has it: models by names and sizes of their files, and a corpus."""
     names = [recipe.backbone.name, *([recipe.reader.name] if recipe.reader else [])]
-    return {f"the model {name}": _describe_model(name) for name in names}
+    described = {f"the model {name}": _describe_model(name) for name in names}
+    if os.path.isabs(recipe.knowledge.corpus):
+        is_there = os.path.exists(recipe.knowledge.corpus)
+        described[f"the corpus {recipe.knowledge.corpus}"] = "there" if is_there else "not there"
+    return described
 
 
 def _describe_model(name: str) -> str:

@@ -78,7 +78,7 @@ def find_asked_server(root: Path, environ: Mapping[str, str]) -> str | None:
     """Return the API's address of the user's own server, as Prefect itself looks for it: the variable PREFECT_API_URL,
     the project's prefect.toml, or the active profile.
 
-    Raises ValueError for a file that is no TOML.
+    Raises ValueError for a file that is not TOML.
     """
     home = Path(environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     profiles = _read_toml(Path(environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml"))

@@ -85,7 +85,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     """Start server, worker and deployments, or find them up. Call it under the lock."""
     note, begun = layout.read_note(), None
     if layout.asked:
-        note = use_server(layout, note, say)
+        note = join_server(layout, note, say)
     elif note is None:
         end_all(layout, grace=5)
         with hold_ports():
@@ -149,7 +149,7 @@ def is_healthy(note: Note) -> bool:
         return False
 
 
-def use_server(layout: Layout, note: Note | None, say: Say) -> Note:
+def join_server(layout: Layout, note: Note | None, say: Say) -> Note:
     """Check the user's own server, and note that it is used. Raises StartError for a server that cannot be used."""
     assert layout.asked is not None
     if note is not None and note.url != layout.asked:
@@ -204,18 +204,19 @@ def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
     """
     with servers.open_client(note.api_url) as client:
         for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
-            if note.url and not _was_here(run):
-                continue
-            if not list_processes(layout, str(run.id)):
+            if _may_have_ended(run, note) and not list_processes(layout, str(run.id)):
                 message = "its process was killed; a new run continues from the shards that it finished"
                 client.set_flow_run_state(run.id, Crashed(message=message), force=True)
                 say(f"the earlier run {run.name} was killed: marked Crashed")
 
 
-def _was_here(run: FlowRun) -> bool:
-    """Tell whether a run's process was on this machine and has ended; Prefect notes it as host:process."""
+def _may_have_ended(run: FlowRun, note: Note) -> bool:
+    """Tell whether a run's process was on this machine; Prefect notes it as host:process."""
     host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    return host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid))
+    was_here = host == socket.gethostname() and pid.isdecimal()
+    if note.url:
+        return was_here and not psutil.pid_exists(int(pid))
+    return was_here or not run.infrastructure_pid
 
 
 def leave(layout: Layout, say: Say) -> None:

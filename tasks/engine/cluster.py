@@ -14,11 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tasks.engine.context import Context
-from tasks.engine.libraries import DECIDING
+from tasks.engine.reuse import DECIDING
 from tasks.engine.workers import WORKER_ENVIRONMENT, Workers
 
 PACKAGES = ("comem_core", "flows", "tasks", "warehouse")
@@ -44,7 +44,7 @@ def join_cluster(context: Context, describe: Describe | None = None) -> None:
     `describe` returns what must be the same on each node, such as a model's files, by name.
 
     Raises:
-        ConnectionError: no cluster answers at the address, or this machine is no node of it.
+        ConnectionError: no cluster answers at the address, or this machine is not a node of it.
         ValueError: the address is one of Ray Client; or a node differs. The message names node, found and expected.
     """
     address = context.ray_address
@@ -89,7 +89,7 @@ def _explain(address: str, error: Exception) -> str:
         )
     if "node_ip_address" in cause or "raylet" in cause.lower():
         return (
-            f"a cluster answers at RAY_ADDRESS={address}, but this machine is no node of it. Join it first, without "
+            f"a cluster answers at RAY_ADDRESS={address}, but this machine is not a node of it. Join it first, without "
             f"CPUs if no work shall run here: `ray start --address={address} --num-cpus=0` ({cause.splitlines()[0]})"
         )
     return (
@@ -133,13 +133,15 @@ def _marked(store: Path) -> Iterator[Path]:
 
 def _compare(nodes: list[dict[str, Any]], expected: Facts, describe: Describe) -> list[str]:
     """Ask all nodes at once, and say of each what differs from this process."""
-    asked = {_name_node(node): _ask(node, describe) for node in nodes}
+    asked = [(_name_node(node), _ask(node, describe)) for node in nodes]
     faults = []
-    for name, reference in asked.items():
+    for name, reference in asked:
         try:
             found = ray.get(reference, timeout=LOOK_SECONDS)
         except GetTimeoutError:
             faults.append(f"node {name} does not answer within {LOOK_SECONDS:.0f} s; see `ray status`")
+        except (TaskUnschedulableError, NodeDiedError):
+            faults.append(f"node {name} has just left the cluster; start the run again")
         except RayError as error:
             faults.append(f"node {name} cannot run this project: {_shorten(error)}")
         else:
@@ -156,7 +158,7 @@ def _name_node(node: dict[str, Any]) -> str:
 
 
 def _ask(node: dict[str, Any], describe: Describe) -> Any:
-    def look() -> Facts:  # sent by value, and also wraps what is no plain function
+    def look() -> Facts:  # sent by value, and also wraps what is not a plain function
         return describe()
 
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

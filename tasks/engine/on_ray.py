@@ -41,7 +41,7 @@ def join_ray(context: Context, describe: Describe | None = None) -> Iterator[Non
     Call it on the flow's main thread, because the kernel ends a local Ray together with the thread that started it.
 
     Raises:
-        ConnectionError: no cluster answers at the address, or this machine is no node of it.
+        ConnectionError: no cluster answers at the address, or this machine is not a node of it.
         ValueError: the cluster lacks the CPUs or GPUs that one worker needs, or one of its nodes does not fit.
     """
     if ray.is_initialized():

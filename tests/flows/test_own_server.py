@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 
-from flows.local.layout import Layout, find_asked_server
+from flows.local.layout import Layout, Note, find_asked_server
 from flows.local.processes import StartError, list_processes
 from flows.local.servers import check_server, prepare_pool
-from flows.local.service import find_pool_to_work
+from flows.local.service import find_pool_to_work, mark_crashed
 
 PROJECT = Path(__file__).parent / "project"
 KEY = "pnu_of_a_test"
@@ -123,8 +126,6 @@ def test_a_missing_pool_of_ones_own_server_is_not_made_but_said_how_to_make(api_
 def test_a_pool_of_another_type_gets_no_worker_here_and_needs_the_folder_in_its_image(
     api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.local.layout import Note
-
     with SyncPrefectClient(api_url) as client:
         client.create_work_pool(WorkPoolCreate(name="images", type="docker"))
     (tmp_path / "prefect.yaml").write_text((PROJECT / "prefect.yaml").read_text())
@@ -166,3 +167,24 @@ def test_serve_deploys_to_ones_own_server_and_starts_no_server(api_url: str, tmp
     assert "your Prefect server stays" in said
     assert list_processes(layout) == []
     check_server(api_url)
+
+
+def test_only_runs_whose_process_was_on_this_machine_are_marked_as_crashed_on_ones_own_server(
+    api_url: str, tmp_path: Path
+) -> None:
+    @flow
+    def story() -> None:
+        pass
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here, note = socket.gethostname(), Note(port=0, server=None, url=api_url)
+    processes = {"another machine's": "elsewhere:1", "ours, ended": f"{here}:{ended.pid}", "a container": "images/ab12",
+                 "ours, alive": f"{here}:{os.getpid()}", "not started": None}  # fmt: skip
+    with SyncPrefectClient(api_url) as client:
+        runs = {name: client.create_flow_run(story, state=Running()).id for name in processes}
+        for name, process in processes.items():
+            client.update_flow_run(runs[name], infrastructure_pid=process)
+        mark_crashed(Layout(tmp_path, asked=api_url), note, lambda line: None)
+        states = {name: client.read_flow_run(each).state_name for name, each in runs.items()}
+    assert [name for name, state in states.items() if state == "Crashed"] == ["ours, ended"]
