@@ -202,7 +202,9 @@ class _Round:
         self.started = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        idle = _take_kept(self.workers)
+        up, starting = _take_kept(self.workers)
+        self.asked = {worker: (time.monotonic(), ready) for worker, ready in starting.items()}
+        idle = [*starting, *up]  # the last one is taken first
         try:
             while self.waiting or self.busy:
                 while self.waiting and len(self.busy) < self.workers.num_actors:
@@ -210,7 +212,7 @@ class _Round:
                 for reference in ray.wait(list(self.busy), timeout=POLL_SECONDS)[0]:
                     if (worker := self._collect(reference)) is not None:
                         idle.append(worker)
-                self._take_back(has_idle=bool(idle))
+                self._take_back(has_idle=any(worker not in self.asked for worker in idle))
         except BaseException:
             for worker in [*idle, *(worker for _, worker in self.busy.values())]:
                 ray.kill(worker)
@@ -250,6 +252,7 @@ class _Round:
     def _collect(self, reference: Any) -> Any | None:
         """Take a result and return its worker; None if the worker died, in which case its shard waits again."""
         name, worker = self.busy[reference]
+        self.asked.pop(worker, None)
         try:
             self.results[name] = ray.get(reference)
         except RayTaskError as error:
@@ -277,14 +280,18 @@ class _Round:
         self.waiting.appendleft(name)
 
 
-def _take_kept(workers: Workers) -> list[Any]:
-    """Take the idle workers of this kind that are still alive, and end the workers of other kinds."""
+def _take_kept(workers: Workers) -> tuple[list[Any], dict[Any, Any]]:
+    """Take the idle workers of this kind, and end the workers of other kinds. Returns those that are up, and those that
+    are still starting with what each will answer; dead ones are left out."""
     with _kept_lock:
         _release_others(workers)
         idle = _kept.pop(workers.kind, [])
+    asked = {worker.warm.remote(): worker for worker in idle}
+    up, starting = ray.wait(list(asked), num_returns=1, timeout=START_SECONDS) if asked else ([], [])
+    up += ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
     alive = []
-    for worker in idle:
+    for reference in up:
         with contextlib.suppress(*DIED):
-            ray.get(worker.warm.remote())
-            alive.append(worker)
-    return alive
+            ray.get(reference)
+            alive.append(asked[reference])
+    return alive, {worker: reference for reference, worker in asked.items() if reference not in up}

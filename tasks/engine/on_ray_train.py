@@ -141,13 +141,13 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
     (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
 
     def follow() -> None:
-        started = last = None
+        started, last = None, 0
         while not ended.wait(SHOW_EVERY_SECONDS):
             try:
                 now = json.loads((artefact.folder / PROGRESS).read_text())
             except (FileNotFoundError, json.JSONDecodeError):
                 continue
-            if started is None:
+            if started is None or now["step"] < last:  # the first look, or the training has begun again
                 started = (time.monotonic(), now["step"])
             if now["step"] != last:
                 last = now["step"]
