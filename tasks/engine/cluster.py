@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import ray
 from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -77,6 +78,27 @@ def _check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except OSError as error:
         raise ConnectionError(_explain(address, error)) from error
+    if not _is_node(port):
+        raise ConnectionError(
+            f"something answers at RAY_ADDRESS={address}, but this machine is not a node of that cluster. Join it "
+            f"first (docs/cluster.md), without CPUs if it does no work: `ray start --address={address} --num-cpus=0`"
+        )
+
+
+def _is_node(port: str) -> bool:
+    """Tell whether a node of a cluster with this port runs on this machine; its host has many names.
+
+    Ray itself crashes this process where there is none (Ray 2.60: "Failed to connect to socket").
+    """
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet":
+            if not process.info["cmdline"]:
+                return True  # another user's, which cannot be looked at
+            told = dict(each.split("=", 1) for each in process.info["cmdline"] if "=" in each)
+            is_same = told.get("--gcs-address", "").rpartition(":")[2] == port
+            if is_same and os.path.exists(told.get("--raylet_socket_name", "")):
+                return True
+    return False
 
 
 def _explain(address: str, error: Exception) -> str:
@@ -86,11 +108,6 @@ def _explain(address: str, error: Exception) -> str:
         return (
             f"the cluster at RAY_ADDRESS={address} has another Ray or Python than this process: "
             f"{' '.join(cause.split())}. Use the versions of constraints.txt, or one image, on all nodes"
-        )
-    if "node_ip_address" in cause or "raylet" in cause.lower():
-        return (
-            f"a cluster answers at RAY_ADDRESS={address}, but this machine is not a node of it. Join it first, without "
-            f"CPUs if no work shall run here: `ray start --address={address} --num-cpus=0` ({cause.splitlines()[0]})"
         )
     return (
         f"no Ray cluster answers at RAY_ADDRESS={address} ({cause}). Start one, or unset RAY_ADDRESS to use a "

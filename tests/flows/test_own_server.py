@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
+from flows.local.commands import status, stop
 from flows.local.layout import Layout, Note, find_asked_server
 from flows.local.processes import StartError, list_processes
 from flows.local.servers import check_server, prepare_pool
-from flows.local.service import find_pool_to_work, mark_crashed
+from flows.local.service import find_pool_to_work, hold_lock, mark_crashed, start
 
 PROJECT = Path(__file__).parent / "project"
 KEY = "pnu_of_a_test"
@@ -68,24 +71,24 @@ def guard(api_url: str, *, version: str | None = None) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("where", ["variable", "prefect.toml", "profile", "nowhere"])
+@pytest.mark.parametrize("where", ["prefect.toml", "profile"])
 def test_a_server_is_found_where_prefect_itself_finds_it(tmp_path: Path, where: str) -> None:
     url, home = "http://some.host:4200/api", tmp_path / "home"
     home.mkdir()
     environ = {"PREFECT_HOME": str(home), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    if where == "variable":
-        environ["PREFECT_API_URL"] = url
+    profiles = f'[profiles.other]\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
+    (home / "profiles.toml").write_text(f'active = "other"\n{profiles}')
+    assert find_asked_server(tmp_path, environ) is None
+    assert find_asked_server(tmp_path, environ | {"PREFECT_API_URL": url + "/"}) == url
+    assert find_asked_server(tmp_path, environ | {"PREFECT_PROFILE": "mine"}) == url
     if where == "prefect.toml":
         (tmp_path / "prefect.toml").write_text(f'[api]\nurl = "{url}"\n')
-    active = "mine" if where == "profile" else "other"
-    (home / "profiles.toml").write_text(
-        f'active = "{active}"\n[profiles.other]\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
-    )
-    expected = None if where == "nowhere" else url
-    assert find_asked_server(tmp_path, environ) == expected
+    else:
+        (home / "profiles.toml").write_text(f'active = "mine"\n{profiles}')
+    assert find_asked_server(tmp_path, environ) == url
     code = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True)
-    assert said.stdout.strip() == str(expected), said.stderr
+    assert said.stdout.strip() == url, said.stderr
 
 
 def test_a_right_key_is_accepted_and_a_wrong_one_refused_with_the_variables_that_hold_keys(api_url: str) -> None:
@@ -139,34 +142,35 @@ def test_a_pool_of_another_type_gets_no_worker_here_and_needs_the_folder_in_its_
     assert [each.split(",")[0] for each in heard] == ["runs work in /opt/comem (COMEM_PROJECT)"]
 
 
-def test_serve_deploys_to_ones_own_server_and_starts_no_server(api_url: str, tmp_path: Path) -> None:
+def test_serve_deploys_to_ones_own_server_and_starts_no_server(
+    api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for file in (*PROJECT.iterdir(), Path(__file__).parents[2] / "prefect.toml"):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    layout = Layout(tmp_path)
-    with guard(api_url) as guarded:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "COMEM_"))}
-        kept |= {"PREFECT_API_URL": guarded, "PREFECT_API_KEY": KEY, "COMEM_MIN_FREE_MEMORY_MB": "100"}
-
-        def local(*arguments: str) -> str:
-            command = [sys.executable, "-m", "flows.local", *arguments]
-            done = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True, timeout=240)
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout
-
+    with guard(api_url) as guarded, temporary_settings({PREFECT_API_KEY: KEY}):
+        layout, heard = Layout(tmp_path, asked=guarded), []
+        monkeypatch.setenv("PREFECT_API_KEY", KEY)
+        for name in ("COMEM_WORK_POOL", "COMEM_PROJECT"):
+            monkeypatch.setenv(name, layout.build_environment({}, guarded)[name])
         try:
-            said = local("serve")
-            assert "your Prefect server at" in said and "starting the Prefect server" not in said
-            assert "`make stop` ends the worker; your server and its deployments stay." in said
+            with hold_lock(layout):
+                note = start(layout, heard.append, keep=True)
+            assert heard[0].startswith("your Prefect server at") and "starting the worker of the pool comem" in heard[1]
+            assert note.server is None and note.worker is not None and note.worker.is_alive()
             assert not [each for each in list_processes(layout) if "server" in each.cmdline()]
             with SyncPrefectClient(api_url) as client:
                 assert client.read_deployment_by_name("synth-and-train/other").work_pool_name == "comem"
-            assert "Prefect server (yours)" in local("status")
+            assert status(layout, Namespace()) == 0
+            assert "Prefect server (yours)" in capsys.readouterr().out
+            other = replace(layout, asked="http://127.0.0.1:1/api")
+            with pytest.raises(StartError, match=r"this folder uses your Prefect server .* `make stop` first"):
+                start(other, heard.append, keep=True)
         finally:
-            said = local("stop")
-    assert "your Prefect server stays" in said
-    assert list_processes(layout) == []
-    check_server(api_url)
+            stop(layout, Namespace())
+        assert "ending the worker; your Prefect server stays" in capsys.readouterr().out
+        assert list_processes(layout) == [] and layout.read_note() is None
+        check_server(guarded)
 
 
 def test_only_runs_whose_process_was_on_this_machine_are_marked_as_crashed_on_ones_own_server(

@@ -26,9 +26,7 @@ def test_commands_of_a_page_name_the_environment_that_has_them(page: Path) -> No
     assert BARE.findall(page.read_text(encoding="utf-8")) == []
 
 
-NAMED = re.compile(
-    r"(?<![\w./-])((?:application|flows|tasks|findings)/[\w/]+\.(?:py|sh|yaml|toml))\b"
-)
+NAMED = re.compile(r"(?<![\w./-])((?:application|flows|tasks|findings)/[\w/]+\.(?:py|sh|yaml|toml))\b")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

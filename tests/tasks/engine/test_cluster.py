@@ -1,6 +1,7 @@
 """A cluster's nodes are compared with this process. Here the cluster is one node; `test_two_nodes.py` has two."""
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,3 +102,12 @@ def test_a_shard_whose_worker_fits_nowhere_is_done_by_the_other(
     finally:
         release_workers()
     assert len(set(done.values())) == 1
+
+
+def test_a_machine_that_is_not_a_node_is_told_how_to_join(context: Context) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(
+            ConnectionError, match=rf"not a node of that .* `ray start --address={address} --num-cpus=0`"
+        ):
+            join_cluster(replace(context, ray_address=address))
