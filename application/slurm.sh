@@ -15,11 +15,31 @@ CPUS="${SLURM_CPUS_PER_TASK:-1}"
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 ADDRESS=$(srun --nodes=1 --ntasks=1 --nodelist="$HEAD" hostname --ip-address | awk '{print $1}')
 # One worker of a stage, and one of training, for each node, unless the variables say otherwise.
-export COMEM_NUM_ACTORS="${COMEM_NUM_ACTORS:-$SLURM_JOB_NUM_NODES}" COMEM_TRAIN_WORKERS="${COMEM_TRAIN_WORKERS:-$SLURM_JOB_NUM_NODES}"
+export COMEM_NUM_ACTORS="${COMEM_NUM_ACTORS:-$SLURM_JOB_NUM_NODES}"
+export COMEM_TRAIN_WORKERS="${COMEM_TRAIN_WORKERS:-$SLURM_JOB_NUM_NODES}"
 export COMEM_WAREHOUSE="${COMEM_WAREHOUSE:-$COMEM_STORE/../warehouse.duckdb}" RAY_USAGE_STATS_ENABLED=0
 # A token of this job alone, so that nobody else on the network can use its Ray.
 RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE RAY_AUTH_TOKEN
 
-srun --kill-on-bad-exit=1 .venv/bin/ray symmetric-run --address "$ADDRESS:$PORT" --min-nodes "$SLURM_JOB_NUM_NODES" \
-  --num-cpus="$CPUS" -- env RAY_ADDRESS="$ADDRESS:$PORT" .venv/bin/python -m flows.local demo "$@"
+export RAY_ADDRESS="$ADDRESS:$PORT"
+
+# `ray start` ends with its srun, and that with this script; `ray stop` would also end other jobs' Rays on these nodes.
+start_ray() { env -u RAY_ADDRESS srun --overlap "$@" --num-cpus="$CPUS" --disable-usage-stats --block & }
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+start_ray --nodes=1 --ntasks=1 --nodelist="$HEAD" \
+  .venv/bin/ray start --head --node-ip-address="$ADDRESS" --port="$PORT" --include-dashboard=false
+until (: <"/dev/tcp/$ADDRESS/$PORT") 2>/dev/null; do sleep 1; kill -0 $! || exit 1; done
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+  OTHERS=$((SLURM_JOB_NUM_NODES - 1))
+  start_ray --nodes="$OTHERS" --ntasks="$OTHERS" --exclude="$HEAD" .venv/bin/ray start --address="$ADDRESS:$PORT"
+fi
+.venv/bin/python - "$SLURM_JOB_NUM_NODES" <<'PYTHON'
+import sys, time
+import ray
+
+ray.init(logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]):
+    time.sleep(1)
+PYTHON
+.venv/bin/python -m flows.local demo "$@"

@@ -40,7 +40,7 @@ def api_url(prefect_server: None) -> str:
 
 @contextmanager
 def guard(api_url: str, *, version: str | None = None) -> Iterator[str]:
-    """A server that lets only those with the key through to the real one, as Prefect Cloud does; yields its address."""
+    """A server that lets only those with the key through to the real one, without websockets; yields its address."""
 
     class Guard(BaseHTTPRequestHandler):
         def pass_on(self) -> None:
@@ -148,29 +148,27 @@ def test_serve_deploys_to_ones_own_server_and_starts_no_server(
     for file in (*PROJECT.iterdir(), Path(__file__).parents[2] / "prefect.toml"):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    with guard(api_url) as guarded, temporary_settings({PREFECT_API_KEY: KEY}):
-        layout, heard = Layout(tmp_path, asked=guarded), []
-        monkeypatch.setenv("PREFECT_API_KEY", KEY)
-        for name in ("COMEM_WORK_POOL", "COMEM_PROJECT"):
-            monkeypatch.setenv(name, layout.build_environment({}, guarded)[name])
-        try:
-            with hold_lock(layout):
-                note = start(layout, heard.append, keep=True)
-            assert heard[0].startswith("your Prefect server at") and "starting the worker of the pool comem" in heard[1]
-            assert note.server is None and note.worker is not None and note.worker.is_alive()
-            assert not [each for each in list_processes(layout) if "server" in each.cmdline()]
-            with SyncPrefectClient(api_url) as client:
-                assert client.read_deployment_by_name("synth-and-train/other").work_pool_name == "comem"
-            assert status(layout, Namespace()) == 0
-            assert "Prefect server (yours)" in capsys.readouterr().out
-            other = replace(layout, asked="http://127.0.0.1:1/api")
-            with pytest.raises(StartError, match=r"this folder uses your Prefect server .* `make stop` first"):
-                start(other, heard.append, keep=True)
-        finally:
-            stop(layout, Namespace())
-        assert "ending the worker; your Prefect server stays" in capsys.readouterr().out
-        assert list_processes(layout) == [] and layout.read_note() is None
-        check_server(guarded)
+    layout, heard = Layout(tmp_path, asked=api_url), []
+    for name in ("COMEM_WORK_POOL", "COMEM_PROJECT"):
+        monkeypatch.setenv(name, layout.build_environment({}, api_url)[name])
+    try:
+        with hold_lock(layout):
+            note = start(layout, heard.append, keep=True)
+        assert heard[0].startswith("your Prefect server at") and "starting the worker of the pool comem" in heard[1]
+        assert note.server is None and note.worker is not None and note.worker.is_alive()
+        assert not [each for each in list_processes(layout) if "server" in each.cmdline()]
+        with SyncPrefectClient(api_url) as client:
+            assert client.read_deployment_by_name("synth-and-train/other").work_pool_name == "comem"
+        assert status(layout, Namespace()) == 0
+        assert "Prefect server (yours)" in capsys.readouterr().out
+        other = replace(layout, asked="http://127.0.0.1:1/api")
+        with pytest.raises(StartError, match=r"this folder uses your Prefect server .* `make stop` first"):
+            start(other, heard.append, keep=True)
+    finally:
+        stop(layout, Namespace())
+    assert "ending the worker; your Prefect server stays" in capsys.readouterr().out
+    assert list_processes(layout) == [] and layout.read_note() is None
+    check_server(api_url)
 
 
 def test_only_runs_whose_process_was_on_this_machine_are_marked_as_crashed_on_ones_own_server(
