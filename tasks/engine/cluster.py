@@ -154,7 +154,7 @@ def _compare(nodes: list[dict[str, Any]], expected: Facts, describe: Describe) -
     faults = []
     for name, reference in asked:
         try:
-            found = ray.get(reference, timeout=LOOK_SECONDS)
+            found: Facts = ray.get(reference, timeout=LOOK_SECONDS)  # pyright: ignore[reportAssignmentType]
         except GetTimeoutError:
             faults.append(f"node {name} does not answer within {LOOK_SECONDS:.0f} s; see `ray status`")
         except (TaskUnschedulableError, NodeDiedError):
@@ -206,9 +206,10 @@ def _make_look(packages: tuple[str, ...], libraries: tuple[str, ...], marker: st
         digest = hashlib.sha256()
         for name in packages:
             spec = find_spec(name)
-            folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
-            for path in sorted(folder.rglob("*.py")) if folder else ():
-                digest.update(f"{name}/{path.relative_to(folder)}".encode() + path.read_bytes())
+            places = (spec and spec.submodule_search_locations) or []
+            for folder in map(Path, places):
+                for path in sorted(folder.rglob("*.py")):
+                    digest.update(f"{name}/{path.relative_to(folder)}".encode() + path.read_bytes())
         facts["code of this project"] = digest.hexdigest()[:12]
         seen = Path(marker)
         try:
