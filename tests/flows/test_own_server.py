@@ -71,8 +71,7 @@ def guard(api_url: str, *, version: str | None = None) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("where", ["prefect.toml", "profile"])
-def test_a_server_is_found_where_prefect_itself_finds_it(tmp_path: Path, where: str) -> None:
+def test_a_server_is_found_where_prefect_itself_finds_it(tmp_path: Path) -> None:
     url, home = "http://some.host:4200/api", tmp_path / "home"
     home.mkdir()
     environ = {"PREFECT_HOME": str(home), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
@@ -81,14 +80,13 @@ def test_a_server_is_found_where_prefect_itself_finds_it(tmp_path: Path, where: 
     assert find_asked_server(tmp_path, environ) is None
     assert find_asked_server(tmp_path, environ | {"PREFECT_API_URL": url + "/"}) == url
     assert find_asked_server(tmp_path, environ | {"PREFECT_PROFILE": "mine"}) == url
-    if where == "prefect.toml":
-        (tmp_path / "prefect.toml").write_text(f'[api]\nurl = "{url}"\n')
-    else:
-        (home / "profiles.toml").write_text(f'active = "mine"\n{profiles}')
+    (home / "profiles.toml").write_text(f'active = "mine"\n{profiles}')
     assert find_asked_server(tmp_path, environ) == url
     code = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert said.stdout.strip() == url, said.stderr
+    (tmp_path / "prefect.toml").write_text('[api]\nurl = "http://other.host:4200/api"\n')
+    assert find_asked_server(tmp_path, environ) == "http://other.host:4200/api"
 
 
 def test_a_right_key_is_accepted_and_a_wrong_one_refused_with_the_variables_that_hold_keys(api_url: str) -> None:
