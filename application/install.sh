@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes .venv and installs the project into it. `make` runs this once; ENV: COMEM_PYTHON, TORCH, TORCH_INDEX (docs/gpu.md).
+# Makes .venv and installs the project into it. `make` runs this once; ENV: COMEM_PYTHON, TORCH, TORCH_INDEX (docs/gpu.md), EXTRAS.
 set -euo pipefail
 
 VENV="${1:?the folder of the environment}"
 LOG="${2:?the log}"
 TELL_SECONDS="${TELL_SECONDS:-10}"
 TORCH="${TORCH:-}" TORCH_INDEX="${TORCH_INDEX:-}"
+EXTRAS="${EXTRAS:-app,dev}"
 VERSION=2.13.0
 
 fail() {
@@ -58,7 +59,7 @@ install_all() {
   if [ "$TORCH" = installed ]; then seen=(--system-site-packages); fi
   { [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "${seen[@]}" "$VENV"; } \
     && install_torch \
-    && pip_install -c constraints.txt -e '.[app,dev]' -e ./application \
+    && pip_install -c constraints.txt -e ".[$EXTRAS]" -e ./application \
     && { "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" || true; }
 }
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.plugins import HookContext, SetupResult, register_hook
 from prefect.settings import get_current_settings
 
-from flows.local.layout import Layout
+from flows.local.layout import POOL, Layout
 
 
 @register_hook
@@ -35,14 +35,16 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
             DeploymentAsyncClient.create_flow_run_from_deployment
         )
     try:
-        note = Layout.find().read_note()
+        layout = Layout.find()
     except ValueError:
         return None
+    note, named = layout.read_note(), {"COMEM_WORK_POOL": POOL, "COMEM_PROJECT": str(layout.root)}
+    env = {name: value for name, value in named.items() if name not in os.environ}  # for `prefect deploy`
     if note is None and sys.argv[1:3] == ["deployment", "run"] and not _has_server():
         _end_command(ValueError("no server is up, so no run can be created; run `make serve` first"))
     if note is None or "PREFECT_API_URL" in os.environ:
-        return None
-    return SetupResult(env={"PREFECT_API_URL": note.api_url}, note=f"the local server at {note.ui_url}")
+        return SetupResult(env=env)
+    return SetupResult(env=env | {"PREFECT_API_URL": note.api_url}, note=f"{note.whose} at {note.ui_url}")
 
 
 def _has_server() -> bool:

@@ -7,6 +7,7 @@ only workers do.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comem_core.backbone.finding import find_installed_folder
 from comem_core.memory.transfer_recipe import TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import Generator
@@ -63,7 +64,7 @@ def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> "Memory
     """Load it as this worker's only encoder, whichever benchmark it answers."""
     from comem_core.memory.encoder import MemoryEncoder
 
-    return MemoryEncoder.load(Path(folder), load_for(backbone, device=device))
+    return MemoryEncoder.load(find_installed_folder(Path(folder)), load_for(backbone, device=device))
 
 
 def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> "Answering":

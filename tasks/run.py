@@ -8,22 +8,15 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial as bind
 from typing import Any
 from uuid import uuid4
 
-from comem_core.backbone.finding import ModelMissing, find_backbone_folder, hash_backbone, refuse_other_family
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
-from comem_core.knowledge.items import hash_content_parts
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes.prompts import check_prompts
-from comem_core.recipes.recipe import (
-    BackboneRecipe,
-    EvaluationRecipe,
-    JudgeRecipe,
-    KnowledgeRecipe,
-    Recipe,
-)
+from comem_core.recipes.recipe import EvaluationRecipe, JudgeRecipe, KnowledgeRecipe, Recipe
 from comem_core.recipes.retrieval import check_retrieval
 from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context, RunRef
@@ -31,12 +24,21 @@ from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse
-from tasks.engine.reuse import Explanation, Stage, explain_older_names
+from tasks.engine.reuse import explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
 from tasks.recorded_recipes import STATED
-from tasks.served import find_engine, find_served_judge, find_served_model
+from tasks.served import find_served_judge, find_served_model
+from tasks.sources import (
+    BACKBONE,
+    NO_BACKBONE,
+    READER,
+    describe_sources,
+    find_run_backbone,
+    find_text_reader,
+    name_engine,
+)
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.history import keep_runs
@@ -47,11 +49,6 @@ MODEL_MODULES = ("comem_core.backbone.loading", "comem_core.memory.transfer")
 
 # Shares of the time allowed by which asking and drafting must end; the rest is for judging.
 ASKED_BY, DRAFTED_BY = 0.3, 0.65
-
-# Models that no stage makes, but that are inputs of results.
-BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))
-READER = Stage(name="reader", version="1")
-NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
 
 
 class NothingKept(ValueError):
@@ -150,7 +147,7 @@ def open_run(
         check_retrieval(recipe)
     if recipe.evaluation.judge:
         _check_judge(recipe.evaluation.judge, context, ask=not plan)
-    backbone, notes = _find_run_backbone(recipe, plan=plan) if needs_backbone else (NO_BACKBONE, [])
+    backbone, notes = find_run_backbone(recipe, plan=plan) if needs_backbone else (NO_BACKBONE, [])
     if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
         notes.append(said)
         if not plan and not on_cpu:
@@ -162,7 +159,7 @@ def open_run(
         context=context,
         recipe=recipe,
         backbone=backbone,
-        reader=_find_text_reader(recipe),
+        reader=find_text_reader(recipe),
         engine=name_engine(recipe, backbone, context),
         started=time.time(),
         max_hours=max_hours,
@@ -186,7 +183,7 @@ def open_run(
         declare_stages(con, [BACKBONE.row, READER.row])
     status, error = "failed", "interrupted"
     try:
-        with join_ray(context):
+        with join_ray(context, bind(describe_sources, recipe)):
             yield run
         status, error = "completed", None
     except NothingKept as ended:
@@ -220,57 +217,3 @@ def _check_judge(recipe: JudgeRecipe, context: Context, *, ask: bool) -> None:
     read_judge_prompts(recipe.prompts)
     if (judge := find_served_judge(recipe, context)) and ask:
         judge.check()
-
-
-def _find_text_reader(recipe: Recipe) -> Reference | None:
-    """Return the folder of the recipe's text-only reader, named by its weights and their number type.
-
-    Raises ValueError where its config.json is not that of a text-only model.
-    """
-    if recipe.reader is None:
-        return None
-    from comem_core.backbone.text import TextModel  # imports transformers, which other runs do not need here
-
-    folder = find_backbone_folder(recipe.reader.name)
-    TextModel.check(folder)
-    name = _name_model(READER, "text-only", recipe.backbone.dtype, hash_backbone(folder))
-    return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
-
-
-def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Reference | None:
-    """Return the recipe's engine, named by its version and the backbone. Whether it reads memory as the backbone does
-    here is asked in each worker, which has the encoder.
-
-    Raises ValueError or ServerGone where no such server answers.
-    """
-    if recipe.engine is None:
-        return None
-    found = find_engine(recipe.engine, context).engine
-    name = _name_model(READER, recipe.engine.name, found.version, backbone.fingerprint)
-    return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
-
-
-def _find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
-    """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
-    try:
-        return _find_backbone(recipe.backbone, download=not plan), []
-    except ModelMissing as missing:
-        if not plan:
-            raise
-        without = replace(NO_BACKBONE, fingerprint=recipe.backbone.name)
-        return without, [
-            f"{missing}. This plan is made without the weights, so nothing made with them counts as reused"
-        ]
-
-
-def _find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference:
-    """Return the backbone's folder, named by its weights and their number type: both decide every result."""
-    folder = find_backbone_folder(recipe.name, download=download)
-    refuse_other_family(recipe.name, recipe.family)
-    name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
-    return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
-
-
-def _name_model(declared: Stage, *parts: str) -> str:
-    """Name a model by what decides what it says, and by the version of how we load it (1 needs no mention)."""
-    return hash_content_parts(*parts, *([] if declared.version == "1" else [declared.version]))

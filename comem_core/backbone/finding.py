@@ -51,6 +51,13 @@ def find_backbone_folder(name: str, *, download: bool = True) -> Path:
     return find_hub_folder(name, IDENTITY_FILES, missing=missing, download=download)
 
 
+def find_installed_folder(folder: Path) -> Path:
+    """Return a model's folder; of a shipped model that another machine named, this installation's own folder."""
+    own = SHIPPED / folder.name
+    named = folder.parts[-3:-1] == SHIPPED.parts[-2:]
+    return own if named and not folder.exists() and own.is_dir() else folder
+
+
 def check_backbone_name(name: str) -> None:
     """Raise ValueError for a name that cannot be a model's, without converting a model or asking the hub."""
     if name not in DERIVED and _find_local_folder(name) is None and not HUB_NAME.fullmatch(name):

@@ -1,11 +1,12 @@
-"""`python -m flows.local demo|serve|schedule|compare|...`: a local Prefect for this project, on this machine."""
+"""`python -m flows.local demo|serve|schedule|compare|...`: this project on a local Prefect, or on the user's own."""
 
 import argparse
 import os
 import sys
+from dataclasses import replace
 from importlib import import_module
 
-from flows.local.layout import Layout
+from flows.local.layout import Layout, find_asked_server
 
 COMMANDS = {
     "plan": "show what a run of synth-and-train would do: what it reuses or makes, why, how much and how long",
@@ -30,8 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         layout = Layout.find()
         note = layout.read_note()
+        asked = find_asked_server(layout.root, os.environ) or (note.url if note else None)
+        is_ours = note is not None and note.url is None and asked == note.api_url
+        layout = replace(layout, asked=None if is_ours else asked)
         layout.home.mkdir(parents=True, exist_ok=True)
-        own = layout.build_environment(os.environ, note.api_url if note else None)
+        own = layout.build_environment(os.environ, layout.asked or (note.api_url if note else None))
         del own["COMEM_LOCAL"]  # it marks the processes that we start and may end, and this process is not one
         os.environ.clear()
         os.environ.update(own)

@@ -21,6 +21,7 @@ from flows.local.parameters import read_parameters
 from flows.local.processes import StartError, list_processes
 from flows.local.results import describe_results
 from flows.local.schedules import SCHEDULED, switch
+from flows.local.servers import check_server, open_client
 from tasks.engine.context import Context
 
 TAG = "demo"
@@ -59,7 +60,7 @@ def _stop_was_clean(layout: Layout) -> bool:
 
 
 def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         run = find_or_create(client, deployment, voice.say, parameters)
     voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
     try:
@@ -117,6 +118,9 @@ def serve(layout: Layout, arguments: argparse.Namespace) -> int:
         pass
     command = Path(sys.executable).parent / "prefect"
     shown = command.relative_to(layout.root) if command.is_relative_to(layout.root) else command
+    ended = (
+        "`make stop` ends the worker; your server and its deployments stay." if note.url else "End it with `make stop`."
+    )
     print(f"""
 Up at {note.ui_url}. In this folder:
 
@@ -125,7 +129,7 @@ Up at {note.ui_url}. In this folder:
     {shown} flow-run ls
 
 From any other folder, first:  export PREFECT_API_URL={note.api_url}
-End it with `make stop`.""")
+{ended}""")
     return 0
 
 
@@ -137,6 +141,8 @@ def stop(layout: Layout, arguments: argparse.Namespace) -> int:
         if note is None and not list_processes(layout):
             voice.say("nothing is up")
             return 0
+        if layout.asked and note is not None and note.url is None:
+            voice.say(f"the server at {layout.asked} is not this folder's: only the local one is ended")
         service.shut_down(layout, note, voice.say)
     if left := list_processes(layout):
         raise StartError(f"still there after SIGKILL: {', '.join(str(process.pid) for process in left)}")
@@ -148,15 +154,24 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
     """Print what is running and which runs are under way."""
     note = layout.read_note()
     if note is None:
-        print("nothing is up")
+        print(
+            f"nothing is up; `make serve` will use your Prefect server at {layout.asked}"
+            if layout.asked
+            else "nothing is up"
+        )
         return 0
-    worker = "up" if note.worker and note.worker.is_alive() else "down"
-    print(f"Prefect server: {note.ui_url} ({'up' if service.is_healthy(note) else 'not answering'}); worker: {worker}")
-    with SyncPrefectClient(note.api_url) as client:
+    if note.url:
+        check_server(note.url)
+    worker = ("up" if note.worker.is_alive() else "down") if note.worker else "none here"
+    whose = "yours" if note.url else "of this folder"
+    is_up = "up" if note.url or service.is_healthy(note) else "not answering"
+    print(f"Prefect server ({whose}): {note.ui_url} ({is_up}); worker: {worker}")
+    with open_client(note.api_url) as client:
         for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING):
-            print(f"flow run {run.name}: {run.state_name}")
+            if not note.url or list_processes(layout, str(run.id)):
+                print(f"flow run {run.name}: {run.state_name}")
         scheduled = service.list_unfinished(client, StateType.SCHEDULED)
-    print(f"scheduled flow runs: {len(scheduled)}")
+    print(f"scheduled flow runs{' of the whole server' if note.url else ''}: {len(scheduled)}")
     return 0
 
 
@@ -165,9 +180,10 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     note = layout.read_note()
     if note is None:
         raise ValueError("nothing is up, so there is no schedule to switch; run `make serve` first")
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         lines = switch(client, on=arguments.switch == "on")
-    print(f"{SCHEDULED} is {arguments.switch} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
+    where = f" on {note.whose} at {note.ui_url}" if note.url else ""
+    print(f"{SCHEDULED} is {arguments.switch}{where} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
     return 0
 
 

@@ -20,12 +20,15 @@ from typing import Any
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.templating import apply_values
 
 from flows.local import schedules
 from flows.local.layout import Layout, Note
 from flows.local.processes import StartError, read_tail
+from flows.local.servers import open_client
 
 NOTE = "deployed.json"
+VARIABLES = ("COMEM_WORK_POOL", "COMEM_PROJECT")  # that prefect.yaml names
 PACKAGES = ("flows", "tasks", "comem_core")  # where the flows and the types of their parameters are
 DECLARED = (
     "name", "flow_id", "entrypoint", "path", "parameters", "parameter_openapi_schema", "enforce_parameter_schema",
@@ -60,7 +63,7 @@ def deploy(
 
     Raises StartError if that fails.
     """
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         if begun is None and is_deployed(layout, client):
             say("the server has the deployments of prefect.yaml")
             return
@@ -75,7 +78,7 @@ def deploy(
         process.kill()
     if process.returncode:
         raise StartError(f"`prefect deploy --all` failed. {_quote_log(layout)}")
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         if was_on:  # prefect.yaml declares the schedule as paused, but a user had switched it on
             schedules.switch(client, on=True)
         (layout.home / NOTE).write_text(json.dumps(_hash_facts(layout, client)))
@@ -100,28 +103,30 @@ def _read_note(layout: Layout) -> dict[str, Any]:
 
 def _hash_facts(layout: Layout, client: SyncPrefectClient) -> dict[str, str]:
     """Hash what decides whether there is something to deploy: the sources, and the server's deployments."""
-    return {"sources": _hash_sources(layout), "deployments": _hash_deployments(client)}
+    return {"sources": _hash_sources(layout), "deployments": _hash_deployments(layout, client)}
 
 
 def _hash_sources(layout: Layout) -> str:
-    """Hash prefect.yaml, its flows, all modules that may define types of their parameters, and Prefect's version."""
+    """Hash prefect.yaml with its variables, its flows, all modules that may define types of their parameters, and
+    Prefect's version."""
     declared = layout.root / "prefect.yaml"
     paths = {declared, *(layout.root / each.partition(":")[0] for each in _list_entrypoints(declared))}
     for package in PACKAGES:
         spec = find_spec(package)
         assert spec is not None and spec.origin is not None, package
         paths |= set(Path(spec.origin).parent.rglob("*.py"))
-    digest = hashlib.sha256(version("prefect").encode())
+    digest = hashlib.sha256(f"{version('prefect')} {[os.environ.get(each) for each in VARIABLES]}".encode())
     for path in sorted(paths):
         digest.update(f"\n{path}\n".encode() + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()
 
 
-def _hash_deployments(client: SyncPrefectClient) -> str:
-    """Hash the server's deployments, without the fields that a run or a switched schedule changes."""
-    found = []
+def _hash_deployments(layout: Layout, client: SyncPrefectClient) -> str:
+    """Hash the server's deployments of this project, without the fields that a run or a switched schedule changes."""
+    found, ours = [], set(_list_entrypoints(layout.root / "prefect.yaml"))
     while page := client.read_deployments(limit=100, offset=len(found)):
         found += page
+    found = [each for each in found if each.entrypoint in ours]
     told = [each.model_dump(mode="json", include=set(DECLARED)) for each in found]
     whens = [sorted(str(schedule.schedule) for schedule in each.schedules) for each in found]
     lines = sorted(json.dumps([one, when], sort_keys=True) for one, when in zip(told, whens, strict=True))
@@ -130,6 +135,12 @@ def _hash_deployments(client: SyncPrefectClient) -> str:
 
 def _read_declared(declared: Path) -> list[dict[str, Any]]:
     return yaml.safe_load(declared.read_text(encoding="utf-8"))["deployments"]
+
+
+def list_pools(layout: Layout) -> list[str]:
+    """List the work pools that prefect.yaml names, each once; the variables in their names are filled in."""
+    named = [each.get("work_pool", {}).get("name") for each in _read_declared(layout.root / "prefect.yaml")]
+    return [str(apply_values(name, {})) for name in dict.fromkeys(named) if name]
 
 
 def _list_entrypoints(declared: Path) -> list[str]:

@@ -21,6 +21,7 @@ from prefect.states import Cancelling
 from flows.local.layout import Layout, Note
 from flows.local.meter import Meter
 from flows.local.processes import StartError, read_tail, reap
+from flows.local.servers import open_client
 
 POLL_SECONDS = 1.0  # each look costs server and follower together a tenth of a second of processor time
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -112,7 +113,7 @@ def shorten_message(message: str | None, *, letters: int = 300) -> str:
 
 def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter: Meter) -> FlowRun:
     """Follow a flow run to its end and return it. Raises StartError if server or worker end before the run."""
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         follower = Follower(client, flow_run_id, voice)
         while True:
             run = follower.step()
@@ -133,7 +134,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
 
 def cancel(note: Note, flow_run_id: UUID, *, seconds: float = 40) -> bool:
     """Cancel a flow run and wait for its end, at most `seconds`; return whether it has ended."""
-    with SyncPrefectClient(note.api_url) as client:
+    with open_client(note.api_url) as client:
         state = client.read_flow_run(flow_run_id).state
         if state is None or not state.is_final():
             client.set_flow_run_state(flow_run_id, Cancelling(message="Ctrl-C"))

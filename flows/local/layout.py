@@ -1,19 +1,23 @@
 """The layout of a local Prefect: its folders and addresses, its processes' environment, and the note of what runs.
 
-Imports neither Prefect nor Ray, so that Prefect's plugin finds the address quickly.
+Imports neither Prefect nor Ray, so that Prefect's plugin finds the address quickly. A user's own server takes the
+local one's place where PREFECT_API_URL, or the active profile, names it.
 """
 
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 POOL = "comem"
+"""The work pool, unless COMEM_WORK_POOL names another one."""
 MARK = "COMEM_LOCAL"
 """The variable of every process that we start, and of its children; its value is the project's folder."""
 
@@ -39,21 +43,62 @@ class Process:
 
 @dataclass
 class Note:
-    """What is running. `users` are the demos that need it; `keep` means that serve wants it to stay."""
+    """What is running. `users` are the demos that need it; `keep` means that serve wants it to stay.
+
+    `url` is the API's address of a user's own server; then `server` is None, for no process of ours is one.
+    """
 
     port: int
-    server: Process
+    server: Process | None
     worker: Process | None = None
     keep: bool = False
     users: list[Process] = field(default_factory=list)
+    url: str | None = None
+    page: str | None = None
 
     @property
     def api_url(self) -> str:
-        return f"http://{HOST}:{self.port}/api"
+        return self.url or f"http://{HOST}:{self.port}/api"
 
     @property
     def ui_url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return self.page or f"http://{HOST}:{self.port}"
+
+    @property
+    def whose(self) -> str:
+        """Says whose server it is."""
+        return "your Prefect server" if self.url else "the Prefect server"
+
+    def is_up(self) -> bool:
+        """Tell whether the server's process is there; a user's own server is not ours to look at."""
+        return self.url is not None or (self.server is not None and self.server.is_alive())
+
+
+def find_asked_server(root: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the API's address of the user's own server, as Prefect itself looks for it: the variable PREFECT_API_URL,
+    the project's prefect.toml, or the active profile.
+
+    Raises ValueError for a file that is not TOML.
+    """
+    home = Path(environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    profiles = _read_toml(Path(environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml"))
+    active = environ.get("PREFECT_PROFILE") or profiles.get("active")
+    profile = profiles.get("profiles", {}).get(active, {})
+    found = (
+        environ.get("PREFECT_API_URL")
+        or _read_toml(root / "prefect.toml").get("api", {}).get("url")
+        or profile.get("PREFECT_API_URL")
+    )
+    return found.rstrip("/") if found else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Mend the file") from error
 
 
 @dataclass(frozen=True)
@@ -61,6 +106,8 @@ class Layout:
     """The folders of one project's local Prefect, below `<root>/.comem`."""
 
     root: Path
+    asked: str | None = None
+    """The API's address of the user's own server; None: a local server of this folder."""
 
     @classmethod
     def find(cls) -> "Layout":
@@ -98,15 +145,10 @@ class Layout:
             values = json.loads(self.note_path.read_text())
         except (OSError, ValueError):
             return None
-        worker = values.pop("worker")
-        note = Note(
-            port=values["port"],
-            server=Process(**values["server"]),
-            worker=Process(**worker) if worker else None,
-            keep=values["keep"],
-            users=[user for each in values["users"] if (user := Process(**each)).is_alive()],
-        )
-        return note if note.server.is_alive() else None
+        processes = {name: Process(**each) if (each := values.pop(name)) else None for name in ("server", "worker")}
+        users = [user for each in values.pop("users") if (user := Process(**each)).is_alive()]
+        note = Note(**processes, users=users, **values)
+        return note if note.is_up() else None
 
     def write_note(self, note: Note) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -115,14 +157,17 @@ class Layout:
         hidden.replace(self.note_path)
 
     def build_environment(self, base: Mapping[str, str], api_url: str | None) -> dict[str, str]:
-        """Return the environment of our processes: a private Prefect, no telemetry, no downloads."""
-        own = {name: value for name, value in base.items() if not name.startswith("PREFECT_")}
-        own |= {name: value for name, value in base.items() if name.startswith("PREFECT_LOGGING_")}
+        """Return the environment of our processes: no telemetry, no downloads, and a private Prefect unless the user's
+        own server is used; then with all of the user's Prefect settings."""
+        kept = "PREFECT_" if self.asked else "PREFECT_LOGGING_"
+        own = {name: value for name, value in base.items() if not name.startswith("PREFECT_") or name.startswith(kept)}
+        if not self.asked:
+            own |= {"PREFECT_HOME": str(self.home), "PREFECT_PROFILES_PATH": str(self.home / "profiles.toml")}
         own |= {
             MARK: str(self.root),
             "COMEM_ROOT": str(self.root),
-            "PREFECT_HOME": str(self.home),
-            "PREFECT_PROFILES_PATH": str(self.home / "profiles.toml"),
+            "COMEM_WORK_POOL": base.get("COMEM_WORK_POOL", POOL),
+            "COMEM_PROJECT": base.get("COMEM_PROJECT", str(self.root)),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",

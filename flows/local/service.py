@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,15 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+import psutil
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling, Crashed
 
-from flows.local import deploying
-from flows.local.layout import DEFAULT_PORT, HOST, POOL, Layout, Note, Process
+from flows.local import deploying, servers
+from flows.local.layout import DEFAULT_PORT, HOST, Layout, Note, Process
 from flows.local.processes import (
     StartError,
     end,
@@ -84,7 +84,9 @@ def _hold(path: Path, *, busy: str) -> Iterator[None]:
 def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) -> Note:
     """Start server, worker and deployments, or find them up. Call it under the lock."""
     note, begun = layout.read_note(), None
-    if note is None:
+    if layout.asked:
+        note = join_server(layout, note, say)
+    elif note is None:
         end_all(layout, grace=5)
         with hold_ports():
             note, begun = start_server(layout, say)
@@ -92,9 +94,12 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
         say(f"the Prefect server is running already at {note.ui_url}: it is used")
     note.users += [user] if user else []
     layout.write_note(note)
-    if note.worker is None or not note.worker.is_alive():
+    has_worker = note.worker is not None and note.worker.is_alive()
+    pool = find_pool_to_work(layout, note, say)
+    if not has_worker:
         mark_crashed(layout, note, say)
-        start_worker(layout, note, say)
+        if pool is not None:
+            start_worker(layout, note, say, pool=pool)
     deploying.deploy(layout, note, say, begun=begun, seconds=START_SECONDS)
     note.keep = note.keep or keep
     layout.write_note(note)
@@ -144,12 +149,44 @@ def is_healthy(note: Note) -> bool:
         return False
 
 
-def start_worker(layout: Layout, note: Note, say: Say) -> None:
-    """Make the work pool, if it is not there, and start its worker."""
-    with SyncPrefectClient(note.api_url) as client, contextlib.suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    say(f"starting the worker (log: {shorten_path(layout, 'worker.log')})")
-    command = find_prefect("worker", "start", "--pool", POOL, "--type", "process", "--name", "local")
+def join_server(layout: Layout, note: Note | None, say: Say) -> Note:
+    """Check the user's own server, and note that it is used. Raises StartError for a server that cannot be used."""
+    assert layout.asked is not None
+    if note is not None and note.url != layout.asked:
+        raise StartError(
+            f"this folder uses {note.whose} at {note.ui_url}, but PREFECT_API_URL or the active profile names "
+            f"{layout.asked}. `make stop` first, or unset the variable"
+        )
+    servers.check_server(layout.asked)
+    page = servers.find_page(layout.asked)
+    say(f"your Prefect server at {page} is used (PREFECT_API_URL or the active profile): none is started here")
+    return note or Note(port=0, server=None, url=layout.asked, page=page)
+
+
+def find_pool_to_work(layout: Layout, note: Note, say: Say) -> str | None:
+    """Look at the work pools of prefect.yaml, and return the process pool that gets a worker here; None without one.
+
+    Raises StartError for a missing pool, or where the runs of a pool would not find the project.
+    """
+    pools = deploying.list_pools(layout)
+    found = {name: servers.prepare_pool(note.api_url, name, is_ours=not note.url) for name in pools}
+    others = {name: kind for name, kind in found.items() if kind != servers.PROCESS}
+    if (project := os.environ.get("COMEM_PROJECT")) not in (None, str(layout.root)):
+        say(f"runs work in {project} (COMEM_PROJECT), not here, so no worker is started (docs/cluster.md)")
+        return None
+    if others:
+        raise StartError(
+            f"the work pool {' and '.join(others)} is not a process pool, so its runs are not in this folder. Set "
+            "COMEM_PROJECT to the project's folder in its image (/opt/comem with application/Dockerfile)"
+        )
+    return next(iter(found), None)
+
+
+def start_worker(layout: Layout, note: Note, say: Say, *, pool: str) -> None:
+    """Start a worker of a process pool."""
+    say(f"starting the worker of the pool {pool} (log: {shorten_path(layout, 'worker.log')})")
+    name = f"comem on {socket.gethostname()}" if note.url else "local"
+    command = find_prefect("worker", "start", "--pool", pool, "--type", servers.PROCESS, "--name", name)
     note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url)
     layout.write_note(note)
 
@@ -161,13 +198,25 @@ def list_unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRu
 
 
 def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
-    """Mark runs as crashed that the server believes running but whose process is gone."""
-    with SyncPrefectClient(note.api_url) as client:
+    """Mark runs as crashed that the server believes running but whose process is gone.
+
+    A user's own server has runs of other machines too; there only the runs of a process that this machine had count.
+    """
+    with servers.open_client(note.api_url) as client:
         for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
-            if not list_processes(layout, str(run.id)):
+            if _may_have_ended(run, note) and not list_processes(layout, str(run.id)):
                 message = "its process was killed; a new run continues from the shards that it finished"
                 client.set_flow_run_state(run.id, Crashed(message=message), force=True)
                 say(f"the earlier run {run.name} was killed: marked Crashed")
+
+
+def _may_have_ended(run: FlowRun, note: Note) -> bool:
+    """Tell whether a run's process was on this machine; Prefect notes it as host:process."""
+    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
+    was_here = host == socket.gethostname() and pid.isdecimal()
+    if note.url:
+        return was_here and not psutil.pid_exists(int(pid))
+    return was_here or not run.infrastructure_pid
 
 
 def leave(layout: Layout, say: Say) -> None:
@@ -180,20 +229,32 @@ def leave(layout: Layout, say: Say) -> None:
         note.users = [user for user in note.users if user != Process.find_current()]
         layout.write_note(note)
         if note.keep or note.users:
-            say(f"the Prefect server stays up at {note.ui_url} (`make stop` ends it)")
+            say(f"{_describe_up(note)} (`make stop` ends it)")
         else:
             shut_down(layout, note, say)
+
+
+def _describe_up(note: Note) -> str:
+    if note.url is None:
+        return f"the Prefect server stays up at {note.ui_url}"
+    return "the worker stays up" if note.worker else f"the deployments stay at {note.ui_url}"
 
 
 def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
     """End worker, flow runs, Ray and server, in this order, and make sure that nothing of them is left."""
     if note is not None:
-        say("ending the worker and the Prefect server")
-        with contextlib.suppress(Exception), SyncPrefectClient(note.api_url) as client:
+        worker = "ending the worker" if note.worker else "no worker is up"
+        say(f"{worker}; your Prefect server stays" if note.url else "ending the worker and the Prefect server")
+        with contextlib.suppress(Exception), servers.open_client(note.api_url) as client:
             for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING):
+                if note.url and not list_processes(layout, str(run.id)):
+                    continue  # another machine's
                 client.set_flow_run_state(run.id, Cancelling(), force=True)
         end_one(note.worker, grace=20)  # first: a worker whose server is gone does not end on request
-        end([process for process in list_processes(layout) if process.pid != note.server.pid], grace=10)
+        end(
+            [process for process in list_processes(layout) if note.server is None or process.pid != note.server.pid],
+            grace=10,
+        )
         with contextlib.suppress(Exception):
             mark_crashed(layout, note, say)
         end_one(note.server, grace=10)

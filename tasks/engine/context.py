@@ -20,6 +20,8 @@ MEGABYTE = 1024**2
 PREFIX = "COMEM_"
 ELSEWHERE: Mapping[str, str] = {
     "COMEM_ROOT": "the project's folder, which holds .comem",
+    "COMEM_WORK_POOL": "the work pool of the deployments (flows/local, prefect.yaml)",
+    "COMEM_PROJECT": "the project's folder where the runs of that pool work (flows/local, prefect.yaml)",
     "COMEM_PORT": "the port of the local Prefect server (flows/local)",
     "COMEM_LOCAL": "marks the processes that flows/local starts",
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",

@@ -20,6 +20,7 @@ import psutil
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
+from tasks.engine.cluster import Describe, check_fits, describe_wait, join_cluster, start_local
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.worker_process import WorkerProcess
 from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers, start_apart
@@ -28,21 +29,23 @@ POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancell
 START_SECONDS = 30  # a worker that is not up by then waits for resources that other workers hold
 FOLDER = "comem-ray-"  # the process id follows; it is short because a socket's path may have at most 107 characters
 KEEP_MB = 2048  # with less free memory than this, idle workers end before training
+log = logging.getLogger("comem.stage")
 DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
 
 
 @contextlib.contextmanager
-def join_ray(context: Context) -> Iterator[None]:
+def join_ray(context: Context, describe: Describe | None = None) -> Iterator[None]:
     """Join the cluster at `ray_address`, or start a local Ray and stop it at the end; an open session is used as it is.
+    What `describe` returns must be the same on every node of a cluster.
 
     Call it on the flow's main thread, because the kernel ends a local Ray together with the thread that started it.
 
     Raises:
-        ConnectionError: no cluster answers at the address.
-        ValueError: the cluster lacks the CPUs or GPUs that one worker needs.
+        ConnectionError: no cluster answers at the address, or this machine is not a node of it.
+        ValueError: the cluster lacks the CPUs or GPUs that one worker needs, or one of its nodes does not fit.
     """
     if ray.is_initialized():
-        _check_fits(Workers.of(context))
+        check_fits(Workers.of(context))
         yield
         return
     os.environ.update(WORKER_ENVIRONMENT)
@@ -50,8 +53,8 @@ def join_ray(context: Context) -> Iterator[None]:
     folder = None if context.ray_address else tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
     try:
         with start_apart():
-            _join(context.ray_address) if context.ray_address else _start(context, folder)
-        _check_fits(Workers.of(context))
+            join_cluster(context, describe) if context.ray_address else start_local(context, folder)
+        check_fits(Workers.of(context))
         yield
     finally:
         release_workers()
@@ -65,44 +68,6 @@ def _remove_leftovers() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         if not psutil.pid_exists(int(folder.name.split("-")[2])):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _join(address: str) -> None:
-    try:
-        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True)
-    except Exception as error:
-        raise ConnectionError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}). Start one, or unset RAY_ADDRESS to use a "
-            "local Ray. If the cluster asks for a token, set RAY_AUTH_MODE the same on both sides"
-        ) from error
-
-
-def _start(context: Context, folder: str | None) -> None:
-    # Enough CPUs for workers and training together, so that workers can stay; the stages decide what runs at once.
-    workers = Workers.of(context)
-    logical = max(os.cpu_count() or 1, int(workers.num_actors * workers.cpus) + context.train_workers)
-    # Ray Train looks for machines that a cloud takes back, in a process of its own; this one stays.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    ray.init(
-        address="local",
-        num_cpus=logical,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        log_to_driver=False,  # a stage's own messages go through Prefect; Ray's messages stay in its log files
-        object_store_memory=200 * 1024**2,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=folder,
-    )
-
-
-def _check_fits(workers: Workers) -> None:
-    has = ray.cluster_resources()
-    for name, wanted in (("CPU", workers.cpus), ("GPU", workers.gpus)):
-        if wanted > has.get(name, 0):
-            raise ValueError(
-                f"one worker asks for {wanted:g} {name}, but Ray has {has.get(name, 0):g} in all. Lower "
-                f"COMEM_{name}S_PER_ACTOR, or set RAY_ADDRESS to a cluster that has them"
-            )
 
 
 def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> Any:
@@ -232,18 +197,22 @@ class _Round:
         self.waiting = deque(shards)
         self.deaths = dict.fromkeys(shards, 0)
         self.busy: dict[Any, tuple[str, Any]] = {}
+        self.asked: dict[Any, tuple[float, Any]] = {}  # of a new worker: when it was asked for, and what it is up with
         self.results: dict[str, Any] = {}
         self.started = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        idle = _take_kept(self.workers)
+        up, starting = _take_kept(self.workers)
+        self.asked = {worker: (time.monotonic(), ready) for worker, ready in starting.items()}
+        idle = [*starting, *up]  # the last one is taken first
         try:
             while self.waiting or self.busy:
                 while self.waiting and len(self.busy) < self.workers.num_actors:
-                    self._start_shard(idle.pop() if idle else _open_worker(self.workers.resources))
+                    self._start_shard(idle.pop() if idle else self._ask_for_worker())
                 for reference in ray.wait(list(self.busy), timeout=POLL_SECONDS)[0]:
                     if (worker := self._collect(reference)) is not None:
                         idle.append(worker)
+                self._take_back(has_idle=any(worker not in self.asked for worker in idle))
         except BaseException:
             for worker in [*idle, *(worker for _, worker in self.busy.values())]:
                 ray.kill(worker)
@@ -252,6 +221,30 @@ class _Round:
             _kept.setdefault(self.workers.kind, []).extend(idle)
         return {name: self.results[name] for name in self.shards}
 
+    def _ask_for_worker(self) -> Any:
+        worker = _open_worker(self.workers.resources)
+        self.asked[worker] = (time.monotonic(), worker.warm.remote())
+        return worker
+
+    def _take_back(self, *, has_idle: bool) -> None:
+        """Give the shards of workers that do not come up to those that have nothing to do, or say what is waited for.
+
+        Ray waits for ever for a worker that fits on no node, as after the loss of one.
+        """
+        for reference, (name, worker) in list(self.busy.items()):
+            since, ready = self.asked.get(worker, (time.monotonic(), None))
+            if time.monotonic() - since < START_SECONDS:
+                continue
+            if ray.wait([ready], timeout=0)[0]:
+                del self.asked[worker]
+            elif has_idle and not self.waiting:
+                ray.kill(worker)
+                del self.busy[reference], self.asked[worker]
+                self.waiting.append(name)
+            elif not has_idle:
+                self.asked[worker] = (time.monotonic(), ready)
+                log.warning("no worker for shard %s yet: %s", name, describe_wait(self.workers))
+
     def _start_shard(self, worker: Any) -> None:
         name = self.waiting.popleft()
         self.busy[worker.work.remote(self.factory, self.shards[name])] = (name, worker)
@@ -259,6 +252,7 @@ class _Round:
     def _collect(self, reference: Any) -> Any | None:
         """Take a result and return its worker; None if the worker died, in which case its shard waits again."""
         name, worker = self.busy[reference]
+        self.asked.pop(worker, None)
         try:
             self.results[name] = ray.get(reference)
         except RayTaskError as error:
@@ -286,14 +280,18 @@ class _Round:
         self.waiting.appendleft(name)
 
 
-def _take_kept(workers: Workers) -> list[Any]:
-    """Take the idle workers of this kind that are still alive, and end the workers of other kinds."""
+def _take_kept(workers: Workers) -> tuple[list[Any], dict[Any, Any]]:
+    """Take the idle workers of this kind, and end the workers of other kinds. Returns those that are up, and those that
+    are still starting with what each will answer; dead ones are left out."""
     with _kept_lock:
         _release_others(workers)
         idle = _kept.pop(workers.kind, [])
+    asked = {worker.warm.remote(): worker for worker in idle}
+    up, starting = ray.wait(list(asked), num_returns=1, timeout=START_SECONDS) if asked else ([], [])
+    up += ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
     alive = []
-    for worker in idle:
+    for reference in up:
         with contextlib.suppress(*DIED):
-            ray.get(worker.warm.remote())
-            alive.append(worker)
-    return alive
+            ray.get(reference)
+            alive.append(asked[reference])
+    return alive, {worker: reference for reference, worker in asked.items() if reference not in up}

@@ -39,6 +39,10 @@ SHOW_EVERY_SECONDS = 5.0
 MOST_DEATHS = 3
 
 
+class TrainingFailed(RuntimeError):
+    """Training ended with an error of a worker, after Ray Train's own new starts."""
+
+
 Build = Callable[[int, int], "Trainee"]  # (rank, number of workers); called once on each worker
 
 
@@ -95,6 +99,7 @@ def _fit_together(context: Context, config: dict[str, Any]) -> None:
     """Train on several workers, which Ray Train starts, joins, and starts again when one dies."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
 
     # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
     trainer = TorchTrainer(
@@ -107,7 +112,20 @@ def _fit_together(context: Context, config: dict[str, Any]) -> None:
             failure_config=FailureConfig(max_failures=MOST_DEATHS - 1),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise TrainingFailed(_describe_failure(error)) from error
+
+
+def _describe_failure(error: Any) -> str:
+    """Return one line that says which worker failed, and how; Ray Train's own first line does not."""
+    failures = getattr(error, "worker_failures", None) or {"": getattr(error, "controller_failure", error)}
+    rank, failure = next(iter(failures.items()))
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    where = f" on worker {rank} of {len(failures)} that failed" if rank != "" else ""
+    said = f"training failed{where}: {lines[-1] if lines else type(failure).__name__}"
+    return f"{said} (set GLOO_SOCKET_IFNAME on the nodes, docs/cluster.md)" if "Gloo connect" in said else said
 
 
 def _train_on_worker(config: dict[str, Any]) -> None:
@@ -149,13 +167,13 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
     (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
 
     def follow() -> None:
-        started = last = None
+        started, last = None, 0
         while not ended.wait(SHOW_EVERY_SECONDS):
             try:
                 now = json.loads((artefact.folder / PROGRESS).read_text())
             except (FileNotFoundError, json.JSONDecodeError):
                 continue
-            if started is None:
+            if started is None or now["step"] < last:  # the first look, or the training has begun again
                 started = (time.monotonic(), now["step"])
             if now["step"] != last:
                 last = now["step"]

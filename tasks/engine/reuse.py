@@ -7,8 +7,10 @@ already is not made again.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from importlib.metadata import version as read_version
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,6 +21,8 @@ from tasks.engine.partial import Partial
 from tasks.engine.store import Store
 from warehouse.schemas import check_rows
 
+DECIDING = ("torch", "transformers", "peft", "tokenizers", "pillow", "faiss-cpu")
+"""The libraries that decide results; every record keeps their versions, which are in no name."""
 NAMING = 2
 """The version of this rule. Records keep it; records of version 1 lack it."""
 
@@ -159,3 +163,19 @@ def find_rows(
         for path in sorted(store.find_path(stage.name, record["fingerprint"]).glob("part-*.parquet")):
             if key in pq.read_schema(path).names:
                 yield from pq.read_table(path, filters=[(key, "in", keys)]).to_pylist()
+
+
+@cache
+def list_libraries() -> dict[str, str]:
+    """Return the version of each library by name, without the build (for a CPU, for a GPU)."""
+    return {name: read_version(name).split("+")[0] for name in DECIDING}
+
+
+def join_versions(used: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the version of each library by name; of several, all in order, such as `2.13.0 and 2.14.0`."""
+    versions: dict[str, list[str]] = {}
+    for each in used:
+        for name, found in each.items():
+            versions.setdefault(name, [])
+            versions[name] += [version for version in found.split(" and ") if version not in versions[name]]
+    return {name: " and ".join(found) for name, found in versions.items()}

@@ -21,10 +21,9 @@ import pyarrow.parquet as pq
 from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
 from tasks.engine.context import RunRef
-from tasks.engine.libraries import join_versions, list_libraries
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import explain_making, get_plan
-from tasks.engine.reuse import NAMING, Stage, fingerprint
+from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
 from tasks.engine.workers import Pace, Progress
 from warehouse.connection import open_warehouse

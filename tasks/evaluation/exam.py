@@ -15,8 +15,7 @@ from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.serving.layout import PREDICTIONS_STAGE
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
-from tasks.engine.libraries import join_versions, list_libraries
-from tasks.engine.reuse import Explanation, Stage, fingerprint
+from tasks.engine.reuse import Explanation, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.encode import BANK
 from tasks.rows.stored_questions import StoredQuestions

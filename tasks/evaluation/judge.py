@@ -19,9 +19,8 @@ from comem_core.prompts import hash_prompt
 from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE
 from tasks.engine.ledger import measure_cost
-from tasks.engine.libraries import list_libraries
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, take_over
+from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, list_libraries, take_over
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store

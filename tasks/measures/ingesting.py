@@ -30,7 +30,8 @@ from tasks.data.ingest import ingest_knowledge
 from tasks.engine.context import Context
 from tasks.engine.on_ray import join_ray
 from tasks.measures import shard_writing
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 
 KINDS = ("text", "pictures")
 COMPARED = {

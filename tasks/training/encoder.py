@@ -8,7 +8,7 @@ from functools import partial as bind
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comem_core.backbone.finding import hash_backbone
+from comem_core.backbone.finding import find_installed_folder, hash_backbone
 from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, find_encoder_folder, read_description
 from comem_core.memory.recipe import SHAPE, read_recipe
 from comem_core.recipes.recipe import Recipe
@@ -62,7 +62,7 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
     recipe = run.recipe.training
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
     if start:
-        encoder.start_from(start.folder)
+        encoder.start_from(find_installed_folder(start.folder))
     objective = AnswerFromMemory(encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks)
 
     def save(folder: Path) -> None:

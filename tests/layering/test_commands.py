@@ -24,3 +24,25 @@ def test_a_bare_command_is_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_a_page_name_the_environment_that_has_them(page: Path) -> None:
     assert BARE.findall(page.read_text(encoding="utf-8")) == []
+
+
+NAMED = re.compile(r"(?<![\w./-])((?:application|flows|tasks|findings)/[\w/]+\.(?:py|sh|yaml|toml))\b")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_project_that_a_page_names_are_there(page: Path) -> None:
+    named = set(NAMED.findall(page.read_text(encoding="utf-8")))
+    assert {each for each in named if not (ROOT / each).is_file()} == set()
+
+
+def test_the_files_for_a_cluster_are_named_on_its_page_and_run_what_is_there() -> None:
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    files = [ROOT / "application" / name for name in ("Dockerfile", "join_ray.sh", "kuberay.yaml", "slurm.sh")]
+    assert [path.name for path in files if f"application/{path.name}" not in page] == []
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    modules = set(re.findall(r"python -m ([\w.]+)", texts))
+    assert modules and all((ROOT / name.replace(".", "/")).exists() for name in modules)
+    copied = re.findall(r"^COPY (.+) \S+$", files[0].read_text(encoding="utf-8"), re.M)
+    assert copied and all((ROOT / name).exists() for line in copied for name in line.split())
+    version = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
+    assert version and f'rayVersion: "{version[1]}"' in texts

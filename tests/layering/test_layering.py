@@ -36,7 +36,12 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
     "measures": {"engine", "rows", "served", "run", "models", "data", "training", "evaluation"},
 }
-MAY_TALK_TO_RAY = {"tasks/engine/on_ray.py", "tasks/engine/on_ray_train.py", "tasks/engine/train_worker.py"}
+MAY_TALK_TO_RAY = {
+    "tasks/engine/cluster.py",
+    "tasks/engine/on_ray.py",
+    "tasks/engine/on_ray_train.py",
+    "tasks/engine/train_worker.py",
+}
 WORKERS_IMPORT = {"tasks/engine/context.py", "tasks/engine/partial.py", "tasks/engine/workers.py"}
 VAGUE_NAMES = {"utils", "util", "helpers", "misc", "common"}
 MODULES = sorted(path.relative_to(ROOT).as_posix() for package in BELOW for path in (ROOT / package).rglob("*.py"))

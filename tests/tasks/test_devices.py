@@ -14,7 +14,8 @@ from flows.synth_and_train import synth_and_train
 from tasks import devices
 from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context
-from tasks.run import NO_BACKBONE, open_run
+from tasks.run import open_run
+from tasks.sources import NO_BACKBONE
 
 PAPER, TINY = find_recipe("comem_qwen25_vl_7b"), find_recipe("tiny_cpu")
 

@@ -13,7 +13,8 @@ from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.reuse import fingerprint
 from tasks.evaluation.exam import PREDICTIONS, Exam, make_predictions_key
-from tasks.run import BACKBONE, NO_BACKBONE, READER, Run, _find_backbone, _find_text_reader, open_run
+from tasks.run import Run, open_run
+from tasks.sources import BACKBONE, NO_BACKBONE, READER, find_backbone, find_text_reader
 
 
 @pytest.mark.parametrize("plan", [False, True])
@@ -39,9 +40,9 @@ def test_the_version_of_how_a_model_is_loaded_is_part_of_its_name(monkeypatch: p
     recipe = replace(find_recipe("tiny_cpu"), reader=ReaderRecipe(name="tiny-text"))
 
     def name_models() -> tuple[str, str]:
-        reader = _find_text_reader(recipe)
+        reader = find_text_reader(recipe)
         assert reader is not None
-        return _find_backbone(recipe.backbone).fingerprint, reader.fingerprint
+        return find_backbone(recipe.backbone).fingerprint, reader.fingerprint
 
     before = name_models()
     monkeypatch.setitem(vars(BACKBONE), "version", "2")

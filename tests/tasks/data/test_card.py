@@ -16,7 +16,8 @@ from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.rows.tables import make_item_table, make_question_table
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from tests.dictionary_translator import rows_of
 from warehouse.samples.training_files import make_training_tables
 from warehouse.schemas import check_rows, make_blank_row

@@ -16,7 +16,8 @@ from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.rows.tables import make_question_table, read_questions
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from warehouse.schemas import check_rows, make_blank_row
 
 ASKED = [replace(each, question_id=f"asked/{place}") for place, each in enumerate(load_benchmark_questions("dev")[:3])]

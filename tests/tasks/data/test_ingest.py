@@ -25,7 +25,8 @@ from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference
 from tasks.rows.tables import make_item_table, make_question_table, read_items, read_questions
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 
 
 def run_on(corpus: Path, context: Context) -> Run:

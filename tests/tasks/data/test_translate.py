@@ -20,7 +20,8 @@ from tasks.engine.context import Context
 from tasks.engine.store import Reference, Store
 from tasks.rows.samples import Samples, SampleSet
 from tasks.rows.tables import list_shards, make_item_table, make_question_table, read_questions, read_rows
-from tasks.run import NO_BACKBONE, Run, open_run
+from tasks.run import Run, open_run
+from tasks.sources import NO_BACKBONE
 from tests import dictionary_translator
 from tests.dictionary_translator import DictionaryTranslator, rows_of
 from warehouse.connection import open_warehouse

@@ -126,6 +126,7 @@ def test_an_unknown_variable_is_an_error_that_names_the_nearest(name: str, neare
 
 def test_every_variable_that_the_project_reads_is_known() -> None:
     sources = [ROOT / "Makefile", ROOT / "prefect.yaml", ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    sources += [path for path in (ROOT / "application").iterdir() if path.is_file()]
     for package in ("flows", "tasks", "comem_core", "warehouse", "docs"):
         sources += [path for path in (ROOT / package).rglob("*") if path.suffix in (".py", ".md", ".sql")]
     found = {name for path in sources for name in re.findall(r"\bCOMEM_[A-Z_]*[A-Z]\b(?! = )", path.read_text())}

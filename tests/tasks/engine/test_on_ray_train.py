@@ -17,11 +17,12 @@ from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import STEPS, Build, train_on_ray
+from tasks.engine.on_ray_train import STEPS, Build, TrainingFailed, train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.train_worker import Saving, Trainee
 from tasks.engine.workers import WorkerDied, Workers
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 
 
 def make_run(context: Context) -> Run:
@@ -185,3 +186,15 @@ def test_checkpoints_come_by_time_and_the_dearer_one_is_the_longer_the_wait(
             now += cost
     assert due == [20, 20, 200]
     assert saving.choose(done=True) == (True, False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_that_fails_says_on_which_worker_and_how_in_its_first_line(context: Context, tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise ValueError("these weights are of another model")
+
+    build = make_build(lambda weights, step: (weights**2).sum(), on_build=refuse)
+    optimizer = OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
+    with pytest.raises(TrainingFailed, match=r"^training failed on worker 0 .*these weights are of another model$"):
+        train_on_ray(make_run(context), make_partial(tmp_path), optimizer, build, files=("w.pt",))

@@ -28,7 +28,8 @@ from tasks.engine.store import Reference, Store
 from tasks.evaluation.contamination import find_contamination, map_clean_questions, read_measured
 from tasks.evaluation.score import score_predictions
 from tasks.rows.tables import make_item_table, make_question_table, read_rows
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from tasks.training.training_data import find_training_data
 from tests.bits import bits_apart
 from tests.dictionary_translator import rows_of

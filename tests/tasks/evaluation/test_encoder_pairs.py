@@ -20,7 +20,8 @@ from tasks.evaluation.compare import Evaluation, collect_comparison, compare_wit
 from tasks.evaluation.encoder_pairs import compare_encoders, list_pairs, read_pairs
 from tasks.evaluation.exam import PREDICTIONS
 from tasks.rows.tables import make_question_table
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from warehouse.connection import open_warehouse
 from warehouse.evaluations import record_evaluation
 from warehouse.page.comparison import render_comparison

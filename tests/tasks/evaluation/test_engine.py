@@ -14,7 +14,8 @@ from comem_core.synthesis.served import ServerGone
 from tasks.evaluation.answer import answer_benchmark
 from tasks.evaluation.exam import Exam
 from tasks.rows.tables import read_rows
-from tasks.run import Run, name_engine
+from tasks.run import Run
+from tasks.sources import name_engine
 from tests.splicing_server import SplicingServer, run_server
 from tests.tasks.evaluation.finished_store import Finished
 

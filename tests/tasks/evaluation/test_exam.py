@@ -21,7 +21,8 @@ from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import BANK
 from tasks.evaluation.exam import PREDICTIONS, AnswerKeys, Exam, Unit, make_predictions_key
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from tasks.training.encoder import ENCODER
 
 QUESTION = AskedQuestion(question_id="q", language="en", image_id="picture")

@@ -26,7 +26,8 @@ from tasks.evaluation.drift import PAGE, report_evaluations
 from tasks.evaluation.judge import NO_JUDGE, judge_predictions
 from tasks.evaluation.score import score_predictions
 from tasks.rows.tables import make_item_table, make_question_table, read_rows
-from tasks.run import NO_BACKBONE, Run, open_run
+from tasks.run import Run, open_run
+from tasks.sources import NO_BACKBONE
 from warehouse.connection import open_warehouse
 from warehouse.records import record_run
 from warehouse.schemas import check_rows, make_blank_row

@@ -11,7 +11,8 @@ from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
 from tasks.engine.context import Context
-from tasks.run import NO_BACKBONE, Run
+from tasks.run import Run
+from tasks.sources import NO_BACKBONE
 from tasks.training.encoder import find_start
 
 

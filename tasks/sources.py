@@ -1,0 +1,96 @@
+"""What a run reads and no stage makes: the backbone, another reader, the engine that runs it, and the user's corpus."""
+
+import os
+from dataclasses import replace
+
+from comem_core.backbone.finding import (
+    IDENTITY_FILES,
+    ModelMissing,
+    find_backbone_folder,
+    hash_backbone,
+    refuse_other_family,
+)
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.recipes.recipe import BackboneRecipe, Recipe
+from tasks.engine.context import Context
+from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.store import Reference
+from tasks.served import find_engine
+
+BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))
+READER = Stage(name="reader", version="1")
+NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
+
+
+def find_text_reader(recipe: Recipe) -> Reference | None:
+    """Return the folder of the recipe's text-only reader, named by its weights and their number type.
+
+    Raises ValueError where its config.json is not that of a text-only model.
+    """
+    if recipe.reader is None:
+        return None
+    from comem_core.backbone.text import TextModel  # imports transformers, which other runs do not need here
+
+    folder = find_backbone_folder(recipe.reader.name)
+    TextModel.check(folder)
+    name = _name_model(READER, "text-only", recipe.backbone.dtype, hash_backbone(folder))
+    return Reference(stage=READER.name, fingerprint=name, uri=str(folder.absolute()), num_rows=0)
+
+
+def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Reference | None:
+    """Return the recipe's engine, named by its version and the backbone. Whether it reads memory as the backbone does
+    here is asked in each worker, which has the encoder.
+
+    Raises ValueError or ServerGone where no such server answers.
+    """
+    if recipe.engine is None:
+        return None
+    found = find_engine(recipe.engine, context).engine
+    name = _name_model(READER, recipe.engine.name, found.version, backbone.fingerprint)
+    return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
+
+
+def find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
+    """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
+    try:
+        return find_backbone(recipe.backbone, download=not plan), []
+    except ModelMissing as missing:
+        if not plan:
+            raise
+        without = replace(NO_BACKBONE, fingerprint=recipe.backbone.name)
+        return without, [
+            f"{missing}. This plan is made without the weights, so nothing made with them counts as reused"
+        ]
+
+
+def find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference:
+    """Return the backbone's folder, named by its weights and their number type: both decide every result."""
+    folder = find_backbone_folder(recipe.name, download=download)
+    refuse_other_family(recipe.name, recipe.family)
+    name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
+    return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
+
+
+def describe_sources(recipe: Recipe) -> dict[str, str]:
+    """Describe what a recipe reads as this machine has it: models by names and sizes of their files, and a corpus."""
+    names = [recipe.backbone.name, *([recipe.reader.name] if recipe.reader else [])]
+    described = {f"the model {name}": _describe_model(name) for name in names}
+    if os.path.isabs(recipe.knowledge.corpus):
+        is_there = os.path.exists(recipe.knowledge.corpus)
+        described[f"the corpus {recipe.knowledge.corpus}"] = "there" if is_there else "not there"
+    return described
+
+
+def _describe_model(name: str) -> str:
+    try:
+        folder = find_backbone_folder(name)
+    except ValueError as error:
+        return f"not there ({error})"
+    files = sorted(path for pattern in IDENTITY_FILES for path in folder.glob(pattern))
+    sizes = ", ".join(f"{path.name} {path.stat().st_size}" for path in files)
+    return f"{len(files)} files ({hash_content_parts(sizes)})"
+
+
+def _name_model(declared: Stage, *parts: str) -> str:
+    """Name a model by what decides what it says, and by the version of how we load it (1 needs no mention)."""
+    return hash_content_parts(*parts, *([] if declared.version == "1" else [declared.version]))
