@@ -192,3 +192,17 @@ def test_two_units_are_one_amount(ladder: tuple[str, str, int], large: int, data
 def test_a_year_before_christ_is_no_other_year(year: int, other: int) -> None:
     assert is_agreeing(f"{year} BC", f"{other} BCE") is (year == other)
     assert not is_agreeing(f"{year} BC", f"{other} AD") and not is_stated(f"{year}", f"Built in {year} BC.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("около 5 км", "~5 km"), ("5 Stunden 15 Minuten", "5,25 Stunden"), ("1 hora y 30 minutos", "90 minutos"),
+        ("1 ora e 30 minuti", "90 minuti"), ("2 heures et 15 minutes", "135 min"), ("1時間30分", "90分"),
+        ("1시간 30분", "90분"), ("1 uur 30 minuten", "90 minuten"), ("3 Mio. Euro", "3 million euros"),
+        ("3 mln zł", "3 million zł"), ("44 av. J.-C.", "44 до н. э."), ("ca. 300 v. Chr.", "about 300 BC"),
+        ("Fe³⁺", "Fe3+"), ("2,5 тыс. км", "2500 km"), ("約100万人", "約1,000,000人"), ("5 kg 300 g", "5,3 kg"),
+    ],
+)  # fmt: skip
+def test_the_same_quantity_agrees_in_ten_languages(first: str, second: str):
+    assert is_agreeing(first, second) and is_agreeing(second, first)
