@@ -20,6 +20,7 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 # What the image processors of the Qwen families take, the strictest ones (a test asks every family's).
 MAX_ASPECT = 200
 FAINT = 64  # of 255: a colour nearer than this to its ground, in every channel, can hardly be seen on it
+BARELY = 8  # of 255: a pixel of less opacity than this cannot be seen
 
 # What EXIF's orientation says: 1, or its absence, is upright.
 TURNS: Mapping[Any, Image.Transpose] = {
@@ -130,6 +131,16 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         return _put_on_ground(picture.convert("RGBA"))
     return picture.convert("RGB")
+
+
+def is_invisible(picture: Image.Image) -> bool:
+    """Tell whether no pixel of a loaded picture is more than 3 % opaque, so that it shows nothing but its ground."""
+    if not picture.has_transparency_data:
+        return False
+    if picture.mode in DEEP_GREYS:
+        return bool((np.asarray(picture) == picture.info.get("transparency")).all())
+    alpha: Any = picture.convert("RGBA").getchannel("A").getextrema()
+    return alpha[1] < BARELY
 
 
 def is_plain(picture: Image.Image) -> bool:

@@ -12,7 +12,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy.fft import dct
 
-from comem_core.backbone.images import MAX_ASPECT, UNREADABLE, convert_to_rgb, find_narrowness, is_plain, load_opened
+from comem_core.backbone.images import (
+    MAX_ASPECT,
+    UNREADABLE,
+    convert_to_rgb,
+    find_narrowness,
+    is_invisible,
+    is_plain,
+    load_opened,
+)
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # A picture in one of these formats keeps its bytes if it needs no change.
@@ -53,9 +61,9 @@ def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:
     """Return a picture upright, in RGB and within `max_side` pixels; its bytes stay the same if it already is.
 
     The number of pixels is checked before decoding, as a small file can decode to gigabytes. Of an animation, the first
-    frame is kept; `load_opened` says what deep colours become, `convert_to_rgb` what deep greys and
-    transparent grounds become. Raises PictureRefused for bytes
-    that are not a complete picture, for too many pixels, and for a picture too narrow for a reader.
+    frame is kept; `load_opened` says what deep colours become, `convert_to_rgb` what deep greys and transparent grounds
+    become. Raises PictureRefused for bytes that are not a complete picture, for too many pixels, for a picture too
+    narrow for a reader, and for one that is wholly transparent. A picture of one colour is a picture.
     """
     if len(raw) > MAX_BYTES:
         raise PictureRefused("image_too_large", f"{len(raw)} bytes; at most {MAX_BYTES} are read")
@@ -79,6 +87,8 @@ def _prepare_opened(image: Image.Image, raw: bytes, *, max_side: int, max_pixels
     if narrow := find_narrowness(image.size):
         raise PictureRefused("image_too_narrow", narrow)
     loaded = load_opened(image)
+    if is_invisible(loaded):
+        raise PictureRefused("nothing_shown", "every pixel is transparent, so that the picture shows nothing")
     fits = max(image.size) <= max_side
     if loaded is image and image.format in KEPT_FORMATS and fits and is_plain(image):
         return Prepared(raw, _hash_opened(image))

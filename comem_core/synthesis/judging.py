@@ -5,7 +5,7 @@ Pure functions of texts; no model runs here. Results are dicts with the columns 
 
 from collections.abc import Sequence
 
-from comem_core.evaluation.meaning import is_agreeing, is_empty, is_stated, list_numbers
+from comem_core.evaluation.meaning import is_agreeing, is_empty, is_stated, list_numbers, list_stated_numbers
 from comem_core.evaluation.metrics import Metric
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.knowledge.items import Question
@@ -75,6 +75,6 @@ def is_grounded(answer: str, item_texts: Sequence[str], *, question_type: str = 
     """Tell whether one of the texts contains the answer as whole words and whole numbers, which may be written another
     way. Of the answer to a numerical question, only the first two numbers count."""
     if question_type == "numerical" and (wanted := list_numbers(answer)[:2]):
-        stated = map(list_numbers, item_texts)
+        stated = map(list_stated_numbers, item_texts)
         return any(all(any(map(each.is_stated_by, numbers)) for each in wanted) for numbers in stated)
     return any(is_stated(answer, text) for text in item_texts)

@@ -34,7 +34,7 @@ from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
 DRAFTS = Stage(name="drafts", version="3", table="draft")
-VERDICTS = Stage(name="verdicts", version="4", table="verdict")
+VERDICTS = Stage(name="verdicts", version="5", table="verdict")
 QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
 
 

@@ -38,7 +38,7 @@ from warehouse.sql import read_report_rows
 
 SCORES = Stage(
     name="scores",
-    version="5",
+    version="6",
     table="score",
     explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
 )

@@ -160,7 +160,9 @@ def _near_duplicate(frames: _Frames) -> Any:
 
 def _over_represented(frames: _Frames) -> Any:
     drafts = _shuffled(frames.drafts)
-    places = drafts.groupby([drafts["answer"].str.strip().str.lower(), "attribute"], dropna=False).cumcount() + 1
+    units = drafts["answer"].map(_list_units).astype(str)
+    keys = [drafts["answer"].str.strip().str.lower(), units, "attribute"]
+    places = drafts.groupby(keys, dropna=False).cumcount() + 1
     return _after(drafts, places, frames.limits["max_per_answer"])
 
 

@@ -4,6 +4,8 @@ import unicodedata
 
 import regex
 
+from comem_core.evaluation.meaning.formulas import write_charges
+
 UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
 """A letter of a script in which a word may follow another without a space."""
 
@@ -21,6 +23,14 @@ _SAME = str.maketrans(
 )  # fmt: skip
 # Megabits and megabytes a second differ in the case of one letter.
 _RATE, _RATES = regex.compile(r"(?<!\p{L})([kKMGT]?)([bB])ps\b"), {"b": "bit", "B": "B"}
+_FEET_AND_INCHES = regex.compile(r"(?<![\d°.,'′])(?<!° )(\d+)\s?['′]\s?((?:1[01]|\d)(?:\.\d+)?)\s?(?:\"|''|′′)(?!\d)")
+_GLUED_ABOUT = regex.compile(r"(?<![\p{L}\d])(c|ca|cca|approx|aprox|env|ок|ok|kb)\.(?=\d)")
+# Two units without a space: 1h30min, 5ft6in.
+_GLUED_UNITS = regex.compile(
+    r"(?<![\d.,\p{L}])(\d+\s?(?:hr?|min|ft|lb|st|km|m|kg))(?=\d+\s?(?:min|mn|m|s|in|oz|lb|cm|g)\b)"
+)
+
+_IS_GLUED = regex.compile(r"\p{L}[.^)]*\d|[\d^()]\s*[-−–+]")
 
 
 def unify_characters(text: str) -> str:
@@ -35,7 +45,12 @@ def unify_characters(text: str) -> str:
 
 
 def _unify_operators(text: str) -> str:
-    text = _RATE.sub(lambda rate: f"{rate[1]}{_RATES[rate[2]]}/s", text)
+    if "ps" in text:
+        text = _RATE.sub(lambda rate: f"{rate[1]}{_RATES[rate[2]]}/s", text)
+    if "'" in text or "′" in text:
+        text = _FEET_AND_INCHES.sub(r"\1 ft \2 in", text)
+    if _IS_GLUED.search(text):
+        text = write_charges(_GLUED_ABOUT.sub(r"\1. ", _GLUED_UNITS.sub(r"\1 ", text)))
     return text.replace(">=", "≥").replace("<=", "≤").replace("+/-", "±")
 
 

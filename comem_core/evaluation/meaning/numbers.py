@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import regex
 
-from comem_core.evaluation.meaning.vocabulary import measure_amount
+from comem_core.evaluation.meaning.vocabulary import ERA, measure_amount
 
 Amount = Fraction | str
 LARGEST_POWER, LONGEST = 300, 300  # a larger power or a longer number is compared as it is written
@@ -51,6 +51,10 @@ class Number(NamedTuple):
         if isinstance(self.amount, str):
             return self.unit, self.amount, 0
         return *measure_amount(self.amount, self.unit), 0
+
+    def put_in_era(self, era: int) -> "Number":
+        """Return a year of this era; those before Christ are negative, so that 350 is not stated by 350 BC."""
+        return Number(self.amount * era if isinstance(self.amount, Fraction) else self.amount, ERA)
 
     def is_stated_by(self, other: "Number") -> bool:
         """Tell whether a text with the other number states this one, which may lack the unit."""

@@ -1,20 +1,22 @@
 """Cuts a text into the parts that its meaning depends on: words, numbers with their units, and the signs that count."""
 
-from fractions import Fraction
+import unicodedata
 from functools import lru_cache
 
 import regex
 
+from comem_core.evaluation.meaning.approximations import APPROXIMATE, count_letters_before, find_end_behind
 from comem_core.evaluation.meaning.characters import UNSPACED, unify_characters
+from comem_core.evaluation.meaning.compounds import RANGE, Part, add_smaller_units, share_units
 from comem_core.evaluation.meaning.dates import find_date_or_time, order_dates
+from comem_core.evaluation.meaning.formulas import CHARGE
+from comem_core.evaluation.meaning.money import add_scale_of_money, find_currency
 from comem_core.evaluation.meaning.numbers import NUMBER, Number, read_digits, read_number
-from comem_core.evaluation.meaning.vocabulary import load_vocabulary
+from comem_core.evaluation.meaning.vocabulary import AFTER_CHRIST, BEFORE_CHRIST, load_vocabulary
 
-Part = Number | str
-RANGE = "–"
+CENTURY, ERAS = "duration-century", {BEFORE_CHRIST: "before Christ", AFTER_CHRIST: "after Christ"}
 ARTICLES = frozenset(("a", "an", "the"))
 IGNORED = frozenset("`´¨|¦™®©")
-SHARING_A_UNIT = (RANGE, "×", "±")
 CAPITAL_UNITS = "VWLANJ"  # others, glued to a number, are more often a name: 5G, 3D, 4K
 LONGEST_WITH_MINUS = 4  # "pre-" and "Rio de-" are cut words
 
@@ -24,8 +26,12 @@ _WORD = regex.compile(rf"{_LETTER}(?:{_WITHIN})*", regex.V1)
 _JOINED_WORD = regex.compile(
     rf"{_LETTER}(?:{_WITHIN}|[\p{{P}}--[&#@%]](?={_LETTER})|[-–.](?=\d+(?![.,:/]?\d)))*", regex.V1
 )
+_CODE_WORD = regex.compile(rf"{_LETTER}(?:{_WITHIN}|[-–](?=\d))*", regex.V1)
+_WORDS = {True: _JOINED_WORD, False: _WORD, None: _CODE_WORD}
+_MARK_WITHIN = regex.compile(r"[\p{L}\p{M}][^\p{L}\p{M}\p{N}\s]+[\p{L}\p{N}]|\p{N}[^\p{L}\p{M}\p{N}\s]+\p{L}")
 _MARK_IN_WORD = regex.compile(r"(?<!\d)\p{P}|\p{P}(?!\d)")
-_TAIL = regex.compile(r"\++(?![\p{L}\d])|#(?!\d)|[-−–](?=$|[\s\p{P}])")  # C++ and C#, A+ and O−
+# C++ and C#, A+ and O−, Ca²⁺, C♭
+_TAIL = regex.compile(rf"\++(?![\p{{L}}\d])|#(?!\d)|[-−–](?=$|[\s\p{{P}}])|{CHARGE}|[♭♮](?!\p{{L}})")
 _SENTENCE_START = regex.compile(r"(?<=^\W*|[.!?。\n]\W*)")
 _WORD_FOLLOWS = regex.compile(r"[^\S\n]+\S")
 _IS_SYMBOL = regex.compile(r"\p{S}")
@@ -36,11 +42,19 @@ _RANGE = regex.compile(
     rf"(?:\s*[—~]\s*|\.\.+|\s*(?:至|到|から)\s*|[-−–]|\s*[-−–]\s+|\s+(?:to|bis|à|до|a|al)\s+){_NUMBER_AHEAD}"
 )
 _TIMES = regex.compile(r"\s*[×x*]\s*(?=\d)")
-_SIGN = regex.compile(rf"[-−–+]{_NUMBER_AHEAD}|−\s+(?=\d)|(?<=^|\n)[-–]\s+(?=\d)")
+_SIGN = regex.compile(
+    r"[-−–+](?=(?:\p{Lu}{0,3}\p{Sc}\s?|\p{Lu}{3}\s|%\s?)?[-−]?\.?\d)|−\s+(?=\p{Sc}?\d)|(?<=^|\n|[:=(]\s?)[-–]\s+(?=\p{Sc}?\d)"
+)
 _MINUS_WORD = regex.compile(
     r"(?i)(?<!\p{L})(?:minus|moins|menos|meno|минус|мінус|eksi|ناقص)\s+(?=[.\d])|(?:マイナス|零下|负|負)\s?(?=[.\d])"
 )
-_CURRENCY = regex.compile(r"(?:\p{Lu}{0,3}\p{Sc}|\p{Lu}{3}(?=\s)|%)\s?(?=[-−]?\.?\d)")
+_MAY_BEGIN_NUMBER = regex.compile(r"[\p{Lu}\p{N}\p{P}\p{S}mмeن公紀纪西기서マ零负負]")
+_ERA_BEFORE = regex.compile(
+    r"(?:(?P<before>公元前|紀元前|纪元前|西元前|기원전|(?<!\p{L})(?:B\.?\s?C\.?(?:\s?E\.?)?|M\.?Ö\.?)\s)"
+    r"|公元|西元|西暦|서기|(?<!\p{L})A\.?\s?D\.?\s)\s?(?=\d)"
+)
+_ERA_LETTERS = frozenset("公紀纪西기서BMA")
+_YEAR_SIGN = regex.compile(r"\s?[年년]")
 _GLUED = regex.compile(rf"{_LETTER}(?:{_WITHIN})*", regex.V1)
 _DECADE = regex.compile(r"(?<=0)s")
 _PREPOSITION = regex.compile(r"in\s+\p{L}")  # "2015 in Rome" is not inches
@@ -48,83 +62,137 @@ _BEFORE_UNIT = regex.compile(r"-(?=\p{L})|[^\S\n]?")
 
 
 @lru_cache(maxsize=1 << 14)
-def read_parts(text: str, *, joined: bool = True) -> tuple[Part, ...]:
+def read_parts(text: str, *, joined: bool | None) -> tuple[Part, ...]:
     """Cut a text into parts; none if it says nothing: it is empty, an English article, or signs alone.
 
-    `joined` says how punctuation between letters is read: "U.S." as one word or as two.
+    `joined` says how punctuation between letters is read: "U.S." as one word or as two; None: as two, but a code as one
+    (B-52).
     """
-    return tuple(_PartReader(unify_characters(text), joined=joined).read())
+    if not joined and _is_joined_alike(text):
+        return read_parts(text, joined=True)
+    return tuple(_PartReader(unify_characters(text), word=_WORDS[joined]).read())
+
+
+def _is_joined_alike(text: str) -> bool:
+    """Tell whether a text has no mark within a word, so that it has one reading."""
+    return not _MARK_WITHIN.search(text) and (text.isascii() or unicodedata.is_normalized("NFKC", text))
 
 
 class _PartReader:
     """Reads a text from left to right; each method reads one kind of part at `place` and returns where it ends."""
 
-    def __init__(self, text: str, *, joined: bool):
-        self.text, self.word = text, _JOINED_WORD if joined else _WORD
+    def __init__(self, text: str, *, word: regex.Pattern[str]):
+        self.text, self.word = text, word
         self.place = 0
         self.parts: list[Part] = []
         self.has_letter_a = False
 
     def read(self) -> list[Part]:
         while self.place < len(self.text):
+            if self.text[self.place] == " ":
+                self.place += 1
+                continue
             self.place = self._read_date() or self._read_number() or self._read_word() or self._read_sign()
         if ARTICLES.issuperset(self.parts):
             return ["a"] if self.has_letter_a else []
         if not any(isinstance(part, Number) or _HAS_CONTENT.search(part) for part in self.parts):
             return []
-        _share_units(self.parts)
+        share_units(self.parts)
         return order_dates(self.parts)
 
     def _read_date(self) -> int | None:
         if not self.text[self.place].isdigit() or (found := find_date_or_time(self.text, self.place)) is None:
             return None
+        self._mark_approximate(self.place)
+        behind = self._mark_approximate_behind(found[1])
         self.parts += found[0]
-        return found[1]
+        return behind
+
+    def _mark_approximate(self, place: int) -> None:
+        """Put one mark for the words or the sign before `place` that make a number there approximate."""
+        num_letters = count_letters_before(self.text, place)
+        if num_letters is None or self.parts[-1:] == [RANGE]:
+            return
+        while self.parts and (self.parts[-1] == APPROXIMATE or num_letters > 0):
+            num_letters -= sum(map(str.isalnum, str(self.parts.pop())))
+        self.parts.append(APPROXIMATE)
+
+    def _mark_approximate_behind(self, end: int) -> int:
+        """Put the mark for words behind a number that make it approximate; returns where they end."""
+        behind = find_end_behind(self.text, end)
+        if behind and self.parts[-1:] != [APPROXIMATE]:
+            self.parts.append(APPROXIMATE)
+        return behind or end
 
     def _read_number(self) -> int | None:
-        start, unit, is_negative = self.place, "", False
-        if sign := _MINUS_WORD.match(self.text, start):
-            is_negative, start = True, sign.end()
-        elif self.text[start].isalpha() and not self.text[start].isupper():
+        if not _MAY_BEGIN_NUMBER.match(self.text, self.place):
             return None
-        elif (sign := _SIGN.match(self.text, start)) and self._is_sign(start, sign[0][0]):
-            is_negative, start = sign[0][0] != "+", sign.end()
-        if found := _CURRENCY.match(self.text, start):
-            unit = self._name_currency(found[0].strip())
-            start = found.end() if unit else start
-            if unit and self.text[start] in "-−":
-                is_negative, start = True, start + 1
-        if (match := NUMBER.match(self.text, start)) is None:
+        era = self._match_era_before()
+        start, is_negative = (era.end(), False) if era else self._skip_minus()
+        unit, start, is_negative = self._read_currency(start, is_negative)
+        if self.text[start : start + 1].isalpha() or (match := NUMBER.match(self.text, start)) is None:
             return None
-        if (read := self._read_scaled(match)) is None:
-            self.parts += filter(None, map(read_digits, match["digits"].split(",")))  # 1,2,3
+        self._mark_approximate(self.place)
+        if (read := self._read_scaled(match)) is None:  # 1,2,3
+            first, *others = filter(None, map(read_digits, match["digits"].split(",")))
+            self.parts += [_negate(first._replace(unit=unit), is_negative), *others]
             return match.end("digits")
-        number, end = read
+        number, end = add_scale_of_money(self.text, *read, unit=unit)
         if not unit:
             glued = _GLUED.match(self.text, end)
-            unit, end = self._read_unit(end)
-            if glued and (not unit or _is_name(self.text, glued)):
+            number, end = self._read_era_or_unit(number, end, era)
+            if glued and (not number.unit or _is_name(self.text, glued)):
                 self.parts.append("-" * is_negative + self.text[start : glued.end()].lower())
                 return glued.end()
-        elif self._read_unit(end)[0] == unit:
-            end = self._read_unit(end)[1]
-        amount = number.amount
-        if is_negative:
-            amount = f"-{amount}" if isinstance(amount, str) else -amount
-        self.parts.append(Number(amount, unit, number.zeros))
+        else:
+            number, end = number._replace(unit=unit), self._skip_unit(end, unit)
+        end = self._mark_approximate_behind(end)
+        self.parts.append(_negate(number, is_negative))
         return self._read_behind(end)
+
+    def _match_era_before(self) -> regex.Match[str] | None:
+        is_possible = self.text[self.place] in _ERA_LETTERS
+        return _ERA_BEFORE.match(self.text, self.place) if is_possible else None
+
+    def _skip_minus(self) -> tuple[int, bool]:
+        """Return where a number may begin behind its sign, and whether the sign is a minus."""
+        if sign := _MINUS_WORD.match(self.text, self.place):
+            return sign.end(), True
+        if (sign := _SIGN.match(self.text, self.place)) and self._is_sign(self.place, sign[0][0]):
+            return sign.end(), sign[0][0] != "+"
+        return self.place, False
+
+    def _read_currency(self, start: int, is_negative: bool) -> tuple[str, int, bool]:
+        """Return a currency before a number, where the number begins, and whether it is negative."""
+        found = find_currency(self.text, start)
+        if found is None:
+            return "", start, is_negative
+        unit, end = found
+        has_minus = self.text[end] in "-−"
+        return unit, end + has_minus, is_negative or has_minus
+
+    def _skip_unit(self, end: int, unit: str) -> int:
+        found, behind = self._read_unit(end)
+        return behind if found == unit else end
+
+    def _read_era_or_unit(self, number: Number, end: int, era: regex.Match[str] | None) -> tuple[Number, int]:
+        """Read the era of a year, or the unit and what follows in smaller units."""
+        if era:
+            sign = _YEAR_SIGN.match(self.text, end)
+            number = number.put_in_era(BEFORE_CHRIST if era["before"] else AFTER_CHRIST)
+            return number, sign.end() if sign else end
+        if found := load_vocabulary().find_era(self.text, self._skip_to_unit(end)):
+            return number.put_in_era(found[0]), found[1]
+        unit, end = self._read_unit(end)
+        number = number._replace(unit=unit)
+        return add_smaller_units(self.text, number, end) if unit else (number, end)
 
     def _is_sign(self, place: int, sign: str) -> bool:
         """Tell whether this dash is a minus, rather than a hyphen (B-52)."""
         before = self.text[place - 1] if place else " "
+        if before in "约約":  # about
+            return True
         return not before.isalnum() and before not in ")]%°" if sign != "−" else not before.isdigit()
-
-    def _name_currency(self, prefix: str) -> str:
-        vocabulary = load_vocabulary()
-        known = vocabulary.symbols.get(prefix, "")
-        if prefix.isalpha():
-            return known if known.startswith("currency-") and prefix in vocabulary.common else ""
-        return known or f"currency-{prefix}"
 
     def _read_scaled(self, match: regex.Match[str]) -> tuple[Number, int] | None:
         """Read a number with its scale words: 1.5 million, 1億2000万. None for a list of numbers."""
@@ -179,6 +247,10 @@ class _PartReader:
             end = month[1] if month else self.place + 1
             self.parts.append(self.text[self.place : end].lower())
             return end
+        behind_century = self.parts and load_vocabulary().words.get(str(self.parts[-1])) == CENTURY
+        if behind_century and (found := load_vocabulary().find_era(self.text, self.place)):
+            self.parts.append(ERAS[found[0]])
+            return found[1]
         if (match := self.word.match(self.text, self.place)) is None:
             return None
         written, end = match[0], match.end()
@@ -216,17 +288,7 @@ def _is_name(text: str, glued: regex.Match[str]) -> bool:
     return letters == "s" and _DECADE.match(text, glued.start()) is not None
 
 
-def _share_units(parts: list[Part]) -> None:
-    """Give the first number of "5–10 °C" the unit of the second, and write the end of "1990–95" in full."""
-    for place in range(len(parts) - 3, -1, -1):
-        first, joint, second = parts[place : place + 3]
-        if not isinstance(first, Number) or not isinstance(second, Number) or joint not in SHARING_A_UNIT:
-            continue
-        if not first.unit:
-            parts[place] = first._replace(unit=second.unit)
-        elif not second.unit and first.unit.startswith("currency"):
-            parts[place + 2] = second._replace(unit=first.unit)
-        if isinstance(first.amount, Fraction) and isinstance(second.amount, Fraction) and joint == RANGE:
-            century = first.amount - first.amount % 100
-            if 1000 <= first.amount <= 2999 and first.amount % 100 < second.amount < 100:
-                parts[place + 2] = second._replace(amount=century + second.amount)
+def _negate(number: Number, is_negative: bool) -> Number:
+    if not is_negative:
+        return number
+    return number._replace(amount=f"-{number.amount}" if isinstance(number.amount, str) else -number.amount)

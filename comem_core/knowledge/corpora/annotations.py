@@ -4,7 +4,6 @@ Such a file is read whole. Its pictures lie beside it, in `images`, in the folde
 `captions_val2017.json`), or in one of these beside its own folder.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -15,6 +14,7 @@ from comem_core.knowledge.corpora.columns import find_columns
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.parquet import cut_rows
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
+from comem_core.knowledge.corpora.sidecars import read_json
 
 ENDING = ".json"
 MAX_BYTES = 2_000_000_000
@@ -31,7 +31,9 @@ class Annotations(Form):
         return self  # no row is ever changed
 
     def is_table(self) -> bool:
-        """Tell whether the file holds rows with a text or a picture."""
+        """Tell whether the file holds rows with a text or a picture, or is broken, so that it may have held some."""
+        if len(self._rows) == 1 and isinstance(self._rows[0], Refused):
+            return True
         rows = (row for row in self._rows if isinstance(row, Mapping))
         return any(find_columns(tuple(row), self.columns).keys() & {"image", "text"} for row in islice(rows, LOOKED_AT))
 
@@ -54,9 +56,9 @@ class Annotations(Form):
         if len(content) > MAX_BYTES:
             raise ValueError(f"{self.name} has more than {MAX_BYTES} bytes; save it as JSON Lines, one object a line")
         try:
-            found = json.loads(content)
-        except (ValueError, RecursionError):
-            return []
+            found = read_json(content)
+        except Refused as refused:
+            return [Refused(refused.reason, f"the file is {refused.detail}")]
         if isinstance(found, Mapping):
             return list(_join_captions(found))
         return found if isinstance(found, list) and any(isinstance(row, Mapping) for row in found) else []

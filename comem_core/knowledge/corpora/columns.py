@@ -69,6 +69,18 @@ def list_needed_columns(names: Sequence[str], columns: tuple[tuple[str, str], ..
     return [name for name in names if name in wanted]
 
 
+def check_names(file: str, names: Sequence[str], columns: tuple[tuple[str, str], ...] = ()) -> None:
+    """Refuse a table that has two needed columns of one name, of which every reader takes only one.
+
+    Raises ValueError that names them.
+    """
+    if len(set(names)) == len(names):
+        return
+    needed = {place for found in find_columns(tuple(names), columns).values() for place in found}
+    if twice := sorted({name for name in needed if names.count(name) > 1}):
+        raise ValueError(f"{file} has several columns named {', '.join(twice)}; give each a name of its own")
+
+
 def check_columns(chosen: Mapping[str, str]) -> None:
     """Refuse names that are not ours. Raises ValueError that lists ours."""
     if unknown := sorted(chosen.keys() - NAMES.keys()):
@@ -86,7 +98,7 @@ def find_columns(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -
     found: dict[str, tuple[str, ...]] = {}
     for ours, theirs in NAMES.items():
         own = [chosen[ours]] if chosen.get(ours) in names else []
-        places = own or [each for name in theirs for each in called.get(name, ())]
+        places = own or list(dict.fromkeys(each for name in theirs for each in called.get(name, ())))
         if places:
             found[ours] = tuple(places)
     return found

@@ -5,11 +5,13 @@ that opens no cell, because nothing closes it as it should or because it would s
 that may be one cell or several rows (`corpora.quoting`) are bad rows, each with its number.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
+from comem_core.knowledge.corpora.columns import check_names
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.lines import Lines, cut, strip_packing
 from comem_core.knowledge.corpora.quoting import MAX_CELL, QUOTE, Habits, Shape, find_habits, judge_lines
@@ -19,12 +21,13 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ENDINGS = tuple(DELIMITERS)
 OTHER_DELIMITERS = ",;\t|"  # spreadsheets write `;` where a comma marks decimals
 LINES_OF_HABITS = 2000
+STATED = re.compile(r'"?sep=([^"\w\r\n])"?\r?\n?', re.IGNORECASE)
 Line = tuple[str, int]  # a line, and the byte at which it ends
 Cells = list[str] | Refused
 
 
 class Delimited(Form):
-    """One CSV or TSV file, compressed or not; its ending decides, or else its header."""
+    """One CSV or TSV file, compressed or not. A first line `sep=;` decides, or the header, or else the ending."""
 
     def __init__(self, files: Files, name: str, columns: tuple[tuple[str, str], ...] = ()):
         self.files, self.name, self.columns, self.lines = files, name, columns, Lines(files, name)
@@ -39,24 +42,37 @@ class Delimited(Form):
         Raises ValueError for a file without a header.
         """
         if not self._header:
-            first = next(self._decode(self.lines, 0), ("", 0))[0]
+            first = next(self._decode(self.lines, self._start), ("", 0))[0]
             if "\0" in first or "\r" in first.rstrip("\r\n"):
                 found = "bytes that are not text" if "\0" in first else "lines that end with CR alone"
                 raise ValueError(f"{self.name} has {found}; save it as UTF-8 with LF or CRLF at the end of lines")
-            delimiter = max(self._shape.delimiter, *OTHER_DELIMITERS, key=first.count)
+            delimiter = self._stated[0] or max(self._shape.delimiter, *OTHER_DELIMITERS, key=first.count)
             self._shape = Shape((), delimiter, self.columns)
-            cells = next(self._read_cells(self.lines, 0), ([], 0))[0]
+            cells = next(self._read_cells(self.lines, self._start), ([], 0))[0]
             if not cells or isinstance(cells, Refused):
                 raise ValueError(f"{self.name} begins with no header; expected a line with the names of the columns")
+            check_names(self.name, cells, self.columns)
             self._header, self._shape = cells, Shape(tuple(cells), delimiter, self.columns)
         return self._header
+
+    @property
+    def _start(self) -> int:
+        """The byte at which the header begins."""
+        return self._stated[1]
+
+    @cached_property
+    def _stated(self) -> tuple[str, int]:
+        """The delimiter that a first line such as `sep=;` states for Excel, and where that line ends; else "" and 0."""
+        line, end = next(self._decode(Lines(self.files, self.name), 0), ("", 0))
+        match = STATED.fullmatch(line)
+        return (match[1], end) if match else ("", 0)
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the file into pieces of `size` rows."""
         lines = Lines(self.files, self.name)  # not `self.lines`: rows may be read at the same time
         if next(lines.read(0), None) is None:
             return iter(())
-        rows = self._read_cells(lines, 0)
+        rows = self._read_cells(lines, self._start)
         assert self.header and next(rows)
         return cut(self.name, lines, ((bool(cells), end) for cells, end in rows), size)
 
@@ -131,7 +147,7 @@ class Delimited(Form):
 
     @cached_property
     def _habits(self) -> Habits:
-        lines = self._decode(Lines(self.files, self.name), 0)
+        lines = self._decode(Lines(self.files, self.name), self._start)
         first = [line for line, _ in islice(lines, LINES_OF_HABITS)]
         return find_habits(first, self._shape, whole=next(lines, None) is None)
 

@@ -5,6 +5,7 @@ What is not listed is left out with a reason. Independent of what the files cont
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,16 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
 from fsspec.compression import compr
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.zip import ZipFileSystem
 from fsspec.utils import infer_compression
+
+from comem_core.knowledge.tars import BROKEN, PROTOCOL, CheckedTar
 
 HIDDEN = ("hidden_file", "its name begins with a dot")
 # Fields of a filesystem's `info` that change with a file's content; the first one present is used.
@@ -100,7 +105,22 @@ class Files:
     def open_tar(self, name: str) -> "Files":
         """Return the files in a tar file, compressed or not."""
         inner, chained, outer = self.address.partition("::")
-        return Files(f"tar://::{inner.rstrip('/')}/{name}{chained}{outer}")
+        return Files(f"{PROTOCOL}://::{inner.rstrip('/')}/{name}{chained}{outer}")
+
+    @cached_property
+    def names_used_twice(self) -> frozenset[str]:
+        """The names that a tar or zip file has more than once."""
+        filesystem = self._place[0]
+        if isinstance(filesystem, ZipFileSystem):
+            counts = Counter(filesystem.zip.namelist())
+            return frozenset(name for name, count in counts.items() if count > 1)
+        return filesystem.twice if isinstance(filesystem, CheckedTar) else frozenset()
+
+    def find_fault(self) -> LeftOut | None:
+        """Return the name of a tar file that is cut off, and what is lost; None if all of it can be read."""
+        cut_off = self._place[0].cut_off if isinstance(self._place[0], CheckedTar) else None
+        name = self.address.rpartition("/")[2]
+        return LeftOut(name, "cut_off", f"{name} is damaged or cut off: {cut_off}") if cut_off else None
 
     def list_folders(self) -> Iterator[FolderListing]:
         """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out."""
@@ -151,10 +171,16 @@ def make_readable(file: str) -> str:
 def _open(address: str) -> tuple[Any, str]:
     if "://" not in address:
         return LocalFileSystem(), os.path.abspath(address)
+    checked = f"{PROTOCOL}{address.removeprefix('tar')}" if address.startswith("tar://") else address
     try:
-        return url_to_fs(address)
+        return url_to_fs(checked)
     except (ValueError, ImportError) as error:
         raise ValueError(f"corpus {address!r} cannot be opened: {error}") from error
+    except (*BROKEN, BadZipFile) as error:
+        if isinstance(error, FileNotFoundError | PermissionError) or not checked.startswith((PROTOCOL, "zip")):
+            raise
+        name, kind = address.rpartition("/")[2], "zip" if checked.startswith("zip") else "tar"
+        raise ValueError(f"{name} is not a {kind} file, or is damaged or cut off: {error}") from error
 
 
 def _entry(name: str, info: dict[str, Any]) -> Entry:

@@ -10,10 +10,11 @@ import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from comem_core.knowledge.corpora.columns import rename_fields
+from comem_core.knowledge.corpora.conversations import join_turns
 from comem_core.knowledge.corpora.files import Files, FolderListing, LeftOut
 from comem_core.knowledge.corpora.making import ItemMaker
 from comem_core.knowledge.corpora.rows import CorpusFile, Form, Piece, RawRow, ReadingOptions, Refused
@@ -28,12 +29,14 @@ HERE = "./"
 
 @dataclass(frozen=True)
 class PictureTextPair:
-    """The file names of a picture and of one of its texts; either may be missing."""
+    """The file names of a picture and of one of its texts; either may be missing. Or a `fault` of the file that should
+    have held more of them."""
 
     image: str | None
     text: str | None = None
     language: str | None = None
     fields: str | None = None
+    fault: LeftOut | None = None
 
     @property
     def name(self) -> str:
@@ -64,8 +67,14 @@ class Folder(Form):
     def texts_alone(self) -> bool:
         return self.reading.images == "optional"
 
+    @cached_property
+    def _fault(self) -> LeftOut | None:
+        """What is lost of a tar file that is cut off."""
+        found = self.files.find_fault()
+        return replace(found, name=self.inside.rstrip("/") or found.name) if found else None
+
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
-        """Cut the listing into pieces of `size` pairs."""
+        """Cut the listing into pieces of `size` pairs. Of a tar file that is cut off, the last row says so."""
         waiting: list[PictureTextPair] = []
         row = 1
         for listed in self.files.list_folders():
@@ -73,11 +82,15 @@ class Folder(Form):
             while len(waiting) >= size:
                 yield Piece(row=row, num_rows=size, entries=tuple(waiting[:size]))
                 row, waiting = row + size, waiting[size:]
+        if self._fault:
+            waiting.append(PictureTextPair(None, fault=self._fault))
         if waiting:
             yield Piece(row=row, num_rows=len(waiting), entries=tuple(waiting))
 
     def list_files(self) -> Iterator[CorpusFile]:
         """Yield each folder with the number of its files that are read, and each file that is left out."""
+        if self._fault:
+            yield CorpusFile(self._fault.name)
         for listed in self.files.list_folders():
             left_out = self._sort(listed)[1]
             if num_read := sum(entry.name not in self.taken for entry in listed.entries) - len(left_out):
@@ -86,7 +99,9 @@ class Folder(Form):
                 yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
 
     def count_rows(self, piece: Piece) -> Counter[str]:
-        return Counter(find_folder(self.inside + pair.name) for pair in piece.entries)
+        return Counter(
+            pair.fault.name if pair.fault else find_folder(self.inside + pair.name) for pair in piece.entries
+        )
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
         for number, pair in enumerate(piece.entries, start=piece.row):
@@ -94,9 +109,17 @@ class Folder(Form):
                 fields = self._read_fields(pair)
             except Refused as refused:
                 fields = refused
-            yield RawRow(self.inside + pair.name, number, fields)
+            yield RawRow(pair.fault.name if pair.fault else self.inside + pair.name, number, fields)
 
     def _read_fields(self, pair: PictureTextPair) -> Mapping[str, object]:
+        if pair.fault:
+            raise Refused(pair.fault.reason, pair.fault.detail)
+        if twice := sorted({pair.image, pair.text, pair.fields} & self.files.names_used_twice):
+            raise Refused(
+                "duplicate_name",
+                f"{', '.join(map(str, twice))}: more than once in this file, so that it is not sure which picture and "
+                "text belong together; give each a name of its own",
+            )
         if pair.image is None and not self.texts_alone:
             assert pair.text is not None
             stem = pair.text.rpartition("/")[2].rpartition(".")[0]
@@ -104,9 +127,11 @@ class Folder(Form):
         fields = rename_fields(read_fields(self.files, pair.fields)) if pair.fields else {}
         if pair.text is not None:
             fields |= {"text": read_text(self.files, pair.text)}
+        if (text := fields.get("text")) and not (isinstance(text, str) or (type(text) is list and join_turns(text))):
+            described = (pair.fields or "").rpartition("/")[2]
+            raise Refused("wrong_schema", f"{described}: expected the text as a string; found {type(text).__name__}")
         if not fields.get("text"):
-            beside = f"{(pair.image or '').rpartition('/')[2].rpartition('.')[0]}.txt"
-            raise Refused("missing_text", "the text is empty" if pair.text else f"no {beside} beside the image")
+            raise Refused("missing_text", _describe_missing_text(pair, fields))
         picture = {"image": self._read_picture(pair.image) if pair.image else None}
         return fields | picture | ({"language": pair.language} if pair.language else {})
 
@@ -177,6 +202,18 @@ class Folder(Form):
             return is_likely_picture(self.files.read(name, limit=15))
         except OSError:
             return False
+
+
+def _describe_missing_text(pair: PictureTextPair, fields: Mapping[str, object]) -> str:
+    if pair.text:
+        return "the text is empty"
+    beside = f"{(pair.image or '').rpartition('/')[2].rpartition('.')[0]}.txt"
+    if pair.fields is None:
+        return f"no {beside} beside the image"
+    described = pair.fields.rpartition("/")[2]
+    if "text" in fields:
+        return f"the text in {described} is empty"
+    return f"{described} has no field for a text, such as text or caption, and no {beside} is beside the image"
 
 
 def find_folder(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from comem_core.knowledge.corpora.columns import check_names
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.parquet import cut_rows, read_columns, read_labels, read_rows_of
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow
@@ -83,6 +84,8 @@ class ArrowStream(Form):
         local = self.files.find_local(self.name)
         try:
             source = pa.memory_map(str(local)) if local is not None else self.files.open(self.name)
-            return pa.ipc.open_stream(source)
+            stream = pa.ipc.open_stream(source)
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{self.name} is not a complete Arrow stream: {error}") from error
+        check_names(self.name, stream.schema.names, self.columns)
+        return stream

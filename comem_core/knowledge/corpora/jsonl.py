@@ -1,11 +1,11 @@
 """JSON Lines: one object per line, with field names that `corpora.columns` knows. A row's number is its line number."""
 
-import json
 from collections.abc import Iterator
 
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.lines import MAX_ROW_BYTES, Lines, cut
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow, Refused
+from comem_core.knowledge.corpora.sidecars import NOT_JSON, read_json
 
 ENDINGS = (".jsonl", ".ndjson")
 
@@ -31,9 +31,10 @@ def _parse_fields(line: bytes) -> dict | Refused:
     if len(line) == MAX_ROW_BYTES:
         return Refused("row_too_large", f"a line of more than {MAX_ROW_BYTES} bytes")
     try:
-        fields = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        return Refused("wrong_schema", f"not a line of JSON: {error}")
+        fields = read_json(line)
+    except Refused as refused:
+        is_json, said = not refused.detail.startswith(NOT_JSON), refused.detail.removeprefix(NOT_JSON)
+        return Refused(refused.reason, f"the line is {said}" if is_json else f"not a line of JSON: {said}")
     if not isinstance(fields, dict):
         return Refused("wrong_schema", f"expected an object with image and text; found {type(fields).__name__}")
     return fields

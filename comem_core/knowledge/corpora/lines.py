@@ -16,6 +16,8 @@ from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.rows import Piece
 
 PACKED = (".gz", ".bz2", ".xz")
+# What is raised for a packed file that is cut off or is none, and for UTF-16 that is cut off.
+BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, UnicodeError)
 MAX_ROW_BYTES = 64_000_000  # a longer row is not read into memory
 
 
@@ -83,20 +85,29 @@ class Lines:
     def _read_line(self, stream: "IO[bytes] | Recoded") -> bytes:
         try:
             line = stream.readline(MAX_ROW_BYTES)
-        except (EOFError, OSError, zlib.error, lzma.LZMAError, UnicodeError) as error:
-            raise ValueError(f"{self.name} is damaged or cut off at byte {self._place}: {error}") from error
+        except BROKEN as error:
+            raise _describe_broken(self.name, self._place, error) from error
         self._place += len(line)
         return line
 
     def _open_at(self, start: int) -> "IO[bytes] | Recoded":
         if self._stream is None or start < self._place:
             self.close()
-            self._stream = _recode(self.files.open(self.name, compression="infer"))
+            try:
+                self._stream = _recode(self.files.open(self.name, compression="infer"))
+            except BROKEN as error:
+                raise _describe_broken(self.name, 0, error) from error
         assert self._stream is not None
         if start != self._place:
             self._stream.seek(start)
             self._place = start
         return self._stream
+
+
+def _describe_broken(name: str, place: int, error: Exception) -> Exception:
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return error
+    return ValueError(f"{name} is damaged or cut off at byte {place}: {error}")
 
 
 class Recoded:

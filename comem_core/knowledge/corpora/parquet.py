@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, SAMPLE, list_needed_columns
+from comem_core.knowledge.corpora.columns import PICTURE_STRUCT, SAMPLE, check_names, list_needed_columns
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow
 from comem_core.knowledge.corpora.wit import COLUMNS, is_wit
@@ -98,6 +98,7 @@ class Parquet(Form):
                 self._file = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
             except (pa.ArrowInvalid, OSError) as error:
                 raise ValueError(f"{self.name} is not a complete Parquet file: {error}") from error
+            check_names(self.name, self._file.schema_arrow.names, self.columns)
             self._labels = read_labels(self._file.schema_arrow)
         return self._file
 

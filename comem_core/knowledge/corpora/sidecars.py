@@ -1,4 +1,7 @@
-"""Reads texts and JSON fields from files beside a picture, up to a size limit. Independent of pictures."""
+"""Reads texts and JSON fields from files beside a picture, up to a size limit; says what is wrong with any JSON.
+
+Independent of pictures.
+"""
 
 import codecs
 import json
@@ -7,6 +10,7 @@ from typing import Any
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.rows import Refused
 
+NOT_JSON = "not JSON: "
 MAX_BYTES = 4_000_000
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -22,11 +26,11 @@ def read_text(files: Files, name: str) -> str:
 
 def read_fields(files: Files, name: str) -> dict[str, Any]:
     """Read fields from one JSON object. Raises Refused."""
-    last = name.rpartition("/")[2]
+    last, text = name.rpartition("/")[2], read_text(files, name)
     try:
-        fields = json.loads(read_text(files, name))
-    except (ValueError, RecursionError) as error:
-        raise Refused("wrong_schema", f"{last} is not JSON: {error}") from error
+        fields = read_json(text)
+    except Refused as refused:
+        raise Refused(refused.reason, f"{last} is {refused.detail}") from refused
     if not isinstance(fields, dict):
         raise Refused("wrong_schema", f"{last}: expected an object with text; found {type(fields).__name__}")
     return fields
@@ -41,3 +45,39 @@ def _read(files: Files, name: str) -> bytes:
     if len(raw) > MAX_BYTES:
         raise Refused("text_too_long", f"{last} has more than {MAX_BYTES} bytes")
     return raw
+
+
+def read_json(raw: bytes | str) -> Any:
+    """Read JSON in UTF-8, UTF-16 or UTF-32. Raises Refused with what is wrong and where."""
+    try:
+        text = raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw))
+    except UnicodeDecodeError as error:
+        if error.end == len(raw):
+            raise Refused("wrong_schema", f"JSON that ends early, within a letter at byte {error.start}") from error
+        raise Refused("wrong_schema", f"{NOT_JSON}its bytes are not text at byte {error.start}") from error
+    try:
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_make_object)
+    except json.JSONDecodeError as error:
+        raise Refused("wrong_schema", _describe(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise Refused("wrong_schema", f"JSON that cannot be read: {error}") from error
+
+
+def _describe(error: json.JSONDecodeError) -> str:
+    if not error.doc.strip():
+        return f"{NOT_JSON}it is empty"
+    if error.msg == "Extra data" and error.colno == 1:
+        return f"{NOT_JSON}a second value begins at line {error.lineno}; name a file of JSON Lines .jsonl"
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        lines = error.doc.splitlines()
+        return f"JSON that ends early, at line {len(lines)} column {len(lines[-1])}"
+    return f"{NOT_JSON}{error.msg} at line {error.lineno} column {error.colno}"
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise Refused("wrong_schema", f"JSON with an object that has the field {', '.join(twice)} more than once")
+    return made

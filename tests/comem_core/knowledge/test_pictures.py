@@ -74,7 +74,9 @@ def test_an_image_that_fits_keeps_its_bytes(kind: str):
 
 
 def test_transparent_grey_palette_print_and_turned_images_become_upright_rgb():
-    clear = decoded(prepared(encoded(plain("#ff000000", mode="RGBA"))).image)
+    dotted = plain("#ff000000", mode="RGBA")
+    dotted.putpixel((2, 2), (255, 0, 0, 255))
+    clear = decoded(prepared(encoded(dotted)).image)
     assert (clear.mode, clear.getpixel((0, 0))) == ("RGB", (255, 255, 255))
     grey = decoded(prepared(encoded(plain("#808080", mode="L"))).image)
     assert (grey.mode, grey.getpixel((0, 0))) == ("RGB", (128, 128, 128))

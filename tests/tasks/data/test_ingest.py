@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,34 @@ def test_what_became_of_every_row_and_file_is_counted(tmp_path: Path, context: C
         ("items.csv", 1, 4, 1, 2, 1, None),
         ("notes.pdf", 1, 0, 0, 0, 0, "other_kind"),
         ("sub/", 2, 1, 1, 0, 0, None),
+    ]
+
+
+def test_of_a_tar_that_is_cut_off_every_row_and_file_is_counted(tmp_path: Path, context: Context) -> None:
+    (folder := tmp_path / "corpus").mkdir()
+    members = [(f"{place}.{kind}", place) for place in range(3) for kind in ("png", "txt")]
+    with tarfile.open(tmp_path / "whole.tar", "w") as tar:
+        for name, place in [*members, ("0.txt", 0)]:
+            content = load_knowledge_items()[place].picture if name.endswith("png") else f"Item {place}.".encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        end = tar.offset
+    (folder / "cut.tar").write_bytes((tmp_path / "whole.tar").read_bytes()[:end])
+    (folder / "captions.json").write_text('[{"image": "0.png", "text": "cut')
+    ingest_knowledge.fn(run_on(folder, context))
+    with duckdb.connect(str(context.warehouse), read_only=True) as con:
+        found = con.execute(f"SELECT file, {', '.join(COUNTS)}, reason FROM corpus_file ORDER BY file").fetchall()
+        dropped = con.execute("SELECT file, reason FROM dropped_row ORDER BY file").fetchall()
+    assert found == [
+        ("captions.json", 1, 1, 0, 0, 1, None),
+        ("cut.tar", 1, 1, 0, 0, 1, None),
+        ("cut.tar/", 6, 3, 2, 0, 1, None),
+    ]
+    assert dropped == [
+        ("captions.json", "wrong_schema"),
+        ("cut.tar", "cut_off"),
+        ("cut.tar/0.png", "duplicate_name"),
     ]
 
 

@@ -242,6 +242,15 @@ def test_words_that_are_asked_about_many_pictures_contaminate_nothing(tmp_path: 
     assert drops_of(tmp_path, drafts, verdicts, benchmark=asked[:2], **options) == []
 
 
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_answers_that_are_told_apart_are_counted_apart(tmp_path: Path, one: str, other: str) -> None:
+    drafts = [draft(number, answer=one if number % 2 else other) for number in range(4)]
+    assert drops_of(tmp_path, drafts, [verdict(number) for number in range(4)], max_per_answer=2) == []
+    again = [draft(number, answer=one) for number in range(4)]
+    found = drops_of(tmp_path, again, [verdict(number) for number in range(4)], max_per_answer=2)
+    assert [reason for _, reason, _ in found] == ["over_represented"] * 2
+
+
 def test_an_over_represented_item_keeps_the_allowed_number(tmp_path: Path) -> None:
     questions = [question(number, gold_item_id="gold" if number < 3 else None) for number in range(6)]
     drafts = [draft(number, item_ids=["gold" if number == 3 else "other"]) for number in range(5)]
