@@ -29,12 +29,13 @@ ROOMS: dict[str, set[str]] = {
     "served": {"engine"},
     "devices": {"engine"},
     "recorded_recipes": {"engine"},
-    "run": {"engine", "rows", "served", "devices", "recorded_recipes"},
+    "sources": {"engine", "served"},
+    "run": {"engine", "rows", "served", "devices", "recorded_recipes", "sources"},
     "models": {"engine", "rows", "served", "run"},
     "data": {"engine", "rows", "served", "run", "models"},
     "training": {"engine", "rows", "served", "run", "models", "data"},
     "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
-    "measures": {"engine", "rows", "served", "run", "models", "data", "training", "evaluation"},
+    "measures": {"engine", "rows", "served", "sources", "run", "models", "data", "training", "evaluation"},
 }
 MAY_TALK_TO_RAY = {
     "tasks/engine/cluster.py",
