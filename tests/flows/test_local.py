@@ -206,7 +206,8 @@ def test_an_unknown_deployment_is_refused_with_those_there_are_before_a_server_i
         code, output = run_local(layout, "demo", "--deployment", "synth-and-train/huge")
         assert code == 2
         assert "the deployments are re-evaluate/weekly, synth-and-train/other, synth-and-train/tiny-cpu" in output
-    assert note_of(served).server.is_alive()
+    server = note_of(served).server
+    assert server is not None and server.is_alive()
     assert not project.logs.exists()
 
 

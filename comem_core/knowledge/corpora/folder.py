@@ -114,7 +114,7 @@ class Folder(Form):
     def _read_fields(self, pair: PictureTextPair) -> Mapping[str, object]:
         if pair.fault:
             raise Refused(pair.fault.reason, pair.fault.detail)
-        if twice := sorted({pair.image, pair.text, pair.fields} & self.files.names_used_twice):
+        if twice := sorted({pair.image, pair.text, pair.fields} & {*self.files.names_used_twice}, key=str):
             raise Refused(
                 "duplicate_name",
                 f"{', '.join(map(str, twice))}: more than once in this file, so that it is not sure which picture and "
