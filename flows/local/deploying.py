@@ -115,7 +115,8 @@ def _hash_sources(layout: Layout) -> str:
         spec = find_spec(package)
         assert spec is not None and spec.origin is not None, package
         paths |= set(Path(spec.origin).parent.rglob("*.py"))
-    digest = hashlib.sha256(f"{version('prefect')} {[os.environ.get(each) for each in VARIABLES]}".encode())
+    named = layout.build_environment(os.environ, None)
+    digest = hashlib.sha256(f"{version('prefect')} {[named[each] for each in VARIABLES]}".encode())
     for path in sorted(paths):
         digest.update(f"\n{path}\n".encode() + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()
