@@ -10,8 +10,8 @@ INSTALL_LOG := build/install.log
 # While it is installed, a line says every so many seconds what is under way.
 TELL_SECONDS := 10
 FAST := not gpu and not slow
-# Two processes, for each waits much; what needs Ray is in one of them (tests/conftest.py).
-AT_ONCE := -n 2
+# Three processes, for each waits much; what needs Ray is in two of them (tests/conftest.py).
+AT_ONCE := -n 3
 
 # Set, as some machines have it, every process would compile every module anew: many seconds each.
 export PYTHONDONTWRITEBYTECODE :=

@@ -36,15 +36,26 @@ for _name in list(os.environ):
 os.environ.update(ENVIRONMENT)
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `make test` runs with two processes
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `make test` runs with three processes
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give the files that need Ray or Prefect to one process, which starts each once, and the others to any."""
+    """Give the stories to one process, the other files that need Ray or Prefect to another, and what is left to any.
+
+    Those two start first, because they take longest, and each starts Ray and a Prefect server once.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return "with Ray" if _needs_ray(config.rootpath / file) else file
+            if not _needs_ray(config.rootpath / file):
+                return file
+            return "stories" if file.startswith("tests/stories/") else "with Ray"
+
+        def _assign_work_unit(self, node: Any) -> None:
+            for scope in ("with Ray", "stories"):
+                if scope in self.workqueue:
+                    self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
 
     return ByFile(config, log)
 

@@ -30,7 +30,7 @@ class SmallRecipe:
 @stage_task()
 def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
     schema, seconds = make_schema("sample"), float(os.environ.get("SHARD_SECONDS", "0.1"))
-    finished_shards, seen = run.context.root / "finished_shards.txt", run.context.root / "seen.txt"
+    finished_shards, seen = run.context.root / "finished_shards.txt", run.context.root / f"seen-{recipe.num_shards}.txt"
 
     def make(partial: Partial) -> None:
         def make_worker():
