@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -19,14 +19,16 @@ class StartError(RuntimeError):
     """A process did not start or run as it should; the message says why, with the end of its log."""
 
 
-def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Process:
+def spawn(
+    command: list[str], *, layout: Layout, log: str, api_url: str, variables: Mapping[str, str] | None = None
+) -> Process:
     """Start a command in its own session, so that Ctrl-C reaches only us, with its output in a log file."""
     layout.logs.mkdir(parents=True, exist_ok=True)
     with (layout.logs / log).open("ab") as file:
         child = subprocess.Popen(
             command,
             cwd=layout.root,
-            env=layout.build_environment(os.environ, api_url),
+            env=layout.build_environment(os.environ, api_url) | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
