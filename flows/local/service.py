@@ -22,10 +22,11 @@ from flows.local import deploying, servers
 from flows.local.layout import DEFAULT_PORT, HOST, Layout, Note, Process
 from flows.local.processes import (
     StartError,
+    choose_port,
     end,
     end_all,
     end_one,
-    is_port_free,
+    find_free_port,
     list_processes,
     spawn,
     wait_until,
@@ -33,8 +34,6 @@ from flows.local.processes import (
 from tasks.engine.context import Context
 
 START_SECONDS = 180
-LAST_PORT = 65535
-NUM_TRIED = 50
 PAGES_AFTER = 100
 """The pages' port is so far behind the server's, if it is free, so that links stay right from day to day."""
 PAGES_URL = "COMEM_PAGES_URL"
@@ -132,21 +131,6 @@ def start_server(layout: Layout, say: Say) -> tuple[Note, "subprocess.Popen[byte
     return note, begun
 
 
-def choose_port() -> int:
-    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for cannot be had."""
-    asked = os.environ.get("COMEM_PORT")
-    if asked is not None:
-        if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
-            raise StartError(f"COMEM_PORT is {asked!r}; expected a port from 1 to {LAST_PORT}. Set one, or unset it")
-        if not is_port_free(int(asked)):
-            raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
-        return int(asked)
-    if (port := find_free_port(DEFAULT_PORT)) is not None:
-        return port
-    last = DEFAULT_PORT + NUM_TRIED - 1
-    raise StartError(f"the ports {DEFAULT_PORT} to {last} are all taken. Set COMEM_PORT to a free one")
-
-
 def is_healthy(note: Note) -> bool:
     """Tell whether the server answers."""
     try:
@@ -203,12 +187,6 @@ def serve_pages(layout: Layout, note: Note, say: Say) -> None:
     command = [sys.executable, "-m", "warehouse.page.server", str(Context.from_environment().store), str(port)]
     note.pages, note.pages_port = spawn(command, layout=layout, log="pages.log", api_url=note.api_url), port
     layout.write_note(note)
-
-
-def find_free_port(first: int) -> int | None:
-    """Return the first free port of the next `NUM_TRIED`, if there is one."""
-    ports = range(first, min(first + NUM_TRIED, LAST_PORT + 1))
-    return next((port for port in ports if is_port_free(port)), None)
 
 
 def start_worker(layout: Layout, note: Note, say: Say, *, pool: str) -> None:

@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from flows.local import deploying, service
 from flows.local.commands import find_or_create
 from flows.local.layout import HOST, Layout, Note, Process
-from flows.local.processes import StartError, end_all, is_port_free, list_processes, spawn, wait_until
+from flows.local.processes import StartError, choose_port, end_all, is_port_free, list_processes, spawn, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -252,7 +252,7 @@ def test_a_port_that_cannot_be_is_refused_before_anything_starts(project: Layout
 def test_a_port_is_a_number_that_a_port_can_have(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMEM_PORT", port)
     with pytest.raises(StartError, match="expected a port from 1 to 65535"):
-        service.choose_port()
+        choose_port()
 
 
 def test_an_unknown_variable_is_refused_before_anything_starts(project: Layout) -> None:
@@ -270,7 +270,7 @@ def test_without_a_disk_to_write_on_nothing_is_started(project: Layout) -> None:
 def test_projects_that_start_at_once_take_ports_of_their_own() -> None:
     def take_port(_: int) -> socket.socket:
         with service.hold_ports():
-            port = service.choose_port()
+            port = choose_port()
             time.sleep(0.2)  # a server takes seconds from here to its port
             taken = socket.socket()
             taken.bind((HOST, port))
