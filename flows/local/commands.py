@@ -121,8 +121,9 @@ def serve(layout: Layout, arguments: argparse.Namespace) -> int:
     ended = (
         "`make stop` ends the worker; your server and its deployments stay." if note.url else "End it with `make stop`."
     )
+    pages = f"; the pages of runs are at {note.pages_url}" if note.pages_url else ""
     print(f"""
-Up at {note.ui_url}. In this folder:
+Up at {note.ui_url}{pages}. In this folder:
 
     {shown} deployment run synth-and-train
     {shown} deployment run re-evaluate/weekly
@@ -166,6 +167,8 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
     whose = "yours" if note.url else "of this folder"
     is_up = "up" if note.url or service.is_healthy(note) else "not answering"
     print(f"Prefect server ({whose}): {note.ui_url} ({is_up}); worker: {worker}")
+    if note.pages is not None and note.pages.is_alive():
+        print(f"pages of the store: {note.pages_url}")
     with open_client(note.api_url) as client:
         for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING):
             if not note.url or list_processes(layout, str(run.id)):

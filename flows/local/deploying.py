@@ -11,6 +11,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ from flows.local.processes import StartError, read_tail
 from flows.local.servers import open_client
 
 NOTE = "deployed.json"
+TELL_SECONDS = 10
 VARIABLES = ("COMEM_WORK_POOL", "COMEM_PROJECT")  # that prefect.yaml names
 PACKAGES = ("flows", "tasks", "comem_core")  # where the flows and the types of their parameters are
 DECLARED = (
@@ -71,7 +73,7 @@ def deploy(
     say("deploying what prefect.yaml declares")
     process = begun or begin(layout, note)
     try:
-        process.communicate(b"deploy\n", timeout=seconds)
+        _let_deploy(process, say, seconds=seconds)
     except subprocess.TimeoutExpired:
         raise StartError(f"deploying took more than {seconds:.0f} s. {_quote_log(layout)}") from None
     finally:
@@ -82,6 +84,21 @@ def deploy(
         if was_on:  # prefect.yaml declares the schedule as paused, but a user had switched it on
             schedules.switch(client, on=True)
         (layout.home / NOTE).write_text(json.dumps(_hash_facts(layout, client)))
+
+
+def _let_deploy(process: "subprocess.Popen[bytes]", say: Callable[[str], None], *, seconds: float) -> None:
+    """Send the process its line and wait for its end, with a line every few seconds. Raises TimeoutExpired."""
+    begun, line = time.monotonic(), b"deploy\n"
+    while True:
+        try:
+            process.communicate(line, timeout=TELL_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            line = None  # it is sent once
+            taken = time.monotonic() - begun
+            if taken > seconds:
+                raise
+            say(f"still importing the flows and registering them ({taken:.0f} s)")
 
 
 def is_deployed(layout: Layout, client: SyncPrefectClient) -> bool:

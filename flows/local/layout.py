@@ -51,6 +51,8 @@ class Note:
     port: int
     server: Process | None
     worker: Process | None = None
+    pages: Process | None = None
+    pages_port: int | None = None
     keep: bool = False
     users: list[Process] = field(default_factory=list)
     url: str | None = None
@@ -63,6 +65,11 @@ class Note:
     @property
     def ui_url(self) -> str:
         return self.page or f"http://{HOST}:{self.port}"
+
+    @property
+    def pages_url(self) -> str | None:
+        """The address of the store's pages on this machine; None if they are not served."""
+        return f"http://{HOST}:{self.pages_port}" if self.pages_port else None
 
     @property
     def whose(self) -> str:
@@ -145,7 +152,8 @@ class Layout:
             values = json.loads(self.note_path.read_text())
         except (OSError, ValueError):
             return None
-        processes = {name: Process(**each) if (each := values.pop(name)) else None for name in ("server", "worker")}
+        named = ("server", "worker", "pages")
+        processes = {name: Process(**each) if (each := values.pop(name, None)) else None for name in named}
         users = [user for each in values.pop("users") if (user := Process(**each)).is_alive()]
         note = Note(**processes, users=users, **values)
         return note if note.is_up() else None

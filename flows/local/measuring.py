@@ -1,7 +1,7 @@
 """`make bench-against`: how long the fast tests and a demo from nothing take, beside those of another checkout.
 
 Both run on the same machine and by turns, so that a busy hour is so for both. What is written is the ratio of the
-median times; it is written only where both demos show the same scores.
+median times: of the tests that both checkouts have, and of demos that show the same scores.
 """
 
 import argparse
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
@@ -58,10 +59,40 @@ class Checkout:
         return done.stdout
 
 
-def run_suite(checkout: Checkout) -> str:
-    """Run the fast tests, and return the line that counts them."""
-    said = checkout.run(["make", "-s", "test", "ARGS=-q -p no:cacheprovider"], cwd=checkout.folder)
+def list_tests(checkout: Checkout) -> dict[str, list[str]]:
+    """Return the fast tests as pytest names them, by what stays if a file is moved: function and parameters."""
+    said = checkout.run(["make", "-s", "test", "ARGS=--collect-only -q -p no:cacheprovider"], cwd=checkout.folder)
+    found: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        file, found_any, name = line.partition("::")
+        if found_any and file.endswith(".py"):
+            found.setdefault(name, []).append(line)
+    return found
+
+
+def run_suite(checkout: Checkout, tests: Mapping[str, Sequence[str]]) -> str:
+    """Run the tests listed for this commit, and return the line that counts them."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(tests[checkout.commit]))
+        file.flush()
+        command = ["make", "-s", "test", f"ARGS=-q -p no:cacheprovider @{file.name}"]
+        said = checkout.run(command, cwd=checkout.folder)
     return next(line for line in reversed(said.splitlines()) if " passed" in line).split(" in ")[0].strip(" =")
+
+
+def find_shared_tests(this: Checkout, other: Checkout) -> dict[str, list[str]]:
+    """Return for each commit the tests that both have; a test that one of them lacks tells nothing about speed.
+
+    Raises ValueError if there are none.
+    """
+    listed = {checkout.commit: list_tests(checkout) for checkout in (this, other)}
+    both = listed[this.commit].keys() & listed[other.commit].keys()
+    if not both:
+        raise ValueError("no test is in both checkouts")
+    return {
+        commit: [test for name, named in tests.items() if name in both for test in named]
+        for commit, tests in listed.items()
+    }
 
 
 def run_demo(checkout: Checkout) -> str:
@@ -89,7 +120,7 @@ def shown_scores(said: str) -> str:
 
 
 def measure_ratio(
-    work: Callable[[Checkout], str], this: Checkout, other: Checkout, *, rounds: int
+    name: str, work: Callable[[Checkout], str], this: Checkout, other: Checkout, *, rounds: int
 ) -> tuple[float, dict[str, set[str]]]:
     """Time some work of both by turns; returns the ratio of the medians (this / other), and what each said."""
     seconds: dict[str, list[float]] = {other.commit: [], this.commit: []}
@@ -99,7 +130,7 @@ def measure_ratio(
             started = time.monotonic()
             said[checkout.commit].add(work(checkout))
             seconds[checkout.commit].append(time.monotonic() - started)
-            print(f"{work.__name__} at {checkout.commit}: {seconds[checkout.commit][-1]:.0f} s", flush=True)
+            print(f"{name} at {checkout.commit}: {seconds[checkout.commit][-1]:.0f} s", flush=True)
     return statistics.median(seconds[this.commit]) / statistics.median(seconds[other.commit]), said
 
 
@@ -115,9 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if this.commit == other.commit:
             raise ValueError(f"both are {this.commit}: there is nothing to compare")
         rows = []
-        for name, work, recipe in (("suite", run_suite, "fast tests"), ("demo", run_demo, "tiny_cpu")):
+        for name, recipe in (("suite", "fast tests of both"), ("demo", "tiny_cpu")):
             if parsed.only in (None, name):
-                ratio, said = measure_ratio(work, this, other, rounds=parsed.rounds)
+                work = partial(run_suite, tests=find_shared_tests(this, other)) if name == "suite" else run_demo
+                ratio, said = measure_ratio(name, work, this, other, rounds=parsed.rounds)
                 print(*(f"{commit}:\n{each}" for commit, all_ in said.items() for each in all_), sep="\n")
                 if name == "demo" and said[this.commit] != said[other.commit]:
                     raise ValueError("the two demos show different scores, so their times are not compared")

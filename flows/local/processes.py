@@ -1,32 +1,39 @@
-"""Processes of a local Prefect: starts them detached from the terminal, finds them and their children, ends them."""
+"""Processes of a local Prefect: starts them detached from the terminal, finds them and their children, ends them.
+
+Also chooses their ports.
+"""
 
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
-from flows.local.layout import HOST, MARK, Layout, Process
+from flows.local.layout import DEFAULT_PORT, HOST, MARK, Layout, Process
 
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+LAST_PORT = 65535
+NUM_TRIED = 50
 
 
 class StartError(RuntimeError):
     """A process did not start or run as it should; the message says why, with the end of its log."""
 
 
-def spawn(command: list[str], *, layout: Layout, log: str, api_url: str) -> Process:
+def spawn(
+    command: list[str], *, layout: Layout, log: str, api_url: str, variables: Mapping[str, str] | None = None
+) -> Process:
     """Start a command in its own session, so that Ctrl-C reaches only us, with its output in a log file."""
     layout.logs.mkdir(parents=True, exist_ok=True)
     with (layout.logs / log).open("ab") as file:
         child = subprocess.Popen(
             command,
             cwd=layout.root,
-            env=layout.build_environment(os.environ, api_url),
+            env=layout.build_environment(os.environ, api_url) | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -62,6 +69,27 @@ def is_port_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def choose_port() -> int:
+    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for cannot be had."""
+    asked = os.environ.get("COMEM_PORT")
+    if asked is not None:
+        if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
+            raise StartError(f"COMEM_PORT is {asked!r}; expected a port from 1 to {LAST_PORT}. Set one, or unset it")
+        if not is_port_free(int(asked)):
+            raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
+        return int(asked)
+    if (port := find_free_port(DEFAULT_PORT)) is not None:
+        return port
+    last = DEFAULT_PORT + NUM_TRIED - 1
+    raise StartError(f"the ports {DEFAULT_PORT} to {last} are all taken. Set COMEM_PORT to a free one")
+
+
+def find_free_port(first: int) -> int | None:
+    """Return the first free port of the next `NUM_TRIED`, if there is one."""
+    ports = range(first, min(first + NUM_TRIED, LAST_PORT + 1))
+    return next((port for port in ports if is_port_free(port)), None)
 
 
 def list_processes(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:

@@ -22,17 +22,21 @@ from flows.local import deploying, servers
 from flows.local.layout import DEFAULT_PORT, HOST, Layout, Note, Process
 from flows.local.processes import (
     StartError,
+    choose_port,
     end,
     end_all,
     end_one,
-    is_port_free,
+    find_free_port,
     list_processes,
     spawn,
     wait_until,
 )
+from tasks.engine.context import Context
 
 START_SECONDS = 180
-LAST_PORT = 65535
+PAGES_AFTER = 100
+"""The pages' port is so far behind the server's, if it is free, so that links stay right from day to day."""
+PAGES_URL = "COMEM_PAGES_URL"
 Say = Callable[[str], None]
 
 
@@ -96,6 +100,8 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     layout.write_note(note)
     has_worker = note.worker is not None and note.worker.is_alive()
     pool = find_pool_to_work(layout, note, say)
+    if pool is not None:
+        serve_pages(layout, note, say)
     if not has_worker:
         mark_crashed(layout, note, say)
         if pool is not None:
@@ -123,21 +129,6 @@ def start_server(layout: Layout, say: Say) -> tuple[Note, "subprocess.Popen[byte
         seconds=START_SECONDS,
     )
     return note, begun
-
-
-def choose_port() -> int:
-    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for cannot be had."""
-    asked = os.environ.get("COMEM_PORT")
-    if asked is not None:
-        if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
-            raise StartError(f"COMEM_PORT is {asked!r}; expected a port from 1 to {LAST_PORT}. Set one, or unset it")
-        if not is_port_free(int(asked)):
-            raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
-        return int(asked)
-    for port in range(DEFAULT_PORT, DEFAULT_PORT + 50):
-        if is_port_free(port):
-            return port
-    raise StartError(f"the ports {DEFAULT_PORT} to {DEFAULT_PORT + 49} are all taken. Set COMEM_PORT to a free one")
 
 
 def is_healthy(note: Note) -> bool:
@@ -182,12 +173,29 @@ def find_pool_to_work(layout: Layout, note: Note, say: Say) -> str | None:
     return next(iter(found), None)
 
 
+def serve_pages(layout: Layout, note: Note, say: Say) -> None:
+    """Serve the pages of the store to browsers of this machine, unless COMEM_PAGES_URL names where that is done.
+
+    Where it does not succeed, links name the files, so nothing waits for it.
+    """
+    if PAGES_URL in os.environ or (note.pages is not None and note.pages.is_alive()):
+        return
+    port = find_free_port(note.pages_port or (note.port or DEFAULT_PORT) + PAGES_AFTER)
+    if port is None:
+        say("no port is free for the pages of runs: their links name files")
+        return
+    command = [sys.executable, "-m", "warehouse.page.server", str(Context.from_environment().store), str(port)]
+    note.pages, note.pages_port = spawn(command, layout=layout, log="pages.log", api_url=note.api_url), port
+    layout.write_note(note)
+
+
 def start_worker(layout: Layout, note: Note, say: Say, *, pool: str) -> None:
     """Start a worker of a process pool."""
     say(f"starting the worker of the pool {pool} (log: {shorten_path(layout, 'worker.log')})")
     name = f"comem on {socket.gethostname()}" if note.url else "local"
     command = find_prefect("worker", "start", "--pool", pool, "--type", servers.PROCESS, "--name", name)
-    note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url)
+    variables = {PAGES_URL: note.pages_url} if note.pages_url else {}
+    note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url, variables=variables)
     layout.write_note(note)
 
 

@@ -74,6 +74,8 @@ class Context:
     """How long one request may take before it is tried again."""
     answer_seconds: Annotated[float, POSITIVE] | None = None
     """How long one batch of answers may take; then it is cut off and its answers are recorded as timed out."""
+    pages_url: str | None = None
+    """Address at which the pages of the store are served, such as http://127.0.0.1:4300; `make serve` sets it."""
     lock_wait_seconds: Annotated[float, NOT_NEGATIVE] = 6 * 3600
     """How long a run waits for another run that is making the same artefact."""
     min_free_disk_mb: Annotated[int, NOT_NEGATIVE] = 500

@@ -17,6 +17,7 @@ from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, st
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
+from tasks.evaluation.page_links import find_page, link_page
 from tasks.run import Run
 from warehouse.connection import open_warehouse
 from warehouse.page.evaluation import Evaluated, render_evaluation
@@ -46,7 +47,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
                 row=each.evaluation.make_row(run),
                 metric=each.metric,
                 since=each.compared,
-                page=each.page.as_uri() if each.page else None,
+                page=link_page(each.page) if each.page else None,
                 unchanged=each.unchanged,
             )
             for each in evaluations
@@ -62,10 +63,11 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
     inputs |= {"encoder-pairs": pairs} if pairs else {}
     report = run_stage(run, EVALUATION_REPORT, EvaluationReportKey(run_id=run.run_id), inputs, make)
     if get_plan() is None:
-        address = (report.folder / PAGE).as_uri()
-        get_stage_logger().info("evaluation page: %s", address)
+        page = report.folder / PAGE
+        get_stage_logger().info("evaluation page: %s", page.as_uri())
         if is_under_prefect():
-            create_link_artifact(address, key="evaluation-page", description="The page of this run (a local file)")
+            address = find_page(run.context, page)
+            create_link_artifact(address, key="evaluation-page", description="The page of this run")
     return report
 
 
@@ -102,7 +104,7 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
         "moved": [{name: row[name] for name in ("first", "k", "word", "value", "low", "high", "n")} for row in moved],
         "causes": [str(change) for change in compared.causes],
         "inputs": list(compared.inputs),
-        "page": since.page.as_uri(),
+        "page": find_page(run.context, since.page),
     }
     emit_event(event=EVENT, resource=resource, payload=payload)
 

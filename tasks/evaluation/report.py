@@ -14,6 +14,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.evaluation.page_links import find_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
 from warehouse.connection import open_warehouse
@@ -43,7 +44,8 @@ def write_report(run: Run, knowledge: Reference, benchmark: Reference, scores: R
 def write_ended_report(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> str:
     """Write the page of a run that ends before training, and return the page's address."""
     inputs = {"knowledge": knowledge} | {f"kept-{place}": each.kept for place, each in enumerate(sets)}
-    return _name_page(_write(run, inputs, [read_items(knowledge)], status="failed"))
+    report = _write(run, inputs, [read_items(knowledge)], status="failed")
+    return (report.folder / PAGE).as_uri()
 
 
 def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, status: str) -> Reference:
@@ -70,14 +72,11 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     report = run_stage(run, REPORT, ReportKey(run_id=run.run_id), inputs, make)
     if get_plan() is not None:
         return report
-    get_stage_logger().info("report page: %s", _name_page(report))
+    page = report.folder / PAGE
+    get_stage_logger().info("report page: %s", page.as_uri())
     if is_under_prefect():
-        create_link_artifact(_name_page(report), key="report-page", description="The page of this run (a local file)")
+        create_link_artifact(find_page(run.context, page), key="report-page", description="The page of this run")
     return report
-
-
-def _name_page(report: Reference) -> str:
-    return (report.folder / PAGE).as_uri()
 
 
 def _show_plots(data: RunData) -> None:

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolUpdate
@@ -21,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from flows.local import deploying, service
 from flows.local.commands import find_or_create
 from flows.local.layout import HOST, Layout, Note, Process
-from flows.local.processes import StartError, end_all, list_processes, spawn, wait_until
+from flows.local.processes import StartError, choose_port, end_all, is_port_free, list_processes, spawn, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -181,7 +183,26 @@ def test_serve_again_uses_what_is_up(served: Layout) -> None:
     assert note_of(served) == before
     code, output = run_local(served, "status")
     assert code == 0
-    assert "worker: up" in output
+    assert "worker: up" in output and f"pages of the store: {before.pages_url}" in output
+
+
+def test_the_pages_of_the_store_are_served_and_runs_know_where(served: Layout) -> None:
+    note = note_of(served)
+    assert note.pages is not None and note.worker is not None and note.pages_url is not None
+    page = served.root / ".comem" / "store" / "report" / "0f3c" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html><title>Run 0f3c</title>")
+    page.with_name("record.json").write_text("{}")
+    wait_until(
+        lambda: not is_port_free(note.pages_port or 0),
+        process=note.pages,
+        what="the server of pages",
+        log=served.logs / "pages.log",
+        seconds=60,
+    )
+    assert httpx.get(f"{note.pages_url}/report/0f3c/report.html").text == page.read_text()
+    assert "Run 0f3c" in httpx.get(note.pages_url).text
+    assert psutil.Process(note.worker.pid).environ()["COMEM_PAGES_URL"] == note.pages_url
 
 
 def test_another_prefect_yaml_or_a_deployment_that_was_changed_is_deployed_again(served: Layout) -> None:
@@ -231,7 +252,7 @@ def test_a_port_that_cannot_be_is_refused_before_anything_starts(project: Layout
 def test_a_port_is_a_number_that_a_port_can_have(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMEM_PORT", port)
     with pytest.raises(StartError, match="expected a port from 1 to 65535"):
-        service.choose_port()
+        choose_port()
 
 
 def test_an_unknown_variable_is_refused_before_anything_starts(project: Layout) -> None:
@@ -249,7 +270,7 @@ def test_without_a_disk_to_write_on_nothing_is_started(project: Layout) -> None:
 def test_projects_that_start_at_once_take_ports_of_their_own() -> None:
     def take_port(_: int) -> socket.socket:
         with service.hold_ports():
-            port = service.choose_port()
+            port = choose_port()
             time.sleep(0.2)  # a server takes seconds from here to its port
             taken = socket.socket()
             taken.bind((HOST, port))

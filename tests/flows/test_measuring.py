@@ -51,12 +51,42 @@ def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
         shown_scores("it ended")
 
 
-def test_the_row_holds_the_ratio_and_both_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = checkout(tmp_path / "slow", python="#!/bin/sh\nsleep 2\necho '== 7 passed in 2 s =='\n")
-    quick = checkout(tmp_path / "quick", python="#!/bin/sh\nsleep 0.5\necho '== 7 passed in 1 s =='\n")
+SUITE = """#!/bin/sh
+case "$*" in *--collect-only*) printf '{listed}\\n2 tests collected\\n'; exit ;; esac
+sleep {seconds}
+for each in "$@"; do
+  case "$each" in @*) echo "== $(tr '\\n' ' ' < "${{each#@}}") passed in 1 s ==" ;; esac
+done
+"""
+
+
+def suite(*listed: str, seconds: float) -> str:
+    return SUITE.format(listed="\\n".join(listed), seconds=seconds)
+
+
+def test_the_row_holds_the_ratio_and_both_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The tests that both have are timed, wherever their files are; those that one lacks are not."""
+    slow = checkout(tmp_path / "slow", python=suite("tests/a.py::test_old[1-2]", "tests/a.py::test_gone", seconds=2))
+    quick = checkout(
+        tmp_path / "quick", python=suite("tests/b/c.py::test_old[1-2]", "tests/a.py::test_new", seconds=0.5)
+    )
     before = Checkout.at(quick).commit
     monkeypatch.chdir(quick)
     assert main(["--against", str(slow), "--only", "suite"]) == 0
     [row] = json.loads((quick / "docs/results/speed.json").read_text())
     assert row["measure"] == "suite_ratio" and 0.1 < row["value"] < 0.9
     assert row["commit"] == before and Checkout.at(slow).commit in row["unit"]
+    said = capfd.readouterr().out
+    assert "tests/a.py::test_old[1-2] passed" in said and "tests/b/c.py::test_old[1-2] passed" in said
+    assert "test_gone" not in said and "test_new" not in said
+
+
+def test_two_suites_without_a_test_in_common_have_no_ratio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, this = (checkout(tmp_path / name, python=suite(f"tests/a.py::test_{name}", seconds=0)) for name in "ab")
+    monkeypatch.chdir(this)
+    assert main(["--against", str(other), "--only", "suite"]) == 2
+    assert "no test is in both checkouts" in capsys.readouterr().err

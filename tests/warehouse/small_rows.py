@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
+from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare
+from comem_core.evaluation.metrics.totals import ALL_QUESTIONS
+from comem_core.evaluation.statistics import Resampling
 from warehouse.schemas import make_blank_row
 
 COUNTRIES = {  # name: (bands of the flag, upright?, capital, currency, Arabic name, Arabic capital)
@@ -233,3 +236,19 @@ def score(rows: Sequence[Mapping]) -> list[dict]:
                 }
             )
     return scores
+
+
+def difference(rows: Sequence[Mapping], asked: Sequence[Mapping]) -> list[dict]:
+    """Compare the main conditions as the stage of scoring does, by split and over all of them."""
+    sides = {
+        name: {row["question_id"]: row["correct"] for row in rows if row["condition"] == name} for name in CONDITIONS
+    }
+    settings = ComparisonSettings(total=ALL_QUESTIONS, cluster_by="entity_id", resampling=Resampling(num_swaps=199))
+    blank, compared = make_blank_row("difference"), []
+    for first, second in (("memory", "none"), ("memory", "text"), ("memory", "shuffled"), ("text", "none")):
+        for row in add_words(compare(sides[first], sides[second], asked, settings)):
+            shares = {name: row[name] and row[name] / 100 for name in ("low", "high")}
+            named = {"benchmark": "countries-vqa", "metric": "accuracy", "first": first, "second": second, "k": 3}
+            kept = {name: row[name] for name in blank if name in row}
+            compared.append(blank | kept | shares | named | {"value": row["difference"] / 100})
+    return compared

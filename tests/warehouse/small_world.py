@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from small_rows import CONDITIONS, draft, items, overlap, predict, questions, retrieve, score, short_hash, verdict
+from small_rows import (
+    CONDITIONS,
+    difference,
+    draft,
+    items,
+    overlap,
+    predict,
+    questions,
+    retrieve,
+    score,
+    short_hash,
+    verdict,
+)
 
 from warehouse.connection import open_warehouse
 from warehouse.content import hash_content, hash_file
@@ -212,7 +224,7 @@ def make_scores(world: SmallWorld) -> None:
     rows = [
         predict(row, hit, condition, chance) for row, hit in zip(test, found, strict=True) for condition in CONDITIONS
     ]
-    tables = {"prediction": rows, "score": score(rows)}
+    tables = {"prediction": rows, "score": score(rows), "difference": difference(rows, test)}
     add(
         world,
         "score",

@@ -125,4 +125,4 @@ def test_the_export_follows_the_openlineage_shape(con: DuckDBPyConnection, world
     assert {"name": "sample_id", "type": "string"} in output["facets"]["schema"]["fields"]
     assert {dataset["name"] for dataset in end["inputs"]} >= {f"ingest/{world.fingerprints['ingest']}"}
     (scored,) = events[-1]["outputs"]
-    assert [field["name"] for field in scored["facets"]["schema"]["fields"]] == ["prediction", "score"]
+    assert [field["name"] for field in scored["facets"]["schema"]["fields"]] == ["difference", "prediction", "score"]

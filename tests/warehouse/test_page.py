@@ -8,14 +8,12 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 from duckdb import DuckDBPyConnection
+from scipy.stats import t
 from small_rows import CONDITIONS, flag, items, predict, questions, score
 from small_world import RUN_ID, SmallWorld, add, make_samples, start
-from statsmodels.regression.linear_model import OLS
 
-from comem_core.evaluation import statistics
 from comem_core.evaluation.scores import COUNTED
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
@@ -26,7 +24,6 @@ from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
 from warehouse.page.render import render_page
 from warehouse.page.wording import (
-    FEWEST_CLUSTERS,
     write_duration,
     write_number,
     write_percent,
@@ -232,13 +229,15 @@ def test_a_question_whose_items_are_not_registered_is_still_shown(tmp_path: Path
         assert words in text
 
 
-def pair(condition: str, other: str, difference: float, error: float, value: float = 0.5) -> list[dict]:
-    """Write a paired difference both ways, as paired_difference.sql does."""
-    row = {"benchmark": "b", "condition": condition, "other": other, "n": 100, "value": value}
-    row |= {"other_value": value - difference, "difference": difference, "standard_error": error}
-    row |= {"num_clusters": 100}
-    swapped = row | {"condition": other, "other": condition, "value": value - difference, "other_value": value}
-    return [row, swapped | {"difference": -difference}]
+def pair(first: str, second: str, difference: float, error: float, first_value: float = 0.5) -> list[dict]:
+    """Make a row of condition_differences whose interval is Student's of 100 clusters."""
+    half = float(t.ppf(0.975, 99)) * error
+    ends = {"low": difference - half, "high": difference + half}
+    word = "tied" if ends["low"] <= 0 <= ends["high"] else "better" if difference > 0 else "worse"
+    row = {"benchmark": "b", "first": first, "second": second, "k": 3, "n": 100, "first_value": first_value}
+    return [
+        row | ends | {"second_value": first_value - difference, "value": difference, "p_adjusted": 0.2, "word": word}
+    ]
 
 
 def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() -> None:
@@ -251,12 +250,18 @@ def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() ->
     assert [finding.answer for finding in behind.findings] == ["yes", "it is behind"]
 
 
-def test_a_headline_of_few_clusters_calls_no_winner_and_says_why() -> None:
-    few, enough = ([row | {"num_clusters": num} for row in pair("memory", "text", 0.2, 0.01)] for num in (9, 10))
-    assert compute_headline([], few, {}).title == "Memory and text are tied on b."
-    assert "too few clusters" in compute_headline([], few, {}).lede
-    assert compute_headline([], enough, {}).title == "Memory wins on b."
-    assert FEWEST_CLUSTERS == statistics.FEWEST_CLUSTERS
+def test_a_headline_takes_its_word_from_scoring_and_gives_the_reason() -> None:
+    [row] = pair("memory", "text", 0.2, 0.01)
+    few = row | {"low": None, "high": None, "word": "tied"}
+    assert compute_headline([], [few], {}).title == "Memory and text are tied on b."
+    assert (
+        "too few clusters, p = 0.2, so these questions do not tell them apart" in compute_headline([], [few], {}).lede
+    )
+    assert compute_headline([], [few | {"word": "better"}], {}).title == "Memory wins on b."
+    unsure = compute_headline([], [row | {"word": "tied"}], {})
+    assert unsure.title == "Memory and text are tied on b." and "+18 to +22, p = 0.2" in unsure.lede
+    [finding] = unsure.findings
+    assert finding.answer == "tied"
 
 
 def test_reports_leave_out_what_scoring_counts() -> None:
@@ -267,23 +272,46 @@ def test_reports_leave_out_what_scoring_counts() -> None:
     assert all(tuple(re.findall(r"'(\w+)'", each)) == COUNTED for each in lists)
 
 
-def test_the_difference_of_two_conditions_takes_questions_in_clusters(tmp_path: Path) -> None:
-    """Against the cluster-robust standard error of statsmodels, which also counts the questions in its correction."""
-    world, chance = start(tmp_path), random.Random(3)
-    asked = [row | {"question_id": f"{row['question_id']} {n}"} for row in questions("test") for n in range(4)]
-    nothing = {"item_ids": []}
-    answers = [predict(row, nothing, condition, chance) for row in asked for condition in ("memory", "none")]
-    add(world, "benchmark", {"question": asked})
-    add(world, "score", {"prediction": answers}, "questions=benchmark")
+def test_the_report_and_the_evaluation_page_say_the_same_of_two_conditions(world: SmallWorld) -> None:
+    """One statistic: both read the rows that scoring wrote."""
     with open_warehouse(world.database, read_only=True) as con:
-        rows = read_report_rows(con, "paired_difference", RUN)
-    [row] = [row for row in rows if row["condition"] == "memory"]
-    differences = [one["correct"] - other["correct"] for one, other in zip(answers[::2], answers[1::2], strict=True)]
-    groups = np.unique([row["entity_id"] for row in asked], return_inverse=True)[1]
-    fitted = OLS(differences, np.ones(48)).fit().get_robustcov_results("cluster", groups=groups)
-    assert (row["n"], row["num_clusters"]) == (48, 12)
-    assert row["difference"] == pytest.approx(float(np.mean(differences)))
-    assert row["standard_error"] == pytest.approx(fitted.bse[0])
+        shown = read_report_rows(con, "condition_differences", RUN)
+        told = read_report_rows(con, "evaluation_differences", {"scores": world.fingerprints["score"]})
+        scores = read_report_rows(con, "score_table", RUN)
+        text = Reader(render_page(con, RUN_ID, images=flag)).text
+    whole = {(row["first"], row["second"]): row for row in told if row["split"] == "all"}
+    value = {row["condition"]: row["value"] for row in scores if row["split"] == "all"}
+    assert len(shown) == len(whole) == 4
+    for row in shown:
+        same = whole[row["first"], row["second"]]
+        named = ("value", "low", "high", "p_adjusted", "word", "n", "k")
+        assert [row[name] for name in named] == [same[name] for name in named]
+        assert (row["first_value"], row["second_value"]) == (value[row["first"]], value[row["second"]])
+        assert row["value"] == pytest.approx(value[row["first"]] - value[row["second"]], abs=1e-4)
+    findings = {"Does the memory help?": ("none", "yes"), "Does it keep up with text?": ("text", "it is ahead")}
+    for question, (other, better) in findings.items():
+        row = whole["memory", other]
+        interval = f"{write_points(row['low'])} to {write_points(row['high'])}"
+        assert f"{write_points(row['value'])} points against" in text and interval in text
+        assert (better in text.split(question)[1][:60]) == (row["word"] == "better")
+
+
+def test_the_largest_number_of_items_counts_and_a_condition_without_items_has_one_score(tmp_path: Path) -> None:
+    world, blank = start(tmp_path), make_blank_row("score") | {"benchmark": "b", "metric": "accuracy", "split": "all"}
+    scores = [blank | {"condition": "memory", "k": k, "value": k / 10} for k in (1, 3)]
+    scores.append(blank | {"condition": "none", "k": 0, "value": 0.1})
+    row = make_blank_row("difference") | {"benchmark": "b", "metric": "accuracy", "first": "memory", "second": "none"}
+    rows = [row | {"k": k, "split": split, "value": k / 10 - 0.1} for k in (1, 3) for split in ("all", "all/kind=a")]
+    before = row | {"k": 3, "split": "all", "before": "an earlier one", "value": 9.0}
+    add(world, "score", {"score": scores, "difference": [*rows, before]})
+    with open_warehouse(world.database, read_only=True) as con:
+        [found] = read_report_rows(con, "condition_differences", RUN)
+    assert (found["k"], found["first_value"], found["second_value"], found["value"]) == (
+        3,
+        0.3,
+        0.1,
+        pytest.approx(0.2),
+    )
 
 
 def test_the_headline_without_single_answers_compares_intervals() -> None:

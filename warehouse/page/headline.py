@@ -1,17 +1,15 @@
-"""Describes the scores of a run in plain words, from the paired differences of its conditions.
+"""Describes the scores of a run in plain words, from the differences between its conditions.
 
-Owns the rule by which two conditions are called tied. Every sentence is computed from the numbers.
+Scoring has computed the differences and called each better, worse or tied; every page takes its words from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from scipy.special import stdtrit
+from dataclasses import dataclass, replace
 
 from warehouse.page.wording import (
-    FEWEST_CLUSTERS,
+    NARROW,
     ConditionWords,
     write_interval,
     write_number,
@@ -44,27 +42,43 @@ class Headline:
 
 @dataclass(frozen=True)
 class ConditionDifference:
-    """First minus second condition on the same n questions, as shares, with a 95 % interval of the mean."""
+    """First minus second condition on the same n questions, with a 95 % interval and the word that scoring has for it.
 
-    condition: str
-    other: str
+    `value` and `other_value` are the scores of both; shares of 1.
+    """
+
     n: int
     value: float
     other_value: float
     difference: float
     low: float | None
     high: float | None
+    p_adjusted: float
+    word: str
+
+    @classmethod
+    def of(cls, row: dict) -> ConditionDifference:
+        """Take a row of the report condition_differences as it is."""
+        named = {name: row[name] for name in ("n", "low", "high", "p_adjusted", "word")}
+        return cls(**named, value=row["first_value"], other_value=row["second_value"], difference=row["value"])
+
+    def turn(self) -> ConditionDifference:
+        """Return second minus first."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        word = {"better": "worse", "worse": "better"}.get(self.word, self.word)
+        sides = {"value": self.other_value, "other_value": self.value, "difference": -self.difference}
+        return replace(self, **sides, low=low, high=high, word=word)
 
     @property
     def clear(self) -> bool:
-        """Tell whether the interval excludes 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Tell whether scoring calls one of the two better."""
+        return self.word != "tied"
 
     @property
     def interval(self) -> str:
         """Write the interval in points, or why there is none."""
         written = write_interval(self.low, self.high, write_points)
-        return written if self.low is None else f"95{' '}% interval {written}"
+        return written if self.low is None else f"95{NARROW}% interval {written}"
 
 
 def compute_headline(
@@ -105,10 +119,8 @@ def _write_unscored(run: dict) -> Headline:
 def _write_for_benchmark(
     benchmark: str, scores: Sequence[dict], differences: Sequence[dict], conditions: ConditionWords
 ) -> Headline:
-    pairs = {
-        (row["condition"], row["other"]): _make_difference(row) for row in differences if row["benchmark"] == benchmark
-    }
-    values = {pair.condition: pair.value for pair in pairs.values()}
+    pairs = _find_pairs(differences, benchmark)
+    values = {condition: pair.value for (condition, _), pair in pairs.items()}
     if not values:
         return _write_without_pairs(benchmark, scores)
     ranked = sorted((name for name in MAIN if name in values), key=lambda name: -values[name])
@@ -122,7 +134,7 @@ def _write_for_benchmark(
         else f"{_name_both(best, second)} are tied on {benchmark}."
     )
     lede = (
-        f"The frozen model answers {write_percent(pair.value, 0)} of {write_number(pair.n)} questions right "
+        f"The frozen model scores {write_percent(pair.value, 0)} on {write_number(pair.n)} questions "
         f"with {_name_with(best)} and"
         f" {write_percent(pair.other_value, 0)} with {_name_with(second)}: {_describe_difference(pair)}."
     )
@@ -131,16 +143,25 @@ def _write_for_benchmark(
     return Headline(title, lede, _make_findings(pairs, scores, benchmark, conditions))
 
 
+def _find_pairs(differences: Sequence[dict], benchmark: str) -> dict[tuple[str, str], ConditionDifference]:
+    """Return the differences of a benchmark by their two conditions, in both directions."""
+    found = {
+        (row["first"], row["second"]): ConditionDifference.of(row)
+        for row in differences
+        if row["benchmark"] == benchmark
+    }
+    return found | {(second, first): pair.turn() for (first, second), pair in found.items()}
+
+
 def _describe_difference(pair: ConditionDifference) -> str:
-    """Describe the difference of two conditions, and whether it is beyond chance."""
-    if pair.difference == 0 and not pair.clear:
-        return f"no difference, {pair.interval}"
-    if pair.low is None:
-        return f"{write_points(pair.difference)} points, with {pair.interval}"
-    verdict = (
-        "beyond chance" if pair.clear else "an interval that includes 0, so these questions do not tell them apart"
-    )
-    return f"{write_points(pair.difference)} points, {pair.interval}, {verdict}"
+    """Describe the difference of two conditions, and whether the questions tell them apart."""
+    points = "no difference" if pair.difference == 0 else f"{write_points(pair.difference)} points"
+    said = f"{points}, {pair.interval}"
+    if pair.clear:
+        return f"{said}, beyond chance"
+    if pair.low is not None and pair.high is not None and pair.low <= 0 <= pair.high:
+        return f"{said}, an interval that includes 0, so these questions do not tell them apart"
+    return f"{said}, p = {pair.p_adjusted:.2g}, so these questions do not tell them apart"
 
 
 def _write_without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
@@ -165,16 +186,6 @@ def _write_without_pairs(benchmark: str, scores: Sequence[dict]) -> Headline:
         f" their 95 % intervals {'do not ' if apart else ''}overlap. The individual answers are not recorded."
     )
     return Headline(title, lede, ())
-
-
-def _make_difference(row: dict) -> ConditionDifference:
-    """Add Student's interval to a row of paired_difference, unless there are too few clusters."""
-    low, high = None, None
-    if row["num_clusters"] >= FEWEST_CLUSTERS:
-        half = float(stdtrit(row["num_clusters"] - 1, 0.975)) * row["standard_error"]
-        low, high = max(-1.0, row["difference"] - half), min(1.0, row["difference"] + half)
-    named = {key: row[key] for key in ("condition", "other", "n", "value", "other_value", "difference")}
-    return ConditionDifference(**named, low=low, high=high)
 
 
 def _make_findings(

@@ -8,8 +8,6 @@ from datetime import datetime
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 TOO_FEW = "too few clusters"
-FEWEST_CLUSTERS = 10
-"""With fewer there is no interval (`evaluation.statistics`, which this package does not know; a test compares both)."""
 RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
 
 

@@ -1,0 +1,33 @@
+"""Addresses of the pages that runs write, for a browser."""
+
+import urllib.request
+from pathlib import Path
+
+from tasks.engine.context import Context
+
+ANSWER_SECONDS = 2.0
+
+
+def find_page(context: Context, page: Path) -> str:
+    """Return the address of a page of the store: where COMEM_PAGES_URL serves it, if it does, else that of the file.
+
+    The address is tried, because a run may have another store than the one that is served.
+    """
+    if context.pages_url and page.is_relative_to(context.store):
+        address = f"{context.pages_url.rstrip('/')}/{page.relative_to(context.store).as_posix()}"
+        if _is_served(address):
+            return address
+    return page.as_uri()
+
+
+def link_page(page: Path) -> str:
+    """Return the link to a page of a store from another page of it, which is right wherever the store is."""
+    return Path("..", "..", *page.parts[-3:]).as_posix()
+
+
+def _is_served(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_SECONDS) as answer:
+            return answer.status == 200
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,51 @@
+"""Links to pages: where they are served, else to the files; between pages always relative."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.context import Context
+from tasks.evaluation.page_links import find_page, link_page
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    page = tmp_path / "store" / "report" / "0f3c" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html>")
+    return Context(root=tmp_path, store=tmp_path / "store", warehouse=tmp_path / "w", benchmarks=tmp_path / "b")
+
+
+@pytest.fixture
+def served(context: Context) -> Iterator[str]:
+    """Serve the store by the standard library's server, as a user's own web server would."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=context.store)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_page_that_is_served_is_named_by_its_address(context: Context, served: str) -> None:
+    page = context.store / "report" / "0f3c" / "report.html"
+    assert find_page(replace(context, pages_url=served + "/"), page) == f"{served}/report/0f3c/report.html"
+
+
+def test_a_page_that_nobody_serves_is_named_by_its_file(context: Context, served: str) -> None:
+    page = context.store / "report" / "0f3c" / "report.html"
+    assert find_page(context, page) == page.as_uri()
+    assert find_page(replace(context, pages_url="http://127.0.0.1:9"), page) == page.as_uri()
+    other = context.root / "store2" / "report" / "0f3c" / "report.html"
+    assert find_page(replace(context, pages_url=served), other) == other.as_uri()
+    missing = context.store / "report" / "0f3d" / "report.html"
+    assert find_page(replace(context, pages_url=served), missing) == missing.as_uri()
+
+
+def test_a_page_links_to_another_of_its_store_by_a_relative_path(context: Context) -> None:
+    page = context.store / "compare" / "12ab" / "comparison.html"
+    assert link_page(page) == "../../compare/12ab/comparison.html"
+    assert (context.store / "report" / "0f3c" / link_page(page)).resolve() == page.resolve()

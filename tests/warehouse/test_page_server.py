@@ -1,0 +1,63 @@
+"""The pages of a store at an address: the pages of complete artefacts, and nothing else of the store."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from warehouse.page.server import RECORD, make_app
+
+PAGE = "<!doctype html><title>Run 1 &amp; more · comem</title><p>Scores</p>"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    for stage, files in {"report": (RECORD, "report.html"), "unfinished": ("report.html",)}.items():
+        folder = tmp_path / "store" / stage / "0f3c"
+        folder.mkdir(parents=True)
+        for name in files:
+            (folder / name).write_text(PAGE)
+    (tmp_path / "store" / "report" / "0f3c" / "part-00000.parquet").write_bytes(b"rows")
+    (tmp_path / RECORD).write_text("{}")
+    (tmp_path / "store" / RECORD).write_text("{}")
+    (tmp_path / "secret.html").write_text("of another folder")
+    return tmp_path / "store"
+
+
+def open_store(store: Path, host: str = "127.0.0.1:4300") -> TestClient:
+    return TestClient(make_app(store), base_url=f"http://{host}")
+
+
+def test_a_page_is_served_as_it_is_and_listed_by_its_title(store: Path) -> None:
+    client = open_store(store)
+    shown = client.get("/report/0f3c/report.html")
+    assert (shown.status_code, shown.text) == (200, PAGE)
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert client.head("/report/0f3c/report.html").status_code == 200
+    listed = client.get("/").text
+    assert '<a href="report/0f3c/report.html">Run 1 &amp; more</a>' in listed and "unfinished" not in listed
+
+
+def test_a_store_without_pages_says_so(tmp_path: Path) -> None:
+    assert "No run has written a page yet" in open_store(tmp_path / "nowhere").get("/").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/report/0f3c/part-00000.parquet",
+        "/report/0f3c/record.json",
+        "/report/0f3c/other.html",
+        "/unfinished/0f3c/report.html",
+        "/report/0f3c/",
+        "/report/0f3c/..%2f..%2f..%2fsecret.html",
+        "/..%2f/report/secret.html",
+        "/%2e%2e/%2e/secret.html",
+    ],
+)
+def test_nothing_else_of_the_machine_is_served(store: Path, path: str) -> None:
+    assert open_store(store).get(path).status_code == 404
+
+
+def test_another_host_name_is_refused(store: Path) -> None:
+    assert open_store(store, "pages.example:4300").get("/").status_code == 400
