@@ -218,7 +218,7 @@ def test_a_turned_picture_is_upright_wherever_it_is_read(kind: str):
         raw = encoded(drawn, kind, exif=exif)
         wanted = np.asarray(drawn if turn is None else drawn.transpose(turn), dtype=int)
         for shown in (decode(raw), decode(prepared(raw).image)):
-            assert np.abs(np.asarray(shown, dtype=int) - wanted).mean() < 4
+            assert np.abs(np.asarray(shown, dtype=int) - wanted).mean() < 8
         assert bits_apart(hash_picture(raw), hash_picture(prepared(raw).image)) <= 2
 
 
@@ -299,7 +299,7 @@ def test_one_layout_in_two_colours_is_two_pictures():
 
 
 def as_deep_png(values: np.ndarray, *, turned: bool = False) -> bytes:
-    """Write (H, W, 2, 3 or 4) 16-bit values as a PNG, which Pillow cannot; `turned`: with EXIF that turns it by 180°."""
+    """Write (H, W, 2, 3 or 4) 16-bit values as a PNG, which Pillow cannot; `turned`: its EXIF turns it by 180°."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
