@@ -110,7 +110,7 @@ def load_opened(picture: Image.Image) -> Image.Image:
     divisors = np.full(values.shape[2], DEEPEST, np.float32)
     divisors[:3] = brightest if 0 < brightest < USUAL else DEEPEST
     shallow = Image.fromarray(((values / divisors).clip(0, 1) * 255).round().astype(np.uint8))
-    return turn_upright(shallow, read_turn(picture))
+    return _turn_upright(shallow, read_turn(picture))
 
 
 def _load_grey_with_alpha(picture: Image.Image) -> Image.Image:
@@ -123,7 +123,7 @@ def _load_grey_with_alpha(picture: Image.Image) -> Image.Image:
     grey = _scale_greys(stored[..., 0] * 256 + stored[..., 1], alpha >= BARELY)
     shallow = Image.fromarray((grey * 255).round().astype(np.uint8))
     shallow.putalpha(Image.fromarray(alpha))
-    return turn_upright(shallow, read_turn(picture))
+    return _turn_upright(shallow, read_turn(picture))
 
 
 def _list_deep_orders(picture: Image.Image) -> list[str]:
@@ -141,7 +141,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
     A transparent ground becomes white, or black if more of the drawing would vanish on white. Deep greys are scaled to
     8 bits by the range they use, from their 0.1th to their 99.9th percentile, as Pillow would clip them at 255.
     """
-    picture = turn_upright(picture, read_turn(picture))
+    picture = _turn_upright(picture, read_turn(picture))
     if picture.mode in DEEP_GREYS:
         picture = _scale_deep_grey(picture)
     if picture.has_transparency_data:
@@ -178,7 +178,7 @@ def read_turn(picture: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def turn_upright(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+def _turn_upright(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     """Turn or flip a picture; None leaves it. Of Pillow's transpositions one, a flip, is 0 and counts as false."""
     return picture if turn is None else picture.transpose(turn)
 
