@@ -72,7 +72,7 @@ def decode_data_url(image: str) -> bytes:
 
 
 def decode_base64(image: str) -> bytes | None:
-    """Return the bytes of a picture that a table holds as base64; None for a file's name and all that is no picture."""
+    """Return the bytes of a picture that a table holds as base64; None for a file's name or anything else."""
     if len(image) < SHORTEST_BASE64:
         return None
     try:
