@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from tasks.data.benchmarks import find_benchmark_folder
@@ -96,7 +96,7 @@ def _collect_questions(run: Run, benchmark: Benchmark, folder: Path | None, part
     return run_stage(run, KEPT_APART, part, {}, make)
 
 
-def _take_askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:
+def _take_askable(read: Iterable[Question | MissingQuestion], unread: Counter[str]) -> Iterator[Question]:
     """Yield the questions that can be read, and count the others by reason."""
     for each in read:
         if isinstance(each, Question):

@@ -17,7 +17,7 @@ from comem_core.evaluation.annotations.asking import (
 )
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.benchmarks.okvqa import list_coco_names
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER
 from comem_core.knowledge.items import Question
@@ -64,7 +64,7 @@ def make_direct_question(row: Row) -> AnnotatedQuestion:
     return make_question(row, benchmark=NAME, answers=people)
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
     rows = (row for row in read_rows(found) if row.fields.get("difficult_direct_answer") is not True)
     yield from make_questions(rows, make_direct_question, id_field="question_id")
 

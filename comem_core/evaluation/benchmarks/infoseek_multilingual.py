@@ -11,7 +11,7 @@ from dataclasses import replace
 from comem_core.evaluation.annotations.asking import BAD_ROW, AnnotatedQuestion, make_questions
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import read_json_lines
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.infoseek import (
     IMAGES,
     SPLITS,
@@ -27,7 +27,7 @@ NAME = "infoseek-multilingual"
 LANGUAGES = {"bg": "bulgarian", "zh": "chinese", "pt": "portuguese", "ru": "russian", "es": "spanish"}
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
     types, entities = _read_english_types(found), read_entities(found)
     for language in LANGUAGES:
         rows = (row for path in found[language] for row in read_json_lines(path))

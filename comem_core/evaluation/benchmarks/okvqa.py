@@ -10,14 +10,14 @@ from typing import Any
 
 from comem_core.evaluation.annotations.asking import (
     AnnotatedQuestion,
-    Unaskable,
+    MissingQuestionError,
     make_questions,
     require_gold,
     require_text,
 )
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.knowledge.items import Question
 
@@ -33,7 +33,7 @@ def make_question(row: Row) -> AnnotatedQuestion:
     fields = row.fields
     people = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
     if len(people) != PEOPLE:
-        raise Unaskable("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
+        raise MissingQuestionError("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
     require_gold(people, split=SPLIT)
     question = Question(
         question_id=str(fields["question_id"]),
@@ -65,7 +65,7 @@ def join_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[
         yield Row(row.file, row.number, {**row.fields, **more}, fault=row.fault)
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
     if all(path.suffix == ".json" for path in found["questions"]):
         if not found["answers"]:
             raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is missing. Needed are {RELEASE.files}")
