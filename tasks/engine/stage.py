@@ -278,10 +278,22 @@ def get_stage_logger() -> Any:
 
 
 def _log(action: str, making: _Making, reason: str) -> None:
-    again = " " if action == "made" and reason.startswith("again: ") else ": "
-    verb = f"{action} {making.stage} {making.fingerprint}" if action == "reused" else action
-    where = "" if action == "reused" else f" [{making.stage} {making.fingerprint}]"
-    get_stage_logger().info("%s%s%s%s", verb, again, reason, where)
+    if action == "reused":
+        get_stage_logger().info("reused %s %s: %s", making.stage, making.fingerprint, reason)
+    else:
+        done = _describe_making(action, reason)
+        get_stage_logger().info("%s [%s %s]", done, making.stage, making.fingerprint)
+
+
+def _describe_making(action: str, reason: str) -> str:
+    """Join what was done and its reason, so that they read as one sentence."""
+    if action == "made" and reason.startswith("again: "):
+        return f"made {reason}"
+    if action == "made" and reason.startswith("no artefact"):
+        return f"made, because there was {reason}"
+    if action == "made" and reason.startswith("differs "):
+        return f"made, because it {reason}"
+    return f"{action}: {reason}"
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:
@@ -294,4 +306,4 @@ def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
     row |= {f"input {role}": name for role, name in making.inputs.items()}
     key = f"stage-{making.stage}".replace("_", "-").lower()
-    create_table_artifact([row], key=key, description=f"{making.stage}: {action}, {reason}")
+    create_table_artifact([row], key=key, description=f"{making.stage} {_describe_making(action, reason)}")
