@@ -77,7 +77,7 @@ def collect_benchmark(run: Run) -> Reference:
     recipe = run.recipe.evaluation
     benchmark = find_benchmark(recipe.benchmark)
     folder, asked_part = find_benchmark_folder(benchmark, run.context), name_part(run.recipe.evaluation)
-    part = BenchmarkKey(
+    key = BenchmarkKey(
         benchmark=benchmark.name,
         revision=benchmark.revision(asked_part, folder),
         part=asked_part,
@@ -92,7 +92,7 @@ def collect_benchmark(run: Run) -> Reference:
         if missing:
             _write_missing(artefact, benchmark.name, missing)
 
-    return run_stage(run, BENCHMARK, part, {}, make)
+    return run_stage(run, BENCHMARK, key, {}, make)
 
 
 def _take_askable(read: Iterable[Question | MissingQuestion], missing: list[MissingQuestion]) -> Iterator[Question]:

@@ -35,7 +35,7 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
     If an encoder's training data are not known, the artefact says so.
     """
     recipe, trained_on = run.recipe.evaluation, find_training_data(Store.of(run.context), encoder)
-    part = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
+    key = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
 
     def make(artefact: Partial) -> None:
         rows = find_overlap(
@@ -46,10 +46,10 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         )
         artefact.write_shard("part-00000", rows)
         counts = _count_flagged(rows.to_pylist(), num_questions=sum(1 for _ in read_columns(questions, "question_id")))
-        artefact.measure(MEASURED, counts | {"benchmark": part.benchmark, "unknown": list(part.unknown)})
+        artefact.measure(MEASURED, counts | {"benchmark": key.benchmark, "unknown": list(key.unknown)})
 
     inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
-    found = run_stage(run, CONTAMINATION, part, inputs, make)
+    found = run_stage(run, CONTAMINATION, key, inputs, make)
     if get_plan() is None:
         for sentence in describe_overlap(read_measured(run, found)):
             get_stage_logger().info("%s", sentence)
