@@ -262,6 +262,17 @@ def explain_making(
     return f"differs from the nearest one: {'; '.join(found) or 'it has another kind of recipe'}"
 
 
+def describe_making(action: str, reason: str) -> str:
+    """Write what was done and the reason as one sentence."""
+    if action == "made" and reason.startswith("again: "):
+        return f"made {reason}"
+    if action == "made" and reason.startswith("no artefact"):
+        return f"made, because there was {reason}"
+    if action == "made" and reason.startswith("differs "):
+        return f"made, because it {reason}"
+    return f"{action}: {reason}"
+
+
 def _find_inputs_of_other_stages(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:
     """List the earlier artefact's inputs that another stage made, such as questions that come from a benchmark."""
     found = []

@@ -22,7 +22,7 @@ from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
 from tasks.engine.context import RunRef
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
-from tasks.engine.plan import explain_making, get_plan
+from tasks.engine.plan import describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
 from tasks.engine.workers import Pace, Progress
@@ -281,19 +281,7 @@ def _log(action: str, making: _Making, reason: str) -> None:
     if action == "reused":
         get_stage_logger().info("reused %s %s: %s", making.stage, making.fingerprint, reason)
     else:
-        done = _describe_making(action, reason)
-        get_stage_logger().info("%s [%s %s]", done, making.stage, making.fingerprint)
-
-
-def _describe_making(action: str, reason: str) -> str:
-    """Join what was done and its reason, so that they read as one sentence."""
-    if action == "made" and reason.startswith("again: "):
-        return f"made {reason}"
-    if action == "made" and reason.startswith("no artefact"):
-        return f"made, because there was {reason}"
-    if action == "made" and reason.startswith("differs "):
-        return f"made, because it {reason}"
-    return f"{action}: {reason}"
+        get_stage_logger().info("%s [%s %s]", describe_making(action, reason), making.stage, making.fingerprint)
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:
@@ -306,4 +294,4 @@ def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
     row |= {f"input {role}": name for role, name in making.inputs.items()}
     key = f"stage-{making.stage}".replace("_", "-").lower()
-    create_table_artifact([row], key=key, description=f"{making.stage} {_describe_making(action, reason)}")
+    create_table_artifact([row], key=key, description=f"{making.stage} {describe_making(action, reason)}")
