@@ -6,7 +6,7 @@ from comem_core.evaluation.annotations.asking import AnnotatedQuestion, MissingQ
 from comem_core.evaluation.annotations.release import Found
 from comem_core.evaluation.annotations.rows import Row
 from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
-from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, make_question, read_rows, release
+from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, make_question, make_release, read_rows
 from comem_core.evaluation.metrics.aokvqa import MULTIPLE_CHOICE
 
 NAME = "a-okvqa-mc"
@@ -21,11 +21,12 @@ def make_choice(row: Row) -> AnnotatedQuestion:
     return make_question(row, benchmark=NAME, options=options, right_option=right, answers=(options[right],))
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     yield from make_questions(read_rows(found), make_choice, id_field="question_id")
 
 
-RELEASE = release(benchmark=NAME, asked=read_asked)
+RELEASE = make_release(benchmark=NAME, asked=read_questions)
 
 BENCHMARK = Benchmark(
     name=NAME,

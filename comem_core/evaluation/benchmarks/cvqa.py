@@ -68,7 +68,8 @@ def _language(split: str) -> str:
     return LANGUAGES[name]
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     rows = make_questions(read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="ID")
     for each in rows:
         split = each.split if isinstance(each, MissingQuestion) else each.question.split
@@ -83,7 +84,7 @@ RELEASE = Release(
         "--local-dir FOLDER."
     ),
     parts={part: {"questions": need("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

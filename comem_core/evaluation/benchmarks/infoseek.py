@@ -90,7 +90,8 @@ def read_entities(found: Found, role: str = "entities") -> dict[str, str]:
     return {str(row["data_id"]): row["entity_id"] for row in rows if row.keys() >= {"data_id", "entity_id"}}
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     types, entities = read_types(found), read_entities(found)
     yield from make_questions(
         _rows(found, "questions"), lambda row: make_question(row, types=types, entities=entities), id_field="data_id"
@@ -122,7 +123,7 @@ RELEASE = Release(
             "entities": need("infoseek_val_withkb.jsonl", optional=True),
         }
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -44,7 +44,8 @@ def make_question(row: Row) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     yield from make_questions(
         read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="id"
     )
@@ -57,7 +58,7 @@ RELEASE = Release(
         "--local-dir FOLDER."
     ),
     parts={"test": {"questions": need("test-*.parquet", "test/*.parquet")}},
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -51,7 +51,8 @@ def make_question(row: Row) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(fields["image_id"]),))
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     rows = (row for role in QUESTIONS for path in found[role] for row in read_json_lines(path))
     yield from make_questions(rows, make_question, id_field="data_id")
 
@@ -71,7 +72,7 @@ RELEASE = Release(
         "val_3k": SHARED | {"entity": need("oven_entity_val_3k.jsonl")},
         "val": SHARED | {"entity": need("oven_entity_val.jsonl")},
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

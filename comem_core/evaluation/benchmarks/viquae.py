@@ -38,7 +38,8 @@ def make_question(row: Row, *, split: str) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(name),) if name else ())
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     paths = found["questions"]
     if paths[0].suffix == ".parquet":
         rows = read_parquet_rows(paths, COLUMNS, picture="image")
@@ -58,7 +59,7 @@ RELEASE = Release(
         part: {"questions": need(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
         for part in ("validation", "test")
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(
