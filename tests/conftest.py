@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ for _name in list(os.environ):
     if _name.startswith(("COMEM_", "PREFECT_", "RAY_")) or _name == "PYTHONDONTWRITEBYTECODE":
         del os.environ[_name]
 os.environ.update(ENVIRONMENT)
+# A shell starts what it runs in the background with Ctrl-C ignored, and so would be the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `make test` runs with three processes

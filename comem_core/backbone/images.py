@@ -34,6 +34,7 @@ TURNS: Mapping[Any, Image.Transpose] = {
 }
 DEEP_GREYS = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 RANGE = (0.1, 99.9)  # percentiles, so that a hot pixel or a small mark does not decide
+GREY_WITH_ALPHA = "LA;16B"  # 16 bits each
 DEEP_COLOURS = tuple(f"{bands};16{order}" for bands in ("RGB", "RGBA", "RGBX") for order in "BLN")
 OTHER_ORDER = {"B": "L", "L": "B", "N": "L" if sys.byteorder == "big" else "B"}
 DEEPEST, USUAL = 65535, 16384  # a picture with brighter values than `USUAL` uses the 16 bits that it has
@@ -81,13 +82,17 @@ def find_narrowness(size: tuple[int, int]) -> str | None:
 
 
 def load_opened(picture: Image.Image) -> Image.Image:
-    """Load the pixels of an opened picture, and return it; with 16-bit colours, another one, upright and with 8 bits.
+    """Load the pixels of an opened picture, and return it; with 16-bit colours, or 16-bit greys with opacity, another
+    one, upright and with 8 bits.
 
     Such colours are divided by 65535, or by the brightest value in use (the 99.9th percentile over all channels) if
     that is below a quarter of it, as in scans of 10 to 14 bits. All channels are divided alike, so that the hue stays.
-    Pillow keeps the high byte alone, so the picture is decoded twice, the second time with its bytes exchanged.
+    Pillow keeps the high byte alone, so the picture is decoded twice, the second time with its bytes exchanged. Greys
+    are scaled as in `convert_to_rgb`.
     """
     tiles, orders = getattr(picture, "tile", []), _list_deep_orders(picture)
+    if any(tile.args == GREY_WITH_ALPHA for tile in tiles):
+        return _load_grey_with_alpha(picture)
     if not orders:
         picture.load()
         return picture
@@ -105,8 +110,20 @@ def load_opened(picture: Image.Image) -> Image.Image:
     divisors = np.full(values.shape[2], DEEPEST, np.float32)
     divisors[:3] = brightest if 0 < brightest < USUAL else DEEPEST
     shallow = Image.fromarray(((values / divisors).clip(0, 1) * 255).round().astype(np.uint8))
-    turn = read_turn(picture)
-    return shallow.transpose(turn) if turn else shallow
+    return _turn_upright(shallow, read_turn(picture))
+
+
+def _load_grey_with_alpha(picture: Image.Image) -> Image.Image:
+    """Load a picture of 16-bit greys with opacity as what it shows, upright, with 8 bits each."""
+    deep: Any = picture
+    deep.tile = [tile._replace(args="RGBA") for tile in deep.tile]  # the four bytes of a pixel as they are stored
+    deep.load()
+    stored = np.asarray(deep).astype(np.float32)
+    alpha = np.asarray(deep)[..., 2]
+    grey = _scale_greys(stored[..., 0] * 256 + stored[..., 1], alpha >= BARELY)
+    shallow = Image.fromarray((grey * 255).round().astype(np.uint8))
+    shallow.putalpha(Image.fromarray(alpha))
+    return _turn_upright(shallow, read_turn(picture))
 
 
 def _list_deep_orders(picture: Image.Image) -> list[str]:
@@ -124,8 +141,7 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
     A transparent ground becomes white, or black if more of the drawing would vanish on white. Deep greys are scaled to
     8 bits by the range they use, from their 0.1th to their 99.9th percentile, as Pillow would clip them at 255.
     """
-    if turn := read_turn(picture):
-        picture = picture.transpose(turn)
+    picture = _turn_upright(picture, read_turn(picture))
     if picture.mode in DEEP_GREYS:
         picture = _scale_deep_grey(picture)
     if picture.has_transparency_data:
@@ -162,6 +178,11 @@ def read_turn(picture: Image.Image) -> Image.Transpose | None:
         return None
 
 
+def _turn_upright(picture: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    """Turn or flip a picture; None leaves it. Of Pillow's transpositions one, a flip, is 0 and counts as false."""
+    return picture if turn is None else picture.transpose(turn)
+
+
 def _put_on_ground(picture: Image.Image) -> Image.Image:
     *colours, alpha = (np.asarray(band) for band in picture.split())
     vanishes_on_white = alpha[np.minimum.reduce(colours) > 255 - FAINT].sum(dtype=np.int64)
@@ -178,19 +199,24 @@ def _scale_deep_grey(picture: Image.Image) -> Image.Image:
         values = values.view(np.uint32)  # Pillow reads them as signed
     values = values.astype(np.float32)
     shown = np.isfinite(values) & (values != transparent)
-    used = values[shown] if shown.any() else np.zeros(1)
-    low, high = np.percentile(used, RANGE)
-    if low == high:
-        low, high = used.min(), used.max()
-    if low == high:
-        low, high = 0, 65535  # one value has no range
-    scaled = np.nan_to_num((values - low) / (high - low)).clip(0, 1)
+    scaled = _scale_greys(values, shown)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         scaled = 1 - scaled
     shallow = Image.fromarray((scaled * 255).round().astype(np.uint8))
     if transparent is not None:
         shallow.putalpha(Image.fromarray(shown))
     return shallow
+
+
+def _scale_greys(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Scale values to a range from 0 to 1 by the range that those of them use that are `shown`."""
+    used = values[shown] if shown.any() else np.zeros(1)
+    low, high = np.percentile(used, RANGE)
+    if low == high:
+        low, high = used.min(), used.max()
+    if low == high:
+        low, high = 0, 65535  # one value has no range
+    return np.nan_to_num((values - low) / (high - low)).clip(0, 1)
 
 
 def compute_grid(size: tuple[int, int], tokens: VisualTokens, *, side: int) -> tuple[int, int]:

@@ -5,50 +5,50 @@ What models write around an answer is taken off: their thinking, markup, `Answer
 answer itself nothing is changed.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import get_args
+from typing import Literal, get_args
 
+from comem_core.evaluation.latex import read_latex
 from comem_core.prompts import ExtractionMethod, list_all_markers
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_ANSWER_TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
-_FENCE = re.compile(r"^\s*(?:```|~~~)[\w+-]*\s*$\n?", re.MULTILINE)
+_ANSWER_TAGS = re.compile(r"<(answer|final_answer|conclusion)>(.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL)
+_FENCE = re.compile(r"^\s*(?:`{3,}|~{3,})[\w+-]*\s*$\n?", re.MULTILINE)
 _FENCED = re.compile(r"\A\s*(```|~~~)(?:json\b)?\s*((?:(?!\1).)*?)\s*\1\s*\Z", re.DOTALL)
+# GLM's box, and what marks turns and ends of texts where a server does not take it off.
+_BOX_TOKENS = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
+_TOKENS = re.compile(
+    r"<\|(?:im_start|start_header_id|start)\|>\s*\w*\s*(?:<\|end_header_id\|>\s*)?|<[|｜][^|｜<>\n]{1,40}[|｜]>"
+    r"|(?:</s>|<eos>|<end_of_turn>)[^\S\n]*$",
+    re.MULTILINE,
+)
 
-# How thinking begins and ends: DeepSeek's and Qwen's tags and those like them, Mistral's, Kimi's, Cohere's, and
-# OpenAI's channels, where the final one ends it.
-_TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|seed:think"
-_BEGINS = rf"<(?:{_TAGS})>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)<\|message\|>"
-_ENDS = rf"</(?:{_TAGS})>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|channel\|>final<\|message\|>"
+# How thinking begins and ends: the tags of DeepSeek, Qwen and others, Mistral's, Kimi's, Cohere's, Gemma's, those of
+# OpenThinker, and OpenAI's channels, where the final one ends it.
+_TAGS = r"(?:\w+[:_])?think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad"
+_BEGINS = (
+    rf"<(?:{_TAGS})(?:\s[^<>]*)?>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|<unused94>"
+    r"|<\|channel\|>(?:analysis|commentary)<\|message\|>"
+)
+_ENDS = (
+    rf"</(?:{_TAGS})\s*>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|<unused95>"
+    r"|<\|channel\|>final<\|message\|>"
+)
 _THOUGHT = re.compile(rf"(?:{_BEGINS}).*?(?:{_ENDS})", re.IGNORECASE | re.DOTALL)
 _THOUGHT_BEFORE = re.compile(rf"\A.*(?:{_ENDS})", re.IGNORECASE | re.DOTALL)
 _THOUGHT_BEHIND = re.compile(rf"(?:{_BEGINS}).*\Z", re.IGNORECASE | re.DOTALL)
 
 # What may surround a marker: list numbers, bullets, emphasis, headings; and after it an ASCII or a full-width colon.
-_BEFORE, _BEHIND = r"^[\s>#*_\-\d.)]*(?:(?:final|short) )?", r"[\s*_]*[:：][\s*_]*"
+_BEFORE = r"^[\s>#*_\-\d.)【]*(?:(?:final|short|endgültige|kurze) |最终|最終|最後の|最终的|最終的な)?"
+_BEHIND = r"(?: finale?)?(?:[\s*_】]*[:：][\s*_]*|】[\s*_]*)"
 _ALONE = r"[*_]*[ \t]*\n\s*"  # a heading without a colon
 _HEADING = re.compile(r"^#{1,6}\s+")
 _WRAPPED = re.compile(r"^(\*{1,3}|_{1,3}|`{1,3}|\$\$?)(?=\S)(.+?)(?<=\S)\1$")
 _BOLD = re.compile(r"(?<!\w)(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 _MATH = re.compile(r"^\\[(\[](.*)\\[)\]]$")
-
-# LaTeX of short answers: signs, then (from the inside out) styles and fractions, then what is escaped.
-_SIGNS = (
-    (re.compile(r"\s*\^?\{?\\(?:circ|degree)\b\}?"), "°"),
-    (re.compile(r"\\times\b"), "×"),
-    (re.compile(r"\\cdot\b"), "·"),
-    (re.compile(r"\\pm\b"), "±"),
-    (re.compile(r"\\[,;: ]|\\q?quad\b"), " "),
-    (re.compile(r"\\!|\{(?=,\})|(?<=\{,)\}"), ""),
-)
-_STYLES = (
-    r"text(?:bf|it|rm|sf|tt|up|normal)?|math(?:bf|it|rm|sf|tt|normal)|operatorname|mbox|emph|bm|boldsymbol|underline"
-)
-_STYLE = re.compile(rf"\\(?:{_STYLES})\s*\{{([^{{}}]*)\}}")
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
-_POWER, _ESCAPED = re.compile(r"\^\{(-?\w+)\}"), re.compile(r"\\([%$&#_{}])")
 
 # How a model says that it will not answer, in the languages of the prompts; each stands at the beginning of a reply.
 _REFUSALS = (
@@ -72,11 +72,12 @@ _REFUSAL = re.compile("|".join(_REFUSALS), re.IGNORECASE)
 def cut_thinking(text: str) -> str:
     """Return the text without the model's thinking, whether its beginning, its end or both are marked.
 
-    Thinking that never ends is all that the model wrote, so nothing is left from where it begins.
+    Thinking that never ends is all that the model wrote, so nothing is left from where it begins. Tokens that mark
+    turns and ends are taken off too.
     """
     for thought in (_THOUGHT, _THOUGHT_BEFORE, _THOUGHT_BEHIND):
         text = thought.sub("", text)
-    return text
+    return _TOKENS.sub("", _BOX_TOKENS.sub(r"\\boxed{\1}", text)) if "<" in text else text
 
 
 def is_refusal(text: str) -> bool:
@@ -119,14 +120,20 @@ def extract_answer(text: str, *, method: ExtractionMethod = "first_line") -> str
     if method == "first_line":
         return clean_answer(_find_answer_line(said) or _find_line(said))
     if method == "boxed":
-        return clean_answer(find_first_line(find_boxed(said)) or ("" if _BOX.search(said) else _find_last_marked(said)))
+        boxed = clean_answer(find_first_line(find_boxed(said)))
+        marked = _compile_markers(list_all_markers("answer")).match(boxed)
+        return (
+            boxed[marked.end() :]
+            if marked
+            else boxed or clean_answer("" if _BOX.search(said) else _find_last_marked(said))
+        )
     allowed = ", ".join(get_args(ExtractionMethod))
     raise ValueError(f"unknown way to extract an answer: {method!r}; allowed are {allowed}")
 
 
 def extract_question(text: str) -> str:
     """Find the question that a model was asked to write: what is marked as one, else the first line."""
-    said = _cut_to_answer(text)
+    said = _cut_to_answer(text, kind="question")
     marked = find_marker(said, list_all_markers("question"))
     return clean_answer(find_first_line(said[marked.end() :]) if marked else _find_line(said))
 
@@ -144,11 +151,28 @@ def take_off_fences(text: str) -> str:
     return fenced[2] if (fenced := _FENCED.match(said)) else said
 
 
-def _cut_to_answer(text: str) -> str:
-    """Leave out thinking, code fences, and everything around `<answer>` tags."""
+def _cut_to_answer(text: str, *, kind: Literal["question", "answer"] = "answer") -> str:
+    """Leave out thinking, code fences, everything around `<answer>` tags, and JSON around what it names an answer."""
     said = cut_thinking(text)
     tagged = _ANSWER_TAGS.findall(said)
-    return take_off_fences(tagged[-1] if tagged else said)
+    return _take_out_of_json(take_off_fences(tagged[-1][1] if tagged else said), kind=kind)
+
+
+def _take_out_of_json(said: str, *, kind: Literal["question", "answer"]) -> str:
+    """Return the answer of a text that is one JSON object with a field of that name; numbers as they are written."""
+    if not said.lstrip().startswith("{"):
+        return said
+    try:
+        fields = json.loads(said, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return said
+    names = {name.casefold() for name in list_all_markers(kind)}
+    found = [
+        value
+        for name, value in fields.items()
+        if name.casefold().removeprefix("final_").removeprefix("short_") in names and isinstance(value, str)
+    ]
+    return found[0] if len(found) == 1 else said
 
 
 def clean_answer(line: str) -> str:
@@ -162,21 +186,7 @@ def clean_answer(line: str) -> str:
         if (wrapped := _WRAPPED.match(line)) and wrapped[1] not in wrapped[2]:
             line = wrapped[2]
         line = _MATH.sub(r"\1", line).strip()
-    return _read_latex(line)
-
-
-def _read_latex(text: str) -> str:
-    """Write LaTeX as a reader sees it, as far as short answers have it; anything else stays as it is.
-
-    pylatexenc reads more, but takes the `%` of `50%` for a comment, `$5` for mathematics and `R&D` for a table.
-    """
-    if "\\" not in text and "{,}" not in text:
-        return text
-    for pattern, shown in _SIGNS:
-        text = pattern.sub(shown, text)
-    while (plain := _FRACTION.sub(r"\1/\2", _STYLE.sub(r"\1", text))) != text:
-        text = plain
-    return " ".join(_ESCAPED.sub(r"\1", _POWER.sub(r"^\1", text)).split())
+    return read_latex(line)
 
 
 def _find_answer_line(said: str) -> str:

@@ -3,6 +3,8 @@
 Independent of files, corpora and models. A file's name does not matter: its content decides.
 """
 
+import base64
+import binascii
 import io
 import math
 import warnings
@@ -27,6 +29,7 @@ READ_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 KEPT_FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+SHORTEST_BASE64 = 64  # characters: no picture has fewer, and few names have as many
 MAX_BYTES = 100_000_000  # a larger file is not read into memory
 
 GREY_SIDE, KEPT_WAVES = 32, 8  # as ImageHash's `phash`, whose bits these are
@@ -55,6 +58,28 @@ class Prepared:
 def is_likely_picture(beginning: bytes) -> bool:
     """Tell from the first 16 bytes of a file whether it looks like a picture in a format that is read."""
     return beginning.startswith(BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP")
+
+
+def decode_data_url(image: str) -> bytes:
+    """Return the bytes of a data URL. Raises PictureRefused."""
+    head, _, content = image.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise binascii.Error("it is not in base64")
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise PictureRefused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
+
+
+def decode_base64(image: str) -> bytes | None:
+    """Return the bytes of a picture that a table holds as base64; None for a file's name or anything else."""
+    if len(image) < SHORTEST_BASE64:
+        return None
+    try:
+        decoded = base64.b64decode(image, validate=True)
+    except ValueError:
+        return None
+    return decoded if is_likely_picture(decoded[:16]) else None
 
 
 def prepare_picture(raw: bytes, *, max_side: int, max_pixels: int) -> Prepared:

@@ -19,6 +19,13 @@ from comem_core.synthesis.seeds import check_source
 
 Check = Callable[[Any], object]
 
+FILTERED_TOGETHER = (
+    ("near_duplicate_bits", "near_duplicate_similarity"),
+    ("min_question_words", "max_question_words"),
+    ("contaminated_ngram", "contaminated_share"),
+)
+"""The fields that one filter uses together (`warehouse/filters`); with one of them alone it would be off in silence."""
+
 
 def check_names(recipe: Recipe) -> None:
     """Check what a recipe names, without loading a model or asking the hub.
@@ -85,11 +92,9 @@ def _check_pairs(recipe: Recipe) -> None:
         raise ValueError("evaluation: the condition foreign shows items of another corpus; name one as its foreign")
     if recipe.reader is not None and recipe.engine is not None:
         raise ValueError("reader and engine: each answers in the backbone's place; keep one of the two")
-    filters = recipe.filters
-    if (filters.near_duplicate_bits is None) != (filters.near_duplicate_similarity is None):
-        raise ValueError(
-            "filters: near_duplicate_bits and near_duplicate_similarity need each other; set or unset both"
-        )
+    for one, other in FILTERED_TOGETHER:
+        if (getattr(recipe.filters, one) is None) != (getattr(recipe.filters, other) is None):
+            raise ValueError(f"filters: {one} and {other} need each other; set or unset both")
 
 
 def _check_heads(recipe: Recipe) -> None:

@@ -1,6 +1,6 @@
 """Chooses what to open in a store: an encoder, a bank that it made, the bank's items, and the index that finds them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,12 +136,34 @@ def _find_latest(store: StoredArtefacts, stage: str, role: str, fingerprint: str
 
 
 def _find_training_set(store: StoredArtefacts, encoder: Record) -> Record | None:
-    """Return the latest training set that was written from the same kept samples as the encoder was trained on."""
-    trained = {role: name for role, name in encoder["inputs"].items() if role.startswith(SAMPLES)}
-    made = [
-        each for each in store.list_records(TRAINING_SET_STAGE) if trained and trained.items() <= each["inputs"].items()
-    ]
-    return made[-1] if made else None
+    """Return the latest training set that was written from the kept samples that the encoder was trained on.
+
+    A stage may leave out some of what the filter kept: then it is the set of what the filter kept.
+    """
+    trained = _list_samples(encoder)
+    made = store.list_records(TRAINING_SET_STAGE) if trained else []
+    exact = [each for each in made if trained.items() <= each["inputs"].items()]
+    if exact or not made:
+        return exact[-1] if exact else None
+    known = {each["fingerprint"]: each for stage in store.stages for each in store.list_records(stage)}
+    above = {role: _list_above(known, name) for role, name in trained.items()}
+    wider = [each for each in made if all(each["inputs"].get(role) in names for role, names in above.items())]
+    return wider[-1] if wider else None
+
+
+def _list_samples(record: Record) -> dict[str, str]:
+    """Return the inputs of an artefact that are samples, by role."""
+    return {role: name for role, name in record["inputs"].items() if role.startswith(SAMPLES)}
+
+
+def _list_above(known: Mapping[str, Record], name: str) -> set[str]:
+    """Return an artefact of samples with all those that it was made from."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        found.add(name := waiting.pop())
+        if name in known:
+            waiting += set(_list_samples(known[name]).values()) - found
+    return found
 
 
 def _has_name(record: Record, name: str | None) -> bool:

@@ -13,7 +13,7 @@ from tasks.rows.tables import list_shards
 from tasks.run import Run
 from warehouse.samples.filtering import list_kept_samples, run_filters
 
-SAMPLES = Stage(name="samples", version="6", table="sample")
+SAMPLES = Stage(name="samples", version="7", table="sample")
 KEPT_SHARD, DROPS = "part-00000", "drops"
 HELD_OUT = "held_out"
 

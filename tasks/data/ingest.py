@@ -30,7 +30,7 @@ from tasks.engine.store import Reference
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 
-KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="5", table="knowledge_item")
+KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="6", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
 GUESSING = 2  # of the languages of a file's texts (`knowledge.file_languages`)

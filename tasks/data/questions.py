@@ -36,7 +36,7 @@ from tasks.served import check_served
 from warehouse.schemas import check_rows
 
 QUESTIONS = Stage(name="questions", version="3", table="question")
-ASKED = Stage(name="asked", version="3")
+ASKED = Stage(name="asked", version="4")
 
 
 # Replies of the VLM that are not questions. They become faulty drafts, so that they are counted with the drafts.

@@ -33,8 +33,8 @@ from tasks.run import DRAFTED_BY, Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
-DRAFTS = Stage(name="drafts", version="3", table="draft")
-VERDICTS = Stage(name="verdicts", version="5", table="verdict")
+DRAFTS = Stage(name="drafts", version="4", table="draft")
+VERDICTS = Stage(name="verdicts", version="6", table="verdict")
 QUESTION, RETRIEVED = ("question_id", "question"), ("question_id", "item_ids", "scores")
 
 

@@ -31,7 +31,7 @@ from tasks.run import Run
 from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
-TRANSLATIONS = Stage(name="translations", version="3", table="draft")
+TRANSLATIONS = Stage(name="translations", version="4", table="draft")
 DRAFTS, QUESTIONS, VERDICTS = "part", "questions", "verdicts"
 ALIASES = {"aliases": pa.list_(pa.string())}  # the translated answers, from which the question's row is made
 

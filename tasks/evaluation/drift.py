@@ -17,7 +17,7 @@ from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, st
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
-from tasks.evaluation.page_links import find_page, link_page
+from tasks.evaluation.page_links import find_page, write_link
 from tasks.run import Run
 from warehouse.connection import open_warehouse
 from warehouse.page.evaluation import Evaluated, render_evaluation
@@ -47,7 +47,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
                 row=each.evaluation.make_row(run),
                 metric=each.metric,
                 since=each.compared,
-                page=link_page(each.page) if each.page else None,
+                page=write_link(each.page) if each.page else None,
                 unchanged=each.unchanged,
             )
             for each in evaluations

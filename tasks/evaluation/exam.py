@@ -25,7 +25,7 @@ from tasks.run import Run
 KEY = "answer_key"
 PREDICTIONS = Stage(
     name=PREDICTIONS_STAGE,
-    version="5",
+    version="6",
     table="prediction",
     explained=Explanation(subject="asking", extent=("conditions", "k"), fallbacks={"reader": "backbone"}),
 )

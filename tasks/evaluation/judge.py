@@ -31,7 +31,7 @@ from warehouse.schemas import check_rows
 
 JUDGEMENTS = Stage(
     name="judgements",
-    version="2",
+    version="3",
     table="judgement",
     explained=Explanation(subject="judge", beside=True),
 )

@@ -20,7 +20,7 @@ def find_page(context: Context, page: Path) -> str:
     return page.as_uri()
 
 
-def link_page(page: Path) -> str:
+def write_link(page: Path) -> str:
     """Return the link to a page of a store from another page of it, which is right wherever the store is."""
     return Path("..", "..", *page.parts[-3:]).as_posix()
 

@@ -38,7 +38,7 @@ from warehouse.sql import read_report_rows
 
 SCORES = Stage(
     name="scores",
-    version="6",
+    version="7",
     table="score",
     explained=Explanation(subject="scoring", extent=("conditions", "judge", "unparsable")),
 )

@@ -321,7 +321,7 @@ def test_a_demo_shows_its_stages_and_ends_all_and_the_next_one_reuses(project: L
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, number: signal.Signals) -> None:
-    process = local(project, "demo", SHARD_SECONDS="3")
+    process = local(project, "demo", SHARD_SECONDS="8")
     read_until(process, "filter: 2 of 6 shards")
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)

@@ -197,8 +197,8 @@ def make_samples(world: SmallWorld) -> None:
     add(world, "filter", tables, "drafts=synthesise verdicts=judge questions=questions")
 
 
-def make_scores(world: SmallWorld) -> None:
-    """Add the stages from train to score."""
+def make_scores(world: SmallWorld, *, kept: str = "filter") -> None:
+    """Add the stages from train to score; `kept` is the stage whose samples are trained on."""
     chance = random.Random(6)
     steps = [
         {
@@ -211,7 +211,9 @@ def make_scores(world: SmallWorld) -> None:
         }
         for step in range(1, 161)
     ]
-    add(world, "train", {"training_step": steps}, "samples=filter items=ingest", files={"lora.safetensors": b"weights"})
+    add(
+        world, "train", {"training_step": steps}, f"samples={kept} items=ingest", files={"lora.safetensors": b"weights"}
+    )
     entries = [{"item_id": row["item_id"], "row": number, "seconds": 0.01} for number, row in enumerate(items())]
     add(world, "encode", {"bank_entry": entries}, "encoder=train items=ingest", files={"memory.bin": b"memory"})
     test = questions("test")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from duckdb import DuckDBPyConnection
 from small_rows import items
-from small_world import RUN_ID, SmallWorld
+from small_world import RUN_ID, SmallWorld, add, make_samples, make_scores, start
 
 from warehouse.__main__ import main
+from warehouse.connection import open_warehouse
 from warehouse.lineage import Link, find_kind, trace_downward, trace_draft, trace_item, trace_prediction, trace_upward
 from warehouse.openlineage import make_openlineage_events, write_openlineage_lines
 
@@ -76,6 +78,28 @@ def test_a_draft_tells_its_life(con: DuckDBPyConnection, world: SmallWorld) -> N
     )
     assert by_kind(trace_draft(con, kept)).keys() == {"draft", "item", "verdict", "sample", "encoder"}
     assert by_kind(trace_draft(con, dropped)).keys() == {"draft", "item", "verdict", "drop"}
+
+
+def test_a_sample_that_a_later_stage_left_out_was_not_trained_on(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    make_samples(world)
+    with open_warehouse(world.database, read_only=True) as con:
+        kept = sorted(ids(con, "SELECT sample_id FROM sample"))
+    add(world, "thin", {"sample": [{"sample_id": each} for each in kept[::2]]}, "kept=filter drafts=synthesise")
+    make_scores(world, kept="thin")
+    encoder = {world.fingerprints["train"]}
+    with open_warehouse(world.database, read_only=True) as con:
+        trained = {each: by_kind(trace_draft(con, each)).get("encoder", set()) for each in kept}
+        assert trained == {each: encoder if each in kept[::2] else set() for each in kept}
+        links = trace_prediction(con, next(iter(ids(con, "SELECT prediction_id FROM prediction"))))
+        found = by_kind(links)
+        assert found["sample"] == found["draft"] == set(kept[::2])
+        assert {link.artefact for link in links if link.kind == "sample"} == {world.fingerprints["thin"]}
+        assert {link.total for link in links if link.kind == "sample"} == {len(kept[::2])}
+        for item in items():
+            shown = ids(con, "SELECT sample_id FROM draft WHERE list_contains(item_ids, ?)", item["item_id"])
+            used = by_kind(trace_item(con, item["item_id"])).get("encoder", set())
+            assert used == (encoder if shown & set(kept[::2]) else set())
 
 
 def test_an_unknown_id_is_refused(con: DuckDBPyConnection, world: SmallWorld) -> None:

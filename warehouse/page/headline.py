@@ -62,7 +62,7 @@ class ConditionDifference:
         named = {name: row[name] for name in ("n", "low", "high", "p_adjusted", "word")}
         return cls(**named, value=row["first_value"], other_value=row["second_value"], difference=row["value"])
 
-    def turn(self) -> ConditionDifference:
+    def switch(self) -> ConditionDifference:
         """Return second minus first."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         word = {"better": "worse", "worse": "better"}.get(self.word, self.word)
@@ -150,7 +150,7 @@ def _find_pairs(differences: Sequence[dict], benchmark: str) -> dict[tuple[str, 
         for row in differences
         if row["benchmark"] == benchmark
     }
-    return found | {(second, first): pair.turn() for (first, second), pair in found.items()}
+    return found | {(second, first): pair.switch() for (first, second), pair in found.items()}
 
 
 def _describe_difference(pair: ConditionDifference) -> str:

@@ -11,11 +11,16 @@ shown AS MATERIALIZED (
         unnest(retrieval_scores) AS value
     FROM picked
 ),
+-- A stage may drop samples that an earlier one kept: so the way down never leads through another set of samples.
+sample_set AS MATERIALIZED (
+    SELECT DISTINCT artefact FROM sample
+),
 downward (fingerprint) AS (
     SELECT artefact FROM sample WHERE sample_id = $id
     UNION
     SELECT artefact_input.fingerprint
     FROM artefact_input JOIN downward ON artefact_input.input_fingerprint = downward.fingerprint
+    WHERE artefact_input.fingerprint NOT IN (FROM sample_set)
 ),
 lines AS (
     SELECT 1 AS step, 'draft' AS kind, sample_id AS id, artefact, NULL::BIGINT AS place, NULL::DOUBLE AS value,

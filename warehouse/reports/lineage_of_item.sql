@@ -26,11 +26,16 @@ first_prediction_row AS MATERIALIZED (
     FROM prediction
     SEMI JOIN first_prediction USING (prediction_id)
 ),
+-- A stage may drop samples that an earlier one kept: so the way down never leads through another set of samples.
+sample_set AS MATERIALIZED (
+    SELECT DISTINCT artefact FROM sample
+),
 downward (fingerprint) AS (
     SELECT DISTINCT artefact FROM used_sample
     UNION
     SELECT artefact_input.fingerprint
     FROM artefact_input JOIN downward ON artefact_input.input_fingerprint = downward.fingerprint
+    WHERE artefact_input.fingerprint NOT IN (FROM sample_set)
 ),
 lines AS (
     SELECT 1 AS step, 'item' AS kind, item_id AS id, artefact, NULL::BIGINT AS place, NULL::DOUBLE AS value,

@@ -10,6 +10,17 @@ upward (fingerprint) AS (
     UNION
     SELECT input_fingerprint FROM artefact_input JOIN upward USING (fingerprint)
 ),
+-- A stage may drop samples that an earlier one kept: only the last set of samples on each way up was trained on.
+sample_set AS MATERIALIZED (
+    SELECT DISTINCT artefact FROM sample
+),
+trained_on (fingerprint) AS (
+    SELECT artefact FROM picked
+    UNION
+    SELECT input_fingerprint
+    FROM artefact_input JOIN trained_on USING (fingerprint)
+    WHERE fingerprint NOT IN (FROM sample_set)
+),
 shown AS MATERIALIZED (
     SELECT DISTINCT question_id, unnest(item_ids) AS item_id, generate_subscripts(item_ids, 1) AS place FROM picked
 ),
@@ -30,13 +41,13 @@ sharing_sample AS MATERIALIZED (
 ),
 -- The first samples in the order of loading, in case fewer than $limit share an item.
 first_sample AS MATERIALIZED (
-    FROM sample WHERE artefact IN (FROM upward) LIMIT coalesce($limit, 1000000000000000)
+    FROM sample WHERE artefact IN (FROM trained_on) LIMIT coalesce($limit, 1000000000000000)
 ),
 used_draft AS MATERIALIZED (
     SELECT sample_id, artefact AS sample_artefact, coalesce(num_shared, 0) AS num_shared
     FROM (FROM sharing_sample UNION FROM first_sample)
     LEFT JOIN sharing_draft USING (sample_id)
-    WHERE artefact IN (FROM upward)
+    WHERE artefact IN (FROM trained_on)
     ORDER BY num_shared DESC, sample_id
     LIMIT coalesce($limit, 1000000000000000)
 ),
@@ -80,7 +91,7 @@ SELECT
     place,
     value,
     detail,
-    if(step >= 6, (SELECT count(*) FROM sample WHERE artefact IN (FROM upward)), count(*) OVER (PARTITION BY kind)) AS total
+    if(step >= 6, (SELECT count(*) FROM sample WHERE artefact IN (FROM trained_on)), count(*) OVER (PARTITION BY kind)) AS total
 FROM lines
 QUALIFY row_number() OVER (PARTITION BY kind ORDER BY if(step >= 6, -place, place), id)
     <= coalesce($limit, 1000000000000000)

@@ -18,6 +18,7 @@ from comem_core.evaluation.meaning.parts import ERAS, read_parts
 ROOTS, POWER, BEFORE_CHRIST = frozenset("√∛∜"), "^", ERAS[vocabulary.BEFORE_CHRIST]
 BOUNDS = frozenset("<>≤≥≪≫≲≳≠")
 OPERATORS = frozenset({*ROOTS, *BOUNDS, POWER, "±", "∓", "+", "/", "×", "÷", RANGE})
+PRODUCTS = ("/", "×")  # between symbols they make one quantity: m/s
 LONGEST_SYMBOL = 4  # R², sin²; a raised digit behind a longer word is more often a footnote's
 FIRST_YEAR, LAST_YEAR = 1000, 2999
 _IS_TELLING = regex.compile(r"\b(?!(?:an?|the)\b)[\p{L}\p{N}]", regex.IGNORECASE)  # a number, or a word but an article
@@ -102,7 +103,8 @@ def _is_whole(edge: Part, *, before: Sequence[Part] = (), behind: Sequence[Part]
     neighbour = behind or before
     if not isinstance(edge, Number):
         is_symbol = len(edge) <= LONGEST_SYMBOL and edge[-1:].isalpha()
-        return not (is_symbol and ((behind and behind[0] == POWER) or (before and before[0] in ROOTS)))
+        parted = (POWER, *PRODUCTS)
+        return not (is_symbol and ((behind and behind[0] in parted) or (before and before[0] in (*ROOTS, *PRODUCTS))))
     if not neighbour or neighbour[0] not in OPERATORS:
         return True
     return neighbour[0] == RANGE and not isinstance(edge.amount, str) and FIRST_YEAR <= edge.amount <= LAST_YEAR

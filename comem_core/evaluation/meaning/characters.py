@@ -29,6 +29,10 @@ _GLUED_ABOUT = regex.compile(r"(?<![\p{L}\d])(c|ca|cca|approx|aprox|env|ок|ok|
 _GLUED_UNITS = regex.compile(
     r"(?<![\d.,\p{L}])(\d+\s?(?:hr?|min|ft|lb|st|km|m|kg))(?=\d+\s?(?:min|mn|m|s|in|oz|lb|cm|g)\b)"
 )
+# A metre a second, as physics writes it: m s^-1 is m/s.
+_UNIT_BELOW = regex.compile(r"(?<=\p{L}|\^\d)[ ·]?(?<!\p{L})(s|m|h|K|L|l|g|kg|mol|min|cm)\^[-−]([1-9])(?!\d)")
+_ARC = regex.compile(r"(?<![\d.,])(\d+)\s?°\s?([0-5]?\d)\s?['′](?:\s?([0-5]?\d(?:\.\d+)?)\s?(?:\"|″|''|′′))?")
+_ZONE = regex.compile(r"(?<!\p{L})(UTC|GMT)\s?[-−–]\s?(?=\d)")
 
 _IS_GLUED = regex.compile(r"\p{L}[.^)]*\d|[\d^()]\s*[-−–+]")
 
@@ -47,11 +51,22 @@ def unify_characters(text: str) -> str:
 def _unify_operators(text: str) -> str:
     if "ps" in text:
         text = _RATE.sub(lambda rate: f"{rate[1]}{_RATES[rate[2]]}/s", text)
+    if "°" in text and ("'" in text or "′" in text):
+        text = _ARC.sub(_write_arc, text)
+    if "^-" in text or "^−" in text:
+        text = _UNIT_BELOW.sub(lambda unit: f"/{unit[1]}" + f"^{unit[2]}" * (unit[2] != "1"), text)
+    if "UTC" in text or "GMT" in text:
+        text = _ZONE.sub(r"\1 −", text)
     if "'" in text or "′" in text:
         text = _FEET_AND_INCHES.sub(r"\1 ft \2 in", text)
     if _IS_GLUED.search(text):
         text = write_charges(_GLUED_ABOUT.sub(r"\1. ", _GLUED_UNITS.sub(r"\1 ", text)))
-    return text.replace(">=", "≥").replace("<=", "≤").replace("+/-", "±")
+    return text.replace(">=", "≥").replace("<=", "≤").replace("+/-", "±").replace("+-", "±")
+
+
+def _write_arc(arc: regex.Match[str]) -> str:
+    """Return degrees, minutes and seconds with the words of their units."""
+    return f"{arc[1]} deg {arc[2]} arcmin " + (f"{arc[3]} arcsec " if arc[3] else "")
 
 
 def _lower(raised: regex.Match[str]) -> str:

@@ -15,11 +15,14 @@ _NUMERIC = regex.compile(
     r"|(?:(?P<year>\d{4})\s?[年년]\s?)?(?P<month>\d\d?)\s?[月월](?:\s?(?P<day>\d\d?)\s?[日일])?"
 )
 _TIME = regex.compile(
-    r"(?P<hour>\d\d?)(?:(?::|\s?h\s?)(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:]|\s?(?:mn?|min\p{L}*|мин\p{L}*)(?!\p{L}))|\.(?P<minute>\d\d)(?=\s?Uhr))?"
+    r"(?P<hour>\d\d?)(?:(?::|\s?h\s?)(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:]|,\d{3}|\s?(?:mn?|min\p{L}*|мин\p{L}*)(?!\p{L}))|\.(?P<minute>\d\d)(?=\s?(?:Uhr|[ap]\.?\s?m\b))"
+    r"|\s?[時时點点시]\s?(?P<minute>\d\d?)\s?[分분])?"
     r"(?:\s?(?P<half>[ap])\.?\s?m\b\.?)?(?:\s?Uhr)?",
     regex.IGNORECASE,
 )
-_RATIO = regex.compile(r"\d+(?::\d+)+")
+_TERM = r"(?:\d{1,3}(?:[,' ]\d{3})+(?!\d)|\d+(?:\.\d+)?)"
+_RATIO = regex.compile(rf"{_TERM}(?:(?::|\s:\s){_TERM})+")
+_BETWEEN_DIGITS = regex.compile(r"[,' ]")
 _ORDINAL = regex.compile(r"(\d{1,2})(?:st|nd|rd|th|er)")
 JOINING = ("of", "de", "del", "di", "da")
 
@@ -32,7 +35,8 @@ def find_date_or_time(text: str, start: int) -> tuple[list[Number | str], int] |
     if match and (match["minute"] or match["half"]) and (time := _read_time(match)):
         return [time], match.end()
     if match := _RATIO.match(text, start):
-        return [":".join(each.lstrip("0") or "0" for each in match[0].split(":"))], match.end()
+        terms = _BETWEEN_DIGITS.sub("", match[0]).split(":")
+        return [":".join(regex.sub(r"^0+(?=\d)", "", each) for each in terms)], match.end()
     return None
 
 

@@ -52,6 +52,12 @@ class Number(NamedTuple):
             return self.unit, self.amount, 0
         return *measure_amount(self.amount, self.unit), 0
 
+    @property
+    def is_year(self) -> bool:
+        """Whether this may be a year, as most numbers of this size without decimals are."""
+        amount = self.amount
+        return isinstance(amount, Fraction) and amount.denominator == 1 and 1000 <= amount < 3000 and not self.zeros
+
     def put_in_era(self, era: int) -> "Number":
         """Return a year of this era; those before Christ are negative, so that 350 is not stated by 350 BC."""
         return Number(self.amount * era if isinstance(self.amount, Fraction) else self.amount, ERA)

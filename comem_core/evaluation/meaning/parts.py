@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import regex
 
+from comem_core.evaluation.meaning import operators
 from comem_core.evaluation.meaning.approximations import APPROXIMATE, count_letters_before, find_end_behind
 from comem_core.evaluation.meaning.characters import UNSPACED, unify_characters
 from comem_core.evaluation.meaning.compounds import RANGE, Part, add_smaller_units, share_units
@@ -12,6 +13,7 @@ from comem_core.evaluation.meaning.dates import find_date_or_time, order_dates
 from comem_core.evaluation.meaning.formulas import CHARGE
 from comem_core.evaluation.meaning.money import add_scale_of_money, find_currency
 from comem_core.evaluation.meaning.numbers import NUMBER, Number, read_digits, read_number
+from comem_core.evaluation.meaning.operators import LETTER
 from comem_core.evaluation.meaning.vocabulary import AFTER_CHRIST, BEFORE_CHRIST, load_vocabulary
 
 CENTURY, ERAS = "duration-century", {BEFORE_CHRIST: "before Christ", AFTER_CHRIST: "after Christ"}
@@ -20,13 +22,12 @@ IGNORED = frozenset("`´¨|¦™®©")
 CAPITAL_UNITS = "VWLANJ"  # others, glued to a number, are more often a name: 5G, 3D, 4K
 LONGEST_WITH_MINUS = 4  # "pre-" and "Rio de-" are cut words
 
-_LETTER = rf"(?:(?!{UNSPACED.pattern})[\p{{L}}\p{{M}}])"
-_WITHIN = rf"{_LETTER}|\d(?:[.,](?=\d))?"
-_WORD = regex.compile(rf"{_LETTER}(?:{_WITHIN})*", regex.V1)
+_WITHIN = rf"{LETTER}|\d(?:[.,](?=\d))?"
+_WORD = regex.compile(rf"{LETTER}(?:{_WITHIN})*", regex.V1)
 _JOINED_WORD = regex.compile(
-    rf"{_LETTER}(?:{_WITHIN}|[\p{{P}}--[&#@%]](?={_LETTER})|[-–.](?=\d+(?![.,:/]?\d)))*", regex.V1
+    rf"{LETTER}(?:{_WITHIN}|[\p{{P}}--[&#@%]](?={LETTER})|[-–.](?=\d+(?![.,:/]?\d)))*", regex.V1
 )
-_CODE_WORD = regex.compile(rf"{_LETTER}(?:{_WITHIN}|[-–](?=\d))*", regex.V1)
+_CODE_WORD = regex.compile(rf"{LETTER}(?:{_WITHIN}|[-–](?=\d))*", regex.V1)
 _WORDS = {True: _JOINED_WORD, False: _WORD, None: _CODE_WORD}
 _MARK_WITHIN = regex.compile(r"[\p{L}\p{M}][^\p{L}\p{M}\p{N}\s]+[\p{L}\p{N}]|\p{N}[^\p{L}\p{M}\p{N}\s]+\p{L}")
 _MARK_IN_WORD = regex.compile(r"(?<!\d)\p{P}|\p{P}(?!\d)")
@@ -37,11 +38,6 @@ _WORD_FOLLOWS = regex.compile(r"[^\S\n]+\S")
 _IS_SYMBOL = regex.compile(r"\p{S}")
 _HAS_CONTENT = regex.compile(r"[\p{L}\p{N}]")
 
-_NUMBER_AHEAD = r"(?=[-−+]?\p{Sc}?\.?\d)"
-_RANGE = regex.compile(
-    rf"(?:\s*[—~]\s*|\.\.+|\s*(?:至|到|から)\s*|[-−–]|\s*[-−–]\s+|\s+(?:to|bis|à|до|a|al)\s+){_NUMBER_AHEAD}"
-)
-_TIMES = regex.compile(r"\s*[×x*]\s*(?=\d)")
 _SIGN = regex.compile(
     r"[-−–+](?=(?:\p{Lu}{0,3}\p{Sc}\s?|\p{Lu}{3}\s|%\s?)?[-−]?\.?\d)|−\s+(?=\p{Sc}?\d)|(?<=^|\n|[:=(]\s?)[-–]\s+(?=\p{Sc}?\d)"
 )
@@ -55,7 +51,8 @@ _ERA_BEFORE = regex.compile(
 )
 _ERA_LETTERS = frozenset("公紀纪西기서BMA")
 _YEAR_SIGN = regex.compile(r"\s?[年년]")
-_GLUED = regex.compile(rf"{_LETTER}(?:{_WITHIN})*", regex.V1)
+_YEAR_WORD = regex.compile(r"\s?(?:г{1,2}\.|r\.(?=\s*$))(?!\p{L})")  # without its point "г" is a gram
+_GLUED = regex.compile(rf"{LETTER}(?:{_WITHIN})*", regex.V1)
 _DECADE = regex.compile(r"(?<=0)s")
 _PREPOSITION = regex.compile(r"in\s+\p{L}")  # "2015 in Rome" is not inches
 _BEFORE_UNIT = regex.compile(r"-(?=\p{L})|[^\S\n]?")
@@ -86,6 +83,7 @@ class _PartReader:
         self.place = 0
         self.parts: list[Part] = []
         self.has_letter_a = False
+        self.has_operators = "/" in text or "*" in text
 
     def read(self) -> list[Part]:
         while self.place < len(self.text):
@@ -181,6 +179,8 @@ class _PartReader:
             sign = _YEAR_SIGN.match(self.text, end)
             number = number.put_in_era(BEFORE_CHRIST if era["before"] else AFTER_CHRIST)
             return number, sign.end() if sign else end
+        if (word := _YEAR_WORD.match(self.text, end)) and number.is_year:
+            end = word.end()
         if found := load_vocabulary().find_era(self.text, self._skip_to_unit(end)):
             return number.put_in_era(found[0]), found[1]
         unit, end = self._read_unit(end)
@@ -225,19 +225,15 @@ class _PartReader:
         start = self._skip_to_unit(end)
         if self.text[end : end + 1] == '"' and self.text.count('"') % 2:
             return "length-inch", end + 1
-        if _PREPOSITION.match(self.text, start):
+        if _PREPOSITION.match(self.text, start) or operators.is_range_ahead(self.text, end):  # "5 bis 10"
             return "", end
         return load_vocabulary().find_unit(self.text, start) or ("", end)
 
     def _read_behind(self, end: int) -> int:
         """Read what joins this number to another one; returns where it ends."""
-        for pattern, part in ((_RANGE, RANGE), (_TIMES, "×")):
-            if match := pattern.match(self.text, end):
-                self.parts.append(part)
-                return match.end()
-        if self.text[end : end + 1] in ("/", "+"):
-            self.parts.append(self.text[end])
-            return end + 1
+        if joint := operators.find_joint(self.text, end):
+            self.parts.append(joint[0])
+            return joint[1]
         return end
 
     def _read_word(self) -> int | None:
@@ -251,6 +247,9 @@ class _PartReader:
         if behind_century and (found := load_vocabulary().find_era(self.text, self.place)):
             self.parts.append(ERAS[found[0]])
             return found[1]
+        if self.has_operators and (operation := operators.find_operation(self.text, self.place)):
+            self.parts += operation[0]
+            return operation[1]
         if (match := self.word.match(self.text, self.place)) is None:
             return None
         written, end = match[0], match.end()
@@ -274,6 +273,9 @@ class _PartReader:
 
     def _read_sign(self) -> int:
         sign, ahead = self.text[self.place], self.text[self.place + 1 : self.place + 3].strip()
+        if operators.is_minus_of_symbol(self.text, self.place):
+            self.parts.append(operators.MINUS)
+            return self.place + 1
         counts = _IS_SYMBOL.match(sign) and sign not in IGNORED and (sign not in "^~" or ahead[:1].isdigit())
         if counts:
             self.parts.append(sign)

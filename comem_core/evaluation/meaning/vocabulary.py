@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import regex
 
 from comem_core.evaluation.meaning.characters import UNSPACED, unify_characters
+from comem_core.evaluation.meaning.prefixes import has_other_prefix, list_prefixed_units
 
 LANGUAGES = (
     "en", "en_GB", "af", "am", "ar", "as", "az", "be", "bg", "bn", "bs", "ca", "cs", "cy", "da", "de", "el", "es",
@@ -27,17 +28,32 @@ MORE_UNITS = {
     "KM": "length-kilometer", "Km": "length-kilometer", "KG": "mass-kilogram", "Kg": "mass-kilogram",
     "CM": "length-centimeter", "kph": "speed-kilometer-per-hour", "′": "length-foot", "′′": "length-inch",
     "US$": "currency-USD", "dollar": "currency-USD", "dollars": "currency-USD", "yen": "currency-JPY",
-    "円": "currency-JPY", "yuan": "currency-CNY", "元": "currency-CNY",
+    "円": "currency-JPY", "yuan": "currency-CNY", "元": "currency-CNY", "руб": "currency-RUB", "₽": "currency-RUB",
+    "₺": "currency-TRY", "₴": "currency-UAH", "₸": "currency-KZT", "฿": "currency-THB", "zł": "currency-PLN",
+    "Kč": "currency-CZK", "lbs": "mass-pound", "hrs": "duration-hour", "secs": "duration-second",
+    "mins": "duration-minute", "yds": "length-yard", "kgs": "mass-kilogram", "kms": "length-kilometer",
+    "cc": "volume-cubic-centimeter", "micron": "length-micrometer", "microns": "length-micrometer",
+    "um": "length-micrometer", "ug": "mass-microgram", "Nm": "torque-newton-meter", "KB": "digital-kilobyte",
 }  # fmt: skip
 MORE_SCALES = {
-    "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "萬": 10**4, "bn": 10**9, "Md": 10**9, "Mds": 10**9,
+    "tsd": 10**3, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7, "萬": 10**4, "bn": 10**9,
+    "Md": 10**9, "Mds": 10**9,
 }  # fmt: skip
+# Codes of currencies that stand before a number and are no words of a language (as TOP, ALL, MAD and PEN are).
+CODES = frozenset(
+    (
+        "AED", "ARS", "BDT", "BGN", "BHD", "CHF", "CLP", "CZK", "DKK", "EGP", "HUF", "IDR", "ISK", "JOD", "KES", "KWD",
+        "KZT", "LKR", "MYR", "NGN", "NOK", "NPR", "OMR", "PKR", "PLN", "QAR", "RSD", "RUB", "SAR", "SEK", "SGD", "THB",
+        "TND", "UAH", "UZS", "ZAR",
+    )
+)  # fmt: skip
 # Abbreviations of scales that are words too, so that a point behind them may end a sentence.
 WORDS_TOO = frozenset(("bil", "bill", "bio", "mia", "mil", "mill", "ming", "tis", "tri", "tuh"))
 ERA, BEFORE_CHRIST, AFTER_CHRIST = "era", -1, 1
 MORE_ERAS = {
     "BCE": BEFORE_CHRIST, "bc": BEFORE_CHRIST, "bce": BEFORE_CHRIST, "CE": AFTER_CHRIST, "vuZ": BEFORE_CHRIST,
-    "nuZ": AFTER_CHRIST, "avantnotreère": BEFORE_CHRIST, "denotreère": AFTER_CHRIST, "avnè": BEFORE_CHRIST,
+    "nuZ": AFTER_CHRIST, "avantnotreère": BEFORE_CHRIST, "avantJC": BEFORE_CHRIST,
+    "aprèsJC": AFTER_CHRIST, "denotreère": AFTER_CHRIST, "avnè": BEFORE_CHRIST,
     "AEC": BEFORE_CHRIST, "aEC": BEFORE_CHRIST, "ईपू": BEFORE_CHRIST,
     "beforethecommonera": BEFORE_CHRIST,
 }  # fmt: skip
@@ -65,7 +81,8 @@ class Vocabulary(NamedTuple):
 
     def find_unit(self, text: str, start: int) -> tuple[str, int] | None:
         """Return the unit whose name begins at `start`, and where the longest such name ends."""
-        return _find_longest(text, start, (self.symbols, self.words), self.longest["units"])
+        found = _find_longest(text, start, (self.symbols, self.words), self.longest["units"])
+        return None if found and has_other_prefix(text[start : found[1]], found[0]) else found
 
     def find_scale(self, text: str, start: int) -> tuple[int, int] | None:
         """Return the scale (a million) whose word begins at `start`, and where the longest such word ends."""
@@ -96,8 +113,9 @@ def load_vocabulary() -> Vocabulary:
     found = [_read_language(code) for code in LANGUAGES]
     symbols, words, scales, months, short_scales, eras = (_agree(each) for each in zip(*found, strict=True))
     named = {unit.removeprefix("currency-") for symbol, unit in symbols.items() if not symbol.isalpha()}
-    common = frozenset(code for code in symbols if code in named) | {"CHF"}
+    common = frozenset(code for code in symbols if code in named) | CODES
     symbols |= MORE_UNITS
+    symbols = list_prefixed_units() | symbols
     scales = {word: scale for word, scale in scales.items() if word not in symbols and word not in words}
     eras |= {name.lower(): era for name, era in eras.items() if len(name) > 4}
     scales, eras = short_scales | scales | MORE_SCALES, eras | MORE_ERAS

@@ -1,7 +1,8 @@
 """Maps the column names in common use to ours. Independent of files.
 
 Upper case, spaces and hyphens do not matter. If a file has several columns for one of ours, the first in this order
-that holds a value is taken: a picture that is already fetched comes before its address.
+that holds a value is taken: a picture that is already fetched comes before its address. `datasets` names the column
+`image` of an image folder `image_file_name` in its metadata, and a list of pictures `file_names`.
 """
 
 import math
@@ -12,7 +13,8 @@ from typing import Any
 NAMES: Mapping[str, tuple[str, ...]] = {
     "image": (
         "image", "images", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp", "img", "picture",
-        "photo", "image_path", "img_path", "image_file", "file_name", "filename", "filepath", "file_path", "path",
+        "photo", "image_path", "img_path", "image_file", "file_name", "file_names", "image_file_name",
+        "image_file_names", "images_file_name", "images_file_names", "filename", "filepath", "file_path", "path",
         "image_url", "img_url", "url",
     ),
     "text": (

@@ -1,9 +1,10 @@
 """A folder of pictures with their texts beside them, at any depth, in the order of names; or a tar file of such.
 
 The text of `a.png` is in `a.txt` or `a.md`, or in `a.json` together with other fields (language, source, licence,
-title, entity_id). `a.de.txt` is its text in one of several languages; each language is an item of its own. `a.png.txt`
-works too. A picture beside a text may have any ending or none: its content decides. Other files are left out, each with
-a reason. A tar file is WebDataset's: the files of a sample have the same name and different endings.
+title, entity_id). `a.de.txt` is its text in one of several languages; each language is an item of its own. A text
+without a picture may state its language likewise. `a.png.txt` works too. A picture beside a text may have any ending or
+none: its content decides. Other files are left out, each with a reason. A tar file is WebDataset's: the files of a
+sample have the same name and different endings.
 """
 
 import posixpath
@@ -165,7 +166,7 @@ class Folder(Form):
             reason for name in names if name not in used and (reason := self._find_reason(name, texts, pictured))
         ]
         alone = texts - used - {each.name for each in left_out}
-        return pairs + [PictureTextPair(None, text) for text in sorted(alone)], left_out
+        return pairs + [PictureTextPair(None, text, _find_language(text)) for text in sorted(alone)], left_out
 
     def _find_reason(self, name: str, texts: set[str], pictured: set[str]) -> LeftOut | None:
         """Return why a file that belongs to no pair is left out; None for a text that is a row of its own."""
@@ -229,6 +230,12 @@ def _compose(name: str) -> str:
 def _stem(name: str) -> str:
     folder, slash, last = _compose(name).rpartition("/")
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
+
+
+def _find_language(text: str) -> str | None:
+    """Return the language that a text's name states: de of a.de.txt."""
+    stem, _, word = _stem(text).rpartition("/")[2].rpartition(".")
+    return word if stem and is_language(word) else None
 
 
 def _group_by_stem(texts: set[str]) -> dict[str, list[tuple[str, str | None]]]:

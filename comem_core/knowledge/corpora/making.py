@@ -3,8 +3,6 @@
 A row with any fault becomes a bad row with its reason. Independent of formats.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +23,8 @@ from comem_core.knowledge.pictures import (
     MAX_BYTES,
     PictureRefused,
     Prepared,
+    decode_base64,
+    decode_data_url,
     hash_picture,
     prepare_picture,
 )
@@ -197,8 +197,8 @@ class ItemMaker:
             if optional:
                 return None
             raise Refused("missing_image", "the row names no image")
-        content = self._read_content(raw, image, fetched)
         try:
+            content = self._read_content(raw, image, fetched)
             return prepare_picture(content, max_side=self.reading.max_side, max_pixels=self.reading.max_pixels)
         except PictureRefused as refused:
             raise Refused(refused.reason, refused.detail) from refused
@@ -213,7 +213,9 @@ class ItemMaker:
             found = type(image).__name__
             raise Refused("wrong_schema", f"expected the image as a path, an address or bytes; it is {found}")
         if image.startswith("data:"):
-            return _decode_data_url(image)
+            return decode_data_url(image)
+        if decoded := decode_base64(image):
+            return decoded
         if _is_address(image):
             if fetched is None:
                 raise Refused("missing_image", f"{image} is an address, and addresses are not allowed (allow_urls)")
@@ -254,16 +256,6 @@ def _resolve_name(file: str, name: str) -> str:
     """Return the name in the corpus of a file that a row of `file` names relative to itself."""
     folder = file.rpartition("/")[0]
     return name if name.startswith("/") or not folder else f"{folder}/{name}"
-
-
-def _decode_data_url(image: str) -> bytes:
-    head, _, content = image.partition(",")
-    try:
-        if not head.endswith(";base64"):
-            raise binascii.Error("it is not in base64")
-        return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise Refused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
 
 
 def _read_text(fields: Mapping[str, Any]) -> str:

@@ -65,6 +65,10 @@ THINKING = [
     ("<think></think>", "none"),
     ("[THINK]{thought}[/THINK]", "Mistral's"),
     ("◁think▷{thought}◁/think▷", "Kimi's"),
+    ('<think type="deep">{thought}</think >', "tags with more in them"),
+    ("<longcat_think>{thought}</longcat_think>", "a tag that names its model"),
+    ("<analysis>{thought}</analysis>", "analysis"),
+    ("<|begin_of_thought|>{thought}<|end_of_thought|>", "OpenThinker's"),
     ("<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>", "OpenAI's"),
 ]
 
@@ -105,6 +109,11 @@ def test_an_answer_that_is_marked_as_one_is_read_in_every_language_of_the_prompt
         ("Question: Which city?\nAnswer: Lima", "Lima"),  # it repeated the question
         ("Sure! Here is the answer:\n\nLima", "Lima"),
         ("<answer>\nLima\n</answer>", "Lima"),
+        ("<answer>Lima", "Lima"),  # the end was where it should stop
+        ("<REASONING>Quito?</REASONING><CONCLUSION>Lima</CONCLUSION>", "Lima"),
+        ("**最终答案：** 利马", "利马"),
+        ("【答案】利马", "利马"),
+        ("Réponse finale : Lima", "Lima"),
         ("The answer:", "The answer:"),
         ("Unanswered: no", "Unanswered: no"),
     ],
@@ -132,7 +141,14 @@ def test_markup_around_an_answer_is_taken_off(text: str):
     [
         (r"50\%", "50%"), ("50%", "50%"), (r"\$5", "$5"), ("$5", "$5"), (r"R\&D", "R&D"), (r"1{,}000", "1,000"),
         (r"3.5\,\text{m}", "3.5 m"), (r"12^\circ\text{C}", "12°C"), (r"5\times 10^{-3}", "5× 10^-3"),
-        (r"\frac{1}{2}", "1/2"), (r"\text{São Paulo}, \textit{Brasil}", "São Paulo, Brasil"), (r"a\_b", "a_b"),
+        (r"5\times10^{-3}", "5×10^-3"), ("10^{-3}", "10^-3"), (r"\pm5", "±5"), (r"\approx 5", "≈ 5"), (r"\leq5", "≤5"),
+        (r"1\frac{1}{2}", "1 1/2"), (r"-2\frac12", "-2 1/2"), (r"\frac{1+2}{3x}", "(1+2)/(3x)"), (r"\sqrt{2}", "√2"),
+        (r"\sqrt[3]{x+1}", "∛(x+1)"), (r"2\pi", "2π"), (r"\mu\text{m}", "μm"), (r"\mathrm{Ca^{2+}}", "Ca^2+"),
+        (r"\ce{H2O}", "H2O"),
+        (r"H_{2}O", "H₂O"), (r"\textcolor{red}{Lima}", "Lima"), ("$5^\\circ$C", "5°C"),
+        (r"\left(2, -3\right)", "(2, -3)"), (r"\text{Answer: Lima}", "Lima"), (r"\text{答案：利马}", "利马"),
+        (r"\unknown{5}", r"\unknown{5}"), (r"\frac{1}{2}", "1/2"),
+        (r"\text{São Paulo}, \textit{Brasil}", "São Paulo, Brasil"), (r"a\_b", "a_b"),
     ],
 )  # fmt: skip
 def test_latex_in_a_box_is_read_as_it_is_shown(written: str, shown: str):
@@ -193,3 +209,24 @@ def test_a_refusal_is_recognised_in_the_languages_of_the_prompts(text: str):
 )  # fmt: skip
 def test_an_answer_that_only_begins_like_a_refusal_is_an_answer(text: str):
     assert not is_refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lima<|im_end|>", "Lima<|eot_id|>\n", "Lima</s>",
+        "<|start_header_id|>assistant<|end_header_id|>\n\nLima<|eot_id|>",
+        "<|im_start|>assistant\nLima<|im_end|>\n<|im_start|>user\nQuito",
+        "Lima<｜end▁of▁sentence｜>", "Lima<end_of_turn>",
+        "Answer: Lima<|return|>", "<|begin_of_box|>Lima<|end_of_box|>", "````\n```\nLima\n```\n````",
+        '{"answer": "Lima"}', '```json\n{"reason": "Quito?", "final_answer": "Lima"}\n```',
+    ],
+)  # fmt: skip
+def test_tokens_fences_and_json_around_an_answer_are_taken_off(text: str):
+    assert extract_answer(text) == "Lima"
+
+
+def test_a_number_in_json_is_kept_as_it_is_written_and_other_json_stays_whole():
+    assert extract_answer('{"answer": 3.10}') == "3.10"
+    for text in ('{"city": "Lima"}', '{"answer": ["Lima"]}', '{"answer": "Lima"', '{"answer": "a", "Antwort": "b"}'):
+        assert extract_answer(text) == text

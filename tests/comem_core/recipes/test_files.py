@@ -237,6 +237,8 @@ def test_fields_without_a_file_need_a_name() -> None:
         ({"training": {"encoder": {"num_heads": 7}}}, "training.encoder.num_heads is 7, which does not divide"),
         ({"reader": {"name": "tiny-text"}, "engine": {"url": "http://x"}}, "reader and engine: "),
         ({"filters": {"near_duplicate_bits": 3}}, "near_duplicate_similarity need each other"),
+        ({"filters": {"max_question_words": 3}}, "min_question_words and max_question_words need each other"),
+        ({"filters": {"contaminated_share": 0.5}}, "contaminated_ngram and contaminated_share need each other"),
         ({"knowledge": {"columns": [["txet", "x"]]}}, "knowledge.columns: "),
         ({"knowledge": {"language": "../x"}}, "knowledge.language: found '../x'"),
         ({"evaluation": {"prompts": "x"}}, "evaluation.prompts: unknown prompt set 'x'"),

@@ -16,7 +16,7 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
-from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url
+from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url, read_completion
 
 PROMPTS = read_prompt_set("short")
 
@@ -161,6 +161,8 @@ READ = {
     choice(content="Lima", reasoning_content="The page says Quito? No."): "Lima",
     choice(content="Lima", reasoning="Quito?", refusal=None, tool_calls=[]): "Lima",
     choice("length", content="Lima is"): "Lima is",
+    choice(content=[{"text": "Lima"}]): "Lima",
+    choice(content="Li\ud83d\ude00ma"): "Li😀ma",
     choice(content=""): "",
     json.dumps({"choices": [{"message": {"content": "Lima"}}]}): "Lima",
     json.dumps({"choices": [{"message": {"content": "Lima"}}], "usage": None}): "Lima",
@@ -177,11 +179,25 @@ NAMED = {
     choice(content=None, refusal="I cannot name people."): "the model refused to answer: I cannot name people.",
     choice(content=[{"type": "refusal", "refusal": "No."}]): "the model refused to answer: No.",
     choice("content_filter", content="Li"): "the server's content filter refused to answer",
+    choice("SAFETY", content=""): "the server's content filter refused to answer",
+    choice("MAX_TOKENS", content=None, reasoning="I think that"): "the token limit ended the model's thinking",
+    choice("length", content="", thinking="I think that"): "the token limit ended the model's thinking",
+    choice("abort", content="It is 1"): "the server ended the reply before its end (abort)",
+    choice("error", content="It is 1"): "the server ended the reply before its end (error)",
+    choice(content=[{"type": "image_url", "image_url": {"url": "data:"}}]): "the reply has no text",
+    choice(content=None, function_call={"name": "find"}): "calls a tool",
     "[]": "not a chat completion with a choice",
     json.dumps({"choices": None}): "not a chat completion with a choice",
     json.dumps({"choices": [{"finish_reason": "stop", "message": None}]}): "not a chat completion with a choice",
     json.dumps({"error": {"message": "the queue is full"}}): "the queue is full",
 }
+
+
+def test_half_a_character_in_a_reply_is_marked_as_no_file_can_hold_it() -> None:
+    reply: dict[str, Any] = {"choices": [{"message": {"content": "Li\ud83dma \ud83d\ude00"}}]}
+    assert read_completion(reply).text == "Li\ufffdma 😀"
+    reply["choices"][0]["message"] = {"refusal": "No\ud800."}
+    assert read_completion(reply).error == "the model refused to answer: No\ufffd."
 
 
 def test_each_form_of_a_reply_is_read_or_has_its_named_reason_in_one_batch(server: str) -> None:

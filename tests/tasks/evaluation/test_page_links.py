@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.context import Context
-from tasks.evaluation.page_links import find_page, link_page
+from tasks.evaluation.page_links import find_page, write_link
 
 
 @pytest.fixture
@@ -47,5 +47,5 @@ def test_a_page_that_nobody_serves_is_named_by_its_file(context: Context, served
 
 def test_a_page_links_to_another_of_its_store_by_a_relative_path(context: Context) -> None:
     page = context.store / "compare" / "12ab" / "comparison.html"
-    assert link_page(page) == "../../compare/12ab/comparison.html"
-    assert (context.store / "report" / "0f3c" / link_page(page)).resolve() == page.resolve()
+    assert write_link(page) == "../../compare/12ab/comparison.html"
+    assert (context.store / "report" / "0f3c" / write_link(page)).resolve() == page.resolve()

@@ -289,3 +289,12 @@ def test_members_below_a_dot_are_read_as_tar_writes_them(tmp_path: Path, picture
     items, bad = split(tmp_path)
     assert [item.text for item in items] == ["a red valve", "a blue valve"][: len(archives)]
     assert bad == []
+
+
+def test_a_text_without_a_picture_states_its_language_in_its_name(tmp_path: Path, split):
+    for name in ("a.de.txt", "b.es.md", "c.ocr.txt", "v1.0.txt", "de.txt"):
+        (tmp_path / name).write_text("1.50")
+    items, bad = split(tmp_path, images="optional", language="fr")
+    assert [item.language for item in items] == ["de", "es", "fr"] and [row.reason for row in bad] == [
+        "duplicate_id"
+    ] * 2

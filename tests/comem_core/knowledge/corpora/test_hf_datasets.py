@@ -46,3 +46,18 @@ def test_what_is_no_saved_dataset_is_an_error(tmp_path: Path, split):
     (tmp_path / "state.json").write_text('{"epoch": 3}')
     with pytest.raises(ValueError, match=r"state\.json does not describe a dataset"):
         split(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["file_name", "image_file_name", "file_names", "images_file_names"])
+def test_an_image_folder_names_its_pictures_in_any_column_that_datasets_reads(
+    tmp_path: Path, picture, split, column: str
+):
+    rows = []
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture(f"#0000{number:02x}"))
+        name = f"{number}.png"
+        rows.append({column: [name] if column.endswith("s") else name, "text": f"text {number}"})
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    items, bad = split(tmp_path)
+    assert [item.image for item in items] == [picture(f"#0000{number:02x}") for number in range(3)]
+    assert bad == []

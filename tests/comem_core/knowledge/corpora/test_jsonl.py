@@ -89,3 +89,14 @@ def test_a_packed_file_reads_as_the_plain_one(tmp_path: Path, write_jsonl, split
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     texts = [[item.text for item in split(path, images="optional")[0]] for path in (plain, packed)]
     assert texts[0] == texts[1] == [f"text {n}" for n in range(50)]
+
+
+def test_a_picture_in_base64_is_a_picture_and_a_long_name_is_a_name(tmp_path: Path, picture, split, write_jsonl):
+    raws = [picture("red"), picture("blue", kind="JPEG"), picture("green", kind="WEBP")]
+    name = "b" * 80
+    (tmp_path / name).write_bytes(raws[0])
+    images = [base64.b64encode(raw).decode() for raw in raws] + [name, base64.b64encode(b"no picture " * 9).decode()]
+    rows = [{"image": image, "text": f"text {place}", "language": "en"} for place, image in enumerate(images)]
+    items, bad = split(write_jsonl(tmp_path / "t.jsonl", rows))
+    assert [item.image for item in items] == [*raws, raws[0]]
+    assert [(row.row, row.reason) for row in bad] == [(5, "missing_image")]
