@@ -11,9 +11,11 @@ from comem_core.evaluation.annotations.asking import make_questions as make_ques
 from comem_core.evaluation.annotations.asking import require_text as require_text
 from comem_core.evaluation.annotations.release import Release as Release
 from comem_core.evaluation.annotations.release import need as need
+from comem_core.evaluation.annotations.rows import Row as Row
 from comem_core.evaluation.annotations.rows import read_json_lines as read_json_lines
 from comem_core.evaluation.benchmarks import ANY as ANY
 from comem_core.evaluation.benchmarks import Benchmark as Benchmark
+from comem_core.evaluation.benchmarks import MissingQuestion as MissingQuestion
 from comem_core.evaluation.benchmarks import Wording as Wording
 from comem_core.evaluation.metrics.squad import EXACT_MATCH as EXACT_MATCH
 from comem_core.evaluation.metrics.squad import TOKEN_F1 as TOKEN_F1

@@ -86,10 +86,13 @@ def _find_recipe_faults(flow: Flow[..., Any], values: Mapping[str, Any]) -> list
 
 
 def _describe_unknown(name: str, hints: Mapping[str, Any]) -> str:
-    """Describe an unknown option and suggest one with a similar name, or one that has it as a field."""
+    """Describe an unknown option: suggest one that has it as a field, the flow that has it, or one of similar name."""
     owners = [option for option, hint in hints.items() if name in _list_fields(hint)]
     if owners:
         return f"{name}: there is no such option, but {owners[0]} has it: -p {owners[0]}='{{\"{name}\": ...}}'"
+    flows = [flow for flow, maker in MAKERS.items() if name in inspect.signature(maker).parameters]
+    if flows:
+        return f"{name}: this is an option of {' and '.join(flows)}. The options here are {', '.join(hints)}"
     nearest = _find_nearest(name, hints)
     return f"{name}: there is no such option; did you mean {nearest}? The options are {', '.join(hints)}"
 

@@ -240,7 +240,10 @@ class Backbone(Reader):
             return pool_cells(found, grid)
 
     def list_lora_targets(self) -> list[str]:
-        """List the full names of the modules that get a LoRA: all linear layers but the head (reference code)."""
+        """List the full names of the modules that get a LoRA: all linear layers but the head (reference code).
+
+        Experts of a mixture whose weights are in one tensor are not `nn.Linear`, so they get none.
+        """
         return [
             name
             for name, module in self.model.named_modules()

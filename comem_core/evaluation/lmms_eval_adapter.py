@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from comem_core.backbone.conversation import Generated
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import convert_to_rgb
-from comem_core.evaluation.outside_requests import OutsideRequest, Showing, open_answering
+from comem_core.evaluation.outside_requests import ConditionOptions, OutsideRequest, open_answerer
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 
@@ -59,8 +59,8 @@ class CoMEM(lmms):
             )
         self.batch_size = int(batch_size)
         loaded = MemoryEncoder.from_pretrained(str(encoder), backbone=backbone, device=device)
-        showing = Showing(condition=condition, k=k, language=language, same_language=same_language)
-        self.answering = open_answering(loaded, showing, knowledge=knowledge, bank=bank)
+        options = ConditionOptions(condition=condition, k=k, language=language, same_language=same_language)
+        self.answerer = open_answerer(loaded, options, knowledge=knowledge, bank=bank)
 
     def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
         """Answer requests in batches with equal settings; return the answers in the order of the requests."""
@@ -77,7 +77,7 @@ class CoMEM(lmms):
 
     def _answer(self, requests: Sequence[Instance]) -> list[GenerationResult]:
         settings = requests[0].args[1]
-        generated = self.answering.answer_batch(
+        generated = self.answerer.answer_batch(
             [self._request(request) for request in requests],
             max_new_tokens=int(settings.get("max_new_tokens") or MAX_NEW_TOKENS),
             decoding=read_decoding(settings),

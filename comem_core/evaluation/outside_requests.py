@@ -36,7 +36,7 @@ class OutsideRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Showing:
+class ConditionOptions:
     """How items are shown before a request: the condition, the number of items, and their language.
 
     With `same_language`, only items in `language` are retrieved.
@@ -60,17 +60,17 @@ class Showing:
             raise ValueError(f"k is {self.k}; expected the number of items to show, at least 1")
 
     @property
-    def searches(self) -> bool:
+    def retrieves_items(self) -> bool:
         return self.condition in ("text", "memory")
 
 
-class OutsideAnswering:
+class OutsideAnswerer:
     """Answers outside requests with one encoder, its reader, a bank, and the items (for the condition `text`)."""
 
     def __init__(
         self,
         encoder: MemoryEncoder,
-        showing: Showing,
+        options: ConditionOptions,
         *,
         bank: Bank | None = None,
         items: Iterable[KnowledgeItem] = (),
@@ -80,16 +80,16 @@ class OutsideAnswering:
         Raises:
             ValueError: the bank or the items that the condition shows are missing, or the bank is another encoder's.
         """
-        self.encoder, self.showing, self.bank = encoder, showing, bank
+        self.encoder, self.options, self.bank = encoder, options, bank
         self.items: Mapping[str, KnowledgeItem] = {item.item_id: item for item in items}
-        if showing.searches and bank is None:
-            raise ValueError(f"the condition {showing.condition} shows items: name a corpus (knowledge=...) or a bank")
+        if options.retrieves_items and bank is None:
+            raise ValueError(f"the condition {options.condition} shows items: name a corpus (knowledge=...) or a bank")
         if bank is not None:
             bank.refuse_other_encoder(encoder.encoder_id)
-        if showing.condition == "text" and bank is not None and (lost := bank.memories.keys() - self.items.keys()):
+        if options.condition == "text" and bank is not None and (missing := bank.memories.keys() - self.items.keys()):
             raise ValueError(
-                f"the condition text shows the texts of items, but {len(lost)} of the bank's {len(bank)} items are not "
-                "in the corpus: name the corpus that the bank was made from (knowledge=...)"
+                f"the condition text shows the texts of items, but {len(missing)} of the bank's {len(bank)} items are "
+                "not in the corpus: name the corpus that the bank was made from (knowledge=...)"
             )
 
     def answer_batch(
@@ -107,16 +107,16 @@ class OutsideAnswering:
 
     def _find_items(self, requests: Sequence[OutsideRequest]) -> list[tuple[str, ...]]:
         """Return the ids of the items that each request is shown, in rank order."""
-        if not self.showing.searches:
+        if not self.options.retrieves_items:
             return [()] * len(requests)
-        if blind := [request.name for request in requests if not request.pictures]:
+        if without_picture := [request.name for request in requests if not request.pictures]:
             raise ValueError(
-                f"{blind[0]} has no picture, but items are retrieved by the picture; ask with condition=none, or leave "
-                "it out"
+                f"{without_picture[0]} has no picture, but items are retrieved by the picture; ask with "
+                "condition=none, or leave it out"
             )
         assert self.bank is not None
         asked = [self._question(request) for request in requests]
-        found = self.encoder.search(asked, self.bank, k=self.showing.k, same_language=self.showing.same_language)
+        found = self.encoder.search(asked, self.bank, k=self.options.k, same_language=self.options.same_language)
         return [hits.item_ids for hits in found]
 
     def _question(self, request: OutsideRequest) -> Question:
@@ -124,48 +124,48 @@ class OutsideAnswering:
             question_id=request.name,
             question=request.context,
             image=request.pictures[0],
-            language=self.showing.language,
+            language=self.options.language,
             answers=(),
         )
 
     def _conversation(self, request: OutsideRequest, item_ids: Sequence[str]) -> Conversation:
         """Build the prompt: system turn, examples, items (condition `text`), and the request in its own words."""
-        prompts, in_prompt = self.encoder.prompts, self.showing.condition == "text"
+        prompts, in_prompt = self.encoder.prompts, self.options.condition == "text"
         items = [self.items[item_id] for item_id in item_ids] if in_prompt else []
         return [
             prompts.make_system_turn(),
-            *prompts.make_example_turns(self.showing.language, with_items=bool(items)),
+            *prompts.make_example_turns(self.options.language, with_items=bool(items)),
             *map(prompts.make_item_turn, items),
             Turn("user", (*request.pictures, request.context)),
         ]
 
     def _memory(self, item_ids: Sequence[str]) -> Tensor:
-        if self.showing.condition == "memory":
+        if self.options.condition == "memory":
             assert self.bank is not None
             return self.bank.of(item_ids)
-        if self.showing.condition == "empty":
-            return self.encoder.empty_memory().repeat(self.showing.k, 1)
+        if self.options.condition == "empty":
+            return self.encoder.empty_memory().repeat(self.options.k, 1)
         return torch.zeros(0, self.encoder.backbone.width)
 
 
-def open_answering(
-    encoder: MemoryEncoder, showing: Showing, *, knowledge: str | None = None, bank: str | Path | None = None
-) -> OutsideAnswering:
+def open_answerer(
+    encoder: MemoryEncoder, options: ConditionOptions, *, knowledge: str | None = None, bank: str | Path | None = None
+) -> OutsideAnswerer:
     """Read the corpus `knowledge` and the bank file; a missing bank is made from the corpus and saved there.
 
     Raises:
-        ValueError: see `OutsideAnswering`, `read_corpus` and `Bank.load`.
+        ValueError: see `OutsideAnswerer`, `read_corpus` and `Bank.load`.
     """
-    if not showing.searches:
-        return OutsideAnswering(encoder, showing)
+    if not options.retrieves_items:
+        return OutsideAnswerer(encoder, options)
     items = _read_items(knowledge) if knowledge is not None else []
     path = None if bank is None else Path(bank)
     if path is not None and (path.exists() or knowledge is None):
-        return OutsideAnswering(encoder, showing, bank=Bank.load(path), items=items)
+        return OutsideAnswerer(encoder, options, bank=Bank.load(path), items=items)
     made = encoder.encode(items) if items else None
     if made is not None and path is not None:
         made.save(path)
-    return OutsideAnswering(encoder, showing, bank=made, items=items)
+    return OutsideAnswerer(encoder, options, bank=made, items=items)
 
 
 def _read_items(knowledge: str) -> list[KnowledgeItem]:

@@ -28,13 +28,13 @@ Files = dict[str, str]
 _LETTERS = "ABCDEFGH"
 
 
-def write_submission(benchmark: str, rows: Iterable[Row], *, entity_of: Callable[[str], str] | None = None) -> Files:
+def write_submission(benchmark: str, rows: Iterable[Row], *, find_entity: Callable[[str], str] | None = None) -> Files:
     """Return the files (name -> text) that a benchmark's official evaluator reads, in the order of the rows.
 
-    `entity_of` finds the entity that an answer names; only OVEN needs it (see `metrics.oven.open_title_finder`). Raises
-    ValueError for a benchmark without an official evaluator, and for two answers to one question.
+    `find_entity` finds the entity that an answer names; only OVEN needs it (see `metrics.oven.open_title_finder`).
+    Raises ValueError for a benchmark without an official evaluator, and for two answers to one question.
     """
-    writers = {**_WRITERS, "oven": partial(_oven, entity_of=entity_of)}
+    writers = {**_WRITERS, "oven": partial(_oven, find_entity=find_entity)}
     if benchmark not in writers:
         raise ValueError(f"no official evaluator is known for {benchmark!r}; known are {', '.join(sorted(writers))}")
     listed = list(rows)
@@ -58,14 +58,14 @@ def _infoseek(rows: Sequence[Row]) -> Files:
     return {name: _json_lines(each) for name, each in lines.items()}
 
 
-def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str] | None) -> Files:
+def _oven(rows: Sequence[Row], *, find_entity: Callable[[str], str] | None) -> Files:
     """Write one file for `query` and one for `entity`, by the data_id (`oven_query_val_00000000`).
 
     The answer is included, so that the official `run_bm25_query.py` can also look up its entity.
     """
-    if entity_of is None:
+    if find_entity is None:
         raise ValueError(
-            "OVEN wants entities, not texts; give entity_of, such as open_title_finder(folder).find_entity"
+            "OVEN wants entities, not texts; give find_entity, such as open_title_finder(folder).find_entity"
         )
     lines: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -74,7 +74,7 @@ def _oven(rows: Sequence[Row], *, entity_of: Callable[[str], str] | None) -> Fil
         if part is None:
             raise ValueError(f"{data_id!r} is not a data_id of OVEN; expected oven_query_... or oven_entity_...")
         answer = row["answer"] or ""
-        line = {"data_id": data_id, "prediction": answer, "pred_entity_id": entity_of(answer)}
+        line = {"data_id": data_id, "prediction": answer, "pred_entity_id": find_entity(answer)}
         lines.setdefault(f"oven_{part}_predictions.jsonl", []).append(line)
     return {name: _json_lines(each) for name, each in lines.items()}
 

@@ -21,7 +21,7 @@ from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
@@ -92,7 +92,7 @@ def run_layout(folder: str, layout: str) -> None:
     conversations = [encoder.prompts.make_conversation(each.question, each.image, each.language) for each in questions]
     with torch.inference_mode(), reader.switch_adapter(False):
         tokens = reader.tokenize(conversations, generation=True)
-        embedded = inject(reader.embed(tokens), [memory_KD] * NUM_QUESTIONS)
+        embedded = embed_with_memory(reader, tokens, [memory_KD] * NUM_QUESTIONS)
         reader.generated(embedded, tokens, max_new_tokens=4)
     refuse_shared_weights(encoder.backbone, reader, shared=layout == "one")
 

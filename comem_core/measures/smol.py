@@ -33,7 +33,7 @@ from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.pretraining.smol import SNAPSHOTS, STEPS
 from comem_core.prompts import read_prompt_set
 from comem_core.training.loss import compute_token_losses
@@ -187,7 +187,7 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
         ]
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
         with encoder.run_inference(), backbone.switch_adapter(False):
-            hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), [memory for _, memory in batch]))
+            hidden_BLD = backbone.hidden(embed_with_memory(backbone, tokens, [memory for _, memory in batch]))
             losses.append(compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
     return float(torch.cat(losses).mean())
 

@@ -20,7 +20,7 @@ from comem_core.backbone.interface import Reader
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import Question, check_inputs
 from comem_core.memory.bank import Bank
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 
 Thing = TypeVar("Thing")
 
@@ -181,7 +181,7 @@ class LocalAnswering(Answering):
         started = time.perf_counter()
         with self.answering():
             tokens = self.tokenize(conversations)
-            embedded = inject(self.reader.embed(tokens), [self.project(memory) for memory in memories])
+            embedded = embed_with_memory(self.reader, tokens, [self.project(memory) for memory in memories])
             return self.reader.generated(
                 embedded,
                 tokens,

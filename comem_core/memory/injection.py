@@ -12,7 +12,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from comem_core.backbone.batches import Embedded
+from comem_core.backbone.batches import Embedded, Tokens
+from comem_core.backbone.interface import Reader
+
+
+def embed_with_memory(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> Embedded:
+    """Embed questions as the reader's input, each with its memory (any number of vectors, D).
+
+    Everything in this library that trains, answers or measures with its own reader calls this: the place of the memory
+    is changed here. A prompt for a vLLM server is put together in `comem_core/serving/vllm/`.
+
+    Raises:
+        ValueError: see `inject`.
+    """
+    return inject(reader.embed(tokens), memories)
 
 
 def inject(query: Embedded, memories: Sequence[Tensor]) -> Embedded:

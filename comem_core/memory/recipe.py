@@ -54,7 +54,7 @@ MEMORY_OPTIONS = frozenset({
     "version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",
     "item_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "seed",
 })  # fmt: skip
-"""The options of an encoder that decide memories only. An answer without memory does not depend on them."""
+"""The options of an encoder on which an answer without memory does not depend."""
 
 
 def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, normalize
 from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.pretraining.encoder_recipe import EncoderPhase, EncoderPretrainingRecipe, find_phase
 from comem_core.pretraining.guidance import (
     Watched,
@@ -64,7 +64,7 @@ class ImaginaryMemory(Objective):
         ]
         tokens = backbone.tokenize(asked, generation=False, visual_tokens=self.encoder.recipe.query_visual_tokens)
         with backbone.switch_adapter(False):
-            embedded = inject(backbone.embed(tokens), memories)
+            embedded = embed_with_memory(backbone, tokens, memories)
             watched = watch(backbone, embedded)
             loss, measures = compute_loss_of_hidden(backbone, tokens, watched.hidden_BLD)
             pictures_QD = compute_gathered(backbone, tokens, watched, self.recipe.guidance)

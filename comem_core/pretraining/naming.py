@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from comem_core.backbone.conversation import Conversation, Turn
 from comem_core.backbone.markup import tokenize_text
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.naming_recipe import NamingPhase, NamingRecipe
 from comem_core.pretraining.passages import LANGUAGE, Passage, draw_passage
@@ -123,7 +123,7 @@ class NamingAndAnswering(Objective):
         backbone, size = self.encoder.backbone, self.encoder.recipe.query_visual_tokens
         tokens = backbone.tokenize(conversations, generation=False, visual_tokens=size)
         with backbone.switch_adapter(False):
-            hidden_BLD = backbone.hidden(inject(backbone.embed(tokens), list(memory_BMD[: len(passages)])))
+            hidden_BLD = backbone.hidden(embed_with_memory(backbone, tokens, list(memory_BMD[: len(passages)])))
             losses_S, predicted_S, right_S = compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)
         return losses_S.mean(), float((predicted_S == right_S).float().mean()), int(tokens.mask_BL.sum())
 

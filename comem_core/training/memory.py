@@ -17,7 +17,7 @@ from comem_core.backbone.batches import Tokens
 from comem_core.backbone.interface import Reader
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
 from comem_core.training.recipe import TrainingRecipe
@@ -55,7 +55,7 @@ def compute_answer_loss(
     reader: Reader, tokens: Tokens, memories: Sequence[Tensor]
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Compute the cross-entropy of a reader's answers with memories of its width in front: (mean loss, measures)."""
-    return compute_loss_of_hidden(reader, tokens, reader.hidden(inject(reader.embed(tokens), memories)))
+    return compute_loss_of_hidden(reader, tokens, reader.hidden(embed_with_memory(reader, tokens, memories)))
 
 
 def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:

@@ -106,4 +106,5 @@ def _describe_memory(context: Context, stages: list[dict]) -> list[str]:
 
     made = (Store.of(context).find(BANK_STAGE, each["fingerprint"]) for each in stages if each["stage"] == BANK_STAGE)
     record = next((each for each in made if each is not None), None)
-    return [] if record is None else describe_opening(context, record)
+    opening = None if record is None else describe_opening(context, record)
+    return [] if opening is None else opening.lines

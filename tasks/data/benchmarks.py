@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from comem_core.neutral import OFF_AT_NONE
@@ -77,7 +77,7 @@ def collect_benchmark(run: Run) -> Reference:
     recipe = run.recipe.evaluation
     benchmark = find_benchmark(recipe.benchmark)
     folder, asked_part = find_benchmark_folder(benchmark, run.context), name_part(run.recipe.evaluation)
-    part = BenchmarkKey(
+    key = BenchmarkKey(
         benchmark=benchmark.name,
         revision=benchmark.revision(asked_part, folder),
         part=asked_part,
@@ -86,16 +86,16 @@ def collect_benchmark(run: Run) -> Reference:
 
     def make(artefact: Partial) -> None:
         warm_workers(run)
-        missing: list[Missing] = []
+        missing: list[MissingQuestion] = []
         questions = islice(_take_askable(benchmark.read(asked_part, folder), missing), recipe.num_questions)
         write_questions(artefact, "part-00000", questions)
         if missing:
             _write_missing(artefact, benchmark.name, missing)
 
-    return run_stage(run, BENCHMARK, part, {}, make)
+    return run_stage(run, BENCHMARK, key, {}, make)
 
 
-def _take_askable(read: Iterable[Question | Missing], missing: list[Missing]) -> Iterator[Question]:
+def _take_askable(read: Iterable[Question | MissingQuestion], missing: list[MissingQuestion]) -> Iterator[Question]:
     """Yield the questions that can be asked, and add the others to `missing`."""
     for each in read:
         if isinstance(each, Question):
@@ -104,7 +104,7 @@ def _take_askable(read: Iterable[Question | Missing], missing: list[Missing]) ->
             missing.append(each)
 
 
-def _write_missing(artefact: Partial, benchmark: str, missing: Sequence[Missing]) -> None:
+def _write_missing(artefact: Partial, benchmark: str, missing: Sequence[MissingQuestion]) -> None:
     """Write the list of questions that cannot be asked; every score's coverage counts them.
 
     Raises ValueError, with the first reasons, if no question can be asked.

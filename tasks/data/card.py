@@ -46,7 +46,7 @@ def write_card(
 
     `not_compared` maps each benchmark with which drafts could not be compared to the reason.
     """
-    part = TrainingSetKey(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
+    key = TrainingSetKey(name=run.recipe_name, not_compared=tuple(sorted(not_compared or ())))
 
     def make(artefact: Partial) -> None:
         tables = make_training_tables(
@@ -54,7 +54,7 @@ def write_card(
             questions=_list_all_shards(sets, "questions", "question"),
             items=list_shards(knowledge),
             kept=_list_all_shards(sets, "kept", "sample"),
-            rows_per_table=part.rows_per_file,
+            rows_per_table=key.rows_per_file,
         )
         num_rows = 0
         for place, table in enumerate(tables):
@@ -63,9 +63,9 @@ def write_card(
             text = render_card(
                 con,
                 _make_sources(knowledge, sets),
-                name=part.name,
+                name=key.name,
                 files=f"{TRAIN}-*.parquet",
-                not_compared=part.not_compared,
+                not_compared=key.not_compared,
             )
         with artefact.open_file(CARD) as path:
             path.write_text(text, encoding="utf-8")
@@ -74,7 +74,7 @@ def write_card(
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):
         inputs |= {f"{role}-{place}" if place else role: reference for role, reference in vars(each).items()}
-    return run_stage(run, TRAINING_SET, part, inputs, make)
+    return run_stage(run, TRAINING_SET, key, inputs, make)
 
 
 def _list_all_shards(sets: Sequence[SampleSet], role: str, table: str) -> list[Path]:

@@ -40,7 +40,7 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     """Embed every distinct picture, every text, or both, once each, and index the items by them."""
     recipe, sides = run.recipe.retrieval, name_sides(run.recipe.retrieval)
     own = sides.get(IMAGE) == BACKBONE
-    part = IndexKey(
+    key = IndexKey(
         embedders={side: name_kind(name) for side, name in sides.items()},
         grid=recipe.grid if own else None,
         visual_tokens=run.recipe.training.encoder.item_visual_tokens if own else None,
@@ -69,7 +69,7 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
         with artefact.open_folder(PICTURES) as folder:
             described.pair_pictures().save(folder)
 
-    return run_stage(run, INDEX, part, inputs, make)
+    return run_stage(run, INDEX, key, inputs, make)
 
 
 def _merge_side(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:

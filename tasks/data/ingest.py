@@ -69,14 +69,14 @@ def ingest_knowledge(run: Run) -> Reference:
         if said := count_uncertain_languages(artefact).describe():
             get_stage_logger().info("%s", said)
 
-    part = KnowledgeKey(
+    key = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
         content=_name_content(corpus),
         reading=reading,
         near_duplicate_bits=recipe.near_duplicate_bits,
         guessing=GUESSING if recipe.language is None and recipe.corpus not in BUILT_IN else None,
     )
-    return run_stage(run, KNOWLEDGE, part, {}, make)
+    return run_stage(run, KNOWLEDGE, key, {}, make)
 
 
 def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from tasks.data.benchmarks import find_benchmark_folder
@@ -82,10 +82,10 @@ def _find_part_at_hand(benchmark: Benchmark, folder: Path | None) -> tuple[str, 
     raise faults[0]
 
 
-def _collect_questions(run: Run, benchmark: Benchmark, folder: Path | None, part: KeptApartKey) -> Reference:
+def _collect_questions(run: Run, benchmark: Benchmark, folder: Path | None, key: KeptApartKey) -> Reference:
     def make(artefact: Partial) -> None:
         unread: Counter[str] = Counter()
-        questions, place = _take_askable(benchmark.read(part.part, folder), unread), 0
+        questions, place = _take_askable(benchmark.read(key.part, folder), unread), 0
         while (rows := list(islice(questions, ROWS_PER_SHARD))) or not place:
             artefact.write_shard(f"part-{place:05d}", make_question_table(rows).drop_columns(list(PICTURE)))
             place += 1
@@ -93,10 +93,10 @@ def _collect_questions(run: Run, benchmark: Benchmark, folder: Path | None, part
             artefact.measure("missing_questions", unread)
             get_stage_logger().warning("samples are not compared with some of %s: %s", benchmark.name, dict(unread))
 
-    return run_stage(run, KEPT_APART, part, {}, make)
+    return run_stage(run, KEPT_APART, key, {}, make)
 
 
-def _take_askable(read: Iterable[Question | Missing], unread: Counter[str]) -> Iterator[Question]:
+def _take_askable(read: Iterable[Question | MissingQuestion], unread: Counter[str]) -> Iterator[Question]:
     """Yield the questions that can be read, and count the others by reason."""
     for each in read:
         if isinstance(each, Question):

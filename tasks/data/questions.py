@@ -86,7 +86,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
     """
     seeds = Seeds.of(run.recipe.synthesis, run.context)
     asked = _ask(run, knowledge, seeds) if run.recipe.synthesis.num_asked_items else None
-    part = QuestionsKey(seeds=seeds.name_content(), num_seeds=seeds.shares)
+    key = QuestionsKey(seeds=seeds.name_content(), num_seeds=seeds.shares)
 
     def make(artefact: Partial) -> None:
         if not sum(seeds.shares) and not (asked and asked.num_rows):
@@ -104,7 +104,7 @@ def pose_questions(run: Run, knowledge: Reference) -> Reference:
 
     inputs = {"knowledge": knowledge} | ({"asked": asked} if asked else {})
     expected = sum(seeds.shares) + (asked.num_rows if asked else 0)
-    return run_stage(run, QUESTIONS, part, inputs, make, expects=expected)
+    return run_stage(run, QUESTIONS, key, inputs, make, expects=expected)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _choose_kinds(kinds: Sequence[str], item_id: str, num: int | None) -> Sequen
 def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     """Let the VLM ask about items; its replies are an artefact of their own, with one row for each request."""
     recipe, benchmark = run.recipe.synthesis, find_benchmark(run.recipe.evaluation.benchmark)
-    part = AskedKey(
+    key = AskedKey(
         num_items=recipe.num_asked_items,
         max_samples=recipe.max_samples,
         num_kinds=recipe.num_kinds,
@@ -218,7 +218,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
     expected = recipe.num_asked_items * (recipe.num_kinds or read_prompt_set(recipe.prompts).num_kinds)
     if recipe.max_samples is not None:
         expected = min(expected, max(0, recipe.max_samples - sum(seeds.shares)))
-    return run_stage(run, ASKED, part, inputs, make, expects=expected)
+    return run_stage(run, ASKED, key, inputs, make, expects=expected)
 
 
 def _make_asker(run: Run, knowledge: Reference) -> Work:

@@ -38,7 +38,7 @@ RETRIEVAL = Stage(
 def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
     """Find the k items nearest to each question, by its picture, its text, or both."""
     recipe = run.recipe.retrieval
-    part = RetrievalKey(
+    key = RetrievalKey(
         by=recipe.by,
         text_weight=recipe.text_weight if recipe.by == "both" else None,
         k=recipe.k,
@@ -58,7 +58,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
     inputs = name_embedders(run) | {"index": index, "questions": questions}
     expected = questions.num_rows
-    return run_stage(run, RETRIEVAL, part, inputs, make, expects=expected)
+    return run_stage(run, RETRIEVAL, key, inputs, make, expects=expected)
 
 
 def _tell_fallback(artefact: Partial, index: Reference, questions: Reference) -> None:

@@ -55,7 +55,7 @@ def translate_qa(
 ) -> Reference:
     """Translate kept samples into drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
     recipe = run.recipe.synthesis
-    part = TranslationsKey(
+    key = TranslationsKey(
         generator=recipe.generator,
         prompts_sha256=read_translation_prompts(recipe.translation_prompts).sha256,
         num_translated=recipe.num_translated,
@@ -77,7 +77,7 @@ def translate_qa(
 
     inputs = name_generator_inputs(run) | {"questions": questions, "drafts": drafts, "kept": kept}
     expected = recipe.num_translated * len(recipe.languages)
-    return run_stage(run, TRANSLATIONS, part, inputs, make, expects=expected)
+    return run_stage(run, TRANSLATIONS, key, inputs, make, expects=expected)
 
 
 def _choose_requests(

@@ -23,6 +23,7 @@ from tasks.engine.store import Reference, Store
 from warehouse.changes import differing_fields, is_of_one_kind
 
 GIGABYTE = 1e9
+OF_EACH_RUN = "each run makes its own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ class Plan:
         sums = {"stage": "all that is known", "do": "", "rows": "", "to make": "", "estimated from": "", "why": ""}
         for name, column, unit in (("tokens", "tokens", 1), ("seconds", "hours", 3600), ("bytes", "GB", GIGABYTE)):
             sums[column] = _format_number(sum(getattr(each, name) or 0 for each in self.stages), unit)
-        if unknown := [each.stage for each in self.stages if each.seconds is None]:
+        if unknown := [each.stage for each in self.stages if each.seconds is None and each.reason != OF_EACH_RUN]:
             sums["why"] = (
                 f"not included, because nothing like them was made yet: {', '.join(unknown)}. A run with a small "
                 "`limit` measures them"
@@ -236,7 +237,10 @@ def explain_making(
     """Describe how this differs from the most similar earlier artefact of the stage (the latest of equals).
 
     An artefact of another kind (by the fields in `kinds`) is not compared, because its fields and inputs differ anyway.
+    Nor is one that belongs to its run, because every run makes its own.
     """
+    if "run_id" in recipe:
+        return OF_EACH_RUN
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
     records = store.list_records(stage)
@@ -255,7 +259,18 @@ def explain_making(
     others, found = min(compared, key=lambda both: (len(both[0]), len(both[1])))
     if others:
         return f"no artefact of this kind yet: the nearest one is of {' and '.join(others)}"
-    return "again: " + ("; ".join(found) if found else "an earlier artefact has another kind of recipe")
+    return f"differs from the nearest one: {'; '.join(found) or 'it has another kind of recipe'}"
+
+
+def describe_making(action: str, reason: str) -> str:
+    """Write what was done and the reason as one sentence."""
+    if action == "made" and reason.startswith("again: "):
+        return f"made {reason}"
+    if action == "made" and reason.startswith("no artefact"):
+        return f"made, because there was {reason}"
+    if action == "made" and reason.startswith("differs "):
+        return f"made, because it {reason}"
+    return f"{action}: {reason}"
 
 
 def _find_inputs_of_other_stages(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:

@@ -22,7 +22,7 @@ from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
 from tasks.engine.context import RunRef
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
-from tasks.engine.plan import explain_making, get_plan
+from tasks.engine.plan import describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
 from tasks.engine.workers import Pace, Progress
@@ -278,10 +278,10 @@ def get_stage_logger() -> Any:
 
 
 def _log(action: str, making: _Making, reason: str) -> None:
-    again = " " if action == "made" and reason.startswith("again: ") else ": "
-    verb = f"{action} {making.stage} {making.fingerprint}" if action == "reused" else action
-    where = "" if action == "reused" else f" [{making.stage} {making.fingerprint}]"
-    get_stage_logger().info("%s%s%s%s", verb, again, reason, where)
+    if action == "reused":
+        get_stage_logger().info("reused %s %s: %s", making.stage, making.fingerprint, reason)
+    else:
+        get_stage_logger().info("%s [%s %s]", describe_making(action, reason), making.stage, making.fingerprint)
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:
@@ -294,4 +294,4 @@ def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
     row |= {f"input {role}": name for role, name in making.inputs.items()}
     key = f"stage-{making.stage}".replace("_", "-").lower()
-    create_table_artifact([row], key=key, description=f"{making.stage}: {action}, {reason}")
+    create_table_artifact([row], key=key, description=f"{making.stage} {describe_making(action, reason)}")

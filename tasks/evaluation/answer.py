@@ -25,7 +25,7 @@ REUSED = "part-answered-before"
 @stage_task(name="answer-benchmark")
 def answer_benchmark(run: Run, exam: Exam) -> Reference:
     """Ask the reader every question under every condition of the recipe, unless it has answered it before."""
-    recipe, part = run.recipe.evaluation, make_predictions_key(run, exam)
+    recipe, key = run.recipe.evaluation, make_predictions_key(run, exam)
 
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:
@@ -34,7 +34,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
             version = find_engine(run.recipe.engine, run.context).engine.version
             artefact.measure("reader", {"name": f"{run.recipe.engine.name} {version}", "sees_pictures": True})
         questions = read_questions(exam.questions)
-        units = list(list_units(run, part, exam, questions))
+        units = list(list_units(run, key, exam, questions))
         answered = _take_over_answers(run, artefact, units, questions)
         missing = [unit for unit in units if unit.key not in answered]
         get_stage_logger().info("%d of %d answers are reused from earlier evaluations", len(answered), len(units))
@@ -47,7 +47,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
         | exam.name_inputs()
     )
     asked = count_answers(recipe, exam.questions.num_rows)
-    return run_stage(run, PREDICTIONS, part, inputs, make, expects=asked)
+    return run_stage(run, PREDICTIONS, key, inputs, make, expects=asked)
 
 
 def _take_over_answers(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:

@@ -131,7 +131,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
         get_stage_logger().info("%s: the same answers as last time", evaluation)
         return replace(since, unchanged=True)
     compared = collect_comparison(run.context, before, now)
-    part = ComparisonKey(
+    key = ComparisonKey(
         benchmark=evaluation.benchmark,
         name=Path(evaluation.name).name,
         before=before["predictions"],
@@ -142,7 +142,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
         write_comparison(artefact, compared, evaluation.questions)
 
     inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
-    made = run_stage(run, COMPARISON, part, inputs, make)
+    made = run_stage(run, COMPARISON, key, inputs, make)
     since = replace(since, compared=compared, page=made.folder / PAGE)
     _log_comparison(since)
     return since

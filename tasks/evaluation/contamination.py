@@ -16,7 +16,7 @@ from tasks.training.training_data import TrainingData, find_training_data
 from warehouse.samples.overlap import KNOWLEDGE, TRAINING, Listed, TrainedOn, describe_overlap, find_overlap
 
 CONTAMINATION = Stage(name="contamination", version="2", table="contamination")
-MEASURED = "overlap"
+OVERLAP_KEY = "overlap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
     If an encoder's training data are not known, the artefact says so.
     """
     recipe, trained_on = run.recipe.evaluation, find_training_data(Store.of(run.context), encoder)
-    part = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
+    key = ContaminationKey(benchmark=recipe.benchmark, near=recipe.contamination, unknown=trained_on.unknown)
 
     def make(artefact: Partial) -> None:
         rows = find_overlap(
@@ -46,10 +46,10 @@ def find_contamination(run: Run, questions: Reference, knowledge: Reference, enc
         )
         artefact.write_shard("part-00000", rows)
         counts = _count_flagged(rows.to_pylist(), num_questions=sum(1 for _ in read_columns(questions, "question_id")))
-        artefact.measure(MEASURED, counts | {"benchmark": part.benchmark, "unknown": list(part.unknown)})
+        artefact.measure(OVERLAP_KEY, counts | {"benchmark": key.benchmark, "unknown": list(key.unknown)})
 
     inputs = {"questions": questions, "knowledge": knowledge, "encoder": encoder} | trained_on.inputs
-    found = run_stage(run, CONTAMINATION, part, inputs, make)
+    found = run_stage(run, CONTAMINATION, key, inputs, make)
     if get_plan() is None:
         for sentence in describe_overlap(read_measured(run, found)):
             get_stage_logger().info("%s", sentence)
@@ -73,7 +73,7 @@ def read_measured(run: Run, contamination: Reference) -> dict[str, Any]:
     """Read the counts: all questions, the flagged ones by source and kind, the benchmark, and what is not known."""
     record = Store.of(run.context).find(CONTAMINATION.name, contamination.fingerprint)
     assert record is not None, contamination
-    return record["measured"][MEASURED]
+    return record["measured"][OVERLAP_KEY]
 
 
 def map_clean_questions(run: Run, contamination: Reference, question_ids: Iterable[str]) -> dict[str, str | None]:

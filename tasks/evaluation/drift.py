@@ -83,7 +83,8 @@ def finish_evaluations(run: Run, evaluations: Sequence[Since], *, min_points: fl
         _raise_event(run, each, rows)
     _show(evaluations)
     if not moved:
-        return Completed(message=f"{len(evaluations)} evaluations, no drift")
+        num = len(evaluations)
+        return Completed(message=f"{num} evaluation{'s' * (num != 1)}, no drift")
     said = "; ".join(_write_sentence(each, rows) for each, rows in moved)
     get_stage_logger().warning("drift: %s", said)
     return Completed(name=DRIFTED, message=said[:1000])

@@ -34,9 +34,9 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
         units = range(knowledge.num_rows)
         make_shards("encode-memory", run.context, artefact, units, bind(_make_encoding, run, knowledge, encoder))
 
-    part = BankKey(prompts_sha256=read_prompt_set(run.recipe.training.encoder.prompts).sha256)
+    key = BankKey(prompts_sha256=read_prompt_set(run.recipe.training.encoder.prompts).sha256)
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
-    return run_stage(run, BANK, part, inputs, make, expects=knowledge.num_rows)
+    return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows)
 
 
 def _make_encoding(run: Run, knowledge: Reference, encoder: Reference) -> Work:

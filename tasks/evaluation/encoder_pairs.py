@@ -58,7 +58,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
     different = [each for each in evaluations if known[each.benchmark, each.encoder.fingerprint] is each]
     if len({each.encoder.fingerprint for each in different}) < 2:
         return None
-    part = EncoderPairsKey(
+    key = EncoderPairsKey(
         names=tuple(_shorten_name(each) for each in different),
         conditions=CONDITIONS,
         most_in_all_pairs=MOST_IN_ALL_PAIRS,
@@ -73,7 +73,7 @@ def compare_encoders(run: Run, evaluations: Sequence[Evaluation]) -> Reference |
     inputs = {
         f"{role}-{place}": getattr(each, role) for place, each in enumerate(different) for role in ("encoder", *ROLES)
     }
-    made = run_stage(run, ENCODER_PAIRS, part, inputs, make)
+    made = run_stage(run, ENCODER_PAIRS, key, inputs, make)
     if get_plan() is None:
         _log_pairs(read_pairs(made))
     return made

@@ -150,12 +150,12 @@ def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
     return num_questions * sum(len(find_condition(name).list_numbers(recipe.all_k)) for name in recipe.conditions)
 
 
-def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
+def list_units(run: Run, key: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
     """Yield all questions with their items, condition by condition, so that prompts of a batch are similar.
 
     A question without a gold item is not asked under a condition that shows the gold item.
     """
-    recipe, benchmark = run.recipe.evaluation, find_benchmark(part.benchmark)
+    recipe, benchmark = run.recipe.evaluation, find_benchmark(key.benchmark)
     shown = ShowableItems(
         retrieved={row["question_id"]: row["item_ids"] for row in read_rows(exam.retrieved)},
         entity_of=read_items(exam.knowledge).map_entities(),
@@ -164,7 +164,7 @@ def list_units(run: Run, part: PredictionsKey, exam: Exam, questions: StoredQues
     asked = list(questions.without_pictures())
     chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
-    keys = AnswerKeys(run, part, exam)
+    keys = AnswerKeys(run, key, exam)
     for condition in map(find_condition, recipe.conditions):
         for k in condition.list_numbers(recipe.all_k):
             for place, question in enumerate(asked):
@@ -180,12 +180,12 @@ class AnswerKeys:
     """Names answers by everything that decides them, including the versions of the stages that they depend on."""
 
     run: Run
-    part: PredictionsKey
+    key: PredictionsKey
     exam: Exam
 
     def of(self, unit: Unit, question: AskedQuestion, words: str) -> str:
         """Return the key of the answer to a question asked in these words, with the unit's items."""
-        condition, part = find_condition(unit.condition), self.part
+        condition, predictions = find_condition(unit.condition), self.key
         in_memory = condition.place == "memory"
         key = AnswerKey(
             place=condition.place,
@@ -194,13 +194,13 @@ class AnswerKeys:
             language=question.language,
             item_ids=unit.item_ids,
             num_empty=unit.k if condition.learned_nothing else 0,
-            prompts_sha256=part.prompts_sha256,
-            max_new_tokens=part.max_new_tokens,
-            visual_tokens=part.visual_tokens,
-            encoder_options=part.encoder_options,
-            question_picture=part.question_picture if in_memory else None,
+            prompts_sha256=predictions.prompts_sha256,
+            max_new_tokens=predictions.max_new_tokens,
+            visual_tokens=predictions.visual_tokens,
+            encoder_options=predictions.encoder_options,
+            question_picture=predictions.question_picture if in_memory else None,
             item_prompts_sha256=self._item_prompts_sha256 if in_memory else None,
-            libraries=part.libraries,
+            libraries=predictions.libraries,
         )
         return fingerprint(PREDICTIONS, key, self._rests_on(condition))
 
@@ -213,7 +213,7 @@ class AnswerKeys:
         stages = [INDEX, RETRIEVAL] if condition.is_retrieved else []
         if condition.place == "memory" and not condition.learned_nothing:
             stages.append(BANK)
-        other = self.part.other_libraries
+        other = self.key.other_libraries
         found |= {f"libraries of {each.name}": json.dumps(other[each.name]) for each in stages if each.name in other}
         return found | {f"version of {stage.name}": stage.version for stage in stages}
 

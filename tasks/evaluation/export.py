@@ -22,24 +22,24 @@ OVEN = "oven"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a run's answers as files for the benchmark's official evaluator, and print where they are."""
-    asked = _make_parser().parse_args(arguments)
+    options = _make_parser().parse_args(arguments)
     try:
         context = Context.from_environment()
         files = export(
             context,
-            run_id=asked.run,
-            benchmark=asked.benchmark,
-            condition=asked.condition,
-            k=asked.k,
-            encoder=asked.encoder,
+            run_id=options.run,
+            benchmark=options.benchmark,
+            condition=options.condition,
+            k=options.k,
+            encoder=options.encoder,
         )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    asked.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (asked.output / name).write_text(text, encoding="utf-8")
-        print(f"written: {asked.output / name}")
+        (options.output / name).write_text(text, encoding="utf-8")
+        print(f"written: {options.output / name}")
     return 0
 
 
@@ -59,7 +59,7 @@ def export(
         ValueError: the run has no such answers, or it has several sets of them (they are listed), or the benchmark has
             no official evaluator.
     """
-    entity_of = _open_entities(context) if benchmark == OVEN else None
+    find_entity = _open_entities(context) if benchmark == OVEN else None
     with open_warehouse(context.warehouse, read_only=True) as con:
         wanted = {"benchmark": benchmark, "condition": condition, "k": k, "encoder": encoder}
         if run_id is None:  # the last run with such answers, or else the last run, which then says what it has
@@ -69,7 +69,7 @@ def export(
         chosen = _choose_answers(read_report_rows(con, "answered", {"run_id": run_id}), wanted, run_id)
         names = ("predictions", "questions", "condition", "k")
         answered = read_report_rows(con, "answered_questions", {name: chosen[name] for name in names})
-    return write_submission(benchmark, answered, entity_of=entity_of)
+    return write_submission(benchmark, answered, find_entity=find_entity)
 
 
 def _take_first_run(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -62,7 +62,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     if recipe is None:
         return NO_JUDGE
     prompts = read_judge_prompts(recipe.prompts)
-    part = JudgementsKey(
+    key = JudgementsKey(
         judge=recipe.generator,
         revision=recipe.revision,
         prompts=prompts.name,
@@ -73,8 +73,8 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
     model = {"backbone": run.backbone} if recipe.generator == BACKBONE else {}
 
     def make(artefact: Partial) -> None:
-        units = _list_units(run, part, prompts, questions, predictions)
-        before = _take_over_judgements(run, artefact, part, units)
+        units = _list_units(run, key, prompts, questions, predictions)
+        before = _take_over_judgements(run, artefact, key, units)
         get_stage_logger().info("%d of %d judgements are reused from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
@@ -82,7 +82,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
         _measure(artefact)
 
     inputs = model | {"questions": questions, "predictions": predictions}
-    return run_stage(run, JUDGEMENTS, part, inputs, make, expects=predictions.num_rows)
+    return run_stage(run, JUDGEMENTS, key, inputs, make, expects=predictions.num_rows)
 
 
 def read_judgements(reference: Reference) -> list[dict[str, Any]]:
@@ -91,23 +91,23 @@ def read_judgements(reference: Reference) -> list[dict[str, Any]]:
 
 
 def _list_units(
-    run: Run, part: JudgementsKey, prompts: JudgePrompts, questions: Reference, predictions: Reference
+    run: Run, key: JudgementsKey, prompts: JudgePrompts, questions: Reference, predictions: Reference
 ) -> list[Judged]:
     """List what to judge: one unit for all predictions with the same question, gold and answer."""
-    judge = run.backbone.fingerprint if part.judge == BACKBONE else part.judge
+    judge = run.backbone.fingerprint if key.judge == BACKBONE else key.judge
     asked = {row["question_id"]: row for row in read_asked_questions(questions.folder) if not row["options"]}
     found: dict[str, Judged] = {}
     for row in read_columns(predictions, "prediction_id", "question_id", "answer"):
         if question := asked.get(row["question_id"]):
             answer = row["answer"] or ""
             conversation = prompts.make_conversation(question["question"], read_gold(question), answer)
-            key = fingerprint(JUDGEMENTS, part, {"judge": judge, "prompt": hash_prompt(conversation)})
-            new = Judged(key=key, prediction_ids=[], answer=answer, conversation=conversation)
-            found.setdefault(key, new).prediction_ids.append(row["prediction_id"])
+            name = fingerprint(JUDGEMENTS, key, {"judge": judge, "prompt": hash_prompt(conversation)})
+            new = Judged(key=name, prediction_ids=[], answer=answer, conversation=conversation)
+            found.setdefault(name, new).prediction_ids.append(row["prediction_id"])
     return list(found.values())
 
 
-def _take_over_judgements(run: Run, artefact: Partial, part: JudgementsKey, units: Sequence[Judged]) -> set[str]:
+def _take_over_judgements(run: Run, artefact: Partial, key: JudgementsKey, units: Sequence[Judged]) -> set[str]:
     """Write the judge's replies of earlier evaluations for this one's predictions, and return their keys.
 
     Requests that had no reply are not among them, so they are sent again.
@@ -115,7 +115,7 @@ def _take_over_judgements(run: Run, artefact: Partial, part: JudgementsKey, unit
 
     def find() -> list[dict[str, Any]]:
         keys = {unit.key for unit in units}
-        own = list_libraries() if part.judge == BACKBONE else None  # a served judge has libraries of its own
+        own = list_libraries() if key.judge == BACKBONE else None  # a served judge has libraries of its own
         rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys, libraries=own)
         earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
         return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]

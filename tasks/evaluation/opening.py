@@ -1,5 +1,7 @@
 """How a program opens what a run made: where its encoder and bank are, and the lines of Python that open them."""
 
+from dataclasses import dataclass
+
 from prefect.artifacts import create_markdown_artifact
 
 from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, Record
@@ -16,28 +18,37 @@ def explain_opening(run: Run, bank: Reference) -> None:
         return
     record = Store.of(run.context).find(BANK_STAGE, bank.fingerprint)
     assert record is not None, f"bank {bank.fingerprint} has just been made"
-    if not (lines := describe_opening(run.context, record)):
+    if (opening := describe_opening(run.context, record)) is None:
         return
-    get_stage_logger().info("%s", "\n".join(lines))
+    get_stage_logger().info("%s", "\n".join(opening.lines))
     if is_under_prefect():
-        where, code = lines[:2], lines[3:]
-        text = "\n".join(["\n\n".join(where), "", "```python", *(line.strip() for line in code), "```"])
+        text = "\n".join(["\n\n".join(opening.places), "", "```python", *opening.code, "```"])
         create_markdown_artifact(text, key="memory", description="The encoder and the bank, and how to open them")
 
 
-def describe_opening(context: Context, bank: Record) -> list[str]:
-    """Return the lines that say where a bank and its encoder are, and how a program opens them.
+@dataclass(frozen=True)
+class Opening:
+    """Where an encoder and its bank are, a line for each, and the lines of Python that open them."""
 
-    There are none for an encoder from outside the store, because only its user knows where it is.
+    places: tuple[str, ...]
+    code: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, as lines for a log or a terminal."""
+        return [*self.places, "open them in Python (docs/memory.md):", *(f"    {line}" for line in self.code)]
+
+
+def describe_opening(context: Context, bank: Record) -> Opening | None:
+    """Describe where a bank and its encoder are, and how a program opens them.
+
+    None for an encoder from outside the store, because only its user knows where it is.
     """
     store = Store.of(context)
     encoder = store.find(ENCODER_STAGE, bank["inputs"]["encoder"])
     if encoder is None:
-        return []
-    return [
-        f"encoder: {encoder['uri']}",
-        f"bank:    {store.find_path(BANK_STAGE, bank['fingerprint'])}",
-        "open them in Python (docs/memory.md):",
-        "    import comem_core as comem",
-        f'    memory = comem.open("{context.store}", bank="{bank["fingerprint"]}")',
-    ]
+        return None
+    return Opening(
+        places=(f"encoder: {encoder['uri']}", f"bank:    {store.find_path(BANK_STAGE, bank['fingerprint'])}"),
+        code=("import comem_core as comem", f'memory = comem.open("{context.store}", bank="{bank["fingerprint"]}")'),
+    )

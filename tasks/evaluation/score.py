@@ -84,9 +84,9 @@ def score_predictions(
     inputs = {"questions": questions, "predictions": predictions, "contamination": contamination}
     if judgements.fingerprint:
         inputs["judgements"] = judgements
-    part = _make_key(recipe, benchmark.revision(name_part(recipe), folder))
+    key = _make_key(recipe, benchmark.revision(name_part(recipe), folder))
     make = bind(_write_scores, run, inputs)
-    scores = run_stage(run, SCORES, part, inputs, make)
+    scores = run_stage(run, SCORES, key, inputs, make)
     _show_scores(run, scores, predictions, contamination, benchmark)
     return scores
 

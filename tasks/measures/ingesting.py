@@ -55,7 +55,7 @@ def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
 
 
 def measure_against(folder: Path, num_rows: int) -> dict[str, float]:
-    """Return how many times as many rows a processor second become shards here as in an earlier checkout.
+    """Return the ratio of rows written per CPU second, here to an earlier checkout, for each kind of rows.
 
     Both take turns on the same rows, `ROUNDS` times; the medians are compared. There are eight rows of text for each
     row with a picture.

@@ -63,7 +63,7 @@ def train_transfer(
         Samples(knowledge=knowledge, sets=tuple(sets)) if knowledge else find_samples(Store.of(run.context), encoder)
     )
     training = replace(recipe, start=None, optimizer=reader.optimizer or recipe.optimizer)
-    part = TransferKey(transfer=make_transfer_recipe(run), training=training)
+    key = TransferKey(transfer=make_transfer_recipe(run), training=training)
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()
@@ -72,7 +72,7 @@ def train_transfer(
 
     inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
     steps = training.optimizer.num_steps
-    return run_stage(run, TRANSFER, part, inputs, make, expects=steps)
+    return run_stage(run, TRANSFER, key, inputs, make, expects=steps)
 
 
 def with_transfer(run: Run, named: NamedEncoder) -> NamedEncoder:

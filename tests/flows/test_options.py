@@ -184,6 +184,8 @@ def test_a_list_in_the_place_of_a_group_is_its_names(option: str, names: list[st
         (synth_and_train, {"limitt": 3}, "limitt: there is no such option; did you mean limit?"),
         (synth_and_train, {"licence": "MIT"}, "licence: there is no such option, but knowledge has it"),
         (re_evaluate, {"k": [3]}, "k: there is no such option, but conditions has it"),
+        (synth_and_train, {"benchmarks": ["okvqa"]}, "benchmarks: this is an option of re-evaluate."),
+        (rebuild_memory, {"limit": 3}, "limit: this is an option of synth-and-train and re-evaluate."),
         (synth_and_train, {"knowledge": {"licens": "MIT"}}, "knowledge.licens: .* did you mean licence?"),
         (synth_and_train, {"judge": {"unparsable": "wrong"}}, "judge.generator: this field is needed"),
         (synth_and_train, {"limit": True}, "limit.questions: found True"),

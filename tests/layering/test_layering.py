@@ -244,6 +244,20 @@ def test_what_is_imported_by_another_module_of_ours_counts() -> None:
     assert {"duckdb", "torch"} <= imported_at_start("tasks/evaluation/banks.py")
 
 
+def calls_of_inject(module: str, source: str) -> list[str]:
+    """List where a module puts memory into a reader's input itself, instead of by `embed_with_memory`."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = [(call.lineno, ast.unparse(call.func).split(".")[-1]) for call in calls]
+    return [f"{module}:{line}" for line, name in names if name == "inject"]
+
+
+def test_one_function_decides_where_the_memory_is() -> None:
+    """Somebody who changes the place of the memory misses no caller."""
+    found = [each for module in MODULES for each in calls_of_inject(module, (ROOT / module).read_text())]
+    assert [each.split(":")[0] for each in found] == ["comem_core/memory/injection.py"], found
+    assert calls_of_inject("a.py", "x = 1\ny = injection.inject(query, [memory])") == ["a.py:2"]
+
+
 def test_modules_are_short_enough_to_read() -> None:
     lines = {module: len((ROOT / module).read_text().splitlines()) for module in MODULES}
     assert {module: count for module, count in lines.items() if count >= 300} == {}

@@ -1,4 +1,7 @@
-"""What a user reads (messages, docstrings, logs, pages, docs) has no turns of phrase that one reads twice (STYLE 7)."""
+"""What a user reads (messages, docstrings, logs, pages, docs) is plain English that a reader in a hurry understands.
+
+So it has no turn of phrase that one has to read twice: "is not a picture" instead of "is no picture".
+"""
 
 import ast
 import re
@@ -10,6 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flows", "tasks", "comem_core", "warehouse")
 # "there is no X" is plain English; so is a comparison ("is no longer", "is no better").
+PLAINER = {
+    "is no": "write 'is not' or 'are not'",
+    "knows nothing of": "say what it is independent of",
+    "what is said": "name the thing: the message, the answer, the items",
+}
 TURNS = {
     "is no": re.compile(
         r"(?:(?<!there )(?<!there has )(?<!there have )\b(?:is|are|was|were|been)|(?<!there)'s)"
@@ -44,7 +52,7 @@ def texts() -> Iterator[tuple[str, int, str]]:
 def turns_in(name: str, first: int, text: str) -> list[str]:
     """List each turn of phrase with the line where it stands; it may be broken over two lines."""
     return [
-        f"{name}:{first + text.count(chr(10), 0, found.start())}: {turn!r} in {_around(text, found)!r}"
+        f"{name}:{first + text.count(chr(10), 0, found.start())}: {turn!r} in {_around(text, found)!r}; {PLAINER[turn]}"
         for turn, pattern in TURNS.items()
         for found in pattern.finditer(text)
     ]

@@ -36,9 +36,9 @@ class Rows:
 
 
 def set_all_filters(num_drafts: int) -> dict[str, object]:
-    """Return parameters that switch the filters on; the limits for over-represented drafts grow with the rows.
+    """Return every filter's parameters; the limits for over-represented drafts grow with the rows.
 
-    Two filters stay off: the rows have no translations, and none is held out for scoring.
+    A filter for which the rows have no fault is off, at None: they have no translations, and none is held out.
     """
     return {
         "min_metric_score": 1.0,

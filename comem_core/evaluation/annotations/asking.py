@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from comem_core.backbone.images import decode
 from comem_core.evaluation.annotations.pictures import PictureSources
 from comem_core.evaluation.annotations.rows import Row
-from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks import MissingQuestion
 from comem_core.evaluation.meaning import is_empty
 from comem_core.knowledge.items import Question, hash_content_parts
 
@@ -30,8 +30,11 @@ class AnnotatedQuestion:
     image_ids: tuple[str, ...] = ()
 
 
-class Unaskable(ValueError):
-    """Raised for a row that cannot be asked or scored: the reason is a word, the detail a sentence."""
+class MissingQuestionError(ValueError):
+    """Raised for a row that is a missing question, because it cannot be asked or scored.
+
+    The reason is a word, the detail a sentence.
+    """
 
     def __init__(self, reason: str, detail: str, *, split: str | None = None):
         super().__init__(detail)
@@ -40,7 +43,7 @@ class Unaskable(ValueError):
 
 def make_questions(
     rows: Iterable[Row], question_of: Callable[[Row], AnnotatedQuestion], *, id_field: str, prefix: str = ""
-) -> Iterator[AnnotatedQuestion | Missing]:
+) -> Iterator[AnnotatedQuestion | MissingQuestion]:
     """Yield a question for each row, or why it is missing. A row without an id is named by its file and number."""
     for row in rows:
         known = row.fields.get(id_field)
@@ -49,20 +52,20 @@ def make_questions(
             if row.fault:
                 raise ValueError(row.fault)
             yield question_of(row)
-        except Unaskable as error:
-            yield Missing(name, error.reason, error.detail, row.file, row.number, error.split)
+        except MissingQuestionError as error:
+            yield MissingQuestion(name, error.reason, error.detail, row.file, row.number, error.split)
         except BAD_ROW as error:
-            yield Missing(name, "bad_row", f"{type(error).__name__}: {error}", row.file, row.number)
+            yield MissingQuestion(name, "bad_row", f"{type(error).__name__}: {error}", row.file, row.number)
 
 
 def put_in_order(
-    asked: Iterable[AnnotatedQuestion | Missing], pictures: PictureSources
-) -> Iterator[Question | Missing]:
+    asked: Iterable[AnnotatedQuestion | MissingQuestion], pictures: PictureSources
+) -> Iterator[Question | MissingQuestion]:
     """Yield questions and missing ones in the order of a hash of their ids, so that any prefix is a fair sample.
 
     Of several questions with the same id, only the first is asked.
     """
-    named: dict[str, list[AnnotatedQuestion | Missing]] = {}
+    named: dict[str, list[AnnotatedQuestion | MissingQuestion]] = {}
     for each in asked:
         named.setdefault(
             each.question.question_id if isinstance(each, AnnotatedQuestion) else each.question_id, []
@@ -70,7 +73,7 @@ def put_in_order(
     for name in sorted(named, key=lambda name: hash_content_parts("benchmark", name)):
         first: Row | None = None
         for each in named[name]:
-            if isinstance(each, Missing):
+            if isinstance(each, MissingQuestion):
                 yield each
             elif first is not None:
                 detail = f"row {first.number} of {first.file} has the same id"
@@ -80,7 +83,7 @@ def put_in_order(
                 yield _add_picture(each, pictures)
 
 
-def _add_picture(asked: AnnotatedQuestion, pictures: PictureSources) -> Question | Missing:
+def _add_picture(asked: AnnotatedQuestion, pictures: PictureSources) -> Question | MissingQuestion:
     try:
         image = asked.row.embedded() if asked.row.embedded is not None else None
         if image is None:
@@ -99,16 +102,16 @@ def _describe_absence(asked: AnnotatedQuestion, pictures: PictureSources) -> str
     return f"no picture {named}{unread}"
 
 
-def _make_missing(asked: AnnotatedQuestion, reason: str, detail: str) -> Missing:
+def _make_missing(asked: AnnotatedQuestion, reason: str, detail: str) -> MissingQuestion:
     row, question = asked.row, asked.question
-    return Missing(question.question_id, reason, detail, row.file, row.number, question.split)
+    return MissingQuestion(question.question_id, reason, detail, row.file, row.number, question.split)
 
 
 def require_gold(answers: Iterable[str], *, split: str | None = None) -> None:
-    """Refuse gold answers that all say nothing, because an empty answer would be right. Raises Unaskable."""
+    """Refuse gold answers that all say nothing, because an empty answer would be right. Raises MissingQuestionError."""
     given = list(answers)
     if all(map(is_empty, given)):
-        raise Unaskable("no_gold", f"no accepted answer says anything: {given}", split=split)
+        raise MissingQuestionError("no_gold", f"no accepted answer says anything: {given}", split=split)
 
 
 def require_text(text: object, *, what: str = "question") -> str:

@@ -20,7 +20,7 @@ from comem_core.evaluation.annotations.pictures import (
     is_picture,
     open_pictures,
 )
-from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks import MissingQuestion
 from comem_core.knowledge.items import Question
 
 SHOWN_FILES = 8
@@ -63,9 +63,9 @@ class Release:
     benchmark: str
     files: str
     parts: Mapping[str, Mapping[str, Needed]]
-    asked: Callable[[str, Found], Iterator[AnnotatedQuestion | Missing]]
+    asked: Callable[[str, Found], Iterator[AnnotatedQuestion | MissingQuestion]]
 
-    def read(self, part: str, folder: Path | None) -> Iterator[Question | Missing]:
+    def read(self, part: str, folder: Path | None) -> Iterator[Question | MissingQuestion]:
         """Return the questions of a part, and its missing ones, in an order of which any prefix is a fair sample.
 
         Raises ValueError for an unknown part, and for a folder without the files that the part needs.

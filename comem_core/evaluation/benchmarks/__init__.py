@@ -13,7 +13,7 @@ ANY = "*"
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingQuestion:
     """A question of the benchmark that cannot be asked: its id, the reason as a word, the detail as a sentence.
 
     `row` is its number in the annotation file `file`, counted from 1. `split` is None where it is unknown.
@@ -73,7 +73,7 @@ class Benchmark:
     source: str
     licence: str
     parts: tuple[str, ...]
-    read: Callable[[str, Path | None], Iterator[Question | Missing]]
+    read: Callable[[str, Path | None], Iterator[Question | MissingQuestion]]
     revision: Callable[[str, Path | None], str]
     metrics: Callable[[Path | None], tuple[Metric, ...]]
     total: Total = ALL_QUESTIONS
@@ -82,7 +82,7 @@ class Benchmark:
     slices: tuple[str, ...] = ("language", "attribute")
     # The training split's questions, for synthesis, from the same folder; None where it has no training split. Each
     # question names this benchmark. The first of `metrics(None)` judges the answers.
-    seeds: Callable[[Path | None], Iterable[Question | Missing]] | None = None
+    seeds: Callable[[Path | None], Iterable[Question | MissingQuestion]] | None = None
     # The entities and the (entity, attribute) pairs of all parts, which no training question may be about.
     held_out: Callable[[], tuple[frozenset[str], frozenset[tuple[str, str]]]] = lambda: (frozenset(), frozenset())
     # What the folder must hold and where to get it, for the error about a missing folder; None where none is needed.

@@ -17,7 +17,7 @@ from comem_core.evaluation.annotations.asking import (
 )
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.benchmarks.okvqa import list_coco_names
 from comem_core.evaluation.metrics.aokvqa import DIRECT_ANSWER
 from comem_core.knowledge.items import Question
@@ -59,12 +59,13 @@ def make_question(row: Row, **named: Any) -> AnnotatedQuestion:
 def make_direct_question(row: Row) -> AnnotatedQuestion:
     """Turn a row into a question with people's answers. Raises ValueError for a row that is not a question."""
     given = row.fields["direct_answers"]
-    people = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
-    require_gold(people, split=SPLIT)
-    return make_question(row, benchmark=NAME, answers=people)
+    answers = tuple(str(each) for each in (ast.literal_eval(given) if isinstance(given, str) else given or ()))
+    require_gold(answers, split=SPLIT)
+    return make_question(row, benchmark=NAME, answers=answers)
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     rows = (row for row in read_rows(found) if row.fields.get("difficult_direct_answer") is not True)
     yield from make_questions(rows, make_direct_question, id_field="question_id")
 
@@ -75,12 +76,12 @@ FILES = (
     "(https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa/aokvqa_v1p0.tar.gz, unpacked), with the pictures of "
     "http://images.cocodataset.org/zips/val2017.zip, zipped or not."
 )
-release = partial(
+make_release = partial(
     Release,
     files=FILES,
     parts={"val": {"questions": need("aokvqa_v1p0_val.json", "validation-*.parquet", "validation/*.parquet")}},
 )
-RELEASE = release(benchmark=NAME, asked=read_asked)
+RELEASE = make_release(benchmark=NAME, asked=read_questions)
 
 BENCHMARK = Benchmark(
     name=NAME,

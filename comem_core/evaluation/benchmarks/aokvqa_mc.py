@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions
+from comem_core.evaluation.annotations.asking import AnnotatedQuestion, MissingQuestionError, make_questions
 from comem_core.evaluation.annotations.release import Found
 from comem_core.evaluation.annotations.rows import Row
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
-from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, make_question, read_rows, release
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
+from comem_core.evaluation.benchmarks.aokvqa import LICENCE, SOURCE, SPLIT, make_question, make_release, read_rows
 from comem_core.evaluation.metrics.aokvqa import MULTIPLE_CHOICE
 
 NAME = "a-okvqa-mc"
@@ -16,16 +16,17 @@ def make_choice(row: Row) -> AnnotatedQuestion:
     """Turn a row into a multiple-choice question. Raises ValueError for a row that is not a question."""
     options, right = tuple(str(each) for each in row.fields["choices"]), row.fields["correct_choice_idx"]
     if right is None or not 0 <= int(right) < len(options):
-        raise Unaskable("no_gold", f"correct_choice_idx {right!r} of {len(options)} choices", split=SPLIT)
+        raise MissingQuestionError("no_gold", f"correct_choice_idx {right!r} of {len(options)} choices", split=SPLIT)
     right = int(right)
     return make_question(row, benchmark=NAME, options=options, right_option=right, answers=(options[right],))
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     yield from make_questions(read_rows(found), make_choice, id_field="question_id")
 
 
-RELEASE = release(benchmark=NAME, asked=read_asked)
+RELEASE = make_release(benchmark=NAME, asked=read_questions)
 
 BENCHMARK = Benchmark(
     name=NAME,

@@ -10,10 +10,15 @@ CoMEM's authors ask five of the subsets, which are the part `test_comem`. Their 
 import ast
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    MissingQuestionError,
+    make_questions,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.metrics.choice import CVQA_CHOICE
 from comem_core.knowledge.items import Question
 
@@ -34,7 +39,7 @@ def make_question(row: Row) -> AnnotatedQuestion:
     fields, split = row.fields, read_subset(row)
     options, right = tuple(str(each) for each in fields["Options"]), fields["Label"]
     if right is None or not 0 <= int(right) < len(options):
-        raise Unaskable("no_label", f"the label is {right!r} of {len(options)} options", split=split)
+        raise MissingQuestionError("no_label", f"the label is {right!r} of {len(options)} options", split=split)
     question = Question(
         question_id=require_text(fields["ID"], what="ID"),
         question=require_text(fields["Question"]),
@@ -63,10 +68,11 @@ def _language(split: str) -> str:
     return LANGUAGES[name]
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     rows = make_questions(read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="ID")
     for each in rows:
-        split = each.split if isinstance(each, Missing) else each.question.split
+        split = each.split if isinstance(each, MissingQuestion) else each.question.split
         if part == "test" or split is None or split in COMEM_SUBSETS:
             yield each
 
@@ -78,7 +84,7 @@ RELEASE = Release(
         "--local-dir FOLDER."
     ),
     parts={part: {"questions": need("test-*.parquet", "test/*.parquet")} for part in ("test_comem", "test")},
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

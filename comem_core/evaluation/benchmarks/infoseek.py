@@ -11,14 +11,14 @@ from typing import Any
 
 from comem_core.evaluation.annotations.asking import (
     AnnotatedQuestion,
-    Unaskable,
+    MissingQuestionError,
     make_questions,
     require_gold,
     require_text,
 )
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
 from comem_core.evaluation.metrics.totals import HARMONIC
 from comem_core.knowledge.items import Question
@@ -61,7 +61,7 @@ def make_question(row: Row, *, types: Mapping[str, str] | None, entities: Mappin
     if fields["data_split"] not in SPLITS:
         raise ValueError(f"data_split {fields['data_split']!r}; expected one of {', '.join(SPLITS)}")
     if types is not None and data_id not in types:
-        raise Unaskable("no_question_type", f"{data_id} is not in the file of question types")
+        raise MissingQuestionError("no_question_type", f"{data_id} is not in the file of question types")
     gold = make_gold(fields, None if types is None else types[data_id])
     question = Question(
         question_id=data_id,
@@ -90,7 +90,8 @@ def read_entities(found: Found, role: str = "entities") -> dict[str, str]:
     return {str(row["data_id"]): row["entity_id"] for row in rows if row.keys() >= {"data_id", "entity_id"}}
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     types, entities = read_types(found), read_entities(found)
     yield from make_questions(
         _rows(found, "questions"), lambda row: make_question(row, types=types, entities=entities), id_field="data_id"
@@ -122,7 +123,7 @@ RELEASE = Release(
             "entities": need("infoseek_val_withkb.jsonl", optional=True),
         }
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

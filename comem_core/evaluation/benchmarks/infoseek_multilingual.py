@@ -11,7 +11,7 @@ from dataclasses import replace
 from comem_core.evaluation.annotations.asking import BAD_ROW, AnnotatedQuestion, make_questions
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import read_json_lines
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.infoseek import (
     IMAGES,
     SPLITS,
@@ -27,7 +27,8 @@ NAME = "infoseek-multilingual"
 LANGUAGES = {"bg": "bulgarian", "zh": "chinese", "pt": "portuguese", "ru": "russian", "es": "spanish"}
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     types, entities = _read_english_types(found), read_entities(found)
     for language in LANGUAGES:
         rows = (row for path in found[language] for row in read_json_lines(path))
@@ -39,10 +40,10 @@ def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]
         )
 
 
-def _mark_language(asked: AnnotatedQuestion, language: str) -> AnnotatedQuestion:
-    question = asked.question
+def _mark_language(annotated: AnnotatedQuestion, language: str) -> AnnotatedQuestion:
+    question = annotated.question
     named = {"question_id": f"{language}/{question.question_id}", "split": f"{language}/{question.split}"}
-    return replace(asked, question=replace(question, **named, language=language, benchmark=NAME))
+    return replace(annotated, question=replace(question, **named, language=language, benchmark=NAME))
 
 
 def _read_english_types(found: Found) -> Mapping[str, str] | None:
@@ -72,7 +73,7 @@ RELEASE = Release(
             "entities": need("infoseek_val_withkb.jsonl", optional=True),
         }
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -6,10 +6,15 @@ and its `image`. The benchmark's own pictures for retrieval are not read: items 
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    MissingQuestionError,
+    make_questions,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.metrics.choice import MRAG_CHOICE
 from comem_core.knowledge.items import Question
 
@@ -22,7 +27,7 @@ def make_question(row: Row) -> AnnotatedQuestion:
     fields = row.fields
     options = tuple(require_text(fields[label], what=f"option {label}") for label in LABELS)
     if fields["answer_choice"] not in LABELS:
-        raise Unaskable("no_gold", f"answer_choice {fields['answer_choice']!r}", split=SPLIT)
+        raise MissingQuestionError("no_gold", f"answer_choice {fields['answer_choice']!r}", split=SPLIT)
     right = LABELS.index(fields["answer_choice"])
     question = Question(
         question_id=str(fields["id"]),
@@ -39,7 +44,8 @@ def make_question(row: Row) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(fields["picture"]),) if fields.get("picture") else ())
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     yield from make_questions(
         read_parquet_rows(found["questions"], COLUMNS, picture="image"), make_question, id_field="id"
     )
@@ -52,7 +58,7 @@ RELEASE = Release(
         "--local-dir FOLDER."
     ),
     parts={"test": {"questions": need("test-*.parquet", "test/*.parquet")}},
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -10,18 +10,18 @@ from typing import Any
 
 from comem_core.evaluation.annotations.asking import (
     AnnotatedQuestion,
-    Unaskable,
+    MissingQuestionError,
     make_questions,
     require_gold,
     require_text,
 )
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_entries, read_parquet_rows
-from comem_core.evaluation.benchmarks import ANY, Benchmark, Missing, Wording
+from comem_core.evaluation.benchmarks import ANY, Benchmark, MissingQuestion, Wording
 from comem_core.evaluation.metrics.vqa import VQA_ACCURACY
 from comem_core.knowledge.items import Question
 
-NAME, SPLIT, PEOPLE = "okvqa", "val", 10
+NAME, SPLIT, NUM_ANNOTATORS = "okvqa", "val", 10
 COLUMNS = ("question_id", "question", "answers", "question_type")
 
 
@@ -31,16 +31,16 @@ def make_question(row: Row) -> AnnotatedQuestion:
     Raises ValueError for a row that is not a question.
     """
     fields = row.fields
-    people = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
-    if len(people) != PEOPLE:
-        raise Unaskable("no_gold", f"{len(people)} answers; expected {PEOPLE}", split=SPLIT)
-    require_gold(people, split=SPLIT)
+    answers = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in fields["answers"] or ())
+    if len(answers) != NUM_ANNOTATORS:
+        raise MissingQuestionError("no_gold", f"{len(answers)} answers; expected {NUM_ANNOTATORS}", split=SPLIT)
+    require_gold(answers, split=SPLIT)
     question = Question(
         question_id=str(fields["question_id"]),
         question=require_text(fields["question"]),
         image=b"",
         language="en",
-        answers=people,
+        answers=answers,
         benchmark=NAME,
         split=SPLIT,
         attribute=fields.get("question_type"),
@@ -57,15 +57,16 @@ def list_coco_names(image_id: int, year: str) -> tuple[str, ...]:
 
 def join_rows(questions: Iterator[Row], annotations: Iterator[Row]) -> Iterator[Row]:
     """Yield the rows of questions, with the answers and the question type from their annotations."""
-    asked = list(questions)
-    annotated: Mapping[Any, Mapping[str, Any]] = {row.fields.get("question_id"): row.fields for row in annotations}
-    for row in asked:
-        fields = annotated.get(row.fields.get("question_id"), {})
+    rows = list(questions)
+    annotation_of: Mapping[Any, Mapping[str, Any]] = {row.fields.get("question_id"): row.fields for row in annotations}
+    for row in rows:
+        fields = annotation_of.get(row.fields.get("question_id"), {})
         more = {name: fields[name] for name in ("answers", "question_type") if name in fields}
         yield Row(row.file, row.number, {**row.fields, **more}, fault=row.fault)
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     if all(path.suffix == ".json" for path in found["questions"]):
         if not found["answers"]:
             raise ValueError(f"{NAME}: mscoco_val2014_annotations.json is missing. Needed are {RELEASE.files}")
@@ -91,7 +92,7 @@ RELEASE = Release(
             "answers": need("mscoco_val2014_annotations.json", optional=True),
         }
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -10,10 +10,15 @@ CoMEM's authors ask all query questions and 3,000 of the entity questions, which
 
 from collections.abc import Iterator
 
-from comem_core.evaluation.annotations.asking import AnnotatedQuestion, Unaskable, make_questions, require_text
+from comem_core.evaluation.annotations.asking import (
+    AnnotatedQuestion,
+    MissingQuestionError,
+    make_questions,
+    require_text,
+)
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.infoseek import ADDRESS, IMAGES
 from comem_core.evaluation.metrics.oven import TITLES, WORD_PIECES, WORD_PIECES_HUB, make_oven_metric
 from comem_core.evaluation.metrics.totals import Total
@@ -32,7 +37,7 @@ def make_question(row: Row) -> AnnotatedQuestion:
         raise ValueError(f"data_split {fields['data_split']!r}; expected one of {', '.join(SPLITS)}")
     split = SPLITS[fields["data_split"]]
     if not fields.get("entity_id") or not fields.get("entity_text"):
-        raise Unaskable("no_gold", "no entity_id or no entity_text", split=split)
+        raise MissingQuestionError("no_gold", "no entity_id or no entity_text", split=split)
     question = Question(
         question_id=str(fields["data_id"]),
         question=require_text(fields["question"]),
@@ -46,7 +51,8 @@ def make_question(row: Row) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(fields["image_id"]),))
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     rows = (row for role in QUESTIONS for path in found[role] for row in read_json_lines(path))
     yield from make_questions(rows, make_question, id_field="data_id")
 
@@ -66,7 +72,7 @@ RELEASE = Release(
         "val_3k": SHARED | {"entity": need("oven_entity_val_3k.jsonl")},
         "val": SHARED | {"entity": need("oven_entity_val.jsonl")},
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

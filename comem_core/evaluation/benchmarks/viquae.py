@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from comem_core.evaluation.annotations.asking import AnnotatedQuestion, make_questions, require_gold, require_text
 from comem_core.evaluation.annotations.release import Found, Release, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines, read_parquet_rows
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.metrics.squad import EXACT_MATCH, TOKEN_F1
 from comem_core.knowledge.items import Question
 
@@ -38,7 +38,8 @@ def make_question(row: Row, *, split: str) -> AnnotatedQuestion:
     return AnnotatedQuestion(question, row, (str(name),) if name else ())
 
 
-def read_asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def read_questions(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
+    """Yield the questions of a part from its files, and those that are missing; their pictures are read later."""
     paths = found["questions"]
     if paths[0].suffix == ".parquet":
         rows = read_parquet_rows(paths, COLUMNS, picture="image")
@@ -58,7 +59,7 @@ RELEASE = Release(
         part: {"questions": need(f"{part}.jsonl", f"{part}-*.parquet", f"{part}/*.parquet")}
         for part in ("validation", "test")
     },
-    asked=read_asked,
+    asked=read_questions,
 )
 
 BENCHMARK = Benchmark(

@@ -156,7 +156,7 @@ class VectorIndex:
         if not self.has_language(language):
             raise ValueError(
                 f"no item in language {language!r}; the index holds {', '.join(self.languages)}. Add items, or search "
-                "without the restriction to the question's language"
+                "in every language (same_language=False)"
             )
         ranges = self.vectors.ranges
         return ranges[language if language in ranges else read_primary_code(language)]

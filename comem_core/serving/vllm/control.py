@@ -12,7 +12,7 @@ from torch import Tensor
 
 from comem_core.backbone.conversation import Conversation
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.memory.injection import inject
+from comem_core.memory.injection import embed_with_memory
 from comem_core.serving.vllm.messages import make_messages
 from comem_core.serving.vllm.server import VllmServer
 
@@ -69,6 +69,6 @@ def _score_here(encoder: MemoryEncoder, conversation: Conversation, memory_VD: T
     """Return the log-probability of every first token by its text, read in this process."""
     reader = encoder.reader
     with encoder.answering():
-        embedded = inject(reader.embed(encoder.tokenize([conversation])), [memory_VD.to(reader.device)])
+        embedded = embed_with_memory(reader, encoder.tokenize([conversation]), [memory_VD.to(reader.device)])
         scores_V = reader.logits(reader.hidden(embedded)[0, -1]).float().log_softmax(dim=-1).cpu()
     return {reader.tokenizer.decode([place]): float(score) for place, score in enumerate(scores_V)}

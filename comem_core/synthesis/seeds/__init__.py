@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 from comem_core.evaluation.metrics import Metric
 from comem_core.evaluation.metrics.infoseek import INFOSEEK
@@ -82,7 +82,7 @@ class BenchmarkSeeds:
     def _read(self) -> Iterator[Question]:
         assert self.benchmark.seeds is not None
         for number, each in enumerate(self.benchmark.seeds(self.folder), start=1):
-            if isinstance(each, Missing):
+            if isinstance(each, MissingQuestion):
                 bad = BadSeed(file=each.file, row=each.row or 0, reason=each.reason, detail=each.detail)
             elif not (bad := describe_unknown_language(each, self.benchmark.name, number, self.check_language)):
                 yield each

@@ -3,7 +3,7 @@
 The tokenizer knows bytes and the family's marks; chat templates are the families' own, as their models carry them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -160,7 +160,14 @@ def llama() -> TextModel:
     return TextModel(LlamaForCausalLM(LlamaConfig(**text_config(tokenizer))), tokenizer, "tiny")
 
 
-VISION_KINDS: tuple[Callable[[], Backbone], ...] = (qwen2_vl, qwen2_5_vl, qwen3_vl, smolvlm, idefics3)
+# Each kind, with the linear layers in a layer of its language model (q, k, v, o, gate, up, down), which get a LoRA.
+VISION_KINDS: Mapping[Callable[[], Backbone], int] = {
+    qwen2_vl: 7,
+    qwen2_5_vl: 7,
+    qwen3_vl: 7,
+    smolvlm: 7,
+    idefics3: 7,
+}
 TEXT_KINDS: tuple[Callable[[], Reader], ...] = (qwen2, llama)
 
 
@@ -176,9 +183,21 @@ def loud(make: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="session", params=VISION_KINDS, ids=lambda make: make.__name__)
-def make_family(request: pytest.FixtureRequest) -> Callable[[], Backbone]:
+def vision_kind(request: pytest.FixtureRequest) -> Callable[[], Backbone]:
+    """Return the function that makes a random model of one family with pictures."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def make_family(vision_kind: Callable[[], Backbone]) -> Callable[[], Backbone]:
     """Return a function that makes a model of one family with pictures, always the same one."""
-    return lambda: loud(request.param)
+    return lambda: loud(vision_kind)
+
+
+@pytest.fixture(scope="session")
+def num_adapted_in_layer(vision_kind: Callable[[], Backbone]) -> int:
+    """Return the number of modules with a LoRA in one layer of the family's language model."""
+    return VISION_KINDS[vision_kind]
 
 
 @pytest.fixture(scope="session")

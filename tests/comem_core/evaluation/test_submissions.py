@@ -51,17 +51,17 @@ def test_a_language_has_its_own_file_under_the_released_ids():
 
 def test_oven_has_answers_and_entities_in_one_file_a_split():
     rows = [row("oven_query_val_00000001", "gull"), row("oven_entity_val_00000002", "")]
-    files = write_submission("oven", rows, entity_of={"gull": "Q25354", "": "Q1"}.__getitem__)
+    files = write_submission("oven", rows, find_entity={"gull": "Q25354", "": "Q1"}.__getitem__)
     assert lines_of(files["oven_query_predictions.jsonl"]) == [
         {"data_id": "oven_query_val_00000001", "prediction": "gull", "pred_entity_id": "Q25354"}
     ]
     assert lines_of(files["oven_entity_predictions.jsonl"]) == [
         {"data_id": "oven_entity_val_00000002", "prediction": "", "pred_entity_id": "Q1"}
     ]
-    with pytest.raises(ValueError, match="give entity_of"):
+    with pytest.raises(ValueError, match="give find_entity"):
         write_submission("oven", rows)
     with pytest.raises(ValueError, match="expected oven_query_"):
-        write_submission("oven", [row("infoseek_val_00000070", "gull")], entity_of={"gull": "Q25354"}.__getitem__)
+        write_submission("oven", [row("infoseek_val_00000070", "gull")], find_entity={"gull": "Q25354"}.__getitem__)
 
 
 def test_okvqa_is_a_list_with_numbers_as_ids():

@@ -68,7 +68,7 @@ def test_costs_are_those_of_an_earlier_artefact_of_the_stage(run: RunRef) -> Non
     assert record is not None
     plan, _ = planned(run, k=5, expects=80)
     [line] = plan.stages
-    assert line.reason == "again: recipe field `k` changed from 3 to 5"
+    assert line.reason == "differs from the nearest one: recipe field `k` changed from 3 to 5"
     assert line.tokens == 80 * 110
     assert line.bytes == pytest.approx(10 * record["num_bytes"])
     assert line.seconds == pytest.approx(10 * record["seconds"])
@@ -134,7 +134,27 @@ def test_a_reason_names_what_changed(run: RunRef) -> None:
     store = Store.of(run.context)
     assert explain_making({"k": 3}, {}, "1", store, stage="drafts") == "no artefact yet"
     stage(run, drafts(8))
-    assert explain_making({"k": 4}, {}, "1", store, stage="drafts") == "again: recipe field `k` changed from 3 to 4"
+    assert (
+        explain_making({"k": 4}, {}, "1", store, stage="drafts")
+        == "differs from the nearest one: recipe field `k` changed from 3 to 4"
+    )
+
+
+def test_a_report_is_made_by_each_run_and_no_plan_says_that_nothing_like_it_was_made(run: RunRef) -> None:
+    @dataclass(frozen=True)
+    class Reporting:
+        run_id: str
+
+    report = Stage(name="report", version="1")
+
+    def make(partial: Partial) -> None:
+        (partial.folder / "report.html").write_text("")
+
+    run_stage(run, report, Reporting("run-1"), {}, make)
+    with start_planning() as plan:
+        run_stage(run, report, Reporting("run-2"), {}, make)
+    [line, sums] = plan.list_lines()
+    assert (line["do"], line["why"], sums["why"]) == ("make", "each run makes its own", "")
 
 
 def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> None:
@@ -147,12 +167,12 @@ def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> Non
     run_stage(run, Stage(name="benchmark", version="1"), HoldingOut(benchmark="own"), {"kept": kept}, drafts(4))
     assert (
         explain_making(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
-        == "again: version changed from 1 to 2"
+        == "differs from the nearest one: version changed from 1 to 2"
     )
     also = {"kept": kept, "drafts": kept}
     assert (
         explain_making(held, also, "1", store, stage="benchmark", kinds=("benchmark",))
-        == "again: input `drafts` is new"
+        == "differs from the nearest one: input `drafts` is new"
     )
 
 
@@ -167,7 +187,7 @@ def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> N
     )
     run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": released}, drafts(4))
     said = explain_making({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
-    assert said == "again: recipe field `k` changed from 3 to 5"
+    assert said == "differs from the nearest one: recipe field `k` changed from 3 to 5"
 
 
 def test_a_plan_ends_with_its_block(run: RunRef, tmp_path: Path) -> None:
@@ -182,7 +202,8 @@ def test_a_plan_fits_a_narrow_terminal_and_gives_reasons_in_words(
     before, now = "0123456789abcdef", "fedcba9876543210"
     facts: dict[str, Any] = {"action": "make", "rows": 1200, "missing": 1200}
     rates = Rates(source=f"the 120 rows of {before}", seconds=0.5, bytes=300.0, tokens=40.0)
-    reason = f"again: input `knowledge` changed from {before} to {now}; recipe field `k` changed from 3 to 5"
+    changes = f"input `knowledge` changed from {before} to {now}; recipe field `k` changed from 3 to 5"
+    reason = f"differs from the nearest one: {changes}"
     stages = [
         PlannedStage(stage=name, fingerprint=now, reason=reason, rates=rates, **facts)
         for name in ("drafts", "verdicts")
@@ -194,7 +215,7 @@ def test_a_plan_fits_a_narrow_terminal_and_gives_reasons_in_words(
     whole = " ".join(said.split())
     assert "words: tiny does not know 1 of 2 words (50%)" in whole and "1,200" in whole and "48,000" in whole
     assert (
-        "drafts, verdicts: again: input `knowledge` is another one; recipe field `k` changed from 3 to 5 "
-        "(estimated from the 120 rows)"
+        "drafts, verdicts: differs from the nearest one: input `knowledge` is another one; "
+        "recipe field `k` changed from 3 to 5 (estimated from the 120 rows)"
     ) in whole
     assert "encoder: no artefact yet" in whole

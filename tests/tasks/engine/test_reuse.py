@@ -120,7 +120,7 @@ def test_a_store_stays_valid_when_a_class_is_renamed_and_gets_an_option_that_is_
         ("reuse", True),
         ("make", False),
     ]
-    assert plan.stages[1].reason == "again: recipe field `judge` changed from None to a"
+    assert plan.stages[1].reason == "differs from the nearest one: recipe field `judge` changed from None to a"
 
 
 def test_a_store_of_older_names_is_explained_once(run: RunRef) -> None:
@@ -134,7 +134,9 @@ def test_a_store_of_older_names_is_explained_once(run: RunRef) -> None:
     old.folder.rename(old.folder.with_name("0123456789abcdef"))
     with start_planning() as plan:
         made(run)
-    assert plan.stages[0].reason == f"again: the rule that names results changed from 1 to {NAMING}"
+    assert (
+        plan.stages[0].reason == f"differs from the nearest one: the rule that names results changed from 1 to {NAMING}"
+    )
     told = [explain_older_names(store, remember=False), explain_older_names(store), explain_older_names(store)]
     assert told[0] == told[1] and told[2] is None
     assert told[0] is not None and told[0].startswith("1 results in") and "anew, this once" in told[0]

@@ -73,7 +73,7 @@ def test_what_was_made_is_reused_and_the_log_says_so(run: RunRef, caplog: pytest
     assert again == first
     assert (made, first.num_rows) == (NAMES, 8)
     assert [path.name for path in first.list_shards()] == [f"{name}.parquet" for name in NAMES]
-    assert f"made: no artefact yet [filter {first.fingerprint}]" in caplog.text
+    assert f"made, because there was no artefact yet [filter {first.fingerprint}]" in caplog.text
     assert f"reused filter {first.fingerprint}: same recipe, same inputs, 4 shards verified" in caplog.text
     assert rows(run, "SELECT count(*) FROM sample") == [(8,)]
     assert rows(run, "SELECT run_id, action FROM run_stage ORDER BY run_id") == [("run-1", "made"), ("run-2", "reused")]
@@ -91,7 +91,7 @@ def test_what_is_made_again_says_what_changed(run: RunRef, caplog, changes: dict
     caplog.set_level(logging.INFO, logger="comem.stage")
     filter_stage(run, make_samples([]))
     filter_stage(run, make_samples([]), **changes)
-    assert f"made again: {why} [filter" in caplog.text
+    assert f"made, because it differs from the nearest one: {why} [filter" in caplog.text
 
 
 def test_an_interrupted_artefact_continues_and_nothing_is_made_twice(run: RunRef, caplog) -> None:
@@ -238,7 +238,9 @@ def test_under_prefect_the_stage_shows_a_table_and_prefect_reuses_nothing(run: R
     with get_client(sync_client=True) as client:
         shown = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["stage-filter"])))
     texts = {artifact.description for artifact in shown}
-    assert texts == {"filter: made, no artefact yet", "filter: reused, same recipe, same inputs, 4 shards verified"}
+    assert texts == {
+        "filter made, because there was no artefact yet", "filter reused: same recipe, same inputs, 4 shards verified",
+    }  # fmt: skip
     assert all(reference.fingerprint in str(artifact.data) for artifact in shown)
 
 

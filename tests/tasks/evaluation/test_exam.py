@@ -64,8 +64,8 @@ def exam(run: Run) -> Exam:
 
 def name_all(run: Run, exam: Exam) -> dict[str, str]:
     """Return the name of an exam's predictions, and of one answer under each condition."""
-    part = make_predictions_key(run, exam)
-    keys, names = AnswerKeys(run, part, exam), {"predictions": fingerprint(PREDICTIONS, part, {})}
+    key = make_predictions_key(run, exam)
+    keys, names = AnswerKeys(run, key, exam), {"predictions": fingerprint(PREDICTIONS, key, {})}
     for condition in ("none", "text", "memory", "empty"):
         unit = Unit(place=0, condition=condition, k=1, item_ids=("i",), key="")
         names[condition] = keys.of(unit, QUESTION, "What?")

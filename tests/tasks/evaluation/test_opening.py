@@ -332,8 +332,10 @@ def test_a_stored_bank_given_to_bank_load_says_how_it_is_opened(finished: Finish
 def test_the_run_says_how_its_bank_is_opened(finished: Finished) -> None:
     record = Store.of(finished.run.context).find("bank", finished.bank.fingerprint)
     assert record is not None
-    lines = describe_opening(finished.run.context, record)
-    assert lines[0] == f"encoder: {finished.encoder.uri}" and lines[1] == f"bank:    {finished.bank.uri}"
+    opening = describe_opening(finished.run.context, record)
+    assert opening is not None
+    assert opening.places == (f"encoder: {finished.encoder.uri}", f"bank:    {finished.bank.uri}")
+    assert opening.lines[:2] == list(opening.places) and opening.lines[3:] == [f"    {line}" for line in opening.code]
     names: dict[str, Any] = {}
-    exec("\n".join(line.strip() for line in lines[3:]), names)
+    exec("\n".join(opening.code), names)
     assert names["memory"].made_from["bank"]["fingerprint"] == finished.bank.fingerprint

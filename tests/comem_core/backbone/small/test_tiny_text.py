@@ -89,8 +89,5 @@ def test_a_vlm_is_no_text_only_reader_and_a_text_model_no_backbone(cache: Path, 
     monkeypatch.setenv("COMEM_CACHE", str(cache))
     with pytest.raises(ValueError, match="is a 'qwen2_5_vl' model; a text-only reader is one of qwen2, llama"):
         load_text_model("tiny")
-    with pytest.raises(
-        ValueError,
-        match="holds a 'qwen2' model; a backbone is one of qwen3_vl, qwen2_vl, qwen2_5_vl, smolvlm, idefics3",
-    ):
+    with pytest.raises(ValueError, match=r"holds a 'qwen2' model; a backbone is one of .*qwen2_vl, qwen2_5_vl"):
         load_backbone("tiny-text")

@@ -16,11 +16,11 @@ from PIL import Image
 from comem_core.evaluation.annotations.asking import AnnotatedQuestion, make_questions, require_text
 from comem_core.evaluation.annotations.release import Found, Release, list_files, need
 from comem_core.evaluation.annotations.rows import Row, read_json_lines, read_parquet_rows
-from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks import MissingQuestion
 from comem_core.knowledge.items import Question
 
 
-def asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | Missing]:
+def asked(part: str, found: Found) -> Iterator[AnnotatedQuestion | MissingQuestion]:
     rows = (row for path in found["questions"] for row in read_json_lines(path))
     yield from make_questions(rows, question_of, id_field="id")
 
@@ -88,7 +88,7 @@ def test_pictures_are_read_only_when_a_question_is_yielded(make: Callable[..., P
     assert isinstance(first, Question)
     for path in (folder).rglob("p*.png"):
         path.write_bytes(b"")
-    assert {each.reason if isinstance(each, Missing) else "" for each in yielded} == {"unreadable_image"}
+    assert {each.reason if isinstance(each, MissingQuestion) else "" for each in yielded} == {"unreadable_image"}
 
 
 def test_the_revision_is_of_content_and_not_of_place(make: Callable[..., Path], tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(make: Callable[...,
     images = {name: each.image for name, each in yielded.items() if isinstance(each, Question)}
     assert images == {f"q{each}": picture(each) for each in range(4)}
     missing = yielded["q4"]
-    assert isinstance(missing, Missing)
+    assert isinstance(missing, MissingQuestion)
     assert missing.detail == "no picture p4; these archives cannot be read, unpack them: c.zip"
     assert len(list(list_files(folder))) == 6  # the circle of links is gone round once
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from comem_core.evaluation.benchmarks import Benchmark, Missing
+from comem_core.evaluation.benchmarks import Benchmark, MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 
@@ -26,15 +26,15 @@ class Reading:
 
     benchmark: Benchmark
     folder: Path
-    yielded: Sequence[Question | Missing]
+    yielded: Sequence[Question | MissingQuestion]
 
     @property
     def questions(self) -> dict[str, Question]:
         return {each.question_id: each for each in self.yielded if isinstance(each, Question)}
 
     @property
-    def missing(self) -> list[Missing]:
-        return [each for each in self.yielded if isinstance(each, Missing)]
+    def missing(self) -> list[MissingQuestion]:
+        return [each for each in self.yielded if isinstance(each, MissingQuestion)]
 
     @property
     def reasons(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks import MissingQuestion
 from comem_core.evaluation.benchmarks.infoseek import make_gold
 from comem_core.knowledge.items import Question
 
@@ -159,7 +159,7 @@ def test_a_row_that_is_no_question_is_counted_with_its_reason_and_place(
         (12, "h", "unreadable_image"),
     ]
     assert all(each.file == "infoseek_val.jsonl" and each.detail for each in found.missing)
-    assert isinstance(found.missing[0], Missing)
+    assert isinstance(found.missing[0], MissingQuestion)
 
 
 @pytest.mark.parametrize("golds", [["the"], ["...", "An"], ["", "a"], ["°"]])

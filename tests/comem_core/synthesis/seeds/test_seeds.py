@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from comem_core.evaluation.benchmarks import Missing
+from comem_core.evaluation.benchmarks import MissingQuestion
 from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
@@ -233,10 +233,10 @@ def test_a_benchmark_s_seeds_come_from_its_folder_and_rows_without_a_question_ar
 ) -> None:
     [one, two] = list(find_source("countries-vqa").read_questions(2))
 
-    def read_seeds(folder: Path | None) -> Iterator[Question | Missing]:
+    def read_seeds(folder: Path | None) -> Iterator[Question | MissingQuestion]:
         assert folder == tmp_path
         yield replace(one, benchmark="of-files")
-        yield Missing("x", "bad_row", "no answer", file="train.jsonl", row=2)
+        yield MissingQuestion("x", "bad_row", "no answer", file="train.jsonl", row=2)
         yield replace(two, benchmark="of-files")
 
     found = replace(find_all_benchmarks()["countries-vqa"], name="of-files", files="a file", seeds=read_seeds)
