@@ -21,7 +21,7 @@ Role = Literal["served", "judge"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServedHere:
-    """A model that the run serves itself (`vllm:<model>`). `identity` names its weights together with vLLM's version."""
+    """A model that the run serves itself (`vllm:<model>`). `identity` names its weights and vLLM's version."""
 
     model: str
     version: str

@@ -111,9 +111,10 @@ def _wait_for(asked: list[Any], workers: Workers | None) -> list[Any]:
             raise find_own_error(error) from error
         except DIED as error:
             raise EngineFailed(f"the worker of an engine died while it started: {error}") from error
-        if workers is not None and time.monotonic() - told > START_SECONDS:
+        if time.monotonic() - told > START_SECONDS:
             told = time.monotonic()
-            get_stage_logger().warning("no room for an engine yet: %s", describe_wait(workers))
+            said = f"no room for an engine yet: {describe_wait(workers)}" if workers else "vLLM is not ready yet"
+            get_stage_logger().info("%s", said)
     return ray.get(asked)
 
 

@@ -18,7 +18,7 @@ from comem_core.backbone.finding import find_backbone_folder
 from comem_core.serving.vllm.installed import find_vllm_version, make_engine_command, make_environment
 from tasks.vllm import watch
 
-START_SECONDS, END_SECONDS, POLL_SECONDS = 3600.0, 30.0, 0.5
+START_SECONDS, END_SECONDS, POLL_SECONDS = 1800.0, 30.0, 0.5
 LAST_LINES, LAST_CHARACTERS = 25, 3000  # of the log of an engine that died
 
 WITHOUT_GPU = "\nThe engine had no GPU, since COMEM_GPUS_PER_ACTOR is 0; that needs vLLM's build for CPUs"
@@ -57,7 +57,7 @@ class EngineProcess:
 
         Raises:
             ValueError: the interpreter has no vLLM or another version, or the model is not on this node.
-            EngineFailed: the server ended before it was healthy, or was not healthy in an hour.
+            EngineFailed: the server ended before it was healthy, or was not healthy within START_SECONDS.
         """
         python, where = order.python or sys.executable, socket.gethostname()
         if (found := find_vllm_version(python)) != order.version:

@@ -231,7 +231,7 @@ def test_the_page_tells_agreement_replies_and_where_the_two_part(run: Run) -> No
     ("judge", "variables", "kind", "said"),
     [
         ("served:rule", {}, ValueError, "set COMEM_JUDGE_URL to the address"),
-        ("rule", {}, ValueError, "generator 'rule'; expected 'backbone' or 'served:<model>'"),
+        ("rule", {}, ValueError, "generator 'rule'; expected 'backbone', 'served:<model>', 'vllm' or 'vllm:<model>'"),
         ("served:other", {"JUDGE_URL": "{server}/v1", "JUDGE_KEY": "right-key"}, ValueError, "no model other"),
         ("served:rule", {"JUDGE_URL": "{server}/v1"}, ValueError, "or COMEM_JUDGE_KEY for a judge"),
         ("served:rule", {"JUDGE_URL": "http://127.0.0.1:9/v1"}, ServerGone, "no model answers at http://127.0.0.1:9"),

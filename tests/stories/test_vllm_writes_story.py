@@ -1,0 +1,150 @@
+"""The real vLLM writes a run's data on a CPU: the same drafts each time, after kill -9 too, and no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.settings import get_current_settings
+
+from warehouse.comparison import compare_stores
+
+PYTHON = os.environ.get("TEST_VLLM_PYTHON")
+WAIT_SECONDS = 1500
+STORY = """
+import sys
+from tasks.data.index import build_index
+from tasks.data.ingest import ingest_knowledge
+from tasks.data.questions import pose_questions
+from tasks.data.retrieve import retrieve
+from tasks.data.synthesize import judge_qa, synthesize_qa
+from tasks.run import open_run
+from flows.options import Writing
+from flows.recipes import recipe_to_train
+from prefect import flow
+
+@flow
+def write(plan: bool):
+    nothing = dict.fromkeys(("backbone", "variant", "seed", "knowledge", "judge", "reader", "start"))
+    recipe = recipe_to_train("tiny_cpu", writing=Writing(generator="vllm", ask_about=0), limit=40, **nothing)
+    with open_run("write", recipe, needs_generator=True, plan=plan) as run:
+        knowledge = ingest_knowledge(run)
+        index = build_index(run, knowledge)
+        questions = pose_questions(run, knowledge)
+        retrieved = retrieve(run, index, questions)
+        drafts = synthesize_qa(run, knowledge, questions, retrieved)
+        judge_qa(run, knowledge, questions, retrieved, drafts)
+
+write("plan" in sys.argv)
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PYTHON is None, reason="TEST_VLLM_PYTHON names no Python with vLLM (docs/vllm.md)"),
+    pytest.mark.usefixtures("prefect_server"),
+]
+
+
+def start(root: Path, *arguments: str, num_actors: int = 1) -> subprocess.Popen[bytes]:
+    root.mkdir(exist_ok=True)
+    place = {
+        "COMEM_ROOT": str(root),
+        "COMEM_ROWS_PER_SHARD": "8",
+        "COMEM_BATCH_SIZE": "4",
+        "COMEM_SERVED_CONCURRENCY": "2",
+        "COMEM_NUM_ACTORS": str(num_actors),
+        "COMEM_VLLM_PYTHON": str(PYTHON),
+        "PREFECT_API_URL": str(get_current_settings().api.url),
+    }
+    with (root / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", STORY, *arguments],
+            env=os.environ | place,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def read_log(root: Path) -> str:
+    return (root / "log.txt").read_text(encoding="utf-8", errors="replace")
+
+
+def list_engines() -> list[psutil.Process]:
+    """List vLLM's servers and what they started, such as the processes that hold the model."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if (
+            "vllm.entrypoints.openai.api_server" in (process.info["cmdline"] or [])
+            and PYTHON in process.info["cmdline"]
+        ):
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+def wait_until(done: Callable[[], object], root: Path, seconds: float = WAIT_SECONDS) -> None:
+    started = time.monotonic()
+    while not done():
+        assert time.monotonic() - started < seconds, read_log(root)[-3000:]
+        time.sleep(0.2)
+
+
+def list_batches(root: Path) -> list[Path]:
+    """List the shards and batches of drafts that are finished, of a store that another process writes."""
+    return [*(root / ".comem" / "store").glob("**/drafts/**/*.parquet")]
+
+
+def compare(root: Path, other: Path) -> list[tuple[str, bool]]:
+    stores = (each / ".comem" / "store" for each in (root, other))
+    return [(each.stage, each.same) for each in compare_stores(*stores) if each.stage in ("drafts", "verdicts")]
+
+
+def test_killed_engines_change_no_draft_and_a_reused_stage_starts_none(tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    assert start(unbroken).wait(WAIT_SECONDS) == 0, read_log(unbroken)[-3000:]
+    assert read_log(unbroken).count("engines start for tiny") == 1  # they stay to judge
+    assert list_engines() == []
+
+    for arguments in (("plan",), ()):
+        assert start(unbroken, *arguments).wait(WAIT_SECONDS) == 0
+    assert read_log(unbroken).count("engines start for tiny") == 1
+
+    story = start(broken, num_actors=2)
+    wait_until(lambda: list_batches(broken) or story.poll() is not None, broken)
+    kept = {path: path.stat().st_mtime_ns for path in list_batches(broken)}
+    servers = [each for each in list_engines() if "vllm.entrypoints.openai.api_server" in each.cmdline()]
+    assert len(servers) == 2
+    servers[0].kill()
+    assert story.wait(WAIT_SECONDS) == 0, read_log(broken)[-3000:]
+    log = read_log(broken)
+    assert log.count("2 engines start for tiny") == 2 and "Start 2 of 3 follows" in log
+    shards = {path.name: path for path in list_batches(broken)}
+    for path, written in kept.items():
+        assert path.name not in shards or shards[path.name].stat().st_mtime_ns == written
+    assert compare(unbroken, broken) == [("drafts", True), ("verdicts", True)]
+    assert list_engines() == []
+
+
+def test_a_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
+    story = start(tmp_path / "cancelled", num_actors=2)
+    wait_until(lambda: len(list_engines()) > 4, tmp_path / "cancelled")
+    time.sleep(5)
+    engines = list_engines()
+    os.killpg(story.pid, signal.SIGTERM)  # as Prefect cancels a run
+    story.wait(WAIT_SECONDS)
+    psutil.wait_procs(engines, timeout=30)
+    assert [each for each in engines if each.is_running()] == []
+    assert list_engines() == []
+
+    story = start(tmp_path / "cancelled")
+    wait_until(lambda: len(list_engines()) > 2, tmp_path / "cancelled")
+    engines = list_engines()
+    os.killpg(story.pid, signal.SIGKILL)
+    story.wait(WAIT_SECONDS)
+    psutil.wait_procs(engines, timeout=60)
+    assert [each for each in engines if each.is_running()] == []
