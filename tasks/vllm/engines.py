@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -32,7 +32,7 @@ class Engines:
     order: EngineOrder
     actors: tuple[Any, ...]
     urls: tuple[str, ...]
-    key: str
+    key: str = field(repr=False)
 
 
 class _EngineActor(EngineProcess):
