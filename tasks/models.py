@@ -4,7 +4,6 @@ The stages import this module to name models. So torch and the library's models 
 only workers do.
 """
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +76,7 @@ def _work_with_vllm(run: Run, served: ServedHere, work: Callable[[Run], None], *
         num_images=num_images,
         version=served.version,
         python=run.context.vllm_python,
-        further=tuple(shlex.split(run.context.vllm_args or "")),
+        further=served.further,
     )
 
     def work_there(engines: Engines, asking: Context) -> None:

@@ -26,6 +26,8 @@ class ServedHere:
     model: str
     version: str
     identity: Reference
+    further: tuple[str, ...] = ()
+    """Further arguments of vLLM's server."""
 
     @property
     def served_name(self) -> str:

@@ -1,6 +1,7 @@
 """What a run reads and no stage makes: the backbone, another reader or writer, their engine, and the user's corpus."""
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 
@@ -68,7 +69,7 @@ def find_served_here(
     """Return a model that the run serves itself with vLLM, named by its weights, their number type and vLLM's version;
     None for another kind of generator. A plan goes on without weights that are not here.
 
-    Raises ValueError where the interpreter has no vLLM, or the model is not found.
+    Raises ValueError where the interpreter has no vLLM, the model is not found, or COMEM_VLLM_ARGS cannot be read.
     """
     named = read_generator_name(generator)
     if named.kind != VLLM:
@@ -78,7 +79,14 @@ def find_served_here(
     weights = backbone.fingerprint if model == recipe.backbone.name else _name_weights(model, recipe, plan=plan)
     name = _name_model(WRITER, VLLM, version, weights)
     identity = Reference(stage=WRITER.name, fingerprint=name, uri="", num_rows=0)
-    return ServedHere(model=model, version=version, identity=identity)
+    return ServedHere(model=model, version=version, identity=identity, further=_read_arguments(context.vllm_args))
+
+
+def _read_arguments(given: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(given or ""))
+    except ValueError as error:
+        raise ValueError(f"COMEM_VLLM_ARGS is {given!r} ({error}); expected arguments as in a shell") from error
 
 
 def _name_weights(model: str, recipe: Recipe, *, plan: bool) -> str:
