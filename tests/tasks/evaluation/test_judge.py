@@ -279,7 +279,7 @@ def test_a_judge_that_the_run_serves_says_the_same_and_is_known_by_its_weights(r
     elsewhere = judge_predictions.fn(run, questions, predictions)
     model = tmp_path / "rule"
     model.symlink_to(SHIPPED / "tiny")
-    recipe, found = judged_recipe(judge=f"vllm:{model}"), []
+    recipe, found, here = judged_recipe(judge=f"vllm:{model}"), [], elsewhere
     for version in ("0.0.7", "0.0.8"):
         python = write_interpreter(tmp_path / version, version=version)
         context = replace(run.context, judge_url=None, vllm_python=str(python))
