@@ -123,6 +123,7 @@ def _list_engines(python: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_engines_that_the_run_starts_write_the_same_rows_and_share_the_requests(
     synthesised: Synthesised, vllm: Path, tmp_path: Path
 ) -> None:
