@@ -201,7 +201,8 @@ class Writing:
     __pydantic_config__: ClassVar = GROUP
 
     generator: Filled | None = None
-    """The model that writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL."""
+    """The model that writes the data: `backbone`, `served:<model>` at COMEM_SERVED_URL, or `vllm` or `vllm:<model>`,
+    which the run serves itself."""
     seeds: list[Filled] | None = None
     """Sources of seed questions with gold answers, such as `infoseek:/path/train.jsonl:/path/images`; [] for none."""
     ask_about: Annotated[int, Within(int, 0)] | None = None

@@ -11,11 +11,11 @@ from comem_core.recipes import find_recipe, with_backbone, with_evaluation, with
 from comem_core.recipes.names import check_names
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant
+from comem_core.synthesis.generator import read_generator_name
 from comem_core.synthesis.seeds import check_source
 from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Writing
 from tasks.engine.context import Context
 from tasks.engine.store import Store
-from tasks.served import name_served_model
 from tasks.training.encoder import check_start
 from tasks.training.encoders import check_encoders
 
@@ -42,7 +42,7 @@ def recipe_to_train(
     for each in written.seeds or ():
         check_source(each)
     if written.generator is not None:
-        name_served_model(written.generator)
+        read_generator_name(written.generator)
     named = _add_backbone(find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant), backbone)
     whole = with_knowledge(
         _add_judge(named, judge),
@@ -139,9 +139,9 @@ def _check_own(given: str | Mapping[str, Any], recipe: Recipe, *, changed: bool 
     """Check that what a recipe of the user's own names exists and fits; of the shipped ones, tests know it."""
     if changed or isinstance(given, Mapping):
         check_names(recipe)
-        name_served_model(recipe.synthesis.generator)
+        read_generator_name(recipe.synthesis.generator)
         if recipe.evaluation.judge is not None:
-            name_served_model(recipe.evaluation.judge.generator)
+            read_generator_name(recipe.evaluation.judge.generator)
 
 
 def _make_list(names: Sequence[str] | None) -> list[str] | None:
@@ -151,7 +151,7 @@ def _make_list(names: Sequence[str] | None) -> list[str] | None:
 def _add_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     judged = with_judge(recipe, judge)
     if judge is not None and (asked := judged.evaluation.judge):
-        name_served_model(asked.generator)
+        read_generator_name(asked.generator)
         read_judge_prompts(asked.prompts)
     return judged
 

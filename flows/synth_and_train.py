@@ -66,10 +66,10 @@ def synth_and_train(
         knowledge: a corpus of your own in place of the recipe's: a folder, a file or a URL (docs/data.md), or fields
             that also set how it is read. The VLM asks about its items, and a tenth of the kept samples is held out as
             its benchmark.
-        writing: the model that writes the data: `backbone`, or `served:<model>` at COMEM_SERVED_URL, or fields that
-            also set the questions.
-        judge: a language model that also marks every answer: `served:<model>` at COMEM_JUDGE_URL, or `backbone`, or the
-            fields of a JudgeRecipe (docs/evaluation.md).
+        writing: the model that writes the data: `backbone`; `served:<model>` at COMEM_SERVED_URL; `vllm` (the backbone)
+            or `vllm:<model>`, which the run serves itself (docs/vllm.md); or fields that also set the questions.
+        judge: a language model that also marks every answer: `served:<model>` at COMEM_JUDGE_URL, `vllm:<model>`, which
+            the run serves itself, `backbone`, or the fields of a JudgeRecipe (docs/evaluation.md).
         reader: a text-only model that answers the benchmark in the backbone's place: `tiny-text`, a hub name, a folder,
             or the fields of a ReaderRecipe (docs/side_tables.md). `vllm:<address>`: the backbone itself, through a vLLM
             server (docs/vllm.md).

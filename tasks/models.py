@@ -4,17 +4,29 @@ The stages import this module to name models. So torch and the library's models 
 only workers do.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comem_core.backbone.finding import find_installed_folder
 from comem_core.memory.transfer_recipe import TransferRecipe
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
-from comem_core.synthesis.generator import Generator
+from comem_core.synthesis.generator import BACKBONE, VLLM, Generator, read_generator_name
+from tasks.engine.context import Context
 from tasks.engine.store import Reference
 from tasks.engine.worker_process import held
 from tasks.run import Run
-from tasks.served import find_engine, find_served_judge, find_served_model, name_served_model
+from tasks.served import (
+    Role,
+    ServedHere,
+    check_served,
+    find_engine,
+    find_served_judge,
+    find_served_model,
+    make_client,
+)
+from tasks.vllm.process import EngineOrder
 
 if TYPE_CHECKING:
     from comem_core.backbone.interface import Backbone
@@ -30,24 +42,82 @@ def load_reader(run: Run) -> "Backbone":
     return load_for(run.recipe.backbone, device=run.context.device)
 
 
+def write_with_generator(run: Run, write: Callable[[Run], None]) -> None:
+    """Let a stage write with the run's generator: check a served model first, or start engines for the run's own.
+
+    `write` gets the run as its workers need it. If an engine dies it is called again, for what is missing.
+
+    Raises:
+        ValueError, ServerGone: the served model does not answer as it should.
+        ValueError, EngineFailed: vLLM or the model is not there, or its server does not start.
+    """
+    if run.writer is None:
+        check_served(run.recipe.synthesis, run.context)
+        write(run)
+    else:
+        _work_with_vllm(run, run.writer, write, num_images=1 + run.recipe.synthesis.k, role="served")
+
+
+def judge_with_generator(run: Run, work: Callable[[Run], None]) -> None:
+    """Let a stage judge answers; as `write_with_generator`, without a check of a judge that is served elsewhere."""
+    if run.judge is None:
+        work(run)
+    else:
+        _work_with_vllm(run, run.judge, work, num_images=0, role="judge")
+
+
+def _work_with_vllm(run: Run, served: ServedHere, work: Callable[[Run], None], *, num_images: int, role: Role) -> None:
+    from tasks.vllm.engines import Engines, work_with_engines  # only the run's process starts any
+
+    order = EngineOrder(
+        model=served.model,
+        name=served.served_name,
+        dtype=run.recipe.backbone.dtype,
+        num_images=num_images,
+        version=served.version,
+        python=run.context.vllm_python,
+        further=served.further,
+    )
+
+    def work_there(engines: Engines, asking: Context) -> None:
+        found = {f"{role}_url": ",".join(engines.urls), f"{role}_key": engines.key}
+        work(replace(run, context=replace(asking, **found)))
+
+    work_with_engines(order, run.context, work_there)
+
+
 def make_generator(run: Run) -> Generator:
     """Return the writer of questions and drafts: the backbone itself, or the served model that the recipe names."""
+    if run.writer is not None:
+        return make_client(run.writer, run.context, role="served")
     return find_served_model(run.recipe.synthesis, run.context) or load_reader(run)
 
 
 def name_generator(run: Run) -> str:
     """Return the name that drafts are recorded with."""
-    recipe = run.recipe
-    return recipe.backbone.name if name_served_model(recipe.synthesis.generator) is None else recipe.synthesis.generator
+    if run.writer is not None:
+        return run.writer.name
+    named = read_generator_name(run.recipe.synthesis.generator)
+    return run.recipe.backbone.name if named.kind == BACKBONE else run.recipe.synthesis.generator
+
+
+def name_generator_key(run: Run) -> str:
+    """Return what keys of generated rows say of their writer. What vLLM serves is an input, known by its weights."""
+    return run.recipe.synthesis.generator if run.writer is None else VLLM
 
 
 def name_generator_inputs(run: Run) -> dict[str, Reference]:
-    """Return what generated rows depend on besides their prompts: the backbone, unless a served model writes them."""
-    return {} if name_served_model(run.recipe.synthesis.generator) else {"backbone": run.backbone}
+    """Return what generated rows depend on besides their prompts: the backbone, or the model that vLLM serves. A model
+    that is served elsewhere is only known by name."""
+    if run.writer is not None:
+        return {"writer": run.writer.identity}
+    return {} if read_generator_name(run.recipe.synthesis.generator).kind == "served" else {"backbone": run.backbone}
 
 
 def make_judge(run: Run, judge: JudgeRecipe) -> Generator:
     """Return the judge of answers: the backbone itself, or the served model that the recipe names."""
+    if run.judge is not None:
+        return make_client(run.judge, run.context, role="judge")
     return find_served_judge(judge, run.context) or load_reader(run)
 
 

@@ -29,13 +29,15 @@ from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
 from tasks.recorded_recipes import STATED
-from tasks.served import find_served_judge, find_served_model
+from tasks.served import ServedHere, find_served_judge, find_served_model
 from tasks.sources import (
     BACKBONE,
     NO_BACKBONE,
     READER,
+    WRITER,
     describe_sources,
     find_run_backbone,
+    find_served_here,
     find_text_reader,
     name_engine,
 )
@@ -60,14 +62,17 @@ class Run(RunRef):
     """The first argument of every stage.
 
     `backbone` names the VLM's weights by their hash. `reader` names the weights of a text-only model that answers in
-    its place, `engine` the program that runs the backbone where it answers; with None, this library. `max_hours` limits
-    how long asking, drafting and judging may take together, counted from `started` (in seconds since 1970).
+    its place, `engine` the program that runs the backbone where it answers; with None, this library. `writer` and
+    `judge` are models that the run serves itself. `max_hours` limits how long asking, drafting and
+    judging may take together, counted from `started` (in seconds since 1970).
     """
 
     recipe: Recipe
     backbone: Reference
     reader: Reference | None = None
     engine: Reference | None = None
+    writer: ServedHere | None = None
+    judge: ServedHere | None = None
     started: float = 0.0
     max_hours: float | None = None
 
@@ -131,8 +136,9 @@ def open_run(
     Raises:
         ValueError: the backbone or reader is missing or of the wrong kind, or made for GPUs of which none would be
             used; the context has faults (all are listed); the prompts of the recipe's parts do not agree; the items
-            cannot be retrieved as the recipe says; the served model that writes the data has no address; the data are
-            to be translated into a language without a name; or the judge has no address or is unknown there.
+            cannot be retrieved as the recipe says; the served model that writes the data has no address; vLLM is to
+            serve a model but is not installed; the data are to be translated into a language without a name; or the
+            judge has no address or is unknown there.
         ServerGone: no server answers at the judge's address.
     """
     from prefect.runtime import flow_run
@@ -152,6 +158,8 @@ def open_run(
         notes.append(said)
         if not plan and not on_cpu:
             raise ValueError(f"{said}. To run it on the CPU all the same, for days perhaps: -p on_cpu=true")
+    judge = recipe.evaluation.judge
+    find_here = bind(find_served_here, recipe=recipe, backbone=backbone, context=context, plan=plan)
     run_id = flow_run.id or uuid4().hex
     run = Run(
         run_id=run_id,
@@ -161,6 +169,8 @@ def open_run(
         backbone=backbone,
         reader=find_text_reader(recipe),
         engine=name_engine(recipe, backbone, context),
+        writer=find_here(recipe.synthesis.generator) if needs_generator else None,
+        judge=find_here(judge.generator) if judge else None,
         started=time.time(),
         max_hours=max_hours,
     )
@@ -180,10 +190,10 @@ def open_run(
     with open_warehouse(context.warehouse) as con:
         record_run(con, started | {"flow_run_id": flow_run.id})
         declare_conditions(con, condition_rows())
-        declare_stages(con, [BACKBONE.row, READER.row])
+        declare_stages(con, [BACKBONE.row, READER.row, WRITER.row])
     status, error = "failed", "interrupted"
     try:
-        with join_ray(context, bind(describe_sources, recipe)):
+        with join_ray(context, bind(describe_sources, recipe, context.vllm_python)):
             yield run
         status, error = "completed", None
     except NothingKept as ended:

@@ -1,6 +1,8 @@
-"""What a run reads and no stage makes: the backbone, another reader, the engine that runs it, and the user's corpus."""
+"""What a run reads and no stage makes: the backbone, another reader or writer, their engine, and the user's corpus."""
 
 import os
+import shlex
+import sys
 from dataclasses import replace
 
 from comem_core.backbone.finding import (
@@ -11,14 +13,18 @@ from comem_core.backbone.finding import (
     refuse_other_family,
 )
 from comem_core.knowledge.items import hash_content_parts
+from comem_core.recipes.engine import VLLM
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
+from comem_core.serving.vllm.installed import find_vllm_version
+from comem_core.synthesis.generator import GeneratorName, read_generator_name
 from tasks.engine.context import Context
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.store import Reference
-from tasks.served import find_engine
+from tasks.served import ServedHere, find_engine
 
 BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))
 READER = Stage(name="reader", version="1")
+WRITER = Stage(name="writer", version="1")
 NO_BACKBONE = Reference(stage=BACKBONE.name, fingerprint="", uri="", num_rows=0)
 
 
@@ -50,6 +56,48 @@ def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Refere
     return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
 
 
+def list_vllm_generators(recipe: Recipe) -> list[GeneratorName]:
+    """List the writer and the judge of a recipe that the run serves itself."""
+    judge = recipe.evaluation.judge
+    named = [recipe.synthesis.generator, *([judge.generator] if judge else [])]
+    return [found for found in map(read_generator_name, named) if found.kind == VLLM]
+
+
+def find_served_here(
+    generator: str, recipe: Recipe, backbone: Reference, context: Context, *, plan: bool
+) -> ServedHere | None:
+    """Return a model that the run serves itself with vLLM, named by its weights, their number type and vLLM's version;
+    None for another kind of generator. A plan goes on without weights that are not here.
+
+    Raises ValueError where the interpreter has no vLLM, the model is not found, or COMEM_VLLM_ARGS cannot be read.
+    """
+    named = read_generator_name(generator)
+    if named.kind != VLLM:
+        return None
+    version = find_vllm_version(context.vllm_python or sys.executable)
+    model = named.model or recipe.backbone.name
+    weights = backbone.fingerprint if model == recipe.backbone.name else _name_weights(model, recipe, plan=plan)
+    name = _name_model(WRITER, VLLM, version, weights)
+    identity = Reference(stage=WRITER.name, fingerprint=name, uri="", num_rows=0)
+    return ServedHere(model=model, version=version, identity=identity, further=_read_arguments(context.vllm_args))
+
+
+def _read_arguments(given: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(given or ""))
+    except ValueError as error:
+        raise ValueError(f"COMEM_VLLM_ARGS is {given!r} ({error}); expected arguments as in a shell") from error
+
+
+def _name_weights(model: str, recipe: Recipe, *, plan: bool) -> str:
+    try:
+        return hash_content_parts(recipe.backbone.dtype, hash_backbone(find_backbone_folder(model, download=not plan)))
+    except ModelMissing:
+        if not plan:
+            raise
+        return model
+
+
 def find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
     """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
     try:
@@ -71,14 +119,25 @@ def find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
 
 
-def describe_sources(recipe: Recipe) -> dict[str, str]:
-    """Describe what a recipe reads as this machine has it: models by names and sizes of their files, and a corpus."""
+def describe_sources(recipe: Recipe, vllm_python: str | None = None) -> dict[str, str]:
+    """Describe what a recipe reads as this machine has it: models by names and sizes of their files, a corpus, vLLM."""
+    served = list_vllm_generators(recipe)
     names = [recipe.backbone.name, *([recipe.reader.name] if recipe.reader else [])]
+    names += [each.model for each in served if each.model]
     described = {f"the model {name}": _describe_model(name) for name in names}
+    if served:
+        described["vLLM"] = _describe_vllm(vllm_python or sys.executable)
     if os.path.isabs(recipe.knowledge.corpus):
         is_there = os.path.exists(recipe.knowledge.corpus)
         described[f"the corpus {recipe.knowledge.corpus}"] = "there" if is_there else "not there"
     return described
+
+
+def _describe_vllm(python: str) -> str:
+    try:
+        return find_vllm_version(python)
+    except ValueError as error:
+        return f"not there ({error})"
 
 
 def _describe_model(name: str) -> str:

@@ -95,7 +95,8 @@ class SynthesisRecipe:
 
     `seeds` are benchmarks' training splits, by name, or files of seed questions with their pictures
     (`synthesis.seeds`). Several sources share the number evenly; with none, the VLM asks all questions.
-    `generator` is `backbone`, the reader itself, or `served:<model>`, a model behind an OpenAI-compatible address.
+    `generator` is `backbone`, the reader itself; `served:<model>`, a model behind an OpenAI-compatible address; or
+    `vllm:<model>`, a model that the run serves itself (`vllm` alone: the reader's).
     """
 
     seeds: tuple[str, ...] = ("countries-vqa",)
@@ -168,7 +169,8 @@ class ContaminationRecipe:
 @dataclass(frozen=True, kw_only=True)
 class JudgeRecipe:
     """A language model that judges every answer in addition to the official metric: `served:<model>`, behind an
-    OpenAI-compatible address, or `backbone`, the reader itself. It decodes greedily, with `evaluation.judge_prompts`.
+    OpenAI-compatible address; `vllm:<model>`, which the run serves; or `backbone`, the reader itself. It decodes
+    greedily, with `evaluation.judge_prompts`.
 
     A reply that is neither of the two expected words is `left_out` of the judge's score, or counts as `wrong`.
     """
@@ -176,7 +178,7 @@ class JudgeRecipe:
     __pydantic_config__: ClassVar = OPTION
 
     generator: str
-    """`served:<model>` at COMEM_JUDGE_URL, or `backbone`."""
+    """`served:<model>` at COMEM_JUDGE_URL, `vllm:<model>`, which the run serves itself, or `backbone`."""
     prompts: str = "plain"
     """The name of the judge's prompts."""
     max_new_tokens: int = 8

@@ -1,13 +1,15 @@
 """A VLM behind an address: any OpenAI-compatible `/v1/chat/completions` that takes pictures, such as vLLM's.
 
 The number of parallel requests is bounded. Each request has a time limit, is retried with growing waits, and fails
-alone: a failure is an answer with an `error`. If every request of a batch fails, and then a cheap call fails too, the
-server is at fault: `ServerGone` stops the work, so that it can be resumed later. Independent of recipes.
+alone: a failure is an answer with an `error`. If all requests of a batch fail, or one of them reaches nobody, and then
+a cheap call fails too, the server is at fault: `ServerGone` stops the work, so that it can be resumed later.
+Independent of recipes.
 """
 
 import base64
 import hashlib
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,32 +42,37 @@ class ServerGone(ConnectionError):
 
 
 class ServedModel:
-    """A generator whose model runs on a server. Drafts are recorded with its `name`. `pictures` is False for a model
-    that only reads texts."""
+    """A generator whose model runs on one or more servers. Drafts are recorded with its `name`, `served:<model>` unless
+    it is given. `pictures` is False for a model that only reads texts."""
 
     def __init__(
         self,
         model: str,
         *,
         url: str,
+        name: str | None = None,
         key: str | None = None,
         concurrency: int = 8,
         timeout_seconds: float = 120.0,
         max_retries: int = 4,
         pictures: bool = True,
     ):
-        """Set up the client without connecting; `url` is the address up to and including `/v1`."""
-        self.model, self.url, self.concurrency, self.pictures = model, url, concurrency, pictures
-        self.client = OpenAI(
-            base_url=url,
-            api_key=key or "none",  # the client requires a key; a private server may not
-            timeout=timeout_seconds,
-            max_retries=max_retries,
-        )
+        """Set up the clients without connecting.
 
-    @property
-    def name(self) -> str:
-        return f"{SERVED}{self.model}"
+        `url` is the address up to and including `/v1`; of several, separated by commas, each gets every n-th request.
+        """
+        self.model, self.concurrency, self.pictures = model, concurrency, pictures
+        self.name = name or f"{SERVED}{model}"
+        self.clients = {
+            each: OpenAI(
+                base_url=each,
+                api_key=key or "none",  # the client requires a key; a private server may not
+                timeout=timeout_seconds,
+                max_retries=max_retries,
+            )
+            for each in map(str.strip, url.split(","))
+        }
+        self._turns = itertools.cycle(self.clients.values())
 
     def check(self) -> None:
         """Request one token, with a small picture unless `pictures` is False, so that a wrong address, key or model is
@@ -76,24 +83,28 @@ class ServedModel:
                 requests.
             ServerGone: nothing answers at the address.
         """
+        for url, client in self.clients.items():
+            self._check_server(url, client)
+
+    def _check_server(self, url: str, client: OpenAI) -> None:
         conversation = [Turn("user", (*([_small_picture()] if self.pictures else []), "Say yes."))]
         try:
-            answer = self._complete(conversation, max_new_tokens=1, decoding=GREEDY, visual_tokens=None)
+            answer = self._complete(client, conversation, max_new_tokens=1, decoding=GREEDY, visual_tokens=None)
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
-            raise ServerGone(f"no model answers at {self.url}: {_shorten_message(error)}") from error
+            raise ServerGone(f"no model answers at {url}: {_shorten_message(error)}") from error
         except openai.AuthenticationError as error:
             raise ValueError(
-                f"{self.url} refuses the key; set COMEM_SERVED_KEY, or COMEM_JUDGE_KEY for a judge: "
+                f"{url} refuses the key; set COMEM_SERVED_KEY, or COMEM_JUDGE_KEY for a judge: "
                 f"{_shorten_message(error)}"
             ) from error
         except (openai.OpenAIError, ValueError) as error:
             asked, kind = (" with a picture", "vision-language model") if self.pictures else ("", "model")
             raise ValueError(
-                f"{self.url} does not answer for the model {self.model!r}{asked}: {_shorten_message(error)}. Expected "
+                f"{url} does not answer for the model {self.model!r}{asked}: {_shorten_message(error)}. Expected "
                 f"the address of an OpenAI-compatible server up to /v1, and a {kind} that it serves"
             ) from error
         if not answer.prompt_tokens:
-            raise ValueError(f"{self.url} does not report how many tokens it read, so the cost cannot be counted")
+            raise ValueError(f"{url} does not report how many tokens it read, so the cost cannot be counted")
 
     def answer(
         self,
@@ -105,37 +116,53 @@ class ServedModel:
     ) -> list[Generated]:
         """Answer each conversation; one that fails after all retries has an empty text and an `error`.
 
-        Raises ServerGone if all fail and then `check` fails too.
+        Raises ServerGone if all fail, or one reaches no server, and then `check` fails too.
         """
+        lost: list[str] = []  # errors of requests that reached no server
 
         def answer_one(conversation: Conversation) -> Generated:
             try:
                 return self._complete(
-                    conversation, max_new_tokens=max_new_tokens, decoding=decoding, visual_tokens=visual_tokens
+                    next(self._turns),
+                    conversation,
+                    max_new_tokens=max_new_tokens,
+                    decoding=decoding,
+                    visual_tokens=visual_tokens,
                 )
             except (openai.OpenAIError, *UNREADABLE) as error:  # also ValueError: an answer that is not JSON
-                return _make_failed(f"{type(error).__name__}: {_shorten_message(error)}")
+                failed = _make_failed(f"{type(error).__name__}: {_shorten_message(error)}")
+                if isinstance(error, openai.APIConnectionError):
+                    lost.append(failed.error or "")
+                return failed
 
         with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
             answers = list(pool.map(answer_one, conversations))
         if answers and all(answer.error for answer in answers):
-            self._check_still_there(answers[0].error or "")
+            self._check_still_there(f"all requests failed ({answers[0].error})")
+        elif lost:
+            self._check_still_there(f"{len(lost)} of {len(answers)} requests reached no server ({lost[0]})")
         return answers
 
-    def _check_still_there(self, error: str) -> None:
+    def _check_still_there(self, seen: str) -> None:
         try:
             self.check()
         except (ValueError, ServerGone) as gone:
-            raise ServerGone(f"all requests failed ({error}), and then a check of the server too: {gone}") from gone
+            raise ServerGone(f"{seen}, and then a check of the server too: {gone}") from gone
 
     def _complete(
-        self, conversation: Conversation, *, max_new_tokens: int, decoding: Decoding, visual_tokens: VisualTokens | None
+        self,
+        client: OpenAI,
+        conversation: Conversation,
+        *,
+        max_new_tokens: int,
+        decoding: Decoding,
+        visual_tokens: VisualTokens | None,
     ) -> Generated:
         messages: Any = [_make_message(turn, visual_tokens) for turn in conversation]
         options: dict[str, Any] = {} if decoding.temperature == 0 else {"top_p": decoding.top_p}
         if decoding.repetition_penalty != 1:
             options["extra_body"] = {"repetition_penalty": decoding.repetition_penalty}  # vLLM's extension of the API
-        completion = self.client.chat.completions.with_raw_response.create(
+        completion = client.chat.completions.with_raw_response.create(
             model=self.model,
             messages=messages,
             max_tokens=max_new_tokens,

@@ -29,10 +29,9 @@ from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import make_generator, name_generator_inputs
+from tasks.models import make_generator, name_generator_inputs, name_generator_key, write_with_generator
 from tasks.rows.tables import open_item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
-from tasks.served import check_served
 from warehouse.schemas import check_rows
 
 QUESTIONS = Stage(name="questions", version="3", table="question")
@@ -184,7 +183,7 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         num_seeds=seeds.shares,
         benchmark=benchmark.name,
         revision=benchmark.revision(name_part(run.recipe.evaluation), find_benchmark_folder(benchmark, run.context)),
-        generator=recipe.generator,
+        generator=name_generator_key(run),
         prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         temperature=recipe.ask_temperature,
@@ -201,17 +200,21 @@ def _ask(run: Run, knowledge: Reference, seeds: Seeds) -> Reference:
         if not requests:
             artefact.write_shard("part-00000", WRITTEN_SCHEMA.empty_table())
             return
-        check_served(recipe, run.context)
         lengths = open_item_lengths(read_items(knowledge))
-        make_shards(
-            "ask-questions",
-            run.context,
-            artefact,
-            requests,
-            bind(_make_asker, run, knowledge),
-            length=lambda request: lengths(request[0]),
-            until=run.find_deadline(ASKED_BY),
-        )
+
+        def write(run: Run) -> None:
+            work, until = bind(_make_asker, run, knowledge), run.find_deadline(ASKED_BY)
+            make_shards(
+                "ask-questions",
+                run.context,
+                artefact,
+                requests,
+                work,
+                length=lambda each: lengths(each[0]),
+                until=until,
+            )
+
+        write_with_generator(run, write)
         measure_cost(artefact)
 
     inputs = name_generator_inputs(run) | {"knowledge": knowledge}

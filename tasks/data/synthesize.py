@@ -27,10 +27,15 @@ from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import make_generator, name_generator, name_generator_inputs
+from tasks.models import (
+    make_generator,
+    name_generator,
+    name_generator_inputs,
+    name_generator_key,
+    write_with_generator,
+)
 from tasks.rows.tables import list_shards, open_item_lengths, read_columns, read_items, read_questions
 from tasks.run import DRAFTED_BY, Run
-from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
 DRAFTS = Stage(name="drafts", version="4", table="draft")
@@ -91,7 +96,7 @@ def _make_key(run: Run) -> DraftsKey:
     recipe = run.recipe.synthesis
     return DraftsKey(
         k=recipe.k,
-        generator=recipe.generator,
+        generator=name_generator_key(run),
         prompts_sha256=read_prompt_set(recipe.prompts).sha256,
         max_new_tokens=recipe.max_new_tokens,
         visual_tokens=run.recipe.training.encoder.query_visual_tokens,
@@ -105,12 +110,15 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
-        check_served(run.recipe.synthesis, run.context)
         units = [row["question_id"] for row in read_columns(questions, "question_id")]
         length = posed.estimate_lengths(k=run.recipe.synthesis.k).__getitem__
         _write_faulty(run, artefact, knowledge, questions)
-        work, until = bind(_make_drafter, run, posed), run.find_deadline(DRAFTED_BY)
-        make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
+
+        def write(run: Run) -> None:
+            work, until = bind(_make_drafter, run, posed), run.find_deadline(DRAFTED_BY)
+            make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
+
+        write_with_generator(run, write)
         measure_cost(artefact)
 
     inputs, expected = name_generator_inputs(run) | posed.inputs, questions.num_rows
@@ -146,13 +154,17 @@ def judge_qa(
     posed = Posed(knowledge=knowledge, questions=questions, retrieved=retrieved)
 
     def make(artefact: Partial) -> None:
-        check_served(run.recipe.synthesis, run.context)
         rows = read_columns(drafts, "sample_id", "question_id", "answer", "error")
         units = [(row["sample_id"], row["question_id"], row["answer"]) for row in rows if row["error"] is None]
         lengths = posed.estimate_lengths(k=run.recipe.synthesis.k)
-        work = bind(_make_judge, run, posed)
-        until = run.find_deadline(1.0)
-        make_shards("judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until)
+
+        def write(run: Run) -> None:
+            work, until = bind(_make_judge, run, posed), run.find_deadline(1.0)
+            make_shards(
+                "judge-qa", run.context, artefact, units, work, length=lambda unit: lengths[unit[1]], until=until
+            )
+
+        write_with_generator(run, write)
         measure_cost(artefact)
 
     inputs, expected = name_generator_inputs(run) | {"drafts": drafts} | posed.inputs, drafts.num_rows

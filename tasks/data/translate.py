@@ -25,10 +25,9 @@ from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.models import make_generator, name_generator_inputs
+from tasks.models import make_generator, name_generator_inputs, name_generator_key, write_with_generator
 from tasks.rows.tables import PICTURE, list_shards, read_rows
 from tasks.run import Run
-from tasks.served import check_served
 from warehouse.schemas import check_rows, make_blank_row
 
 TRANSLATIONS = Stage(name="translations", version="4", table="draft")
@@ -56,7 +55,7 @@ def translate_qa(
     """Translate kept samples into drafts (`part-*`), their questions (`questions-*`) and verdicts (`verdicts-*`)."""
     recipe = run.recipe.synthesis
     key = TranslationsKey(
-        generator=recipe.generator,
+        generator=name_generator_key(run),
         prompts_sha256=read_translation_prompts(recipe.translation_prompts).sha256,
         num_translated=recipe.num_translated,
         languages=recipe.languages,
@@ -65,10 +64,13 @@ def translate_qa(
 
     def make(artefact: Partial) -> None:
         requests, pictures = _choose_requests(recipe, questions, drafts, kept)
-        if requests:
-            check_served(recipe, run.context)
+
+        def write(run: Run) -> None:
             _translate(run, artefact, requests, translator)
             _judge(run, artefact, requests, translator)
+
+        if requests:
+            write_with_generator(run, write)
             measure_cost(artefact, DRAFTS, VERDICTS)
         else:
             artefact.write_shard(f"{DRAFTS}-00000", check_rows("draft", [], extra=ALIASES))

@@ -68,6 +68,10 @@ class Context:
     """The key of that server."""
     vllm_key: str | None = field(default=None, repr=False)
     """The key of the vLLM server that answers with `reader=vllm:<address>`."""
+    vllm_python: str | None = None
+    """The interpreter that has vLLM, for `vllm:<model>`; None: the worker's own."""
+    vllm_args: str | None = None
+    """Further arguments of vLLM's server, as in a shell."""
     served_concurrency: Annotated[int, ONE_OR_MORE] = 8
     """Requests that one worker sends at the same time."""
     served_timeout_seconds: Annotated[float, POSITIVE] = 120.0

@@ -93,19 +93,19 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
                 release_workers()  # idle workers of an earlier stage hold the resources that this one waits for
         return ray.get(reference)
     except RayTaskError as error:
-        raise _find_own_error(error) from error
+        raise find_own_error(error) from error
     except DIED as error:
         raise WorkerDied(f"the worker of {name} died: it was killed or ran out of memory ({error})") from error
     finally:
         ray.kill(worker)
 
 
-def _find_own_error(error: RayTaskError) -> Exception:
+def find_own_error(error: RayTaskError) -> Exception:
     return error.cause if isinstance(error.cause, Exception) else error
 
 
-_kept: dict[Kind, list[Any]] = {}  # the idle workers of the last stage, all of one kind
-_kept_lock = threading.Lock()
+kept: dict[Kind, list[Any]] = {}  # what the last stage left idle: workers of one kind, and engines
+kept_lock = threading.Lock()
 _one_at_a_time = threading.Lock()
 
 
@@ -116,9 +116,9 @@ def start_workers(workers: Workers, *, modules: tuple[str, ...] = ()) -> None:
     """
     if not ray.is_initialized():
         return
-    with _kept_lock:
+    with kept_lock:
         _release_others(workers)
-        idle = _kept.setdefault(workers.kind, [])
+        idle = kept.setdefault(workers.kind, [])
         idle.extend(_open_worker(workers.resources) for _ in range(workers.num_actors - len(idle)))
         for worker in idle:
             worker.warm.remote(modules)
@@ -126,7 +126,7 @@ def start_workers(workers: Workers, *, modules: tuple[str, ...] = ()) -> None:
 
 def release_workers() -> None:
     """End the idle workers, so that the next stage (above all training) gets their memory and their GPUs."""
-    with _kept_lock:
+    with kept_lock:
         _release_others(None)
 
 
@@ -140,24 +140,24 @@ def rest_workers(context: Context, *, forget: Callable[[], None]) -> None:
     if context.ray_address or context.gpus_per_actor or scarce or not _fits_beside_kept(context.train_workers, 0):
         release_workers()
         return
-    with _kept_lock:
-        for worker in [worker for idle in _kept.values() for worker in idle]:
+    with kept_lock:
+        for worker in [worker for idle in kept.values() for worker in idle]:
             worker.rest.remote(forget)
 
 
 def _fits_beside_kept(cpus: float, gpus: float) -> bool:
     """Tell whether Ray has these CPUs and GPUs in addition to those of the idle workers."""
     has = ray.cluster_resources()
-    with _kept_lock:
-        for (own_cpus, own_gpus), idle in _kept.items():
+    with kept_lock:
+        for (own_cpus, own_gpus, _), idle in kept.items():
             cpus, gpus = cpus + len(idle) * own_cpus, gpus + len(idle) * own_gpus
     return cpus <= has.get("CPU", 0) and gpus <= has.get("GPU", 0)
 
 
 def _release_others(wanted: Workers | None) -> None:
     """End the idle workers of other kinds (with None, of all kinds)."""
-    for kind in [each for each in _kept if wanted is None or each != wanted.kind]:
-        for worker in _kept.pop(kind):
+    for kind in [each for each in kept if wanted is None or each != wanted.kind]:
+        for worker in kept.pop(kind):
             ray.kill(worker)
 
 
@@ -217,8 +217,8 @@ class _Round:
             for worker in [*idle, *(worker for _, worker in self.busy.values())]:
                 ray.kill(worker)
             raise
-        with _kept_lock:
-            _kept.setdefault(self.workers.kind, []).extend(idle)
+        with kept_lock:
+            kept.setdefault(self.workers.kind, []).extend(idle)
         return {name: self.results[name] for name in self.shards}
 
     def _ask_for_worker(self) -> Any:
@@ -256,7 +256,7 @@ class _Round:
         try:
             self.results[name] = ray.get(reference)
         except RayTaskError as error:
-            cause = _find_own_error(error)
+            cause = find_own_error(error)
             cause.add_note(f"while a worker processed shard {name}")
             raise cause from error
         except DIED as error:
@@ -283,9 +283,9 @@ class _Round:
 def _take_kept(workers: Workers) -> tuple[list[Any], dict[Any, Any]]:
     """Take the idle workers of this kind, and end the workers of other kinds. Returns those that are up, and those that
     are still starting with what each will answer; dead ones are left out."""
-    with _kept_lock:
+    with kept_lock:
         _release_others(workers)
-        idle = _kept.pop(workers.kind, [])
+        idle = kept.pop(workers.kind, [])
     asked = {worker.warm.remote(): worker for worker in idle}
     up, starting = ray.wait(list(asked), num_returns=1, timeout=START_SECONDS) if asked else ([], [])
     up += ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []

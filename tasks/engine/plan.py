@@ -217,7 +217,7 @@ def _count_tokens(costs: Costs) -> float:
 
 def _has_same_models(record: Record, inputs: Mapping[str, str]) -> bool:
     """Tell whether the same models made a record, so that its costs are those of this run."""
-    return all(record["inputs"].get(role) == inputs.get(role) for role in ("backbone", "reader"))
+    return all(record["inputs"].get(role) == inputs.get(role) for role in ("backbone", "reader", "writer"))
 
 
 def _list_finished(partial_folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ WORKER_ENVIRONMENT = {
 }
 
 
-Kind = tuple[float, float]  # a worker's CPUs and GPUs: workers of one kind can replace each other
+Kind = tuple[float, float, str]  # CPUs, GPUs and what it is: those of one kind can replace each other
 
 
 class WorkerDied(RuntimeError):
@@ -47,7 +47,7 @@ class Workers:
     @property
     def kind(self) -> Kind:
         """One worker's CPUs and GPUs; workers of the same kind can replace each other."""
-        return self.cpus, self.gpus
+        return self.cpus, self.gpus, "worker"
 
     @classmethod
     def of(cls, context: Context) -> "Workers":

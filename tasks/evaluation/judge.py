@@ -17,14 +17,14 @@ from comem_core.evaluation.scores import read_gold
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.prompts import hash_prompt
 from comem_core.recipes.recipe import JudgeRecipe
-from comem_core.synthesis.generator import BACKBONE
+from comem_core.synthesis.generator import BACKBONE, VLLM
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, list_libraries, take_over
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.models import make_judge
+from tasks.models import judge_with_generator, make_judge
 from tasks.rows.tables import read_asked_questions, read_columns
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -63,7 +63,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
         return NO_JUDGE
     prompts = read_judge_prompts(recipe.prompts)
     key = JudgementsKey(
-        judge=recipe.generator,
+        judge=recipe.generator if run.judge is None else VLLM,
         revision=recipe.revision,
         prompts=prompts.name,
         prompts_version=prompts.version,
@@ -71,6 +71,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
         max_new_tokens=recipe.max_new_tokens,
     )
     model = {"backbone": run.backbone} if recipe.generator == BACKBONE else {}
+    model |= {"judge": run.judge.identity} if run.judge else {}
 
     def make(artefact: Partial) -> None:
         units = _list_units(run, key, prompts, questions, predictions)
@@ -78,7 +79,7 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
         get_stage_logger().info("%d of %d judgements are reused from earlier evaluations", len(before), len(units))
         missing = [unit for unit in units if unit.key not in before]
         if missing:
-            _ask(run, artefact, recipe, missing)
+            judge_with_generator(run, lambda there: _ask(there, artefact, recipe, missing))
         _measure(artefact)
 
     inputs = model | {"questions": questions, "predictions": predictions}
@@ -94,7 +95,8 @@ def _list_units(
     run: Run, key: JudgementsKey, prompts: JudgePrompts, questions: Reference, predictions: Reference
 ) -> list[Judged]:
     """List what to judge: one unit for all predictions with the same question, gold and answer."""
-    judge = run.backbone.fingerprint if key.judge == BACKBONE else key.judge
+    known = run.judge.identity if run.judge else run.backbone if key.judge == BACKBONE else None
+    judge = known.fingerprint if known else key.judge
     asked = {row["question_id"]: row for row in read_asked_questions(questions.folder) if not row["options"]}
     found: dict[str, Judged] = {}
     for row in read_columns(predictions, "prediction_id", "question_id", "answer"):

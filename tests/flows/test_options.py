@@ -198,6 +198,8 @@ def test_a_list_in_the_place_of_a_group_is_its_names(option: str, names: list[st
         (synth_and_train, {"writing": {"seeds": [], "ask_about": 0}}, "there would be no question"),
         (synth_and_train, {"writing": {"seeds": ["nonsense"]}}, "seeds 'nonsense': expected a benchmark"),
         (synth_and_train, {"writing": "gpt"}, "generator 'gpt'; expected 'backbone'"),
+        (synth_and_train, {"writing": "vllm:"}, "generator 'vllm:'; expected 'backbone'"),
+        (synth_and_train, {"writing": "vllm:http://there:8000"}, "names an address, .* COMEM_SERVED_URL"),
         (synth_and_train, {"judge": "gpt"}, "generator 'gpt'; expected 'backbone'"),
         (synth_and_train, {"start": "/no/encoder"}, "/no/encoder holds no encoder"),
         (re_evaluate, {"encoders": ["nonsense"]}, "no encoder 'nonsense': expected latest, all, the fingerprint"),

@@ -25,13 +25,14 @@ FORBIDDEN = {
 # table holds as soon as there is `tasks/engine/`. Nothing points back up.
 ROOMS: dict[str, set[str]] = {
     "engine": set(),
+    "vllm": {"engine"},
     "rows": {"engine"},
     "served": {"engine"},
     "devices": {"engine"},
     "recorded_recipes": {"engine"},
     "sources": {"engine", "served"},
     "run": {"engine", "rows", "served", "devices", "recorded_recipes", "sources"},
-    "models": {"engine", "rows", "served", "run"},
+    "models": {"engine", "vllm", "rows", "served", "run"},
     "data": {"engine", "rows", "served", "run", "models"},
     "training": {"engine", "rows", "served", "run", "models", "data"},
     "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
@@ -42,6 +43,7 @@ MAY_TALK_TO_RAY = {
     "tasks/engine/on_ray.py",
     "tasks/engine/on_ray_train.py",
     "tasks/engine/train_worker.py",
+    "tasks/vllm/engines.py",
 }
 WORKERS_IMPORT = {"tasks/engine/context.py", "tasks/engine/partial.py", "tasks/engine/workers.py"}
 VAGUE_NAMES = {"utils", "util", "helpers", "misc", "common"}

@@ -1,18 +1,22 @@
 """The real vLLM on a CPU answers from memory exactly as the library does. It runs in an environment of its own."""
 
+import base64
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from comem_core.backbone.finding import SHIPPED
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.memory import Memory
 from comem_core.serving.vllm.control import check_placement
 from comem_core.serving.vllm.reader import VllmReader
 from comem_core.serving.vllm.server import VllmServer
@@ -89,3 +93,43 @@ def test_vllm_without_the_template_is_refused(encoder: MemoryEncoder, tmp_path: 
         pytest.raises(ValueError, match="does not read memory"),
     ):
         VllmReader(encoder, VllmServer(url))
+
+
+def ask_service(url: str, image: bytes, question: str) -> httpx.Response:
+    picture = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    parts = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
+    body = {"model": "comem", "max_tokens": 16, "messages": [{"role": "user", "content": parts}]}
+    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120)
+
+
+def test_the_service_with_vllm_as_its_reader_answers_as_the_library_does(encoder: MemoryEncoder, tmp_path: Path):
+    port, template = find_free_port(), write_template(SHIPPED / "tiny", tmp_path)
+    _, _, *arguments = make_server_command(SHIPPED / "tiny", template, dtype="float32", port=port, num_images=1)
+    memory = Memory.make(encoder, load_knowledge_items(), k=3)
+    folder, questions = memory.save(tmp_path / "memory"), load_benchmark_questions("dev")[:20]
+    with start_vllm(arguments, port, tmp_path / "vllm.log") as reader:
+        command = [
+            sys.executable,
+            "-m",
+            "comem_core.serving.http",
+            str(folder),
+            "--port",
+            "0",
+            "--reader",
+            f"vllm:{reader}",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+            assert service.stdout is not None
+            url = service.stdout.readline().split()[-1]
+            try:
+                started = time.monotonic()
+                while ask_service(url, questions[0].image, questions[0].question).status_code == 503:
+                    assert time.monotonic() - started < START_SECONDS
+                    time.sleep(1)
+                told = [ask_service(url, each.image, each.question).json() for each in questions]
+            finally:
+                service.terminate()
+    wanted = [memory.ask(each.image, each.question, max_new_tokens=16) for each in questions]
+    assert [each["choices"][0]["message"]["content"] for each in told] == [each.text for each in wanted]
+    assert [each["usage"]["prompt_tokens"] for each in told] == [each.prompt_tokens for each in wanted]
+    assert all(each["comem"]["reader"].startswith("VllmReader") for each in told)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from comem_core.recipes import find_recipe
@@ -14,9 +15,12 @@ from tasks.data.ingest import ingest_knowledge
 from tasks.data.questions import pose_questions
 from tasks.data.retrieve import retrieve
 from tasks.data.synthesize import judge_qa, synthesize_qa
+from tasks.engine.on_ray import release_workers
 from tasks.engine.store import Store
 from tasks.rows.tables import read_rows
 from tasks.run import open_run
+from tasks.vllm.process import EngineFailed
+from tests.vllm_stand_in import write_interpreter
 
 Rows = dict[str, list[dict[str, Any]]]
 Synthesised = Callable[..., Rows]
@@ -99,3 +103,68 @@ def test_a_served_model_makes_the_same_rows_as_the_same_model_in_the_workers(
     assert {row.pop("model") for row in beside["drafts"]} == {"tiny"}
     for name in ("questions", "drafts", "verdicts"):
         assert there[name] == beside[name], name
+
+
+@pytest.fixture
+def vllm(tmp_path: Path) -> Path:
+    """An interpreter with a stand-in for vLLM."""
+    return write_interpreter(tmp_path / "vllm")
+
+
+def _list_engines(python: Path) -> list[psutil.Process]:
+    """List the engines that run with an interpreter; its folder is in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if f"{python.parent}:" in process.environ().get("PYTHONPATH", ""):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_engines_that_the_run_starts_write_the_same_rows_and_share_the_requests(
+    synthesised: Synthesised, vllm: Path, tmp_path: Path
+) -> None:
+    seeds_only = {"num_asked_items": 0}
+    beside = synthesised("beside", recipe(**seeds_only))
+    few = {"vllm_python": vllm, "batch_size": 1, "rows_per_shard": 1}
+    note = f"--note {tmp_path / 'two.txt'}"
+    two = synthesised("two", recipe(generator="vllm", **seeds_only), num_actors=2, vllm_args=note, **few)
+    assert {row.pop("model") for row in two["drafts"]} == {"vllm:tiny@0.0.7"}
+    assert {row.pop("model") for row in beside["drafts"]} == {"tiny"}
+    for name in ("questions", "drafts", "verdicts"):
+        assert two[name] == beside[name], name
+    noted = [line.split() for line in (tmp_path / "two.txt").read_text().splitlines()]
+    ports = [port for port, _ in noted]
+    assert len(set(ports)) == 2  # those that write stay to judge
+    assert min(map(ports.count, ports)) >= 2
+    assert len(_list_engines(vllm)) >= 2
+
+    broken = f"--note {tmp_path / 'broken.txt'} --die-after 2"
+    one = synthesised("broken", recipe(generator="vllm:tiny", **seeds_only), num_actors=1, vllm_args=broken, **few)
+    assert (tmp_path / "broken.died").exists()
+    assert {row.pop("model") for row in one["drafts"]} == {"vllm:tiny@0.0.7"}
+    for name in ("questions", "drafts", "verdicts"):
+        assert one[name] == beside[name], name
+    again = [line.split()[1] for line in (tmp_path / "broken.txt").read_text().splitlines()]
+    assert sorted(again) == sorted(text for _, text in noted)  # nothing was asked twice
+
+    release_workers()
+    psutil.wait_procs(_list_engines(vllm), timeout=20)
+    assert _list_engines(vllm) == []
+
+
+def test_an_engine_that_does_not_start_says_why_and_leaves_no_process(synthesised: Synthesised, vllm: Path) -> None:
+    with pytest.raises(
+        EngineFailed, match=r"vLLM 0\.0\.7 on node \S+ ended while it started; the end of its log:\n.*too small"
+    ):
+        synthesised("failed", recipe(generator="vllm"), vllm_python=vllm, vllm_args="--fail-at-start", num_actors=2)
+    psutil.wait_procs(_list_engines(vllm), timeout=20)
+    assert _list_engines(vllm) == []
+
+
+def test_a_run_without_vllm_is_refused_before_it_begins(synthesised: Synthesised) -> None:
+    with pytest.raises(ValueError, match="vllm is not installed there"):
+        synthesised("missing", recipe(generator="vllm"))

@@ -20,7 +20,8 @@ MEANT = {
 }
 """Zero means something here: none, at once, or no reserve."""
 FREE = {"COMEM_STORE", "COMEM_WAREHOUSE", "COMEM_BENCHMARKS", "COMEM_SERVED_KEY", "COMEM_JUDGE_KEY", "COMEM_VLLM_KEY"}
-"""A folder, a file or a key may have any name."""
+FREE |= {"COMEM_VLLM_PYTHON", "COMEM_VLLM_ARGS"}
+"""A folder, a file or a key may have any name; an interpreter and its arguments are tried before a run begins."""
 
 
 def test_defaults_lie_below_the_root_and_every_field_can_be_set(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import json
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from comem_core.backbone.finding import SHIPPED
 from comem_core.knowledge.items import Question
 from comem_core.recipes import find_recipe, with_judge
 from comem_core.recipes.recipe import JudgeRecipe, Recipe
@@ -27,7 +29,8 @@ from tasks.evaluation.judge import NO_JUDGE, judge_predictions
 from tasks.evaluation.score import score_predictions
 from tasks.rows.tables import make_item_table, make_question_table, read_rows
 from tasks.run import Run, open_run
-from tasks.sources import NO_BACKBONE
+from tasks.sources import NO_BACKBONE, find_served_here
+from tests.vllm_stand_in import write_interpreter
 from warehouse.connection import open_warehouse
 from warehouse.records import record_run
 from warehouse.schemas import check_rows, make_blank_row
@@ -231,7 +234,7 @@ def test_the_page_tells_agreement_replies_and_where_the_two_part(run: Run) -> No
     ("judge", "variables", "kind", "said"),
     [
         ("served:rule", {}, ValueError, "set COMEM_JUDGE_URL to the address"),
-        ("rule", {}, ValueError, "generator 'rule'; expected 'backbone' or 'served:<model>'"),
+        ("rule", {}, ValueError, "generator 'rule'; expected 'backbone', 'served:<model>', 'vllm' or 'vllm:<model>'"),
         ("served:other", {"JUDGE_URL": "{server}/v1", "JUDGE_KEY": "right-key"}, ValueError, "no model other"),
         ("served:rule", {"JUDGE_URL": "{server}/v1"}, ValueError, "or COMEM_JUDGE_KEY for a judge"),
         ("served:rule", {"JUDGE_URL": "http://127.0.0.1:9/v1"}, ServerGone, "no model answers at http://127.0.0.1:9"),
@@ -269,3 +272,28 @@ def test_the_reader_itself_can_judge_and_its_weights_name_what_it_said(run: Run)
         with start_planning():
             names.append(judge_predictions.fn(itself, questions, predictions).fingerprint)
     assert len(set(names)) == 2
+
+
+def test_a_judge_that_the_run_serves_says_the_same_and_is_known_by_its_weights(run: Run, tmp_path: Path) -> None:
+    questions, predictions = benchmark(run), answered(run)
+    elsewhere = judge_predictions.fn(run, questions, predictions)
+    model = tmp_path / "rule"
+    model.symlink_to(SHIPPED / "tiny")
+    recipe, found, here = judged_recipe(judge=f"vllm:{model}"), [], elsewhere
+    for version in ("0.0.7", "0.0.8"):
+        python = write_interpreter(tmp_path / version, version=version)
+        context = replace(run.context, judge_url=None, vllm_python=str(python))
+        judge = find_served_here(f"vllm:{model}", recipe, run.backbone, context, plan=False)
+        served = replace(run, recipe=recipe, context=context, judge=judge)
+        with start_planning() as plan:
+            judge_predictions.fn(served, questions, predictions)
+        found.append(plan.stages[0])
+        if version == "0.0.7":
+            assert find_served_here("vllm", recipe, run.backbone, context, plan=False) != judge
+            here = judge_predictions.fn(served, questions, predictions)
+            assert here.fingerprint == plan.stages[0].fingerprint
+    assert len({each.fingerprint for each in found} | {elsewhere.fingerprint}) == 3
+    rows, others = ({tuple(row["prediction_ids"]): row for row in read_rows(each)} for each in (here, elsewhere))
+    assert {row["judge"] for row in rows.values()} == {"vllm:rule@0.0.7"}
+    assert {ids: row["verdict"] for ids, row in rows.items()} == {ids: row["verdict"] for ids, row in others.items()}
+    assert len({row["verdict"] for row in rows.values()}) > 1
