@@ -17,6 +17,10 @@ ADDRESS=$(srun --nodes=1 --ntasks=1 --nodelist="$HEAD" hostname --ip-address | a
 # One worker of a stage, and one of training, for each node, unless the variables say otherwise.
 export COMEM_NUM_ACTORS="${COMEM_NUM_ACTORS:-$SLURM_JOB_NUM_NODES}"
 export COMEM_TRAIN_WORKERS="${COMEM_TRAIN_WORKERS:-$SLURM_JOB_NUM_NODES}"
+# With GPUs, each worker has one.
+if [ "${SLURM_GPUS_ON_NODE:-0}" != 0 ]; then
+  export COMEM_DEVICE="${COMEM_DEVICE:-cuda}" COMEM_GPUS_PER_ACTOR="${COMEM_GPUS_PER_ACTOR:-1}"
+fi
 export COMEM_WAREHOUSE="${COMEM_WAREHOUSE:-$COMEM_STORE/../warehouse.duckdb}" RAY_USAGE_STATS_ENABLED=0
 # A token of this job alone, so that nobody else on the network can use its Ray.
 RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(32))')

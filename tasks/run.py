@@ -36,6 +36,7 @@ from tasks.sources import (
     READER,
     WRITER,
     describe_sources,
+    find_backbone,
     find_run_backbone,
     find_served_here,
     find_text_reader,
@@ -153,11 +154,13 @@ def open_run(
         check_retrieval(recipe)
     if recipe.evaluation.judge:
         _check_judge(recipe.evaluation.judge, context, ask=not plan)
-    backbone, notes = find_run_backbone(recipe, plan=plan) if needs_backbone else (NO_BACKBONE, [])
+    backbone, notes = find_run_backbone(recipe) if needs_backbone else (NO_BACKBONE, [])
     if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
         notes.append(said)
         if not plan and not on_cpu:
             raise ValueError(f"{said}. To run it on the CPU all the same, for days perhaps: -p on_cpu=true")
+    if needs_backbone and not plan and not backbone.uri:
+        backbone = find_backbone(recipe.backbone)  # asked for only now, for a download may take an hour
     judge = recipe.evaluation.judge
     find_here = bind(find_served_here, recipe=recipe, backbone=backbone, context=context, plan=plan)
     run_id = flow_run.id or uuid4().hex

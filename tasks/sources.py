@@ -98,13 +98,11 @@ def _name_weights(model: str, recipe: Recipe, *, plan: bool) -> str:
         return model
 
 
-def find_run_backbone(recipe: Recipe, *, plan: bool) -> tuple[Reference, list[str]]:
-    """Return the backbone, and what is to be said of it: a plan goes on without weights that are not here."""
+def find_run_backbone(recipe: Recipe) -> tuple[Reference, list[str]]:
+    """Return the backbone, and what a plan says of it, which goes on without weights that are not here: no address."""
     try:
-        return find_backbone(recipe.backbone, download=not plan), []
+        return find_backbone(recipe.backbone, download=False), []
     except ModelMissing as missing:
-        if not plan:
-            raise
         without = replace(NO_BACKBONE, fingerprint=recipe.backbone.name)
         return without, [
             f"{missing}. This plan is made without the weights, so nothing made with them counts as reused"

@@ -20,13 +20,8 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
     and itself, its encoders are compared. Raises ValueError for a run without evaluations, or if there is no pair.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        sides = [list_evaluations(con, run_id) for run_id in (before, now)]
-        for run_id, side in zip((before, now), sides, strict=True):
-            if not side:
-                known = [row[0] for row in con.execute("SELECT DISTINCT run_id FROM evaluation").fetchall()]
-                raise ValueError(
-                    f"the run {run_id!r} has no evaluation; runs with evaluations: {', '.join(known) or 'none'}"
-                )
+        known = [row[0] for row in con.execute("SELECT DISTINCT run_id FROM evaluation").fetchall()]
+        sides = [list_evaluations(con, _find_run(known, named)) for named in (before, now)]
     folder.mkdir(parents=True, exist_ok=True)
     pages = []
     for old, new in pair_evaluations(*sides):
@@ -38,6 +33,18 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
         page.write_text(render_comparison(compared, images=open_pictures([Path(record["uri"])])), encoding="utf-8")
         pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
     return pages
+
+
+def _find_run(known: Sequence[str], named: str) -> str:
+    """Return the run of this id, or of the only id that begins like this: pages show eight letters.
+
+    Raises ValueError if there is none or several.
+    """
+    found = [run_id for run_id in known if run_id == named] or [run_id for run_id in known if run_id.startswith(named)]
+    if len(found) == 1 and named:
+        return found[0]
+    said = "has no evaluation" if not found else f"is {len(found)} runs: {', '.join(found)}"
+    raise ValueError(f"the run {named!r} {said}; runs with evaluations: {', '.join(known) or 'none'}")
 
 
 def _shorten(evaluation: dict[str, Any]) -> str:

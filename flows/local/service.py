@@ -237,14 +237,15 @@ def leave(layout: Layout, say: Say) -> None:
         note.users = [user for user in note.users if user != Process.find_current()]
         layout.write_note(note)
         if note.keep or note.users:
-            say(f"{_describe_up(note)} (`make stop` ends it)")
+            say(f"{_describe_up(note)} (`make stop` ends it{'' if note.keep else ' now'})")
         else:
             shut_down(layout, note, say)
 
 
 def _describe_up(note: Note) -> str:
     if note.url is None:
-        return f"the Prefect server stays up at {note.ui_url}"
+        ends = "" if note.keep else ", for another demo still uses it, which ends it"
+        return f"the Prefect server stays up at {note.ui_url}{ends}"
     return "the worker stays up" if note.worker else f"the deployments stay at {note.ui_url}"
 
 

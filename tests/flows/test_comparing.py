@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.local.comparing import pair_evaluations
+from flows.local.comparing import _find_run, pair_evaluations
 
 
 def evaluated(run: str, *encoders: str, benchmarks: tuple[str, ...] = ("okvqa",)) -> list[dict]:
@@ -35,3 +35,14 @@ def test_a_run_with_itself_has_its_encoders_compared() -> None:
     assert names(pair_evaluations(run, run)) == [("first", "second", "okvqa"), ("first", "second", "oven")]
     with pytest.raises(ValueError, match="this run evaluated one"):
         pair_evaluations(evaluated("a", "first"), evaluated("a", "first"))
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_that_pages_show() -> None:
+    known = ["6f1fe744-aa", "995b7ea5-bb", "995b7ea5-cc", "995b"]
+    assert _find_run(known, "6f1fe744") == "6f1fe744-aa"
+    assert _find_run(known, "995b") == "995b"
+    with pytest.raises(ValueError, match="'995b7' is 2 runs: 995b7ea5-bb, 995b7ea5-cc"):
+        _find_run(known, "995b7")
+    for unknown in ("", "0000"):
+        with pytest.raises(ValueError, match="runs with evaluations: 6f1fe744-aa, "):
+            _find_run(known, unknown)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.finding import SHIPPED
+from comem_core.backbone.finding import SHIPPED, ModelMissing
 from comem_core.recipes import find_recipe, with_backbone
 from flows.checking import check_parameters
 from flows.synth_and_train import synth_and_train
@@ -63,6 +63,19 @@ def test_a_run_is_refused_before_anything_is_made_and_a_plan_goes_on(
     assert "tiny_cpu is made for GPUs" in capsys.readouterr().out
     with open_run("test", TINY, on_cpu=True) as run:
         assert run.backbone.uri
+
+
+def test_the_gpu_is_looked_for_before_the_hub_is_asked_for_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    absent = with_backbone(PAPER, name="nobody/no-such-model")
+    with pytest.raises(ValueError, match=r"no-such-model in bfloat16\): none is seen here"), open_run("test", absent):
+        pytest.fail("the run has begun")
+    with pytest.raises(ModelMissing), open_run("test", absent, on_cpu=True):
+        pytest.fail("the run has begun")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_without_the_weights_says_that_they_are_missing_and_a_run_does_not_begin(

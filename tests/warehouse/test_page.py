@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from duckdb import DuckDBPyConnection
 from scipy.stats import t
-from small_rows import CONDITIONS, flag, items, predict, questions, score
+from small_rows import CONDITIONS, draft, flag, items, predict, questions, score
 from small_world import RUN_ID, SmallWorld, add, make_samples, start
 
 from comem_core.evaluation.scores import COUNTED
@@ -197,6 +197,19 @@ def test_a_run_that_died_shows_what_it_did_not_reach(tmp_path: Path) -> None:
         half = Reader(render_page(con, RUN_ID, images=lambda image_id: None)).text
     assert "This run has no scores." in half and "disk <full>" in half and "recorded as failed" in half
     assert "became training samples" in half and "No score is recorded" in half
+
+
+def test_a_run_that_kept_nothing_is_not_told_to_go_on(tmp_path: Path) -> None:
+    world = start(tmp_path)
+    rows = [draft(row, {"item_ids": [], "scores": []}, random.Random(1)) for row in questions("train")]
+    add(world, "synthesise", {"draft": rows})
+    drops = [{"sample_id": row["sample_id"], "reason": "failed", "value": None} for row in rows]
+    add(world, "filter", {"sample": [], "drop": drops}, "drafts=synthesise")
+    with open_warehouse(world.database) as con:
+        finish_run(con, RUN_ID, status="failed")
+        text = " ".join(Reader(render_page(con, RUN_ID, images=flag)).text.split())
+    assert "No draft was kept, so there was nothing to train on" in text and "make smol" in text
+    assert "The same command continues it" not in text
 
 
 def test_a_picture_that_is_missing_or_broken_is_said_to_be(world: SmallWorld) -> None:

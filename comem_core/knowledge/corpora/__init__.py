@@ -179,7 +179,7 @@ def describe_changed(file: str, num_seen: int, num_read: int) -> ValueError:
 def describe_no_good_row(corpus: str, num_bad: int, first: list[BadRow]) -> ValueError:
     """Return the error for a corpus that gave no item, with the first reasons."""
     shown = "".join(f"\n  {row.file} row {row.row}: {row.reason}: {row.detail}" for row in first[:NUM_REASONS_SHOWN])
-    follows = ", first:" if shown else "."
+    follows = ", first:" if shown else f". {_describe_expected()}"
     return ValueError(f"corpus {corpus!r} holds no usable item; {num_bad} bad rows{follows}{shown}")
 
 
