@@ -60,6 +60,7 @@ install_all() {
   { [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "${seen[@]}" "$VENV"; } \
     && install_torch \
     && pip_install -c constraints.txt -e ".[$EXTRAS]" -e ./application \
+    && echo "the last step: compiling what was installed, so that every start is quick" \
     && { "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" || true; }
 }
 
