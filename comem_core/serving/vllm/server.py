@@ -13,7 +13,8 @@ from openai import OpenAI
 
 from comem_core.backbone.conversation import Generated
 from comem_core.backbone.decoding import Decoding
-from comem_core.synthesis.served import ServerGone, compute_request_seed, read_completion
+from comem_core.synthesis.completions import read_completion
+from comem_core.synthesis.served import ServerGone, compute_request_seed
 
 PREFIX = "vllm:"
 """How a reader behind a vLLM server is named: `vllm:<address>`."""

@@ -16,7 +16,8 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
-from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url, read_completion
+from comem_core.synthesis.completions import read_completion
+from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url
 
 PROMPTS = read_prompt_set("short")
 
