@@ -24,7 +24,6 @@ from flows.local.schedules import SCHEDULED, switch
 from flows.local.servers import check_server, open_client
 from tasks.engine.context import Context
 
-TAG = "demo"
 NOTHING_KEPT = "NothingKept"  # as `tasks.evaluation.ending` names it, which takes seconds to import
 
 
@@ -98,13 +97,13 @@ def find_or_create(
     found = client.read_deployment_by_name(deployment)
     wanted = json.loads(json.dumps(found.parameters | (parameters or {})))
     for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
-        if TAG not in run.tags or run.deployment_id != found.id:
+        if service.DEMO_TAG not in run.tags or run.deployment_id != found.id:
             continue
         if run.parameters == wanted:
             say(f"following the run {run.name}, which is still under way")
             return run
         say(f"the run {run.name} is still under way with other parameters: {json.dumps(run.parameters)}")
-    run = client.create_flow_run_from_deployment(found.id, tags=[TAG], parameters=parameters)
+    run = client.create_flow_run_from_deployment(found.id, tags=[service.DEMO_TAG], parameters=parameters)
     say(f"started {deployment}: flow run {run.name}")
     return run
 

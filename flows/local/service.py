@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -34,6 +35,7 @@ from flows.local.processes import (
 from tasks.engine.context import Context
 
 START_SECONDS = 180
+DEMO_TAG = "demo"
 PAGES_AFTER = 100
 """The pages' port is so far behind the server's, if it is free, so that links stay right from day to day."""
 PAGES_URL = "COMEM_PAGES_URL"
@@ -205,6 +207,18 @@ def list_unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRu
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=wanted))
 
 
+def list_others(note: Note) -> list[FlowRun]:
+    """List the unfinished flow runs that somebody asked for beside the demos, or that the schedule began."""
+    with contextlib.suppress(httpx.HTTPError), servers.open_client(note.api_url) as client:
+        unfinished = list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED)
+        return [
+            run
+            for run in unfinished
+            if DEMO_TAG not in run.tags and not (run.auto_scheduled and run.state_type == StateType.SCHEDULED)
+        ]
+    return []
+
+
 def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
     """Mark runs as crashed that the server believes running but whose process is gone.
 
@@ -235,6 +249,9 @@ def leave(layout: Layout, say: Say) -> None:
             end_all(layout, grace=5)
             return
         note.users = [user for user in note.users if user != Process.find_current()]
+        if not note.users and not note.keep and (others := list_others(note)):
+            say(f"{', '.join(run.name for run in others)}: not this demo's, and under way")
+            note.keep = True
         layout.write_note(note)
         if note.keep or note.users:
             say(f"{_describe_up(note)} (`make stop` ends it{'' if note.keep else ' now'})")

@@ -386,6 +386,23 @@ def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_al
     assert list_processes(project) == []
 
 
+@pytest.mark.slow
+def test_a_demo_leaves_the_server_to_a_run_that_somebody_else_asked_for(project: Layout) -> None:
+    process = local(project, "demo", SHARD_SECONDS="3")
+    read_until(process, "filter: 1 of 6 shards")
+    longer = ("--job-variable", 'env={"SHARD_SECONDS": "30"}')
+    code, output = prefect(project, "deployment", "run", "synth-and-train/other", *longer)
+    assert code == 0, output
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "not this demo's, and under way" in output and "`make stop` ends it" in output
+    with SyncPrefectClient(note_of(project).api_url) as client:
+        [other] = [run for run in client.read_flow_runs() if "demo" not in run.tags]
+    assert other.state is not None and not other.state.is_final()
+    code, output = run_local(project, "stop")
+    assert code == 0 and list_processes(project) == []
+
+
 def assert_every_shard_was_made_once(project: Layout) -> None:
     finished = (project.root / ".comem" / "finished_shards.txt").read_text().split()
     assert sorted(finished) == [f"part-{number:05d}" for number in range(6)]

@@ -159,8 +159,8 @@ def test_an_item_that_was_not_retrieved_counts_as_not_found_and_one_that_nobody_
 
 def test_questions_that_were_trained_on_are_told_and_scored_apart(page: str) -> None:
     text = " ".join(Reader(page).text.split())
-    assert "2 of 12 questions are in the known training samples (picture 2); 10 are clean" in text
-    assert "all, clean" in text and "all, trained on" in text
+    assert "2 of 12 questions are like known training samples (picture 2); 10 are clean" in text
+    assert "all, clean" in text and "all, like a sample" in text
 
 
 def test_answers_and_recipes_are_escaped(page: str) -> None:

@@ -115,7 +115,7 @@ def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
     """Describe the counts in sentences: the training samples, what is not known, and the knowledge items."""
     name, total, trained, known = (counts[key] for key in ("benchmark", "questions", TRAINING, KNOWLEDGE))
     flagged, num_known = trained["flagged"], known["flagged"]
-    found = f"{name}: {flagged} of {total} questions are in the known training samples ({_write_kinds(trained)})"
+    found = f"{name}: {flagged} of {total} questions are like known training samples ({_write_kinds(trained)})"
     if counts["unknown"]:
         sentences = [found] if flagged else []
         others = f"whether the other {total - flagged}" if flagged else f"{name}: whether any of {total} questions"
@@ -124,9 +124,9 @@ def describe_overlap(counts: Mapping[str, Any]) -> list[str]:
     elif flagged:
         sentences = [f"{found}; {total - flagged} are clean"]
     else:
-        sentences = [f"{name}: all {total} questions are clean: none is in the training samples"]
+        sentences = [f"{name}: all {total} questions are clean: none is like a training sample"]
     shown = f" ({_write_kinds(known)})" if num_known else ""
-    return [*sentences, f"{name}: {num_known} of {total} questions are in the knowledge items{shown}"]
+    return [*sentences, f"{name}: {num_known} of {total} questions are like knowledge items{shown}"]
 
 
 def _write_kinds(counts: Mapping[str, int]) -> str:

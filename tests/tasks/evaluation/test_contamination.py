@@ -151,7 +151,7 @@ def test_nearly_the_same_picture_and_copied_words_are_flagged_and_the_rest_is_cl
     assert names[2] in shown
     clean = map_clean_questions(run, found, names)
     assert clean == dict.fromkeys(names, "yes") | {"near": "no", "copied": "no"}
-    assert "2 of 10 questions are in the known training samples (picture 1, words 1); 8 are clean" in caplog.text
+    assert "2 of 10 questions are like known training samples (picture 1, words 1); 8 are clean" in caplog.text
 
 
 def test_what_was_dropped_was_not_trained_on_and_then_all_are_clean(

@@ -134,7 +134,7 @@ def test_what_is_not_known_is_not_called_clean() -> None:
     none = {"flagged": 0, "image": 0, "question": 0, "both": 0}
     some = {"flagged": 3, "image": 1, "question": 0, "both": 2}
     counts: dict[str, Any] = {"benchmark": "b", "questions": 9, "training": none, "knowledge": none, "unknown": []}
-    assert describe_overlap(counts)[0] == "b: all 9 questions are clean: none is in the training samples"
+    assert describe_overlap(counts)[0] == "b: all 9 questions are clean: none is like a training sample"
     assert (
         "3 of 9" in describe_overlap(counts | {"training": some})[0]
         and "6 are clean" in describe_overlap(counts | {"training": some})[0]
