@@ -12,7 +12,7 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.local import service
+from flows.local import runs, service
 from flows.local.deploying import find_deployment
 from flows.local.following import Voice, cancel, follow, shorten_message
 from flows.local.layout import Layout, Note
@@ -96,14 +96,14 @@ def find_or_create(
     """Return the demo's unfinished run with these parameters, or start a new one."""
     found = client.read_deployment_by_name(deployment)
     wanted = json.loads(json.dumps(found.parameters | (parameters or {})))
-    for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
-        if service.DEMO_TAG not in run.tags or run.deployment_id != found.id:
+    for run in runs.list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED):
+        if runs.DEMO_TAG not in run.tags or run.deployment_id != found.id:
             continue
         if run.parameters == wanted:
             say(f"following the run {run.name}, which is still under way")
             return run
         say(f"the run {run.name} is still under way with other parameters: {json.dumps(run.parameters)}")
-    run = client.create_flow_run_from_deployment(found.id, tags=[service.DEMO_TAG], parameters=parameters)
+    run = client.create_flow_run_from_deployment(found.id, tags=[runs.DEMO_TAG], parameters=parameters)
     say(f"started {deployment}: flow run {run.name}")
     return run
 
@@ -169,10 +169,9 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
     if note.pages is not None and note.pages.is_alive():
         print(f"pages of the store: {note.pages_url}")
     with open_client(note.api_url) as client:
-        for run in service.list_unfinished(client, StateType.RUNNING, StateType.PENDING):
-            if not note.url or list_processes(layout, str(run.id)):
-                print(f"flow run {run.name}: {run.state_name}")
-        scheduled = service.list_unfinished(client, StateType.SCHEDULED)
+        for run in runs.list_own_unfinished(layout, note, client, StateType.RUNNING, StateType.PENDING):
+            print(f"flow run {run.name}: {run.state_name}")
+        scheduled = runs.list_unfinished(client, StateType.SCHEDULED)
     print(f"scheduled flow runs{' of the whole server' if note.url else ''}: {len(scheduled)}")
     return 0
 

@@ -12,14 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
-import httpx
-import psutil
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Cancelling, Crashed
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelling
 
-from flows.local import deploying, servers
+from flows.local import deploying, runs, servers
 from flows.local.layout import DEFAULT_PORT, HOST, Layout, Note, Process
 from flows.local.processes import (
     StartError,
@@ -35,7 +31,6 @@ from flows.local.processes import (
 from tasks.engine.context import Context
 
 START_SECONDS = 180
-DEMO_TAG = "demo"
 PAGES_AFTER = 100
 """The pages' port is so far behind the server's, if it is free, so that links stay right from day to day."""
 PAGES_URL = "COMEM_PAGES_URL"
@@ -105,7 +100,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     if pool is not None:
         serve_pages(layout, note, say)
     if not has_worker:
-        mark_crashed(layout, note, say)
+        runs.mark_crashed(layout, note, say)
         if pool is not None:
             start_worker(layout, note, say, pool=pool)
     deploying.deploy(layout, note, say, begun=begun, seconds=START_SECONDS)
@@ -201,46 +196,6 @@ def start_worker(layout: Layout, note: Note, say: Say, *, pool: str) -> None:
     layout.write_note(note)
 
 
-def list_unfinished(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
-    """List the flow runs in one of these states."""
-    wanted = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
-    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=wanted))
-
-
-def list_others(note: Note) -> list[FlowRun]:
-    """List the unfinished flow runs that somebody asked for beside the demos, or that the schedule began."""
-    with contextlib.suppress(httpx.HTTPError), servers.open_client(note.api_url) as client:
-        unfinished = list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED)
-        return [
-            run
-            for run in unfinished
-            if DEMO_TAG not in run.tags and not (run.auto_scheduled and run.state_type == StateType.SCHEDULED)
-        ]
-    return []
-
-
-def mark_crashed(layout: Layout, note: Note, say: Say) -> None:
-    """Mark runs as crashed that the server believes running but whose process is gone.
-
-    A user's own server has runs of other machines too; there only the runs of a process that this machine had count.
-    """
-    with servers.open_client(note.api_url) as client:
-        for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING):
-            if _may_have_ended(run, note) and not list_processes(layout, str(run.id)):
-                message = "its process was killed; a new run continues from the shards that it finished"
-                client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-                say(f"the earlier run {run.name} was killed: marked Crashed")
-
-
-def _may_have_ended(run: FlowRun, note: Note) -> bool:
-    """Tell whether a run's process was on this machine; Prefect notes it as host:process."""
-    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    was_here = host == socket.gethostname() and pid.isdecimal()
-    if note.url:
-        return was_here and not psutil.pid_exists(int(pid))
-    return was_here or not run.infrastructure_pid
-
-
 def leave(layout: Layout, say: Say) -> None:
     """Withdraw this process from the local Prefect, and stop Prefect if no other process uses it."""
     with hold_lock(layout):
@@ -249,21 +204,22 @@ def leave(layout: Layout, say: Say) -> None:
             end_all(layout, grace=5)
             return
         note.users = [user for user in note.users if user != Process.find_current()]
-        if not note.users and not note.keep and (others := list_others(note)):
+        if not note.users and not note.keep and (others := runs.list_others(layout, note)):
             say(f"{', '.join(run.name for run in others)}: not this demo's, and under way")
             note.keep = True
         layout.write_note(note)
         if note.keep or note.users:
-            say(f"{_describe_up(note)} (`make stop` ends it{'' if note.keep else ' now'})")
+            say(_describe_up(note))
         else:
             shut_down(layout, note, say)
 
 
 def _describe_up(note: Note) -> str:
-    if note.url is None:
-        ends = "" if note.keep else ", for another demo still uses it, which ends it"
-        return f"the Prefect server stays up at {note.ui_url}{ends}"
-    return "the worker stays up" if note.worker else f"the deployments stay at {note.ui_url}"
+    if note.url is not None:
+        up = "the worker stays up" if note.worker else f"the deployments stay at {note.ui_url}"
+    else:
+        up = f"the Prefect server stays up at {note.ui_url}"
+    return f"{up} (`make stop` ends it)" if note.keep else f"{up} until the other demo ends (`make stop` ends it now)"
 
 
 def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
@@ -272,9 +228,7 @@ def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
         worker = "ending the worker" if note.worker else "no worker is up"
         say(f"{worker}; your Prefect server stays" if note.url else "ending the worker and the Prefect server")
         with contextlib.suppress(Exception), servers.open_client(note.api_url) as client:
-            for run in list_unfinished(client, StateType.RUNNING, StateType.PENDING):
-                if note.url and not list_processes(layout, str(run.id)):
-                    continue  # another machine's
+            for run in runs.list_own_unfinished(layout, note, client, StateType.RUNNING, StateType.PENDING):
                 client.set_flow_run_state(run.id, Cancelling(), force=True)
         end_one(note.worker, grace=20)  # first: a worker whose server is gone does not end on request
         end(
@@ -282,7 +236,7 @@ def shut_down(layout: Layout, note: Note | None, say: Say) -> None:
             grace=10,
         )
         with contextlib.suppress(Exception):
-            mark_crashed(layout, note, say)
+            runs.mark_crashed(layout, note, say)
         end_one(note.server, grace=10)
     end_all(layout, grace=5)
     layout.note_path.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from flows.local import deploying, service
 from flows.local.commands import find_or_create
 from flows.local.layout import HOST, Layout, Note, Process
 from flows.local.processes import StartError, choose_port, end_all, is_port_free, list_processes, spawn, wait_until
+from flows.local.runs import list_unfinished
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -104,7 +105,7 @@ def note_of(layout: Layout) -> Note:
 def test_scheduled_runs_exist(served: Layout) -> None:
     end = time.monotonic() + 90
     with SyncPrefectClient(note_of(served).api_url) as client:
-        while not (runs := service.list_unfinished(client, StateType.SCHEDULED)):
+        while not (runs := list_unfinished(client, StateType.SCHEDULED)):
             assert time.monotonic() < end, "the scheduler made no run: see the pins of fastapi and sqlalchemy"
             time.sleep(1)
     assert all(run.auto_scheduled for run in runs)

@@ -22,10 +22,11 @@ from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_setting
 from prefect.states import Running
 
 from flows.local.commands import status, stop
-from flows.local.layout import Layout, Note, find_asked_server
-from flows.local.processes import StartError, list_processes
+from flows.local.layout import MARK, Layout, Note, find_asked_server
+from flows.local.processes import FLOW_RUN, StartError, list_processes
+from flows.local.runs import DEMO_TAG, list_others, mark_crashed
 from flows.local.servers import check_server, prepare_pool
-from flows.local.service import find_pool_to_work, hold_lock, mark_crashed, start
+from flows.local.service import find_pool_to_work, hold_lock, start
 
 PROJECT = Path(__file__).parent / "project"
 KEY = "pnu_of_a_test"
@@ -188,3 +189,27 @@ def test_only_runs_whose_process_was_on_this_machine_are_marked_as_crashed_on_on
         mark_crashed(Layout(tmp_path, asked=api_url), note, lambda line: None)
         states = {name: client.read_flow_run(each).state_name for name, each in runs.items()}
     assert [name for name, state in states.items() if state == "Crashed"] == ["ours, ended"]
+
+
+def test_a_demo_waits_on_ones_own_server_only_for_runs_of_its_own_folder(api_url: str, tmp_path: Path) -> None:
+    @flow
+    def story() -> None:
+        pass
+
+    layout, own = Layout(tmp_path, asked=api_url), Note(port=0, server=None, url=api_url)
+    with SyncPrefectClient(api_url) as client:
+        elsewhere = client.create_flow_run(story, state=Running())
+        here = client.create_flow_run(story, state=Running())
+        demo = client.create_flow_run(story, state=Running(), tags=[DEMO_TAG])
+        processes = []
+        try:
+            for run in (here, demo):
+                environment = os.environ | {MARK: str(tmp_path), FLOW_RUN: str(run.id)}
+                processes.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, env=environment))
+            assert [run.id for run in list_others(layout, own)] == [here.id]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        assert list_others(layout, own) == []
+        assert client.read_flow_run(elsewhere.id).state_name == "Running"
