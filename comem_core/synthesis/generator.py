@@ -44,6 +44,10 @@ def _read_model(generator: str, prefix: str) -> str:
     return generator.removeprefix(prefix).strip() if generator.startswith(prefix) else ""
 
 
+class ServerGone(ConnectionError):
+    """The server no longer answers; its earlier answers are kept."""
+
+
 class Generator(Protocol):
     """Answers conversations, each independently of the others in its batch."""
 

@@ -22,15 +22,11 @@ from comem_core.backbone.conversation import Conversation, Generated, Turn
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import UNREADABLE, VisualTokens, decode, fit, is_plain
 from comem_core.synthesis.completions import MAX_CHARACTERS, read_completion
-from comem_core.synthesis.generator import SERVED
+from comem_core.synthesis.generator import SERVED, ServerGone
 
 # A visual token of Qwen2-VL and Qwen2.5-VL is a square with sides of this many pixels; other families are similar.
 TOKEN_SIDE = 28
 SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-
-
-class ServerGone(ConnectionError):
-    """The server no longer answers; its earlier answers are kept."""
 
 
 class ServedModel:

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
+from comem_core.synthesis.generator import ServerGone
 from tasks.engine.cluster import describe_wait
 from tasks.engine.context import Context
 from tasks.engine.on_ray import DIED, POLL_SECONDS, START_SECONDS, find_own_error, kept, kept_lock, release_workers
@@ -52,8 +53,6 @@ def work_with_engines(order: EngineOrder, context: Context, work: Callable[[Engi
         ValueError: a node lacks vLLM or the model.
         ServerGone: engines died too often.
     """
-    from comem_core.synthesis.served import ServerGone  # imports openai, which only those need who ask
-
     half = replace(context, cpus_per_actor=context.cpus_per_actor / 2)
     asking, order = replace(half, gpus_per_actor=0), replace(order, cpus=half.cpus_per_actor, gpus=half.gpus_per_actor)
     for start in range(1, MAX_STARTS + 1):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comem_core.synthesis.served import ServerGone
+from comem_core.synthesis.generator import ServerGone
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 

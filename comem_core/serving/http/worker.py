@@ -22,7 +22,7 @@ from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.metrics import ServiceMetrics
 from comem_core.serving.http.replies import Reply
 from comem_core.serving.memory import Memory
-from comem_core.synthesis.served import ServerGone
+from comem_core.synthesis.generator import ServerGone
 
 Result = TypeVar("Result")
 MakeReader = Callable[[MemoryEncoder], Answering]

@@ -14,7 +14,8 @@ from openai import OpenAI
 from comem_core.backbone.conversation import Generated
 from comem_core.backbone.decoding import Decoding
 from comem_core.synthesis.completions import read_completion
-from comem_core.synthesis.served import ServerGone, compute_request_seed
+from comem_core.synthesis.generator import ServerGone
+from comem_core.synthesis.served import compute_request_seed
 
 PREFIX = "vllm:"
 """How a reader behind a vLLM server is named: `vllm:<address>`."""

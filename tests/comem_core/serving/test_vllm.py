@@ -18,7 +18,7 @@ from comem_core.serving.vllm.control import check_placement
 from comem_core.serving.vllm.reader import VllmReader
 from comem_core.serving.vllm.server import VllmServer
 from comem_core.serving.vllm.template import MEMORY_FIRST, make_memory_template
-from comem_core.synthesis.served import ServerGone
+from comem_core.synthesis.generator import ServerGone
 from tests.splicing_server import SplicingServer, run_server
 
 Items = tuple[KnowledgeItem, ...]

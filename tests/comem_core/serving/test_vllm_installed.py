@@ -1,4 +1,4 @@
-"""Which vLLM an interpreter has, how it is started, and what is said where there is none."""
+"""vLLM in another interpreter: its version and its command; without it, an error with advice."""
 
 import sys
 from pathlib import Path

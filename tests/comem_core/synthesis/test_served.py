@@ -17,7 +17,8 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
 from comem_core.synthesis.completions import read_completion
-from comem_core.synthesis.served import ServedModel, ServerGone, make_data_url
+from comem_core.synthesis.generator import ServerGone
+from comem_core.synthesis.served import ServedModel, make_data_url
 
 PROMPTS = read_prompt_set("short")
 

@@ -10,7 +10,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.recipes import with_reader
 from comem_core.recipes.recipe import ReaderRecipe
 from comem_core.serving.vllm.template import MEMORY_FIRST
-from comem_core.synthesis.served import ServerGone
+from comem_core.synthesis.generator import ServerGone
 from tasks.evaluation.answer import answer_benchmark
 from tasks.evaluation.exam import Exam
 from tasks.rows.tables import read_rows

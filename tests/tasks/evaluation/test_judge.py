@@ -14,7 +14,7 @@ from comem_core.backbone.finding import SHIPPED
 from comem_core.knowledge.items import Question
 from comem_core.recipes import find_recipe, with_judge
 from comem_core.recipes.recipe import JudgeRecipe, Recipe
-from comem_core.synthesis.served import ServerGone
+from comem_core.synthesis.generator import ServerGone
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
