@@ -14,9 +14,9 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection, Error
 
-from warehouse.comparison import RECORD, STAGES_OF_A_RUN, compare_folders, compare_stores
+from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import open_warehouse
-from warehouse.content import UNSTABLE_COLUMNS
+from warehouse.content import RECORD, UNSTABLE_COLUMNS
 from warehouse.lineage import (
     Edge,
     Link,

@@ -14,11 +14,10 @@ import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from warehouse.content import UNSTABLE_COLUMNS, hash_file
+from warehouse.content import RECORD, UNSTABLE_COLUMNS, hash_file
 from warehouse.schemas import list_row_tables, make_schema
 from warehouse.sql import write_literal
 
-RECORD = "record.json"
 # These describe their own run, so they are never the same twice: a report, which is named by its run, and a card, which
 # has the run's seconds.
 STAGES_OF_A_RUN = frozenset({"report"})

@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 
 # Times are not content: the same sample made on a slower machine has the same content.
 UNSTABLE_COLUMNS = frozenset({"seconds", "retrieve_seconds", "encode_seconds", "prefill_seconds", "decode_seconds"})
+RECORD = "record.json"  # beside the shards of a complete artefact
 _LANES = 4
 
 

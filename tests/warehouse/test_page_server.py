@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from warehouse.page.server import RECORD, make_app
+from warehouse.content import RECORD
+from warehouse.page.server import make_app
 
 PAGE = "<!doctype html><title>Run 1 &amp; more · comem</title><p>Scores</p>"
 

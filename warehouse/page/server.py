@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from warehouse.content import RECORD
 from warehouse.page.environment import make_environment
 
 HOST = "127.0.0.1"
@@ -31,7 +32,6 @@ HEADERS = {  # a page needs nothing but its own style and pictures
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-RECORD = "record.json"  # beside a complete artefact
 _NAME = re.compile(r"\w[\w-]*")
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _HEAD = 2000  # characters in which a page has its title
