@@ -11,16 +11,16 @@ import regex
 from comem_core.evaluation.meaning import vocabulary
 from comem_core.evaluation.meaning.characters import unify_characters
 from comem_core.evaluation.meaning.compounds import RANGE, Part
-from comem_core.evaluation.meaning.numbers import Number
+from comem_core.evaluation.meaning.numbers import FIRST_YEAR, LAST_YEAR, Number
+from comem_core.evaluation.meaning.operators import PRODUCT, QUOTIENT
 from comem_core.evaluation.meaning.parts import ERAS, read_parts
 
 # A number beside one of them is a part of something larger: "5" is not what ">5" says.
 ROOTS, POWER, BEFORE_CHRIST = frozenset("√∛∜"), "^", ERAS[vocabulary.BEFORE_CHRIST]
 BOUNDS = frozenset("<>≤≥≪≫≲≳≠")
 OPERATORS = frozenset({*ROOTS, *BOUNDS, POWER, "±", "∓", "+", "/", "×", "÷", RANGE})
-PRODUCTS = ("/", "×")  # between symbols they make one quantity: m/s
+PRODUCTS = (QUOTIENT, PRODUCT)  # between symbols they make one quantity: m/s
 LONGEST_SYMBOL = 4  # R², sin²; a raised digit behind a longer word is more often a footnote's
-FIRST_YEAR, LAST_YEAR = 1000, 2999
 _IS_TELLING = regex.compile(r"\b(?!(?:an?|the)\b)[\p{L}\p{N}]", regex.IGNORECASE)  # a number, or a word but an article
 
 

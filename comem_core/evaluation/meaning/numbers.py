@@ -15,6 +15,7 @@ import regex
 from comem_core.evaluation.meaning.vocabulary import ERA, measure_amount
 
 Amount = Fraction | str
+FIRST_YEAR, LAST_YEAR = 1000, 2999
 LARGEST_POWER, LONGEST = 300, 300  # a larger power or a longer number is compared as it is written
 
 _GROUPED = r"[1-9]\d{0,2}(?:(?P<group>[ '\u066c,.])\d{3})(?:(?P=group)\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}"
@@ -56,7 +57,12 @@ class Number(NamedTuple):
     def is_year(self) -> bool:
         """Whether this may be a year, as most numbers of this size without decimals are."""
         amount = self.amount
-        return isinstance(amount, Fraction) and amount.denominator == 1 and 1000 <= amount < 3000 and not self.zeros
+        return (
+            isinstance(amount, Fraction)
+            and amount.denominator == 1
+            and FIRST_YEAR <= amount <= LAST_YEAR
+            and not self.zeros
+        )
 
     def put_in_era(self, era: int) -> "Number":
         """Return a year of this era; those before Christ are negative, so that 350 is not stated by 350 BC."""

@@ -23,7 +23,7 @@ _UNITS = (
 )  # fmt: skip
 _SMALL, _LARGE = ("milli", "pico"), ("mega", "peta")
 _SMALL_LETTERS, _LARGE_LETTERS = "mpмп", "MPМП"
-LONGEST_SYMBOL = 7  # mmol/L; longer ones are words, in which case does not count
+LONGEST_WITH_PREFIX = 7  # mmol/L; longer ones are words, in which case does not count
 _PREFIX_IN_WORDS = regex.compile(r"(?i:mil|meg|pic|pet|мил|мег|пик|пет)")
 
 
@@ -42,7 +42,7 @@ def has_other_prefix(written: str, unit: str) -> bool:
     All letters in one case are an unusual writing, and not another prefix.
     """
     first = written[0]
-    if first not in _SMALL_LETTERS + _LARGE_LETTERS or len(written) > LONGEST_SYMBOL:
+    if first not in _SMALL_LETTERS + _LARGE_LETTERS or len(written) > LONGEST_WITH_PREFIX:
         return False
     name = unit.partition("-")[2]
     if not name.startswith(_SMALL + _LARGE) or _PREFIX_IN_WORDS.match(written):
