@@ -1,6 +1,6 @@
 """What a user reads (messages, docstrings, logs, pages, docs) is plain English that a reader in a hurry understands.
 
-So it has no turn of phrase that one has to read twice: "is not a picture" instead of "is no picture".
+A phrase that has to be read twice is refused, such as "is no picture" for "is not a picture".
 """
 
 import ast
