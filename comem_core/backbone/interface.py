@@ -67,9 +67,21 @@ class Reader(ABC):
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-    @abstractmethod
     def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
+        return self.prepare(conversations, generation=generation).to(self.device)
+
+    @abstractmethod
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+        """Do what `tokenize` does without the model, on the CPU, so that another process can do it ahead."""
+
+    def select(self, tokens: Tokens, rows: Sequence[int]) -> Tokens:
+        """Return some conversations of a batch, padded to the longest of them."""
+        length = max(tokens.mask_BL[rows].sum(dim=1).tolist())
+        ids_BL, mask_BL, answer_BL = (
+            each[rows, each.shape[1] - length :] for each in (tokens.ids_BL, tokens.mask_BL, tokens.answer_BL)
+        )
+        return Tokens(ids_BL, mask_BL, answer_BL, {})
 
     def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
         """Return a processor's output with the assistant's tokens marked; `pictures` names its picture tensors.
@@ -199,7 +211,6 @@ class Backbone(Reader):
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
-    @abstractmethod
     def tokenize(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
     ) -> Tokens:
@@ -207,6 +218,17 @@ class Backbone(Reader):
 
         Each picture becomes as many tokens as `visual_tokens` allows; without it, the processor's own bounds apply.
         """
+        return self.prepare(conversations, generation=generation, visual_tokens=visual_tokens).to(self.device)
+
+    @abstractmethod
+    def prepare(
+        self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
+    ) -> Tokens: ...
+
+    @abstractmethod
+    def select(self, tokens: Tokens, rows: Sequence[int]) -> Tokens:
+        """Return some conversations of a batch with their pictures, padded to the longest of them."""
+        return super().select(tokens, rows)
 
     def fit_pictures(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Image.Image]:
         """Decode pictures and resize them as `tokenize` does, so that another program can show them to the same model.

@@ -188,12 +188,15 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        with self.run_inference(), self.backbone.switch_adapter(False):
+        with self.run_inference(), self.as_reader():
             yield
 
-    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+    def as_reader(self) -> AbstractContextManager[None]:
+        return self.backbone.switch_adapter(False)
+
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         size = self.recipe.query_visual_tokens
-        return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
+        return self.backbone.prepare(conversations, generation=generation, visual_tokens=size)
 
 
 def _collect_naming_fields(recipe: EncoderRecipe) -> dict[str, Any]:

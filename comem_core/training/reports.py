@@ -7,7 +7,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class StepReport:
     """The report of one optimizer step. `loss` is the training loss (nats per supervised token); `samples` and `tokens`
-    count this worker's part of the batch."""
+    count the batch of all workers."""
 
     step: int
     loss: float

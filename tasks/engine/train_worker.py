@@ -19,8 +19,9 @@ from ray.train.torch import TorchTrainer
 from torch import distributed
 
 from comem_core.backbone.interface import Reader
-from comem_core.training.loop import Objective, Training, is_distributed
+from comem_core.training.loop import Objective, Training
 from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.training.workers import is_distributed
 from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
