@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Reader
 from comem_core.backbone.markup import make_chatml
+from comem_core.backbone.reader import Reader
 
 MODEL_TYPES = ("qwen2", "llama")
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question, check_inputs
 from comem_core.memory.bank import Bank

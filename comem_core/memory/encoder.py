@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Backbone, Reader
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.checkpoint import copy_weights, hash_weights, read_weights, write_checkpoint

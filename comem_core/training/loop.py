@@ -107,9 +107,7 @@ class Training:
         # Before the weights take it, and before the sum, which gives every worker the fault of one.
         self._refuse_not_finite({"loss": loss, "gradient": norm})
         if count_workers() > 1:
-            sum_gradients(
-                self.parameters[name].grad for name in self.parameters if self.parameters[name].grad is not None
-            )
+            sum_gradients(self._list_gradients())
             norm = self._measure_gradient()
         nn.utils.clip_grads_with_norm_(self.parameters.values(), self.recipe.gradient_clip, norm)
         self.optimizer.step()
@@ -129,7 +127,10 @@ class Training:
 
     def _measure_gradient(self) -> Tensor:
         """Return the length of the gradient over all parameters."""
-        return nn.utils.get_total_norm([each.grad for each in self.parameters.values() if each.grad is not None])
+        return nn.utils.get_total_norm(self._list_gradients())
+
+    def _list_gradients(self) -> list[Tensor]:
+        return [each.grad for each in self.parameters.values() if each.grad is not None]
 
     def _refuse_not_finite(self, found: Mapping[str, Tensor]) -> None:
         """Raise NotFiniteError on all workers if a value is not finite on one of them."""

@@ -8,6 +8,7 @@ Shapes: B items, M vectors of an item, D width, S supervised tokens.
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
@@ -25,7 +26,8 @@ from comem_core.training.batches import Batches, PreparedBatch
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
 from comem_core.training.micro_batches import pack_by_tokens
-from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.recipe import ComputeOptions, TrainingRecipe
+from comem_core.training.reports import WAITED
 from comem_core.training.samples import TrainingSample
 from comem_core.training.workers import sum_over_workers
 
@@ -46,8 +48,18 @@ def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -
     }
 
 
-class Memories:
-    """The memories of a batch's items, apart from the encoder's graph: `memory_BMD` gathers the readers' gradient.
+class Memories(ABC):
+    """The memories of a batch's items, memory_BMD, apart from the graph of the encoder that made them."""
+
+    memory_BMD: Tensor
+
+    @abstractmethod
+    def backward(self) -> None:
+        """Hand the gradient that the reader's passes left at the memories on to the encoder, if that is trained."""
+
+
+class TrainedMemories(Memories):
+    """Memories of an encoder that is trained.
 
     If all items are one micro-batch, its graph is kept. Otherwise each micro-batch is encoded without a graph, and once
     more in `backward`: one forward pass more, for the memory of one micro-batch instead of all. Both passes of a
@@ -63,7 +75,6 @@ class Memories:
         self.memory_BMD = memory_BMD.detach().requires_grad_()
 
     def backward(self) -> None:
-        """Hand the gradient on to the encoder."""
         gradient_BMD = self.memory_BMD.grad
         assert gradient_BMD is not None, "no reader has read these memories"
         with self.encoder.reading():
@@ -86,12 +97,7 @@ class Memories:
 
 
 class AnswerFromMemory(Objective):
-    """The encoder's objective (see `training.loop.Objective`). Each epoch is a new permutation of the samples.
-
-    `tokens_at_once` bounds the tokens of a micro-batch, of items as of questions with their memories; None: the whole
-    batch at once. `processes` prepare the batches of later steps meanwhile. Neither changes a result but by rounding,
-    except that another micro-batch has another dropout.
-    """
+    """The encoder's objective (see `training.loop.Objective`). Each epoch is a new permutation of the samples."""
 
     def __init__(
         self,
@@ -103,8 +109,7 @@ class AnswerFromMemory(Objective):
         train_encoder: bool = True,
         rank: int = 0,
         num_ranks: int = 1,
-        tokens_at_once: int | None = None,
-        processes: int = 0,
+        compute: ComputeOptions | None = None,
     ):
         self.encoder, self.recipe, self.answering = encoder, recipe, answering or encoder
         self.batches = Batches(
@@ -116,10 +121,12 @@ class AnswerFromMemory(Objective):
             num_ranks=num_ranks,
             tokenize_items=train_encoder,
         )
-        self.tokens_at_once, self.processes = tokens_at_once, processes
-        self.waited_seconds = 0.0
+        self.compute = compute or ComputeOptions()
         self._coming: tuple[int, Iterator[PreparedBatch]] | None = None
         encoder.set_trainable(train_encoder)
+        if self.compute.gradient_checkpointing:
+            for reader in {encoder.backbone, self.answering.reader}:
+                reader.checkpoint_gradients()
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
@@ -137,7 +144,11 @@ class AnswerFromMemory(Objective):
         return {"recipe": asdict(self.recipe), "samples": f"{len(samples)} ({hash_content_parts(*texts)})"}
 
     def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        return self.accumulate_batch_gradient(self._take(step))
+        started = time.perf_counter()
+        batch = self._take(step)
+        waited = time.perf_counter() - started
+        loss, measures = self.accumulate_batch_gradient(batch)
+        return loss, {**measures, WAITED: waited}
 
     def accumulate_batch_gradient(self, batch: PreparedBatch) -> tuple[Tensor, Mapping[str, float]]:
         """Add the gradient of a batch's loss to the parameters, and return the loss and measures.
@@ -150,7 +161,7 @@ class AnswerFromMemory(Objective):
         memories = self.remember(batch)
         shares = [
             self._accumulate_share(batch, rows, memories.memory_BMD, num_supervised)
-            for rows in pack_by_tokens(self._count_tokens(batch), self.tokens_at_once)
+            for rows in pack_by_tokens(self._count_tokens(batch), self.compute.tokens_at_once)
         ]
         memories.backward()
         loss, accuracy = (torch.stack(each).sum() for each in zip(*shares, strict=True))
@@ -163,7 +174,7 @@ class AnswerFromMemory(Objective):
     def remember(self, batch: PreparedBatch) -> Memories:
         """Encode the items of a batch, each once."""
         assert batch.item_tokens is not None
-        return Memories(self.encoder, batch.item_tokens, self.tokens_at_once)
+        return TrainedMemories(self.encoder, batch.item_tokens, self.compute.tokens_at_once)
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
         """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
@@ -190,12 +201,10 @@ class AnswerFromMemory(Objective):
         return share.detach(), (predicted_S == right_S).sum() / num_supervised
 
     def _take(self, step: int) -> PreparedBatch:
-        """Return the batch of a step, and note how long that took."""
-        started = time.perf_counter()
+        """Return the batch of a step, which the iterator has next unless a training begins or goes on elsewhere."""
         expected, coming = self._coming or (None, None)
         if coming is None or expected != step:
-            coming = self.batches.iterate(step, processes=self.processes)
+            coming = self.batches.iterate(step, processes=self.compute.loaders)
         batch = next(coming)
         self._coming = step + 1, coming
-        self.waited_seconds += time.perf_counter() - started
         return batch

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+WAITED = "waited_seconds"
+"""The measure of how long a step waited for its batch, summed over the workers."""
+
 
 @dataclass(frozen=True)
 class StepReport:

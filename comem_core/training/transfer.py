@@ -4,7 +4,6 @@ The gradient flows through the frozen reader into the projection, and into the e
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +11,18 @@ from torch import Tensor, nn
 from comem_core.memory.transfer import TextTransfer
 from comem_core.training.batches import PreparedBatch
 from comem_core.training.memory import AnswerFromMemory, Memories
-from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.samples import TrainingSample
 
 
-class KnownMemories:
+class KnownMemories(Memories):
     """Memories that are not trained."""
 
     def __init__(self, memory_BMD: Tensor):
         self.memory_BMD = memory_BMD
 
     def backward(self) -> None:
-        """Hand on nothing."""
+        pass
 
 
 class AnswerThroughTransfer(AnswerFromMemory):
@@ -36,9 +35,20 @@ class AnswerThroughTransfer(AnswerFromMemory):
         samples: Sequence[TrainingSample],
         *,
         train_encoder: bool = False,
-        **options: Any,
+        rank: int = 0,
+        num_ranks: int = 1,
+        compute: ComputeOptions | None = None,
     ):
-        super().__init__(transfer.encoder, recipe, samples, answering=transfer, train_encoder=train_encoder, **options)
+        super().__init__(
+            transfer.encoder,
+            recipe,
+            samples,
+            answering=transfer,
+            train_encoder=train_encoder,
+            rank=rank,
+            num_ranks=num_ranks,
+            compute=compute,
+        )
         if transfer.projection is None and not train_encoder:
             raise ValueError(
                 "nothing to train: this transfer has no projection, and its encoder is frozen; set train_encoder=True "
@@ -50,7 +60,7 @@ class AnswerThroughTransfer(AnswerFromMemory):
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.transfer.parameters() | (self.encoder.parameters() if self.train_encoder else {})
 
-    def remember(self, batch: PreparedBatch) -> Memories | KnownMemories:
+    def remember(self, batch: PreparedBatch) -> Memories:
         """Encode the items of a batch; a frozen encoder encodes those that are not known yet."""
         if self.train_encoder:
             return super().remember(batch)

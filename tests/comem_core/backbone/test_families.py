@@ -22,8 +22,9 @@ from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Turn, without_pictures
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import MAX_ASPECT, VisualTokens
-from comem_core.backbone.interface import Backbone, Reader
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import list_families, load_backbone
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.export import MergedEncoder, Probe, export_merged

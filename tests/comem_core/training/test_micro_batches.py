@@ -10,9 +10,9 @@ from torch import Tensor, distributed, multiprocessing
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.loop import Training
-from comem_core.training.memory import AnswerFromMemory, Memories
+from comem_core.training.memory import AnswerFromMemory, TrainedMemories
 from comem_core.training.micro_batches import pack_by_tokens
-from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import StepReport
 from comem_core.training.samples import TrainingSample
 
@@ -72,7 +72,7 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_micro_batches(
     encoder = new_adapted_encoder(lora_dropout=0.0)
     wholes = compute_gradients(AnswerFromMemory(encoder, make_recipe(encoder), samples))
     encoder = new_adapted_encoder(lora_dropout=0.0)
-    parted = AnswerFromMemory(encoder, make_recipe(encoder), samples, tokens_at_once=budget)
+    parted = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=budget))
     batch = parted.batches[0]
     assert batch.item_tokens is not None
     num_items = len(pack_by_tokens(batch.item_tokens.lengths, budget))
@@ -82,25 +82,43 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_micro_batches(
     assert_same_gradients(gradients, wholes[1])
 
 
+@pytest.mark.parametrize("budget", [None, 150])
+def test_activations_that_are_computed_again_change_nothing(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], budget: int | None
+):
+    """Neither the LoRA's dropout, which is drawn again alike, nor which of the two has its LoRA on."""
+    found = []
+    for checkpointing in (False, True):
+        encoder = new_adapted_encoder(lora_dropout=0.2)
+        compute = ComputeOptions(tokens_at_once=budget, gradient_checkpointing=checkpointing)
+        torch.manual_seed(0)
+        found.append(compute_gradients(AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=compute)))
+        assert encoder.backbone.model.is_activation_checkpointing == checkpointing
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(gradient, found[1][1][name]) for name, gradient in found[0][1].items())
+
+
 def test_an_item_is_encoded_again_with_the_dropout_of_the_first_time(
     new_adapted_encoder: NewEncoder, samples: list[TrainingSample]
 ):
     encoder = new_adapted_encoder(lora_dropout=0.5)
-    objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, tokens_at_once=1)
+    objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=1))
     tokens = objective.batches[0].item_tokens
     assert tokens is not None
-    memories = Memories(encoder, tokens, 1)
+    memories = TrainedMemories(encoder, tokens, 1)
     again = [memories._encode(group, seed)[0] for group, seed in zip(memories.groups, memories.seeds, strict=True)]
     for group, memory_MD in zip(memories.groups, again, strict=True):
         assert torch.equal(memories.memory_BMD[group[0]], memory_MD)
     assert len({tuple(memory_MD.flatten()[:8].tolist()) for memory_MD in again}) == len(again)
-    other = Memories(encoder, tokens, 1)
+    other = TrainedMemories(encoder, tokens, 1)
     assert not torch.equal(other.memory_BMD, memories.memory_BMD)
 
 
-def train(encoder: MemoryEncoder, samples: Sequence[TrainingSample], *, processes: int, until: int = 3) -> Training:
+def train(encoder: MemoryEncoder, samples: Sequence[TrainingSample], *, loaders: int, until: int = 3) -> Training:
     recipe = make_recipe(encoder)
-    training = Training(AnswerFromMemory(encoder, recipe, samples, processes=processes), recipe.optimizer)
+    training = Training(
+        AnswerFromMemory(encoder, recipe, samples, compute=ComputeOptions(loaders=loaders)), recipe.optimizer
+    )
     training.run(lambda report: None, until=until)
     return training
 
@@ -108,15 +126,14 @@ def train(encoder: MemoryEncoder, samples: Sequence[TrainingSample], *, processe
 def test_batches_prepared_ahead_change_nothing_not_even_where_a_training_is_resumed(
     new_adapted_encoder: NewEncoder, samples: list[TrainingSample]
 ):
-    inline = train(new_adapted_encoder(lora_dropout=0.2), samples, processes=0)
-    ahead = train(new_adapted_encoder(lora_dropout=0.2), samples, processes=2)
-    first = train(new_adapted_encoder(lora_dropout=0.2), samples, processes=1, until=1)
-    resumed = train(new_adapted_encoder(lora_dropout=0.2), samples, processes=1, until=0)
+    inline = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=0)
+    ahead = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=2)
+    first = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=1, until=1)
+    resumed = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=1, until=0)
     resumed.load(first.state())
     resumed.run(lambda report: None)
     for training in (ahead, resumed):
         assert all(torch.equal(weight, inline.parameters[name]) for name, weight in training.parameters.items())
-    assert isinstance(ahead.objective, AnswerFromMemory) and ahead.objective.waited_seconds > 0
 
 
 def test_workers_together_train_as_one_alone(
