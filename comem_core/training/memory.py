@@ -7,10 +7,11 @@ Shapes: B items, M vectors of an item, D width, S supervised tokens.
 """
 
 import json
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.reports import WAITED
 from comem_core.training.samples import TrainingSample
 from comem_core.training.workers import sum_over_workers
+
+LOG = logging.getLogger(__name__)
 
 
 def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> dict[str, Tensor]:
@@ -122,6 +125,7 @@ class AnswerFromMemory(Objective):
             tokenize_items=train_encoder,
         )
         self.compute = compute or ComputeOptions()
+        self._has_halved = False
         self._coming: tuple[int, Iterator[PreparedBatch]] | None = None
         encoder.set_trainable(train_encoder)
         if self.compute.gradient_checkpointing:
@@ -154,10 +158,41 @@ class AnswerFromMemory(Objective):
         """Add the gradient of a batch's loss to the parameters, and return the loss and measures.
 
         The loss is the mean over the supervised tokens of all workers' parts, whoever has them; this worker's share of
-        it is returned, and the shares add up.
+        it is returned, and the shares add up. The first micro-batch that is too large for the device halves the budget.
+
+        Raises:
+            MemoryError: half the budget is too large as well.
         """
         count = torch.tensor(float(batch.questions.answer_BL.sum()), device=self.answering.reader.device)
         num_supervised = sum_over_workers(count)
+        while True:
+            try:
+                return self._accumulate(batch, num_supervised)
+            except torch.OutOfMemoryError as error:
+                self._halve_budget(batch, error)
+            # Outside of the handler, whose error would keep the tensors of the failed pass alive.
+            self._forget_gradient()
+
+    def _halve_budget(self, batch: PreparedBatch, error: torch.OutOfMemoryError) -> None:
+        """Halve the tokens of a micro-batch, once in a training. Raises MemoryError the second time."""
+        items = 0 if batch.item_tokens is None else batch.item_tokens.mask_BL.numel()
+        budget = self.compute.tokens_at_once or max(items, sum(self._count_tokens(batch)))
+        if self._has_halved:
+            raise MemoryError(
+                f"a micro-batch of {budget} tokens does not fit on the device ({error}); set COMEM_TRAIN_TOKENS to "
+                "less, and COMEM_TRAIN_CHECKPOINTING=on"
+            ) from error
+        self._has_halved = True
+        self.compute = replace(self.compute, tokens_at_once=max(1, budget // 2))
+        LOG.warning("out of memory with micro-batches of %d tokens: from now on %d", budget, budget // 2)
+
+    def _forget_gradient(self) -> None:
+        for parameter in self.trainable().values():
+            parameter.grad = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _accumulate(self, batch: PreparedBatch, num_supervised: Tensor) -> tuple[Tensor, Mapping[str, float]]:
         memories = self.remember(batch)
         shares = [
             self._accumulate_share(batch, rows, memories.memory_BMD, num_supervised)

@@ -31,6 +31,8 @@ ELSEWHERE: Mapping[str, str] = {
 """The project's variables that are not fields of the context."""
 
 
+# So that a step of the 7B recipes fits on one card; nothing of it was measured on a GPU (docs/gpu.md).
+GPU_DEFAULTS: Mapping[str, object] = {"train_tokens": 8192, "train_checkpointing": "on"}
 ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = Range(1), Range(0), Range(0, above=True)
 
 
@@ -54,7 +56,8 @@ class Context:
     gpus_per_actor: Annotated[float, NOT_NEGATIVE] = 0
     train_workers: Annotated[int, ONE_OR_MORE] = 1
     train_tokens: Annotated[int, ONE_OR_MORE] | None = None
-    """Tokens of a micro-batch in training, padding included; None: a worker's part of the batch at once."""
+    """Tokens of a micro-batch in training, padding included; None: a worker's part of the batch at once. On a GPU
+    `GPU_DEFAULTS` hold unless a variable says otherwise."""
     train_checkpointing: Literal["off", "on"] = "off"
     """Whether training computes activations again in the backward pass instead of keeping them."""
     train_loaders: Annotated[int, NOT_NEGATIVE] = 1
@@ -107,6 +110,8 @@ class Context:
         settings |= {
             name: _read(name, environ[setting]) for name, setting in _map_settings().items() if setting in environ
         }
+        if settings.get("device") == "cuda":
+            settings = {**GPU_DEFAULTS, **settings}
         context = cls(**settings)  # pyright: ignore[reportArgumentType]
         if context.device == "cuda" and "COMEM_GPUS_PER_ACTOR" not in environ:
             raise ValueError(

@@ -1,6 +1,6 @@
 """A step is its batch, however it is cut: into micro-batches, over workers, or prepared ahead by other processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.batches import PreparedBatch
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory, TrainedMemories
 from comem_core.training.micro_batches import pack_by_tokens
@@ -112,6 +113,40 @@ def test_an_item_is_encoded_again_with_the_dropout_of_the_first_time(
     assert len({tuple(memory_MD.flatten()[:8].tolist()) for memory_MD in again}) == len(again)
     other = TrainedMemories(encoder, tokens, 1)
     assert not torch.equal(other.memory_BMD, memories.memory_BMD)
+
+
+class SmallCard(AnswerFromMemory):
+    """Trains on a device that holds the activations of so many tokens."""
+
+    room: int
+
+    def _accumulate(self, batch: PreparedBatch, num_supervised: Tensor) -> tuple[Tensor, Mapping[str, float]]:
+        found = super()._accumulate(batch, num_supervised)
+        if (self.compute.tokens_at_once or 10**6) > self.room:  # after gradients were added, as a card may refuse late
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+
+@pytest.mark.parametrize("compute", [ComputeOptions(), ComputeOptions(tokens_at_once=250)])
+def test_a_micro_batch_that_does_not_fit_halves_the_budget_once_and_changes_nothing(
+    new_adapted_encoder: NewEncoder,
+    samples: list[TrainingSample],
+    compute: ComputeOptions,
+    caplog: pytest.LogCaptureFixture,
+):
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    wholes = compute_gradients(AnswerFromMemory(encoder, make_recipe(encoder), samples))
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    small = SmallCard(encoder, make_recipe(encoder), samples, compute=compute)
+    small.room = 210
+    loss, gradients = compute_gradients(small)
+    assert small.compute.tokens_at_once is not None and small.compute.tokens_at_once <= 210
+    assert "out of memory with micro-batches of" in caplog.text
+    assert loss == pytest.approx(wholes[0], rel=1e-5)
+    assert_same_gradients(gradients, wholes[1])
+    small.room = 10
+    with pytest.raises(MemoryError, match=r"micro-batch of \d+ tokens does not fit .* COMEM_TRAIN_TOKENS"):
+        small.accumulate_gradient(1)
 
 
 def train(encoder: MemoryEncoder, samples: Sequence[TrainingSample], *, loaders: int, until: int = 3) -> Training:

@@ -12,6 +12,7 @@ from tasks.engine.context import ELSEWHERE, Context, check_names
 ROOT = Path(__file__).parents[3]
 SETTINGS = [f"COMEM_{each.name.upper()}" for each in fields(Context) if each.name not in ("root", "ray_address")]
 MEANT = {
+    "COMEM_TRAIN_LOADERS": ("0",),
     "COMEM_CPUS_PER_ACTOR": {"0"},
     "COMEM_GPUS_PER_ACTOR": {"0"},
     "COMEM_LOCK_WAIT_SECONDS": {"0"},
@@ -42,6 +43,16 @@ def test_a_value_of_the_wrong_type_is_named() -> None:
 def test_a_gpu_that_workers_would_not_get_is_refused() -> None:
     with pytest.raises(ValueError, match="COMEM_GPUS_PER_ACTOR"):
         Context.from_environment({"COMEM_DEVICE": "cuda"})
+
+
+def test_on_a_gpu_training_takes_micro_batches_unless_told_otherwise():
+    gpu = {"COMEM_DEVICE": "cuda", "COMEM_GPUS_PER_ACTOR": "1"}
+    by_default = Context.from_environment(gpu)
+    assert (by_default.train_tokens, by_default.train_checkpointing) == (8192, "on")
+    told = Context.from_environment(gpu | {"COMEM_TRAIN_TOKENS": "4000", "COMEM_TRAIN_CHECKPOINTING": "off"})
+    assert (told.train_tokens, told.train_checkpointing) == (4000, "off")
+    on_cpu = Context.from_environment({})
+    assert (on_cpu.train_tokens, on_cpu.train_checkpointing) == (None, "off")
 
 
 def test_every_fault_is_listed_before_anything_expensive_begins(tmp_path: Path) -> None:
