@@ -58,7 +58,7 @@ class NothingKept(ValueError):
     """The end of a run that has nothing to train on or to ask: not a fault of the program. The message explains it."""
 
 
-class Refused(ValueError):
+class ParameterRefused(ValueError):
     """A parameter that a run refuses before its first stage: not a fault of the program. The message explains it."""
 
 
@@ -203,7 +203,7 @@ def open_run(
         with join_ray(context, bind(describe_sources, recipe, context.vllm_python)):
             yield run
         status, error = "completed", None
-    except (NothingKept, Refused) as ended:
+    except (NothingKept, ParameterRefused) as ended:
         error = str(ended)[:1000]
         raise
     except Exception as failure:

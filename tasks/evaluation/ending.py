@@ -18,7 +18,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.stage import is_under_prefect
 from tasks.engine.store import Reference
 from tasks.evaluation.report import write_ended_report
-from tasks.run import NothingKept, Refused, Run
+from tasks.run import NothingKept, ParameterRefused, Run
 from warehouse.connection import open_warehouse
 from warehouse.page.data import flatten_recipe
 from warehouse.samples.filtering import FILTERS, count_funnel, read_reason_meanings, write_funnel
@@ -46,7 +46,7 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
             return flow(*args, **kwargs)
         except NothingKept as ended:
             return Completed(name=NOTHING_KEPT, message=str(ended))
-        except Refused as refused:
+        except ParameterRefused as refused:
             if not is_under_prefect():
                 raise
             for name in ENGINE_LOGGERS:
@@ -58,7 +58,7 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
 
 def _leave_out_refused(record: logging.LogRecord) -> bool:
     """Leave out the traceback that Prefect logs when it raises a refused parameter again: the state has the reason."""
-    return not (record.exc_info and isinstance(record.exc_info[1], Refused))
+    return not (record.exc_info and isinstance(record.exc_info[1], ParameterRefused))
 
 
 def refuse_nothing_kept(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> None:
