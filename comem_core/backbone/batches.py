@@ -6,6 +6,7 @@ early layers that take picture features. Batches are left-padded.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -21,6 +22,16 @@ class Tokens:
     mask_BL: Tensor
     answer_BL: Tensor
     images: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> "Tokens":
+        """Return the same batch on a device."""
+        images = {name: tensor.to(device) for name, tensor in self.images.items()}
+        return Tokens(self.ids_BL.to(device), self.mask_BL.to(device), self.answer_BL.to(device), images)
+
+    @property
+    def lengths(self) -> list[int]:
+        """The number of tokens of each conversation, without padding."""
+        return self.mask_BL.sum(dim=1).tolist()
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,28 @@
-"""The one interface to a model family: from conversations to embeddings, hidden states, logits and generated text.
+"""The one interface to a model family: a reader that sees pictures and can carry the encoder's LoRA.
 
-A `Reader` answers from its input; a `Backbone` is a reader that sees pictures and can carry the encoder's LoRA.
 A family is one file beside this one; nothing outside this folder knows a family's class names.
 
 Shapes: B conversations, L tokens of the longest one, N pictures, D model width, V vocabulary. Batches are left-padded.
 P visual tokens in a batch, in reading order; J early layers that take picture features.
 """
 
-import hashlib
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
-from transformers import PreTrainedModel
 
-from comem_core.backbone.batches import Embedded, Tokens
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.images import VisualTokens
-from comem_core.backbone.markup import Markup
-from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
+from comem_core.backbone.reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,153 +33,6 @@ class Family:
     name: str
     model_types: tuple[str, ...]
     backbone: "type[Backbone]"
-
-
-class Reader(ABC):
-    """A language model and its tokenizer; `model.model` is its body and `model.lm_head` its head."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: Any, markup: Markup, name: str):
-        self.model, self.name = model.eval().requires_grad_(False), name
-        self.tokenizer, self.markup = tokenizer, markup
-        self.tokenizer.padding_side = "left"
-
-    @classmethod
-    @abstractmethod
-    def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
-        """Load the model and its processor from a local folder, or by name from the hub's cache."""
-
-    @property
-    def width(self) -> int:
-        """D, the width of the language model's hidden states and token embeddings."""
-        return self.model.config.get_text_config().hidden_size
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    def save(self, folder: Path) -> None:
-        """Write model and tokenizer into one folder, in the family's own format."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-
-    @abstractmethod
-    def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
-        """Run the real tokenizer and chat template; `generation` opens an assistant turn at the end."""
-
-    def make_tokens(self, batch: Any, conversations: Sequence[Conversation], pictures: Sequence[str] = ()) -> Tokens:
-        """Return a processor's output with the assistant's tokens marked; `pictures` names its picture tensors.
-
-        Raises ValueError if the chat template writes turns differently from the family's own."""
-        answer_BL = self.markup.answer_mask(batch["input_ids"])
-        self.markup.check(conversations, answer_BL)
-        images = {name: batch[name] for name in pictures if name in batch}
-        return Tokens(batch["input_ids"], batch["attention_mask"].bool(), answer_BL, images)
-
-    def embed(self, tokens: Tokens) -> Embedded:
-        """Look up token embeddings and count positions; families that see pictures insert the picture features."""
-        embeds_BLD = self.model.get_input_embeddings()(tokens.ids_BL)
-        positions_BL = (tokens.mask_BL.long().cumsum(dim=1) - 1).clamp(min=0)
-        return Embedded(embeds_BLD, tokens.mask_BL, positions_BL.expand(3, -1, -1))
-
-    def inputs(self, embedded: Embedded) -> dict[str, Any]:
-        """Return the arguments that the model's own class takes, in a forward pass and in `generate`."""
-        return {
-            "inputs_embeds": embedded.embeds_BLD,
-            "attention_mask": embedded.mask_BL.long(),
-            "position_ids": embedded.positions_3BL[0],
-        }
-
-    def hidden(self, embedded: Embedded) -> Tensor:
-        """Return the last hidden states, after the final norm: hidden_BLD."""
-        body: Any = self.model.model
-        return body(**self.inputs(embedded), use_cache=False).last_hidden_state
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return the next-token logits (..., V) of hidden states (..., D)."""
-        head: Any = self.model.lm_head
-        return head(hidden)
-
-    def generate(
-        self,
-        embedded: Embedded,
-        *,
-        max_new_tokens: int,
-        decoding: Decoding = GREEDY,
-        row_seeds: Sequence[int] | None = None,
-        first_token: FirstToken | None = None,
-        max_seconds: float | None = None,
-    ) -> list[tuple[str, int, bool]]:
-        """Run transformers' `generate` and return (text, number of tokens, truncated) for each row.
-        `row_seeds` seed the sampling of each row; without them all rows use the decoding's own seed. After
-        `max_seconds` no further token is begun; `first_token` records when the first one was ready.
-        """
-        row_seeds = row_seeds or [decoding.seed] * len(embedded.mask_BL)
-        # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
-        with ignore_generation_config(self.model):
-            ids_BT = self.model.generate(  # pyright: ignore[reportCallIssue]
-                **self.inputs(embedded),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,  # the processors sample, row by row
-                logits_processor=make_processors(decoding, row_seeds, first_token),
-                max_time=max_seconds,
-                repetition_penalty=decoding.repetition_penalty,
-                eos_token_id=self.markup.end,
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
-        answers = []
-        for ids in ids_BT.tolist():
-            truncated = self.markup.end not in ids
-            ids = ids if truncated else ids[: ids.index(self.markup.end)]
-            answers.append((self.tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids), truncated))
-        return answers
-
-    def generated(
-        self,
-        embedded: Embedded,
-        tokens: Tokens,
-        *,
-        max_new_tokens: int,
-        decoding: Decoding = GREEDY,
-        started: float | None = None,
-        max_seconds: float | None = None,
-    ) -> list[Generated]:
-        """Generate from `embedded` and count the prompt tokens in `tokens` (memory vectors are not prompt tokens).
-
-        Prefill is timed from `started` (`time.perf_counter()`), or from now.
-        """
-        started, first_token = started or time.perf_counter(), FirstToken()
-        answers = self.generate(
-            embedded,
-            max_new_tokens=max_new_tokens,
-            decoding=decoding,
-            row_seeds=compute_row_seeds(decoding, tokens.ids_BL, tokens.mask_BL),
-            first_token=first_token,
-            max_seconds=max_seconds,
-        )
-        seen, ended = first_token.seen or started, time.perf_counter()
-        return [
-            Generated(
-                text=text,
-                prompt_tokens=int(prompt),
-                answer_tokens=length,
-                truncated=truncated,
-                timed_out=truncated and length < max_new_tokens,
-                prefill_seconds=(seen - started) / len(answers),
-                decode_seconds=(ended - seen) / len(answers),
-            )
-            for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
-        ]
-
-    def hash_base_weights(self) -> str:
-        """Hash every weight of the model itself, without a LoRA, by name, dtype, shape and bytes."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if "lora_" in name:
-                continue
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(f"{name.replace('.base_layer', '')} {plain.dtype} {tuple(plain.shape)}".encode())
-            digest.update(plain.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
 
 
 class Backbone(Reader):
@@ -199,7 +47,6 @@ class Backbone(Reader):
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
-    @abstractmethod
     def tokenize(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
     ) -> Tokens:
@@ -207,6 +54,17 @@ class Backbone(Reader):
 
         Each picture becomes as many tokens as `visual_tokens` allows; without it, the processor's own bounds apply.
         """
+        return self.prepare(conversations, generation=generation, visual_tokens=visual_tokens).to(self.device)
+
+    @abstractmethod
+    def prepare(
+        self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
+    ) -> Tokens: ...
+
+    @abstractmethod
+    def select(self, tokens: Tokens, rows: Sequence[int]) -> Tokens:
+        """Return some conversations of a batch with their pictures, padded to the longest of them."""
+        return super().select(tokens, rows)
 
     def fit_pictures(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Image.Image]:
         """Decode pictures and resize them as `tokenize` does, so that another program can show them to the same model.

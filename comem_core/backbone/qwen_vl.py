@@ -6,6 +6,7 @@ torchvision. Pictures go through the family's own image processor (Pillow backen
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,7 +83,7 @@ class QwenVL(Backbone):
         processor = cls.PROCESSORS[model.config.model_type].from_pretrained(name_or_path)
         return cls(model.to(device), processor, str(name_or_path))
 
-    def tokenize(
+    def prepare(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
     ) -> Tokens:
         texts, images = [], []
@@ -98,8 +99,30 @@ class QwenVL(Backbone):
             padding=True,
             add_special_tokens=False,  # the template has written them
             return_tensors="pt",
-        ).to(self.device)
+        )
         return self.make_tokens(batch, conversations, PICTURE_TENSORS)
+
+    def select(self, tokens: Tokens, rows: Sequence[int]) -> Tokens:
+        chosen = super().select(tokens, rows)
+        if "pixel_values" not in tokens.images:
+            return chosen
+        grids_N3, kinds_BL = tokens.images["image_grid_thw"], tokens.images["mm_token_type_ids"]
+        patches = tokens.images["pixel_values"].split(grids_N3.prod(dim=1).tolist())
+        pictures = torch.arange(len(patches)).split(self._count_pictures(tokens))
+        own = torch.cat([pictures[row] for row in rows])
+        if not len(own):
+            return chosen
+        images = {
+            "pixel_values": torch.cat([patches[picture] for picture in own.tolist()]),
+            "image_grid_thw": grids_N3[own],
+            "mm_token_type_ids": kinds_BL[rows, kinds_BL.shape[1] - chosen.ids_BL.shape[1] :],
+        }
+        return replace(chosen, images=images)
+
+    def _count_pictures(self, tokens: Tokens) -> list[int]:
+        """Return the number of pictures of each conversation; each begins with a mark of its own."""
+        begins_BL = tokens.ids_BL == self.tokenizer.convert_tokens_to_ids(VISION_START)
+        return begins_BL.sum(dim=1).tolist()
 
     def fit_pictures(self, images: Sequence[bytes], *, visual_tokens: VisualTokens | None = None) -> list[Image.Image]:
         return self._fit_pictures(images, visual_tokens)[0]

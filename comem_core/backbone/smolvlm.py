@@ -8,6 +8,7 @@ num2words.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,7 +61,7 @@ class SmolVLM(Backbone):
         model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
         return cls(model.to(device), SquareImageProcessor.from_pretrained(name_or_path), str(name_or_path))
 
-    def tokenize(
+    def prepare(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None
     ) -> Tokens:
         texts, pictures = [], []
@@ -75,8 +76,14 @@ class SmolVLM(Backbone):
             padding=True,
             add_special_tokens=False,  # the template has written them
             return_tensors="pt",
-        ).to(self.device)
+        )
         return self.make_tokens(batch, conversations, PICTURE_TENSORS)
+
+    def select(self, tokens: Tokens, rows: Sequence[int]) -> Tokens:
+        chosen = super().select(tokens, rows)
+        if not (chosen.ids_BL == self.processor.image_token_id).any():
+            return chosen  # the model takes a batch of pictures that are all padding for one picture
+        return replace(chosen, images={name: tensor[rows] for name, tensor in tokens.images.items()})
 
     def _choose_size(self, visual_tokens: VisualTokens | None) -> dict[str, Any]:
         """Return the image processor's settings for one square within the bounds.

@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Reader
 from comem_core.backbone.markup import make_chatml
+from comem_core.backbone.reader import Reader
 
 MODEL_TYPES = ("qwen2", "llama")
 
@@ -49,7 +49,7 @@ class TextModel(Reader):
                 f"{name_or_path} is a {kind!r} model; a text-only reader is one of {', '.join(MODEL_TYPES)}"
             )
 
-    def tokenize(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         """Run the real tokenizer and chat template.
 
         Raises:
@@ -66,5 +66,5 @@ class TextModel(Reader):
             # Templates of text-only models take a turn's content as one string.
             plain = [each | {"content": "".join(part["text"] for part in each["content"])} for each in messages]
             texts.append(self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=generation))
-        batch = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt").to(self.device)
+        batch = self.tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
         return self.make_tokens(batch, conversations)

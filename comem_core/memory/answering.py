@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.index.vector_index import Hits
-from comem_core.knowledge.items import Question, check_inputs
+from comem_core.knowledge.items import KnowledgeItem, Question, check_inputs
 from comem_core.memory.bank import Bank
 from comem_core.memory.injection import embed_with_memory
 
@@ -62,6 +62,10 @@ class Answering(ABC):
     def seen(self, conversation: Conversation) -> Conversation:
         """Return the part of a conversation that the reader sees."""
         return conversation
+
+    def list_shown(self, items: Sequence[KnowledgeItem], image: bytes, language: str) -> tuple[KnowledgeItem, ...]:
+        """List what is encoded for a question with this picture: its items, unless a reader needs more."""
+        return tuple(items)
 
     def put_in_front(self, questions: Sequence[Question], memories: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the vectors to put in front of each question, given the memories (K·M, D) of its items."""
@@ -162,8 +166,16 @@ class LocalAnswering(Answering):
         """Return a context in which the reader answers: without gradients, and without anything trained beside it."""
 
     @abstractmethod
+    def as_reader(self) -> AbstractContextManager[None]:
+        """Return a context in which the reader is the frozen model; gradients still pass through it."""
+
+    @abstractmethod
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+        """Tokenize conversations for the reader, on the CPU; `generation` opens a turn for the answer."""
+
     def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
         """Tokenize conversations for the reader, each with an open turn for the answer."""
+        return self.prepare(conversations, generation=True).to(self.reader.device)
 
     def project(self, memory: Tensor) -> Tensor:
         """Map vectors (..., D) to the reader's width."""

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
-from comem_core.backbone.interface import Backbone, Reader
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.checkpoint import copy_weights, hash_weights, read_weights, write_checkpoint
@@ -188,12 +189,15 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        with self.run_inference(), self.backbone.switch_adapter(False):
+        with self.run_inference(), self.as_reader():
             yield
 
-    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
+    def as_reader(self) -> AbstractContextManager[None]:
+        return self.backbone.switch_adapter(False)
+
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
         size = self.recipe.query_visual_tokens
-        return self.backbone.tokenize(conversations, generation=True, visual_tokens=size)
+        return self.backbone.prepare(conversations, generation=generation, visual_tokens=size)
 
 
 def _collect_naming_fields(recipe: EncoderRecipe) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm
 from tqdm.auto import tqdm
 
+from comem_core.backbone.batches import Tokens
 from comem_core.backbone.images import decode
 from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.index.vector_index import Hits
@@ -61,8 +62,15 @@ class ItemEncoder(ABC):
 
     def memory(self, items: Sequence[KnowledgeItem]) -> Tensor:
         """Encode items, each alone, with gradients if they are switched on: memory_BMD, in the backbone's dtype."""
+        return self.read_items(self.prepare_items(items).to(self.backbone.device))
+
+    def prepare_items(self, items: Sequence[KnowledgeItem]) -> Tokens:
+        """Tokenise items with their pictures, on the CPU."""
         conversations = [self.prompts.make_item_conversation(item) for item in items]
-        tokens = self.backbone.tokenize(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
+        return self.backbone.prepare(conversations, generation=False, visual_tokens=self.recipe.item_visual_tokens)
+
+    def read_items(self, tokens: Tokens) -> Tensor:
+        """Encode tokenised items: memory_BMD (see `memory`)."""
         with self.reading():
             embedded = self.backbone.embed(tokens)
             hidden_BTD = self.backbone.hidden(embedded)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from comem_core.backbone.batches import Embedded, Tokens
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 
 
 def embed_with_memory(reader: Reader, tokens: Tokens, memories: Sequence[Tensor]) -> Embedded:

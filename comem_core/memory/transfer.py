@@ -11,7 +11,7 @@ Shapes: B questions, K items, M vectors of an item, D width of the encoder, R wi
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,11 @@ class TextTransfer(AnsweringFor[MemoryEncoder], LocalAnswering):
     def answering(self) -> AbstractContextManager[None]:
         return torch.inference_mode()
 
-    def tokenize(self, conversations: Sequence[Conversation]) -> Tokens:
-        return self.reader.tokenize(conversations, generation=True)
+    def as_reader(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def prepare(self, conversations: Sequence[Conversation], *, generation: bool) -> Tokens:
+        return self.reader.prepare(conversations, generation=generation)
 
     def save(self, folder: str | Path) -> TransferDescription:
         """Write the projection, if there is one, and which encoder and reader it belongs to.

@@ -32,7 +32,7 @@ from comem_core.pretraining.guidance import (
     watch,
 )
 from comem_core.prompts import PromptSet, read_prompt_set
-from comem_core.training.loop import Objective
+from comem_core.training.loop import LossObjective
 from comem_core.training.loss import compute_token_losses
 from comem_core.worlds.countries.world import read_templates
 from comem_core.worlds.imaginary.countries import ImaginaryCountry, draw_country, draw_question, draw_rival
@@ -49,7 +49,7 @@ class _Batch:
     item_of_question: list[int]
 
 
-class ReadingObjective(Objective):
+class ReadingObjective(LossObjective):
     """The pretraining objective (see `training.loop.Objective`)."""
 
     def __init__(self, backbone: QwenVL, recipe: PretrainingRecipe):

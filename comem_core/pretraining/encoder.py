@@ -31,13 +31,13 @@ from comem_core.pretraining.guidance import (
     watch,
 )
 from comem_core.pretraining.imagined import draw_batch
-from comem_core.training.loop import Objective
+from comem_core.training.loop import LossObjective
 from comem_core.training.memory import compute_loss_of_hidden, encode_once
 from comem_core.training.samples import TrainingSample
 from comem_core.worlds.countries.world import list_vocabulary
 
 
-class ImaginaryMemory(Objective):
+class ImaginaryMemory(LossObjective):
     """The objective of the encoder's start (see `training.loop.Objective`)."""
 
     def __init__(self, encoder: MemoryEncoder, recipe: EncoderPretrainingRecipe):

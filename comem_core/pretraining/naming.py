@@ -24,13 +24,13 @@ from comem_core.memory.injection import embed_with_memory
 from comem_core.pretraining.curriculum import find_phase_at
 from comem_core.pretraining.naming_recipe import NamingPhase, NamingRecipe
 from comem_core.pretraining.passages import LANGUAGE, Passage, draw_passage
-from comem_core.training.loop import Objective
+from comem_core.training.loop import LossObjective
 from comem_core.training.loss import compute_token_losses
 
 FILLER = "."
 
 
-class NamingAndAnswering(Objective):
+class NamingAndAnswering(LossObjective):
     """The objective (see `training.loop.Objective`). It trains the Q-Former and leaves the LoRA at zero.
 
     So the backbone reads items once and without gradients. On a CPU, this allows more passages in the same time.

@@ -13,24 +13,29 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from comem_core.memory.checkpoint import copy_weights, refuse_not_finite
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.training.workers import count_workers, sum_gradients, sum_over_workers
 
 COUNTED = ("samples", "tokens")
 
 
 class Objective(ABC):
-    """Something that can be trained: its trainable parameters by name, and the loss of a numbered step."""
+    """Something that can be trained: its trainable parameters by name, and the gradient of a numbered step."""
 
     @abstractmethod
     def trainable(self) -> Mapping[str, nn.Parameter]: ...
 
     @abstractmethod
-    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of this step's batch, and measures to report, among them `samples` and `tokens`."""
+    def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Add the gradient of this step's batch to the parameters; return the loss and measures to report.
+
+        `samples` and `tokens` are among the measures. Of several workers, each has a share of the batch; the sum of
+        their gradients, losses and measures is that of the batch.
+        """
 
     def describe_batch(self, step: int) -> str:
         """Name what the batch of a step holds, for a message."""
@@ -49,6 +54,19 @@ def compute_learning_rate(step: int, recipe: OptimizerRecipe) -> float:
     progress = (step - warmup) / max(1, recipe.num_steps - warmup)
     floor = recipe.final_learning_rate_ratio
     return recipe.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+class LossObjective(Objective):
+    """An objective whose batch is one graph, for a single worker."""
+
+    @abstractmethod
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of this step's batch, and measures to report, among them `samples` and `tokens`."""
+
+    def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        loss, measures = self.loss(step)
+        loss.backward()
+        return loss.detach(), measures
 
 
 class Training:
@@ -83,40 +101,41 @@ class Training:
         rate = compute_learning_rate(self.step, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, measures = self.objective.loss(self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, measures = self.objective.accumulate_gradient(self.step)
         norm = self._measure_gradient()
-        # Before the weights take it, and before the average, which gives every worker the fault of one.
-        self._refuse_not_finite({"loss": loss.detach(), "gradient": norm})
-        if is_distributed():
-            self._average_over_workers()
+        # Before the weights take it, and before the sum, which gives every worker the fault of one.
+        self._refuse_not_finite({"loss": loss, "gradient": norm})
+        if count_workers() > 1:
+            sum_gradients(self._list_gradients())
             norm = self._measure_gradient()
         nn.utils.clip_grads_with_norm_(self.parameters.values(), self.recipe.gradient_clip, norm)
         self.optimizer.step()
         self._refuse_not_finite({"weights": nn.utils.get_total_norm(self.parameters.values())})
         self.step += 1
+        totals = sum_over_workers(torch.tensor([float(loss), *measures.values()], dtype=torch.float64)).tolist()
+        found = dict(zip(measures, totals[1:], strict=True))
         return StepReport(
             step=self.step,
-            loss=float(loss.detach()),
+            loss=totals[0],
             learning_rate=rate,
-            samples=int(measures["samples"]),
-            tokens=int(measures["tokens"]),
+            samples=int(found["samples"]),
+            tokens=int(found["tokens"]),
             seconds=time.perf_counter() - started,
-            measures={name: value for name, value in measures.items() if name not in COUNTED},
+            measures={name: value for name, value in found.items() if name not in COUNTED},
         )
 
     def _measure_gradient(self) -> Tensor:
         """Return the length of the gradient over all parameters."""
-        return nn.utils.get_total_norm([each.grad for each in self.parameters.values() if each.grad is not None])
+        return nn.utils.get_total_norm(self._list_gradients())
+
+    def _list_gradients(self) -> list[Tensor]:
+        return [each.grad for each in self.parameters.values() if each.grad is not None]
 
     def _refuse_not_finite(self, found: Mapping[str, Tensor]) -> None:
         """Raise NotFiniteError on all workers if a value is not finite on one of them."""
         for name, value in found.items():
-            everywhere = value.float().clone()
-            if is_distributed():
-                distributed.all_reduce(everywhere)
-            if not torch.isfinite(everywhere):
+            if not torch.isfinite(sum_over_workers(value.float())):
                 raise NotFiniteError(
                     name,
                     f"step {self.step + 1}: the {name} came to {float(value)}, so training stops and keeps nothing of "
@@ -125,13 +144,6 @@ class Training:
                     f"({self.recipe.gradient_clip:g})",
                     is_cause=not torch.isfinite(value).item(),
                 )
-
-    def _average_over_workers(self) -> None:
-        """Average the gradients of the workers, each of which has a part of the batch."""
-        for parameter in self.parameters.values():
-            if parameter.grad is not None:
-                distributed.all_reduce(parameter.grad)
-                parameter.grad /= distributed.get_world_size()
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -164,11 +176,6 @@ class Training:
         copy_weights(state["parameters"], self.parameters)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-
-
-def is_distributed() -> bool:
-    """Tell whether several workers share the batches."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _list_differences(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ Shapes: B conversations, L tokens, D width, V vocabulary, S supervised tokens.
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 
 
 def compute_token_losses(

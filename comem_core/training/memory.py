@@ -1,48 +1,35 @@
 """The memory objective: answer a question from the memories of its items, through the frozen reader (paper section 3).
 
-The gradient flows through the reader, whose weights are frozen, into the memory, the Q-Former and the LoRA.
+The gradient flows through the reader, whose weights are frozen, into the memory, the Q-Former and the LoRA. A step is
+the whole batch, whatever fits at once: items and questions are cut into micro-batches, each by its own tokens.
+
+Shapes: B items, M vectors of an item, D width, S supervised tokens.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import cached_property, lru_cache
-from random import Random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
-from comem_core.backbone.interface import Reader
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
+from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
+from comem_core.training.batches import Batches, PreparedBatch
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
-from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.micro_batches import pack_by_tokens
+from comem_core.training.recipe import ComputeOptions, TrainingRecipe
+from comem_core.training.reports import WAITED
 from comem_core.training.samples import TrainingSample
-
-
-def compute_loss_from_memory(
-    encoder: MemoryEncoder, batch: Sequence[TrainingSample]
-) -> tuple[Tensor, Mapping[str, float]]:
-    """Compute the cross-entropy of the frozen reader's answers with the samples' memories in front of the questions.
-
-    An item that several samples share is encoded once. Returns the mean loss and measures.
-    """
-    memories = encode_shown(encoder, [sample.items for sample in batch])
-    backbone, prompts = encoder.backbone, encoder.prompts
-    conversations = [prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch]
-    tokens = backbone.tokenize(conversations, generation=False, visual_tokens=encoder.recipe.query_visual_tokens)
-    with backbone.switch_adapter(False):
-        return compute_answer_loss(backbone, tokens, memories)
-
-
-def encode_shown(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> list[Tensor]:
-    """Encode the items of each question, with gradients: (K·M, D) per question. Each item is encoded once."""
-    encoded = encode_once(encoder, shown)
-    return [torch.cat([encoded[item.item_id] for item in items]) for items in shown]
+from comem_core.training.workers import sum_over_workers
 
 
 def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> dict[str, Tensor]:
@@ -51,21 +38,62 @@ def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]
     return dict(zip(unique, encoder.memory(list(unique.values())), strict=True))
 
 
-def compute_answer_loss(
-    reader: Reader, tokens: Tokens, memories: Sequence[Tensor]
-) -> tuple[Tensor, Mapping[str, float]]:
-    """Compute the cross-entropy of a reader's answers with memories of its width in front: (mean loss, measures)."""
-    return compute_loss_of_hidden(reader, tokens, reader.hidden(embed_with_memory(reader, tokens, memories)))
-
-
 def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
-    """As `compute_answer_loss`, from the reader's last hidden states."""
+    """Compute the mean cross-entropy of a reader's answers from its last hidden states, and measures."""
     losses_S, predicted_S, right_S = compute_token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
     return losses_S.mean(), {
         "samples": float(len(tokens.ids_BL)),
         "tokens": float(tokens.mask_BL.sum()),
         "token_accuracy": float((predicted_S == right_S).float().mean()),
     }
+
+
+class Memories(ABC):
+    """The memories of a batch's items, memory_BMD, apart from the graph of the encoder that made them."""
+
+    memory_BMD: Tensor
+
+    @abstractmethod
+    def backward(self) -> None:
+        """Hand the gradient that the reader's passes left at the memories on to the encoder, if that is trained."""
+
+
+class TrainedMemories(Memories):
+    """Memories of an encoder that is trained.
+
+    If all items are one micro-batch, its graph is kept. Otherwise each micro-batch is encoded without a graph, and once
+    more in `backward`: one forward pass more, for the memory of one micro-batch instead of all. Both passes of a
+    micro-batch have the same random state, for dropout.
+    """
+
+    def __init__(self, encoder: MemoryEncoder, tokens: Tokens, budget: int | None):
+        self.encoder, self.tokens = encoder, tokens
+        self.groups = pack_by_tokens(tokens.lengths, budget)
+        self.kept_BMD = self._encode(self.groups[0], None) if len(self.groups) == 1 else None
+        self.seeds = [] if self.kept_BMD is not None else torch.randint(2**31, (len(self.groups),)).tolist()
+        memory_BMD = self._encode_apart() if self.kept_BMD is None else self.kept_BMD
+        self.memory_BMD = memory_BMD.detach().requires_grad_()
+
+    def backward(self) -> None:
+        gradient_BMD = self.memory_BMD.grad
+        assert gradient_BMD is not None, "no reader has read these memories"
+        with self.encoder.reading():
+            if self.kept_BMD is not None:
+                self.kept_BMD.backward(gradient_BMD)
+            for group, seed in zip(self.groups, self.seeds, strict=False):
+                self._encode(group, seed).backward(gradient_BMD[group])
+
+    def _encode(self, group: list[int], seed: int | None) -> Tensor:
+        if seed is not None:
+            torch.manual_seed(seed)
+        tokens = self.tokens if len(self.groups) == 1 else self.encoder.backbone.select(self.tokens, group)
+        return self.encoder.read_items(tokens.to(self.encoder.backbone.device))
+
+    @torch.no_grad()
+    def _encode_apart(self) -> Tensor:
+        encoded = [self._encode(group, seed) for group, seed in zip(self.groups, self.seeds, strict=True)]
+        places = torch.tensor([place for group in self.groups for place in group], device=encoded[0].device)
+        return torch.cat(encoded)[places.argsort()]
 
 
 class AnswerFromMemory(Objective):
@@ -77,85 +105,106 @@ class AnswerFromMemory(Objective):
         recipe: TrainingRecipe,
         samples: Sequence[TrainingSample],
         *,
+        answering: LocalAnswering | None = None,
+        train_encoder: bool = True,
         rank: int = 0,
         num_ranks: int = 1,
+        compute: ComputeOptions | None = None,
     ):
-        if not samples:
-            raise ValueError("no training sample was kept; the funnel shows why drafts were dropped")
-        if bare := [sample.sample_id for sample in samples if not sample.items]:
-            raise ValueError(f"{len(bare)} training samples have no item to encode, first {bare[0]!r}")
-        if recipe.optimizer.batch_size % num_ranks:
-            raise ValueError(
-                f"a batch of {recipe.optimizer.batch_size} cannot be split evenly over {num_ranks} workers"
-            )
-        self.encoder, self.recipe, self.samples = encoder, recipe, samples
-        self.rank, self.num_ranks = rank, num_ranks
-        encoder.set_trainable(True)
+        self.encoder, self.recipe, self.answering = encoder, recipe, answering or encoder
+        self.batches = Batches(
+            encoder,
+            self.answering,
+            recipe,
+            samples,
+            rank=rank,
+            num_ranks=num_ranks,
+            tokenize_items=train_encoder,
+        )
+        self.compute = compute or ComputeOptions()
+        self._coming: tuple[int, Iterator[PreparedBatch]] | None = None
+        encoder.set_trainable(train_encoder)
+        if self.compute.gradient_checkpointing:
+            for reader in {encoder.backbone, self.answering.reader}:
+                reader.checkpoint_gradients()
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
 
-    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        chosen = [self.samples[index] for index in self._choose_indices(step)]
-        return self.compute_batch_loss(
-            [replace(sample, items=self._choose_items(sample, step), about=None) for sample in chosen]
-        )
-
     def describe_batch(self, step: int) -> str:
-        return f"samples {', '.join(self.samples[index].sample_id for index in self._choose_indices(step))}"
+        samples = self.batches.samples
+        return f"samples {', '.join(samples[index].sample_id for index in self.batches.choose_indices(step))}"
 
     def describe(self) -> Mapping[str, Any]:
+        samples = self.batches.samples
         texts = (
             json.dumps([s.sample_id, s.language, s.question, s.answer, s.about, *(item.text for item in s.items)])
-            for s in self.samples
+            for s in samples
         )
-        return {"recipe": asdict(self.recipe), "samples": f"{len(self.samples)} ({hash_content_parts(*texts)})"}
+        return {"recipe": asdict(self.recipe), "samples": f"{len(samples)} ({hash_content_parts(*texts)})"}
 
-    def compute_batch_loss(self, batch: Sequence[TrainingSample]) -> tuple[Tensor, Mapping[str, float]]:
-        """Compute the loss of some samples, independently of the step."""
-        return compute_loss_from_memory(self.encoder, batch)
+    def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        started = time.perf_counter()
+        batch = self._take(step)
+        waited = time.perf_counter() - started
+        loss, measures = self.accumulate_batch_gradient(batch)
+        return loss, {**measures, WAITED: waited}
 
-    def _choose_indices(self, step: int) -> list[int]:
-        """Return this worker's samples in a step: consecutive places in permutations that are seeded by the epoch."""
-        size, count = self.recipe.optimizer.batch_size, len(self.samples)
-        indices = []
-        for place in range(step * size, (step + 1) * size):
-            epoch, offset = divmod(place, count)
-            indices.append(_permute(count, self.recipe.optimizer.seed, epoch)[offset])
-        return indices[self.rank :: self.num_ranks]
+    def accumulate_batch_gradient(self, batch: PreparedBatch) -> tuple[Tensor, Mapping[str, float]]:
+        """Add the gradient of a batch's loss to the parameters, and return the loss and measures.
 
-    def _choose_items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
-        items = sample.items[: self.recipe.items_per_sample]
-        random = Random(f"{sample.sample_id}-{step}")
-        if self.recipe.random_item_count:
-            items = items[: random.randint(1, len(items))]
-        if sample.about is not None and random.random() < self.recipe.distractor_share:
-            items = self._mix_with_distractors(sample.items[sample.about], len(items), random)
-        return items
+        The loss is the mean over the supervised tokens of all workers' parts, whoever has them; this worker's share of
+        it is returned, and the shares add up.
+        """
+        count = torch.tensor(float(batch.questions.answer_BL.sum()), device=self.answering.reader.device)
+        num_supervised = sum_over_workers(count)
+        memories = self.remember(batch)
+        shares = [
+            self._accumulate_share(batch, rows, memories.memory_BMD, num_supervised)
+            for rows in pack_by_tokens(self._count_tokens(batch), self.compute.tokens_at_once)
+        ]
+        memories.backward()
+        loss, accuracy = (torch.stack(each).sum() for each in zip(*shares, strict=True))
+        return loss, {
+            "samples": float(len(batch.shown)),
+            "tokens": float(batch.questions.mask_BL.sum()),
+            "token_accuracy": float(accuracy),
+        }
 
-    @cached_property
-    def _by_language(self) -> Mapping[str, Sequence[KnowledgeItem]]:
-        """All items of the samples by language. Computed only for distractors, as it hashes every picture."""
-        items = {item.item_id: item for sample in self.samples for item in sample.items}
-        by_language: dict[str, list[KnowledgeItem]] = {}
-        for item_id in sorted(items):
-            by_language.setdefault(items[item_id].language, []).append(items[item_id])
-        return by_language
+    def remember(self, batch: PreparedBatch) -> Memories:
+        """Encode the items of a batch, each once."""
+        assert batch.item_tokens is not None
+        return TrainedMemories(self.encoder, batch.item_tokens, self.compute.tokens_at_once)
 
-    def _mix_with_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
-        """Return the item and others of its language, `count` in all, in random order."""
-        others = [other for other in self._by_language[item.language] if not _is_same_entity(item, other)]
-        shown = [item, *random.sample(others, min(count - 1, len(others)))]
-        random.shuffle(shown)
-        return tuple(shown)
+    def _count_tokens(self, batch: PreparedBatch) -> list[int]:
+        """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
+        vectors = self.encoder.recipe.num_vectors
+        return [
+            length + vectors * len(places) for length, places in zip(batch.questions.lengths, batch.shown, strict=True)
+        ]
 
+    def _accumulate_share(
+        self, batch: PreparedBatch, rows: list[int], memory_BMD: Tensor, num_supervised: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradient of a micro-batch of questions; return its share of the loss and of the token accuracy."""
+        answering, reader = self.answering, self.answering.reader
+        is_whole = len(rows) == len(batch.shown)
+        tokens = (batch.questions if is_whole else reader.select(batch.questions, rows)).to(reader.device)
+        shown = [memory_BMD[list(batch.shown[row])].flatten(end_dim=1) for row in rows]
+        with answering.as_reader():
+            embedded = embed_with_memory(reader, tokens, [answering.project(memory) for memory in shown])
+            losses_S, predicted_S, right_S = compute_token_losses(
+                reader, reader.hidden(embedded), tokens.ids_BL, tokens.answer_BL
+            )
+            share = losses_S.sum() / num_supervised
+            share.backward()
+        return share.detach(), (predicted_S == right_S).sum() / num_supervised
 
-def _is_same_entity(one: KnowledgeItem, other: KnowledgeItem) -> bool:
-    return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
-
-
-@lru_cache(maxsize=2)
-def _permute(count: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(count))
-    Random(f"{seed}-{epoch}").shuffle(order)
-    return order
+    def _take(self, step: int) -> PreparedBatch:
+        """Return the batch of a step, which the iterator has next unless a training begins or goes on elsewhere."""
+        expected, coming = self._coming or (None, None)
+        if coming is None or expected != step:
+            coming = self.batches.iterate(step, processes=self.compute.loaders)
+        batch = next(coming)
+        self._coming = step + 1, coming
+        return batch

@@ -1,4 +1,5 @@
-"""What decides a training: the optimizer's settings and the encoder's. Plain values, which need no torch."""
+"""What decides a training: the optimizer's settings and the encoder's; and how a machine computes it, which decides
+nothing. Plain values, which need no torch."""
 
 import math
 from dataclasses import dataclass, field
@@ -67,3 +68,18 @@ class TrainingRecipe:
             raise ValueError(f"items_per_sample is {self.items_per_sample}; expected 1 or more")
         if not 0 <= self.distractor_share <= 1:
             raise ValueError(f"distractor_share must be a share from 0 to 1; found {self.distractor_share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """How a machine computes a training's steps. It changes no result but by rounding, except that another micro-batch
+    has another dropout.
+
+    `tokens_at_once` bounds the tokens of a micro-batch, padding included, of items as of questions with their memories;
+    None: the whole batch at once. With `gradient_checkpointing`, the activations within a layer are computed again in
+    the backward pass instead of being kept. `loaders` processes prepare the batches of later steps meanwhile.
+    """
+
+    tokens_at_once: int | None = None
+    gradient_checkpointing: bool = False
+    loaders: int = 0

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+WAITED = "waited_seconds"
+"""The measure of how long a step waited for its batch, summed over the workers."""
+
 
 @dataclass(frozen=True)
 class StepReport:
     """The report of one optimizer step. `loss` is the training loss (nats per supervised token); `samples` and `tokens`
-    count this worker's part of the batch."""
+    count the batch of all workers."""
 
     step: int
     loss: float

@@ -53,6 +53,12 @@ class Context:
     cpus_per_actor: Annotated[float, NOT_NEGATIVE] = 1
     gpus_per_actor: Annotated[float, NOT_NEGATIVE] = 0
     train_workers: Annotated[int, ONE_OR_MORE] = 1
+    train_tokens: Annotated[int, ONE_OR_MORE] | None = None
+    """Tokens of a micro-batch in training, padding included; None: a worker's part of the batch at once."""
+    train_checkpointing: Literal["off", "on"] = "off"
+    """Whether training computes activations again in the backward pass instead of keeping them."""
+    train_loaders: Annotated[int, NOT_NEGATIVE] = 1
+    """Processes beside each training worker that prepare the batches of later steps."""
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: Annotated[int, ONE_OR_MORE] = 16
     """Samples in one forward pass on one device."""

@@ -36,6 +36,7 @@ PROGRESS = ".progress.json"
 STOP, FAILED = ".stop", ".failed-"
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
+SHOWN_WAIT = 0.05  # of the time of the steps; COMEM_TRAIN_LOADERS shortens it
 MOST_DEATHS = 3
 
 
@@ -179,7 +180,8 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
                 last = now["step"]
                 rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
                 remain = f", {(optimizer.num_steps - last) / rate:.0f} s remain" if rate > 0 else ""
-                logger.info("step %d of %d, loss %.3f%s", last, optimizer.num_steps, now["loss"], remain)
+                waits = f", {100 * now['waiting']:.0f} % of it waiting for data" if now["waiting"] > SHOWN_WAIT else ""
+                logger.info("step %d of %d, loss %.3f%s%s", last, optimizer.num_steps, now["loss"], remain, waits)
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()

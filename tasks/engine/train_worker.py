@@ -18,9 +18,10 @@ from ray import train
 from ray.train.torch import TorchTrainer
 from torch import distributed
 
-from comem_core.backbone.interface import Reader
-from comem_core.training.loop import Objective, Training, is_distributed
-from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.backbone.reader import Reader
+from comem_core.training.loop import Objective, Training
+from comem_core.training.reports import WAITED, NotFiniteError, StepReport
+from comem_core.training.workers import is_distributed
 from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
@@ -62,12 +63,16 @@ def train_on_worker(config: dict[str, Any]) -> None:
         training.load(state["training"])
         steps = state["steps"]
     is_first = world.get_world_rank() == 0
+    spent = {"seconds": 0.0, "waited": 0.0}
 
     def on_step(report: StepReport) -> None:
         row = asdict(report)
         steps.append({name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")})
+        spent["seconds"] += report.seconds
+        spent["waited"] += report.measures.get(WAITED, 0.0) / world.get_world_size()
         if is_first:
-            (artefact.folder / PROGRESS).write_text(json.dumps(steps[-1]))
+            shown = steps[-1] | {"waiting": spent["waited"] / spent["seconds"]}
+            (artefact.folder / PROGRESS).write_text(json.dumps(shown))
 
     saving = Saving(artefact)
     while not training.done:

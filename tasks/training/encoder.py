@@ -3,6 +3,7 @@
 `tasks.engine.on_ray_train` runs it on Ray.
 """
 
+import sys
 from collections.abc import Sequence
 from functools import partial as bind
 from pathlib import Path
@@ -13,6 +14,8 @@ from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, fin
 from comem_core.memory.recipe import SHAPE, read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import ENCODER_STAGE
+from comem_core.training.recipe import ComputeOptions
+from tasks.engine.context import Context
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 ENCODER = Stage(
     name=ENCODER_STAGE,
-    version="2",
+    version="3",
     table="training_step",
     explained=Explanation(
         caption="Only the encoder is trained: it learns to make memories from which the unchanged model gives the "
@@ -63,13 +66,24 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
     encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
     if start:
         encoder.start_from(find_installed_folder(start.folder))
-    objective = AnswerFromMemory(encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks)
+    objective = AnswerFromMemory(
+        encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks, compute=make_compute_options(run.context)
+    )
 
     def save(folder: Path) -> None:
         encoder.set_trainable(False)
         encoder.save(folder)
 
     return Trainee(objective=objective, frozen=(encoder.backbone,), save=save)
+
+
+def make_compute_options(context: Context) -> ComputeOptions:
+    """Return how training computes its steps on this machine."""
+    return ComputeOptions(
+        tokens_at_once=context.train_tokens,
+        gradient_checkpointing=context.train_checkpointing == "on",
+        loaders=context.train_loaders if sys.platform == "linux" else 0,  # they are forked
+    )
 
 
 def refuse_other_name(made_for: Description, backbone: str, *, where: str) -> None:

@@ -16,6 +16,7 @@ from tasks.engine.store import Reference, Store
 from tasks.models import load_transfer, make_transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
+from tasks.training.encoder import make_compute_options
 from tasks.training.encoders import NamedEncoder, with_encoder
 from tasks.training.training_data import find_samples
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 TRANSFER = Stage(
     name="transfer",
-    version="1",
+    version="2",
     table="training_step",
     explained=Explanation(
         subject="projection to the reader",
@@ -88,5 +89,12 @@ def _make_trainee(
     from tasks.engine.train_worker import Trainee
 
     transfer = load_transfer(run, encoder)
-    objective = AnswerThroughTransfer(transfer, training, samples.read(), rank=rank, num_ranks=num_ranks)
+    objective = AnswerThroughTransfer(
+        transfer,
+        training,
+        samples.read(),
+        rank=rank,
+        num_ranks=num_ranks,
+        compute=make_compute_options(run.context),
+    )
     return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)

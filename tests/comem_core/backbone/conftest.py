@@ -31,9 +31,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE as SMOLVLM_TEMPLATE
 
-from comem_core.backbone.interface import Backbone, Reader
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.qwen3_vl import Qwen3VL
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.reader import Reader
 from comem_core.backbone.smolvlm import SmolVLM, SquareImageProcessor
 from comem_core.backbone.text import TextModel
 

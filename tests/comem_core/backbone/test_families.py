@@ -22,8 +22,9 @@ from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Turn, without_pictures
 from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import MAX_ASPECT, VisualTokens
-from comem_core.backbone.interface import Backbone, Reader
+from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import list_families, load_backbone
+from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.export import MergedEncoder, Probe, export_merged
@@ -200,6 +201,24 @@ def test_drawing_depends_on_the_seed_and_the_rows_own_prompt_alone(any_reader: R
     assert torch.equal(torch.get_rng_state(), state)
     assert drawn(range(4), replace(decoding, seed=4)) != together
     assert drawn(range(4), Decoding()) != together
+
+
+@torch.inference_mode()
+def test_some_rows_of_a_batch_are_those_rows_alone(any_reader: Reader):
+    """Their pictures go with them: none, one or two each, of different sizes."""
+    conversations = conversations_for(any_reader)
+    tokens = any_reader.prepare(conversations, generation=True)
+    assert tokens.lengths == [len(any_reader.prepare([each], generation=True).ids_BL[0]) for each in conversations]
+    for rows in ([0], [3], [2, 0], [1, 3], [3, 2, 1, 0]):
+        chosen, alone = (
+            any_reader.select(tokens, rows),
+            any_reader.prepare([conversations[row] for row in rows], generation=True),
+        )
+        assert torch.equal(chosen.ids_BL, alone.ids_BL)
+        assert torch.equal(chosen.mask_BL, alone.mask_BL)
+        assert torch.equal(chosen.answer_BL, alone.answer_BL)
+        wanted = logits_of(any_reader, any_reader.embed(alone))[:, -1]
+        torch.testing.assert_close(logits_of(any_reader, any_reader.embed(chosen))[:, -1], wanted)
 
 
 @torch.inference_mode()

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.tiny_base import save_state
-from comem_core.training.loop import Objective, Training, compute_learning_rate
+from comem_core.training.loop import LossObjective, Training, compute_learning_rate
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import NotFiniteError, StepReport
 from comem_core.training.samples import TrainingSample
 
 
-class Line(Objective):
+class Line(LossObjective):
     """A straight line fitted to points of a step's own: the smallest objective there is."""
 
     def __init__(self, *, scale: float = 1.0):
@@ -260,7 +260,7 @@ def test_the_state_of_another_training_is_refused_and_the_difference_named(
     first = answering(new_encoder(), items, questions)
     objective = first.objective
     assert isinstance(objective, AnswerFromMemory)
-    recipe, samples = change(objective.recipe, list(objective.samples))
+    recipe, samples = change(objective.recipe, list(objective.batches.samples))
     other = Training(AnswerFromMemory(new_encoder(), recipe, samples), recipe.optimizer)
     with pytest.raises(ValueError, match=f"of another training: .*{said}"):
         other.load(first.state())

@@ -44,7 +44,7 @@ def recipe_of(encoder: MemoryEncoder, *, batch_size: int = 4, num_steps: int = 3
 
 def walk(encoder: MemoryEncoder, samples: Sequence[TrainingSample], recipe: TrainingRecipe, *, steps: int) -> list[int]:
     objective = AnswerFromMemory(encoder, recipe, samples)
-    return [index for step in range(steps) for index in objective._choose_indices(step)]
+    return [index for step in range(steps) for index in objective.batches.choose_indices(step)]
 
 
 def test_every_sample_is_seen_once_an_epoch_in_a_new_order(new_encoder: NewEncoder, samples: list[TrainingSample]):
@@ -73,10 +73,10 @@ def test_workers_split_a_batch_without_overlap(new_encoder: NewEncoder, samples:
     alone = AnswerFromMemory(encoder, recipe, many)
     ranks = [AnswerFromMemory(encoder, recipe, many, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
     for step in range(6):
-        parts = [worker._choose_indices(step) for worker in ranks]
+        parts = [worker.batches.choose_indices(step) for worker in ranks]
         assert [len(part) for part in parts] == [8 // num_ranks] * num_ranks
         together = [index for part in parts for index in part]
-        assert sorted(together) == sorted(alone._choose_indices(step))
+        assert sorted(together) == sorted(alone.batches.choose_indices(step))
         assert len(set(together)) == 8
 
 
@@ -116,7 +116,7 @@ def test_the_loss_is_the_mean_over_supervised_tokens_of_what_the_reader_says_of_
     encoder = new_adapted_encoder(lora_dropout=0.0)
     recipe = recipe_of(encoder, batch_size=6)
     objective = AnswerFromMemory(encoder, recipe, samples)
-    loss, measures = objective.loss(0)
+    loss, measures = objective.accumulate_gradient(0)
 
     surprises = []
     for sample in samples:
@@ -155,12 +155,12 @@ def test_items_are_shown_in_rank_order_and_never_more_than_the_recipe_says(
 ):
     encoder, long = new_encoder(), replace(samples[0], items=items)
     objective = AnswerFromMemory(encoder, recipe_of(encoder), [long])
-    assert objective._choose_items(long, 0) == items[:3]
+    assert objective.batches.choose_items(long, 0) == items[:3]
     varied = AnswerFromMemory(encoder, replace(recipe_of(encoder), random_item_count=True), [long])
-    shown = [varied._choose_items(long, step) for step in range(40)]
+    shown = [varied.batches.choose_items(long, step) for step in range(40)]
     assert {len(each) for each in shown} == {1, 2, 3}
     assert all(each == items[: len(each)] for each in shown)
-    assert shown == [varied._choose_items(long, step) for step in range(40)]
+    assert shown == [varied.batches.choose_items(long, step) for step in range(40)]
 
 
 def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe_says(
@@ -176,15 +176,15 @@ def test_the_item_that_answers_is_shown_among_distractors_as_often_as_the_recipe
     others = replace(samples[1], items=pool, about=None)
     recipe = replace(recipe_of(encoder), distractor_share=0.5)
     objective = AnswerFromMemory(encoder, recipe, [sample, others])
-    shown = [objective._choose_items(sample, step) for step in range(200)]
+    shown = [objective.batches.choose_items(sample, step) for step in range(200)]
     changed = [each for each in shown if each != own[:3]]
     assert 70 <= len(changed) <= 130
     assert all(len({item.item_id for item in each}) == 3 and own[1] in each for each in changed)
     assert {each.index(own[1]) for each in changed} == {0, 1, 2}
     assert {item.language for each in changed for item in each} == {"en"}
     assert any(item in pool for each in changed for item in each)
-    assert shown == [objective._choose_items(sample, step) for step in range(200)]
-    assert all(objective._choose_items(others, step) == pool[:3] for step in range(20))
+    assert shown == [objective.batches.choose_items(sample, step) for step in range(200)]
+    assert all(objective.batches.choose_items(others, step) == pool[:3] for step in range(20))
     with pytest.raises(ValueError, match=r"distractor_share .* from 0 to 1; found 1\.5"):
         replace(recipe, distractor_share=1.5)
 
@@ -204,15 +204,15 @@ def test_thirty_steps_teach_four_answers_and_they_come_from_the_memory(
         replace(sample, items=other.items)
         for sample, other in zip(samples[:4], samples[1:4] + samples[:1], strict=True)
     ]
-    with torch.no_grad():
-        own, others = (float(AnswerFromMemory(encoder, recipe, each).loss(0)[0]) for each in (samples[:4], swapped))
+    own, others = (
+        float(AnswerFromMemory(encoder, recipe, each).accumulate_gradient(0)[0]) for each in (samples[:4], swapped)
+    )
     assert own < others - 0.5
 
 
 def test_the_answer_to_learn_has_to_come_through_the_memory(new_encoder: NewEncoder, samples: list[TrainingSample]):
     encoder = new_encoder()
-    loss, _ = AnswerFromMemory(encoder, recipe_of(encoder, batch_size=6), samples).loss(0)
-    loss.backward()
+    AnswerFromMemory(encoder, recipe_of(encoder, batch_size=6), samples).accumulate_gradient(0)
     without_gradient = [
         name
         for name, weight in encoder.parameters().items()

@@ -95,12 +95,16 @@ def test_without_a_projection_the_encoder_learns_through_the_text_reader(
     assert changed[2] != encoder_id
 
 
+def compute_loss(objective: AnswerThroughTransfer, samples: list[TrainingSample]) -> float:
+    return float(objective.accumulate_batch_gradient(objective.batches.prepare(samples))[0])
+
+
 def test_gradients_reach_projection_and_encoder_where_both_are_trained(
     new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
 ):
     transfer = TextTransfer(new_encoder(), new_text_model(48), TransferRecipe(projection=True))
     objective = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True)
-    objective.loss(0)[0].backward()
+    objective.accumulate_gradient(0)
     still = [
         name
         for name, weight in objective.trainable().items()
@@ -114,14 +118,14 @@ def test_a_frozen_encoder_gives_the_loss_of_one_that_is_trained_and_reads_each_i
     new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
 ):
     transfer = TextTransfer(new_encoder(lora_dropout=0.0), new_text_model(48), TransferRecipe(projection=True))
-    trained = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True).compute_batch_loss(samples)[0]
+    trained = compute_loss(AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True), samples)
     frozen = AnswerThroughTransfer(transfer, RECIPE, samples)
-    torch.testing.assert_close(frozen.compute_batch_loss(samples)[0], trained, rtol=1e-5, atol=1e-5)
+    assert compute_loss(frozen, samples) == pytest.approx(trained, rel=1e-5)
     shown = {item.item_id for sample in samples for item in sample.items}
     assert shown < set(frozen.known.memories)
     assert len(frozen.known) == len(shown) + len({sample.image for sample in samples})
     first = dict(frozen.known.memories)
-    frozen.compute_batch_loss(samples)
+    compute_loss(frozen, samples)
     assert all(frozen.known.memories[item_id] is memory for item_id, memory in first.items())
 
 
@@ -131,8 +135,9 @@ def test_only_the_answers_tokens_count(
     transfer = TextTransfer(new_encoder(), new_text_model(64), TransferRecipe(projection=True))
     objective = AnswerThroughTransfer(transfer, RECIPE, samples)
     sample, reader = samples[0], transfer.reader
-    found = float(objective.compute_batch_loss([sample])[0].detach())
-    memory = torch.cat(objective._encode_unknown([transfer.list_shown(sample.items, sample.image, sample.language)]))
+    found = compute_loss(objective, [sample])
+    shown = transfer.list_shown(sample.items, sample.image, sample.language)
+    memory = objective.known.of([item.item_id for item in shown])
     system, asked = transfer.encoder.prompts.system, sample.question
     prompt = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
     ids = [reader.tokenizer(text)["input_ids"] for text in (prompt, f"{sample.answer}<|im_end|>\n")]

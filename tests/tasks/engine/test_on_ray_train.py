@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from comem_core.recipes import find_recipe
-from comem_core.training.loop import Objective
+from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context
@@ -44,7 +44,7 @@ def make_build(
         weights = torch.nn.Parameter(torch.ones(2))
         on_build()
 
-        class Small(Objective):
+        class Small(LossObjective):
             def trainable(self):
                 return {"weights": weights}
 

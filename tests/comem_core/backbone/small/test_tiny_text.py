@@ -11,9 +11,9 @@ from transformers import Qwen2ForCausalLM
 
 from comem_core.backbone.conversation import Conversation, without_pictures
 from comem_core.backbone.finding import SHIPPED, find_backbone_folder
-from comem_core.backbone.interface import Reader
 from comem_core.backbone.loading import load_backbone, load_text_model, read_width
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.reader import Reader
 from comem_core.backbone.small.tiny_text import copy_decoder
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set

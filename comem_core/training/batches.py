@@ -1,0 +1,159 @@
+"""What each step of a training sees: its samples, the items they show, and all of it tokenised.
+
+A step's batch depends on (seed, step) alone. Other processes may prepare the batches ahead, while the model works.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from random import Random
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from comem_core.backbone.batches import Tokens
+from comem_core.knowledge.items import KnowledgeItem
+from comem_core.memory.answering import LocalAnswering
+from comem_core.memory.encoding import ItemEncoder
+from comem_core.training.recipe import TrainingRecipe
+from comem_core.training.samples import TrainingSample
+
+AHEAD = 2  # batches that each process prepares beforehand
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedBatch:
+    """One worker's part of a batch, on the CPU. `items` are its distinct items; `item_tokens` is None where the encoder
+    is not trained. `shown` has the places of each question's items in `items`, in the order in which they are shown.
+    """
+
+    items: tuple[KnowledgeItem, ...]
+    item_tokens: Tokens | None
+    shown: tuple[tuple[int, ...], ...]
+    questions: Tokens
+
+
+class Batches(Dataset[PreparedBatch]):
+    """The batches of a training by step, of which this worker has every `num_ranks`-th sample."""
+
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        answering: LocalAnswering,
+        recipe: TrainingRecipe,
+        samples: Sequence[TrainingSample],
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+        tokenize_items: bool = True,
+    ):
+        """Check samples and recipe.
+
+        Raises:
+            ValueError: there are no samples, one has no items, or the workers cannot share a batch evenly.
+        """
+        if not samples:
+            raise ValueError("no training sample was kept; the funnel shows why drafts were dropped")
+        if bare := [sample.sample_id for sample in samples if not sample.items]:
+            raise ValueError(f"{len(bare)} training samples have no item to encode, first {bare[0]!r}")
+        if recipe.optimizer.batch_size % num_ranks:
+            raise ValueError(
+                f"a batch of {recipe.optimizer.batch_size} cannot be split evenly over {num_ranks} workers"
+            )
+        self.encoder, self.answering, self.recipe, self.samples = encoder, answering, recipe, samples
+        self.rank, self.num_ranks, self.tokenize_items = rank, num_ranks, tokenize_items
+
+    def __len__(self) -> int:
+        return self.recipe.optimizer.num_steps
+
+    def __getitem__(self, step: int) -> PreparedBatch:
+        chosen = [self.samples[index] for index in self.choose_indices(step)]
+        return self.prepare(chosen, [self.choose_items(sample, step) for sample in chosen])
+
+    def iterate(self, start: int, *, processes: int) -> Iterator[PreparedBatch]:
+        """Yield the batches of all steps from `start` on; with `processes`, others prepare them ahead, in order."""
+        if processes == 0:
+            yield from map(self.__getitem__, range(start, len(self)))
+        else:
+            yield from DataLoader(
+                self,
+                batch_size=None,
+                sampler=range(start, len(self)),
+                num_workers=processes,
+                prefetch_factor=AHEAD,
+                multiprocessing_context="fork",
+                generator=torch.Generator(),  # of its own: the step's random state is the model's alone
+            )
+
+    def prepare(
+        self, samples: Sequence[TrainingSample], shown: Sequence[Sequence[KnowledgeItem]] | None = None
+    ) -> PreparedBatch:
+        """Tokenise samples with the items that they show: all their own ones, or those that are given."""
+        shown = [
+            self.answering.list_shown(items, sample.image, sample.language)
+            for sample, items in zip(samples, shown or [sample.items for sample in samples], strict=True)
+        ]
+        places: dict[str, int] = {}
+        for items in shown:
+            for item in items:
+                places.setdefault(item.item_id, len(places))
+        distinct = {item.item_id: item for items in shown for item in items}
+        conversations = [
+            self.answering.seen(
+                self.encoder.prompts.make_conversation(s.question, s.image, s.language, answer=s.answer)
+            )
+            for s in samples
+        ]
+        items = tuple(distinct[item_id] for item_id in places)
+        return PreparedBatch(
+            items=items,
+            item_tokens=self.encoder.prepare_items(items) if self.tokenize_items else None,
+            shown=tuple(tuple(places[item.item_id] for item in items) for items in shown),
+            questions=self.answering.prepare(conversations, generation=False),
+        )
+
+    def choose_indices(self, step: int) -> list[int]:
+        """Return this worker's samples in a step: consecutive places in permutations that are seeded by the epoch."""
+        size, count = self.recipe.optimizer.batch_size, len(self.samples)
+        indices = []
+        for place in range(step * size, (step + 1) * size):
+            epoch, offset = divmod(place, count)
+            indices.append(_permute(count, self.recipe.optimizer.seed, epoch)[offset])
+        return indices[self.rank :: self.num_ranks]
+
+    def choose_items(self, sample: TrainingSample, step: int) -> tuple[KnowledgeItem, ...]:
+        """Return the items that a sample shows in a step."""
+        items = sample.items[: self.recipe.items_per_sample]
+        random = Random(f"{sample.sample_id}-{step}")
+        if self.recipe.random_item_count:
+            items = items[: random.randint(1, len(items))]
+        if sample.about is not None and random.random() < self.recipe.distractor_share:
+            items = self._mix_with_distractors(sample.items[sample.about], len(items), random)
+        return items
+
+    @cached_property
+    def _by_language(self) -> Mapping[str, Sequence[KnowledgeItem]]:
+        """All items of the samples by language. Computed only for distractors, as it hashes every picture."""
+        items = {item.item_id: item for sample in self.samples for item in sample.items}
+        by_language: dict[str, list[KnowledgeItem]] = {}
+        for item_id in sorted(items):
+            by_language.setdefault(items[item_id].language, []).append(items[item_id])
+        return by_language
+
+    def _mix_with_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
+        """Return the item and others of its language, `count` in all, in random order."""
+        others = [other for other in self._by_language[item.language] if not _is_same_entity(item, other)]
+        shown = [item, *random.sample(others, min(count - 1, len(others)))]
+        random.shuffle(shown)
+        return tuple(shown)
+
+
+def _is_same_entity(one: KnowledgeItem, other: KnowledgeItem) -> bool:
+    return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
+
+
+@lru_cache(maxsize=2)
+def _permute(count: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(count))
+    Random(f"{seed}-{epoch}").shuffle(order)
+    return order

@@ -1,0 +1,185 @@
+"""A step is its batch, however it is cut: into micro-batches, over workers, or prepared ahead by other processes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed, multiprocessing
+
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.loop import Training
+from comem_core.training.memory import AnswerFromMemory, TrainedMemories
+from comem_core.training.micro_batches import pack_by_tokens
+from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
+from comem_core.training.reports import StepReport
+from comem_core.training.samples import TrainingSample
+
+NewEncoder = Callable[..., MemoryEncoder]
+ANSWERS = ("Lima", "a city of many people by the sea", "12", "the river and the mountains of the north", "no", "red")
+
+
+@pytest.fixture(scope="session")
+def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
+    """Questions with answers of very different lengths, which share some of their items."""
+    return [
+        TrainingSample(
+            sample_id=question.question_id,
+            question=question.question,
+            image=question.image,
+            language=question.language,
+            answer=ANSWERS[place],
+            items=items[place % 3 : place % 3 + 1 + place % 3],
+        )
+        for place, question in enumerate(questions[: len(ANSWERS)])
+    ]
+
+
+def make_recipe(encoder: MemoryEncoder, *, num_steps: int = 3) -> TrainingRecipe:
+    optimizer = OptimizerRecipe(num_steps=num_steps, batch_size=6, learning_rate=1e-3, gradient_clip=1.0)
+    return TrainingRecipe(encoder=encoder.recipe, optimizer=optimizer)
+
+
+def compute_gradients(objective: AnswerFromMemory) -> tuple[float, dict[str, Tensor]]:
+    loss, _ = objective.accumulate_gradient(0)
+    return float(loss), {name: each.grad for name, each in objective.trainable().items() if each.grad is not None}
+
+
+def assert_same_gradients(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    largest = max(float(each.abs().max()) for each in wanted.values())
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5 * largest, msg=name)
+
+
+def test_rows_are_packed_within_the_budget_like_lengths_together():
+    lengths = [3, 50, 7, 49, 8, 120, 1, 30]
+    for budget in (8, 60, 100, 101, 128, 400, 959):
+        packed = pack_by_tokens(lengths, budget)
+        assert sorted(place for rows in packed for place in rows) == list(range(len(lengths)))
+        longest = [max(lengths[place] for place in rows) for rows in packed]
+        assert longest == sorted(longest, reverse=True)
+        assert all(len(rows) == 1 or most * len(rows) <= budget for rows, most in zip(packed, longest, strict=True))
+    assert pack_by_tokens(lengths, 100) == [[5], [1, 3], [7, 4, 2], [0, 6]]
+    assert pack_by_tokens(lengths, 960) == pack_by_tokens(lengths, None) == [list(range(len(lengths)))]
+
+
+@pytest.mark.parametrize("budget", [1, 130, 200])
+def test_the_gradient_of_a_batch_does_not_depend_on_its_micro_batches(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], budget: int
+):
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    wholes = compute_gradients(AnswerFromMemory(encoder, make_recipe(encoder), samples))
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    parted = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=budget))
+    batch = parted.batches[0]
+    assert batch.item_tokens is not None
+    num_items = len(pack_by_tokens(batch.item_tokens.lengths, budget))
+    assert num_items > 1 and (budget > 1 or num_items == len(batch.items) == 5)
+    loss, gradients = compute_gradients(parted)
+    assert loss == pytest.approx(wholes[0], rel=1e-5)
+    assert_same_gradients(gradients, wholes[1])
+
+
+@pytest.mark.parametrize("budget", [None, 150])
+def test_activations_that_are_computed_again_change_nothing(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], budget: int | None
+):
+    """Neither the LoRA's dropout, which is drawn again alike, nor which of the two has its LoRA on."""
+    found = []
+    for checkpointing in (False, True):
+        encoder = new_adapted_encoder(lora_dropout=0.2)
+        compute = ComputeOptions(tokens_at_once=budget, gradient_checkpointing=checkpointing)
+        torch.manual_seed(0)
+        found.append(compute_gradients(AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=compute)))
+        assert encoder.backbone.model.is_activation_checkpointing == checkpointing
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(gradient, found[1][1][name]) for name, gradient in found[0][1].items())
+
+
+def test_an_item_is_encoded_again_with_the_dropout_of_the_first_time(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample]
+):
+    encoder = new_adapted_encoder(lora_dropout=0.5)
+    objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=1))
+    tokens = objective.batches[0].item_tokens
+    assert tokens is not None
+    memories = TrainedMemories(encoder, tokens, 1)
+    again = [memories._encode(group, seed)[0] for group, seed in zip(memories.groups, memories.seeds, strict=True)]
+    for group, memory_MD in zip(memories.groups, again, strict=True):
+        assert torch.equal(memories.memory_BMD[group[0]], memory_MD)
+    assert len({tuple(memory_MD.flatten()[:8].tolist()) for memory_MD in again}) == len(again)
+    other = TrainedMemories(encoder, tokens, 1)
+    assert not torch.equal(other.memory_BMD, memories.memory_BMD)
+
+
+def train(encoder: MemoryEncoder, samples: Sequence[TrainingSample], *, loaders: int, until: int = 3) -> Training:
+    recipe = make_recipe(encoder)
+    training = Training(
+        AnswerFromMemory(encoder, recipe, samples, compute=ComputeOptions(loaders=loaders)), recipe.optimizer
+    )
+    training.run(lambda report: None, until=until)
+    return training
+
+
+def test_batches_prepared_ahead_change_nothing_not_even_where_a_training_is_resumed(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample]
+):
+    inline = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=0)
+    ahead = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=2)
+    first = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=1, until=1)
+    resumed = train(new_adapted_encoder(lora_dropout=0.2), samples, loaders=1, until=0)
+    resumed.load(first.state())
+    resumed.run(lambda report: None)
+    for training in (ahead, resumed):
+        assert all(torch.equal(weight, inline.parameters[name]) for name, weight in training.parameters.items())
+
+
+def test_workers_together_train_as_one_alone(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], tmp_path: Path
+):
+    """Whoever has the long answers: the loss is the mean over the tokens of the whole batch."""
+    alone_reports: list[StepReport] = []
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    recipe = make_recipe(encoder)
+    alone = Training(AnswerFromMemory(encoder, recipe, samples), recipe.optimizer)
+    alone.run(alone_reports.append)
+
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    workers = [
+        multiprocessing.get_context("fork").Process(
+            target=train_as_worker, args=(encoder, samples, rank, tmp_path), name=f"worker {rank}"
+        )
+        for rank in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+        assert worker.exitcode == 0, worker.name
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    parts = first["supervised"], second["supervised"]
+    assert parts[0] != parts[1]  # a mean of the workers' means would be another loss
+    assert [report.samples for report in alone_reports] == first["samples"] == second["samples"] == [6] * 3
+    assert first["losses"] == second["losses"] == pytest.approx([report.loss for report in alone_reports], rel=1e-5)
+    for name, weight in alone.parameters.items():
+        assert torch.equal(first["parameters"][name], second["parameters"][name])
+        torch.testing.assert_close(first["parameters"][name], weight.detach(), rtol=1e-3, atol=2e-5, msg=name)
+
+
+def train_as_worker(encoder: MemoryEncoder, samples: Sequence[TrainingSample], rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+    recipe = make_recipe(encoder)
+    objective = AnswerFromMemory(encoder, recipe, samples, rank=rank, num_ranks=2)
+    training, reports = Training(objective, recipe.optimizer), []
+    training.run(reports.append)
+    found = {
+        "parameters": training.state()["parameters"],
+        "losses": [report.loss for report in reports],
+        "samples": [report.samples for report in reports],
+        "supervised": int(objective.batches[0].questions.answer_BL.sum()),
+    }
+    torch.save(found, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
