@@ -58,6 +58,10 @@ class NothingKept(ValueError):
     """The end of a run that has nothing to train on or to ask: not a fault of the program. The message explains it."""
 
 
+class ParameterRefused(ValueError):
+    """A parameter that a run refuses before its first stage: not a fault of the program. The message explains it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRef):
     """The first argument of every stage.
@@ -199,7 +203,7 @@ def open_run(
         with join_ray(context, bind(describe_sources, recipe, context.vllm_python)):
             yield run
         status, error = "completed", None
-    except NothingKept as ended:
+    except (NothingKept, ParameterRefused) as ended:
         error = str(ended)[:1000]
         raise
     except Exception as failure:

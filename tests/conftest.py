@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from functools import partial as bind
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +122,21 @@ def server() -> Iterator[str]:
     yield json.loads(process.stdout.readline())["url"]
     process.kill()  # at its end it would wait for the slow reply that a test did not wait for
     process.wait()
+
+
+@pytest.fixture(scope="session")
+def serve_folder() -> Iterator[Callable[[Path], str]]:
+    """Return a function that serves a folder by the standard library's server, as a user's own web server would."""
+    with contextlib.ExitStack() as servers:
+
+        def serve(folder: Path) -> str:
+            handler = bind(SimpleHTTPRequestHandler, directory=folder)
+            server = servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            servers.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield serve
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ MAX_BYTES = 100_000_000  # a larger file is not read into memory
 GREY_SIDE, KEPT_WAVES = 32, 8  # as ImageHash's `phash`, whose bits these are
 CHROMA_CELLS = (4, 4)
 CHROMA_STEP = 16  # of 255: the distance from grey at which a cell counts as tinted
+CHROMA_EDGES = np.array([128 - CHROMA_STEP, 128 + CHROMA_STEP], np.uint8)[:, None, None]
 
 _BROKEN = (*UNREADABLE, EOFError, MemoryError)
 
@@ -161,16 +162,16 @@ def _describe_unreadable(raw: bytes, error: Exception) -> PictureRefused:
 
 def _hash_opened(picture: Image.Image) -> tuple[int, int]:
     grey = _read_pixels(picture.convert("L").resize((GREY_SIDE, GREY_SIDE), Image.Resampling.LANCZOS))
-    waves = np.asarray(dct(dct(grey, axis=0), axis=1))[:KEPT_WAVES, :KEPT_WAVES]
+    grey = grey.reshape(GREY_SIDE, GREY_SIDE)
+    waves = np.asarray(dct(dct(grey, axis=0)[:KEPT_WAVES], axis=1))[:, :KEPT_WAVES]
     middle = np.sort(waves, axis=None)[KEPT_WAVES**2 // 2 - 1 :][:2].mean()
-    tints = _read_pixels(picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX))[..., 1:].astype(np.int16)
-    tints = tints.transpose(2, 0, 1) - 128
-    return _pack_signed(waves > middle), _pack_signed(np.stack([tints > -CHROMA_STEP, tints > CHROMA_STEP]))
+    cells = _read_pixels(picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX)).reshape(-1, 3)
+    return _pack_signed(waves > middle), _pack_signed(cells.T[1:] > CHROMA_EDGES)
 
 
 def _read_pixels(picture: Image.Image) -> np.ndarray:
-    """Return the pixels of a small picture; this takes a third of the time of `np.asarray`."""
-    return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width, -1).squeeze()
+    """Return the values of a small picture in a row; this takes a third of the time of `np.asarray`."""
+    return np.frombuffer(picture.tobytes(), np.uint8)
 
 
 def _pack_signed(bits: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""`make bench`: how fast memory is read and opened, how much one shared backbone saves, and how long scoring takes.
+"""`make bench`: how fast memory is read, opened and trained, what one shared backbone saves, how long scoring takes.
 
 Time to first token (TTFT) is the time of one forward pass over the prompt and the choice of one token, at batch size 1.
 Encoding the items is not counted, because a memory is made once. Both sides of a ratio are measured in the same run: on
@@ -10,6 +10,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -31,13 +32,14 @@ from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.service import measure_service
 from comem_core.measures.tables import refresh_tables
+from comem_core.measures.training.steps import AUTHORS, TINY, WAYS, measure_ways
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 TOPIC, RECIPE, LARGE_RECIPE, ENCODER = "speed", "tiny_cpu", "random_117m", "tiny-encoder"
 COMMAND = "make bench"
-REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS, RATE_REPEATS = 15, 3, 3, 5, 5
+REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS, RATE_REPEATS, TRAIN_REPEATS = 15, 3, 3, 5, 5, 3
 DEPTHS = (3, 10, 50)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "scoring": _measure_scoring,
         "opening": _measure_opening,
         "service": _measure_service,
+        "training": _measure_training,
     }
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
@@ -120,6 +123,22 @@ def _measure_opening() -> Iterator[Measured]:
 def _measure_service() -> Iterator[Measured]:
     rates = measure_service(repeats=SERVICE_REPEATS)
     yield _make_row("service_vs_library", rates.service / rates.library, "service / library", n=SERVICE_REPEATS)
+
+
+def _measure_training() -> Iterator[Measured]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_large_model(Path(folder))
+        for model, suffix, recipe, repeats in ((TINY, "", RECIPE, TRAIN_REPEATS), (folder, "_117m", LARGE_RECIPE, 1)):
+            costs = measure_ways(model, (AUTHORS, *WAYS), repeats=repeats)
+            theirs = costs[AUTHORS]
+            make_row = partial(_make_row, n=repeats, recipe=recipe)
+            for way in WAYS:
+                ours, name = costs[way], f"vs_authors{suffix}/{way}"
+                ratio = ours.samples_per_s / theirs.samples_per_s
+                yield make_row(f"train_samples_ratio_{name}", ratio, "ours / theirs")
+                yield make_row(f"train_memory_ratio_{name}", ours.peak_bytes / theirs.peak_bytes, "ours / theirs")
+            for way, cost in costs.items():
+                yield make_row(f"train_peak_gb{suffix}/{way}", cost.peak_bytes / 1e9, "GB")
 
 
 def _load_question() -> Question:

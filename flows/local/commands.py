@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -82,7 +83,10 @@ def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> 
         voice.say(f"the run ended {ended.state_name}: {shorten_message(ended.state.message if ended.state else None)}")
         voice.say("`make demo` again continues from the finished shards")
         return 1
-    for line in describe_results(Context.from_environment(), ended.id):
+    context = Context.from_environment()
+    if note.keep:  # otherwise the pages are not served any more when this demo has ended
+        context = replace(context, pages_url=context.pages_url or note.pages_url)
+    for line in describe_results(context, ended.id):
         print(line)
     print(f"took {voice.seconds:.0f} s and at most {meter.peak / GIGABYTE:.1f} GB of memory")
     print(f"Prefect UI:  {note.ui_url}/runs/flow-run/{ended.id}")

@@ -6,6 +6,7 @@ from uuid import UUID
 from comem_core.serving.layout import BANK_STAGE
 from tasks.engine.context import Context
 from tasks.engine.store import Store
+from tasks.evaluation.page_links import name_page
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.examples import collect_examples
@@ -31,7 +32,7 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
     lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
     lines += _write_examples(asked)
-    lines += [f"report page: {page}" for page in _find_pages(stages)]
+    lines += [f"report page: {name_page(context, page)}" for page in _find_pages(stages)]
     return lines + _describe_memory(context, stages)
 
 

@@ -8,7 +8,7 @@ from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
 from tasks.engine.stage import say
-from tasks.run import Run
+from tasks.run import ParameterRefused, Run
 
 MOST_UNKNOWN = 0.2  # share of words above which a run warns
 PAGE = "docs/data.md"
@@ -18,13 +18,16 @@ def say_preview(run: Run) -> None:
     """Say what the first rows of the corpus are, and what the model does not know of them; a plan shows it too.
 
     Raises:
-        ValueError: the corpus was seen as a whole and has no item, as an empty folder or one of broken pictures.
+        ParameterRefused: the corpus was seen as a whole and has no item, as an empty folder or one of broken pictures.
     """
     recipe = run.recipe.knowledge
     if recipe.corpus in BUILT_IN:
         return
-    preview = read_preview(recipe.corpus, reading=make_reading_options(recipe))
-    preview.refuse_without_items()
+    try:
+        preview = read_preview(recipe.corpus, reading=make_reading_options(recipe))
+        preview.refuse_without_items()
+    except ValueError as error:
+        raise ParameterRefused(f"knowledge: {error}") from error
     unknown = count_unknown_words(Path(run.backbone.uri), preview.texts) if run.backbone.uri else None
     for line in preview.describe():
         say(line)

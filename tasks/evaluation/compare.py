@@ -22,6 +22,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.evaluation.page_links import name_page
 from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import list_question_shards, read_asked_questions
 from tasks.run import Run
@@ -144,7 +145,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     inputs = {"questions": evaluation.questions, "predictions": evaluation.predictions, "scores": evaluation.scores}
     made = run_stage(run, COMPARISON, key, inputs, make)
     since = replace(since, compared=compared, page=made.folder / PAGE)
-    _log_comparison(since)
+    _log_comparison(run.context, since)
     return since
 
 
@@ -253,7 +254,7 @@ def open_pictures(questions: Sequence[Path]) -> Callable[[str], bytes | None]:
     return found.get
 
 
-def _log_comparison(since: Since) -> None:
+def _log_comparison(context: Context, since: Since) -> None:
     """Log each difference with its interval, p-value and number of changed answers, and the causes."""
     evaluation, compared, logger = since.evaluation, since.compared, get_stage_logger()
     assert compared is not None and since.page is not None
@@ -268,4 +269,4 @@ def _log_comparison(since: Since) -> None:
             )
     for change in compared.causes:
         logger.info("changed since last time: %s", change)
-    logger.info("comparison page: %s", since.page.as_uri())
+    logger.info("comparison page: %s", name_page(context, since.page))

@@ -17,7 +17,7 @@ from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, st
 from tasks.engine.store import Reference
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
-from tasks.evaluation.page_links import find_page, write_link
+from tasks.evaluation.page_links import find_page, name_page, write_link
 from tasks.run import Run
 from warehouse.connection import open_warehouse
 from warehouse.page.evaluation import Evaluated, render_evaluation
@@ -64,7 +64,7 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
     report = run_stage(run, EVALUATION_REPORT, EvaluationReportKey(run_id=run.run_id), inputs, make)
     if get_plan() is None:
         page = report.folder / PAGE
-        get_stage_logger().info("evaluation page: %s", page.as_uri())
+        get_stage_logger().info("evaluation page: %s", name_page(run.context, page))
         if is_under_prefect():
             address = find_page(run.context, page)
             create_link_artifact(address, key="evaluation-page", description="The page of this run")

@@ -1,19 +1,24 @@
-"""The end of a run whose filters left nothing to train on or to ask: the funnel, the commonest reasons, and a page."""
+"""The end of a run without a result: a parameter was refused, or the filters left nothing to train on or to ask.
 
+For the latter: the funnel, the commonest reasons, and a page.
+"""
+
+import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from comem_core.evaluation.benchmarks.own import NAME
 from tasks.data.card import JudgedSet
 from tasks.data.filter import HELD_OUT, read_dropped
 from tasks.engine.plan import get_plan
+from tasks.engine.stage import is_under_prefect
 from tasks.engine.store import Reference
 from tasks.evaluation.report import write_ended_report
-from tasks.run import NothingKept, Run
+from tasks.run import NothingKept, ParameterRefused, Run
 from warehouse.connection import open_warehouse
 from warehouse.page.data import flatten_recipe
 from warehouse.samples.filtering import FILTERS, count_funnel, read_reason_meanings, write_funnel
@@ -21,15 +26,18 @@ from warehouse.sql import read_report_rows
 
 NOTHING_KEPT = "NothingKept"
 NUM_REASONS, LONGEST = 3, 100
+ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.engine")
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Parameters, Result | State]:
-    """Let a flow end in a state with the explanation as its message, instead of a traceback, when nothing was kept.
+    """Let a flow end in a state with the explanation as its message, instead of a traceback, when nothing was kept or
+    a parameter was refused.
 
-    The state has its own name and counts as completed, as `Drifted` does: Prefect raises every failed one again.
+    The state of the first has its own name and counts as completed, as `Drifted` does: Prefect raises every failed one
+    again. A refused parameter fails the run; outside Prefect it is raised.
     """
 
     @wraps(flow)
@@ -38,8 +46,19 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
             return flow(*args, **kwargs)
         except NothingKept as ended:
             return Completed(name=NOTHING_KEPT, message=str(ended))
+        except ParameterRefused as refused:
+            if not is_under_prefect():
+                raise
+            for name in ENGINE_LOGGERS:
+                logging.getLogger(name).addFilter(_leave_out_refused)
+            return Failed(message=str(refused), data=refused)
 
     return run
+
+
+def _leave_out_refused(record: logging.LogRecord) -> bool:
+    """Leave out the traceback that Prefect logs when it raises a refused parameter again: the state has the reason."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ParameterRefused))
 
 
 def refuse_nothing_kept(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> None:

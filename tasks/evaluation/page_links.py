@@ -20,6 +20,12 @@ def find_page(context: Context, page: Path) -> str:
     return page.as_uri()
 
 
+def name_page(context: Context, page: Path) -> str:
+    """Return the address of a page for a log: where it is served, with its file after it, else that of the file."""
+    address = find_page(context, page)
+    return address if address == page.as_uri() else f"{address} (file: {page})"
+
+
 def write_link(page: Path) -> str:
     """Return the link to a page of a store from another page of it, which is right wherever the store is."""
     return Path("..", "..", *page.parts[-3:]).as_posix()

@@ -14,7 +14,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.page_links import find_page
+from tasks.evaluation.page_links import find_page, name_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
 from warehouse.connection import open_warehouse
@@ -45,7 +45,7 @@ def write_ended_report(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]
     """Write the page of a run that ends before training, and return the page's address."""
     inputs = {"knowledge": knowledge} | {f"kept-{place}": each.kept for place, each in enumerate(sets)}
     report = _write(run, inputs, [read_items(knowledge)], status="failed")
-    return (report.folder / PAGE).as_uri()
+    return name_page(run.context, report.folder / PAGE)
 
 
 def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, status: str) -> Reference:
@@ -73,7 +73,7 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     if get_plan() is not None:
         return report
     page = report.folder / PAGE
-    get_stage_logger().info("report page: %s", page.as_uri())
+    get_stage_logger().info("report page: %s", name_page(run.context, page))
     if is_under_prefect():
         create_link_artifact(find_page(run.context, page), key="report-page", description="The page of this run")
     return report

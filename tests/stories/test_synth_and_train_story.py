@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import duckdb
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import LogSort
 
 import comem_core as comem
 from comem_core.backbone.finding import SHIPPED
@@ -22,12 +26,23 @@ LIMIT = 4
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, small_ray: None) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("story")
+
+
+@pytest.fixture(scope="module")
+def pages_url(root: Path, serve_folder: Callable[[Path], str]) -> str:
+    """Where the pages of the store are served."""
+    return serve_folder(root / ".comem" / "store")
+
+
+@pytest.fixture(scope="module")
+def place(root: Path, pages_url: str, prefect_server: None, small_ray: None) -> Path:
     """A folder of its own, and in it one finished run."""
-    root = tmp_path_factory.mktemp("story")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_ROOT", str(root))
         patch.setenv("COMEM_ROWS_PER_SHARD", "32")
+        patch.setenv("COMEM_PAGES_URL", pages_url)
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
     return root / ".comem"
@@ -121,6 +136,24 @@ def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
     opened = comem.open(place)
     assert opened.made_from["bank"]["fingerprint"] == bank.fingerprint
     assert opened.ask(own_folder / "AD.png", "Which country is this?").items[0].score == pytest.approx(1, abs=1e-4)
+
+
+def test_the_log_and_the_results_name_the_report_where_it_is_served(
+    place: Path, pages_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(place.parent))
+    [(flow_run_id, report)] = _rows(
+        place,
+        "SELECT flow_run_id, fingerprint FROM run JOIN run_stage USING (run_id) WHERE stage = 'report' "
+        "ORDER BY started LIMIT 1",
+    )
+    said = f"report page: {pages_url}/report/{report}/report.html (file: {place}/store/report/{report}/report.html)"
+    context = Context.from_environment()
+    assert said in describe_results(replace(context, pages_url=pages_url), UUID(flow_run_id))
+    assert any(line.startswith("report page: file://") for line in describe_results(context, UUID(flow_run_id)))
+    with get_client(sync_client=True) as client:
+        logged = [each.message for each in client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC)]
+    assert said in logged
 
 
 def test_a_recipe_file_and_a_model_of_one_s_own_make_only_what_they_change(

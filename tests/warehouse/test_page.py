@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from comem_core.evaluation.scores import COUNTED
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
 from warehouse.lineage import Edge
+from warehouse.page.data import collect
 from warehouse.page.drawing import BOX_HEIGHT, BOX_WIDTH, draw_lineage
+from warehouse.page.environment import make_environment
 from warehouse.page.evaluation import Evaluated, render_evaluation, write_title
+from warehouse.page.head import PageHead, read_head
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import make_data_uri
-from warehouse.page.render import render_page
+from warehouse.page.render import describe_run, render_page
 from warehouse.page.wording import (
     write_duration,
     write_number,
@@ -208,8 +212,35 @@ def test_a_run_that_kept_nothing_is_not_told_to_go_on(tmp_path: Path) -> None:
     with open_warehouse(world.database) as con:
         finish_run(con, RUN_ID, status="failed")
         text = " ".join(Reader(render_page(con, RUN_ID, images=flag)).text.split())
+        described = describe_run(collect(con, RUN_ID))
     assert "No draft was kept, so there was nothing to train on" in text and "make smol" in text
     assert "The same command continues it" not in text
+    assert described.result == "failed: no draft was kept" and described.has_failed
+    assert f"0 of {len(rows)} drafts kept" in described.about
+
+
+def test_a_page_says_in_its_head_what_its_run_was(page: str, world: SmallWorld, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    described = read_head(path)
+    about = "29 of 49 drafts kept; 160 training steps; 12 questions of countries-vqa"
+    assert described == PageHead(title=f"tiny-cpu · {RUN_ID[:8]}", about=about, result="completed")
+    recipe = {"knowledge": {"corpus": "/a/folder"}, "training": {"encoder": {"seed": 3}}}
+    with open_warehouse(world.database, read_only=True) as con:
+        again = describe_run(replace(collect(con, RUN_ID), recipe=recipe))
+    assert again.about == f"corpus /a/folder; seed 3; {about}"
+
+
+def test_a_narrow_screen_shows_the_scores_on_clean_questions_without_scrolling(world: SmallWorld) -> None:
+    row = make_blank_row("score") | {"benchmark": "b", "metric": "accuracy", "condition": "memory", "k": 3, "n": 9}
+    clean = [row | {"split": "all/clean=yes", "value": 0.5, "low": None, "high": None}]
+    with open_warehouse(world.database, read_only=True) as con:
+        data = replace(collect(con, RUN_ID), clean_scores=clean)
+    shown = {"data": data, "score_tables": [], "conditions": []}
+    table = make_environment().get_template("scores.html.j2").render(shown).partition("Scores on clean questions")[2]
+    narrow = str(make_environment().globals["style"]).partition("@media (max-width: 560px)")[2]
+    assert '<table class="stack">' in table and '<td class="num"><b>50.0' in table
+    assert ".stack .num { grid-area: 1 / 2" in narrow
 
 
 def test_a_picture_that_is_missing_or_broken_is_said_to_be(world: SmallWorld) -> None:

@@ -6,6 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from warehouse.content import RECORD
+from warehouse.page.environment import make_environment
+from warehouse.page.head import PageHead, read_head
 from warehouse.page.server import make_app
 
 PAGE = "<!doctype html><title>Run 1 &amp; more · comem</title><p>Scores</p>"
@@ -37,6 +39,21 @@ def test_a_page_is_served_as_it_is_and_listed_by_its_title(store: Path) -> None:
     assert client.head("/report/0f3c/report.html").status_code == 200
     listed = client.get("/").text
     assert '<a href="report/0f3c/report.html">Run 1 &amp; more</a>' in listed and "unfinished" not in listed
+
+
+def test_the_list_tells_runs_apart_by_what_their_pages_say(store: Path) -> None:
+    described = PageHead(title="tiny_cpu · 0f3c", about="corpus /a & b; 3 of 5 drafts kept", result="failed: no draft")
+    head = make_environment().get_template("head.html.j2").render(described=described)
+    page = store / "report" / "0f3c" / "report.html"
+    page.write_text(f"<!doctype html><head>{head}</head><p>Scores</p>")
+    assert read_head(page) == described
+    listed = open_store(store).get("/").text
+    assert "corpus /a &amp; b; 3 of 5 drafts kept" in listed and '<td class="failure">failed: no draft</td>' in listed
+
+
+def test_a_page_of_an_older_version_is_listed_without_a_description(store: Path) -> None:
+    listed = open_store(store).get("/").text
+    assert "not recorded on this page" in listed and "failure" not in listed.partition("<body>")[2]
 
 
 def test_a_store_without_pages_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from warehouse.changes import Change
 from warehouse.page.environment import make_environment
+from warehouse.page.head import PageHead, shorten_run
 from warehouse.page.pictures import PagePictures
 from warehouse.page.wording import ConditionWords
 
@@ -80,6 +81,17 @@ def name_whole(differences: Sequence[dict]) -> str | None:
     return next(iter(splits)) if len(splits) == 1 else None
 
 
+def describe_comparison(compared: Compared) -> PageHead:
+    """Describe the page of two evaluations: their runs, their encoders, and what moved."""
+    sides = (compared.before, compared.now)
+    encoders = dict.fromkeys(f"{side['encoder_name']} {side['encoder'][:8]}" for side in sides)
+    return PageHead(
+        title=f"{compared.benchmark}: {' and '.join(shorten_run(side['run_id']) for side in sides)}",
+        about=f"encoder {' and '.join(encoders)}",
+        result=compared.verdict,
+    )
+
+
 def render_comparison(compared: Compared, *, images: Callable[[str], bytes | None]) -> str:
     """Return the comparison as one HTML file; `images` returns the bytes of an image_id, or None."""
     rows = [row for row in compared.differences if "/" not in row["split"]]
@@ -90,6 +102,7 @@ def render_comparison(compared: Compared, *, images: Callable[[str], bytes | Non
         make_environment()
         .get_template("comparison.html.j2")
         .render(
+            described=describe_comparison(compared),
             compared=compared,
             differences=rows,
             pictures=PagePictures(images),

@@ -6,6 +6,7 @@ Owns the arrangement of scores for its template. Independent of statistics.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, name_whole
 from warehouse.page.environment import make_environment
+from warehouse.page.head import PageHead, name_corpus, shorten_run, write_count
 from warehouse.page.pictures import PagePictures
 from warehouse.records import find_artefact
 from warehouse.samples.overlap import describe_overlap
@@ -63,18 +65,34 @@ def render_evaluation(
     `pairs` compares encoders with each other: for each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
     """
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
+    sections, title = [_make_section(con, each) for each in evaluated], write_title(evaluated)
     return (
         make_environment()
         .get_template("evaluation.html.j2")
         .render(
+            described=describe_evaluations(facts[0], sections, title),
             run=facts[0],
-            sections=[_make_section(con, each) for each in evaluated],
+            sections=sections,
             pairs=[each for each in pairs if each["rows"]],
             pictures=PagePictures(images),
             machine=machine,
             counts=COUNTS,
-            title=write_title(evaluated),
+            title=title,
         )
+    )
+
+
+def describe_evaluations(run: Mapping[str, Any], sections: Sequence[Mapping[str, Any]], result: str) -> PageHead:
+    """Describe the page of a run that evaluates: recipe, corpus, and each encoder with its benchmark and questions."""
+    about = [run["recipe_name"], *name_corpus(json.loads(run["recipe"]) if run["recipe"] else None)]
+    for each in sections:
+        row, num = each["row"], max((line["any"]["n"] or 0 for line in each["lines"]), default=0)
+        read_by = f", read by {row['reader_name']}," if row["reader_name"] else ""
+        about.append(f"{row['encoder_name']}{read_by} on {write_count(num, 'question')} of {row['benchmark']}")
+    return PageHead(
+        title=f"Evaluation {shorten_run(run['run_id'])}",
+        about="; ".join(about),
+        result=result,
     )
 
 

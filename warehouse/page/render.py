@@ -12,9 +12,10 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.declared import read_conditions
 from warehouse.page import wording
-from warehouse.page.data import RunData, collect
+from warehouse.page.data import RunData, collect, flatten_recipe
 from warehouse.page.drawing import draw_lineage
 from warehouse.page.environment import make_environment
+from warehouse.page.head import PageHead, name_corpus, shorten_run, write_count
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
@@ -36,6 +37,7 @@ def render_page(
         make_environment()
         .get_template("page.html.j2")
         .render(
+            described=describe_run(data),
             data=data,
             run=data.run,
             headline=compute_headline(
@@ -62,6 +64,30 @@ def render_page(
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
             pictures=PagePictures(images),
         )
+    )
+
+
+def describe_run(data: RunData) -> PageHead:
+    """Describe the page of a run: corpus, drafts, training and questions, and whether it failed."""
+    run, funnel = data.run, data.funnel
+    about = name_corpus(data.recipe)
+    seed = flatten_recipe((data.recipe or {}).get("training")).get("seed")
+    about += [f"reader {data.reader['name']}"] if data.reader["name"] else []
+    about += [f"seed {seed}"] if seed is not None else []
+    if funnel is not None:
+        about.append(f"{wording.write_number(funnel.kept)} of {write_count(funnel.drafts, 'draft')} kept")
+    if data.trainings:
+        num_steps = max(row["step"] for each in data.trainings for row in each.losses)
+        about.append(write_count(num_steps, "training step"))
+    asked: dict[str, int] = {}
+    for row in data.scores:
+        asked[row["benchmark"]] = max(asked.get(row["benchmark"], 0), row["n"] or 0)
+    about += [f"{write_count(num, 'question')} of {name}" for name, num in sorted(asked.items())]
+    nothing_kept = funnel is not None and not funnel.kept and run["status"] == "failed"
+    return PageHead(
+        title=f"{run['recipe_name']} · {shorten_run(run['run_id'])}",
+        about="; ".join(about),
+        result="failed: no draft was kept" if nothing_kept else run["status"],
     )
 
 

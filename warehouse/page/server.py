@@ -1,12 +1,12 @@
 """Serves the pages of a store at an address of this machine, because browsers refuse links from a server to files.
 
-`python -m warehouse.page.server STORE PORT`. Nothing but the HTML pages of complete artefacts is served.
+`python -m warehouse.page.server STORE PORT`. Nothing but the HTML pages of complete artefacts is served, and
+the warehouse is never opened: a run may be writing it.
 """
 
 from __future__ import annotations
 
 import heapq
-import html
 import re
 import sys
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from warehouse.content import RECORD
 from warehouse.page.environment import make_environment
+from warehouse.page.head import read_head
 
 HOST = "127.0.0.1"
 NUM_LISTED = 200
@@ -33,8 +34,6 @@ HEADERS = {  # a page needs nothing but its own style and pictures
     "Cache-Control": "no-cache",
 }
 _NAME = re.compile(r"\w[\w-]*")
-_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
-_HEAD = 2000  # characters in which a page has its title
 
 
 def make_app(store: Path) -> Starlette:
@@ -63,7 +62,7 @@ def _render_list(store: Path) -> str:
         {
             "address": page.relative_to(store).as_posix(),
             "artefact": page.parent.relative_to(store).as_posix(),
-            "title": _read_title(page),
+            "described": read_head(page),
             "written": datetime.fromtimestamp(time, UTC),
         }
         for time, page in latest
@@ -74,13 +73,6 @@ def _render_list(store: Path) -> str:
 def _find_pages(store: Path) -> Iterator[Path]:
     """Find the pages of the complete artefacts."""
     return (page for page in store.glob("*/*/*.html") if page.with_name(RECORD).is_file())
-
-
-def _read_title(page: Path) -> str:
-    """Return the title in the head of a page, or else the name of its file."""
-    with page.open(encoding="utf-8") as file:
-        found = _TITLE.search(file.read(_HEAD))
-    return html.unescape(found[1]).removesuffix(" · comem") if found else page.name
 
 
 def main() -> None:

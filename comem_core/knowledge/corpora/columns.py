@@ -19,7 +19,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "text": (
         "text", "caption", "description", "content", "contents", "passage", "body", "article", "sentence",
-        "alt_text", "txt", "conversations", "messages",
+        "alt_text", "txt", "captions", "sentences", "texts", "conversations", "messages",
     ),
     "language": ("language", "lang", "language_code", "locale"),
     "source": ("source", "page_url", "source_url", "origin", "provenance", "dataset"),

@@ -1,11 +1,14 @@
-"""Conversations as training sets of vision-language models hold them: what they say of a picture, as a text.
+"""Lists of texts as training sets of vision-language models hold them: what they say of a picture, as one text.
 
-Turns are LLaVA's (`from`, `value`) or those of chat models (`role`, `content`). Independent of files.
+Turns of conversations are LLaVA's (`from`, `value`) or those of chat models (`role`, `content`). Several captions of
+one picture are a list of texts, as in Flickr30k. Independent of files.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from comem_core.knowledge.corpora.columns import is_missing
 
 ASSISTANT = ("gpt", "assistant", "model")
 UNSAID = ("system",)
@@ -13,7 +16,12 @@ PICTURE = re.compile(r"\s*<(?:image|img)>\s*")
 
 
 def join_turns(turns: Sequence[Any]) -> str:
-    """Return the answer of a conversation with one, or else all its questions and answers; empty for another list."""
+    """Return the answer of a conversation with one, or else all its questions and answers; captions each on a line.
+
+    The text is empty for a list of anything else.
+    """
+    if all(turn is None or isinstance(turn, str) for turn in turns):
+        return "\n".join(dict.fromkeys(caption.strip() for caption in turns if not is_missing(caption)))
     said = [_read_turn(turn) for turn in turns]
     if any(not words for _, words in said):
         return ""

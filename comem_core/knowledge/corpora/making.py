@@ -259,7 +259,7 @@ def _resolve_name(file: str, name: str) -> str:
 
 
 def _read_text(fields: Mapping[str, Any]) -> str:
-    """Return the text of a row, if it is one: the turns of a conversation are joined."""
+    """Return the text of a row, if it is one; the turns of a conversation are joined, as are several captions."""
     text = fields.get("text")
     return text if type(text) is str else join_turns(text) if type(text) is list else ""
 

@@ -22,7 +22,7 @@ from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.page import read_page
 from comem_core.serving.http.replies import Reply, make_completion, stream_completion
 from comem_core.serving.http.requests import ChatQuestion, read_request
-from comem_core.serving.http.worker import AnsweringWorker
+from comem_core.serving.http.worker import AnsweringWorker, find_bank
 from comem_core.serving.questions import PictureLimits
 
 LOG = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Endpoints:
             "version": memory.version,
             "encoder": memory.encoder.encoder_id,
             "backbone": memory.encoder.backbone.name,
+            "bank": find_bank(memory),
             "items": len(memory),
             "languages": memory.languages,
             "k": self.settings.k or memory.settings.k,

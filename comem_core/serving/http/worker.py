@@ -21,6 +21,7 @@ from comem_core.serving.http.faults import RequestFault, make_fault
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.metrics import ServiceMetrics
 from comem_core.serving.http.replies import Reply
+from comem_core.serving.layout import BANK_STAGE, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory
 from comem_core.synthesis.generator import ServerGone
 
@@ -121,11 +122,13 @@ class AnsweringWorker:
         while not self._stopping.wait(self.limits.reload_seconds):
             assert self.opened is not None
             try:
-                newer = self.opened.memory.reload()
-                if newer is not self.opened.memory:
+                older, newer = self.opened.memory, self.opened.memory.reload()
+                if newer is not older:
                     self.opened = self._make_opened(newer)
                     self.metrics.reloads.labels("opened").inc()
                     LOG.info("answers now come from version %s (%s items)", newer.version, len(newer))
+                    if said := _describe_other_corpus(older, newer):
+                        LOG.warning("%s", said)
             except Exception as error:  # the old one answers on, whatever is wrong with the new one
                 self.metrics.reloads.labels("failed").inc()
                 LOG.warning("the newer memory was not opened, and the old one answers on: %s", error)
@@ -199,3 +202,22 @@ def _try_together(jobs: Sequence[Job], work: Callable[[Sequence[Job]], Sequence[
 def _refuse(job: Job, fault: RequestFault) -> None:
     with suppress(InvalidStateError):  # its client has left
         job.future.set_exception(fault)
+
+
+def find_bank(memory: Memory) -> str:
+    """Return the fingerprint of a memory's bank."""
+    return memory.made_from[BANK_STAGE]["fingerprint"]
+
+
+def _describe_other_corpus(older: Memory, newer: Memory) -> str | None:
+    """Return a sentence about two memories of different corpora, with how to stay with the older; None for the same."""
+    before, now = (
+        memory.made_from.get(KNOWLEDGE_STAGE, {}).get("recipe", {}).get("corpus") for memory in (older, newer)
+    )
+    if before is None or now is None or before == now:
+        return None
+    bank = find_bank(older)
+    return (
+        f"the bank is of another corpus than before: {find_bank(newer)} of {now!r} in place of {bank} of {before!r}. "
+        f"To stay with that one, start the service with --bank {bank}"
+    )

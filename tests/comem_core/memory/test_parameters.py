@@ -51,6 +51,23 @@ def test_the_papers_encoders_have_exactly_its_number_of_parameters(
     assert f"{total:,} own parameters" in repr(encoder)
 
 
+def test_the_sizes_for_planning_a_7b_are_those_of_its_shapes(backbone: QwenVL):
+    encoder = encoder_on_meta("qwen2_5_vl_7b_instruct", "comem_qwen25_vl_7b", backbone)
+    counts = encoder.count_parameters()
+    whole, own = counts["backbone"], counts["lora"] + counts["qformer"]
+    numbers = encoder.recipe.num_vectors * encoder.backbone.width
+    sizes = {
+        f"{whole:,} parameters × 2 bytes": f"{2 * whole / 1e9:.2f} GB",
+        f"{own:,} parameters × 4 bytes": f"{4 * own / 1e9:.2f} GB",
+        "the same with AdamW's two moments, × 3": f"{3 * 4 * own / 1e9:.2f} GB",
+        "the same with gradients, × 4": f"{4 * 4 * own / 1e9:.2f} GB",
+        "8 vectors × 3,584 numbers × 2 bytes (bfloat16)": f"{2 * numbers:,} bytes",
+        "8 vectors × 3,584 numbers × 4 bytes (float32)": f"{4 * numbers:,} bytes",
+    }
+    page = Path("docs/gpu.md").read_text(encoding="utf-8")
+    assert [row for row in (f"| {how} | {size} |" for how, size in sizes.items()) if row not in page] == []
+
+
 def test_a_share_names_what_it_is_a_share_of():
     text = describe_parameter_share({"lora": 51_824_640, "qformer": 179_895_296, "backbone": 8_292_166_656})
     assert "231,719,936 own parameters (LoRA 51,824,640, Q-Former 179,895,296)" in text

@@ -92,6 +92,7 @@ def test_a_picture_may_be_a_path_bytes_a_pil_image_or_an_address(memory: comem.M
     [
         ("no such.png", "Which country is this?", "found no picture 'no such.png'"),
         (b"text", "Which country is this?", "the picture in bytes is not a readable picture"),
+        (None, "Which country is this?", "the picture is a NoneType; expected a path, encoded bytes, a PIL image"),
         (12, "Which country is this?", "the picture is a int; expected a path, encoded bytes, a PIL image"),
         (ITEMS[0].image, "  ", "the question is empty"),
         (ITEMS[0].image, ["Which?"], "the question is a list; expected a text"),

@@ -1,16 +1,13 @@
 """Links to pages: where they are served, else to the files; between pages always relative."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tasks.engine.context import Context
-from tasks.evaluation.page_links import find_page, write_link
+from tasks.evaluation.page_links import find_page, name_page, write_link
 
 
 @pytest.fixture
@@ -22,17 +19,19 @@ def context(tmp_path: Path) -> Context:
 
 
 @pytest.fixture
-def served(context: Context) -> Iterator[str]:
-    """Serve the store by the standard library's server, as a user's own web server would."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=context.store)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def served(context: Context, serve_folder: Callable[[Path], str]) -> str:
+    return serve_folder(context.store)
 
 
 def test_a_page_that_is_served_is_named_by_its_address(context: Context, served: str) -> None:
     page = context.store / "report" / "0f3c" / "report.html"
     assert find_page(replace(context, pages_url=served + "/"), page) == f"{served}/report/0f3c/report.html"
+
+
+def test_a_log_names_the_address_and_the_file_of_a_page_that_is_served(context: Context, served: str) -> None:
+    page = context.store / "report" / "0f3c" / "report.html"
+    assert name_page(replace(context, pages_url=served), page) == f"{served}/report/0f3c/report.html (file: {page})"
+    assert name_page(context, page) == page.as_uri()
 
 
 def test_a_page_that_nobody_serves_is_named_by_its_file(context: Context, served: str) -> None:

@@ -53,6 +53,20 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path, split):
         split(tmp_path / "items.parquet")
 
 
+@pytest.mark.parametrize("column", ["caption", "captions", "sentences"])
+def test_several_captions_of_a_picture_are_one_text(tmp_path: Path, picture, split, column: str):
+    captions = [["A dog.", " A brown dog. ", "A dog."], ["One."], ["", "Two."], [], [None, "Three."], None]
+    pictures = [picture(f"#00{number:02x}00") for number in range(len(captions))]
+    pq.write_table(pa.table({"image": pictures, column: captions}), tmp_path / "flickr.parquet")
+    items, bad = split(tmp_path / "flickr.parquet", language="en")
+    assert [item.text for item in items] == ["A dog.\nA brown dog.", "One.", "Two.", "Three."]
+    assert [(row.row, row.reason) for row in bad] == [(4, "missing_text"), (6, "missing_text")]
+    rows = [{"image": "0.png", column: ["Ten.", 11]}, {"image": "0.png", column: [{"raw": "Twelve."}]}]
+    (tmp_path / "lists.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match=r"row 1: wrong_schema: expected texts; text is list"):
+        split(tmp_path / "lists.jsonl", language="en")
+
+
 def test_labels_are_read_by_their_names_and_lists_of_one_picture_as_that_picture(tmp_path: Path, picture, split):
     """`datasets` stores a ClassLabel as a number and its names in the schema, and an Image as a struct."""
     kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))

@@ -14,6 +14,7 @@ import pytest
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.http.limits import ServiceLimits
+from comem_core.serving.layout import BANK_STAGE, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.opening import open as open_memory
 from comem_core.worlds.countries.world import load_knowledge_items
@@ -85,6 +86,33 @@ def test_the_old_memory_answers_until_the_new_one_is_ready(
                 assert shown <= set(old.items if answer["version"] == old.version else new.items)
         assert running.client.get("/health").json()["version"] == new.version
         assert 'comem_reloads_total{outcome="opened"} 1.0' in running.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(("corpus", "is_said"), [("plants", True), ("countries", False)])
+def test_a_bank_of_another_corpus_is_named_beside_the_one_before(
+    shelf: tuple[Shelf, Memory, Memory],
+    questions: Sequence[Question],
+    make_body: MakeBody,
+    caplog: pytest.LogCaptureFixture,
+    corpus: str,
+    is_said: bool,
+) -> None:
+    on, old, new = shelf
+    for memory, name in ((old, "countries"), (new, corpus)):
+        memory.made_from = {**memory.made_from, KNOWLEDGE_STAGE: {"recipe": {"corpus": name}}}
+    before, now = (memory.made_from[BANK_STAGE]["fingerprint"] for memory in (old, new))
+    with caplog.at_level("INFO"), run_service(lambda: old, limits=LIMITS) as running:
+        assert running.client.get("/health").json()["bank"] == before
+        on.memory = new
+        on.go.set()
+        ask_until(running, make_body(questions[0]), new.version)
+        until = time.monotonic() + SECONDS
+        while not any("answers now come from" in line for line in caplog.messages):
+            assert time.monotonic() < until
+        assert running.client.get("/health").json()["bank"] == now
+    said = [line for line in caplog.messages if "another corpus" in line]
+    expected = f"the bank is of another corpus than before: {now} of 'plants' in place of {before} of 'countries'. "
+    assert said == ([f"{expected}To stay with that one, start the service with --bank {before}"] if is_said else [])
 
 
 def test_a_new_memory_that_cannot_be_opened_leaves_the_old_one(
