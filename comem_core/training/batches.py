@@ -1,15 +1,16 @@
 """What each step of a training sees: its samples, the items they show, and all of it tokenised.
 
-A step's batch depends on (seed, step) alone. Other processes may prepare the batches ahead, while the model works.
+A step's batch depends on (seed, step) alone.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from random import Random
 
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from comem_core.backbone.batches import Tokens
 from comem_core.knowledge.items import KnowledgeItem
@@ -18,7 +19,7 @@ from comem_core.memory.encoding import ItemEncoder
 from comem_core.training.recipe import TrainingRecipe
 from comem_core.training.samples import TrainingSample
 
-AHEAD = 2  # batches that each process prepares beforehand
+AHEAD = 1  # batches that are prepared beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +71,19 @@ class Batches(Dataset[PreparedBatch]):
         chosen = [self.samples[index] for index in self.choose_indices(step)]
         return self.prepare(chosen, [self.choose_items(sample, step) for sample in chosen])
 
-    def iterate(self, start: int, *, processes: int) -> Iterator[PreparedBatch]:
-        """Yield the batches of all steps from `start` on; with `processes`, others prepare them ahead, in order."""
-        if processes == 0:
-            yield from map(self.__getitem__, range(start, len(self)))
-        else:
-            yield from DataLoader(
-                self,
-                batch_size=None,
-                sampler=range(start, len(self)),
-                num_workers=processes,
-                prefetch_factor=AHEAD,
-                multiprocessing_context="fork",
-                generator=torch.Generator(),  # of its own: the step's random state is the model's alone
-            )
+    def iterate(self, start: int) -> Iterator[PreparedBatch]:
+        """Yield the batches of all steps from `start` on. A thread prepares each while the model works on the last.
+
+        One thread, because tokenizers cannot be shared. It measured as fast as a process of its own (docs/log.md).
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="comem-batches") as preparing:
+            coming = deque[Future[PreparedBatch]]()
+            for step in range(start, len(self)):
+                coming.append(preparing.submit(self.__getitem__, step))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
     def prepare(
         self, samples: Sequence[TrainingSample], shown: Sequence[Sequence[KnowledgeItem]] | None = None

@@ -239,7 +239,7 @@ class AnswerFromMemory(Objective):
         """Return the batch of a step, which the iterator has next unless a training begins or goes on elsewhere."""
         expected, coming = self._coming or (None, None)
         if coming is None or expected != step:
-            coming = self.batches.iterate(step, processes=self.compute.loaders)
+            coming = self.batches.iterate(step)
         batch = next(coming)
         self._coming = step + 1, coming
         return batch

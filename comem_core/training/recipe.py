@@ -77,9 +77,8 @@ class ComputeOptions:
 
     `tokens_at_once` bounds the tokens of a micro-batch, padding included, of items as of questions with their memories;
     None: the whole batch at once. With `gradient_checkpointing`, the activations within a layer are computed again in
-    the backward pass instead of being kept. `loaders` processes prepare the batches of later steps meanwhile.
+    the backward pass instead of being kept.
     """
 
     tokens_at_once: int | None = None
     gradient_checkpointing: bool = False
-    loaders: int = 0

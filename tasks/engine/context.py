@@ -60,8 +60,6 @@ class Context:
     `GPU_DEFAULTS` hold unless a variable says otherwise."""
     train_checkpointing: Literal["off", "on"] = "off"
     """Whether training computes activations again in the backward pass instead of keeping them."""
-    train_loaders: Annotated[int, NOT_NEGATIVE] = 1
-    """Processes beside each training worker that prepare the batches of later steps."""
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: Annotated[int, ONE_OR_MORE] = 16
     """Samples in one forward pass on one device."""

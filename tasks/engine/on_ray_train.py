@@ -36,7 +36,7 @@ PROGRESS = ".progress.json"
 STOP, FAILED = ".stop", ".failed-"
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
-SHOWN_WAIT = 0.05  # of the time of the steps; COMEM_TRAIN_LOADERS shortens it
+SHOWN_WAIT = 0.05  # of the time of the steps
 MOST_DEATHS = 3
 
 

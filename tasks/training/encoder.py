@@ -3,7 +3,6 @@
 `tasks.engine.on_ray_train` runs it on Ray.
 """
 
-import sys
 from collections.abc import Sequence
 from functools import partial as bind
 from pathlib import Path
@@ -82,7 +81,6 @@ def make_compute_options(context: Context) -> ComputeOptions:
     return ComputeOptions(
         tokens_at_once=context.train_tokens,
         gradient_checkpointing=context.train_checkpointing == "on",
-        loaders=context.train_loaders if sys.platform == "linux" else 0,  # they are forked
     )
 
 

@@ -12,7 +12,6 @@ from tasks.engine.context import ELSEWHERE, Context, check_names
 ROOT = Path(__file__).parents[3]
 SETTINGS = [f"COMEM_{each.name.upper()}" for each in fields(Context) if each.name not in ("root", "ray_address")]
 MEANT = {
-    "COMEM_TRAIN_LOADERS": {"0"},
     "COMEM_CPUS_PER_ACTOR": {"0"},
     "COMEM_GPUS_PER_ACTOR": {"0"},
     "COMEM_LOCK_WAIT_SECONDS": {"0"},

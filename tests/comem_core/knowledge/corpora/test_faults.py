@@ -240,7 +240,7 @@ FAULTS = [
     ('{"text": ""}', "missing_text", "the text in a.json is empty"),
     ('{"text": null}', "missing_text", "the text in a.json is empty"),
     ('{"text": 5}', "wrong_schema", "a.json: expected the text as a string; found int"),
-    ('{"text": ["a", "b"]}', "wrong_schema", "a.json: expected the text as a string; found list"),
+    ('{"text": ["a", 5]}', "wrong_schema", "a.json: expected the text as a string; found list"),
     ('{"text": {"a": 1}}', "wrong_schema", "a.json: expected the text as a string; found dict"),
 ]
 
