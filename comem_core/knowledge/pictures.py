@@ -164,9 +164,9 @@ def _hash_opened(picture: Image.Image) -> tuple[int, int]:
     grey = _read_pixels(picture.convert("L").resize((GREY_SIDE, GREY_SIDE), Image.Resampling.LANCZOS))
     grey = grey.reshape(GREY_SIDE, GREY_SIDE)
     waves = np.asarray(dct(dct(grey, axis=0)[:KEPT_WAVES], axis=1))[:, :KEPT_WAVES]
-    middle = np.sort(waves, axis=None)[KEPT_WAVES**2 // 2 - 1 :][:2].mean()
+    below, above = np.sort(waves, axis=None)[KEPT_WAVES**2 // 2 - 1 :][:2].tolist()
     cells = _read_pixels(picture.convert("YCbCr").resize(CHROMA_CELLS, Image.Resampling.BOX)).reshape(-1, 3)
-    return _pack_signed(waves > middle), _pack_signed(cells.T[1:] > CHROMA_EDGES)
+    return _pack_signed(waves > (below + above) / 2), _pack_signed(cells.T[1:] > CHROMA_EDGES)
 
 
 def _read_pixels(picture: Image.Image) -> np.ndarray:
