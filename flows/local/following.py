@@ -23,7 +23,9 @@ from flows.local.meter import Meter
 from flows.local.processes import StartError, read_tail, reap
 from flows.local.servers import open_client
 
-POLL_SECONDS = 1.0  # each look costs server and follower together a tenth of a second of processor time
+# Each look costs server and follower together a tenth of a second of processor time, which the run itself needs. So the
+# looks become rarer while nothing new is found.
+POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 4.0
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 ENGINE_TALK = (
     "Finished in state",
@@ -42,8 +44,10 @@ class Voice:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.clock = sys.stdout.isatty()
+        self.num_said = 0
 
     def say(self, line: str) -> None:
+        self.num_said += 1
         erase = "\r\033[K" if self.clock else ""
         print(f"{erase}[{self.seconds:5.0f} s] {line}", flush=True)
 
@@ -114,9 +118,10 @@ def shorten_message(message: str | None, *, letters: int = 300) -> str:
 def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter: Meter) -> FlowRun:
     """Follow a flow run to its end and return it. Raises StartError if server or worker end before the run."""
     with open_client(note.api_url) as client:
-        follower = Follower(client, flow_run_id, voice)
+        follower, pause = Follower(client, flow_run_id, voice), POLL_SECONDS
         while True:
-            run = follower.step()
+            num_said, run = voice.num_said, follower.step()
+            pause = POLL_SECONDS if voice.num_said > num_said else min(2 * pause, LONGEST_POLL_SECONDS)
             if run.state is not None and run.state.is_final():
                 time.sleep(POLL_SECONDS)  # wait for the last lines of its log
                 follower.step()
@@ -128,8 +133,9 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
                     log = layout.logs / f"{name}.log"
                     raise StartError(f"the {name} ended before the run did. The end of {log}:\n{read_tail(log)}")
             meter.sample()
-            voice.tick(f"{run.name}: {run.state_name}")
-            time.sleep(POLL_SECONDS)
+            for _ in range(round(pause / POLL_SECONDS)):
+                voice.tick(f"{run.name}: {run.state_name}")
+                time.sleep(POLL_SECONDS)
 
 
 def cancel(note: Note, flow_run_id: UUID, *, seconds: float = 40) -> bool:

@@ -9,7 +9,7 @@ import psutil
 from flows.local.layout import Layout
 from flows.local.processes import list_processes
 
-SAMPLE_SECONDS = 3.0
+SAMPLE_SECONDS = 6.0  # a sample reads the page tables of a dozen processes
 GIGABYTE = 1024**3
 
 
