@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from comem_core.memory.checkpoint import copy_weights, refuse_not_finite
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError, StepReport
-from comem_core.training.workers import count_workers, sum_gradients, sum_over_workers
+from comem_core.training.workers import is_distributed, sum_gradients, sum_over_workers
 
 COUNTED = ("samples", "tokens")
 
@@ -106,14 +106,15 @@ class Training:
         norm = self._measure_gradient()
         # Before the weights take it, and before the sum, which gives every worker the fault of one.
         self._refuse_not_finite({"loss": loss, "gradient": norm})
-        if count_workers() > 1:
+        if is_distributed():
             sum_gradients(self._list_gradients())
             norm = self._measure_gradient()
         nn.utils.clip_grads_with_norm_(self.parameters.values(), self.recipe.gradient_clip, norm)
         self.optimizer.step()
         self._refuse_not_finite({"weights": nn.utils.get_total_norm(self.parameters.values())})
         self.step += 1
-        totals = sum_over_workers(torch.tensor([float(loss), *measures.values()], dtype=torch.float64)).tolist()
+        shares = torch.tensor([float(loss), *measures.values()], dtype=torch.float64, device=loss.device)
+        totals = sum_over_workers(shares).tolist()
         found = dict(zip(measures, totals[1:], strict=True))
         return StepReport(
             step=self.step,

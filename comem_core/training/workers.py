@@ -1,4 +1,4 @@
-"""Workers that train together, each with a part of every batch: how many there are, and sums over them."""
+"""Workers that train together, each with a part of every batch: whether there are several, and sums over them."""
 
 from collections.abc import Iterable
 
@@ -13,13 +13,11 @@ def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def count_workers() -> int:
-    """Return the number of workers that share the batches."""
-    return distributed.get_world_size() if is_distributed() else 1
-
-
 def sum_over_workers(values: Tensor) -> Tensor:
-    """Return the sum of a tensor over the workers, as a copy; each worker must call this with the same shape."""
+    """Return the sum of a tensor over the workers, as a copy.
+
+    Each worker must call this with the same shape, on the device that it trains on: NCCL sums no tensors of the CPU.
+    """
     values = values.detach().clone()
     if is_distributed():
         distributed.all_reduce(values)
@@ -28,8 +26,6 @@ def sum_over_workers(values: Tensor) -> Tensor:
 
 def sum_gradients(gradients: Iterable[Tensor]) -> None:
     """Sum gradients over the workers, in place, several in one message."""
-    if not is_distributed():
-        return
     for bucket in _fill_buckets(gradients):
         together = sum_over_workers(torch.cat([gradient.flatten() for gradient in bucket]))
         for gradient, part in zip(bucket, together.split([each.numel() for each in bucket]), strict=True):
