@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.backbone.reader import Reader
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.pretraining.encoder_recipe import EncoderPhase, EncoderPretrainingRecipe, find_phase
@@ -32,7 +33,7 @@ from comem_core.pretraining.guidance import (
 )
 from comem_core.pretraining.imagined import draw_batch
 from comem_core.training.loop import LossObjective
-from comem_core.training.memory import compute_loss_of_hidden, encode_once
+from comem_core.training.loss import compute_token_losses
 from comem_core.training.samples import TrainingSample
 from comem_core.worlds.countries.world import list_vocabulary
 
@@ -57,7 +58,8 @@ class ImaginaryMemory(LossObjective):
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         batch, backbone, phase = self.batch(step), self.backbone, self._find_phase(step)
-        encoded = encode_once(self.encoder, [sample.items for sample in batch])
+        items = {item.item_id: item for sample in batch for item in sample.items}
+        encoded = dict(zip(items, self.encoder.memory(list(items.values())), strict=True))
         memories = [torch.cat([encoded[item.item_id] for item in sample.items]) for sample in batch]
         asked = [
             self.encoder.prompts.make_conversation(s.question, s.image, s.language, answer=s.answer) for s in batch
@@ -66,12 +68,11 @@ class ImaginaryMemory(LossObjective):
         with backbone.switch_adapter(False):
             embedded = embed_with_memory(backbone, tokens, memories)
             watched = watch(backbone, embedded)
-            loss, measures = compute_loss_of_hidden(backbone, tokens, watched.hidden_BLD)
+            loss, measures = _compute_loss_of_hidden(backbone, tokens, watched.hidden_BLD)
             pictures_QD = compute_gathered(backbone, tokens, watched, self.recipe.guidance)
         memory_BMD = torch.stack(list(encoded.values()))
-        texts = {item.item_id: item.text for sample in batch for item in sample.items}
         shaping = {
-            "reconstruction": self.compute_reconstruction(memory_BMD, [texts[item_id] for item_id in encoded]),
+            "reconstruction": self.compute_reconstruction(memory_BMD, [item.text for item in items.values()]),
             "likeness": self.compute_likeness(memory_BMD, pictures_QD, _find_right_places(list(encoded), batch)),
         }
         if len(batch[0].items) > 1:
@@ -124,3 +125,13 @@ def _find_right_places(item_ids: Sequence[str], batch: Sequence[TrainingSample])
     """Return the place of each sample's right item in `item_ids`, the distinct items of a batch."""
     place = {item_id: index for index, item_id in enumerate(item_ids)}
     return [place[sample.items[sample.about or 0].item_id] for sample in batch]
+
+
+def _compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
+    """Compute the mean cross-entropy of a reader's answers from its last hidden states, and measures."""
+    losses_S, predicted_S, right_S = compute_token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
+    return losses_S.mean(), {
+        "samples": float(len(tokens.ids_BL)),
+        "tokens": float(tokens.mask_BL.sum()),
+        "token_accuracy": float((predicted_S == right_S).float().mean()),
+    }

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from random import Random
 
-from torch.utils.data import Dataset
-
 from comem_core.backbone.batches import Tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.answering import LocalAnswering
@@ -34,7 +32,7 @@ class PreparedBatch:
     questions: Tokens
 
 
-class Batches(Dataset[PreparedBatch]):
+class Batches:
     """The batches of a training by step, of which this worker has every `num_ranks`-th sample."""
 
     def __init__(
@@ -93,18 +91,15 @@ class Batches(Dataset[PreparedBatch]):
             self.answering.list_shown(items, sample.image, sample.language)
             for sample, items in zip(samples, shown or [sample.items for sample in samples], strict=True)
         ]
-        places: dict[str, int] = {}
-        for items in shown:
-            for item in items:
-                places.setdefault(item.item_id, len(places))
         distinct = {item.item_id: item for items in shown for item in items}
+        places = {item_id: place for place, item_id in enumerate(distinct)}
         conversations = [
             self.answering.seen(
                 self.encoder.prompts.make_conversation(s.question, s.image, s.language, answer=s.answer)
             )
             for s in samples
         ]
-        items = tuple(distinct[item_id] for item_id in places)
+        items = tuple(distinct.values())
         return PreparedBatch(
             items=items,
             item_tokens=self.encoder.prepare_items(items) if self.tokenize_items else None,

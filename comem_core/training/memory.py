@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
-from comem_core.backbone.reader import Reader
-from comem_core.knowledge.items import KnowledgeItem, hash_content_parts
+from comem_core.knowledge.items import hash_content_parts
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
@@ -33,22 +32,6 @@ from comem_core.training.samples import TrainingSample
 from comem_core.training.workers import sum_over_workers
 
 LOG = logging.getLogger(__name__)
-
-
-def encode_once(encoder: MemoryEncoder, shown: Sequence[Sequence[KnowledgeItem]]) -> dict[str, Tensor]:
-    """Encode each of the items once, with gradients: memory_MD by item_id, in the order of first appearance."""
-    unique = {item.item_id: item for items in shown for item in items}
-    return dict(zip(unique, encoder.memory(list(unique.values())), strict=True))
-
-
-def compute_loss_of_hidden(reader: Reader, tokens: Tokens, hidden_BPD: Tensor) -> tuple[Tensor, Mapping[str, float]]:
-    """Compute the mean cross-entropy of a reader's answers from its last hidden states, and measures."""
-    losses_S, predicted_S, right_S = compute_token_losses(reader, hidden_BPD, tokens.ids_BL, tokens.answer_BL)
-    return losses_S.mean(), {
-        "samples": float(len(tokens.ids_BL)),
-        "tokens": float(tokens.mask_BL.sum()),
-        "token_accuracy": float((predicted_S == right_S).float().mean()),
-    }
 
 
 class Memories(ABC):
