@@ -1,8 +1,9 @@
 """A sample that an encoder is trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.items import KnowledgeItem, Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +18,15 @@ class TrainingSample:
     answer: str
     items: tuple[KnowledgeItem, ...]
     about: int | None = None
+
+    @classmethod
+    def of(cls, question: Question, items: Sequence[KnowledgeItem], *, answer: str | None = None) -> "TrainingSample":
+        """Return the sample of a question that shows some items, with its first gold answer or another one."""
+        return cls(
+            sample_id=question.question_id,
+            question=question.question,
+            image=question.image,
+            language=question.language,
+            answer=question.answers[0] if answer is None else answer,
+            items=tuple(items),
+        )

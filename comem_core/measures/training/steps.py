@@ -8,16 +8,15 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
+from random import Random
 
 import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.knowledge.items import KnowledgeItem
 from comem_core.measures.peak_memory import NUM_HEADS, read_peak_bytes
 from comem_core.measures.training.authors import accumulate_as_authors
 from comem_core.memory.encoder import MemoryEncoder
@@ -81,34 +80,20 @@ class AsAuthors(Objective):
         return self.encoder.parameters()
 
     def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        batch = [self.samples[(step * BATCH_SIZE + place) % len(self.samples)] for place in range(BATCH_SIZE)]
+        batch = self.samples[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
         accumulate_as_authors(self.encoder, self.reader, batch)
         return torch.zeros(()), {"samples": float(len(batch)), "tokens": 0.0}
 
 
 def make_samples(num_samples: int) -> list[TrainingSample]:
     """Make samples of the countries' questions, each with the item that answers and two others of its language."""
-    by_language: dict[str, list[KnowledgeItem]] = {}
-    for item in load_knowledge_items():
-        by_language.setdefault(item.language, []).append(item)
+    items = {item.item_id: item for item in load_knowledge_items()}
     samples = []
-    for number, question in enumerate(load_benchmark_questions("dev")):
-        items = by_language[question.language]
-        [own, *_] = [item for item in items if item.entity_id == question.entity_id]
-        others = [items[(7 * number + step) % len(items)] for step in range(NUM_ITEMS)]
-        shown = (own, *[item for item in others if item.item_id != own.item_id][: NUM_ITEMS - 1])
-        samples.append(
-            TrainingSample(
-                sample_id=question.question_id,
-                question=question.question,
-                image=question.image,
-                language=question.language,
-                answer=question.answers[0],
-                items=shown,
-            )
-        )
-        if len(samples) == num_samples:
-            break
+    for question in load_benchmark_questions("dev")[:num_samples]:
+        gold = items[question.gold_item_id or ""]
+        others = [item for item in items.values() if item.language == gold.language and item is not gold]
+        drawn = Random(question.question_id).sample(others, NUM_ITEMS - 1)
+        samples.append(TrainingSample.of(question, [gold, *drawn]))
     return samples
 
 
@@ -125,12 +110,8 @@ def run_way(model: str, way: str) -> dict[str, object]:
     if way != AUTHORS:
         training_recipe = TrainingRecipe(encoder=recipe, optimizer=optimizer, items_per_sample=NUM_ITEMS)
         make = bind(AnswerFromMemory, encoder, training_recipe, samples, compute=WAYS[way])
-    training, seconds = Training(make(), optimizer), []
-    started = time.perf_counter()
-    while not training.done:
-        training.run(lambda report: None, until=training.step + 1)
-        seconds.append(time.perf_counter() - started)
-        started = time.perf_counter()
+    seconds: list[float] = []
+    Training(make(), optimizer).run(lambda report: seconds.append(report.seconds))
     return {"seconds": seconds[1:], "peak_bytes": read_peak_bytes() - before}
 
 

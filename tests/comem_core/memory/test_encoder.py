@@ -28,17 +28,7 @@ NewEncoder = Callable[..., MemoryEncoder]
 def train_a_little(
     encoder: MemoryEncoder, items: Items, questions: Questions, *, num_steps: int = 3, learning_rate: float = 1e-2
 ) -> None:
-    samples = [
-        TrainingSample(
-            sample_id=each.question_id,
-            question=each.question,
-            image=each.image,
-            language=each.language,
-            answer=each.answers[0],
-            items=items[:2],
-        )
-        for each in questions[:3]
-    ]
+    samples = [TrainingSample.of(each, items[:2]) for each in questions[:3]]
     recipe = TrainingRecipe(
         encoder=encoder.recipe,
         optimizer=OptimizerRecipe(num_steps=num_steps, batch_size=3, learning_rate=learning_rate),

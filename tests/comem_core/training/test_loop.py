@@ -42,17 +42,7 @@ def recipe_of(**changes: Any) -> OptimizerRecipe:
 
 
 def answering(encoder: MemoryEncoder, items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> Training:
-    samples = [
-        TrainingSample(
-            sample_id=question.question_id,
-            question=question.question,
-            image=question.image,
-            language=question.language,
-            answer=question.answers[0],
-            items=items[place : place + 2],
-        )
-        for place, question in enumerate(questions[:4])
-    ]
+    samples = [TrainingSample.of(question, items[place : place + 2]) for place, question in enumerate(questions[:4])]
     recipe = TrainingRecipe(
         encoder=encoder.recipe, optimizer=recipe_of(num_steps=5, batch_size=3), random_item_count=True
     )

@@ -23,14 +23,7 @@ NewEncoder = Callable[..., MemoryEncoder]
 @pytest.fixture(scope="session")
 def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
     return [
-        TrainingSample(
-            sample_id=question.question_id,
-            question=question.question,
-            image=question.image,
-            language=question.language,
-            answer=question.answers[0],
-            items=items[place % 3 : place % 3 + 1 + place % 3],
-        )
+        TrainingSample.of(question, items[place % 3 : place % 3 + 1 + place % 3])
         for place, question in enumerate(questions)
     ]
 

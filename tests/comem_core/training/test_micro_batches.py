@@ -26,14 +26,7 @@ ANSWERS = ("Lima", "a city of many people by the sea", "12", "the river and the 
 def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
     """Questions with answers of very different lengths, which share some of their items."""
     return [
-        TrainingSample(
-            sample_id=question.question_id,
-            question=question.question,
-            image=question.image,
-            language=question.language,
-            answer=ANSWERS[place],
-            items=items[place % 3 : place % 3 + 1 + place % 3],
-        )
+        TrainingSample.of(question, items[place % 3 : place % 3 + 1 + place % 3], answer=ANSWERS[place])
         for place, question in enumerate(questions[: len(ANSWERS)])
     ]
 

@@ -29,15 +29,7 @@ RECIPE = TrainingRecipe(
 def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
     """Four samples whose answers differ, each with items of its own."""
     return [
-        TrainingSample(
-            sample_id=question.question_id,
-            question=question.question,
-            image=question.image,
-            language=question.language,
-            answer=question.answers[0],
-            items=(items[place], items[place + 1]),
-        )
-        for place, question in enumerate(questions[:4])
+        TrainingSample.of(question, [items[place], items[place + 1]]) for place, question in enumerate(questions[:4])
     ]
 
 
