@@ -15,9 +15,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.local import runs, service
 from flows.local.deploying import find_deployment
-from flows.local.following import Voice, cancel, follow, shorten_message
+from flows.local.following import GIGABYTE, Meter, Voice, cancel, follow, shorten_message
 from flows.local.layout import Layout, Note
-from flows.local.meter import GIGABYTE, Meter
 from flows.local.parameters import read_parameters
 from flows.local.processes import StartError, list_processes
 from flows.local.results import describe_results

@@ -1,10 +1,13 @@
-"""Follows one flow run on a terminal or into a file: changes of state, messages of the stages, and the time."""
+"""Follows one flow run on a terminal or into a file: changes of state, messages of the stages, time and memory."""
 
+import contextlib
+import json
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -19,13 +22,14 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.states import Cancelling
 
 from flows.local.layout import Layout, Note
-from flows.local.meter import Meter
-from flows.local.processes import StartError, read_tail, reap
+from flows.local.processes import StartError, list_processes, read_tail, reap
 from flows.local.servers import open_client
 
 # Each look costs server and follower together a tenth of a second of processor time, which the run itself needs. So the
 # looks become rarer while nothing new is found.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 4.0
+SAMPLE_SECONDS = 6.0  # a sample reads the page tables of a dozen processes
+GIGABYTE = 1024**3
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 ENGINE_TALK = (
     "Finished in state",
@@ -107,6 +111,29 @@ class Follower:
             if log.name in RUN_LOGGERS and not log.message.startswith(ENGINE_TALK):
                 name = self.names.get(log.task_run_id) if log.task_run_id else None
                 self.voice.say(f"{name}: {log.message}" if name else f"  {log.message}")
+
+
+class Meter:
+    """The peak, in bytes, of the summed proportional set size of our processes, which counts shared pages once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.peak, self._last = layout, 0, 0.0
+
+    def sample(self) -> None:
+        """Take a sample, at most every few seconds."""
+        if time.monotonic() - self._last < SAMPLE_SECONDS:
+            return
+        self._last, total = time.monotonic(), 0
+        for process in [psutil.Process(), *list_processes(self.layout)]:
+            with contextlib.suppress(psutil.Error):
+                memory = process.memory_full_info()
+                total += getattr(memory, "pss", memory.uss)  # only Linux has the proportional set size
+        self.peak = max(self.peak, total)
+
+    def write(self, seconds: float) -> None:
+        """Write the demo's time and peak memory, for `record`."""
+        values = {"seconds": seconds, "peak_memory_gb": self.peak / GIGABYTE}
+        (self.layout.root / ".comem" / "last-demo.json").write_text(json.dumps(values) + "\n")
 
 
 def shorten_message(message: str | None, *, letters: int = 300) -> str:
