@@ -180,7 +180,9 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
                 last = now["step"]
                 rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
                 remain = f", {(optimizer.num_steps - last) / rate:.0f} s remain" if rate > 0 else ""
-                waits = f", {100 * now['waiting']:.0f} % of it waiting for data" if now["waiting"] > SHOWN_WAIT else ""
+                # Not of the first look, for the first batch cannot be prepared while the model works.
+                is_waiting = remain and now["waiting"] > SHOWN_WAIT
+                waits = f", {100 * now['waiting']:.0f} % of the time spent waiting for data" if is_waiting else ""
                 logger.info("step %d of %d, loss %.3f%s%s", last, optimizer.num_steps, now["loss"], remain, waits)
 
     follower = threading.Thread(target=follow, daemon=True)

@@ -1,6 +1,6 @@
 """What a user reads (messages, docstrings, logs, pages, docs) is plain English that a reader in a hurry understands.
 
-A phrase that has to be read twice is refused, such as "is no picture" for "is not a picture".
+A phrase that has to be read twice is refused; each pattern below says what to write instead.
 """
 
 import ast
