@@ -10,12 +10,13 @@ from typing import Any
 
 from tasks.engine.context import Context
 
-# OMP, GOMP: waiting threads must not spin, which beside another busy process makes small models ten times slower.
+# OMP, GOMP: a waiting thread may spin for a quarter of a millisecond. Without end, small models are ten times slower
+# beside another busy process; not at all, a third slower on a quiet machine (docs/log.md).
 # Prefect: a worker imports it inside a running event loop, where its plugins cannot start.
 # Ray Train: by default it looks only every two seconds for a report, for which training waits, and for the end.
 WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
+    "GOMP_SPINCOUNT": "5000",
     "PREFECT_PLUGINS_ENABLED": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
