@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import psutil
 
 from comem_core.ranges import Range
+from comem_core.training import gpu_defaults
 
 MEGABYTE = 1024**2
 PREFIX = "COMEM_"
@@ -31,8 +32,10 @@ ELSEWHERE: Mapping[str, str] = {
 """The project's variables that are not fields of the context."""
 
 
-# So that a step of the 7B recipes fits on one card; nothing of it was measured on a GPU (docs/gpu.md).
-GPU_DEFAULTS: Mapping[str, object] = {"train_tokens": 8192, "train_checkpointing": "on"}
+GPU_DEFAULTS: Mapping[str, object] = {
+    "train_tokens": gpu_defaults.TOKENS_AT_ONCE,
+    "train_checkpointing": "on" if gpu_defaults.GRADIENT_CHECKPOINTING else "off",
+}
 ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = Range(1), Range(0), Range(0, above=True)
 
 

@@ -1,28 +1,25 @@
 """How many parameters an encoder has on the paper's own backbones, and how its share is stated."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText
 
+from comem_core.backbone.configurations import read_configuration
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.parameters import describe_parameter_share
 from comem_core.recipes import find_recipe
 
-CONFIGURATIONS = Path(__file__).parent / "configurations"
 LANGUAGE_MODEL_LORA, QFORMER = 40_370_176, 179_895_296
 
 
 def encoder_on_meta(name: str, recipe_name: str, backbone: QwenVL) -> MemoryEncoder:
     """The recipe's encoder on a model of the real configuration, without any weight in memory."""
-    config: dict[str, Any] = json.loads((CONFIGURATIONS / f"{name}.json").read_text())["config"]
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(CONFIG_MAPPING[config.pop("model_type")](**config))
+        model = AutoModelForImageTextToText.from_config(read_configuration(name))
         return MemoryEncoder(QwenVL(model, backbone.processor, name), find_recipe(recipe_name).training.encoder)
 
 
