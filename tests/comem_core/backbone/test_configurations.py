@@ -8,9 +8,9 @@ from comem_core.backbone.configurations import read_configuration
 def test_a_published_configuration_has_its_shapes_and_may_be_changed():
     text = read_configuration("qwen2_5_vl_7b_instruct").get_text_config()
     assert (text.hidden_size, text.num_hidden_layers, text.vocab_size) == (3584, 28, 152064)
-    changed = read_configuration("qwen2_5_vl_7b_instruct", num_hidden_layers=2, image_token_id=7)
+    changed = read_configuration("qwen2_5_vl_7b_instruct", num_hidden_layers=2, vision_config={"depth": 3})
     assert changed.get_text_config().num_hidden_layers == 2
-    assert changed.image_token_id == 7
+    assert (changed.vision_config.depth, changed.vision_config.hidden_size) == (3, 1280)
 
 
 def test_a_model_whose_configuration_is_not_here_is_refused_with_those_that_are():
