@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from comem_core.measures.gpu.answering import measure_answers, measure_encoding, measure_first_token
-from comem_core.measures.gpu.cards import TimeLimit, measure_free_gb, name_device, refuse_unfit_device, begin_peak
+from comem_core.measures.gpu.cards import TimeLimit, begin_peak, measure_free_gb, name_device, refuse_unfit_device
 from comem_core.measures.gpu.equality import UnequalGradients, measure_equality
 from comem_core.measures.gpu.setup import Setup, describe_device
 from comem_core.measures.gpu.training import measure_training
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if left:
             _prepare(setup)
         for place, name in enumerate(names, start=1):
-            print(f"[{place}/{len(names)}] {name}: {PARTS[name][0]}", flush=True)
+            what, _ = PARTS[name]
+            print(f"[{place}/{len(names)}] {name}: {what}", flush=True)
             if name in finished:
                 print("  finished before by this commit on this machine; --again measures it again", flush=True)
                 continue
@@ -126,7 +127,8 @@ def _measure_part(name: str, setup: Setup, seconds: float, folder: Path) -> list
 
     try:
         begin_peak(setup.device)
-        for row in PARTS[name][1](setup, TimeLimit(seconds)):
+        _, measure = PARTS[name]
+        for row in measure(setup, TimeLimit(seconds)):
             write(row)
     except UnequalGradients as error:
         return [f"{name}: {error}"]

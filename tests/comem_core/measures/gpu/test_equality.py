@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor
 
 from comem_core.measures.gpu import training
 from comem_core.measures.gpu.cards import TimeLimit
@@ -11,23 +12,21 @@ from comem_core.measures.gpu.equality import TOLERANCE, UnequalGradients, accumu
 from comem_core.measures.gpu.setup import Setup
 from comem_core.measures.results import Measured
 from comem_core.training.batches import PreparedBatch
-from comem_core.training.memory import AnswerFromMemory, Memories, TrainedMemories
-
-
-class WithoutTheLast(TrainedMemories):
-    """Forgets the gradient of the last micro-batch of items."""
-
-    def backward(self) -> None:
-        self.groups, self.seeds = self.groups[: max(1, len(self.groups) - 1)], self.seeds[:-1]
-        super().backward()
+from comem_core.training.memory import AnswerFromMemory, Memories
 
 
 class Forgetful(AnswerFromMemory):
-    """Loses a part of the gradient where items are cut into micro-batches."""
+    """Loses the gradient of the last item where a step is cut into micro-batches."""
 
     def remember(self, batch: PreparedBatch) -> Memories:
-        assert batch.item_tokens is not None
-        return WithoutTheLast(self.encoder, batch.item_tokens, self.compute.tokens_at_once)
+        memories = super().remember(batch)
+        if self.compute.tokens_at_once is not None:
+            memories.memory_BMD.register_hook(lose_the_last)
+        return memories
+
+
+def lose_the_last(gradient_BMD: Tensor) -> Tensor:
+    return torch.cat([gradient_BMD[:-1], torch.zeros_like(gradient_BMD[-1:])])
 
 
 class FitsOne(AnswerFromMemory):
@@ -59,7 +58,7 @@ def test_micro_batches_have_the_unsplit_gradient_within_the_tolerance(setup: Set
     assert dropouts and {each.p for each in dropouts} == {setup.encoder.recipe.lora_dropout} != {0.0}
 
 
-def test_a_lost_micro_batch_is_found(setup: Setup, monkeypatch: pytest.MonkeyPatch):
+def test_a_lost_item_is_found(setup: Setup, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(training, "AnswerFromMemory", Forgetful)
     rows: dict[str, Measured] = {}
     with pytest.raises(

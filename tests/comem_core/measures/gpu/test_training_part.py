@@ -6,6 +6,7 @@ from torch.nn.functional import linear
 from comem_core.measures.gpu.cards import TimeLimit
 from comem_core.measures.gpu.setup import Setup
 from comem_core.measures.gpu.training import CountedOperations, make_objective, measure_training
+from comem_core.training.recipe import ComputeOptions
 
 
 def test_operations_are_counted_forward_and_backward():
@@ -19,7 +20,7 @@ def test_a_step_in_micro_batches_with_checkpoints_computes_more(setup: Setup):
     totals = {}
     for tokens in (None, setup.workload.tokens_at_once):
         objective = make_objective(setup)
-        objective.compute = objective.compute.__class__(tokens_at_once=tokens, gradient_checkpointing=True)
+        objective.compute = ComputeOptions(tokens_at_once=tokens, gradient_checkpointing=True)
         batch = objective.batches.prepare(objective.batches.samples)
         with CountedOperations() as counted:
             objective.accumulate_batch_gradient(batch)
