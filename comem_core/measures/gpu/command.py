@@ -93,7 +93,7 @@ def _announce(setup: Setup, names: Sequence[str], seconds: float, path: Path) ->
         f"A Qwen2.5-VL of the shape {workload.name!r} with random weights in bfloat16, on {name_device(device)} "
         f"({measure_free_gb(device):.0f} GB free), torch {torch.__version__}.\n"
         f"To measure: {', '.join(names) or 'nothing'}. A part begins no repeat after {seconds:g} s; in all this takes "
-        f"about {round(len(names) * (seconds + 20) / 60 + 1)} minutes at most.\n"
+        f"about {round(len(names) * (seconds + 20) / 60 + 1)} min at most.\n"
         f"Rows go to {path} as they are made.",
         flush=True,
     )

@@ -61,7 +61,7 @@ def test_the_same_command_goes_on_with_the_parts_that_are_not_finished(
     (tmp_path / "gpu.json").write_text(json.dumps(rows))
     assert main([*SMALL, "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "To measure: encode. A part begins no repeat after 0 s; in all this takes about 1 minutes at most." in said
+    assert "To measure: encode. A part begins no repeat after 0 s; in all this takes about 1 min at most." in said
     assert said.count("finished before by this commit on this machine") == len(PARTS) - 1
     assert "part_seconds_encode" in read(tmp_path)
     other = [row | {"machine": "another card"} for row in rows]
