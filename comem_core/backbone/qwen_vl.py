@@ -24,6 +24,7 @@ from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.markup import TURN_END as TURN_END
 from comem_core.backbone.markup import TURN_START as TURN_START
 from comem_core.backbone.markup import make_chatml
+from comem_core.backbone.reader import load_model
 
 IMAGE_TOKEN, VIDEO_TOKEN = "<|image_pad|>", "<|video_pad|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
@@ -79,9 +80,9 @@ class QwenVL(Backbone):
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
         """Load the model and its processor from a local folder, or by name from the hub's cache."""
-        model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
+        model = load_model(AutoModelForImageTextToText, name_or_path, dtype=dtype, device=device)
         processor = cls.PROCESSORS[model.config.model_type].from_pretrained(name_or_path)
-        return cls(model.to(device), processor, str(name_or_path))
+        return cls(model, processor, str(name_or_path))
 
     def prepare(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None

@@ -12,13 +12,21 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.markup import Markup
 from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
+
+
+def load_model(kind: Any, name_or_path: str | Path, *, dtype: torch.dtype, device: str) -> Any:
+    """Load a model by one of transformers' `AutoModel` classes; on the device `meta`, its shapes without a weight."""
+    if device != "meta":
+        return kind.from_pretrained(name_or_path, dtype=dtype).to(device)
+    with torch.device(device):
+        return kind.from_config(AutoConfig.from_pretrained(name_or_path), dtype=dtype)
 
 
 class Reader(ABC):

@@ -22,6 +22,7 @@ from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.images import VisualTokens, decode, put_on_square
 from comem_core.backbone.interface import Backbone, Family
 from comem_core.backbone.markup import Markup, tokenize_text
+from comem_core.backbone.reader import load_model
 
 IMAGE_TOKEN, AROUND_IMAGE, WHOLE_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"
 FIRST, TURN_END = "<|im_start|>", "<end_of_utterance>"
@@ -58,8 +59,8 @@ class SmolVLM(Backbone):
     @classmethod
     def load(cls, name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Self:
         """Load the model and its processor from a local folder, or by name from the hub's cache."""
-        model: Any = AutoModelForImageTextToText.from_pretrained(name_or_path, dtype=dtype)
-        return cls(model.to(device), SquareImageProcessor.from_pretrained(name_or_path), str(name_or_path))
+        model = load_model(AutoModelForImageTextToText, name_or_path, dtype=dtype, device=device)
+        return cls(model, SquareImageProcessor.from_pretrained(name_or_path), str(name_or_path))
 
     def prepare(
         self, conversations: Sequence[Conversation], *, generation: bool, visual_tokens: VisualTokens | None = None

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.markup import make_chatml
-from comem_core.backbone.reader import Reader
+from comem_core.backbone.reader import Reader, load_model
 
 MODEL_TYPES = ("qwen2", "llama")
 
@@ -32,9 +32,9 @@ class TextModel(Reader):
             ValueError: the folder holds another kind of model, or its tokenizer lacks ChatML's marks.
         """
         cls.check(name_or_path)
-        model: Any = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=dtype)
+        model = load_model(AutoModelForCausalLM, name_or_path, dtype=dtype, device=device)
         # Not AutoTokenizer: for some model types it replaces the splitter that tokenizer.json defines.
-        return cls(model.to(device), PreTrainedTokenizerFast.from_pretrained(name_or_path), str(name_or_path))
+        return cls(model, PreTrainedTokenizerFast.from_pretrained(name_or_path), str(name_or_path))
 
     @staticmethod
     def check(name_or_path: str | Path) -> None:

@@ -9,6 +9,7 @@ CPU torch has no formula for attention, which is then not counted.
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,13 +17,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from comem_core.measures.gpu.cards import TimeLimit, find_peak_flops, measure_peak, name_device
+from comem_core.measures.gpu.model import make_encoder
 from comem_core.measures.gpu.setup import Setup
 from comem_core.measures.results import Measured
 from comem_core.training import gpu_defaults
+from comem_core.training.estimate import estimate_training_memory
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions
 from comem_core.training.reports import StepReport
+from comem_core.training.shapes import META
 
 
 def measure_training(setup: Setup, limit: TimeLimit) -> Iterator[Measured]:
@@ -64,8 +68,17 @@ def make_objective(setup: Setup) -> AnswerFromMemory:
 
 
 def estimate_peak(setup: Setup, objective: AnswerFromMemory) -> float | None:
-    """Return the bytes that a plan promises for the peak of these steps; None, as there is no estimate yet."""
-    return None
+    """Return the bytes that a plan promises for the peak of these steps, computed from the model's shapes.
+
+    None on a CPU, where only the peak of the whole process can be measured.
+    """
+    return estimate_tensors(setup, objective) if setup.device.type == "cuda" else None
+
+
+def estimate_tensors(setup: Setup, objective: AnswerFromMemory) -> float:
+    """Estimate the bytes of the tensors at the peak of these steps."""
+    make = partial(make_encoder, setup.workload, META)
+    return estimate_training_memory(make, objective.recipe, objective.batches.samples, objective.compute).total
 
 
 class CountedOperations(TorchDispatchMode):

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,17 @@ from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.images import MAX_ASPECT, VisualTokens
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import list_families, load_backbone
+from comem_core.backbone.qwen3_vl import Qwen3VL
 from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.export import MergedEncoder, Probe, export_merged
 from comem_core.memory.injection import inject
 from comem_core.memory.recipe import EncoderRecipe
+from comem_core.training.estimate import estimate_training_memory
+from comem_core.training.recipe import ComputeOptions, TrainingRecipe
+from comem_core.training.samples import TrainingSample
+from comem_core.training.shapes import UnknownShape
 
 EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # of logits of about 1 to 10, in float32
 SYSTEM = Turn("system", ("You are a helpful assistant.",))
@@ -389,3 +395,30 @@ def test_a_merged_export_encodes_like_the_adapter(make_family: Callable[[], Back
     merged = MergedEncoder.load(tmp_path / "merged")
     assert type(merged.backbone) is type(encoder.backbone)
     torch.testing.assert_close(merged.encode_batch([item]), encoder.encode_batch([item]), rtol=1e-3, atol=1e-3)
+
+
+def test_the_memory_of_a_training_is_estimated_without_the_weights(
+    vision_kind: Callable[[], Backbone],
+    items: tuple[KnowledgeItem, ...],
+    questions: tuple[Question, ...],
+    tmp_path: Path,
+) -> None:
+    backbone = vision_kind()
+    backbone.save(tmp_path)
+    for weights in tmp_path.glob("*.safetensors"):
+        weights.unlink()
+    shapes = load_backbone(str(tmp_path), device="meta")
+    assert {str(weight.device) for weight in shapes.model.parameters()} == {"meta"}
+    wanted = {name: tuple(weight.shape) for name, weight in backbone.model.named_parameters()}
+    assert {name: tuple(weight.shape) for name, weight in shapes.model.named_parameters()} == wanted
+    recipe = TrainingRecipe(encoder=EncoderRecipe(num_heads=4, lora_rank=4))
+    samples = [TrainingSample.of(question, items[:2]) for question in questions[:2]]
+    compute = ComputeOptions(tokens_at_once=300, gradient_checkpointing=True)
+    estimate = bind(estimate_training_memory, lambda: MemoryEncoder(shapes, recipe.encoder), recipe, samples, compute)
+    if isinstance(backbone, Qwen3VL):  # it finds pictures by comparing embeddings
+        with pytest.raises(UnknownShape, match="a computed mask"):
+            estimate()
+        return
+    found = estimate()
+    assert found.weights > sum(weight.nbytes for weight in backbone.model.parameters())
+    assert found.optimizer > 0 and found.activations > 0

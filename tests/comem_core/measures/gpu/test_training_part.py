@@ -5,7 +5,7 @@ from torch.nn.functional import linear
 
 from comem_core.measures.gpu.cards import TimeLimit
 from comem_core.measures.gpu.setup import Setup
-from comem_core.measures.gpu.training import CountedOperations, make_objective, measure_training
+from comem_core.measures.gpu.training import CountedOperations, estimate_tensors, make_objective, measure_training
 from comem_core.training.recipe import ComputeOptions
 
 
@@ -46,3 +46,15 @@ def test_steps_are_reported_with_rate_memory_and_operations_and_leave_the_encode
     # Two items of 340 tokens, their 16 vectors, and a question whose picture has at least 256 tokens.
     assert 2 * 340 + 16 + 256 < per_sample < 2 * 340 + 16 + 256 + 120
     assert not any(weight.requires_grad or weight.grad is not None for weight in setup.encoder.parameters().values())
+
+
+def test_the_estimate_is_of_the_same_steps(setup: Setup):
+    objective = make_objective(setup)
+    models = (setup.encoder.backbone.model, setup.encoder.qformer)
+    weights = sum(each.nbytes for model in models for each in model.parameters())
+    trained = sum(each.nbytes for each in objective.trainable().values())
+    estimated = estimate_tensors(setup, objective)
+    assert estimated > weights + 3 * trained
+    objective.compute = ComputeOptions()
+    assert estimate_tensors(setup, objective) > 1.5 * estimated
+    setup.encoder.set_trainable(False)

@@ -1,0 +1,149 @@
+"""Runs torch code on shapes alone, and counts the bytes that its tensors would hold.
+
+Tensors of the meta device have a shape and no data, so a model of any size runs in seconds and in no memory. What
+decides shapes elsewhere must be known: while `CountedShapes` is entered, tensors of whole numbers and of truth values
+stay on the CPU with their data, and meta tensors take them as if they were on the same device.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "comem_shapes"
+META = torch.device("meta")
+aten: Any = torch.ops.aten
+INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
+
+
+class UnknownShape(ValueError):
+    """A shape depends on values that only a real computation has."""
+
+
+class CountedShapes(TorchDispatchMode):
+    """Counts the bytes of the meta tensors that are alive at once: `live` now, and `peak` so far.
+
+    A number that is read from a meta tensor is 1, and a computed mask of rows chooses all; one of more dimensions raises
+    UnknownShape. Autograd's backward pass is counted too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        tensors = [each for each in tree_leaves((args, options)) if isinstance(each, Tensor)]
+        is_meta = any(each.device == META for each in tensors)
+        out = _run_on_meta(func, args, options) if is_meta else _run_with_data(func, args, options, tensors)
+        self.count(each for each in tree_leaves(out) if isinstance(each, Tensor))
+        return out
+
+    def count(self, tensors: Iterable[Tensor]) -> None:
+        """Count the meta tensors among some that came to be, until the last tensor of their storage is gone."""
+        for storage in (each.untyped_storage() for each in tensors if each.device == META):
+            key = storage._cdata
+            if key not in self._sizes:
+                self._sizes[key] = storage.nbytes()
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.live -= self._sizes.pop(key)
+
+
+def _run_on_meta(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    if func is aten._local_scalar_dense.default:
+        return torch.ones((), dtype=args[0].dtype).item()
+    target = options.get("device")
+    if func is aten._to_copy.default and target is not None and torch.device(target) != META:
+        return torch.ones(args[0].shape, dtype=options.get("dtype") or args[0].dtype)
+    if func is aten.copy_.default and args[0].device != META:
+        return args[0]
+    if func in INDEXED:  # a mask chooses as many as are True
+        args = (args[0], [place for each in args[1] for place in _locate(each)], *args[2:])
+    return func(*tree_map_only(Tensor, _drop_data, args), **tree_map_only(Tensor, _drop_data, options))
+
+
+def _run_with_data(func: Any, args: tuple[Any, ...], options: dict[str, Any], tensors: Sequence[Tensor]) -> Any:
+    target = options.get("device")
+    if target is not None and torch.device(target) == META:
+        dtype = options.get("dtype") or (tensors[0].dtype if tensors else None)
+        numbers = [each for each in args if isinstance(each, int | float) and not isinstance(each, bool)]
+        if dtype is None and "arange" in func.name() and all(isinstance(each, int) for each in numbers):
+            dtype = torch.int64
+        if dtype is not None and not dtype.is_floating_point:
+            options |= {"device": torch.device("cpu")}
+    return func(*args, **options)
+
+
+def _locate(index: Tensor | None) -> Sequence[Tensor | None]:
+    if index is None or index.dtype != torch.bool:
+        return [index]
+    if index.device != META:
+        return index.nonzero(as_tuple=True)
+    if index.ndim > 1:
+        raise UnknownShape("how many values a computed mask chooses cannot be known from shapes")
+    return [torch.arange(len(index))]  # as of Idefics3's pictures, of which it leaves out those that are padding
+
+
+def _drop_data(tensor: Tensor) -> Tensor:
+    if tensor.device == META:
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Computes attention of meta tensors by a fused kernel, as devices do; torch would take the plain formula, which
+    keeps the scores of all pairs of tokens."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is functional.scaled_dot_product_attention:
+            return _attend(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
+    if attn_mask is not None:  # kernels take what is added to the scores
+        attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device=META)
+    fused = aten._scaled_dot_product_flash_attention_for_cpu
+    return fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
+
+
+def _attend_fused(*args: Any, **kwargs: Any) -> Any:
+    with _FusedAttention():  # here, so that a layer that is computed again in the backward pass has it too
+        return sdpa_attention_forward(*args, **kwargs)
+
+
+def fuse_attention(model: Any) -> None:
+    """Let a transformers model on the meta device compute its attention as by a fused kernel."""
+    AttentionInterface.register(ATTENTION, _attend_fused)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    model.set_attn_implementation(ATTENTION)
