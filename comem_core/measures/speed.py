@@ -18,6 +18,7 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import Question
+from comem_core.measures.gpu.workload import WORKLOADS
 from comem_core.measures.opening import measure_opening
 from comem_core.measures.peak_memory import NUM_RUNS, make_large_encoder, measure_peaks, save_large_model
 from comem_core.measures.provenance import describe_machine
@@ -32,6 +33,7 @@ from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.service import measure_service
 from comem_core.measures.tables import refresh_tables
+from comem_core.measures.training.estimates import SHAPE, compare_with_estimates, estimate_7b
 from comem_core.measures.training.steps import AUTHORS, TINY, WAYS, measure_ways
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -41,6 +43,7 @@ TOPIC, RECIPE, LARGE_RECIPE, ENCODER = "speed", "tiny_cpu", "random_117m", "tiny
 COMMAND = "make bench"
 REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS, RATE_REPEATS, TRAIN_REPEATS = 15, 3, 3, 5, 5, 1
 DEPTHS = (3, 10, 50)
+ESTIMATED_TOKENS = (8192, 4096, 2048)
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
 LARGE_DEPTHS: Mapping[int, Sequence[int]] = {100: DEPTHS, 643: (3, 10)}
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "service": _measure_service,
         "training": _measure_training,
         "large-training": _measure_large_training,
+        "estimates": _measure_estimates,
     }
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
@@ -134,6 +138,21 @@ def _measure_large_training() -> Iterator[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         save_large_model(Path(folder))
         yield from _measure_ways(folder, "_117m", LARGE_RECIPE)
+
+
+def _measure_estimates() -> Iterator[Measured]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_large_model(Path(folder))
+        for found in compare_with_estimates(folder):
+            for name, seen in (("handed_back", found.handed_back), ("kept", found.kept)):
+                measure, ratio = f"train_memory_vs_estimate_{name}/{found.way}", seen / found.estimated
+                yield _make_row(measure, ratio, "measured / estimated", n=1, recipe=LARGE_RECIPE)
+    for tokens in ESTIMATED_TOKENS:
+        needed = estimate_7b(tokens)
+        parts = {"total": needed.total, "activations": needed.activations}
+        for name, size in parts.items():
+            measure = f"train_memory_estimate_gb_{name}/{tokens}"
+            yield _make_row(measure, size / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
 
 
 def _measure_ways(model: str, suffix: str, recipe: str) -> Iterator[Measured]:

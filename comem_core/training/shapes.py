@@ -32,8 +32,8 @@ class UnknownShape(ValueError):
 class CountedShapes(TorchDispatchMode):
     """Counts the bytes of the meta tensors that are alive at once: `live` now, and `peak` so far.
 
-    A number that is read from a meta tensor is 1, and a computed mask of rows chooses all; one of more dimensions raises
-    UnknownShape. Autograd's backward pass is counted too.
+    A number that is read from a meta tensor is 1, and a computed mask of rows chooses all of them; one of more
+    dimensions raises UnknownShape. Autograd's backward pass is counted too.
     """
 
     def __init__(self) -> None:
