@@ -20,6 +20,7 @@ from comem_core.knowledge.items import hash_content_parts
 
 HELD_BYTES = 256_000_000
 HELD_FILES = 64
+ROWS_AT_ONCE = 16_384  # of columns without pictures
 
 Row = TypeVar("Row")
 
@@ -115,8 +116,11 @@ class StoredRows(Generic[Row]):
         return [value for table in self.read_tables(name) for value in table[name].to_pylist()]
 
     def read_tables(self, *names: str) -> Iterator[pa.Table]:
-        """Read these columns of all rows, file by file; the result is not cached."""
-        return (pq.read_table(path, columns=list(names)) for path in self.paths)
+        """Read these columns of all rows, some thousands at a time; the result is not cached."""
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
+                    yield pa.Table.from_batches([batch])
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -154,7 +158,8 @@ class StoredRows(Generic[Row]):
         if number in self._files:
             self._files.move_to_end(number)
         else:
-            self._files[number] = pq.ParquetFile(self.paths[number])
+            # With `pre_buffer`, an open file would keep the bytes of the row group that was read last.
+            self._files[number] = pq.ParquetFile(self.paths[number], pre_buffer=False)
             if len(self._files) > HELD_FILES:
                 self._files.popitem(last=False)[1].close()
         return self._files[number]
