@@ -25,6 +25,7 @@ from comem_core.training.batches import Batches, PreparedBatch
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
 from comem_core.training.micro_batches import pack_by_tokens
+from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.reports import WAITED
 from comem_core.training.samples import TrainingSample
@@ -51,34 +52,40 @@ class TrainedMemories(Memories):
     micro-batch have the same random state, for dropout.
     """
 
-    def __init__(self, encoder: MemoryEncoder, tokens: Tokens, budget: int | None):
-        self.encoder, self.tokens = encoder, tokens
-        self.groups = pack_by_tokens(tokens.lengths, budget)
-        self.kept_BMD = self._encode(self.groups[0], None) if len(self.groups) == 1 else None
-        self.seeds = [] if self.kept_BMD is not None else torch.randint(2**31, (len(self.groups),)).tolist()
-        memory_BMD = self._encode_apart() if self.kept_BMD is None else self.kept_BMD
-        self.memory_BMD = memory_BMD.detach().requires_grad_()
+    def __init__(self, encoder: MemoryEncoder, tokens: Tokens, budget: int | None, parts: Parts):
+        self.encoder, self.tokens, self.parts = encoder, tokens, parts
+        lengths = tokens.lengths
+        self.cuts = [parts.cut(group, lengths) for group in pack_by_tokens(lengths, budget)]
+        self.kept = self._encode(self.cuts[0], None) if len(self.cuts) == 1 else None
+        self.seeds = [None] if self.kept else torch.randint(2**31, (len(self.cuts),)).tolist()
+        encoded = self.kept or self._encode_apart()
+        order = torch.tensor([row for cut in self.cuts for rows in cut for row in rows], device=encoded[0].device)
+        self.memory_BMD = torch.cat(encoded).detach()[order.argsort()].requires_grad_()
 
     def backward(self) -> None:
         gradient_BMD = self.memory_BMD.grad
         assert gradient_BMD is not None, "no reader has read these memories"
+        weights = self.encoder.parameters().values()
         with self.encoder.reading():
-            if self.kept_BMD is not None:
-                self.kept_BMD.backward(gradient_BMD)
-            for group, seed in zip(self.groups, self.seeds, strict=False):
-                self._encode(group, seed).backward(gradient_BMD[group])
+            for cut, seed in zip(self.cuts, self.seeds, strict=True):
+                encoded = self.kept or self._encode(cut, seed)
+                self.parts.backward(encoded, [gradient_BMD[rows] for rows in cut], weights)
 
-    def _encode(self, group: list[int], seed: int | None) -> Tensor:
+    def _encode(self, cut: list[list[int]], seed: int | None) -> list[Tensor]:
+        """Encode the parts of a micro-batch, each as memory_BMD."""
         if seed is not None:
             torch.manual_seed(seed)
-        tokens = self.tokens if len(self.groups) == 1 else self.encoder.backbone.select(self.tokens, group)
+        with self.encoder.reading():  # switched here, once for all threads
+            return self.parts.map(self._encode_rows, cut)
+
+    def _encode_rows(self, rows: list[int]) -> Tensor:
+        is_whole = len(rows) == len(self.tokens.ids_BL)
+        tokens = self.tokens if is_whole else self.encoder.backbone.select(self.tokens, rows)
         return self.encoder.read_items(tokens.to(self.encoder.backbone.device))
 
     @torch.no_grad()
-    def _encode_apart(self) -> Tensor:
-        encoded = [self._encode(group, seed) for group, seed in zip(self.groups, self.seeds, strict=True)]
-        places = torch.tensor([place for group in self.groups for place in group], device=encoded[0].device)
-        return torch.cat(encoded)[places.argsort()]
+    def _encode_apart(self) -> list[Tensor]:
+        return [each for cut, seed in zip(self.cuts, self.seeds, strict=True) for each in self._encode(cut, seed)]
 
 
 class AnswerFromMemory(Objective):
@@ -107,6 +114,8 @@ class AnswerFromMemory(Objective):
             tokenize_items=train_encoder,
         )
         self.compute = compute or ComputeOptions()
+        # Threads would draw a dropout in any order.
+        self.parts = Parts(1 if encoder.recipe.lora_dropout else self.compute.parts)
         self._has_halved = False
         self._coming: tuple[int, Iterator[PreparedBatch]] | None = None
         encoder.set_trainable(train_encoder)
@@ -172,9 +181,13 @@ class AnswerFromMemory(Objective):
 
     def _accumulate(self, batch: PreparedBatch, num_supervised: Tensor) -> tuple[Tensor, Mapping[str, float]]:
         memories = self.remember(batch)
+        lengths = self._count_tokens(batch)
         shares = [
-            self._accumulate_share(batch, rows, memories.memory_BMD, num_supervised)
-            for rows in pack_by_tokens(self._count_tokens(batch), self.compute.tokens_at_once)
+            share
+            for rows in pack_by_tokens(lengths, self.compute.tokens_at_once)
+            for share in self._accumulate_shares(
+                batch, self.parts.cut(rows, lengths), memories.memory_BMD, num_supervised
+            )
         ]
         memories.backward()
         loss, accuracy = (torch.stack(each).sum() for each in zip(*shares, strict=True))
@@ -187,7 +200,7 @@ class AnswerFromMemory(Objective):
     def remember(self, batch: PreparedBatch) -> Memories:
         """Encode the items of a batch, each once."""
         assert batch.item_tokens is not None
-        return TrainedMemories(self.encoder, batch.item_tokens, self.compute.tokens_at_once)
+        return TrainedMemories(self.encoder, batch.item_tokens, self.compute.tokens_at_once, self.parts)
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
         """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
@@ -196,22 +209,30 @@ class AnswerFromMemory(Objective):
             length + vectors * len(places) for length, places in zip(batch.questions.lengths, batch.shown, strict=True)
         ]
 
-    def _accumulate_share(
+    def _accumulate_shares(
+        self, batch: PreparedBatch, cut: list[list[int]], memory_BMD: Tensor, num_supervised: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Add the gradient of a micro-batch of questions; return the share of the loss and of the token accuracy of
+        each of its parts."""
+        with self.answering.as_reader():  # switched here, once for all threads
+            shares = self.parts.map(lambda rows: self._compute_share(batch, rows, memory_BMD, num_supervised), cut)
+            losses = [loss for loss, _ in shares]
+            self.parts.backward(losses, [None] * len(losses), [memory_BMD, *self.trainable().values()])
+        return [(loss.detach(), accuracy) for loss, accuracy in shares]
+
+    def _compute_share(
         self, batch: PreparedBatch, rows: list[int], memory_BMD: Tensor, num_supervised: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Add the gradient of a micro-batch of questions; return its share of the loss and of the token accuracy."""
+        """Return what some questions add to the loss, with its graph, and to the token accuracy."""
         answering, reader = self.answering, self.answering.reader
         is_whole = len(rows) == len(batch.shown)
         tokens = (batch.questions if is_whole else reader.select(batch.questions, rows)).to(reader.device)
         shown = [memory_BMD[list(batch.shown[row])].flatten(end_dim=1) for row in rows]
-        with answering.as_reader():
-            embedded = embed_with_memory(reader, tokens, [answering.project(memory) for memory in shown])
-            losses_S, predicted_S, right_S = compute_token_losses(
-                reader, reader.hidden(embedded), tokens.ids_BL, tokens.answer_BL
-            )
-            share = losses_S.sum() / num_supervised
-            share.backward()
-        return share.detach(), (predicted_S == right_S).sum() / num_supervised
+        embedded = embed_with_memory(reader, tokens, [answering.project(memory) for memory in shown])
+        losses_S, predicted_S, right_S = compute_token_losses(
+            reader, reader.hidden(embedded), tokens.ids_BL, tokens.answer_BL
+        )
+        return losses_S.sum() / num_supervised, (predicted_S == right_S).sum() / num_supervised
 
     def _take(self, step: int) -> PreparedBatch:
         """Return the batch of a step, which the iterator has next unless a training begins or goes on elsewhere."""

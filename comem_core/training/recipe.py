@@ -77,8 +77,10 @@ class ComputeOptions:
 
     `tokens_at_once` bounds the tokens of a micro-batch, padding included, of items as of questions with their memories;
     None: the whole batch at once. With `gradient_checkpointing`, the activations within a layer are computed again in
-    the backward pass instead of being kept.
+    the backward pass instead of being kept. On a CPU, `parts` of a micro-batch are computed at once, each by a thread;
+    with a dropout there is one.
     """
 
     tokens_at_once: int | None = None
     gradient_checkpointing: bool = False
+    parts: int = 1

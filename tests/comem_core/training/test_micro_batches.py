@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from comem_core.training.batches import PreparedBatch
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory, TrainedMemories
 from comem_core.training.micro_batches import pack_by_tokens
+from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import StepReport
 from comem_core.training.samples import TrainingSample
@@ -77,6 +79,45 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_micro_batches(
     assert_same_gradients(gradients, wholes[1])
 
 
+@pytest.mark.parametrize(("parts", "budget"), [(2, None), (3, None), (16, None), (2, 200)])
+def test_parts_that_threads_compute_at_once_change_nothing(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], parts: int, budget: int | None
+):
+    """Neither the gradient, but by rounding, nor a single bit of it when another thread is first."""
+    found = []
+    for count in (1, parts, parts):
+        encoder = new_adapted_encoder(lora_dropout=0.0)
+        compute = ComputeOptions(tokens_at_once=budget, parts=count)
+        objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=compute)
+        assert len(objective.parts.cut(range(len(samples)), [9] * len(samples))) == min(count, len(samples))
+        found.append(compute_gradients(objective))
+    (loss, gradients), (parted_loss, parted), again = found
+    assert parted_loss == pytest.approx(loss, rel=1e-5)
+    assert_same_gradients(parted, gradients)
+    assert parted_loss == again[0]
+    assert all(torch.equal(gradient, again[1][name]) for name, gradient in parted.items())
+
+
+def test_threads_share_the_rows_and_the_threads_of_torch():
+    lengths, threads = [3, 50, 7, 49, 8, 120, 1, 30], torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        parts = Parts(2)
+        assert parts.cut([1, 3, 5, 6, 7], lengths) == [[3, 5, 6], [1, 7]]
+        assert parts.cut([4], lengths) == [[4]]
+        met = Barrier(2)  # passes only if both are under way at once
+        assert parts.map(lambda part: (met.wait(60), part, torch.get_num_threads())[1:], [7, 8]) == [(7, 2), (8, 2)]
+        assert Parts(1).map(lambda part: (part, torch.get_num_threads()), [7]) == [(7, 4)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_dropout_is_drawn_by_one_thread(new_adapted_encoder: NewEncoder, samples: list[TrainingSample]):
+    encoder = new_adapted_encoder(lora_dropout=0.2)
+    objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(parts=4))
+    assert objective.parts.count == 1
+
+
 @pytest.mark.parametrize("budget", [None, 150])
 def test_activations_that_are_computed_again_change_nothing(
     new_adapted_encoder: NewEncoder, samples: list[TrainingSample], budget: int | None
@@ -100,12 +141,12 @@ def test_an_item_is_encoded_again_with_the_dropout_of_the_first_time(
     objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=1))
     tokens = objective.batches[0].item_tokens
     assert tokens is not None
-    memories = TrainedMemories(encoder, tokens, 1)
-    again = [memories._encode(group, seed)[0] for group, seed in zip(memories.groups, memories.seeds, strict=True)]
-    for group, memory_MD in zip(memories.groups, again, strict=True):
-        assert torch.equal(memories.memory_BMD[group[0]], memory_MD)
+    memories = TrainedMemories(encoder, tokens, 1, Parts(1))
+    again = [memories._encode(cut, seed)[0][0] for cut, seed in zip(memories.cuts, memories.seeds, strict=True)]
+    for [[row]], memory_MD in zip(memories.cuts, again, strict=True):
+        assert torch.equal(memories.memory_BMD[row], memory_MD)
     assert len({tuple(memory_MD.flatten()[:8].tolist()) for memory_MD in again}) == len(again)
-    other = TrainedMemories(encoder, tokens, 1)
+    other = TrainedMemories(encoder, tokens, 1, Parts(1))
     assert not torch.equal(other.memory_BMD, memories.memory_BMD)
 
 

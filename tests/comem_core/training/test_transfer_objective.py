@@ -13,7 +13,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.transfer import TextTransfer
 from comem_core.memory.transfer_recipe import TransferRecipe
 from comem_core.training.loop import Training
-from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
+from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import StepReport
 from comem_core.training.samples import TrainingSample
 from comem_core.training.transfer import AnswerThroughTransfer
@@ -104,6 +104,22 @@ def test_gradients_reach_projection_and_encoder_where_both_are_trained(
     ]
     assert still == []
     assert all(weight.grad is None for weight in transfer.reader.model.parameters())
+
+
+def test_threads_that_compute_parts_at_once_change_no_gradient(
+    new_encoder: NewEncoder, new_text_model: NewTextModel, samples: list[TrainingSample]
+):
+    found = []
+    for parts in (1, 2):
+        transfer = TextTransfer(new_encoder(lora_dropout=0.0), new_text_model(48), TransferRecipe(projection=True))
+        compute = ComputeOptions(parts=parts)
+        objective = AnswerThroughTransfer(transfer, RECIPE, samples, train_encoder=True, compute=compute)
+        objective.accumulate_gradient(0)
+        found.append({name: weight.grad for name, weight in objective.trainable().items() if weight.grad is not None})
+    assert set(transfer.parameters()) < found[0].keys() == found[1].keys()
+    largest = max(float(gradient.abs().max()) for gradient in found[0].values())
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5 * largest, msg=name)
 
 
 def test_a_frozen_encoder_gives_the_loss_of_one_that_is_trained_and_reads_each_item_once(

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import torch
 
 from comem_core.backbone.finding import SHIPPED
 from comem_core.backbone.loading import load_backbone
@@ -13,7 +15,7 @@ from comem_core.recipes import find_recipe
 from tasks.engine.context import Context
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
-from tasks.training.encoder import find_start
+from tasks.training.encoder import MOST_PARTS, find_start, make_compute_options
 
 
 @pytest.fixture
@@ -56,3 +58,17 @@ def test_a_start_of_another_backbone_is_refused_by_name_before_anything_runs(run
         find_start.fn(other)
     in_folder = replace(run.recipe.backbone, name=str(tmp_path))  # its weights are compared when they are loaded
     assert find_start.fn(replace(run, recipe=replace(run.recipe, backbone=in_folder))) == find_start.fn(run)
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "parts"), [("cpu", 1, 1), ("cpu", 3, 3), ("cpu", 64, MOST_PARTS), ("cuda", 8, 1)]
+)
+def test_a_cpu_computes_as_many_parts_at_once_as_torch_has_threads(
+    run: Run, device: Literal["cpu", "cuda"], threads: int, parts: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert make_compute_options(replace(run.context, device=device)).parts == parts
+    finally:
+        torch.set_num_threads(before)
