@@ -8,16 +8,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Kind = TypeVar("Kind")
 
 
 def hash_content_parts(*parts: str | bytes) -> str:
     """Hash content: 16 hex digits of SHA-256 over length-prefixed parts."""
-    raws = (part.encode() if isinstance(part, str) else part for part in parts)
-    framed = b"".join(each for raw in raws for each in (len(raw).to_bytes(8, "big"), raw))
-    return hashlib.sha256(framed).hexdigest()[:16]
+    return hash_each_part(parts)
+
+
+def hash_each_part(parts: Iterable[str | bytes]) -> str:
+    """Hash content as `hash_content_parts` does, a part at a time, so that it need not fit into memory."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,13 @@ class KnowledgeItem:
     image: bytes | None = None
     title: str | None = None
     entity_id: str | None = None
+
+    @classmethod
+    def with_id(cls, item_id: str, **fields: Any) -> "KnowledgeItem":
+        """Return the item of these fields, whose id is known: its picture is not hashed again."""
+        item = cls(**fields)
+        item.__dict__["item_id"] = item_id  # where `cached_property` looks first
+        return item
 
     @property
     def picture(self) -> bytes:

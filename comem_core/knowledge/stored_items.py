@@ -3,11 +3,12 @@
 Uses Parquet, but not Prefect or Ray.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
 
 from comem_core.knowledge.items import KnowledgeItem
@@ -27,8 +28,8 @@ class StoredItems(Mapping[str, KnowledgeItem]):
     def __init__(self, folder: Path, *, shards: str = SHARDS, held_bytes: int = HELD_BYTES):
         self.rows = StoredRows(
             sorted(folder.glob(shards)),
-            ITEM_COLUMNS,
-            lambda row: KnowledgeItem(**row),
+            ("item_id", *ITEM_COLUMNS),
+            lambda row: KnowledgeItem.with_id(**row),
             id_column="item_id",
             number_of=_parse_item_id,
             held_bytes=held_bytes,
@@ -63,6 +64,34 @@ class StoredItems(Mapping[str, KnowledgeItem]):
     def open_pictures(self) -> StoredPictures:
         """Return the items' pictures by `image_id`."""
         return StoredPictures(self.rows, lambda item: item.picture)
+
+
+class ChosenItems(Sequence[KnowledgeItem]):
+    """Some items by their places among the stored ones. An item is read when it is asked for; a slice reads none."""
+
+    def __init__(self, rows: StoredRows[KnowledgeItem], places_K: np.ndarray):
+        self.rows, self.places_K = rows, places_K
+
+    def __len__(self) -> int:
+        return len(self.places_K)
+
+    @overload
+    def __getitem__(self, place: int) -> KnowledgeItem: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "ChosenItems": ...
+
+    def __getitem__(self, place: int | slice) -> "KnowledgeItem | ChosenItems":
+        if isinstance(place, slice):
+            return ChosenItems(self.rows, self.places_K[place])
+        return self.rows[int(self.places_K[place])]
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the other holds the same items, as a tuple does or in a store."""
+        return isinstance(other, ChosenItems | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 def _parse_item_id(item_id: str) -> int:

@@ -6,9 +6,10 @@ on the meaning of rows.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from comem_core.knowledge.items import hash_content_parts
 
 HELD_BYTES = 256_000_000
 HELD_FILES = 64
+ROWS_AT_ONCE = 16_384  # of columns without pictures
 
 Row = TypeVar("Row")
 
@@ -46,7 +48,7 @@ class StoredRows(Generic[Row]):
         self.id_column, self.number_of = id_column, number_of
         self.held: OrderedDict[int, tuple[int, Sequence[Row]]] = OrderedDict()  # row groups: their bytes and rows
         self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
-        self._num_held = 0
+        self._num_held, self._reading = 0, Lock()
         sizes = [
             (number, group, facts.row_group(group).num_rows)
             for number, path in enumerate(paths)
@@ -87,13 +89,38 @@ class StoredRows(Generic[Row]):
             return None
         return int(self._order[found])
 
+    def find_places(self, row_ids: Iterable[str | None]) -> np.ndarray:
+        """Return the places of the rows with these ids (int64), as `find_place` does; -1 where there is none."""
+        numbers_N, known_N = self._number_all(row_ids)
+        found_N = np.searchsorted(self._sorted_numbers, numbers_N, side="right") - 1
+        known_N &= found_N >= 0
+        known_N[known_N] = self._sorted_numbers[found_N[known_N]] == numbers_N[known_N]
+        places_N = np.full(len(found_N), -1, np.int64)
+        places_N[known_N] = self._order[found_N[known_N]]
+        return places_N
+
+    def _number_all(self, row_ids: Iterable[str | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of ids (uint64), and which of these texts are ids."""
+        numbers, known = [], []
+        for row_id in row_ids:
+            try:
+                number = -1 if row_id is None else self.number_of(row_id)
+            except ValueError:
+                number = -1
+            known.append(0 <= number < 2**64)
+            numbers.append(number if known[-1] else 0)
+        return np.array(numbers, np.uint64), np.array(known, bool)
+
     def read_column(self, name: str) -> list[Any]:
         """Read one column of all rows; the result is not cached."""
         return [value for table in self.read_tables(name) for value in table[name].to_pylist()]
 
     def read_tables(self, *names: str) -> Iterator[pa.Table]:
-        """Read these columns of all rows, file by file; the result is not cached."""
-        return (pq.read_table(path, columns=list(names)) for path in self.paths)
+        """Read these columns of all rows, some thousands at a time; the result is not cached."""
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
+                    yield pa.Table.from_batches([batch])
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -114,23 +141,25 @@ class StoredRows(Generic[Row]):
 
     def _read_group(self, group: int) -> Sequence[Row]:
         """Return the rows of a row group, from the cache or the file; the groups used longest ago leave the cache."""
-        if group in self.held:
-            self.held.move_to_end(group)
-            return self.held[group][1]
-        number, inside = self._where[group].tolist()
-        table = self._open_file(number).read_row_group(inside, columns=self.columns)
-        rows = [self.make(row) for row in table.to_pylist()]
-        self.held[group] = (table.nbytes, rows)
-        self._num_held += table.nbytes
-        while self._num_held > self.held_bytes and len(self.held) > 1:
-            self._num_held -= self.held.popitem(last=False)[1][0]
-        return rows
+        with self._reading:
+            if group in self.held:
+                self.held.move_to_end(group)
+                return self.held[group][1]
+            number, inside = self._where[group].tolist()
+            table = self._open_file(number).read_row_group(inside, columns=self.columns)
+            rows = [self.make(row) for row in table.to_pylist()]
+            self.held[group] = (table.nbytes, rows)
+            self._num_held += table.nbytes
+            while self._num_held > self.held_bytes and len(self.held) > 1:
+                self._num_held -= self.held.popitem(last=False)[1][0]
+            return rows
 
     def _open_file(self, number: int) -> pq.ParquetFile:
         if number in self._files:
             self._files.move_to_end(number)
         else:
-            self._files[number] = pq.ParquetFile(self.paths[number])
+            # With `pre_buffer`, an open file would keep the bytes of the row group that was read last.
+            self._files[number] = pq.ParquetFile(self.paths[number], pre_buffer=False)
             if len(self._files) > HELD_FILES:
                 self._files.popitem(last=False)[1].close()
         return self._files[number]

@@ -3,8 +3,9 @@
 A step's batch depends on (seed, step) alone.
 """
 
+from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,8 +15,9 @@ from comem_core.backbone.batches import Tokens
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoding import ItemEncoder
+from comem_core.training.pool import ItemPool
 from comem_core.training.recipe import TrainingRecipe
-from comem_core.training.samples import TrainingSample
+from comem_core.training.samples import TrainingSample, as_samples
 
 AHEAD = 1  # batches that are prepared beforehand
 
@@ -46,14 +48,15 @@ class Batches:
         num_ranks: int = 1,
         tokenize_items: bool = True,
     ):
-        """Check samples and recipe.
+        """Check samples and recipe. `samples` is a list, or `TrainingSamples` that are read when a step shows them.
 
         Raises:
             ValueError: there are no samples, one has no items, or the workers cannot share a batch evenly.
         """
         if not samples:
             raise ValueError("no training sample was kept; the funnel shows why drafts were dropped")
-        if bare := [sample.sample_id for sample in samples if not sample.items]:
+        samples = as_samples(samples)
+        if bare := samples.list_bare():
             raise ValueError(f"{len(bare)} training samples have no item to encode, first {bare[0]!r}")
         if recipe.optimizer.batch_size % num_ranks:
             raise ValueError(
@@ -123,32 +126,26 @@ class Batches:
         if self.recipe.random_item_count:
             items = items[: random.randint(1, len(items))]
         if sample.about is not None and random.random() < self.recipe.distractor_share:
-            items = self._mix_with_distractors(sample.items[sample.about], len(items), random)
-        return items
+            return self._mix_with_distractors(sample.items[sample.about], len(items), random)
+        return tuple(items)
 
     @cached_property
-    def _by_language(self) -> Mapping[str, Sequence[KnowledgeItem]]:
-        """All items of the samples by language. Computed only for distractors, as it hashes every picture."""
-        items = {item.item_id: item for sample in self.samples for item in sample.items}
-        by_language: dict[str, list[KnowledgeItem]] = {}
-        for item_id in sorted(items):
-            by_language.setdefault(items[item_id].language, []).append(items[item_id])
-        return by_language
+    def _pool(self) -> ItemPool:
+        """All items of the samples. Made only for distractors, as that hashes every picture of samples in memory."""
+        return self.samples.pool_items()
 
     def _mix_with_distractors(self, item: KnowledgeItem, count: int, random: Random) -> tuple[KnowledgeItem, ...]:
         """Return the item and others of its language, `count` in all, in random order."""
-        others = [other for other in self._by_language[item.language] if not _is_same_entity(item, other)]
-        shown = [item, *random.sample(others, min(count - 1, len(others)))]
+        others_N = self._pool.find_others(item)
+        # Of a range, the same places are drawn as of a list of the items.
+        drawn = random.sample(range(len(others_N)), min(count - 1, len(others_N)))
+        shown = [item, *(self._pool.read(int(others_N[place])) for place in drawn)]
         random.shuffle(shown)
         return tuple(shown)
 
 
-def _is_same_entity(one: KnowledgeItem, other: KnowledgeItem) -> bool:
-    return one.item_id == other.item_id or (one.entity_id is not None and one.entity_id == other.entity_id)
-
-
 @lru_cache(maxsize=2)
-def _permute(count: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(count))
+def _permute(count: int, seed: int, epoch: int) -> array:
+    order = array("q", range(count))
     Random(f"{seed}-{epoch}").shuffle(order)
     return order

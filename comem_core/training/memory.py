@@ -6,7 +6,6 @@ the whole batch, whatever fits at once: items and questions are cut into micro-b
 Shapes: B items, M vectors of an item, D width, S supervised tokens.
 """
 
-import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.batches import Tokens
-from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.items import hash_each_part
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
@@ -133,11 +132,7 @@ class AnswerFromMemory(Objective):
 
     def describe(self) -> Mapping[str, Any]:
         samples = self.batches.samples
-        texts = (
-            json.dumps([s.sample_id, s.language, s.question, s.answer, s.about, *(item.text for item in s.items)])
-            for s in samples
-        )
-        return {"recipe": asdict(self.recipe), "samples": f"{len(samples)} ({hash_content_parts(*texts)})"}
+        return {"recipe": asdict(self.recipe), "samples": f"{len(samples)} ({hash_each_part(samples.describe_each())})"}
 
     def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         started = time.perf_counter()

@@ -1,9 +1,13 @@
-"""A sample that an encoder is trained on."""
+"""Samples that an encoder is trained on: one, and many, which need not fit into memory."""
 
-from collections.abc import Sequence
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.training.pool import ItemPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,7 @@ class TrainingSample:
     image: bytes
     language: str
     answer: str
-    items: tuple[KnowledgeItem, ...]
+    items: Sequence[KnowledgeItem]
     about: int | None = None
 
     @classmethod
@@ -30,3 +34,61 @@ class TrainingSample:
             answer=question.answers[0] if answer is None else answer,
             items=tuple(items),
         )
+
+
+class TrainingSamples(Sequence[TrainingSample]):
+    """Samples by place, and what a training asks of all of them at once: that reads no picture from a store."""
+
+    @abstractmethod
+    def list_bare(self) -> list[str]:
+        """List the ids of the samples that have no item."""
+
+    @abstractmethod
+    def describe_each(self) -> Iterator[str]:
+        """Yield what tells samples apart, one by one, as `describe_words` has it."""
+
+    @abstractmethod
+    def pool_items(self) -> ItemPool:
+        """Return the distinct items of all samples."""
+
+
+class ListedSamples(TrainingSamples):
+    """Samples that are in memory."""
+
+    def __init__(self, samples: Sequence[TrainingSample]):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, place: int) -> TrainingSample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[TrainingSample]: ...
+
+    def __getitem__(self, place: int | slice) -> TrainingSample | Sequence[TrainingSample]:
+        return self.samples[place]
+
+    def list_bare(self) -> list[str]:
+        return [sample.sample_id for sample in self.samples if not sample.items]
+
+    def describe_each(self) -> Iterator[str]:
+        return (
+            describe_words([s.sample_id, s.language, s.question, s.answer], s.about, [item.text for item in s.items])
+            for s in self.samples
+        )
+
+    def pool_items(self) -> ItemPool:
+        items = {item.item_id: item for sample in self.samples for item in sample.items}
+        return ItemPool.of(list(items.values()))
+
+
+def as_samples(samples: Sequence[TrainingSample]) -> TrainingSamples:
+    """Return samples as `TrainingSamples`, as they are or around a list."""
+    return samples if isinstance(samples, TrainingSamples) else ListedSamples(samples)
+
+
+def describe_words(words: Sequence[str], about: int | None, texts: Sequence[str]) -> str:
+    """Return as JSON what tells a sample apart: its id, language, question and answer, and the texts of its items."""
+    return json.dumps([*words, about, *texts])

@@ -1,12 +1,12 @@
 """The samples that an encoder is trained on: kept drafts of one or more sets, with their pictures and items."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import count
 
-from comem_core.training.samples import TrainingSample
 from tasks.engine.store import Reference
-from tasks.rows.tables import read_columns, read_items, read_questions, read_rows
+from tasks.rows.stored_samples import SetPaths, StoredSamples
+from tasks.rows.tables import list_shards, read_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,23 +22,13 @@ class SampleSet:
         """The references by role, without parts that do not decide the samples, such as verdicts."""
         return {"questions": self.questions, "drafts": self.drafts, "kept": self.kept}
 
-    def read(self, knowledge: Mapping) -> list[TrainingSample]:
-        """Return the kept drafts with their pictures and items."""
-        questions = read_questions(self.questions)
-        kept = {row["sample_id"] for row in read_columns(self.kept, "sample_id")}
-        return [
-            TrainingSample(
-                sample_id=row["sample_id"],
-                question=row["question"],
-                image=questions.of(row["question_id"]).image,
-                language=row["language"],
-                answer=row["answer"],
-                items=tuple(knowledge[item_id] for item_id in row["item_ids"]),
-                about=_find_place(questions.of(row["question_id"]).gold_item_id, row["item_ids"]),
-            )
-            for row in read_rows(self.drafts, "draft")
-            if row["sample_id"] in kept
-        ]
+    def list_paths(self) -> SetPaths:
+        """List the shards that the samples are read from."""
+        return SetPaths(
+            questions=list_shards(self.questions, "question"),
+            drafts=list_shards(self.drafts, "draft"),
+            kept=list_shards(self.kept),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +57,9 @@ class Samples:
                 "no draft was kept, so there is nothing to train on; the funnel says why they were dropped"
             )
 
-    def read(self) -> list[TrainingSample]:
-        """Return the kept drafts of every set, in order of sample id."""
-        items = read_items(self.knowledge)
-        samples = [sample for part in self.sets for sample in part.read(items)]
-        return sorted(samples, key=lambda sample: sample.sample_id)
+    def read(self) -> StoredSamples:
+        """Return the kept drafts of every set, in order of sample id; pictures and items are read on demand."""
+        return StoredSamples(self.knowledge.folder, [part.list_paths() for part in self.sets])
 
 
 def find_sets(inputs: Mapping[str, str]) -> Iterator[dict[str, str]]:
@@ -85,7 +73,3 @@ def find_sets(inputs: Mapping[str, str]) -> Iterator[dict[str, str]]:
 def _name_role(name: str, place: int) -> str:
     """Name a part of a set among all inputs; roles of the first set have no number."""
     return f"{name}-{place}" if place else name
-
-
-def _find_place(item_id: str | None, item_ids: Sequence[str]) -> int | None:
-    return None if item_id is None or item_id not in item_ids else list(item_ids).index(item_id)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from comem_core.evaluation.conditions import AskedQuestion
@@ -56,6 +57,12 @@ def test_one_question_costs_the_pictures_of_its_row_group_and_what_is_not_asked_
     assert len(asked) == 150 and not stored.rows.held
     assert stored.open_pictures()[QUESTIONS[100].image_id] == QUESTIONS[100].image
     assert [len(rows) for _, rows in stored.rows.held.values()] == [ROWS_OF_A_GROUP]
+
+
+def test_pictures_are_written_without_a_dictionary_and_texts_with_one(reference: Reference) -> None:
+    group = pq.read_metadata(reference.list_shards()[0]).row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    assert [each.path_in_schema for each in columns if not each.has_dictionary_page] == ["image"]
 
 
 def test_of_two_questions_of_one_id_the_last_is_found_and_none_is_none(tmp_path: Path) -> None:
