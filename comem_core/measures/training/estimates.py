@@ -41,7 +41,7 @@ NUM_SAMPLES = 8  # of three items of about 644 tokens: two micro-batches and mor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedPeak:
     """The bytes of a training's peak: by estimate, and measured with freed blocks handed back and with them kept."""
 
     way: str
@@ -50,11 +50,11 @@ class Compared:
     kept: int
 
 
-def compare_with_estimates(folder: str) -> Iterator[Compared]:
+def compare_with_estimates(folder: str) -> Iterator[ComparedPeak]:
     """Train two steps of the large model in a folder each way, and estimate the same steps."""
     for way in COMPARED:
         handed_back, kept = (_measure_peak(folder, way, settings) for settings in (HANDED_BACK, {}))
-        found = Compared(way=way, estimated=_estimate(folder, way).total, handed_back=handed_back, kept=kept)
+        found = ComparedPeak(way=way, estimated=_estimate(folder, way).total, handed_back=handed_back, kept=kept)
         print(f"{way:>14}: {found.estimated / 1e9:.2f} GB estimated, {handed_back / 1e9:.2f} and {kept / 1e9:.2f} seen")
         yield found
 
