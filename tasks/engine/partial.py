@@ -62,7 +62,7 @@ class Partial:
         """
         if rows_of is not None:
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), ROWS_OF: rows_of.encode()})
-        options = _choose_options(table.schema) | {"write_page_checksum": not self.durable}
+        options: dict[str, Any] = _choose_options(table.schema) | {"write_page_checksum": not self.durable}
         with self.open_file(f"{name}.parquet") as path, pq.ParquetWriter(path, table.schema, **options) as writer:
             if table.num_rows:  # `datasets` refuses a folder in which one file has a row group without rows
                 writer.write_table(table)
