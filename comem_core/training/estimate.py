@@ -13,7 +13,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.samples import TrainingSample
-from comem_core.training.shapes import META, CountedShapes, fuse_attention
+from comem_core.training.shapes import META, CountedShapes, switch_to_fused_attention
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 ITEM_TOKENS = 644
@@ -60,7 +60,7 @@ def estimate_training_memory(
     with CountedShapes() as counted:
         with META:
             encoder = make_encoder()
-        fuse_attention(encoder.backbone.model)
+        switch_to_fused_attention(encoder.backbone.model)
         objective = AnswerFromMemory(encoder, recipe, samples, compute=replace(compute, parts=1))
         models = (encoder.backbone.model, encoder.qformer)
         held = {id(each): each for model in models for each in (*model.parameters(), *model.buffers())}

@@ -142,7 +142,7 @@ def _attend_fused(*args: Any, **kwargs: Any) -> Any:
         return sdpa_attention_forward(*args, **kwargs)
 
 
-def fuse_attention(model: Any) -> None:
+def switch_to_fused_attention(model: Any) -> None:
     """Let a transformers model on the meta device compute its attention as by a fused kernel."""
     AttentionInterface.register(ATTENTION, _attend_fused)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
