@@ -29,31 +29,32 @@ class UnknownShape(ValueError):
     """A shape depends on values that only a real computation has."""
 
 
-class CountedShapes(TorchDispatchMode):
-    """Counts the bytes of the meta tensors that are alive at once: `live` now, and `peak` so far.
+class CountedBytes(TorchDispatchMode):
+    """Counts the bytes of a device's tensors that are alive at once: `live` now, and `peak` so far.
 
-    A number that is read from a meta tensor is 1, and a computed mask of rows chooses all of them; one of more
-    dimensions raises UnknownShape. Autograd's backward pass is counted too.
+    What comes to be while this is entered is counted until the last tensor of its storage is gone, in autograd's
+    backward pass too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.live = self.peak = 0
+        self.device, self.live, self.peak = device, 0, 0
         self._sizes: dict[int, int] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        options = dict(kwargs or {})
-        tensors = [each for each in tree_leaves((args, options)) if isinstance(each, Tensor)]
-        is_meta = any(each.device == META for each in tensors)
-        out = _run_on_meta(func, args, options) if is_meta else _run_with_data(func, args, options, tensors)
+        out = self.compute(func, args, dict(kwargs or {}))
         self.count(each for each in tree_leaves(out) if isinstance(each, Tensor))
         return out
 
+    def compute(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Compute one operation."""
+        return func(*args, **options)
+
     def count(self, tensors: Iterable[Tensor]) -> None:
-        """Count the meta tensors among some that came to be, until the last tensor of their storage is gone."""
-        for storage in (each.untyped_storage() for each in tensors if each.device == META):
+        """Count the device's tensors among some that came to be."""
+        for storage in (each.untyped_storage() for each in tensors if each.device == self.device):
             key = storage._cdata
             if key not in self._sizes:
                 self._sizes[key] = storage.nbytes()
@@ -63,6 +64,23 @@ class CountedShapes(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self.live -= self._sizes.pop(key)
+
+
+class CountedShapes(CountedBytes):
+    """Counts the bytes that meta tensors would hold.
+
+    A number that is read from a meta tensor is 1, and a computed mask of rows chooses all of them; one of more
+    dimensions raises UnknownShape.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(META)
+
+    def compute(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        tensors = [each for each in tree_leaves((args, options)) if isinstance(each, Tensor)]
+        if any(each.device == META for each in tensors):
+            return _run_on_meta(func, args, options)
+        return _run_with_data(func, args, options, tensors)
 
 
 def _run_on_meta(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

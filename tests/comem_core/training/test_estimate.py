@@ -1,15 +1,11 @@
 """The estimated memory of a training is what its tensors really hold, whatever is cut or computed again."""
 
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.training.steps import make_samples
@@ -25,7 +21,7 @@ from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.samples import TrainingSample
-from comem_core.training.shapes import META, CountedShapes
+from comem_core.training.shapes import META, CountedBytes, CountedShapes
 
 BATCH_SIZE = 3
 WAYS = {
@@ -33,31 +29,6 @@ WAYS = {
     "checkpointed": ComputeOptions(gradient_checkpointing=True),
     "both": ComputeOptions(tokens_at_once=250, gradient_checkpointing=True),
 }
-
-
-class CountedBytes(TorchDispatchMode):
-    """Counts the bytes of real tensors on the CPU that are alive at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.count(each for each in tree_leaves(out) if isinstance(each, Tensor))
-        return out
-
-    def count(self, tensors: Iterable[Tensor]) -> None:
-        for storage in (each.untyped_storage() for each in tensors):
-            if storage._cdata not in self.sizes:
-                self.sizes[storage._cdata] = storage.nbytes()
-                self.live += storage.nbytes()
-                self.peak = max(self.peak, self.live)
-                weakref.finalize(storage, self.forget, storage._cdata)
-
-    def forget(self, key: int) -> None:
-        self.live -= self.sizes.pop(key)
 
 
 def make_recipe() -> TrainingRecipe:
@@ -80,7 +51,7 @@ def count_real_peak(samples: Sequence[TrainingSample], compute: ComputeOptions) 
     encoder = MemoryEncoder(load_backbone("tiny"), recipe.encoder)
     objective = AnswerFromMemory(encoder, recipe, samples, compute=compute)
     models: tuple[nn.Module, ...] = (encoder.backbone.model, encoder.qformer)
-    with CountedBytes() as counted:
+    with CountedBytes(torch.device("cpu")) as counted:
         counted.count(each for model in models for each in (*model.parameters(), *model.buffers()))
         Training(objective, recipe.optimizer).run(lambda report: None)
     return counted.peak
