@@ -43,7 +43,8 @@ class Parts:
         sum is the same whichever thread ends first.
         """
         if len(outputs) == 1:
-            return outputs[0].backward(gradients[0])
+            outputs[0].backward(gradients[0])
+            return
         trained = [leaf for leaf in leaves if leaf.requires_grad]
 
         def compute(part: int) -> tuple[Tensor | None, ...]:
@@ -53,4 +54,3 @@ class Parts:
             for leaf, gradient in zip(trained, found, strict=True):
                 if gradient is not None:
                     leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
-        return None

@@ -12,6 +12,7 @@ from typing import Any
 from comem_core.recipes import find_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
+from comem_core.training.estimate import ITEM_TOKENS
 
 RECIPE, CONFIGURATION = "comem_qwen25_vl_7b", "qwen2_5_vl_7b_instruct"
 # A matrix that reads d numbers has the deviation GAIN / sqrt(d), so it multiplies their size by about GAIN. With the
@@ -61,7 +62,7 @@ def make_full_workload(recipe: Recipe) -> Workload:
         },
         batch_size=recipe.training.optimizer.batch_size,
         items_per_sample=recipe.training.items_per_sample,
-        item_tokens=644,  # the paper's mean length of an item
+        item_tokens=ITEM_TOKENS,
         depths=(3, 10, 50),
         encode_batch=16,
         answer_batch=32,
