@@ -7,6 +7,7 @@ from functools import partial as bind
 from typing import TYPE_CHECKING
 
 from comem_core.recipes.recipe import Recipe
+from comem_core.training import gpu_defaults
 from comem_core.training.recipe import ComputeOptions
 from tasks.engine.context import has_gpu
 from tasks.engine.stage import say
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = 512
 """Smaller micro-batches are not proposed: one item of the paper's mean length has more tokens."""
-FILLED = 1.5
-"""So many micro-batches of items are estimated, since the first of several takes as much as all of them."""
 
 
 def check_training_memory(run: Run) -> None:
@@ -30,22 +29,22 @@ def check_training_memory(run: Run) -> None:
             that would fit, if there are any.
     """
     if run.context.device != "cuda" or not run.backbone.uri:
-        return None
+        return
     from comem_core.training.shapes import UnknownShape
 
     compute = make_compute_options(run.context)
     try:
         needed = estimate_memory(run.recipe, run.backbone.uri, compute, num_workers=run.context.train_workers)
     except UnknownShape as error:
-        return say(f"what training takes on each GPU cannot be computed for {run.recipe.backbone.name}: {error}")
+        say(f"what training takes on each GPU cannot be computed for {run.recipe.backbone.name}: {error}")
+        return
     say(f"training takes {needed} on each GPU, computed from shapes; CUDA and its allocator take more")
     card = find_card_bytes()
-    if card is None or needed.total <= card:
-        return None
-    raise ValueError(
-        f"training takes {needed} on each GPU, but a card of this machine has {card / 1e9:.1f} GB: "
-        f"{_propose(run, compute, card)}"
-    )
+    if card is not None and needed.total > card:
+        raise ValueError(
+            f"training takes {needed} on each GPU, but a card of this machine has {card / 1e9:.1f} GB: "
+            f"{_propose(run, compute, needed, card)}"
+        )
 
 
 def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, num_workers: int) -> "TrainingMemory":
@@ -54,13 +53,10 @@ def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, n
 
     from comem_core.backbone.loading import load_backbone
     from comem_core.memory.encoder import MemoryEncoder
-    from comem_core.training.estimate import ITEM_TOKENS, estimate_training_memory, make_typical_samples
+    from comem_core.training.estimate import estimate_training_memory, make_typical_samples
 
-    count = math.ceil(recipe.training.optimizer.batch_size / num_workers)
-    if compute.tokens_at_once is not None:
-        tokens = recipe.training.items_per_sample * ITEM_TOKENS
-        count = min(count, math.ceil(FILLED * compute.tokens_at_once / tokens))
     load = bind(load_backbone, backbone, dtype=getattr(torch, recipe.backbone.dtype), device="meta")
+    count = math.ceil(recipe.training.optimizer.batch_size / num_workers)
     return estimate_training_memory(
         lambda: MemoryEncoder(load(), recipe.training.encoder),
         recipe.training,
@@ -78,21 +74,21 @@ def find_card_bytes() -> int | None:
     return min(torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count()))
 
 
-def _propose(run: Run, compute: ComputeOptions, card: int) -> str:
+def _propose(run: Run, compute: ComputeOptions, needed: "TrainingMemory", card: int) -> str:
     """Name the largest micro-batch that fits."""
+    if needed.total - needed.activations > card:
+        return "weights, gradients and optimizer alone do not fit; take a larger card or a smaller model"
     for smaller in _list_smaller(compute):
-        needed = estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=run.context.train_workers)
-        if needed.total <= card:
+        found = estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=run.context.train_workers)
+        if found.total <= card:
             settings = f"COMEM_TRAIN_TOKENS={smaller.tokens_at_once} COMEM_TRAIN_CHECKPOINTING=on"
-            return f"with {settings} it would take {needed.total / 1e9:.1f} GB"
-        if needed.total - needed.activations > card:
-            return "weights, gradients and optimizer alone do not fit; take a larger card or a smaller model"
+            return f"with {settings} it would take {found.total / 1e9:.1f} GB"
     return f"not even with micro-batches of {LEAST_TOKENS} tokens; take a larger card or a smaller model"
 
 
 def _list_smaller(compute: ComputeOptions) -> Iterator[ComputeOptions]:
     """Yield settings that take less and less memory: first what is computed again, then ever smaller micro-batches."""
-    tokens = compute.tokens_at_once or 2 * 8192
+    tokens = compute.tokens_at_once or 2 * gpu_defaults.TOKENS_AT_ONCE
     if not compute.gradient_checkpointing:
         yield replace(compute, gradient_checkpointing=True, tokens_at_once=tokens)
     while (tokens := tokens // 2) >= LEAST_TOKENS:

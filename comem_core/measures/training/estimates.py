@@ -37,7 +37,6 @@ BATCH_SIZE, NUM_STEPS = 8, 2
 # smaller ones.
 HANDED_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 SHAPE = "7b"
-NUM_SAMPLES = 8  # of three items of about 644 tokens: two micro-batches and more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def estimate_7b(tokens: int) -> TrainingMemory:
     """Estimate the training of a model of the 7B's shape with micro-batches of so many tokens."""
     recipe = find_recipe(RECIPE).training
     compute = ComputeOptions(tokens_at_once=tokens, gradient_checkpointing=gpu_defaults.GRADIENT_CHECKPOINTING)
-    samples = make_typical_samples(NUM_SAMPLES, recipe.items_per_sample)
+    samples = make_typical_samples(recipe.optimizer.batch_size, recipe.items_per_sample)
     return estimate_training_memory(partial(make_encoder, WORKLOADS[SHAPE], META), recipe, samples, compute)
 
 

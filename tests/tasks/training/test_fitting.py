@@ -20,6 +20,8 @@ from tasks.training.fitting import check_training_memory, estimate_memory
 @pytest.fixture
 def run(context: Context) -> Run:
     recipe, backbone = find_recipe("tiny_cpu"), replace(NO_BACKBONE, uri=str(SHIPPED / "tiny"))
+    few = replace(recipe.training.optimizer, batch_size=4)
+    recipe = replace(recipe, training=replace(recipe.training, optimizer=few))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=backbone)
 
 
