@@ -6,11 +6,13 @@ from comem_core.pretraining.base_recipe import PretrainingRecipe, make_finding_r
 from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.recipes import find_recipe
 from tasks.engine.store import Reference
+from tasks.evaluation.ending import end_with_explanation
 from tasks.run import open_run
 from tasks.training.pretrain import install_models, pretrain_base_further, pretrain_base_model, pretrain_encoder_start
 
 
 @flow(name="pretrain-base")
+@end_with_explanation
 def pretrain_base(install: bool = False) -> Reference:
     """Pretrain the tiny base model and its encoder's start: about two hours on a CPU; a stopped run resumes.
 

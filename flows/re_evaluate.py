@@ -24,12 +24,14 @@ from tasks.data.retrieve import retrieve
 from tasks.evaluation.compare import compare_with_last
 from tasks.evaluation.drift import finish_evaluations, report_evaluations
 from tasks.evaluation.encoder_pairs import compare_encoders
+from tasks.evaluation.ending import end_with_explanation
 from tasks.run import open_run
 from tasks.training.encoders import LATEST, find_encoders, with_encoder
 from tasks.training.transfer import with_transfer
 
 
 @flow(name="re-evaluate")
+@end_with_explanation
 def re_evaluate(
     recipe: RecipeOption = "tiny_cpu",
     backbone: BackboneOption | None = None,
@@ -78,9 +80,10 @@ def re_evaluate(
     )
     names = list(recipes)
     with open_run("re-evaluate", recipes[names[0]], plan=plan, stated=recipe, on_cpu=on_cpu) as run:
+        found = find_encoders(run, [LATEST] if encoders is None else encoders)
         asking = {name: run.with_recipe(evaluation=each.evaluation) for name, each in recipes.items()}
         questions = {name: collect_benchmark(each) for name, each in asking.items()}
-        named = [with_transfer(run, each) for each in find_encoders(run, [LATEST] if encoders is None else encoders)]
+        named = [with_transfer(run, each) for each in found]
 
         items = ingest_knowledge(run)
         index = build_index(run, items)

@@ -8,12 +8,14 @@ from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
 from tasks.evaluation.encode import encode_memory
+from tasks.evaluation.ending import end_with_explanation
 from tasks.evaluation.opening import explain_opening
 from tasks.run import open_run
 from tasks.training.encoders import find_latest_encoder
 
 
 @flow(name="rebuild-memory")
+@end_with_explanation
 def rebuild_memory(
     recipe: RecipeOption = "tiny_cpu",
     backbone: BackboneOption | None = None,

@@ -15,11 +15,13 @@ from comem_core.synthesis.generator import read_generator_name
 from comem_core.synthesis.seeds import check_source
 from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Writing
 from tasks.engine.context import Context
+from tasks.engine.refusing import refuse_faults
 from tasks.engine.store import Store
 from tasks.training.encoder import check_start
 from tasks.training.encoders import check_encoders
 
 
+@refuse_faults()
 def recipe_to_train(
     recipe: str | Mapping[str, Any],
     *,
@@ -35,7 +37,7 @@ def recipe_to_train(
 ) -> Recipe:
     """Return the recipe of synth-and-train with its options applied.
 
-    Raises ValueError for options that contradict each other or name something that does not exist.
+    Raises ParameterRefused for options that contradict each other or name something that does not exist.
     """
     read, limits = as_knowledge(knowledge), as_limits(limit)
     written = Writing(generator=writing) if isinstance(writing, str) else writing or Writing()
@@ -65,6 +67,7 @@ def recipe_to_train(
     return _add_reader(whole, reader)
 
 
+@refuse_faults()
 def recipes_to_ask(
     recipe: str | Mapping[str, Any],
     *,
@@ -79,7 +82,7 @@ def recipes_to_ask(
 ) -> dict[str, Recipe]:
     """Return the recipe of re-evaluate for each benchmark, in order.
 
-    Raises ValueError for options that contradict each other or name something that does not exist.
+    Raises ParameterRefused for options that contradict each other or name something that does not exist.
     """
     asked = benchmarks if isinstance(benchmarks, Benchmarks) else Benchmarks(names=_make_list(benchmarks))
     shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_make_list(conditions))
@@ -105,10 +108,11 @@ def recipes_to_ask(
     }
 
 
+@refuse_faults()
 def recipe_to_encode(
     recipe: str | Mapping[str, Any], *, backbone: str | ChosenBackbone | None, knowledge: str | Knowledge | None
 ) -> Recipe:
-    """Return the recipe of rebuild-memory. Raises ValueError for a backbone or a corpus that cannot be."""
+    """Return the recipe of rebuild-memory. Raises ParameterRefused for a backbone or a corpus that cannot be."""
     whole = _add_reading(_add_backbone(find_recipe(recipe), backbone), as_knowledge(knowledge))
     _check_own(recipe, whole)
     return whole

@@ -24,6 +24,7 @@ from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse
+from tasks.engine.refusing import ParameterRefused, refuse_faults
 from tasks.engine.reuse import explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
@@ -56,10 +57,6 @@ ASKED_BY, DRAFTED_BY = 0.3, 0.65
 
 class NothingKept(ValueError):
     """The end of a run that has nothing to train on or to ask: not a fault of the program. The message explains it."""
-
-
-class ParameterRefused(ValueError):
-    """A parameter that a run refuses before its first stage: not a fault of the program. The message explains it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +136,8 @@ def open_run(
     for GPUs run on the CPU; a plan only says so.
 
     Raises:
-        ValueError: the backbone or reader is missing or of the wrong kind, or made for GPUs of which none would be
-            used; the context has faults (all are listed); the prompts of the recipe's parts do not agree; the items
+        ParameterRefused: the backbone or reader is missing or of the wrong kind, or made for GPUs of which none would
+            be used; the context has faults (all are listed); the prompts of the recipe's parts do not agree; the items
             cannot be retrieved as the recipe says; the served model that writes the data has no address; vLLM is to
             serve a model but is not installed; the data are to be translated into a language without a name; or the
             judge has no address or is unknown there.
@@ -148,39 +145,40 @@ def open_run(
     """
     from prefect.runtime import flow_run
 
-    context = Context.from_environment()
-    context.check()
-    if older := explain_older_names(Store.of(context), remember=not plan):
-        get_stage_logger().warning("%s", older)
-    if needs_generator:
-        _check_writing(recipe, context)
-    if needs_backbone:
-        check_retrieval(recipe)
-    if recipe.evaluation.judge:
-        _check_judge(recipe.evaluation.judge, context, ask=not plan)
-    backbone, notes = find_run_backbone(recipe) if needs_backbone else (NO_BACKBONE, [])
-    if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
-        notes.append(said)
-        if not plan and not on_cpu:
-            raise ValueError(f"{said}. To run it on the CPU all the same, for days perhaps: -p on_cpu=true")
-    if needs_backbone and not plan and not backbone.uri:
-        backbone = find_backbone(recipe.backbone)  # asked for only now, for a download may take an hour
-    judge = recipe.evaluation.judge
-    find_here = bind(find_served_here, recipe=recipe, backbone=backbone, context=context, plan=plan)
-    run_id = flow_run.id or uuid4().hex
-    run = Run(
-        run_id=run_id,
-        recipe_name=recipe.name,
-        context=context,
-        recipe=recipe,
-        backbone=backbone,
-        reader=find_text_reader(recipe),
-        engine=name_engine(recipe, backbone, context),
-        writer=find_here(recipe.synthesis.generator) if needs_generator else None,
-        judge=find_here(judge.generator) if judge else None,
-        started=time.time(),
-        max_hours=max_hours,
-    )
+    with refuse_faults():
+        context = Context.from_environment()
+        context.check()
+        if older := explain_older_names(Store.of(context), remember=not plan):
+            get_stage_logger().warning("%s", older)
+        if needs_generator:
+            _check_writing(recipe, context)
+        if needs_backbone:
+            check_retrieval(recipe)
+        if recipe.evaluation.judge:
+            _check_judge(recipe.evaluation.judge, context, ask=not plan)
+        backbone, notes = find_run_backbone(recipe) if needs_backbone else (NO_BACKBONE, [])
+        if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
+            notes.append(said)
+            if not plan and not on_cpu:
+                raise ParameterRefused(f"{said}. To run it on the CPU all the same, for days perhaps: -p on_cpu=true")
+        if needs_backbone and not plan and not backbone.uri:
+            backbone = find_backbone(recipe.backbone)  # asked for only now, for a download may take an hour
+        judge = recipe.evaluation.judge
+        find_here = bind(find_served_here, recipe=recipe, backbone=backbone, context=context, plan=plan)
+        run_id = flow_run.id or uuid4().hex
+        run = Run(
+            run_id=run_id,
+            recipe_name=recipe.name,
+            context=context,
+            recipe=recipe,
+            backbone=backbone,
+            reader=find_text_reader(recipe),
+            engine=name_engine(recipe, backbone, context),
+            writer=find_here(recipe.synthesis.generator) if needs_generator else None,
+            judge=find_here(judge.generator) if judge else None,
+            started=time.time(),
+            max_hours=max_hours,
+        )
     if plan:
         with start_planning() as planned:
             planned.notes += notes

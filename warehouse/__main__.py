@@ -15,7 +15,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection, Error
 
 from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
-from warehouse.connection import open_warehouse
+from warehouse.connection import NO_RUN, open_warehouse
 from warehouse.content import RECORD, UNSTABLE_COLUMNS
 from warehouse.lineage import (
     Edge,
@@ -202,9 +202,10 @@ def _filter(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _ledger(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
+    rows = read_report_rows(con, "ledger", {"run_id": find_run_with_samples(con, options.run_id)})
     titles = ["mode", "language", "drafts", "failed", "kept", "tokens/kept", "seconds/kept", "failed/kept"]
     print("".join(f"{title:>13}" for title in titles))
-    for row in read_report_rows(con, "ledger", {"run_id": find_run_with_samples(con, options.run_id)}):
+    for row in rows:
         counts = [row["num_drafts"], row["num_failed"], row["num_kept"]]
         shares = [row["tokens_a_sample"], row["seconds_a_sample"], row["failures_a_sample"]]
         cells = [row["mode"] or "all", row["language"] or "all", *counts]
@@ -286,7 +287,7 @@ def _find_run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
         return options.run_id
     latest = read_report_rows(con, "recent_runs", {"limit": 1})
     if not latest:
-        raise ValueError("the warehouse has no run yet")
+        raise ValueError(NO_RUN)
     return latest[0]["run_id"]
 
 

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 MIGRATIONS = Path(__file__).parent / "migrations"
 MEMORY_LIMIT = "1GB"  # above it DuckDB spills to disk, because the warehouse shares the machine with the models
 NUM_IDS_LOOKED_UP = 2000  # a join with at most this many ids uses the index; DuckDB's own limit is 50
+NO_RUN = "the warehouse has no run yet; run synth-and-train first (`make demo`)"
 _POLL_SECONDS = 0.05
 # DuckDB has no exception class for a lock that another process holds; these are parts of its two messages.
 _BUSY = ("Could not set lock on file", "with a different configuration")
@@ -49,7 +50,8 @@ def open_warehouse(
     if read_only:
         if not database.exists():
             raise ValueError(
-                f"there is no warehouse at {database}; a run creates it, or `python -m warehouse migrate` does"
+                f"there is no warehouse at {database}; run synth-and-train first (`make demo`), "
+                "which makes it, or name another file"
             )
         with _connect(database, True, deadline, timeout, memory_limit) as con:
             _refuse_unmigrated(con, database)

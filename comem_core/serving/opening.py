@@ -62,7 +62,7 @@ def open(
         held = ", ".join(sorted(path.name for path in place.iterdir())[:8]) or "nothing"
         raise ValueError(
             f"{where} holds no memory: expected the folder `.comem` of a run, or a folder that `Memory.save` wrote, "
-            f"with {MEMORY_FILE} in it; found {held}"
+            f"with {MEMORY_FILE} in it; found {held}. Run synth-and-train first (`make demo`), or name another folder"
         )
     return StoreSource(StoredArtefacts(where), loading, encoder=encoder, bank=bank).read()
 

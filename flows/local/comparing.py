@@ -44,7 +44,8 @@ def _find_run(known: Sequence[str], named: str) -> str:
     if len(found) == 1 and named:
         return found[0]
     said = "has no evaluation" if not found else f"is {len(found)} runs: {', '.join(found)}"
-    raise ValueError(f"the run {named!r} {said}; runs with evaluations: {', '.join(known) or 'none'}")
+    known_runs = ", ".join(known) or "none yet; run synth-and-train or re-evaluate first"
+    raise ValueError(f"the run {named!r} {said}; runs with evaluations: {known_runs}")
 
 
 def _shorten(evaluation: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
+from tasks.engine.refusing import ParameterRefused
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference
@@ -58,13 +59,13 @@ def name_part(recipe: EvaluationRecipe) -> str:
 def find_benchmark_folder(benchmark: Benchmark, context: Context) -> Path | None:
     """Return the folder of a benchmark's files; None for one that ships with the project.
 
-    Raises ValueError if the folder is missing, which says what it should hold and where that comes from.
+    Raises ParameterRefused if the folder is missing, which says what it should hold and where that comes from.
     """
     if benchmark.files is None:
         return None
     folder = context.benchmarks / benchmark.name
     if not folder.is_dir():
-        raise ValueError(
+        raise ParameterRefused(
             f"the files of {benchmark.name} are not at {folder}. It should hold {benchmark.files} "
             "Set COMEM_BENCHMARKS to use another folder, with one subfolder for each benchmark."
         )

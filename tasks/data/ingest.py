@@ -24,6 +24,7 @@ from tasks.data.item_shards import (
 )
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
+from tasks.engine.refusing import refuse_faults
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, report_progress, run_stage, stage_task
 from tasks.engine.store import Reference
@@ -50,10 +51,14 @@ class KnowledgeKey:
 
 @stage_task(name="ingest-knowledge")
 def ingest_knowledge(run: Run) -> Reference:
-    """Read the recipe's corpus into items; bad rows are counted and listed beside them."""
+    """Read the recipe's corpus into items; bad rows are counted and listed beside them.
+
+    Raises ParameterRefused for a corpus that cannot be opened, or in which no row is an item.
+    """
     recipe = run.recipe.knowledge
     reading = make_reading_options(recipe)
-    corpus = open_corpus(recipe.corpus, reading=reading)
+    with refuse_faults("knowledge"):
+        corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
         warm_workers(run)
@@ -62,7 +67,9 @@ def ingest_knowledge(run: Run) -> Reference:
         _read_pieces(run, artefact, reading, pieces)
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
         count_files(artefact, corpus, pieces)
-        if bad := finish(artefact, recipe.corpus):
+        with refuse_faults("knowledge"):
+            bad = finish(artefact, recipe.corpus)
+        if bad:
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
             get_stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
         artefact.measure("bad_rows", dict(bad))

@@ -7,8 +7,9 @@ from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
 from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
+from tasks.engine.refusing import refuse_faults
 from tasks.engine.stage import say
-from tasks.run import ParameterRefused, Run
+from tasks.run import Run
 
 MOST_UNKNOWN = 0.2  # share of words above which a run warns
 PAGE = "docs/data.md"
@@ -23,11 +24,9 @@ def say_preview(run: Run) -> None:
     recipe = run.recipe.knowledge
     if recipe.corpus in BUILT_IN:
         return
-    try:
+    with refuse_faults("knowledge"):
         preview = read_preview(recipe.corpus, reading=make_reading_options(recipe))
         preview.refuse_without_items()
-    except ValueError as error:
-        raise ParameterRefused(f"knowledge: {error}") from error
     unknown = count_unknown_words(Path(run.backbone.uri), preview.texts) if run.backbone.uri else None
     for line in preview.describe():
         say(line)

@@ -15,10 +15,11 @@ from comem_core.evaluation.benchmarks.own import NAME
 from tasks.data.card import JudgedSet
 from tasks.data.filter import HELD_OUT, read_dropped
 from tasks.engine.plan import get_plan
+from tasks.engine.refusing import ParameterRefused
 from tasks.engine.stage import is_under_prefect
 from tasks.engine.store import Reference
 from tasks.evaluation.report import write_ended_report
-from tasks.run import NothingKept, ParameterRefused, Run
+from tasks.run import NothingKept, Run
 from warehouse.connection import open_warehouse
 from warehouse.page.data import flatten_recipe
 from warehouse.samples.filtering import FILTERS, count_funnel, read_reason_meanings, write_funnel
@@ -26,7 +27,7 @@ from warehouse.sql import read_report_rows
 
 NOTHING_KEPT = "NothingKept"
 NUM_REASONS, LONGEST = 3, 100
-ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.engine")
+ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -42,6 +43,8 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
 
     @wraps(flow)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | State:
+        for name in ENGINE_LOGGERS:
+            logging.getLogger(name).addFilter(_leave_out_refused)
         try:
             return flow(*args, **kwargs)
         except NothingKept as ended:
@@ -49,15 +52,14 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
         except ParameterRefused as refused:
             if not is_under_prefect():
                 raise
-            for name in ENGINE_LOGGERS:
-                logging.getLogger(name).addFilter(_leave_out_refused)
             return Failed(message=str(refused), data=refused)
 
     return run
 
 
 def _leave_out_refused(record: logging.LogRecord) -> bool:
-    """Leave out the traceback that Prefect logs when it raises a refused parameter again: the state has the reason."""
+    """Leave out the tracebacks that Prefect logs of a refused parameter, in a stage and in the run: the states have the
+    reason."""
     return not (record.exc_info and isinstance(record.exc_info[1], ParameterRefused))
 
 

@@ -14,7 +14,7 @@ from comem_core.evaluation.metrics.oven import open_title_finder
 from comem_core.evaluation.submissions import write_submission
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
-from warehouse.connection import open_warehouse
+from warehouse.connection import NO_RUN, open_warehouse
 from warehouse.sql import read_report_rows
 
 OVEN = "oven"
@@ -74,7 +74,7 @@ def export(
 
 def _take_first_run(runs: Sequence[Mapping[str, Any]]) -> str:
     if not runs:
-        raise ValueError("the warehouse has no run yet")
+        raise ValueError(NO_RUN)
     return runs[0]["run_id"]
 
 

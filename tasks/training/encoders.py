@@ -9,6 +9,7 @@ from comem_core.memory.description import DESCRIPTION, find_encoder_folder, read
 from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import Record
+from tasks.engine.refusing import ParameterRefused, refuse_faults
 from tasks.engine.stage import get_stage_logger, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.run import Run
@@ -34,7 +35,8 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
     """Find encoders for the run's backbone: `latest`, `all` trained here, or a fingerprint, folder or shipped name.
 
     Raises:
-        ValueError: no encoder was trained here, a name is unknown, or its encoder was trained for another backbone.
+        ParameterRefused: no encoder was trained here, a name is unknown, or its encoder was trained for another
+            backbone.
     """
     trained = [record for record in Store.of(run.context).list_records(ENCODER.name) if _is_for(record, run)]
     found: list[NamedEncoder] = []
@@ -44,14 +46,14 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
         else:
             found.append(NamedEncoder(name=name, encoder=_find_by_name(run, name, trained)))
     if not found:
-        raise ValueError(_describe_none_trained(run))
+        raise ParameterRefused(_describe_none_trained(run))
     for each in found:
         get_stage_logger().info("encoder %s: %s", each.name, each.encoder.fingerprint)
     return found
 
 
 def find_latest_encoder(run: Run) -> Reference:
-    """Find the newest encoder that was trained for the run's backbone. Raises ValueError if there is none."""
+    """Find the newest encoder that was trained for the run's backbone. Raises ParameterRefused if there is none."""
     return find_encoders(run, [LATEST])[0].encoder
 
 
@@ -66,11 +68,12 @@ def check_encoders(recipe: Recipe, names: Sequence[str], store: Store) -> None:
 def _find_by_name(run: Run, name: str, trained: Sequence[Record]) -> Reference:
     if name == LATEST:
         if not trained:
-            raise ValueError(_describe_none_trained(run))
+            raise ParameterRefused(_describe_none_trained(run))
         return _make_reference(trained[-1])
     if (record := _find_trained(name, trained)) is not None:
         return _make_reference(record)
-    folder = _find_folder(run.recipe, name, trained)
+    with refuse_faults():
+        folder = _find_folder(run.recipe, name, trained)
     return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
 
 

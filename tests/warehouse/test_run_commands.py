@@ -42,3 +42,33 @@ def test_a_warehouse_without_samples_says_which_flow_makes_them(
         pass
     assert main(["ledger", "--database", str(tmp_path / "empty.duckdb")]) == 2
     assert "no run has filtered drafts yet: synth-and-train makes them" in capsys.readouterr().err
+
+
+COMMANDS = {
+    "lineage": ["0123456789abcdef"],
+    "funnel": [],
+    "filter": [],
+    "ledger": [],
+    "card": [],
+    "openlineage": [],
+    "diff": ["0123456789abcdef", "fedcba9876543210"],
+    "report": ["score_table"],
+}
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["missing", "empty"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_a_run_every_command_says_so_in_one_line(
+    tmp_path: Path, command: str, exists: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = tmp_path / "warehouse.duckdb"
+    if exists:
+        main(["migrate", "--database", str(database)])
+        capsys.readouterr()
+    assert main([command, "--database", str(database), *COMMANDS[command]]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("warehouse: ") and err.count("\n") == 1
+    if not exists:
+        assert f"there is no warehouse at {database}; run synth-and-train first" in err
+    elif command in ("openlineage", "report"):
+        assert "the warehouse has no run yet; run synth-and-train first" in err
