@@ -14,8 +14,7 @@ from comem_core.recipes.scaling import Variant
 from comem_core.synthesis.generator import read_generator_name
 from comem_core.synthesis.seeds import check_source
 from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Writing
-from tasks.engine.context import Context
-from tasks.engine.refusing import refuse_faults
+from tasks.engine.context import Context, refuse_faults
 from tasks.engine.store import Store
 from tasks.training.encoder import check_start
 from tasks.training.encoders import check_encoders

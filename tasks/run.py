@@ -14,17 +14,17 @@ from uuid import uuid4
 
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
+from comem_core.knowledge.corpus_names import find_address
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import EvaluationRecipe, JudgeRecipe, KnowledgeRecipe, Recipe
 from comem_core.recipes.retrieval import check_retrieval
 from tasks.devices import describe_missing_gpu
-from tasks.engine.context import Context, RunRef
+from tasks.engine.context import Context, ParameterRefused, RunRef, refuse_faults
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse
-from tasks.engine.refusing import ParameterRefused, refuse_faults
 from tasks.engine.reuse import explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
@@ -145,6 +145,7 @@ def open_run(
     """
     from prefect.runtime import flow_run
 
+    recipe = with_addresses(recipe)
     with refuse_faults():
         context = Context.from_environment()
         context.check()
@@ -211,6 +212,16 @@ def open_run(
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
             keep_runs(con, find_history(context), ended=run_id)
+
+
+def with_addresses(recipe: Recipe) -> Recipe:
+    """Return the recipe with the addresses of its corpora, by which later runs tell whether they have the same ones."""
+    knowledge, asked = recipe.knowledge, recipe.evaluation
+    return replace(
+        recipe,
+        knowledge=replace(knowledge, corpus=find_address(knowledge.corpus)),
+        evaluation=replace(asked, foreign=None if asked.foreign is None else find_address(asked.foreign)),
+    )
 
 
 def warm_workers(run: Run) -> None:

@@ -18,6 +18,7 @@ from duckdb import DuckDBPyConnection
 from warehouse.declared import find_stage
 from warehouse.records import find_artefact
 
+LONGEST = 60  # letters of a value on pages
 # The words on pages for fields that the recipes of many stages have.
 FIELDS = {"prompts_sha256": "prompt", "revision": "data revision"}
 
@@ -66,7 +67,7 @@ def list_recipe_differences(con: DuckDBPyConnection, before: str, now: str) -> l
     query = "SELECT recipe FROM run WHERE run_id = ?"
     found = [con.execute(query, [run_id]).fetchone() for run_id in (before, now)]
     old, new = (json.loads(row[0]) if row and row[0] else {} for row in found)
-    return [(name, _shorten(was), _shorten(is_now)) for name, was, is_now in differing_fields(old, new)]
+    return [(name, *_shorten_both(was, is_now)) for name, was, is_now in differing_fields(old, new)]
 
 
 def _find_causes(
@@ -175,7 +176,7 @@ def _find_own_causes(con: DuckDBPyConnection, old: Mapping[str, Any], new: Mappi
         {name: each for name, each in (record["recipe"] or {}).items() if name != "libraries"} for record in (old, new)
     ]
     for name, *values in differing_fields(*recipes):
-        before, now = map(_shorten, values)
+        before, now = _shorten_both(*values)
         named = f"{declared.subject}: {name}"
         subject = named if beside else FIELDS.get(name.split(".")[-1], named)
         yield Change(subject, stage, before, now, extent=beside or name in declared.extent)
@@ -184,7 +185,7 @@ def _find_own_causes(con: DuckDBPyConnection, old: Mapping[str, Any], new: Mappi
 def _list_differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            yield name, _shorten(old.get(name)), _shorten(new.get(name))
+            yield name, *_shorten_both(old.get(name), new.get(name))
 
 
 def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -201,11 +202,25 @@ def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             yield name, before, now
 
 
+def _shorten_both(before: object, now: object) -> tuple[str, str]:
+    """Shorten two different values so that they stay different: long paths may differ in their ends alone."""
+    short = _shorten(before), _shorten(now)
+    if short[0] != short[1]:
+        return short
+    whole = _write(before), _write(now)
+    ends = tuple(text if len(text) <= LONGEST else f"...{text[3 - LONGEST :]}" for text in whole)
+    return (ends[0], ends[1]) if ends[0] != ends[1] else whole
+
+
+def _write(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _shorten(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = _write(value)
     if re.fullmatch(r"[0-9a-f]{64}", text):
         return text[:12]
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def flatten_fields(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:

@@ -46,13 +46,42 @@ def read_marks(con: DuckDBPyConnection, run_id: str, *, metric: str) -> list[dic
 
 
 def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
-    """Find the last evaluation of another run with the same recipe, encoder name, benchmark and reader name."""
+    """Find the last evaluation of another run in its series: with the same recipe, encoder name, benchmark, reader name
+    and corpus.
+
+    A corpus is the same one by its address, whatever was edited in it, or by its items, wherever they have moved.
+    """
     found = _read_rows(
         con,
         "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ? AND reader_name IS NOT DISTINCT FROM ?",
         [evaluation.get(key) for key in ("recipe_name", "encoder_name", "benchmark", "run_id", "reader_name")],
     )
-    return found[-1] if found else None
+    return next((each for each in reversed(found) if find_other_corpora(con, each, evaluation) is None), None)
+
+
+def find_other_corpora(
+    con: DuckDBPyConnection, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """Return the addresses of the corpora of two evaluations; None if they have one corpus, or one is not recorded."""
+    old, new = (find_corpus(con, each) for each in (before, now))
+    if old is None or new is None or old == new:
+        return None
+    items = [_find_items(con, each) for each in (before, now)]
+    return None if items[0] is not None and items[0] == items[1] else (old, new)
+
+
+def find_corpus(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> str | None:
+    """Return the address of the corpus that an evaluation's run read; None if its recipe was not recorded."""
+    query = "SELECT recipe ->> '$.knowledge.corpus' FROM run WHERE run_id = ?"
+    found = con.execute(query, [evaluation["run_id"]]).fetchone()
+    return found[0] if found else None
+
+
+def _find_items(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint of the knowledge that an evaluation's answers were made from."""
+    query = "SELECT input_fingerprint FROM artefact_input WHERE fingerprint = ? AND role = 'knowledge'"
+    found = con.execute(query, [evaluation["predictions"]]).fetchone()
+    return found[0] if found else None
 
 
 def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:

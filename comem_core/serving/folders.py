@@ -6,7 +6,7 @@ request), `index/` (what finds items), `README.md` (a card made from records), a
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from comem_core.memory.bank import Bank
 from comem_core.memory.description import read_fields, write_fields
 from comem_core.serving.answers import SearchSettings
 from comem_core.serving.card import write_card
-from comem_core.serving.layout import INDEX_STAGE, RECORD
+from comem_core.serving.layout import CORPUS_ADDRESS, INDEX_STAGE, RECORD
 from comem_core.serving.loading import Loading, load_encoder
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.searching import open_search
@@ -82,11 +82,17 @@ def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: b
         text_weight=memory.searcher.text_weight,
         settings=asdict(memory.settings),
         pictures=pictures,
-        records={stage: dict(record) | {"uri": ""} for stage, record in memory.made_from.items()},
+        records={stage: _leave_out_places(record) for stage, record in memory.made_from.items()},
         sizes={path.relative_to(folder).as_posix(): path.stat().st_size for path in _list_files(folder)},
     )
     write_fields(folder / MEMORY_FILE, saved)
     return folder
+
+
+def _leave_out_places(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without paths of this machine: others get the folder."""
+    measured = {name: value for name, value in record.get("measured", {}).items() if name != CORPUS_ADDRESS}
+    return dict(record) | {"uri": "", "measured": measured}
 
 
 def _list_files(folder: Path) -> Iterator[Path]:

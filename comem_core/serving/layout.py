@@ -20,6 +20,10 @@ PREDICTIONS_STAGE = "predictions"
 BANK_ROLE, FOREIGN_BANK_ROLE = "bank", "foreign_bank"
 """The inputs of answers that are banks: of the corpus asked about, and of the condition `foreign`."""
 
+CORPUS_ADDRESS = "corpus_address"
+"""What the record of knowledge measured: where its corpus was. Its key has the last part only, so that a corpus that
+moves is the same one; older records lack it, and saved memories, which are for others."""
+
 ITEM_ID = "item_id"
 MEMORY: Mapping[str, pa.DataType] = {"memory": pa.binary(), "num_vectors": pa.int32()}
 """The columns of a bank's shards besides those of its table: `memory` is M rows of little-endian float32."""

@@ -13,9 +13,8 @@ from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import EvaluationRecipe
-from tasks.engine.context import Context
+from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.partial import Partial
-from tasks.engine.refusing import ParameterRefused
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference

@@ -11,9 +11,10 @@ from pathlib import PurePosixPath
 
 from comem_core.evaluation.benchmarks.countries_vqa import name_revision as countries_revision
 from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions, open_corpus
+from comem_core.knowledge.corpus_names import find_address
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
-from comem_core.serving.layout import KNOWLEDGE_STAGE
+from comem_core.serving.layout import CORPUS_ADDRESS, KNOWLEDGE_STAGE
 from tasks.data.item_shards import (
     PieceWriter,
     count_files,
@@ -22,9 +23,9 @@ from tasks.data.item_shards import (
     name_part_shard,
     take_out_duplicates,
 )
+from tasks.engine.context import refuse_faults
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
-from tasks.engine.refusing import refuse_faults
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, report_progress, run_stage, stage_task
 from tasks.engine.store import Reference
@@ -73,6 +74,7 @@ def ingest_knowledge(run: Run) -> Reference:
             counts = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
             get_stage_logger().warning("%d bad rows were left out: %s", bad.total(), counts)
         artefact.measure("bad_rows", dict(bad))
+        artefact.measure(CORPUS_ADDRESS, find_address(recipe.corpus))
         if said := count_uncertain_languages(artefact).describe():
             get_stage_logger().info("%s", said)
 

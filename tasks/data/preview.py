@@ -7,7 +7,7 @@ from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
 from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
-from tasks.engine.refusing import refuse_faults
+from tasks.engine.context import refuse_faults
 from tasks.engine.stage import say
 from tasks.run import Run
 

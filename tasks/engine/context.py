@@ -1,12 +1,15 @@
 """Where a run works and with what: folders, cluster, workers. Read from `COMEM_*` variables; decides no result.
 
+Also how a run refuses what a user said, here or in an option.
+
 The context never enters a fingerprint: the same recipe names the same artefact on a laptop and on a cluster.
 """
 
+import contextlib
 import difflib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
@@ -244,3 +247,32 @@ def has_gpu() -> bool:
     import torch  # takes seconds, so it is imported only if a GPU is asked for
 
     return torch.cuda.is_available()
+
+
+class ParameterRefused(ValueError):
+    """A parameter that a run refuses, or something that must be there before it: not a fault of the program.
+
+    The message says what was found, what was expected and what to do. It ends a run, without a traceback.
+    """
+
+
+@contextlib.contextmanager
+def refuse_faults(about: str = "") -> Iterator[None]:
+    """Raise a ValueError of the block, or of the function that this decorates, as ParameterRefused.
+
+    `about` names the option. Only for code that checks what a user said: elsewhere a ValueError may be our own fault.
+    """
+    try:
+        yield
+    except ParameterRefused:
+        raise
+    except ValueError as error:
+        raise ParameterRefused(f"{about}: {error}" if about else str(error)) from error
+
+
+def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    """Tell whether a stage that failed is tried again: what was refused would be refused again.
+
+    The parameters are those of Prefect's `retry_condition_fn`.
+    """
+    return not isinstance(state.data, ParameterRefused)

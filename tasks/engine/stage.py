@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 
 from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
-from tasks.engine.context import RunRef
+from tasks.engine.context import RunRef, is_worth_retrying
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import describe_making, explain_making, get_plan
-from tasks.engine.refusing import ParameterRefused
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
 from tasks.engine.workers import Pace, Progress
@@ -82,18 +81,14 @@ class StageTask(Generic[P, R]):
         from prefect.cache_policies import NO_CACHE
 
         settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-        settings.update({"retries": 1, "retry_delay_seconds": 1, "retry_condition_fn": _may_succeed}, **self.options)
+        settings.update(
+            {"retries": 1, "retry_delay_seconds": 1, "retry_condition_fn": is_worth_retrying}, **self.options
+        )
         return Task(self.fn, **settings)
 
 
-def _may_succeed(task: "Task[..., Any]", task_run: Any, state: Any) -> bool:
-    """Tell whether another try may help: a parameter that was refused is refused again."""
-    return not isinstance(state.data, ParameterRefused)
-
-
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
-    """Make a function a Prefect task that is retried once, unless it refuses a parameter, and leaves reuse to
-    `run_stage`.
+    """Make a function a Prefect task that is retried once, if it may succeed, and leaves reuse to `run_stage`.
 
     `options` are those of Prefect's `task`, such as `timeout_seconds`; they override the defaults here.
     """

@@ -1,7 +1,7 @@
 """Comparison of evaluations in a series: each is recorded and compared with the one before it, with the reasons.
 
-A series is one encoder, by the name the user gave (`latest`, a fingerprint, a folder), on one benchmark with one
-reader: the encoder's own backbone, or a text-only model by name.
+A series is one encoder, by the name the user gave (`latest`, a fingerprint, a folder), on one benchmark with one corpus
+and one reader: the encoder's own backbone, or a text-only model by name.
 """
 
 import json
@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare
 from comem_core.evaluation.scores import Row
+from comem_core.knowledge.corpus_names import name_corpora
+from comem_core.serving.layout import KNOWLEDGE_STAGE
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
@@ -26,10 +28,10 @@ from tasks.evaluation.page_links import name_page
 from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import list_question_shards, read_asked_questions
 from tasks.run import Run
-from warehouse.changes import describe_two_things, list_changed_inputs, list_changes, list_recipe_differences
+from warehouse.changes import Change, describe_two_things, list_changed_inputs, list_changes, list_recipe_differences
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
-from warehouse.evaluations import find_evaluation_before, find_moment, record_evaluation
+from warehouse.evaluations import find_evaluation_before, find_moment, find_other_corpora, record_evaluation
 from warehouse.page.comparison import Compared, name_whole, render_comparison
 from warehouse.page.wording import ConditionWords, write_interval, write_points
 from warehouse.records import find_folder
@@ -167,11 +169,17 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         fields = list_recipe_differences(con, before["run_id"], now["run_id"])
         wanted = {"before": before["predictions"], "now": now["predictions"], "questions": now["questions"]}
         answers = read_report_rows(con, "changed_answers", wanted | {"limit": NUM_ANSWERS})
+        corpora = find_other_corpora(con, before, now)
         times = [find_moment(con, side) for side in (before, now)]
         conditions = ConditionWords(read_conditions(con))
     _, old = read_official_marks(places[before["predictions"]], places[before["scores"]])
     metric, new = read_official_marks(places[now["predictions"]], places[now["scores"]])
     found = compare_evaluations(new, old, asked, benchmark=now["benchmark"], metric=metric)
+    named = None
+    if corpora:
+        named_before, named_now = name_corpora(corpora)
+        named = (named_before, named_now)
+        changes.append(Change("another corpus", KNOWLEDGE_STAGE, *named))
     return Compared(
         benchmark=now["benchmark"],
         before=dict(before) | {"made": times[0]},
@@ -182,6 +190,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
         fields=fields,
         answers=answers,
         apart=apart,
+        corpora=named,
         conditions=conditions,
     )
 

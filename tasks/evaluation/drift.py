@@ -99,6 +99,7 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
         "prefect.resource.name": str(evaluation),
         "comem.encoder": evaluation.encoder.fingerprint,
         "comem.benchmark": evaluation.benchmark,
+        "comem.corpus": run.recipe.knowledge.corpus,
         "comem.reader": evaluation.reader_name or run.recipe.backbone.name,
     }
     payload = {

@@ -14,8 +14,8 @@ from prefect.states import Completed, Failed
 from comem_core.evaluation.benchmarks.own import NAME
 from tasks.data.card import JudgedSet
 from tasks.data.filter import HELD_OUT, read_dropped
+from tasks.engine.context import ParameterRefused
 from tasks.engine.plan import get_plan
-from tasks.engine.refusing import ParameterRefused
 from tasks.engine.stage import is_under_prefect
 from tasks.engine.store import Reference
 from tasks.evaluation.report import write_ended_report

@@ -9,7 +9,7 @@ from comem_core.memory.description import DESCRIPTION, find_encoder_folder, read
 from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import Record
-from tasks.engine.refusing import ParameterRefused, refuse_faults
+from tasks.engine.context import ParameterRefused, refuse_faults
 from tasks.engine.stage import get_stage_logger, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.run import Run

@@ -21,7 +21,7 @@ from flows.pretrain_base import pretrain_base
 from flows.re_evaluate import re_evaluate
 from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
-from tasks.engine.refusing import ParameterRefused
+from tasks.engine.context import ParameterRefused
 from tasks.evaluation.ending import ENGINE_LOGGERS
 
 REPOSITORY = Path(__file__).parents[2]

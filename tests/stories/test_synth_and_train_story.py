@@ -21,6 +21,7 @@ from flows.re_evaluate import re_evaluate
 from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
 from tasks.engine.context import Context
+from tasks.engine.store import Reference
 
 LIMIT = 4
 
@@ -133,6 +134,7 @@ def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
     assert len(names["memory"]) == 1150
 
     bank = rebuild_memory(knowledge=Knowledge(corpus=str(own_folder)))
+    assert isinstance(bank, Reference)
     opened = comem.open(place)
     assert opened.made_from["bank"]["fingerprint"] == bank.fingerprint
     assert opened.ask(own_folder / "AD.png", "Which country is this?").items[0].score == pytest.approx(1, abs=1e-4)

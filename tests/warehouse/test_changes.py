@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from warehouse.changes import list_changed_inputs, list_changes, list_recipe_differences
 from warehouse.connection import open_warehouse
 from warehouse.declared import DeclaredStage, declare_stages
-from warehouse.evaluations import find_evaluation_before, list_evaluations, record_evaluation
+from warehouse.evaluations import find_evaluation_before, find_other_corpora, list_evaluations, record_evaluation
 from warehouse.records import record_run, register_artefact
 
 TORCH = {"torch": "2.13.0"}
@@ -203,6 +203,61 @@ def test_readers_of_other_names_have_series_of_their_own(con: DuckDBPyConnection
         record_evaluation(con, row)
     before = {run: found and found["run_id"] for run in rows for found in [find_evaluation_before(con, rows[run])]}
     assert before == {"one": "three", "two": "five", "three": "one", "four": None, "five": "two"}
+
+
+SHARED = {"recipe_name": "tiny", "encoder_name": "latest", "benchmark": "okvqa", "encoder": "E", "questions": "q"}
+
+
+def evaluated_on(con: DuckDBPyConnection, run: str, corpus: str | None, items: str) -> dict[str, Any]:
+    """An evaluation whose run read a corpus (None: it was not recorded), with the fingerprint of its items."""
+    if corpus is not None:
+        recipe = {"knowledge": {"corpus": corpus}}
+        record_run(con, {"run_id": run, "flow": "f", "recipe_name": "tiny", "recipe": recipe, "flow_run_id": None})
+    register(con, "predictions", f"answers of {run}", inputs={"knowledge": items})
+    row = SHARED | {"run_id": run, "predictions": f"answers of {run}", "scores": "s"}
+    record_evaluation(con, row)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("/a/photos", "/b/photos"),
+        ("hf://datasets/one/photos", "hf://datasets/other/photos"),
+        ("countries", "/a/countries"),
+        ("/a/photos", "/a/texts"),
+    ],
+)
+def test_two_corpora_have_series_of_their_own_however_their_addresses_end(
+    con: DuckDBPyConnection, one: str, other: str
+) -> None:
+    rows = [evaluated_on(con, "first", one, "items of one"), evaluated_on(con, "second", other, "items of other")]
+    assert find_evaluation_before(con, rows[1]) is None
+    assert find_other_corpora(con, *rows) == (one, other)
+    edited = evaluated_on(con, "third", one, "items of one, edited")
+    before = find_evaluation_before(con, edited)
+    assert before is not None and before["run_id"] == "first"
+    assert find_other_corpora(con, rows[0], edited) is None
+
+
+def test_a_corpus_that_has_moved_and_one_that_was_not_recorded_stay_in_their_series(con: DuckDBPyConnection) -> None:
+    evaluated_on(con, "first", "/a/photos", "items")
+    moved = evaluated_on(con, "second", "/b/photos", "items")
+    before = find_evaluation_before(con, moved)
+    assert before is not None and before["run_id"] == "first"
+    unknown = evaluated_on(con, "third", None, "other items")
+    before = find_evaluation_before(con, unknown)
+    assert before is not None and before["run_id"] == "second"
+
+
+def test_two_long_values_stay_different_when_they_are_shortened(con: DuckDBPyConnection) -> None:
+    folder = "/a/folder/deep" * 8
+    for run, corpus in (("one", f"{folder}/2024/photos"), ("two", f"{folder}/2025/photos")):
+        recipe = {"knowledge": {"corpus": corpus}}
+        record_run(con, {"run_id": run, "flow": "f", "recipe_name": "r", "recipe": recipe, "flow_run_id": None})
+    [(field, before, now)] = list_recipe_differences(con, "one", "two")
+    assert field == "knowledge.corpus" and before.endswith("2024/photos") and now.endswith("2025/photos")
+    assert max(len(before), len(now)) <= 60
 
 
 def test_a_stage_that_declares_nothing_is_called_by_its_name(con: DuckDBPyConnection) -> None:

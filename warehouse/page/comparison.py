@@ -21,7 +21,8 @@ class Compared:
 
     `changes` are causes, `inputs` the differing inputs of the answers, `fields` the differing fields of the recipes,
     and `answers` rows of the report changed_answers. `apart` means that the two share no question: they are two
-    benchmarks with one name, such as `own`, which differs for each corpus.
+    benchmarks with one name, such as `own`, which differs for each corpus. `corpora` names the corpora of the two if
+    they differ.
     """
 
     benchmark: str
@@ -33,6 +34,7 @@ class Compared:
     fields: Sequence[tuple[str, str, str]]
     answers: Sequence[dict]
     apart: bool = False
+    corpora: tuple[str, str] | None = None
     conditions: ConditionWords = field(default_factory=ConditionWords)
 
     @property
@@ -85,9 +87,10 @@ def describe_comparison(compared: Compared) -> PageHead:
     """Describe the page of two evaluations: their runs, their encoders, and what moved."""
     sides = (compared.before, compared.now)
     encoders = dict.fromkeys(f"{side['encoder_name']} {side['encoder'][:8]}" for side in sides)
+    corpora = [f"corpora {' and '.join(compared.corpora)}"] if compared.corpora else []
     return PageHead(
         title=f"{compared.benchmark}: {' and '.join(shorten_run(side['run_id']) for side in sides)}",
-        about=f"encoder {' and '.join(encoders)}",
+        about="; ".join([f"encoder {' and '.join(encoders)}", *corpora]),
         result=compared.verdict,
     )
 

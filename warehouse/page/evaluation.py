@@ -17,7 +17,7 @@ from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, name_whole
 from warehouse.page.environment import make_environment
-from warehouse.page.head import PageHead, name_corpus, shorten_run, write_count
+from warehouse.page.head import PageHead, find_recorded_corpus, name_corpus, shorten_run, write_count
 from warehouse.page.pictures import PagePictures
 from warehouse.records import find_artefact
 from warehouse.samples.overlap import describe_overlap
@@ -72,6 +72,7 @@ def render_evaluation(
         .render(
             described=describe_evaluations(facts[0], sections, title),
             run=facts[0],
+            corpus=find_recorded_corpus(json.loads(facts[0]["recipe"] or "null")),
             sections=sections,
             pairs=[each for each in pairs if each["rows"]],
             pictures=PagePictures(images),

@@ -54,8 +54,13 @@ def shorten_run(run_id: str) -> str:
 
 def name_corpus(recipe: Mapping[str, Any] | None) -> list[str]:
     """Return the corpus of a recorded recipe as a phrase; nothing where none is recorded."""
-    corpus = ((recipe or {}).get("knowledge") or {}).get("corpus")
+    corpus = find_recorded_corpus(recipe)
     return [f"corpus {corpus}"] if corpus else []
+
+
+def find_recorded_corpus(recipe: Mapping[str, Any] | None) -> str | None:
+    """Return the address of the corpus of a recorded recipe; None where none is recorded."""
+    return ((recipe or {}).get("knowledge") or {}).get("corpus")
 
 
 def write_count(number: int, noun: str) -> str:

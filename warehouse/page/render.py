@@ -15,7 +15,7 @@ from warehouse.page import wording
 from warehouse.page.data import RunData, collect, flatten_recipe
 from warehouse.page.drawing import draw_lineage
 from warehouse.page.environment import make_environment
-from warehouse.page.head import PageHead, name_corpus, shorten_run, write_count
+from warehouse.page.head import PageHead, find_recorded_corpus, name_corpus, shorten_run, write_count
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
@@ -61,6 +61,7 @@ def render_page(
             trainings=[(each, draw_loss(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
             num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
+            corpus=find_recorded_corpus(data.recipe),
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
             pictures=PagePictures(images),
         )

@@ -1,8 +1,9 @@
--- The $limit runs that started last, with how many of their stages were made and how many were reused.
+-- The $limit runs that started last, with the address of their corpus and how many of their stages were made and how many were reused.
 SELECT
     run.run_id,
     run.flow,
     run.recipe_name,
+    run.recipe ->> '$.knowledge.corpus' AS corpus,
     run.status,
     run.started,
     run.ended,

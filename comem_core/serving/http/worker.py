@@ -13,6 +13,7 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from comem_core.knowledge.corpus_names import name_corpora
 from comem_core.memory.answering import Answering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.answers import Found
@@ -21,7 +22,7 @@ from comem_core.serving.http.faults import RequestFault, make_fault
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.http.metrics import ServiceMetrics
 from comem_core.serving.http.replies import Reply
-from comem_core.serving.layout import BANK_STAGE, KNOWLEDGE_STAGE
+from comem_core.serving.layout import BANK_STAGE, CORPUS_ADDRESS, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory
 from comem_core.synthesis.generator import ServerGone
 
@@ -211,10 +212,13 @@ def find_bank(memory: Memory) -> str:
 
 def _describe_other_corpus(older: Memory, newer: Memory) -> str | None:
     """Return a sentence about two memories of different corpora, with how to stay with the older; None for the same."""
-    before, now = (
-        memory.made_from.get(KNOWLEDGE_STAGE, {}).get("recipe", {}).get("corpus") for memory in (older, newer)
-    )
-    if before is None or now is None or before == now:
+    records = [memory.made_from.get(KNOWLEDGE_STAGE, {}) for memory in (older, newer)]
+    names = [record.get("recipe", {}).get("corpus") for record in records]
+    addresses = [record.get("measured", {}).get(CORPUS_ADDRESS) for record in records]
+    if None in names:
+        return None
+    before, now = name_corpora(names if None in addresses else addresses)
+    if before == now:
         return None
     bank = find_bank(older)
     return (

@@ -19,6 +19,7 @@ from comem_core.knowledge.corpora import ReadingOptions, open_corpus
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import hash_picture
 from comem_core.recipes import find_recipe
+from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
@@ -157,6 +158,24 @@ def test_the_same_corpus_is_reused_and_an_edited_one_is_read_again(corpus: Path,
     edited = ingest_knowledge.fn(run_on(corpus, context))
     assert edited.fingerprint != first.fingerprint
     assert len(read_items(edited)) == 3
+
+
+def test_two_folders_with_one_last_name_are_two_corpora_and_their_records_say_where_they_are(
+    tmp_path: Path, context: Context
+) -> None:
+    made = []
+    for number, place in enumerate(("a", "b")):
+        folder = tmp_path / place / "photos"
+        folder.mkdir(parents=True)
+        (folder / "one.png").write_bytes(load_knowledge_items()[0].picture)
+        (folder / "one.en.txt").write_text(f"The text number {number} of it.")
+        made.append(ingest_knowledge.fn(run_on(folder, context)))
+    assert made[0].fingerprint != made[1].fingerprint
+    records = [json.loads((each.folder / "record.json").read_text()) for each in made]
+    assert [each["recipe"]["corpus"] for each in records] == ["photos", "photos"]
+    places = [str(tmp_path / place / "photos") for place in ("a", "b")]
+    assert [each["measured"][CORPUS_ADDRESS] for each in records] == places
+    assert [ingest_knowledge.fn(run_on(Path(place), context)) for place in places] == made
 
 
 def test_a_corpus_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path, context: Context) -> None:

@@ -16,6 +16,7 @@ import torch
 
 import comem_core as comem
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.layout import CORPUS_ADDRESS, KNOWLEDGE_STAGE
 from tests.hub_server import TOKEN
 from tests.tasks.evaluation.finished_store import ITEMS, QUESTIONS, Finished
 
@@ -43,6 +44,18 @@ def hub() -> Iterator[str]:
     yield process.stdout.readline().strip()
     process.terminate()
     process.wait()
+
+
+def test_nothing_in_the_folder_says_where_the_corpus_was(finished: Finished, tmp_path: Path) -> None:
+    memory = comem.open(finished.place)
+    record = dict(memory.made_from[KNOWLEDGE_STAGE])
+    record["measured"] = {"bad_rows": {}, CORPUS_ADDRESS: "/home/me/photos"}
+    memory.made_from = {**memory.made_from, KNOWLEDGE_STAGE: record}
+    folder = memory.save(tmp_path / "saved")
+    for name in ("memory.json", "README.md", "encoder.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "/home/me" not in text and str(finished.place) not in text
+    assert comem.open(folder).made_from[KNOWLEDGE_STAGE]["measured"] == {"bad_rows": {}}
 
 
 CLIENT = """

@@ -14,7 +14,7 @@ import pytest
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.http.limits import ServiceLimits
-from comem_core.serving.layout import BANK_STAGE, KNOWLEDGE_STAGE
+from comem_core.serving.layout import BANK_STAGE, CORPUS_ADDRESS, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.opening import open as open_memory
 from comem_core.worlds.countries.world import load_knowledge_items
@@ -88,18 +88,31 @@ def test_the_old_memory_answers_until_the_new_one_is_ready(
         assert 'comem_reloads_total{outcome="opened"} 1.0' in running.client.get("/metrics").text
 
 
-@pytest.mark.parametrize(("corpus", "is_said"), [("plants", True), ("countries", False)])
+# The last name of each corpus and, in a newer store, its address; and their names where they are two.
+CORPORA = [
+    (("countries", None), ("plants", None), ("countries", "plants")),
+    (("countries", None), ("countries", None), None),
+    (("photos", "/home/me/a/photos"), ("photos", "/home/me/b/photos"), ("a/photos", "b/photos")),
+    (("photos", "/home/me/a/photos"), ("photos", "/home/me/a/photos"), None),
+    (("photos", None), ("photos", "/home/me/b/photos"), None),
+    (("countries", "countries"), ("plants", "/home/me/plants"), ("countries", "plants")),
+]
+
+
+@pytest.mark.parametrize(("older", "newer", "said_names"), CORPORA)
 def test_a_bank_of_another_corpus_is_named_beside_the_one_before(
     shelf: tuple[Shelf, Memory, Memory],
     questions: Sequence[Question],
     make_body: MakeBody,
     caplog: pytest.LogCaptureFixture,
-    corpus: str,
-    is_said: bool,
+    older: tuple[str, str | None],
+    newer: tuple[str, str | None],
+    said_names: tuple[str, str] | None,
 ) -> None:
     on, old, new = shelf
-    for memory, name in ((old, "countries"), (new, corpus)):
-        memory.made_from = {**memory.made_from, KNOWLEDGE_STAGE: {"recipe": {"corpus": name}}}
+    for memory, (name, address) in ((old, older), (new, newer)):
+        record = {"recipe": {"corpus": name}, "measured": {CORPUS_ADDRESS: address} if address else {}}
+        memory.made_from = {**memory.made_from, KNOWLEDGE_STAGE: record}
     before, now = (memory.made_from[BANK_STAGE]["fingerprint"] for memory in (old, new))
     with caplog.at_level("INFO"), run_service(lambda: old, limits=LIMITS) as running:
         assert running.client.get("/health").json()["bank"] == before
@@ -111,8 +124,9 @@ def test_a_bank_of_another_corpus_is_named_beside_the_one_before(
             assert time.monotonic() < until
         assert running.client.get("/health").json()["bank"] == now
     said = [line for line in caplog.messages if "another corpus" in line]
-    expected = f"the bank is of another corpus than before: {now} of 'plants' in place of {before} of 'countries'. "
-    assert said == ([f"{expected}To stay with that one, start the service with --bank {before}"] if is_said else [])
+    was, is_now = said_names or ("", "")
+    expected = f"the bank is of another corpus than before: {now} of {is_now!r} in place of {before} of {was!r}. "
+    assert said == ([f"{expected}To stay with that one, start the service with --bank {before}"] if said_names else [])
 
 
 def test_a_new_memory_that_cannot_be_opened_leaves_the_old_one(
