@@ -36,7 +36,7 @@ from tasks.evaluation.report import write_report
 from tasks.run import open_run
 from tasks.training.encoder import find_start, train_encoder
 from tasks.training.encoders import NamedEncoder
-from tasks.training.fitting import check_training_memory
+from tasks.training.fitting import check_training
 from tasks.training.transfer import train_transfer
 
 
@@ -97,7 +97,7 @@ def synth_and_train(
         "synth-and-train", whole, needs_generator=True, plan=plan, max_hours=max_hours, stated=recipe, on_cpu=on_cpu
     ) as run:
         start_encoder = find_start(run, start)
-        check_training_memory(run)
+        check_training(run)
         say_preview(run)
         items = ingest_knowledge(run)
         index = build_index(run, items)

@@ -185,12 +185,16 @@ class Reader(ABC):
         ]
 
     def hash_base_weights(self) -> str:
-        """Hash every weight of the model itself, without a LoRA, by name, dtype, shape and bytes."""
+        """Hash every weight of the model itself, without a LoRA, by name, dtype, shape and bytes.
+
+        Of weights that are shared out among training workers, this worker's part is hashed.
+        """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             if "lora_" in name:
                 continue
-            plain = tensor.detach().cpu().contiguous()
+            own = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # a DTensor, whose module takes long
+            plain = own.detach().cpu().contiguous()
             digest.update(f"{name.replace('.base_layer', '')} {plain.dtype} {tuple(plain.shape)}".encode())
             digest.update(plain.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -34,6 +34,7 @@ from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.service import measure_service
 from comem_core.measures.tables import refresh_tables
 from comem_core.measures.training.estimates import SHAPE, compare_with_estimates, estimate_7b
+from comem_core.measures.training.sharing import HELD, SHARED, measure_sharing
 from comem_core.measures.training.steps import AUTHORS, TINY, WAYS, measure_ways
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -43,7 +44,9 @@ TOPIC, RECIPE, LARGE_RECIPE, ENCODER = "speed", "tiny_cpu", "random_117m", "tiny
 COMMAND = "make bench"
 REPEATS, LARGE_REPEATS, OPENING_REPEATS, SERVICE_REPEATS, RATE_REPEATS, TRAIN_REPEATS = 15, 3, 3, 5, 5, 1
 DEPTHS = (3, 10, 50)
+SHARING_REPEATS = 2
 ESTIMATED_TOKENS = (8192, 4096, 2048)
+SHARING_WORKERS, SHARING_TOKENS = (2, 4), 2048
 # For the large model: tokens of an item in the prompt -> numbers of items. 643 is the paper's mean length; fifty such
 # items, a prompt of 32,000 tokens, would take one core far longer than everything else.
 LARGE_DEPTHS: Mapping[int, Sequence[int]] = {100: DEPTHS, 643: (3, 10)}
@@ -62,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "training": _measure_training,
         "large-training": _measure_large_training,
         "estimates": _measure_estimates,
+        "sharing": _measure_sharing,
     }
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=main.__doc__)
     parser.add_argument("--only", choices=parts, help="measure only this part and keep the other rows as they are")
@@ -153,6 +157,23 @@ def _measure_estimates() -> Iterator[Measured]:
         for name, size in parts.items():
             measure = f"train_memory_estimate_gb_{name}/{tokens}"
             yield _make_row(measure, size / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
+
+
+def _measure_sharing() -> Iterator[Measured]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_large_model(Path(folder))
+        costs = measure_sharing(folder, repeats=SHARING_REPEATS)
+    held, shared = costs[HELD], costs[SHARED]
+    make_row = partial(_make_row, n=SHARING_REPEATS, recipe=LARGE_RECIPE)
+    yield make_row("train_shared_memory_ratio", shared.peak_bytes / held.peak_bytes, "shared / held")
+    yield make_row("train_shared_seconds_ratio", shared.seconds / held.seconds, "shared / held")
+    for way, cost in costs.items():
+        ratio = cost.peak_bytes / cost.estimated_bytes
+        yield make_row(f"train_shared_memory_vs_estimate/{way}", ratio, "measured / estimated")
+    for workers in SHARING_WORKERS:
+        needed = estimate_7b(SHARING_TOKENS).share_out(workers)
+        measure = f"train_memory_estimate_gb_shared/{workers}"
+        yield _make_row(measure, needed.total / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
 
 
 def _measure_ways(model: str, suffix: str, recipe: str) -> Iterator[Measured]:

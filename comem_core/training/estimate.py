@@ -6,7 +6,7 @@ estimates with measured peaks.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import MemoryEncoder
@@ -14,6 +14,7 @@ from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.samples import TrainingSample
 from comem_core.training.shapes import META, CountedShapes, switch_to_fused_attention
+from comem_core.training.sharding import GATHERED_COPIES, count_layer_bytes
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 ITEM_TOKENS = 644
@@ -27,16 +28,23 @@ class TrainingMemory:
 
     `weights` are those of the backbone, the LoRA and the Q-Former; `optimizer` are the gradients and AdamW's two
     moments of what is trained; `activations` is everything else. What a device's library takes for itself, and what an
-    allocator holds besides, is not in it.
+    allocator holds besides, is not in it. `layers` has the bytes of each layer of the language model, which are among
+    the weights.
     """
 
     weights: int
     optimizer: int
     activations: int
+    layers: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def total(self) -> int:
         return self.weights + self.optimizer + self.activations
+
+    def share_out(self, num_workers: int) -> "TrainingMemory":
+        """Return what each of the workers holds that share the layers out (`training.sharding`)."""
+        own = math.ceil(sum(self.layers) / num_workers) + GATHERED_COPIES * max(self.layers)
+        return replace(self, weights=self.weights - sum(self.layers) + own, layers=())
 
     def __str__(self) -> str:
         parts = {"weights": self.weights, "optimizer": self.optimizer, "activations": self.activations}
@@ -49,7 +57,7 @@ def estimate_training_memory(
     samples: Sequence[TrainingSample],
     compute: ComputeOptions,
 ) -> TrainingMemory:
-    """Estimate the memory of a step whose batch is these samples.
+    """Estimate the memory of a step whose batch is these samples, with the whole model on the device.
 
     `make_encoder` makes the encoder on the meta device, for example `MemoryEncoder(load_backbone(name, device="meta"),
     recipe.encoder)`.
@@ -61,7 +69,8 @@ def estimate_training_memory(
         with META:
             encoder = make_encoder()
         switch_to_fused_attention(encoder.backbone.model)
-        objective = AnswerFromMemory(encoder, recipe, samples, compute=replace(compute, parts=1))
+        alone = replace(compute, parts=1, sharded=False)
+        objective = AnswerFromMemory(encoder, recipe, samples, compute=alone)
         models = (encoder.backbone.model, encoder.qformer)
         held = {id(each): each for model in models for each in (*model.parameters(), *model.buffers())}
         counted.count(held.values())
@@ -71,7 +80,12 @@ def estimate_training_memory(
     trained = sum(each.nbytes for each in objective.trainable().values())
     weights = sum(each.nbytes for each in held.values())
     moments = 2 * trained  # AdamW has made them before the second step
-    return TrainingMemory(weights=weights, optimizer=trained + moments, activations=counted.peak - weights - trained)
+    return TrainingMemory(
+        weights=weights,
+        optimizer=trained + moments,
+        activations=counted.peak - weights - trained,
+        layers=count_layer_bytes(encoder.backbone.model),
+    )
 
 
 def make_typical_samples(count: int, num_items: int) -> list[TrainingSample]:

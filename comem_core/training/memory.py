@@ -24,12 +24,12 @@ from comem_core.memory.injection import embed_with_memory
 from comem_core.training.batches import Batches, PreparedBatch
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_token_losses
-from comem_core.training.micro_batches import pack_by_tokens
+from comem_core.training.micro_batches import pack_by_tokens, split_further
 from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.reports import WAITED
 from comem_core.training.samples import TrainingSample
-from comem_core.training.workers import sum_over_workers
+from comem_core.training.workers import find_largest_count, sum_over_workers
 
 LOG = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class TrainedMemories(Memories):
     micro-batch have the same random state, for dropout.
     """
 
-    def __init__(self, encoder: MemoryEncoder, tokens: Tokens, budget: int | None, parts: Parts):
+    def __init__(self, encoder: MemoryEncoder, tokens: Tokens, packed: Sequence[Sequence[int]], parts: Parts):
         self.encoder, self.tokens, self.parts = encoder, tokens, parts
         lengths = tokens.lengths
-        self.cuts = [parts.cut(group, lengths) for group in pack_by_tokens(lengths, budget)]
+        self.cuts = [parts.cut(rows, lengths) for rows in packed]
         self.kept = self._encode(self.cuts[0], None) if len(self.cuts) == 1 else None
         self.seeds = [None] if self.kept else torch.randint(2**31, (len(self.cuts),)).tolist()
         encoded = self.kept or self._encode_apart()
@@ -114,8 +114,8 @@ class AnswerFromMemory(Objective):
             tokenize_items=train_encoder,
         )
         self.compute = compute or ComputeOptions()
-        # Threads would draw a dropout in any order.
-        self.parts = Parts(1 if encoder.recipe.lora_dropout else self.compute.parts)
+        # Threads would draw a dropout, and gather shared weights, in any order.
+        self.parts = Parts(1 if encoder.recipe.lora_dropout or self.compute.sharded else self.compute.parts)
         self._has_halved = False
         self._coming: tuple[int, Iterator[PreparedBatch]] | None = None
         encoder.set_trainable(train_encoder)
@@ -161,10 +161,13 @@ class AnswerFromMemory(Objective):
             self._forget_gradient()
 
     def _halve_budget(self, batch: PreparedBatch, error: torch.OutOfMemoryError) -> None:
-        """Halve the tokens of a micro-batch, once in a training. Raises MemoryError the second time."""
+        """Halve the tokens of a micro-batch, once in a training. Raises MemoryError the second time.
+
+        Raises it at once where the workers share weights: another worker waits for this one in the middle of its pass.
+        """
         items = 0 if batch.item_tokens is None else batch.item_tokens.mask_BL.numel()
         budget = self.compute.tokens_at_once or max(items, sum(self._count_tokens(batch)))
-        if self._has_halved:
+        if self._has_halved or self.compute.sharded:
             raise MemoryError(
                 f"a micro-batch of {budget} tokens does not fit on the device ({error}); set COMEM_TRAIN_TOKENS to "
                 "less, and COMEM_TRAIN_CHECKPOINTING=on"
@@ -184,7 +187,7 @@ class AnswerFromMemory(Objective):
         lengths = self._count_tokens(batch)
         shares = [
             share
-            for rows in pack_by_tokens(lengths, self.compute.tokens_at_once)
+            for rows in self._pack(lengths)
             for share in self._accumulate_shares(
                 batch, self.parts.cut(rows, lengths), memories.memory_BMD, num_supervised
             )
@@ -199,8 +202,20 @@ class AnswerFromMemory(Objective):
 
     def remember(self, batch: PreparedBatch) -> Memories:
         """Encode the items of a batch, each once."""
-        assert batch.item_tokens is not None
-        return TrainedMemories(self.encoder, batch.item_tokens, self.compute.tokens_at_once, self.parts)
+        tokens = batch.item_tokens
+        assert tokens is not None
+        if self.compute.sharded:  # what is encoded again is shown to no question
+            count = len(tokens.ids_BL)
+            missing = find_largest_count(count, self.encoder.backbone.device) - count
+            tokens = self.encoder.backbone.select(tokens, [*range(count), *[count - 1] * missing])
+        return TrainedMemories(self.encoder, tokens, self._pack(tokens.lengths), self.parts)
+
+    def _pack(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Pack rows into micro-batches, and into as many as every other worker if they share weights."""
+        packed = pack_by_tokens(lengths, self.compute.tokens_at_once)
+        if not self.compute.sharded:
+            return packed
+        return split_further(packed, find_largest_count(len(packed), self.encoder.backbone.device))
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
         """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""

@@ -18,3 +18,14 @@ def pack_by_tokens(lengths: Sequence[int], budget: int | None) -> list[list[int]
         else:
             packed.append([place])
     return packed
+
+
+def split_further(packed: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """Halve the micro-batches with the most rows until there are `count` of them; there must be as many rows."""
+    found = [list(rows) for rows in packed]
+    while len(found) < count:
+        most = max(range(len(found)), key=lambda place: len(found[place]))
+        rows = found[most]
+        assert len(rows) > 1, f"{sum(map(len, found))} rows cannot be {count} micro-batches"
+        found[most : most + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+    return found

@@ -78,9 +78,11 @@ class ComputeOptions:
     `tokens_at_once` bounds the tokens of a micro-batch, padding included, of items as of questions with their memories;
     None: the whole batch at once. With `gradient_checkpointing`, the activations within a layer are computed again in
     the backward pass instead of being kept. On a CPU, `parts` of a micro-batch are computed at once, each by a thread;
-    with a dropout there is one.
+    with a dropout there is one. `sharded` says that the backbone's weights are shared out among the workers
+    (`training.sharding`), which then cut their shares of a batch into equally many micro-batches, of one part each.
     """
 
     tokens_at_once: int | None = None
     gradient_checkpointing: bool = False
     parts: int = 1
+    sharded: bool = False

@@ -24,6 +24,14 @@ def sum_over_workers(values: Tensor) -> Tensor:
     return values
 
 
+def find_largest_count(count: int, device: torch.device) -> int:
+    """Return the largest of the workers' numbers; `device` is the one that they train on."""
+    largest = torch.tensor(count, device=device)
+    if is_distributed():
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return int(largest)
+
+
 def sum_gradients(gradients: Iterable[Tensor]) -> None:
     """Sum gradients over the workers, in place, several in one message."""
     for bucket in _fill_buckets(gradients):

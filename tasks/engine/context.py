@@ -66,6 +66,8 @@ class Context:
     `GPU_DEFAULTS` hold unless a variable says otherwise."""
     train_checkpointing: Literal["off", "on"] = "off"
     """Whether training computes activations again in the backward pass instead of keeping them."""
+    train_sharding: Literal["off", "on"] = "off"
+    """Whether the workers of training share the layers of the frozen model out, instead of each holding all."""
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: Annotated[int, ONE_OR_MORE] = 16
     """Samples in one forward pass on one device."""
@@ -146,6 +148,11 @@ class Context:
                 faults.append(f"{setting} is {value!r}; expected {' or '.join(map(repr, get_args(kind)))}")
             if rule is not None and value is not None and not rule.allows(value):
                 faults.append(f"{setting} is {value}; expected {rule}")
+            if name == "train_sharding" and value == "on" and self.train_workers == 1:
+                faults.append(
+                    f"{setting} is 'on', but COMEM_TRAIN_WORKERS is 1, so there is nobody to share the model with. Set "
+                    f"COMEM_TRAIN_WORKERS to 2 or more, or unset {setting}"
+                )
             if name.endswith("_url") and value is not None and not value.startswith(("http://", "https://")):
                 faults.append(f"{setting} is {value!r}; expected an address such as http://host:8000/v1")
         return faults

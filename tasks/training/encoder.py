@@ -65,12 +65,16 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
     from tasks.engine.train_worker import Trainee
 
     recipe = run.recipe.training
-    encoder = MemoryEncoder(load_for(run.recipe.backbone, device=run.context.device), recipe.encoder)
+    compute = make_compute_options(run.context)
+    loaded = load_for(run.recipe.backbone, device="cpu" if compute.sharded else run.context.device)
+    encoder = MemoryEncoder(loaded, recipe.encoder)
     if start:
         encoder.start_from(find_installed_folder(start.folder))
-    objective = AnswerFromMemory(
-        encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks, compute=make_compute_options(run.context)
-    )
+    if compute.sharded:
+        from comem_core.training.sharding import shard_encoder
+
+        shard_encoder(encoder, run.context.device)
+    objective = AnswerFromMemory(encoder, recipe, samples.read(), rank=rank, num_ranks=num_ranks, compute=compute)
 
     def save(folder: Path) -> None:
         encoder.set_trainable(False)
@@ -87,6 +91,7 @@ def make_compute_options(context: Context) -> ComputeOptions:
         parts=min(MOST_PARTS, torch.get_num_threads()) if context.device == "cpu" else 1,
         tokens_at_once=context.train_tokens,
         gradient_checkpointing=context.train_checkpointing == "on",
+        sharded=context.train_sharding == "on",
     )
 
 

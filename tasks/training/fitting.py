@@ -1,4 +1,4 @@
-"""Says before the first stage what a training takes on a GPU, and refuses one that this machine's card cannot hold."""
+"""Says before the first stage what a training takes on a GPU, and refuses one that its workers or cards cannot do."""
 
 import math
 from collections.abc import Iterator
@@ -19,36 +19,54 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = 512
 """Smaller micro-batches are not proposed: one item of the paper's mean length has more tokens."""
+MOST_SHARING = 16
+"""More workers are not proposed: with each, less is won."""
 
 
-def check_training_memory(run: Run) -> None:
+def check_training(run: Run) -> None:
     """Say what training takes on each GPU, as computed from the shapes of the model.
 
     Raises:
-        ValueError: the tensors alone are larger than the smallest card of this machine; the message has the settings
-            that would fit, if there are any.
+        ValueError: the workers of training do not divide a batch; or the tensors alone are larger than the smallest
+            card of this machine, and the message has the settings that would fit, if there are any.
     """
+    _refuse_uneven_shares(run)
     if run.context.device != "cuda" or not run.backbone.uri:
         return
     from comem_core.training.shapes import UnknownShape
 
     compute = make_compute_options(run.context)
     try:
-        needed = estimate_memory(run.recipe, run.backbone.uri, compute, num_workers=run.context.train_workers)
+        whole = estimate_memory(run.recipe, run.backbone.uri, compute, num_workers=run.context.train_workers)
     except UnknownShape as error:
         say(f"what training takes on each GPU cannot be computed for {run.recipe.backbone.name}: {error}")
         return
+    needed = whole.share_out(run.context.train_workers) if compute.sharded else whole
     say(f"training takes {needed} on each GPU, computed from shapes; CUDA and its allocator take more")
     card = find_card_bytes()
     if card is not None and needed.total > card:
         raise ValueError(
             f"training takes {needed} on each GPU, but a card of this machine has {card / 1e9:.1f} GB: "
-            f"{_propose(run, compute, needed, card)}"
+            f"{_propose(run, compute, whole, card)}"
         )
 
 
+def _refuse_uneven_shares(run: Run) -> None:
+    """Raise ValueError if the workers of training do not divide the batch of an optimizer."""
+    workers, reader = run.context.train_workers, run.recipe.reader
+    for optimizer in (run.recipe.training.optimizer, reader.optimizer if reader else None):
+        if optimizer and optimizer.batch_size % workers:
+            size = optimizer.batch_size
+            fitting = ", ".join(str(each) for each in range(1, size + 1) if size % each == 0)
+            raise ValueError(
+                f"COMEM_TRAIN_WORKERS is {workers}, but a training step's batch of {size} cannot be split evenly over "
+                f"{workers} workers. Set it to one of {fitting}, or batch_size in the recipe to a multiple of {workers}"
+            )
+
+
 def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, num_workers: int) -> "TrainingMemory":
-    """Estimate a worker's share of a step, with items of the paper's mean length, for a backbone in a folder."""
+    """Estimate a worker's share of a step, with items of the paper's mean length, for a backbone in a folder that each
+    worker holds whole."""
     import torch
 
     from comem_core.backbone.loading import load_backbone
@@ -74,16 +92,33 @@ def find_card_bytes() -> int | None:
     return min(torch.cuda.get_device_properties(place).total_memory for place in range(torch.cuda.device_count()))
 
 
-def _propose(run: Run, compute: ComputeOptions, needed: "TrainingMemory", card: int) -> str:
-    """Name the largest micro-batch that fits."""
+def _propose(run: Run, compute: ComputeOptions, whole: "TrainingMemory", card: int) -> str:
+    """Name the largest micro-batch that fits, or the workers that could share the model."""
+    workers = run.context.train_workers
+
+    def share(memory: "TrainingMemory") -> "TrainingMemory":
+        return memory.share_out(workers) if compute.sharded else memory
+
+    needed = share(whole)
     if needed.total - needed.activations > card:
-        return "weights, gradients and optimizer alone do not fit; take a larger card or a smaller model"
+        return _propose_sharing(run, whole, card)
     for smaller in _list_smaller(compute):
-        found = estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=run.context.train_workers)
+        found = share(estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=workers))
         if found.total <= card:
             settings = f"COMEM_TRAIN_TOKENS={smaller.tokens_at_once} COMEM_TRAIN_CHECKPOINTING=on"
             return f"with {settings} it would take {found.total / 1e9:.1f} GB"
     return f"not even with micro-batches of {LEAST_TOKENS} tokens; take a larger card or a smaller model"
+
+
+def _propose_sharing(run: Run, whole: "TrainingMemory", card: int) -> str:
+    """Name the fewest workers, each with a card, among which the layers fit. Their activations are at most those of
+    now, as each worker's share of a batch is smaller."""
+    size, workers = run.recipe.training.optimizer.batch_size, run.context.train_workers
+    for count in (each for each in range(max(2, workers), MOST_SHARING + 1) if size % each == 0):
+        if (found := whole.share_out(count)).total <= card:
+            settings = f"COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS={count}"
+            return f"with {settings}, a card for each worker, it would take at most {found.total / 1e9:.1f} GB"
+    return "weights, gradients and optimizer alone do not fit; take a larger card or a smaller model"
 
 
 def _list_smaller(compute: ComputeOptions) -> Iterator[ComputeOptions]:

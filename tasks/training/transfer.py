@@ -11,7 +11,7 @@ from comem_core.training.recipe import TrainingRecipe
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.stage import run_stage, say, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.models import load_transfer, make_transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
@@ -68,6 +68,8 @@ def train_transfer(
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()
+        if run.context.train_sharding == "on":
+            say("COMEM_TRAIN_SHARDING has no effect here: each worker holds encoder and reader whole")
         build = bind(_make_trainee, run, encoder, samples, training)
         train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION))
 
@@ -95,6 +97,6 @@ def _make_trainee(
         samples.read(),
         rank=rank,
         num_ranks=num_ranks,
-        compute=make_compute_options(run.context),
+        compute=replace(make_compute_options(run.context), sharded=False),
     )
     return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import pytest
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
@@ -19,6 +19,7 @@ from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import StepReport
 from comem_core.training.samples import TrainingSample
+from tests.comem_core.training.two_workers import run_workers
 
 NewEncoder = Callable[..., MemoryEncoder]
 ANSWERS = ("Lima", "a city of many people by the sea", "12", "the river and the mountains of the north", "no", "red")
@@ -141,12 +142,12 @@ def test_an_item_is_encoded_again_with_the_dropout_of_the_first_time(
     objective = AnswerFromMemory(encoder, make_recipe(encoder), samples, compute=ComputeOptions(tokens_at_once=1))
     tokens = objective.batches[0].item_tokens
     assert tokens is not None
-    memories = TrainedMemories(encoder, tokens, 1, Parts(1))
+    memories = TrainedMemories(encoder, tokens, pack_by_tokens(tokens.lengths, 1), Parts(1))
     again = [memories._encode(cut, seed)[0][0] for cut, seed in zip(memories.cuts, memories.seeds, strict=True)]
     for [[row]], memory_MD in zip(memories.cuts, again, strict=True):
         assert torch.equal(memories.memory_BMD[row], memory_MD)
     assert len({tuple(memory_MD.flatten()[:8].tolist()) for memory_MD in again}) == len(again)
-    other = TrainedMemories(encoder, tokens, 1, Parts(1))
+    other = TrainedMemories(encoder, tokens, pack_by_tokens(tokens.lengths, 1), Parts(1))
     assert not torch.equal(other.memory_BMD, memories.memory_BMD)
 
 
@@ -215,17 +216,7 @@ def test_workers_together_train_as_one_alone(
     alone.run(alone_reports.append)
 
     encoder = new_adapted_encoder(lora_dropout=0.0)
-    workers = [
-        multiprocessing.get_context("fork").Process(
-            target=train_as_worker, args=(encoder, samples, rank, tmp_path), name=f"worker {rank}"
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(timeout=120)  # its exit code may be that of Prefect's threads, which a fork does not have
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = run_workers(train_as_worker, encoder, samples, folder=tmp_path)
     parts = first["supervised"], second["supervised"]
     assert parts[0] != parts[1]  # a mean of the workers' means would be another loss
     assert [report.samples for report in alone_reports] == first["samples"] == second["samples"] == [6] * 3
@@ -236,8 +227,6 @@ def test_workers_together_train_as_one_alone(
 
 
 def train_as_worker(encoder: MemoryEncoder, samples: Sequence[TrainingSample], rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     recipe = make_recipe(encoder)
     objective = AnswerFromMemory(encoder, recipe, samples, rank=rank, num_ranks=2)
     training, reports = Training(objective, recipe.optimizer), []
@@ -249,4 +238,3 @@ def train_as_worker(encoder: MemoryEncoder, samples: Sequence[TrainingSample], r
         "supervised": int(objective.batches[0].questions.answer_BL.sum()),
     }
     torch.save(found, folder / f"{rank}.pt")
-    distributed.destroy_process_group()

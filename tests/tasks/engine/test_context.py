@@ -78,6 +78,13 @@ def test_a_gpu_asked_for_where_there_is_none_is_an_error(tmp_path: Path) -> None
         Context.from_environment(environ).check()
 
 
+def test_a_model_that_nobody_is_there_to_share_is_refused(tmp_path: Path) -> None:
+    environ = {"COMEM_ROOT": str(tmp_path), "COMEM_TRAIN_SHARDING": "on"}
+    with pytest.raises(ValueError, match=r"COMEM_TRAIN_SHARDING is 'on', but COMEM_TRAIN_WORKERS is 1, .* 2 or more"):
+        Context.from_environment(environ).check()
+    Context.from_environment(environ | {"COMEM_TRAIN_WORKERS": "2"}).check()
+
+
 def test_a_good_context_passes(tmp_path: Path, make_context) -> None:
     make_context(tmp_path).check()
 

@@ -14,7 +14,8 @@ from tasks.engine.context import Context
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
 from tasks.training import fitting
-from tasks.training.fitting import check_training_memory, estimate_memory
+from tasks.training.encoder import make_compute_options
+from tasks.training.fitting import check_training, estimate_memory
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def gpu_run(run: Run, tmp_path: Path, make_context: Callable[..., Context]) -> R
 
 def test_what_training_takes_is_said_for_gpus_alone(run: Run, gpu_run: Run, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        check_training_memory(run)
+        check_training(run)
         assert "training takes" not in caplog.text
-        check_training_memory(gpu_run)
+        check_training(gpu_run)
     wanted = r"training takes 0\.0[1-9] GB \(weights 0\.01, optimizer 0\.01, activations 0\.0[1-9]\) on each GPU"
     assert re.search(wanted, caplog.text)
 
@@ -52,7 +53,35 @@ def test_a_card_that_is_too_small_is_refused_with_settings_that_fit_it(
     assert needed[0].total > needed[1].total
     monkeypatch.setattr(fitting, "find_card_bytes", lambda: needed[1].total)
     with pytest.raises(ValueError, match="COMEM_TRAIN_TOKENS=2048 COMEM_TRAIN_CHECKPOINTING=on it would take"):
-        check_training_memory(gpu_run)
-    monkeypatch.setattr(fitting, "find_card_bytes", lambda: needed[1].weights)
+        check_training(gpu_run)
+    monkeypatch.setattr(fitting, "find_card_bytes", lambda: needed[1].weights // 2)
     with pytest.raises(ValueError, match="weights, gradients and optimizer alone do not fit"):
-        check_training_memory(gpu_run)
+        check_training(gpu_run)
+
+
+def test_cards_that_cannot_hold_the_model_are_told_how_many_could_share_it(
+    gpu_run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = estimate_memory(gpu_run.recipe, gpu_run.backbone.uri, make_compute_options(gpu_run.context), num_workers=1)
+    by_count = {count: whole.share_out(count) for count in (2, 4)}
+    assert whole.total - whole.activations > by_count[2].total - by_count[2].activations > 0
+    card = by_count[4].total
+    monkeypatch.setattr(fitting, "find_card_bytes", lambda: card)
+    several = replace(gpu_run, context=replace(gpu_run.context, train_sharding="on", train_workers=4))
+    with caplog.at_level("INFO"):
+        check_training(several)  # each has a smaller share of the batch as well
+    assert "on each GPU, computed from shapes" in caplog.text
+
+    assert fitting._propose_sharing(gpu_run, whole, card).startswith(
+        "with COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS=4, a card for each worker, it would take at most 0.1 GB"
+    )
+    assert "do not fit; take a larger card" in fitting._propose_sharing(gpu_run, whole, whole.optimizer)
+
+
+def test_workers_that_do_not_divide_a_batch_are_refused_by_name(run: Run) -> None:
+    uneven = replace(run, context=replace(run.context, train_workers=3))
+    with pytest.raises(
+        ValueError, match=r"COMEM_TRAIN_WORKERS is 3, but .* batch of 4 .* one of 1, 2, 4, or batch_size"
+    ):
+        check_training(uneven)
+    check_training(replace(run, context=replace(run.context, train_workers=2)))

@@ -1,0 +1,106 @@
+"""Workers that share a frozen model out train as one alone, and none of them holds the whole model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributed.tensor import DTensor
+
+from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.description import read_description
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.training.loop import Training
+from comem_core.training.memory import AnswerFromMemory
+from comem_core.training.micro_batches import pack_by_tokens, split_further
+from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
+from comem_core.training.samples import TrainingSample
+from comem_core.training.sharding import count_layer_bytes, shard_encoder
+from tests.comem_core.training.two_workers import WORKERS, run_workers
+
+NewEncoder = Callable[..., MemoryEncoder]
+WAYS = {
+    "whole": ComputeOptions(sharded=True),
+    "cut": ComputeOptions(sharded=True, tokens_at_once=130),
+    "cut and computed again": ComputeOptions(sharded=True, tokens_at_once=130, gradient_checkpointing=True),
+    "each alone": ComputeOptions(sharded=True, tokens_at_once=1),
+}
+
+
+@pytest.fixture(scope="session")
+def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -> list[TrainingSample]:
+    """Samples of which the second worker has fewer and shorter items than the first; one item is text alone."""
+    text_alone = KnowledgeItem(text="A river.", language="en", source="none", licence="CC0-1.0")
+    shown = [items[:3], items[:1], items[3:5], [text_alone], items[1:4], items[:1]]
+    return [
+        TrainingSample.of(question, each, answer=f"answer {'and so on ' * place}")
+        for place, (question, each) in enumerate(zip(questions, shown, strict=False))
+    ]
+
+
+def make_recipe(encoder: MemoryEncoder) -> TrainingRecipe:
+    optimizer = OptimizerRecipe(num_steps=3, batch_size=6, learning_rate=1e-3, gradient_clip=1.0)
+    return TrainingRecipe(encoder=encoder.recipe, optimizer=optimizer)
+
+
+def test_micro_batches_are_split_until_there_are_enough():
+    packed = pack_by_tokens([9, 2, 8, 3, 1, 1], 18)
+    assert packed == [[0, 2], [3, 1, 4, 5]]
+    assert split_further(packed, 2) == packed
+    assert split_further(packed, 3) == [[0, 2], [3, 1], [4, 5]]
+    assert split_further(packed, 6) == [[0], [2], [3], [1], [4], [5]]
+    with pytest.raises(AssertionError, match="6 rows cannot be 7"):
+        split_further(packed, 7)
+
+
+@pytest.mark.parametrize("compute", WAYS.values(), ids=WAYS)
+def test_workers_that_share_a_model_train_as_one_that_has_it_whole(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], compute: ComputeOptions, tmp_path: Path
+):
+    encoder = new_adapted_encoder(lora_dropout=0.0)
+    recipe, reports = make_recipe(encoder), []
+    alone = Training(AnswerFromMemory(encoder, recipe, samples), recipe.optimizer)
+    alone.run(reports.append)
+    whole = sum(weight.nbytes for weight in encoder.backbone.model.parameters())
+    encoder.set_trainable(False)
+    encoder.save(tmp_path / "alone")
+
+    found = run_workers(train_as_worker, new_adapted_encoder(lora_dropout=0.0), samples, compute, folder=tmp_path)
+    assert found[0]["items"] != found[1]["items"]  # so that one of them encodes more than it shows
+    for each in found:
+        assert each["losses"] == pytest.approx([report.loss for report in reports], rel=1e-5)
+        for name, weight in alone.parameters.items():
+            torch.testing.assert_close(each["parameters"][name], weight.detach(), rtol=1e-3, atol=2e-5, msg=name)
+        assert each["untouched"]
+        # Between the passes a worker holds its part of the layers, and what is not shared.
+        assert each["held"] == whole - each["shared"] + each["shared"] // WORKERS
+        assert each["shared"] > 0
+    described, wanted = (read_description(tmp_path / name) for name in ("saved", "alone"))
+    assert described.backbone_sha256 == wanted.backbone_sha256
+    assert described.parameters == wanted.parameters
+
+
+def train_as_worker(
+    encoder: MemoryEncoder, samples: Sequence[TrainingSample], compute: ComputeOptions, rank: int, folder: Path
+) -> None:
+    shared = sum(count_layer_bytes(encoder.backbone.model))
+    shard_encoder(encoder, "cpu")
+    before = encoder.backbone.hash_base_weights()
+    recipe, reports = make_recipe(encoder), []
+    objective = AnswerFromMemory(encoder, recipe, samples, rank=rank, num_ranks=WORKERS, compute=compute)
+    training = Training(objective, recipe.optimizer)
+    training.run(reports.append)
+    weights = list(encoder.backbone.model.parameters())
+    own = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]
+    found = {
+        "parameters": training.state()["parameters"],
+        "losses": [report.loss for report in reports],
+        "items": len(objective.batches[0].items),
+        "untouched": encoder.backbone.hash_base_weights() == before,
+        "held": sum(weight.untyped_storage().nbytes() for weight in own),
+        "shared": shared,
+    }
+    if rank == 0:
+        encoder.set_trainable(False)
+        encoder.save(folder / "saved")
+    torch.save(found, folder / f"{rank}.pt")
