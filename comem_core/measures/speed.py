@@ -170,10 +170,10 @@ def _measure_sharing() -> Iterator[Measured]:
     for way, cost in costs.items():
         ratio = cost.peak_bytes / cost.estimated_bytes
         yield make_row(f"train_shared_memory_vs_estimate/{way}", ratio, "measured / estimated")
+    whole = estimate_7b(SHARING_TOKENS)
     for workers in SHARING_WORKERS:
-        needed = estimate_7b(SHARING_TOKENS).share_out(workers)
         measure = f"train_memory_estimate_gb_shared/{workers}"
-        yield _make_row(measure, needed.total / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
+        yield _make_row(measure, whole.share_out(workers).total / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
 
 
 def _measure_ways(model: str, suffix: str, recipe: str) -> Iterator[Measured]:

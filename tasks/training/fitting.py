@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
 from comem_core.training.recipe import ComputeOptions
-from tasks.engine.context import has_gpu
+from tasks.engine.context import has_gpu, refuse_faults
 from tasks.engine.stage import say
 from tasks.run import Run
 from tasks.training.encoder import make_compute_options
@@ -23,11 +23,12 @@ MOST_SHARING = 16
 """More workers are not proposed: with each, less is won."""
 
 
+@refuse_faults()
 def check_training(run: Run) -> None:
     """Say what training takes on each GPU, as computed from the shapes of the model.
 
     Raises:
-        ValueError: the workers of training do not divide a batch; or the tensors alone are larger than the smallest
+        ParameterRefused: the workers of training do not divide a batch; or the tensors alone are larger than the smallest
             card of this machine, and the message has the settings that would fit, if there are any.
     """
     _refuse_uneven_shares(run)
