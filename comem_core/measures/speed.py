@@ -172,8 +172,8 @@ def _measure_sharing() -> Iterator[Measured]:
         yield make_row(f"train_shared_memory_vs_estimate/{way}", ratio, "measured / estimated")
     whole = estimate_7b(SHARING_TOKENS)
     for workers in SHARING_WORKERS:
-        measure = f"train_memory_estimate_gb_shared/{workers}"
-        yield _make_row(measure, whole.share_out(workers).total / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
+        measure, needed = f"train_memory_estimate_gb_shared/{workers}", whole.share_out(workers)
+        yield _make_row(measure, needed.total / 1e9, "GB, computed", n=1, recipe=WORKLOADS[SHAPE].recipe)
 
 
 def _measure_ways(model: str, suffix: str, recipe: str) -> Iterator[Measured]:

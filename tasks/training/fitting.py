@@ -28,8 +28,8 @@ def check_training(run: Run) -> None:
     """Say what training takes on each GPU, as computed from the shapes of the model.
 
     Raises:
-        ParameterRefused: the workers of training do not divide a batch; or the tensors alone are larger than the smallest
-            card of this machine, and the message has the settings that would fit, if there are any.
+        ParameterRefused: the workers of training do not divide a batch; or the tensors alone are larger than the
+            smallest card of this machine, and the message has the settings that would fit, if there are any.
     """
     _refuse_uneven_shares(run)
     if run.context.device != "cuda" or not run.backbone.uri:
