@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 
 from comem_core.memory.encoder import MemoryEncoder
 
-GATHERED_COPIES = 2
-"""Of one layer, at most: what has arrived from the workers, and the weights that it is copied into."""
+GATHERED_COPIES = 3
+"""Of one layer, at most: the weights in use, and on a GPU what has arrived for them and for the next layer."""
 
 
 def shard_encoder(encoder: MemoryEncoder, device: str) -> None:
@@ -30,7 +30,8 @@ def shard_encoder(encoder: MemoryEncoder, device: str) -> None:
     whole = {weight for name, weight in model.named_parameters() if "lora_" in name}
     for layer in list_layers(model):
         fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
-    # Nothing of the decoder's own is shared. But without a common root each layer keeps what it has gathered last.
+    # Nothing of the decoder's own is shared. But without a common root each layer would keep what has arrived for it
+    # last, on a GPU, and nothing would be gathered ahead.
     decoder: Any = model.get_decoder()
     fully_shard(decoder, mesh=mesh, ignored_params={each for each in decoder.parameters() if not is_shared(each)})
     for weight in model.parameters():
