@@ -1,7 +1,7 @@
 """Training of the projection between an encoder and a text-only reader of another width."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial as bind
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,8 @@ def train_transfer(
     def make(artefact: Partial) -> None:
         samples.refuse_none()
         build = bind(_make_trainee, run, encoder, samples, training)
-        train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION))
+        fields = run.recipe_fields | {"training": asdict(training)}
+        train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION), parameters=fields)
 
     inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
     steps = training.optimizer.num_steps

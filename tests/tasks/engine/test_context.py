@@ -1,5 +1,6 @@
 import math
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_a_gpu_asked_for_where_there_is_none_is_an_error(tmp_path: Path) -> None
     environ = {"COMEM_ROOT": str(tmp_path), "COMEM_GPUS_PER_ACTOR": "1"}
     with pytest.raises(ValueError, match="torch finds none on this machine"):
         Context.from_environment(environ).check()
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("tensorbord", "COMEM_TRACKER is 'tensorbord'; expected 'tensorboard' or 'mlflow' or 'wandb'"),
+        ("wandb", "COMEM_TRACKER=wandb needs the package wandb, which is not installed here"),
+    ],
+)
+def test_a_tracker_that_is_unknown_or_lacks_something_is_refused_before_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, fault: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    environ = {"COMEM_ROOT": str(tmp_path), "COMEM_MIN_FREE_MEMORY_MB": "1", "COMEM_TRACKER": value}
+    with pytest.raises(ValueError, match=fault):
+        Context.from_environment(environ).check()
+    assert Context.from_environment({}).tracker is None
 
 
 def test_a_good_context_passes(tmp_path: Path, make_context) -> None:
