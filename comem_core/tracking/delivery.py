@@ -4,6 +4,7 @@ Steps that a tracker does not take are kept and offered again. The fault is told
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,8 @@ SEND_EVERY_SECONDS = 1.0
 TRY_AGAIN_SECONDS = 30.0
 CLOSE_SECONDS, SHORT_CLOSE_SECONDS = 30.0, 10.0  # Prefect gives a cancelled run 30 in all
 
-Say = Callable[[str], object]
+Say = Callable[[int, str], object]
+"""Takes a level of `logging` and a line, as a logger's `log` does."""
 
 
 class Delivery:
@@ -41,7 +43,10 @@ class Delivery:
         is_slow = self.has_failed or self.outcome != "finished"
         self.thread.join(SHORT_CLOSE_SECONDS if is_slow else CLOSE_SECONDS)
         if self.waiting:
-            self.say(f"{self.training.tracker} was not given the last {len(self.waiting)} steps of the training")
+            self.say(
+                logging.WARNING,
+                f"{self.training.tracker} was not given the last {len(self.waiting)} steps of the training",
+            )
 
     def _work(self) -> None:
         pause = SEND_EVERY_SECONDS
@@ -72,7 +77,7 @@ class Delivery:
     def _say_where(self, where: str) -> None:
         if not self.has_said_where:
             self.has_said_where = True
-            self.say(f"the steps of this training are tracked: {where}")
+            self.say(logging.INFO, f"the steps of this training are tracked: {where}")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -84,8 +89,9 @@ class Delivery:
                 self.has_failed = True
                 said = " ".join(str(error).split())[:300] or "without a message"
                 self.say(
+                    logging.WARNING,
                     f"{self.training.tracker} does not take the steps of this training "
-                    f"({type(error).__name__}: {said}). Training goes on; the steps are kept and offered again"
+                    f"({type(error).__name__}: {said}). Training goes on; the steps are kept and offered again",
                 )
 
 

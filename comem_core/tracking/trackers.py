@@ -156,6 +156,7 @@ class WeightsAndBiases(Tracker):
             resume="allow",
             dir=folder,
             config={**training.labels, **training.parameters},
+            reinit="create_new",  # not the run of a training before, whose end may still be under way
             allow_val_change=True,
             settings=quiet,
         )

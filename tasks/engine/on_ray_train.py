@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STEPS = "part-00000"
 CHECKPOINT, RAY_FOLDER = ".checkpoint.pt", ".ray-train"
-PROGRESS, SAID = ".progress.json", ".said.txt"
+PROGRESS, SAID = ".progress.json", ".said.jsonl"
 TRACKED = "tracking"
 """The folder of the store for trackers that write files."""
 STOP, FAILED = ".stop", ".failed-"
@@ -178,8 +178,8 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
         nonlocal last, num_said
         with suppress(FileNotFoundError):
             said = (artefact.folder / SAID).read_text(encoding="utf-8").split("\n")[:-1]
-            for line in said[num_said:]:
-                logger.warning("%s", line)
+            for level, line in map(json.loads, said[num_said:]):
+                logger.log(level, "%s", line)
             num_said = len(said)
         with suppress(FileNotFoundError, json.JSONDecodeError):
             now = json.loads((artefact.folder / PROGRESS).read_text())

@@ -96,10 +96,10 @@ def _start_watch(training: Training, num_workers: int) -> StepWatch:
     return StepWatch(training.recipe.num_steps, device=str(device), num_workers=num_workers)
 
 
-def _say(artefact: Partial, line: str) -> None:
+def _say(artefact: Partial, level: int, line: str) -> None:
     """Leave a line for the log of the run, which follows this file."""
     with (artefact.folder / SAID).open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+        file.write(f"{json.dumps([level, line])}\n")
 
 
 def _run_steps(

@@ -93,7 +93,7 @@ def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial, tracked: Tracke
     """Enter a worker; only there, as in the functions below, torch is imported."""
     from comem_core.pretraining.tiny_base import pretrain
 
-    with _write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
         backbone = pretrain(recipe, artefact.folder / STATE, on_step)
     _finish_base(backbone, artefact)
 
@@ -104,7 +104,7 @@ def _pretrain_further(
     from comem_core.backbone.qwen_vl import QwenVL
     from comem_core.pretraining.tiny_base import go_on
 
-    with _write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
         backbone = go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     _finish_base(backbone, artefact)
 
@@ -123,7 +123,7 @@ def _pretrain_encoder(
     from comem_core.backbone.qwen_vl import QwenVL
     from comem_core.pretraining.tiny_base import pretrain_encoder
 
-    with _write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
         encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     encoder.backbone.name = SHIPPED_BASE
     with artefact.open_folder(MODEL) as folder:
@@ -132,12 +132,12 @@ def _pretrain_encoder(
 
 
 @contextmanager
-def _write_steps(
+def write_steps(
     artefact: Partial, num_steps: int, tracked: TrackedTraining | None, *, every: int = 50
 ) -> Iterator[Callable[[StepReport], None]]:
     """Yield a function that appends each step to a file, logs every few steps, and hands them to the tracker."""
     logger, watch = get_stage_logger(), StepWatch(num_steps, device="cpu")
-    with deliver_steps(tracked, logger.warning) as delivery:
+    with deliver_steps(tracked, logger.log) as delivery:
         for row in _read_steps(artefact):
             delivery.add(row["step"], measure_pace(row))
 

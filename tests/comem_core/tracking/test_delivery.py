@@ -22,11 +22,12 @@ def test_a_tracker_that_comes_back_gets_every_step_and_the_fault_is_told_once(
     monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", 0.05)
     training, said = make_training("tensorboard"), []
     training.folder.write_text("a file where the folder should be")
-    with deliver_steps(training, said.append) as delivery:
+    with deliver_steps(training, lambda level, line: said.append(line)) as delivery:
         for step in range(1, 9):
             delivery.add(step, {"loss": float(step)})
             if step == 4:
-                while not said:
+                given_up = time.monotonic() + 20
+                while not said and time.monotonic() < given_up:
                     time.sleep(0.05)
                 time.sleep(0.5)  # it is tried again meanwhile
                 training.folder.unlink()
@@ -42,7 +43,7 @@ def test_a_server_that_is_gone_is_told_with_the_number_of_steps_it_lacks(
     training, said = make_training("mlflow"), []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     started = time.monotonic()
-    with deliver_steps(training, said.append) as delivery:
+    with deliver_steps(training, lambda level, line: said.append(line)) as delivery:
         for step in range(1, 4):
             delivery.add(step, {"loss": float(step)})
         handed_over = time.monotonic() - started
@@ -59,7 +60,7 @@ def test_without_a_key_wandb_asks_nothing_and_training_goes_on(
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("NETRC", str(tmp_path / "nothing"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    with deliver_steps(training, said.append) as delivery:
+    with deliver_steps(training, lambda level, line: said.append(line)) as delivery:
         delivery.add(1, {"loss": 1.0})
     assert "No API key configured" in said[0] and len(said) == 2
 
