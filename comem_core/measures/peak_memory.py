@@ -5,7 +5,6 @@ parameters from a folder, as one loads a real model, then encodes items and answ
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.memory.recipe import EncoderRecipe
+from comem_core.tracking.peaks import read_peak_bytes
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
 LAYOUTS = ("one", "two")
@@ -101,19 +101,6 @@ def refuse_shared_weights(one: Backbone, other: Backbone, *, shared: bool) -> No
     """Assert that two backbones share their weights in memory, or share none of them."""
     places = [{weight.data_ptr() for weight in each.model.parameters()} for each in (one, other)]
     assert bool(places[0] & places[1]) == shared
-
-
-def read_peak_bytes() -> int:
-    """Return the peak resident size of this process so far, in bytes.
-
-    On Linux `ru_maxrss` includes the parent's size before this program was started; VmHWM counts this program alone.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

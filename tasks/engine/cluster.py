@@ -18,6 +18,8 @@ import ray
 from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from comem_core.tracking.choosing import PACKAGES as TRACKERS
+from comem_core.tracking.choosing import choose_variables
 from tasks.engine.context import Context
 from tasks.engine.reuse import DECIDING
 from tasks.engine.workers import WORKER_ENVIRONMENT, Workers
@@ -52,15 +54,19 @@ def join_cluster(context: Context, describe: Describe | None = None) -> None:
     assert address is not None
     _check_address(address)
     try:
-        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True, runtime_env=_build_environment())
+        ray.init(
+            address=address, logging_level=logging.WARNING, log_to_driver=True, runtime_env=build_environment(context)
+        )
     except Exception as error:
         raise ConnectionError(_explain(address, error)) from error
     check_nodes(context, describe)
 
 
-def _build_environment() -> dict[str, Any]:
+def build_environment(context: Context) -> dict[str, Any]:
+    """Return Ray's runtime environment of a run on a cluster: the project's code, and variables of this process."""
     root = Path(__file__).parents[2]
     variables = WORKER_ENVIRONMENT | {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    variables |= choose_variables(context.tracker, os.environ)
     return {"py_modules": [str(root / name) for name in PACKAGES], "env_vars": variables}
 
 
@@ -122,7 +128,8 @@ def check_nodes(context: Context, describe: Describe | None = None) -> None:
     """
     nodes = [each for each in ray.nodes() if each["Alive"] and {"CPU", "GPU"} & each["Resources"].keys()]
     with _marked(context.store) as marker:
-        look = _make_look(PACKAGES, COMPARED, str(marker))
+        trackers = (TRACKERS[context.tracker],) if context.tracker else ()
+        look = _make_look(PACKAGES, (*COMPARED, *trackers), str(marker))
         faults = _compare(nodes, look(), look)
     if not faults and describe is not None:  # the nodes have the code that this needs
         faults = _compare(nodes, describe(), describe)

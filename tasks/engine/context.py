@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import psutil
 
 from comem_core.ranges import Range
+from comem_core.tracking.choosing import TrackerName, find_tracker_faults
 from comem_core.training import gpu_defaults
 
 MEGABYTE = 1024**2
@@ -68,6 +69,8 @@ class Context:
     """Whether training computes activations again in the backward pass instead of keeping them."""
     train_sharding: Literal["off", "on"] = "off"
     """Whether the workers of training share the layers of the frozen model out, instead of each holding all."""
+    tracker: TrackerName | None = None
+    """What shows the steps of trainings besides Prefect; it reads its own variables, such as `MLFLOW_TRACKING_URI`."""
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: Annotated[int, ONE_OR_MORE] = 16
     """Samples in one forward pass on one device."""
@@ -134,6 +137,7 @@ class Context:
             *_find_folder_faults("COMEM_STORE", self.store),
             *_find_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
             *self._find_value_faults(),
+            *self._find_tracker_faults(),
             *self._find_resource_faults(),
         ]
         if faults:
@@ -144,7 +148,7 @@ class Context:
         faults = []
         for name, setting in _map_settings().items():
             value, (kind, rule) = getattr(self, name), _read_rule(name)
-            if get_origin(kind) is Literal and value not in get_args(kind):
+            if get_origin(kind) is Literal and value is not None and value not in get_args(kind):
                 faults.append(f"{setting} is {value!r}; expected {' or '.join(map(repr, get_args(kind)))}")
             if rule is not None and value is not None and not rule.allows(value):
                 faults.append(f"{setting} is {value}; expected {rule}")
@@ -156,6 +160,11 @@ class Context:
             if name.endswith("_url") and value is not None and not value.startswith(("http://", "https://")):
                 faults.append(f"{setting} is {value!r}; expected an address such as http://host:8000/v1")
         return faults
+
+    def _find_tracker_faults(self) -> list[str]:
+        if self.tracker is None or self.tracker not in get_args(TrackerName):
+            return []
+        return find_tracker_faults(self.tracker, os.environ, on_cluster=self.ray_address is not None)
 
     def _find_resource_faults(self) -> list[str]:
         faults = []

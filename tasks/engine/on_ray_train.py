@@ -8,16 +8,17 @@ Train brings pandas with it and takes seconds to import, so it is imported only 
 import json
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial as bind
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from comem_core.tracking.choosing import TrackedTraining
+from comem_core.tracking.steps import describe_step
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context, RunRef
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 STEPS = "part-00000"
 CHECKPOINT, RAY_FOLDER = ".checkpoint.pt", ".ray-train"
-PROGRESS = ".progress.json"
+PROGRESS, SAID = ".progress.json", ".said.jsonl"
+TRACKED = "tracking"
+"""The folder of the store for trackers that write files."""
 STOP, FAILED = ".stop", ".failed-"
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
-SHOWN_WAIT = 0.05  # of the time of the steps
 MOST_DEATHS = 3
 
 
@@ -48,30 +50,33 @@ Build = Callable[[int, int], "Trainee"]  # (rank, number of workers); called onc
 
 
 def train_on_ray(
-    run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, *, files: tuple[str, ...]
+    run: RunRef,
+    artefact: Partial,
+    optimizer: OptimizerRecipe,
+    build: Build,
+    *,
+    files: tuple[str, ...],
+    parameters: Mapping[str, Any] = {},
 ) -> None:
-    """Train, and write the rows of the steps and the files that the trainee saves."""
+    """Train, and write the rows of the steps and the files that the trainee saves. A tracker shows the parameters."""
     if {*files, STEPS} <= artefact.list_finished():
         return
     rest_workers(run.context, forget=forget_held)
     for path in (artefact.folder / STOP, *artefact.folder.glob(f"{FAILED}*")):  # from an earlier attempt
         path.unlink(missing_ok=True)
     with _progress_shown(artefact, optimizer):
-        _fit(run, artefact, optimizer, build, files)
+        tracked = name_tracked(run, artefact, parameters)
+        config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files, "tracked": tracked}
+        fit = _fit_alone if run.context.train_workers == 1 else _fit_together
+        _wait_for(bind(fit, run.context, config), stop=artefact.folder / STOP)
     faults = [
         NotFiniteError(*json.loads(path.read_text(encoding="utf-8"))) for path in artefact.folder.glob(f"{FAILED}*")
     ]
     if faults:
         raise max(faults, key=lambda fault: fault.is_cause)
     shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
-    for name in (CHECKPOINT, PROGRESS):
+    for name in (CHECKPOINT, PROGRESS, SAID):
         (artefact.folder / name).unlink(missing_ok=True)
-
-
-def _fit(run: RunRef, artefact: Partial, optimizer: OptimizerRecipe, build: Build, files: tuple[str, ...]) -> None:
-    config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files}
-    fit = _fit_alone if run.context.train_workers == 1 else _fit_together
-    _wait_for(bind(fit, run.context, config), stop=artefact.folder / STOP)
 
 
 def _fit_alone(context: Context, config: dict[str, Any]) -> None:
@@ -163,27 +168,29 @@ def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
 
 @contextmanager
 def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[None]:
-    """Log step, loss, rate and remaining time while the workers train."""
+    """Log the steps while the workers train, the last one at the end, and what the workers say."""
     ended, logger = threading.Event(), get_stage_logger()
-    (artefact.folder / PROGRESS).unlink(missing_ok=True)  # what an earlier attempt left
+    for name in (PROGRESS, SAID):  # what an earlier attempt left
+        (artefact.folder / name).unlink(missing_ok=True)
+    last, num_said = 0, 0
 
-    def follow() -> None:
-        started, last = None, 0
-        while not ended.wait(SHOW_EVERY_SECONDS):
-            try:
-                now = json.loads((artefact.folder / PROGRESS).read_text())
-            except (FileNotFoundError, json.JSONDecodeError):
-                continue
-            if started is None or now["step"] < last:  # the first look, or the training has begun again
-                started = (time.monotonic(), now["step"])
+    def show() -> None:
+        nonlocal last, num_said
+        with suppress(FileNotFoundError):
+            said = (artefact.folder / SAID).read_text(encoding="utf-8").split("\n")[:-1]
+            for level, line in map(json.loads, said[num_said:]):
+                logger.log(level, "%s", line)
+            num_said = len(said)
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            now = json.loads((artefact.folder / PROGRESS).read_text())
             if now["step"] != last:
                 last = now["step"]
-                rate = (last - started[1]) / max(1e-9, time.monotonic() - started[0])
-                remain = f", {(optimizer.num_steps - last) / rate:.0f} s remain" if rate > 0 else ""
-                # Not of the first look, for the first batch cannot be prepared while the model works.
-                is_waiting = remain and now["waiting"] > SHOWN_WAIT
-                waits = f", {100 * now['waiting']:.0f} % of the time spent waiting for data" if is_waiting else ""
-                logger.info("step %d of %d, loss %.3f%s%s", last, optimizer.num_steps, now["loss"], remain, waits)
+                logger.info("%s", describe_step(last, optimizer.num_steps, now["measures"]))
+
+    def follow() -> None:
+        while not ended.wait(SHOW_EVERY_SECONDS):
+            show()
+        show()
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
@@ -192,3 +199,18 @@ def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[N
     finally:
         ended.set()
         follower.join()
+
+
+def name_tracked(run: RunRef, artefact: Partial, parameters: Mapping[str, Any]) -> TrackedTraining | None:
+    """Name a training for the run's tracker; one that is continued keeps the name under which it began."""
+    if run.context.tracker is None:
+        return None
+    return TrackedTraining(
+        tracker=run.context.tracker,
+        folder=run.context.store / TRACKED,
+        stage=artefact.folder.parent.name,
+        fingerprint=artefact.folder.stem,
+        run_id=artefact.keep("tracked_run", run.run_id),
+        recipe_name=run.recipe_name,
+        parameters=parameters,
+    )

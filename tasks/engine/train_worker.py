@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from ray.train.torch import TorchTrainer
 from torch import distributed
 
 from comem_core.backbone.reader import Reader
+from comem_core.tracking.delivery import deliver_steps
+from comem_core.tracking.steps import StepWatch, measure_pace
+from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
-from comem_core.training.reports import WAITED, NotFiniteError, StepReport
+from comem_core.training.reports import NotFiniteError, StepReport
 from comem_core.training.workers import is_distributed
-from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP
+from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, SAID, STEPS, STOP
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
 
@@ -63,37 +67,61 @@ def train_on_worker(config: dict[str, Any]) -> None:
         training.load(state["training"])
         steps = state["steps"]
     is_first = world.get_world_rank() == 0
-    spent = {"seconds": 0.0, "waited": 0.0}
+    watch = _start_watch(training, world.get_world_size())
+    with deliver_steps(config["tracked"] if is_first else None, bind(_say, artefact)) as delivery:
+        for row in steps:  # a tracker that lacks some of them, for its server was gone, gets them now
+            delivery.add(row["step"], measure_pace(row))
 
-    def on_step(report: StepReport) -> None:
-        row = asdict(report)
-        steps.append({name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")})
-        spent["seconds"] += report.seconds
-        spent["waited"] += report.measures.get(WAITED, 0.0) / world.get_world_size()
-        if is_first:
-            shown = steps[-1] | {"waiting": spent["waited"] / spent["seconds"]}
-            (artefact.folder / PROGRESS).write_text(json.dumps(shown))
+        def on_step(report: StepReport) -> None:
+            row = asdict(report)
+            steps.append(
+                {name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")}
+            )
+            measures = watch.measure(report)
+            if is_first:
+                (artefact.folder / PROGRESS).write_text(json.dumps({"step": report.step, "measures": measures}))
+                delivery.add(report.step, measures)
 
-    saving = Saving(artefact)
-    while not training.done:
-        try:
-            training.run(on_step, until=training.step + 1)
-        except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
-            failed = artefact.folder / f"{FAILED}{world.get_world_rank()}"
-            failed.write_text(json.dumps(error.args), encoding="utf-8")
-            return
-        is_due, is_stopped = saving.choose(done=training.done)
-        if is_due or is_stopped:
-            with saving.measure():
-                if is_first:  # one worker's checkpoint is enough, their weights are equal
-                    _write_checkpoint(checkpoint, {"training": training.state(), "steps": steps})
-                train.report({"step": training.step, "loss": steps[-1]["loss"]})
-        if is_stopped:
-            return
+        delivery.outcome = outcome = _run_steps(training, on_step, steps, artefact)
+    if outcome != "finished":
+        return
     if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
         raise AssertionError("training has changed the reader's own weights")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
+
+
+def _start_watch(training: Training, num_workers: int) -> StepWatch:
+    device = next(iter(training.parameters.values())).device
+    return StepWatch(training.recipe.num_steps, device=str(device), num_workers=num_workers)
+
+
+def _say(artefact: Partial, level: int, line: str) -> None:
+    """Leave a line for the log of the run, which follows this file."""
+    with (artefact.folder / SAID).open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps([level, line])}\n")
+
+
+def _run_steps(
+    training: Training, on_step: Callable[[StepReport], None], steps: list[dict[str, Any]], artefact: Partial
+) -> Outcome:
+    """Train to the end, or until a step fails or the training is to stop, and write checkpoints; say how it ended."""
+    rank, saving = train.get_context().get_world_rank(), Saving(artefact)
+    while not training.done:
+        try:
+            training.run(on_step, until=training.step + 1)
+        except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
+            (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps(error.args), encoding="utf-8")
+            return "failed"
+        is_due, is_stopped = saving.choose(done=training.done)
+        if is_due or is_stopped:
+            with saving.measure():
+                if rank == 0:  # one worker's checkpoint is enough, their weights are equal
+                    _write_checkpoint(artefact.folder / CHECKPOINT, {"training": training.state(), "steps": steps})
+                train.report({"step": training.step, "loss": steps[-1]["loss"]})
+        if is_stopped:
+            return "interrupted"
+    return "finished"
 
 
 class Saving:

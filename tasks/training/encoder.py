@@ -50,7 +50,8 @@ def train_encoder(run: Run, knowledge: Reference, sets: Sequence[SampleSet], sta
     def make(artefact: Partial) -> None:
         samples.refuse_none()
         build = bind(_make_trainee, run, samples, start)
-        train_on_ray(run, artefact, recipe.optimizer, build, files=(WEIGHTS, DESCRIPTION))
+        files = (WEIGHTS, DESCRIPTION)
+        train_on_ray(run, artefact, recipe.optimizer, build, files=files, parameters=run.recipe_fields)
 
     inputs, steps = {"backbone": run.backbone} | samples.inputs, recipe.optimizer.num_steps
     if start:

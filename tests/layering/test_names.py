@@ -30,8 +30,8 @@ CLASS_MAKERS = [
 VERBS = """
 accumulate add adjust allow allows answer apply ask attend average begin borrow build call cancel change check
 checkpoint choose clean close collect combine compare compress compute convert copy count cut declare decode define
-deploy describe draft draw drop embed encode end estimate evaluate exists explain export extract fetch filter find
-finish fit flatten flush follow forget generate get go group guess hash hold identify ignore import index ingest
+deliver deploy describe draft draw drop embed encode end estimate evaluate exists explain export extract fetch filter
+find finish fit flatten flush follow forget generate get go group guess hash hold identify ignore import index ingest
 inject install interrupt iterate join judge keep kill learn leave lengthen lift link list listen load lock look make
 map mark matches measure mend merge name need normalise number open order pack pair parse perturb plan pool pose
 predict prepare pretrain process project push put read readline reap rebuild record refresh refuse register release

@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from comem_core.measures.gpu.workload import Workload
-from comem_core.measures.peak_memory import read_peak_bytes
+from comem_core.tracking.peaks import read_peak_bytes
 
 Result = TypeVar("Result")
 INSTALLING = "docs/gpu.md says how another build is installed"

@@ -19,11 +19,12 @@ import torch
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.gpu.model import make_encoder
 from comem_core.measures.gpu.workload import RECIPE, WORKLOADS
-from comem_core.measures.peak_memory import NUM_HEADS, read_peak_bytes
+from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.steps import BOTH, CHECKPOINTED, NUM_ITEMS, WAYS, WHOLE, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes import find_recipe
+from comem_core.tracking.peaks import read_peak_bytes
 from comem_core.training import gpu_defaults
 from comem_core.training.estimate import TrainingMemory, estimate_training_memory, make_typical_samples
 from comem_core.training.loop import Training

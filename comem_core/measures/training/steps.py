@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.peak_memory import NUM_HEADS, read_peak_bytes
+from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.authors import accumulate_as_authors
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes import find_recipe
+from comem_core.tracking.peaks import read_peak_bytes
 from comem_core.training.loop import Objective, Training
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from comem_core.measures.peak_memory import measure_peaks, read_peak_bytes
+from comem_core.measures.peak_memory import measure_peaks
+from comem_core.tracking.peaks import read_peak_bytes
 
 
 def test_the_peak_of_a_process_grows_with_what_it_holds_and_stays_when_that_is_gone():

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from tasks.engine import on_ray
-from tasks.engine.cluster import check_nodes, join_cluster
+from tasks.engine.cluster import build_environment, check_nodes, join_cluster
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards, release_workers
 from tasks.engine.workers import Workers
@@ -49,6 +49,29 @@ def test_a_node_with_other_code_of_this_project_is_named(
     monkeypatch.setattr(warehouse.__spec__, "submodule_search_locations", [str(tmp_path)])
     with pytest.raises(ValueError, match=r"code of this project is \w+; expected \w+, as here"):
         check_nodes(context)
+
+
+def test_workers_elsewhere_get_the_variables_of_the_run_s_tracker(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+    monkeypatch.setenv("WANDB_API_KEY", "sesame")
+    asked = replace(context, tracker="mlflow")
+    assert build_environment(asked)["env_vars"]["MLFLOW_TRACKING_URI"] == "http://there:5000"
+    assert "WANDB_API_KEY" not in build_environment(asked)["env_vars"]
+    assert "MLFLOW_TRACKING_URI" not in build_environment(context)["env_vars"]
+
+
+def test_a_node_with_another_version_of_the_tracker_is_named(
+    small_ray: None, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = tmp_path / "wandb-0.0.1.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: wandb\nVersion: 0.0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    check_nodes(context)
+    with pytest.raises(ValueError, match=r"\): wandb is .+; expected 0.0.1, as here"):
+        check_nodes(replace(context, tracker="wandb"))
 
 
 def test_a_node_without_a_model_is_named(small_ray: None, context: Context) -> None:

@@ -1,5 +1,6 @@
 import math
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -83,6 +84,23 @@ def test_a_model_that_nobody_is_there_to_share_is_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"COMEM_TRAIN_SHARDING is 'on', but COMEM_TRAIN_WORKERS is 1, .* 2 or more"):
         Context.from_environment(environ).check()
     Context.from_environment(environ | {"COMEM_TRAIN_WORKERS": "2"}).check()
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("tensorbord", "COMEM_TRACKER is 'tensorbord'; expected 'tensorboard' or 'mlflow' or 'wandb'"),
+        ("wandb", "COMEM_TRACKER=wandb needs the package wandb, which is not installed here"),
+    ],
+)
+def test_a_tracker_that_is_unknown_or_lacks_something_is_refused_before_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, fault: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    environ = {"COMEM_ROOT": str(tmp_path), "COMEM_MIN_FREE_MEMORY_MB": "1", "COMEM_TRACKER": value}
+    with pytest.raises(ValueError, match=fault):
+        Context.from_environment(environ).check()
+    assert Context.from_environment({}).tracker is None
 
 
 def test_a_good_context_passes(tmp_path: Path, make_context) -> None:

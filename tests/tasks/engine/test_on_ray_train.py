@@ -1,6 +1,7 @@
 """Training on Ray Train, of something small: its steps and files are an artefact, and workers that were up stay up."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -17,12 +18,14 @@ from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import STEPS, Build, TrainingFailed, train_on_ray
+from tasks.engine.on_ray_train import STEPS, Build, TrainingFailed, name_tracked, train_on_ray
 from tasks.engine.partial import Partial
+from tasks.engine.store import Store
 from tasks.engine.train_worker import Saving, Trainee
 from tasks.engine.workers import WorkerDied, Workers
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
+from tests.comem_core.tracking.reading import read_losses
 
 
 def make_run(context: Context) -> Run:
@@ -121,6 +124,53 @@ def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_kille
     rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
     assert rows["step"].to_pylist() == list(range(1, 11))
     assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_goes_on_under_its_name_in_the_tracker_with_each_step_once(
+    context: Context, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    killed = tmp_path / "killed"
+
+    def compute_slowly(weights: torch.Tensor, step: int) -> torch.Tensor:
+        time.sleep(0.3)
+        if step == 12 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (weights**2).sum()
+
+    partial = Store.of(context).begin("encoder", "f" * 16)
+    optimizer = OptimizerRecipe(num_steps=14, batch_size=1, learning_rate=0.1)
+    tracked = replace(make_run(context), context=replace(context, tracker="tensorboard"))
+    with caplog.at_level("INFO"):
+        train_on_ray(
+            tracked, partial, optimizer, make_build(compute_slowly), files=("w.pt",), parameters={"seed": {"a": 1}}
+        )
+    assert killed.exists()
+    training = name_tracked(replace(tracked, run_id="a later run"), partial, {})
+    assert training is not None and training.name == f"encoder-{'f' * 16}-r"
+    rows = pq.read_table(partial.folder / f"{STEPS}.parquet").to_pylist()
+    assert read_losses(training) == [(row["step"], round(row["loss"], 6)) for row in rows]
+    [where] = {line for line in caplog.messages if "are tracked: `tensorboard --logdir" in line}
+    assert str(context.store / "tracking/tensorboard") in where
+    assert re.match(
+        r"step 14 of 14, loss .*, learning rate .*, .* samples a second, "
+        r"peak memory .* GB of the first worker's process, 0 s remain",
+        caplog.messages[-1],
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ray")
+def test_the_first_of_several_workers_reports_to_the_tracker(context: Context, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    partial = Store.of(context).begin("encoder", "f" * 16)
+    tracked = replace(make_run(context), context=replace(context, tracker="tensorboard", train_workers=2))
+    optimizer = OptimizerRecipe(num_steps=4, batch_size=2, learning_rate=0.1)
+    train_on_ray(tracked, partial, optimizer, make_build(lambda weights, step: weights.sum()), files=("w.pt",))
+    training = name_tracked(tracked, partial, {})
+    assert training is not None and [step for step, _ in read_losses(training)] == [1, 2, 3, 4]
 
 
 @pytest.mark.slow
