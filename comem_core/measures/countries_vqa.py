@@ -120,7 +120,7 @@ def measure_table(chosen: argparse.Namespace) -> Iterator[Measured]:
     yield marking.make_plain("memory_vectors_k3", 3 * encoders[0].recipe.num_vectors, "vectors")
 
 
-def _list_choices(exam: CountriesExam) -> Mapping[str, ItemsOf]:
+def list_choices(exam: CountriesExam) -> Mapping[str, ItemsOf]:
     """Return the choices of items that are shown both as text and as memory."""
     return {
         "gold": partial(exam.choose_with_gold, k=1),
@@ -134,13 +134,13 @@ def _list_choices(exam: CountriesExam) -> Mapping[str, ItemsOf]:
 def _ask_prompts(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
     """Ask without items, and with items in the prompt. Only the reader answers, so any encoder of the recipe works."""
     yield "em_none", exam.ask_prompt(encoder, lambda question: (), label="none")
-    for name, items_of in _list_choices(exam).items():
+    for name, items_of in list_choices(exam).items():
         yield f"em_text_{name}", exam.ask_prompt(encoder, items_of, label=f"text {name}")
 
 
 def _ask_memories(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple[str, Answers]]:
     """Ask with the same items as memory, and with the controls."""
-    shown = {f"memory_{name}": items_of for name, items_of in _list_choices(exam).items()}
+    shown = {f"memory_{name}": items_of for name, items_of in list_choices(exam).items()}
     shown |= {control: partial(exam.choose_for_control, control, k=3) for control in ("shuffled", "foreign")}
     memories = exam.encode_shown(encoder, *shown.values())
     for name, items_of in shown.items():
@@ -198,7 +198,7 @@ def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
     exam = _open_exam(chosen)
     for name, folder in chosen.encoders:
         encoder, marking = _load_encoder(folder), AnswerMarker(exam, _write_command(chosen, [folder], name=name))
-        shown = {depth: items_of for depth, items_of in _list_choices(exam).items() if depth in VARIANT_DEPTHS}
+        shown = {depth: items_of for depth, items_of in list_choices(exam).items() if depth in VARIANT_DEPTHS}
         memories = exam.encode_shown(encoder, *shown.values())
         for depth, items_of in shown.items():
             answers = exam.ask_memory(encoder, memories, items_of, label=f"{name}, {depth}")

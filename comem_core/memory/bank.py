@@ -9,7 +9,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,19 @@ class Bank:
         for item_id, memory_MD in other.memories.items():
             pictures = None if self.grid is None else [other.pictures[item_id]]
             self.put([item_id], memory_MD[None], pictures=pictures)
+
+    def shorten(self, num_vectors: int) -> "Bank":
+        """Return a bank with the first vectors of each item alone, which takes less room in a prompt and on disk.
+
+        Made for encoders that were trained with `nested_lengths`; others lose more (docs/memory.md).
+
+        Raises:
+            ValueError: an item has fewer vectors, or none would be left.
+        """
+        if not 1 <= num_vectors <= self.num_vectors:
+            raise ValueError(f"{num_vectors} vectors of an item of this bank; expected 1 to {self.num_vectors}")
+        memories = {item_id: memory_MD[:num_vectors].clone() for item_id, memory_MD in self.memories.items()}
+        return replace(self, num_vectors=num_vectors, memories=memories, pictures=dict(self.pictures), _index=None)
 
     def refuse_other_encoder(self, encoder_id: str) -> None:
         """Raise ValueError unless the encoder with this id made this bank's vectors."""

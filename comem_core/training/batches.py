@@ -25,13 +25,17 @@ AHEAD = 1  # batches that are prepared beforehand
 @dataclass(frozen=True, kw_only=True)
 class PreparedBatch:
     """One worker's part of a batch, on the CPU. `items` are its distinct items; `item_tokens` is None where the encoder
-    is not trained. `shown` has the places of each question's items in `items`, in the order in which they are shown.
+    is not trained. `shown` has the places of each question's items in `items`, in the order in which they are shown,
+    and `num_vectors` how many vectors are shown of each. `taught` are the questions with their items as text, where
+    what the reader answers to them is taught.
     """
 
     items: tuple[KnowledgeItem, ...]
     item_tokens: Tokens | None
     shown: tuple[tuple[int, ...], ...]
+    num_vectors: tuple[int, ...]
     questions: Tokens
+    taught: Tokens | None = None
 
 
 class Batches:
@@ -70,7 +74,8 @@ class Batches:
 
     def __getitem__(self, step: int) -> PreparedBatch:
         chosen = [self.samples[index] for index in self.choose_indices(step)]
-        return self.prepare(chosen, [self.choose_items(sample, step) for sample in chosen])
+        items = [self.choose_items(sample, step) for sample in chosen]
+        return self.prepare(chosen, items, [self.choose_length(sample, step) for sample in chosen])
 
     def iterate(self, start: int) -> Iterator[PreparedBatch]:
         """Yield the batches of all steps from `start` on. A thread prepares each while the model works on the last.
@@ -87,28 +92,39 @@ class Batches:
                 yield coming.popleft().result()
 
     def prepare(
-        self, samples: Sequence[TrainingSample], shown: Sequence[Sequence[KnowledgeItem]] | None = None
+        self,
+        samples: Sequence[TrainingSample],
+        chosen: Sequence[Sequence[KnowledgeItem]] | None = None,
+        num_vectors: Sequence[int] | None = None,
     ) -> PreparedBatch:
-        """Tokenise samples with the items that they show: all their own ones, or those that are given."""
+        """Tokenise samples with the items that they show, all their own ones and whole unless others are given."""
+        chosen = chosen or [sample.items for sample in samples]
         shown = [
             self.answering.list_shown(items, sample.image, sample.language)
-            for sample, items in zip(samples, shown or [sample.items for sample in samples], strict=True)
+            for sample, items in zip(samples, chosen, strict=True)
         ]
         distinct = {item.item_id: item for items in shown for item in items}
         places = {item_id: place for place, item_id in enumerate(distinct)}
-        conversations = [
-            self.answering.seen(
-                self.encoder.prompts.make_conversation(s.question, s.image, s.language, answer=s.answer)
-            )
-            for s in samples
-        ]
         items = tuple(distinct.values())
         return PreparedBatch(
             items=items,
             item_tokens=self.encoder.prepare_items(items) if self.tokenize_items else None,
             shown=tuple(tuple(places[item.item_id] for item in items) for items in shown),
-            questions=self.answering.prepare(conversations, generation=False),
+            num_vectors=tuple(num_vectors or [self.encoder.recipe.num_vectors] * len(samples)),
+            questions=self._tokenize_questions(samples, [()] * len(samples)),
+            taught=self._tokenize_questions(samples, chosen) if self.recipe.distillation else None,
         )
+
+    def _tokenize_questions(
+        self, samples: Sequence[TrainingSample], items: Sequence[Sequence[KnowledgeItem]]
+    ) -> Tokens:
+        """Tokenise questions and answers as the reader sees them, each with items as text."""
+        prompts = self.encoder.prompts
+        conversations = [
+            prompts.make_conversation(each.question, each.image, each.language, items=own, answer=each.answer)
+            for each, own in zip(samples, items, strict=True)
+        ]
+        return self.answering.prepare([self.answering.seen(each) for each in conversations], generation=False)
 
     def choose_indices(self, step: int) -> list[int]:
         """Return this worker's samples in a step: consecutive places in permutations that are seeded by the epoch."""
@@ -128,6 +144,14 @@ class Batches:
         if sample.about is not None and random.random() < self.recipe.distractor_share:
             return self._mix_with_distractors(sample.items[sample.about], len(items), random)
         return tuple(items)
+
+    def choose_length(self, sample: TrainingSample, step: int) -> int:
+        """Return how many vectors of each item a sample shows in a step: all, or with nested lengths a power of two."""
+        whole = self.encoder.recipe.num_vectors
+        if not self.recipe.nested_lengths:
+            return whole
+        lengths = [2**power for power in range(whole.bit_length()) if 2**power < whole]
+        return Random(f"{sample.sample_id}-{step}-length").choice([*lengths, whole])
 
     @cached_property
     def _pool(self) -> ItemPool:

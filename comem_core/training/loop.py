@@ -179,6 +179,13 @@ class Training:
         self.step = state["step"]
 
 
+def _is_alike(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether a value is the same in both; an option that one of them does not know is off in the other."""
+    if key in one and key in other:
+        return one[key] == other[key]
+    return not (one if key in one else other)[key]
+
+
 def _list_differences(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Say in which values two descriptions of a training differ."""
     found = []
@@ -188,7 +195,7 @@ def _list_differences(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
             found += [
                 f"{name}: {key} is {one.get(key)!r}, here {other.get(key)!r}"
                 for key in sorted({*one, *other})
-                if one.get(key) != other.get(key)
+                if not _is_alike(key, one, other)
             ]
         elif one != other:
             found.append(f"{name} is {one!r}, here {other!r}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from comem_core.backbone.batches import Tokens
 from comem_core.knowledge.items import hash_each_part
@@ -23,7 +24,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.training.batches import Batches, PreparedBatch
 from comem_core.training.loop import Objective
-from comem_core.training.loss import compute_token_losses
+from comem_core.training.loss import compute_divergence, compute_supervised_logits
 from comem_core.training.micro_batches import pack_by_tokens, split_further
 from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
@@ -219,9 +220,9 @@ class AnswerFromMemory(Objective):
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
         """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
-        vectors = self.encoder.recipe.num_vectors
         return [
-            length + vectors * len(places) for length, places in zip(batch.questions.lengths, batch.shown, strict=True)
+            length + vectors * len(places)
+            for length, vectors, places in zip(batch.questions.lengths, batch.num_vectors, batch.shown, strict=True)
         ]
 
     def _accumulate_shares(
@@ -240,14 +241,26 @@ class AnswerFromMemory(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return what some questions add to the loss, with its graph, and to the token accuracy."""
         answering, reader = self.answering, self.answering.reader
-        is_whole = len(rows) == len(batch.shown)
-        tokens = (batch.questions if is_whole else reader.select(batch.questions, rows)).to(reader.device)
-        shown = [memory_BMD[list(batch.shown[row])].flatten(end_dim=1) for row in rows]
+        tokens = self._select_rows(batch.questions, rows)
+        shown = [memory_BMD[list(batch.shown[row]), : batch.num_vectors[row]].flatten(end_dim=1) for row in rows]
         embedded = embed_with_memory(reader, tokens, [answering.project(memory) for memory in shown])
-        losses_S, predicted_S, right_S = compute_token_losses(
-            reader, reader.hidden(embedded), tokens.ids_BL, tokens.answer_BL
-        )
-        return losses_S.sum() / num_supervised, (predicted_S == right_S).sum() / num_supervised
+        logits_SV, right_S = compute_supervised_logits(reader, reader.hidden(embedded), tokens.ids_BL, tokens.answer_BL)
+        losses_S = cross_entropy(logits_SV, right_S, reduction="none")
+        if batch.taught is not None:
+            taught_SV = self._compute_taught_logits(self._select_rows(batch.taught, rows))
+            losses_S = torch.lerp(losses_S, compute_divergence(logits_SV, taught_SV), self.recipe.distillation)
+        return losses_S.sum() / num_supervised, (logits_SV.argmax(dim=-1) == right_S).sum() / num_supervised
+
+    def _select_rows(self, tokens: Tokens, rows: list[int]) -> Tokens:
+        reader = self.answering.reader
+        return (tokens if len(rows) == len(tokens.ids_BL) else reader.select(tokens, rows)).to(reader.device)
+
+    @torch.no_grad()
+    def _compute_taught_logits(self, tokens: Tokens) -> Tensor:
+        """Return what the reader expects of the answer's tokens with the items as text: logits_SV."""
+        reader = self.answering.reader
+        hidden_BLD = reader.hidden(reader.embed(tokens))
+        return compute_supervised_logits(reader, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0]
 
     def _take(self, step: int) -> PreparedBatch:
         """Return the batch of a step, which the iterator has next unless a training begins or goes on elsewhere."""

@@ -62,12 +62,18 @@ class TrainingRecipe:
     # Ours: the share of samples that show the answering item among distractors, in random order. Distractors are items
     # of other samples in the same language. With ranked lists only, the encoder learns to rely on the first item.
     distractor_share: float = field(default=0.0, metadata=off_at(0.0))
+    # Ours: show the first 1, 2, 4, ... or all vectors of a sample's items, so that a bank can be shortened afterwards.
+    nested_lengths: bool = field(default=False, metadata=OFF_AT_FALSE)
+    # Ours: how much of the loss compares the answer's tokens with what the reader expects with the items as text
+    # (Hinton et al. 2015, at temperature 1); the rest is the cross-entropy with the sample's answer.
+    distillation: float = field(default=0.0, metadata=off_at(0.0))
 
     def __post_init__(self):
         if self.items_per_sample < 1:
             raise ValueError(f"items_per_sample is {self.items_per_sample}; expected 1 or more")
-        if not 0 <= self.distractor_share <= 1:
-            raise ValueError(f"distractor_share must be a share from 0 to 1; found {self.distractor_share}")
+        for name in ("distractor_share", "distillation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share from 0 to 1; found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

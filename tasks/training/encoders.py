@@ -42,7 +42,7 @@ def find_encoders(run: Run, names: Sequence[str]) -> list[NamedEncoder]:
     found: list[NamedEncoder] = []
     for name in names:
         if name == ALL:
-            found += [NamedEncoder(name=each["fingerprint"], encoder=_make_reference(each)) for each in trained]
+            found += [NamedEncoder(name=each["fingerprint"], encoder=make_reference(each)) for each in trained]
         else:
             found.append(NamedEncoder(name=name, encoder=_find_by_name(run, name, trained)))
     if not found:
@@ -69,9 +69,9 @@ def _find_by_name(run: Run, name: str, trained: Sequence[Record]) -> Reference:
     if name == LATEST:
         if not trained:
             raise ParameterRefused(_describe_none_trained(run))
-        return _make_reference(trained[-1])
+        return make_reference(trained[-1])
     if (record := _find_trained(name, trained)) is not None:
-        return _make_reference(record)
+        return make_reference(record)
     with refuse_faults():
         folder = _find_folder(run.recipe, name, trained)
     return Reference(stage=ENCODER.name, fingerprint=hash_backbone(folder), uri=str(folder.absolute()), num_rows=0)
@@ -115,7 +115,7 @@ def _is_for(record: Record, run: Run) -> bool:
     return record["inputs"]["backbone"] == run.backbone.fingerprint
 
 
-def _make_reference(record: Record) -> Reference:
+def make_reference(record: Record) -> Reference:
     return Reference(
         stage=ENCODER.name, fingerprint=record["fingerprint"], uri=record["uri"], num_rows=record["num_rows"]
     )

@@ -42,6 +42,21 @@ def test_memories_come_in_the_order_asked_one_behind_the_other():
     assert bank.of([]).shape == (0, 4)
 
 
+def test_a_shortened_bank_has_the_first_vectors_of_each_item_and_is_searched_as_before(tmp_path: Path):
+    bank = searched_bank()
+    short = bank.shorten(1)
+    assert short.of(["c", "a"]).tolist() == [bank.of(["c"])[0].tolist(), bank.of(["a"])[0].tolist()]
+    assert found(short, 0.1, 1) == found(bank, 0.1, 1) == ("b", "c", "a")
+    short.remove(["a"])
+    assert "a" in bank and found(bank, 1, 0.1)[0] == "a" and bank.of(["a"]).shape == (2, 4)
+    short.save(tmp_path / "short.safetensors")
+    assert Bank.load(tmp_path / "short.safetensors").of(["b"]).tolist() == short.of(["b"]).tolist()
+    assert bank.shorten(2).of(["b"]).tolist() == bank.of(["b"]).tolist()
+    for wrong in (0, 3, -1):
+        with pytest.raises(ValueError, match=f"{wrong} vectors of an item of this bank; expected 1 to 2"):
+            bank.shorten(wrong)
+
+
 def test_an_item_is_replaced_and_the_others_stay():
     bank = small_bank()
     bank.put(["b"], -torch.ones(1, 2, 4))
