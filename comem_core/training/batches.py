@@ -75,7 +75,19 @@ class Batches:
     def __getitem__(self, step: int) -> PreparedBatch:
         chosen = [self.samples[index] for index in self.choose_indices(step)]
         items = [self.choose_items(sample, step) for sample in chosen]
-        return self.prepare(chosen, items, [self.choose_length(sample, step) for sample in chosen])
+        try:
+            return self.prepare(chosen, items, [self.choose_length(sample, step) for sample in chosen])
+        except ValueError:
+            self._name_fault(chosen, items)
+            raise
+
+    def _name_fault(self, samples: Sequence[TrainingSample], items: Sequence[Sequence[KnowledgeItem]]) -> None:
+        """Raise ValueError with the name of the sample that cannot be prepared, for example for a damaged picture."""
+        for sample, own in zip(samples, items, strict=True):
+            try:
+                self.prepare([sample], [own])
+            except ValueError as error:
+                raise ValueError(f"the sample {sample.sample_id} cannot be prepared: {error}") from error
 
     def iterate(self, start: int) -> Iterator[PreparedBatch]:
         """Yield the batches of all steps from `start` on. A thread prepares each while the model works on the last.

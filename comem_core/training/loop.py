@@ -37,6 +37,12 @@ class Objective(ABC):
         their gradients, losses and measures is that of the batch.
         """
 
+    def check(self) -> None:  # noqa: B027 (most have nothing to check)
+        """Try before the first step what could stop a later one; it changes nothing.
+
+        Raises ValueError that names a sample which cannot be trained on, or MemoryError.
+        """
+
     def describe_batch(self, step: int) -> str:
         """Name what the batch of a step holds, for a message."""
         return "drawn from its seed"

@@ -23,6 +23,7 @@ from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.training.batches import Batches, PreparedBatch
+from comem_core.training.longest import find_longest, refuse_longer_than
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_divergence, compute_supervised_logits
 from comem_core.training.micro_batches import pack_by_tokens, split_further
@@ -126,6 +127,18 @@ class AnswerFromMemory(Objective):
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.encoder.parameters()
+
+    def check(self) -> None:
+        """Prepare a batch of the longest samples; on a GPU also compute its gradient, so that it fits."""
+        samples, count = self.batches.samples, self.recipe.optimizer.batch_size // self.batches.num_ranks
+        longest = [samples[place] for place in find_longest(samples, count, num_items=self.recipe.items_per_sample)]
+        batch = self.batches.prepare(longest, [each.items[: self.recipe.items_per_sample] for each in longest])
+        reader: Any = self.answering.reader.model
+        context = reader.config.get_text_config().max_position_embeddings
+        refuse_longer_than(context, longest, batch, self._count_tokens(batch))
+        if self.answering.reader.device.type == "cuda":
+            self.accumulate_batch_gradient(batch)
+            self._forget_gradient()
 
     def describe_batch(self, step: int) -> str:
         samples = self.batches.samples

@@ -61,6 +61,7 @@ def train_on_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
     untouched = [reader.hash_base_weights() for reader in trainee.frozen]
+    trainee.objective.check()
     training, steps = Training(trainee.objective, config["optimizer"]), []
     if (checkpoint := artefact.folder / CHECKPOINT).exists():
         state = torch.load(checkpoint, weights_only=True)

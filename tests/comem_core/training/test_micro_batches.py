@@ -1,5 +1,6 @@
 """A step is its batch, however it is cut: into micro-batches or over workers, and whenever it is prepared."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -201,7 +202,9 @@ def test_batches_that_are_prepared_ahead_are_those_of_the_steps(
         assert torch.equal(batch.questions.ids_BL, wanted.questions.ids_BL)
     wrong = replace(samples[0], image=b"no picture")
     broken = AnswerFromMemory(encoder, make_recipe(encoder), [wrong, *samples[1:]]).batches
-    with pytest.raises(ValueError, match="not a readable picture"):
+    with pytest.raises(
+        ValueError, match=f"the sample {re.escape(wrong.sample_id)} cannot be .* not a readable picture"
+    ):
         list(broken.iterate(0))
 
 
