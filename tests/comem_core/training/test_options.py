@@ -112,9 +112,10 @@ def test_a_divergence_is_that_of_the_definition():
 
 
 def test_a_share_that_is_none_is_refused_by_name():
-    for name in ("distillation", "distractor_share"):
-        with pytest.raises(ValueError, match=f"{name} must be a share from 0 to 1; found 1.5"):
-            TrainingRecipe(**{name: 1.5})
+    with pytest.raises(ValueError, match=r"distillation must be a share from 0 to 1; found 1\.5"):
+        TrainingRecipe(distillation=1.5)
+    with pytest.raises(ValueError, match=r"distractor_share must be a share from 0 to 1; found -0\.1"):
+        TrainingRecipe(distractor_share=-0.1)
 
 
 def test_a_training_from_before_an_option_goes_on_while_the_option_is_off(
