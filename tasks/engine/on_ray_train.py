@@ -1,11 +1,12 @@
 """Training on Ray Train, whatever is trained: frozen models compared, checkpoints, progress. Killed, it goes on there.
 
-The checkpoint lies in the artefact's own folder, which is named by its fingerprint, so the same training finds it again
-whoever died. It holds trained weights, optimizer and step; batches and random state are functions of the step. Ray
+Checkpoints lie in the artefact's own folder, which is named by its fingerprint, so the same training finds them again
+whoever died. One holds trained weights, optimizer and step; batches and random state are functions of the step. Ray
 Train brings pandas with it and takes seconds to import, so it is imported only where something is trained.
 """
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import ray
+from ray.exceptions import RayActorError
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from comem_core.tracking.choosing import TrackedTraining
 from comem_core.tracking.steps import describe_step
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from tasks.engine.train_worker import Trainee
 
 STEPS = "part-00000"
-CHECKPOINT, RAY_FOLDER = ".checkpoint.pt", ".ray-train"
+CHECKPOINT, RAY_FOLDER = ".checkpoint-", ".ray-train"
 PROGRESS, SAID = ".progress.json", ".said.jsonl"
 TRACKED = "tracking"
 """The folder of the store for trackers that write files."""
@@ -75,8 +79,8 @@ def train_on_ray(
     if faults:
         raise max(faults, key=lambda fault: fault.is_cause)
     shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
-    for name in (CHECKPOINT, PROGRESS, SAID):
-        (artefact.folder / name).unlink(missing_ok=True)
+    for path in (*artefact.folder.glob(f"{CHECKPOINT}*"), artefact.folder / PROGRESS, artefact.folder / SAID):
+        path.unlink(missing_ok=True)
 
 
 def _fit_alone(context: Context, config: dict[str, Any]) -> None:
@@ -102,13 +106,45 @@ def _make_lone_worker() -> Callable[[dict[str, Any]], None]:
 
 
 def _fit_together(context: Context, config: dict[str, Any]) -> None:
-    """Train on several workers, which Ray Train starts, joins, and starts again when one dies."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    """Train on several workers, which Ray Train's controller starts, joins, and starts again when one dies.
+
+    Nobody starts the controller again when it dies, so this does.
+    """
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    artefact: Partial = config["artefact"]
+    for deaths in range(1, MOST_DEATHS + 1):
+        before = _list_reserved()
+        try:
+            _make_trainer(context, config).fit()
+        except TrainingFailedError as error:
+            raise TrainingFailed(_describe_failure(error)) from error
+        except RayActorError as error:
+            _free(_list_reserved() - before)
+            lost = f"training lost Ray Train's controller, which leads its workers, {deaths} of {MOST_DEATHS} times"
+            told = f"{lost} (killed, or out of memory)"
+            if deaths == MOST_DEATHS or (artefact.folder / STOP).exists():
+                last = str(error).strip().splitlines()[0]
+                raise WorkerDied(f"{told}; the same run goes on at the last checkpoint. Last: {last}") from error
+            leave_line(artefact, logging.WARNING, f"{told}; it goes on at the last checkpoint")
+        else:
+            return
+
+
+def _make_trainer(context: Context, config: dict[str, Any]) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    class Trainer(TorchTrainer):
+        """Without Ray Train's cleaner: a process on the cluster that outlives a killed run for ever, because it asks an
+        API that only `ray[default]` has whether the controller is alive (Ray 2.60). `_free` does what it should."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()
+            return [each for each in callbacks if type(each).__name__ != "PlacementGroupCleanerCallback"]
+
     # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
-    trainer = TorchTrainer(
+    return Trainer(
         call_pickled,
         train_loop_config={"call": cloudpickle.dumps(bind(_train_on_worker, config))},
         scaling_config=ScalingConfig(num_workers=context.train_workers, use_gpu=context.device == "cuda"),
@@ -118,10 +154,20 @@ def _fit_together(context: Context, config: dict[str, Any]) -> None:
             failure_config=FailureConfig(max_failures=MOST_DEATHS - 1),
         ),
     )
-    try:
-        trainer.fit()
-    except TrainingFailedError as error:
-        raise TrainingFailed(_describe_failure(error)) from error
+
+
+def _list_reserved() -> set[str]:
+    """List this program's placement groups, by which workers have their CPUs and GPUs; the end of an id is its job."""
+    job = ray.get_runtime_context().get_job_id()
+    return {
+        name for name, group in placement_group_table().items() if name.endswith(job) and group["state"] != "REMOVED"
+    }
+
+
+def _free(reserved: set[str]) -> None:
+    """Free what a dead controller reserved, and end the workers in it. Ray itself keeps it until the program ends."""
+    for name in reserved:
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
 
 
 def _describe_failure(error: Any) -> str:
@@ -164,6 +210,12 @@ def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
         wait([outcome], timeout=STOP_SECONDS)
         raise
     outcome.result()
+
+
+def leave_line(artefact: Partial, level: int, line: str) -> None:
+    """Leave a line for the log of the run, which follows this file; threads and workers cannot write to it."""
+    with (artefact.folder / SAID).open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps([level, line])}\n")
 
 
 @contextmanager

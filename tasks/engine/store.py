@@ -149,8 +149,7 @@ class Store:
             else:
                 shutil.rmtree(final)  # without a record, nothing tells which shards are damaged
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.tmp"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        _remove_half_written(folder)
         partial = Partial(folder, self.min_free_bytes)
         for shard in sorted(partial.batches.glob("*")):
             _remove_damaged(shard)
@@ -173,6 +172,7 @@ class Store:
         for file in (KEPT, MEASURED, RECORD):
             (partial.folder / file).unlink(missing_ok=True)
         shutil.rmtree(partial.batches, ignore_errors=True)
+        _remove_half_written(partial.folder)  # of workers that were killed while the others went on
         files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
         shards = [describe_shard(path, partial.folder) for path in files]
         digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
@@ -187,6 +187,11 @@ class Store:
         os.replace(partial.folder, final)
         flush(final.parent)
         return record
+
+
+def _remove_half_written(folder: Path) -> None:
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _remove_damaged(batches: Path) -> None:

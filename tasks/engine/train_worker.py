@@ -4,9 +4,11 @@ Only training workers import this module: it needs torch, and Ray Train, which b
 """
 
 import json
+import logging
 import os
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,11 +28,12 @@ from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
 from comem_core.training.reports import NotFiniteError, StepReport
 from comem_core.training.workers import is_distributed
-from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, SAID, STEPS, STOP
+from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP, leave_line
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
 
 SAVE_EVERY_SECONDS = 20.0
+KEPT_CHECKPOINTS = 2  # the newest may be torn, as on a network disk whose server went away
 SAVE_SHARE = 0.05  # of the time may go into checkpoints; with the paper's encoder one is 2.8 GB
 
 
@@ -59,17 +62,16 @@ def train_on_worker(config: dict[str, Any]) -> None:
     artefact: Partial = config["artefact"]
     world = train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
+    is_first = world.get_world_rank() == 0
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
     untouched = [reader.hash_base_weights() for reader in trainee.frozen]
     trainee.objective.check()
     training, steps = Training(trainee.objective, config["optimizer"]), []
-    if (checkpoint := artefact.folder / CHECKPOINT).exists():
-        state = torch.load(checkpoint, weights_only=True)
+    if (state := find_checkpoint(artefact, is_first=is_first)) is not None:
         training.load(state["training"])
         steps = state["steps"]
-    is_first = world.get_world_rank() == 0
     watch = _start_watch(training, world.get_world_size())
-    with deliver_steps(config["tracked"] if is_first else None, bind(_say, artefact)) as delivery:
+    with deliver_steps(config["tracked"] if is_first else None, bind(leave_line, artefact)) as delivery:
         for row in steps:  # a tracker that lacks some of them, for its server was gone, gets them now
             delivery.add(row["step"], measure_pace(row))
 
@@ -97,12 +99,6 @@ def _start_watch(training: Training, num_workers: int) -> StepWatch:
     return StepWatch(training.recipe.num_steps, device=str(device), num_workers=num_workers)
 
 
-def _say(artefact: Partial, level: int, line: str) -> None:
-    """Leave a line for the log of the run, which follows this file."""
-    with (artefact.folder / SAID).open("a", encoding="utf-8") as file:
-        file.write(f"{json.dumps([level, line])}\n")
-
-
 def _run_steps(
     training: Training, on_step: Callable[[StepReport], None], steps: list[dict[str, Any]], artefact: Partial
 ) -> Outcome:
@@ -118,7 +114,7 @@ def _run_steps(
         if is_due or is_stopped:
             with saving.measure():
                 if rank == 0:  # one worker's checkpoint is enough, their weights are equal
-                    _write_checkpoint(artefact.folder / CHECKPOINT, {"training": training.state(), "steps": steps})
+                    write_checkpoint(artefact, {"training": training.state(), "steps": steps})
                 train.report({"step": training.step, "loss": steps[-1]["loss"]})
         if is_stopped:
             return "interrupted"
@@ -147,14 +143,51 @@ class Saving:
         self.cost = self.last - started
 
 
-def _write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write what a training resumes from, whole or not at all."""
-    being_written = path.with_suffix(".new")
-    with being_written.open("wb") as file:
+def write_checkpoint(artefact: Partial, state: dict[str, Any]) -> None:
+    """Write what a training resumes from, whole or not at all, and keep the checkpoint before it."""
+    with artefact.open_file(f"{CHECKPOINT}{state['training']['step']:08}.pt") as path, path.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    being_written.replace(path)
+    for path in _list_checkpoints(artefact)[KEPT_CHECKPOINTS:]:
+        path.unlink(missing_ok=True)
+
+
+def find_checkpoint(artefact: Partial, *, is_first: bool) -> dict[str, Any] | None:
+    """Read the newest checkpoint that is whole, if there is one.
+
+    Of several workers the first chooses it, so that all begin at one step. One that cannot be read is set aside, or it
+    would be taken for the newest again.
+    """
+    name, state = next(_read_whole(artefact), (None, None)) if is_first else (None, None)
+    chosen = [name]
+    if is_distributed():
+        distributed.broadcast_object_list(chosen, src=0)
+    return _read_checkpoint(artefact.folder / chosen[0]) if state is None and chosen[0] else state
+
+
+def _read_whole(artefact: Partial) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the checkpoints that can be read with their names, newest first, and set the others aside."""
+    for path in _list_checkpoints(artefact):
+        try:
+            yield path.name, _read_checkpoint(path)
+        except Exception as error:  # a torn file makes zipfile and torch raise errors of many types
+            path.replace(path.with_suffix(".unreadable"))
+            why = str(error).partition("\n")[0] or type(error).__name__
+            told = f"the checkpoint {path} cannot be read ({why}) and is set aside"
+            then = "training goes on at the one before it, or from the start if there is none"
+            leave_line(artefact, logging.WARNING, f"{told}; {then}")
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint. Its checksums are looked at first, because torch itself loads wrong weights without a word."""
+    with zipfile.ZipFile(path) as file:
+        if damaged := file.testzip():
+            raise ValueError(f"{damaged} in it differs from its checksum")
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def _list_checkpoints(artefact: Partial) -> list[Path]:
+    """List the checkpoints, newest first; their names have the step."""
+    return sorted(artefact.folder.glob(f"{CHECKPOINT}*.pt"), reverse=True)
 
 
 def _save(trainee: Trainee, steps: list[dict[str, Any]], artefact: Partial, files: tuple[str, ...]) -> None:

@@ -4,7 +4,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import STEPS, Build, TrainingFailed, name_tracked, train_on_ray
+from tasks.engine.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.store import Store
 from tasks.engine.train_worker import Saving, Trainee
@@ -62,6 +63,28 @@ def make_build(
     return build
 
 
+@contextmanager
+def cancelled_after(num_steps: int, done: Path) -> Iterator[None]:
+    """Expect to be cancelled once the file `done` has so many lines."""
+
+    class Cancelled(BaseException):
+        """As Prefect cancels a run: an exception in the main thread that is not an error."""
+
+    def cancel(*_: object) -> None:
+        if done.exists() and len(done.read_text().split()) >= num_steps:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Cancelled
+
+    former = signal.signal(signal.SIGALRM, cancel)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        with pytest.raises(Cancelled):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
 @pytest.mark.usefixtures("small_ray")
 def test_something_small_is_trained_beside_workers_that_stay(context: Context, tmp_path: Path) -> None:
     build = make_build(lambda weights, step: (weights**2).sum())
@@ -97,24 +120,9 @@ def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_kille
         return (weights**2).sum()
 
     build = make_build(compute_slowly)
-
-    class Cancelled(BaseException):
-        """As Prefect cancels a run: an exception in the main thread that is not an error."""
-
-    def cancel_after_three_steps(*_: object) -> None:
-        if done.exists() and len(done.read_text().split()) >= 3:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            raise Cancelled
-
     partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=10, batch_size=1, learning_rate=0.1)
-    former = signal.signal(signal.SIGALRM, cancel_after_three_steps)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
-        with pytest.raises(Cancelled):
-            train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+    with cancelled_after(3, done):
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     before = len(done.read_text().split())
     assert 3 <= before <= 6 and not (partial.folder / "w.pt").exists()
     train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
@@ -123,6 +131,39 @@ def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_kille
     assert steps == [*range(7), *range(before, 10)]
     rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
     assert rows["step"].to_pylist() == list(range(1, 11))
+    assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_whose_last_checkpoint_is_torn_goes_on_at_the_one_before(
+    context: Context, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = tmp_path / "steps.txt"
+
+    def compute_slowly(weights: torch.Tensor, step: int) -> torch.Tensor:
+        time.sleep(0.2)
+        with done.open("a") as file:
+            file.write(f"{step}\n")
+        return (weights**2).sum()
+
+    def train() -> None:
+        build, optimizer = make_build(compute_slowly), OptimizerRecipe(num_steps=12, batch_size=1, learning_rate=0.1)
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+
+    partial = make_partial(tmp_path)
+    for num_steps in (3, 6):
+        with cancelled_after(num_steps, done):
+            train()
+    before, newest = sorted(partial.folder.glob(f"{CHECKPOINT}*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-50])
+    num_done = len(done.read_text().split())
+    train()
+    [warning] = [line for line in caplog.messages if "cannot be read" in line]
+    assert str(newest) in warning
+    again = [int(step) for step in done.read_text().split()[num_done:]]
+    assert again == list(range(int(before.stem.removeprefix(CHECKPOINT)), 12))
+    rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
+    assert rows["step"].to_pylist() == list(range(1, 13))
     assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
 
 

@@ -63,6 +63,7 @@ def test_an_artefact_has_its_name_only_when_complete_and_its_record_names_every_
     partial.write_shard("dropped-00000", ROWS, rows_of="dropped_row")
     with partial.open_folder("encoder") as folder:
         (folder / "record.json").write_text("{}")
+    (partial.folder / ".weights.bin.0123.tmp").write_bytes(b"half, of a worker that was killed")
     assert store.find("filter", "f00d") is None
     record = store.finish(partial, draft())
     assert store.find("filter", "f00d") == record
