@@ -136,8 +136,8 @@ def _make_trainer(context: Context, config: dict[str, Any]) -> Any:
     from ray.train.torch import TorchTrainer
 
     class Trainer(TorchTrainer):
-        """Without Ray Train's cleaner: a process on the cluster that outlives a killed run for ever, because it asks an
-        API that only `ray[default]` has whether the controller is alive (Ray 2.60). `_free` does what it should."""
+        """Without Ray Train's cleaner, a process that outlives a killed run: it asks an API if the controller lives,
+        and got no answer (Ray 2.60 without `ray[default]`). `_free` does what it should."""
 
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()
