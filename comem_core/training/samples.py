@@ -1,5 +1,6 @@
 """Samples that an encoder is trained on: one, and many, which need not fit into memory."""
 
+import heapq
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,30 @@ class ListedSamples(TrainingSamples):
 def as_samples(samples: Sequence[TrainingSample]) -> TrainingSamples:
     """Return samples as `TrainingSamples`, as they are or around a list."""
     return samples if isinstance(samples, TrainingSamples) else ListedSamples(samples)
+
+
+def find_longest(samples: TrainingSamples, count: int, *, num_items: int) -> list[int]:
+    """Return the places of the samples with the longest texts, half of them by question and answer, half by their
+    longest item.
+
+    A text is as long as its bytes. Of each sample's items, the first `num_items` count.
+    """
+    by_words: list[tuple[int, int]] = []
+    by_items: list[tuple[int, int]] = []
+    for place, described in enumerate(samples.describe_each()):
+        _, _, question, answer, _, *texts = json.loads(described)
+        _keep_largest(by_words, (len(f"{question}{answer}".encode()), place), count)
+        _keep_largest(by_items, (max(len(text.encode()) for text in texts[:num_items]), place), count)
+    ranked = [[place for _, place in sorted(found, reverse=True)] for found in (by_words, by_items)]
+    longest = dict.fromkeys(place for pair in zip(*ranked, strict=True) for place in pair)
+    return list(longest)[:count]
+
+
+def _keep_largest(heap: list[tuple[int, int]], entry: tuple[int, int], count: int) -> None:
+    if len(heap) < count:
+        heapq.heappush(heap, entry)
+    else:
+        heapq.heappushpop(heap, entry)
 
 
 def describe_words(words: Sequence[str], about: int | None, texts: Sequence[str]) -> str:

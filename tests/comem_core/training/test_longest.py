@@ -8,10 +8,9 @@ import torch
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.training.longest import find_longest
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
-from comem_core.training.samples import TrainingSample, as_samples
+from comem_core.training.samples import TrainingSample, as_samples, find_longest
 
 NewEncoder = Callable[..., MemoryEncoder]
 
