@@ -124,7 +124,8 @@ class Bank:
     def shorten(self, num_vectors: int) -> "Bank":
         """Return a bank with the first vectors of each item alone, which takes less room in a prompt and on disk.
 
-        Made for encoders that were trained with `nested_lengths`; others lose more (docs/memory.md).
+        Most of what an item says is lost, unless its encoder has learnt to say it in fewer vectors: a hundred steps of
+        `nested_lengths` are not enough (docs/memory.md).
 
         Raises:
             ValueError: an item has fewer vectors, or none would be left.

@@ -38,7 +38,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     NONE: {},
     NESTED: {"nested_lengths": True},
     "half-distilled": {"distillation": 0.5},
-    "distilled": {"distillation": 1.0},
 }
 SHORTENED = (NONE, NESTED)
 LENGTHS = (4, 2)
