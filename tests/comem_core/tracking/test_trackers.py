@@ -1,6 +1,7 @@
 """What the libraries' own readers find: each step once, under the training's name, with the recipe's fields."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,8 @@ def test_tensorboard_shows_the_recipe_and_the_ids(make_training: Make) -> None:
 
     read = EventAccumulator(str(training.folder / "tensorboard" / training.name)).Reload()
     assert {each.wall_time for each in read.Scalars("loss")} == {1.8e9 + 1}
-    [table] = [make_ndarray(each.tensor_proto).item().decode() for each in read.Tensors("recipe/text_summary")]
+    texts: list[Any] = [make_ndarray(each.tensor_proto).item() for each in read.Tensors("recipe/text_summary")]
+    [table] = [text.decode() for text in texts]
     for line in (
         "| training.optimizer.learning_rate | 5e-05 |",
         r"| words | a\|b |",
