@@ -17,7 +17,9 @@ PACKAGES: Mapping[TrackerName, str] = {"tensorboard": "tensorboard", "mlflow": "
 """The package to install for each tracker; its module has the tracker's name."""
 PREFIXES: Mapping[TrackerName, str | None] = {"tensorboard": None, "mlflow": "MLFLOW_", "wandb": "WANDB_"}
 """How the names of the variables begin that each library reads itself."""
-WITHOUT_KEY = ("offline", "dryrun", "disabled")
+WITHOUT_KEY = ("offline", "dryrun")
+DATABRICKS = ("databricks", "databricks-uc", "uc")
+"""Addresses of MLflow that have no scheme and are not folders."""
 KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 WANDB_HOST = "https://api.wandb.ai"
 
@@ -91,7 +93,8 @@ def _find_mlflow_faults(environ: Mapping[str, str]) -> list[str]:
     examples = "http://host:5000, or sqlite:////absolute/path/mlflow.db without a server"
     if not address:
         return [f"{SETTING}=mlflow needs an address in MLFLOW_TRACKING_URI, such as {examples}"]
-    if urlsplit(address).scheme in ("", "file") and environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() != "true":
+    is_folder = urlsplit(address).scheme in ("", "file") and address not in DATABRICKS
+    if is_folder and environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() != "true":
         return [
             f"MLFLOW_TRACKING_URI is {address!r}, a folder, which MLflow refuses since 3.17 unless "
             f"MLFLOW_ALLOW_FILE_STORE=true. Give it another address, such as {examples}"
@@ -100,6 +103,8 @@ def _find_mlflow_faults(environ: Mapping[str, str]) -> list[str]:
 
 
 def _find_wandb_faults(environ: Mapping[str, str], on_cluster: bool) -> list[str]:
+    if environ.get("WANDB_MODE") == "disabled":
+        return [f"WANDB_MODE is 'disabled', so {SETTING}=wandb would show nothing. Unset {SETTING}, or WANDB_MODE"]
     if environ.get("WANDB_MODE") in WITHOUT_KEY or any(environ.get(name) for name in KEYS):
         return []
     host = environ.get("WANDB_BASE_URL", WANDB_HOST)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from comem_core.tracking.choosing import TrackedTraining
 from comem_core.tracking.trackers import TRACKERS, Outcome, Row, Tracker
@@ -65,8 +65,7 @@ class Delivery:
             if self.tracker is None:
                 self.tracker = TRACKERS[self.training.tracker](self.training)
                 self._say_where(self.tracker.where)
-            last = self.tracker.last_step
-            if new := [row for row in rows if row[0] > last]:
+            if new := _keep_rising(rows, self.tracker.last_step):
                 self.tracker.write(new)
                 self.tracker.last_step = new[-1][0]
             del self.waiting[: len(rows)]
@@ -93,6 +92,16 @@ class Delivery:
                     f"{self.training.tracker} does not take the steps of this training "
                     f"({type(error).__name__}: {said}). Training goes on; the steps are kept and offered again",
                 )
+
+
+def _keep_rising(rows: Sequence[Row], last: int) -> list[Row]:
+    """Return the rows of steps after `last`, each step once: one that was done again after a kill is left out."""
+    kept = []
+    for row in rows:
+        if row[0] > last:
+            kept.append(row)
+            last = row[0]
+    return kept
 
 
 class NoDelivery:

@@ -75,17 +75,13 @@ class Batches:
     def __getitem__(self, step: int) -> PreparedBatch:
         chosen = [self.samples[index] for index in self.choose_indices(step)]
         items = [self.choose_items(sample, step) for sample in chosen]
-        try:
-            return self.prepare(chosen, items, [self.choose_length(sample, step) for sample in chosen])
-        except ValueError:
-            self._name_fault(chosen, items)
-            raise
+        return self.prepare(chosen, items, [self.choose_length(sample, step) for sample in chosen])
 
     def _name_fault(self, samples: Sequence[TrainingSample], items: Sequence[Sequence[KnowledgeItem]]) -> None:
         """Raise ValueError with the name of the sample that cannot be prepared, for example for a damaged picture."""
         for sample, own in zip(samples, items, strict=True):
             try:
-                self.prepare([sample], [own])
+                self._prepare([sample], [own], None)
             except ValueError as error:
                 raise ValueError(f"the sample {sample.sample_id} cannot be prepared: {error}") from error
 
@@ -109,8 +105,23 @@ class Batches:
         chosen: Sequence[Sequence[KnowledgeItem]] | None = None,
         num_vectors: Sequence[int] | None = None,
     ) -> PreparedBatch:
-        """Tokenise samples with the items that they show, all their own ones and whole unless others are given."""
+        """Tokenise samples with the items that they show, all their own ones and whole unless others are given.
+
+        Raises ValueError that names a sample which cannot be prepared, for example for a damaged picture.
+        """
         chosen = chosen or [sample.items for sample in samples]
+        try:
+            return self._prepare(samples, chosen, num_vectors)
+        except ValueError:
+            self._name_fault(samples, chosen)
+            raise
+
+    def _prepare(
+        self,
+        samples: Sequence[TrainingSample],
+        chosen: Sequence[Sequence[KnowledgeItem]],
+        num_vectors: Sequence[int] | None,
+    ) -> PreparedBatch:
         shown = [
             self.answering.list_shown(items, sample.image, sample.language)
             for sample, items in zip(samples, chosen, strict=True)

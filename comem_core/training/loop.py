@@ -38,7 +38,7 @@ class Objective(ABC):
         """
 
     def check(self) -> None:  # noqa: B027 (most have nothing to check)
-        """Try before the first step what could stop a later one; it changes nothing.
+        """Try before the first step what could stop a later one; it changes no weight.
 
         Raises ValueError that names a sample which cannot be trained on, or MemoryError.
         """

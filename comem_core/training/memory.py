@@ -232,10 +232,11 @@ class AnswerFromMemory(Objective):
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
         """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
-        return [
+        own = [
             length + vectors * len(places)
             for length, vectors, places in zip(batch.questions.lengths, batch.num_vectors, batch.shown, strict=True)
         ]
+        return own if batch.taught is None else [max(pair) for pair in zip(own, batch.taught.lengths, strict=True)]
 
     def _accumulate_shares(
         self, batch: PreparedBatch, cut: list[list[int]], memory_BMD: Tensor, num_supervised: Tensor

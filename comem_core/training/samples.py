@@ -91,8 +91,8 @@ def as_samples(samples: Sequence[TrainingSample]) -> TrainingSamples:
 
 
 def find_longest(samples: TrainingSamples, count: int, *, num_items: int) -> list[int]:
-    """Return the places of the samples with the longest texts, half of them by question and answer, half by their
-    longest item.
+    """Return the places of the samples with the longest texts, half of them by their longest item, half by question
+    and answer.
 
     A text is as long as its bytes. Of each sample's items, the first `num_items` count.
     """
@@ -102,7 +102,7 @@ def find_longest(samples: TrainingSamples, count: int, *, num_items: int) -> lis
         _, _, question, answer, _, *texts = json.loads(described)
         _keep_largest(by_words, (len(f"{question}{answer}".encode()), place), count)
         _keep_largest(by_items, (max(len(text.encode()) for text in texts[:num_items]), place), count)
-    ranked = [[place for _, place in sorted(found, reverse=True)] for found in (by_words, by_items)]
+    ranked = [[place for _, place in sorted(found, reverse=True)] for found in (by_items, by_words)]
     longest = dict.fromkeys(place for pair in zip(*ranked, strict=True) for place in pair)
     return list(longest)[:count]
 

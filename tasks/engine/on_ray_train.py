@@ -25,7 +25,7 @@ from comem_core.tracking.choosing import TrackedTraining
 from comem_core.tracking.steps import describe_step
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
-from tasks.engine.context import Context, RunRef
+from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.on_ray import POLL_SECONDS, map_shards, rest_workers
 from tasks.engine.partial import Partial
 from tasks.engine.stage import get_stage_logger
@@ -41,6 +41,8 @@ PROGRESS, SAID = ".progress.json", ".said.jsonl"
 TRACKED = "tracking"
 """The folder of the store for trackers that write files."""
 STOP, FAILED = ".stop", ".failed-"
+REFUSED = "refused"
+"""What a file of a failed worker has where a sample, not a step, is at fault."""
 STOP_SECONDS = 20.0  # Prefect gives a cancelled run 30
 SHOW_EVERY_SECONDS = 5.0
 MOST_DEATHS = 3
@@ -73,11 +75,11 @@ def train_on_ray(
         config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files, "tracked": tracked}
         fit = _fit_alone if run.context.train_workers == 1 else _fit_together
         _wait_for(bind(fit, run.context, config), stop=artefact.folder / STOP)
-    faults = [
-        NotFiniteError(*json.loads(path.read_text(encoding="utf-8"))) for path in artefact.folder.glob(f"{FAILED}*")
-    ]
-    if faults:
-        raise max(faults, key=lambda fault: fault.is_cause)
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in artefact.folder.glob(f"{FAILED}*")]
+    if refused := [each[REFUSED] for each in told if isinstance(each, dict)]:
+        raise ParameterRefused(refused[0])
+    if told:
+        raise max((NotFiniteError(*each) for each in told), key=lambda fault: fault.is_cause)
     shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
     for path in (*artefact.folder.glob(f"{CHECKPOINT}*"), artefact.folder / PROGRESS, artefact.folder / SAID):
         path.unlink(missing_ok=True)

@@ -27,8 +27,8 @@ from comem_core.tracking.steps import StepWatch, measure_pace
 from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
 from comem_core.training.reports import NotFiniteError, StepReport
-from comem_core.training.workers import is_distributed
-from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, STEPS, STOP, leave_line
+from comem_core.training.workers import is_distributed, sum_over_workers
+from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, REFUSED, STEPS, STOP, leave_line
 from tasks.engine.partial import Partial
 from warehouse.schemas import check_rows
 
@@ -65,7 +65,8 @@ def train_on_worker(config: dict[str, Any]) -> None:
     is_first = world.get_world_rank() == 0
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
     untouched = [reader.hash_base_weights() for reader in trainee.frozen]
-    trainee.objective.check()
+    if not _is_possible(trainee.objective, artefact, world.get_world_rank()):
+        return
     training, steps = Training(trainee.objective, config["optimizer"]), []
     if (state := find_checkpoint(artefact, is_first=is_first)) is not None:
         training.load(state["training"])
@@ -92,6 +93,18 @@ def train_on_worker(config: dict[str, Any]) -> None:
         raise AssertionError("training has changed the reader's own weights")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
+
+
+def _is_possible(objective: Objective, artefact: Partial, rank: int) -> bool:
+    """Tell whether every worker can do the steps. What one cannot is told and not raised: Ray Train would try again."""
+    has_failed = False
+    try:
+        objective.check()
+    except (ValueError, MemoryError) as error:
+        has_failed = True
+        (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps({REFUSED: str(error)}), encoding="utf-8")
+    device = next(iter(objective.trainable().values())).device
+    return not sum_over_workers(torch.tensor(float(has_failed), device=device))
 
 
 def _start_watch(training: Training, num_workers: int) -> StepWatch:

@@ -154,7 +154,7 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
 def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping[str, Any]) -> Compared:
     """Compare two evaluations of one benchmark, given as rows of the table `evaluation`.
 
-    If they share no question, that is the only change that is listed.
+    If they share no question, nothing else is listed but that, and another corpus.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
         places = {side[role]: find_folder(con, side[role]) for side in (before, now) for role in ROLES}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
-from comem_core.training.recipe import ComputeOptions
+from comem_core.training.recipe import ComputeOptions, OptimizerRecipe
 from tasks.engine.context import has_gpu, refuse_faults
 from tasks.engine.stage import say
 from tasks.run import Run
@@ -31,7 +31,7 @@ def check_training(run: Run) -> None:
         ParameterRefused: the workers of training do not divide a batch; or the tensors alone are larger than the
             smallest card of this machine, and the message has the settings that would fit, if there are any.
     """
-    _refuse_uneven_shares(run)
+    refuse_uneven_shares(run, run.recipe.training.optimizer)
     if run.context.device != "cuda" or not run.backbone.uri:
         return
     from comem_core.training.shapes import UnknownShape
@@ -52,17 +52,16 @@ def check_training(run: Run) -> None:
         )
 
 
-def _refuse_uneven_shares(run: Run) -> None:
-    """Raise ValueError if the workers of training do not divide the batch of an optimizer."""
-    workers, reader = run.context.train_workers, run.recipe.reader
-    for optimizer in (run.recipe.training.optimizer, reader.optimizer if reader else None):
-        if optimizer and optimizer.batch_size % workers:
-            size = optimizer.batch_size
-            fitting = ", ".join(str(each) for each in range(1, size + 1) if size % each == 0)
-            raise ValueError(
-                f"COMEM_TRAIN_WORKERS is {workers}, but a training step's batch of {size} cannot be split evenly over "
-                f"{workers} workers. Set it to one of {fitting}, or batch_size in the recipe to a multiple of {workers}"
-            )
+@refuse_faults()
+def refuse_uneven_shares(run: Run, optimizer: OptimizerRecipe) -> None:
+    """Raise ParameterRefused if the workers of training do not divide the batch of an optimizer."""
+    size, workers = optimizer.batch_size, run.context.train_workers
+    if size % workers:
+        fitting = ", ".join(str(each) for each in range(1, size + 1) if size % each == 0)
+        raise ValueError(
+            f"COMEM_TRAIN_WORKERS is {workers}, but a training step's batch of {size} cannot be split evenly over "
+            f"{workers} workers. Set it to one of {fitting}, or batch_size in the recipe to a multiple of {workers}"
+        )
 
 
 def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, num_workers: int) -> "TrainingMemory":
@@ -101,25 +100,34 @@ def _propose(run: Run, compute: ComputeOptions, whole: "TrainingMemory", card: i
         return memory.share_out(workers) if compute.sharded else memory
 
     needed = share(whole)
-    if needed.total - needed.activations > card:
-        return _propose_sharing(run, whole, card)
-    for smaller in _list_smaller(compute):
+    for smaller in _list_smaller(compute) if needed.total - needed.activations <= card else ():
         found = share(estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=workers))
         if found.total <= card:
-            settings = f"COMEM_TRAIN_TOKENS={smaller.tokens_at_once} COMEM_TRAIN_CHECKPOINTING=on"
-            return f"with {settings} it would take {found.total / 1e9:.1f} GB"
-    return f"not even with micro-batches of {LEAST_TOKENS} tokens; take a larger card or a smaller model"
+            return f"with {_write_settings(smaller)} it would take {found.total / 1e9:.1f} GB"
+    return _propose_sharing(run, compute, whole, card)
 
 
-def _propose_sharing(run: Run, whole: "TrainingMemory", card: int) -> str:
-    """Name the fewest workers, each with a card, among which the layers fit. Their activations are at most those of
-    now, as each worker's share of a batch is smaller."""
+def _propose_sharing(run: Run, compute: ComputeOptions, whole: "TrainingMemory", card: int) -> str:
+    """Name the fewest workers, each with a card, among which the layers fit, at need with the smallest micro-batches.
+
+    Their activations are at most those of now, as each worker's share of a batch is smaller.
+    """
     size, workers = run.recipe.training.optimizer.batch_size, run.context.train_workers
+    least = replace(compute, gradient_checkpointing=True, tokens_at_once=LEAST_TOKENS)
+    smallest = estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
     for count in (each for each in range(max(2, workers), MOST_SHARING + 1) if size % each == 0):
-        if (found := whole.share_out(count)).total <= card:
-            settings = f"COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS={count}"
-            return f"with {settings}, a card for each worker, it would take at most {found.total / 1e9:.1f} GB"
-    return "weights, gradients and optimizer alone do not fit; take a larger card or a smaller model"
+        for memory, further in ((whole, ""), (smallest, f" {_write_settings(least)}")):
+            if (found := memory.share_out(count)).total <= card:
+                settings = f"COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS={count}{further}"
+                return f"with {settings}, a card for each worker, it would take at most {found.total / 1e9:.1f} GB"
+    return (
+        f"not even with micro-batches of {LEAST_TOKENS} tokens, and layers shared among {MOST_SHARING} workers; take a "
+        "larger card or a smaller model"
+    )
+
+
+def _write_settings(compute: ComputeOptions) -> str:
+    return f"COMEM_TRAIN_TOKENS={compute.tokens_at_once} COMEM_TRAIN_CHECKPOINTING=on"
 
 
 def _list_smaller(compute: ComputeOptions) -> Iterator[ComputeOptions]:

@@ -18,6 +18,7 @@ from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 from tasks.training.encoder import make_compute_options
 from tasks.training.encoders import NamedEncoder, with_encoder
+from tasks.training.fitting import refuse_uneven_shares
 from tasks.training.training_data import find_samples
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def train_transfer(
 
     def make(artefact: Partial) -> None:
         samples.refuse_none()
+        refuse_uneven_shares(run, training.optimizer)
         if run.context.train_sharding == "on":
             say("COMEM_TRAIN_SHARDING has no effect here: each worker holds encoder and reader whole")
         build = bind(_make_trainee, run, encoder, samples, training)

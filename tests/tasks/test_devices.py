@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.backbone.finding import SHIPPED, ModelMissing
+from comem_core.backbone.finding import SHIPPED
 from comem_core.recipes import find_recipe, with_backbone
 from flows.checking import check_parameters
 from flows.synth_and_train import synth_and_train
 from tasks import devices
 from tasks.devices import describe_missing_gpu
-from tasks.engine.context import Context
+from tasks.engine.context import Context, ParameterRefused
 from tasks.run import open_run
 from tasks.sources import NO_BACKBONE
 
@@ -73,7 +73,7 @@ def test_the_gpu_is_looked_for_before_the_hub_is_asked_for_gigabytes(
     absent = with_backbone(PAPER, name="nobody/no-such-model")
     with pytest.raises(ValueError, match=r"no-such-model in bfloat16\): none is seen here"), open_run("test", absent):
         pytest.fail("the run has begun")
-    with pytest.raises(ModelMissing), open_run("test", absent, on_cpu=True):
+    with pytest.raises(ParameterRefused, match="neither shipped"), open_run("test", absent, on_cpu=True):
         pytest.fail("the run has begun")
     assert list(tmp_path.iterdir()) == []
 

@@ -21,7 +21,9 @@ BOUNDS = frozenset("<>≤≥≪≫≲≳≠")
 OPERATORS = frozenset({*ROOTS, *BOUNDS, POWER, "±", "∓", "+", "/", "×", "÷", RANGE})
 PRODUCTS = (QUOTIENT, PRODUCT)  # between symbols they make one quantity: m/s
 LONGEST_SYMBOL = 4  # R², sin²; a raised digit behind a longer word is more often a footnote's
-_IS_TELLING = regex.compile(r"\b(?!(?:an?|the)\b)[\p{L}\p{N}]", regex.IGNORECASE)  # a number, or a word but an article
+_IS_TELLING = regex.compile(
+    r"(?<![\p{L}\p{M}\p{N}])(?!(?:an?|the)(?![\p{L}\p{M}\p{N}]))[\p{L}\p{N}]", regex.IGNORECASE
+)  # a number, or a word but an article
 
 
 def is_empty(answer: str) -> bool:

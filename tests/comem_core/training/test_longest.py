@@ -39,11 +39,12 @@ def test_the_longest_samples_are_found_by_their_answers_and_by_their_items(sampl
     changed[8] = lengthen(samples[8], items=80)
     changed[5] = replace(samples[5], question="一" * 300)
     found = find_longest(as_samples(changed), 4, num_items=2)
-    assert found[:2] == [5, 8] and found[2] == 3 and len({*found}) == 4
+    assert found[:2] == [8, 5] and found[3] == 3 and len({*found}) == 4
+    assert find_longest(as_samples(changed), 1, num_items=2) == [8]
     assert len(find_longest(as_samples(changed[:2]), 4, num_items=2)) == 2
     last_alone = [replace(changed[8], items=[*samples[8].items, changed[8].items[0]]), *samples[:3]]
-    assert find_longest(as_samples(last_alone), 2, num_items=3)[1] == 0
-    assert find_longest(as_samples(last_alone), 2, num_items=2)[1] != 0  # it never shows its last item
+    assert find_longest(as_samples(last_alone), 1, num_items=3) == [0]
+    assert find_longest(as_samples(last_alone), 1, num_items=2) != [0]  # it never shows its last item
 
 
 def test_a_training_that_fits_is_as_before_the_check(new_encoder: NewEncoder, samples: list[TrainingSample]):

@@ -17,7 +17,7 @@ from comem_core.recipes import find_recipe
 from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError
-from tasks.engine.context import Context
+from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.on_ray import map_shards
 from tasks.engine.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
 from tasks.engine.partial import Partial
@@ -132,6 +132,31 @@ def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_kille
     rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
     assert rows["step"].to_pylist() == list(range(1, 11))
     assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
+
+
+@pytest.mark.usefixtures("small_ray")
+def test_what_a_training_cannot_do_is_refused_once_before_the_first_step(context: Context, tmp_path: Path) -> None:
+    tried = tmp_path / "tried.txt"
+
+    def build(rank: int, num_ranks: int) -> Trainee:
+        class Impossible(LossObjective):
+            def trainable(self):
+                return {"weights": torch.nn.Parameter(torch.ones(2))}
+
+            def check(self) -> None:
+                with tried.open("a") as file:
+                    file.write("once\n")
+                raise ValueError("the sample s7 has 600 tokens, but the model reads at most 400")
+
+            def loss(self, step: int):
+                raise AssertionError("a step has begun")
+
+        return Trainee(objective=Impossible(), frozen=(), save=lambda folder: None)
+
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=4, batch_size=1, learning_rate=0.1)
+    with pytest.raises(ParameterRefused, match="the sample s7 has 600 tokens"):
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert tried.read_text() == "once\n" and partial.list_finished() == set()
 
 
 @pytest.mark.usefixtures("small_ray")

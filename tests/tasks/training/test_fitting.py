@@ -22,7 +22,7 @@ from tasks.training.fitting import check_training, estimate_memory
 def run(context: Context) -> Run:
     recipe, backbone = find_recipe("tiny_cpu"), replace(NO_BACKBONE, uri=str(SHIPPED / "tiny"))
     few = replace(recipe.training.optimizer, batch_size=4)
-    recipe = replace(recipe, training=replace(recipe.training, optimizer=few))
+    recipe = replace(recipe, training=replace(recipe.training, optimizer=few, items_per_sample=1))
     return Run(run_id="run-1", recipe_name="tiny_cpu", context=context, recipe=recipe, backbone=backbone)
 
 
@@ -55,27 +55,32 @@ def test_a_card_that_is_too_small_is_refused_with_settings_that_fit_it(
     with pytest.raises(ValueError, match="COMEM_TRAIN_TOKENS=2048 COMEM_TRAIN_CHECKPOINTING=on it would take"):
         check_training(gpu_run)
     monkeypatch.setattr(fitting, "find_card_bytes", lambda: needed[1].weights // 2)
-    with pytest.raises(ValueError, match="weights, gradients and optimizer alone do not fit"):
+    with pytest.raises(ValueError, match=r"not even with .* 512 tokens, and layers shared among 16 workers"):
         check_training(gpu_run)
 
 
 def test_cards_that_cannot_hold_the_model_are_told_how_many_could_share_it(
     gpu_run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = estimate_memory(gpu_run.recipe, gpu_run.backbone.uri, make_compute_options(gpu_run.context), num_workers=1)
-    by_count = {count: whole.share_out(count) for count in (2, 4)}
-    assert whole.total - whole.activations > by_count[2].total - by_count[2].activations > 0
-    card = by_count[4].total
-    monkeypatch.setattr(fitting, "find_card_bytes", lambda: card)
+    compute = make_compute_options(gpu_run.context)
+    whole = estimate_memory(gpu_run.recipe, gpu_run.backbone.uri, compute, num_workers=1)
+    shared = whole.share_out(4)
+    assert whole.total - whole.activations > shared.total - shared.activations > 0
+    monkeypatch.setattr(fitting, "find_card_bytes", lambda: shared.total)
     several = replace(gpu_run, context=replace(gpu_run.context, train_sharding="on", train_workers=4))
     with caplog.at_level("INFO"):
         check_training(several)  # each has a smaller share of the batch as well
     assert "on each GPU, computed from shapes" in caplog.text
 
-    assert fitting._propose_sharing(gpu_run, whole, card).startswith(
-        "with COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS=4, a card for each worker, it would take at most 0.1 GB"
+    slim = replace(whole, activations=0)
+    assert fitting._propose_sharing(gpu_run, compute, slim, slim.share_out(4).total).startswith(
+        "with COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS=4, a card for each worker, it would take at most 0.0 GB"
     )
-    assert "do not fit; take a larger card" in fitting._propose_sharing(gpu_run, whole, whole.optimizer)
+    smaller = replace(compute, gradient_checkpointing=True, tokens_at_once=512)
+    least = estimate_memory(gpu_run.recipe, gpu_run.backbone.uri, smaller, num_workers=1)
+    with_less = fitting._propose_sharing(gpu_run, compute, whole, least.share_out(2).total)
+    assert "COMEM_TRAIN_WORKERS=2 COMEM_TRAIN_TOKENS=512 COMEM_TRAIN_CHECKPOINTING=on, a card for each" in with_less
+    assert "take a larger card" in fitting._propose_sharing(gpu_run, compute, whole, whole.optimizer)
 
 
 def test_workers_that_do_not_divide_a_batch_are_refused_by_name(run: Run) -> None:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from comem_core.evaluation.meaning import is_agreeing, is_empty, is_stated
@@ -294,6 +294,7 @@ SIGNS = st.sampled_from("0123456789.,'’  -−–+/×x*^%°′″\"eE:()$€<>~
 
 @settings(deadline=None, max_examples=200)
 @given(text=st.one_of(st.text(max_size=20), st.text(SIGNS, max_size=14)))
+@example(text="a_")
 def test_any_text_is_read_and_agrees_with_itself_unless_it_says_nothing(text: str) -> None:
     assert is_agreeing(text, text) is not is_empty(text)
 
