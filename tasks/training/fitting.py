@@ -114,9 +114,12 @@ def _propose_sharing(run: Run, compute: ComputeOptions, whole: "TrainingMemory",
     """
     size, workers = run.recipe.training.optimizer.batch_size, run.context.train_workers
     least = replace(compute, gradient_checkpointing=True, tokens_at_once=LEAST_TOKENS)
-    smallest = estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
+    smallest: TrainingMemory | None = None  # for a 7B, an estimate takes a minute
     for count in (each for each in range(max(2, workers), MOST_SHARING + 1) if size % each == 0):
-        for memory, further in ((whole, ""), (smallest, f" {_write_settings(least)}")):
+        for further in ("", f" {_write_settings(least)}"):
+            if further and smallest is None:
+                smallest = estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
+            memory = smallest if further and smallest else whole
             if (found := memory.share_out(count)).total <= card:
                 settings = f"COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS={count}{further}"
                 return f"with {settings}, a card for each worker, it would take at most {found.total / 1e9:.1f} GB"
