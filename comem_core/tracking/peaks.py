@@ -1,4 +1,4 @@
-"""Reads the peak memory of this process. Needs no torch."""
+"""The peak memory of this process. Needs no torch."""
 
 import resource
 import sys
@@ -16,3 +16,8 @@ def read_peak_bytes() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak_bytes() -> None:
+    """Let the peak begin anew at what this process has now. Raises OSError where that cannot be done; Linux can."""
+    Path("/proc/self/clear_refs").write_text("5")

@@ -7,11 +7,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from comem_core.tracking.peaks import read_peak_bytes
+from comem_core.tracking.peaks import forget_peak_bytes, read_peak_bytes
 from comem_core.training.reports import WAITED, StepReport
 
 SHOWN_WAIT = 0.05  # of the time of the steps
@@ -35,7 +33,7 @@ class StepWatch:
 
     def measure(self, report: StepReport) -> dict[str, float]:
         """Return the measures of a step by name."""
-        measures = measure_pace(asdict(report)) | self._measure_peak()
+        measures = measure_pace(report.row) | self._measure_peak()
         measures |= {name: value for name, value in report.measures.items() if name != WAITED}
         now = time.monotonic()
         if self.first is None or report.step <= self.first[0]:
@@ -76,7 +74,7 @@ def _reset_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
         with contextlib.suppress(OSError):  # some containers forbid it; then earlier work counts too
-            Path("/proc/self/clear_refs").write_text("5")
+            forget_peak_bytes()
 
 
 def describe_step(step: int, num_steps: int, measures: Mapping[str, float]) -> str:

@@ -196,14 +196,11 @@ def refuse_longer_than(
 ) -> None:
     """Raise ValueError for a sample or an item that has more tokens than the model reads.
 
-    `batch` holds these samples, and `lengths` what the reader reads of each: its tokens, and its memory.
+    `batch` holds these samples, and `lengths` has how many tokens and vectors the reader reads of each.
     """
     read = [(f"the sample {each.sample_id}", length) for each, length in zip(samples, lengths, strict=True)]
-    if batch.taught is not None:
-        taught = zip(samples, batch.taught.lengths, strict=True)
-        read += [(f"the sample {each.sample_id} with its items as text", length) for each, length in taught]
     if batch.item_tokens is not None:
-        items = zip(batch.items, batch.item_tokens.lengths, strict=False)
+        items = zip(batch.items, batch.item_tokens.lengths, strict=True)
         read += [(f"the item {each.item_id} ({each.source})", length) for each, length in items]
     what, longest = max(read, key=lambda each: each[1])
     if longest > context:

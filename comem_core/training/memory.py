@@ -219,8 +219,8 @@ class AnswerFromMemory(Objective):
         assert tokens is not None
         if self.compute.sharded:  # what is encoded again is shown to no question
             count = len(tokens.ids_BL)
-            missing = find_largest_count(count, self.encoder.backbone.device) - count
-            tokens = self.encoder.backbone.select(tokens, [*range(count), *[count - 1] * missing])
+            if missing := find_largest_count(count, self.encoder.backbone.device) - count:
+                tokens = self.encoder.backbone.select(tokens, [*range(count), *[count - 1] * missing])
         return TrainedMemories(self.encoder, tokens, self._pack(tokens.lengths), self.parts)
 
     def _pack(self, lengths: Sequence[int]) -> list[list[int]]:
@@ -231,7 +231,8 @@ class AnswerFromMemory(Objective):
         return split_further(packed, find_largest_count(len(packed), self.encoder.backbone.device))
 
     def _count_tokens(self, batch: PreparedBatch) -> list[int]:
-        """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them."""
+        """Return the length of what the reader reads of each question: its tokens, and the vectors in front of them; or
+        its tokens with the items as text, where these are taught and longer."""
         own = [
             length + vectors * len(places)
             for length, vectors, places in zip(batch.questions.lengths, batch.num_vectors, batch.shown, strict=True)

@@ -1,7 +1,7 @@
 """What a training tells of itself: a report after every step, and the error that stops it. They need no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 WAITED = "waited_seconds"
 """The measure of how long a step waited for its batch, summed over the workers."""
@@ -19,6 +19,11 @@ class StepReport:
     tokens: int
     seconds: float
     measures: Mapping[str, float]
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The columns of the table `training_step`: everything but the measures."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "measures"}
 
 
 class NotFiniteError(ArithmeticError):

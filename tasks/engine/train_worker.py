@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,7 @@ def train_on_worker(config: dict[str, Any]) -> None:
             delivery.add(row["step"], measure_pace(row))
 
         def on_step(report: StepReport) -> None:
-            row = asdict(report)
-            steps.append(
-                {name: row[name] for name in ("step", "loss", "learning_rate", "samples", "tokens", "seconds")}
-            )
+            steps.append(report.row)
             measures = watch.measure(report)
             if is_first:
                 (artefact.folder / PROGRESS).write_text(json.dumps({"step": report.step, "measures": measures}))

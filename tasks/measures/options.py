@@ -85,16 +85,17 @@ def measure_option(
     marker, whole = AnswerMarker(exam, COMMAND), encoders[0].recipe.num_vectors
     choices = {name: items_of for name, items_of in list_choices(exam).items() if name in CHOICES}
     memories = [exam.encode_shown(encoder, *choices.values()) for encoder in encoders]
-    for length in (whole, *(LENGTHS if option in SHORTENED else ())):
-        vectors = "" if length == whole else f"_{length}_vectors"
-        for name, items_of in choices.items() if length == whole else (("gold", choices["gold"]),):
-            answers = [
-                exam.ask_memory(
-                    encoder, {each: own[:length] for each, own in known.items()}, items_of, label=f"{option} {name}"
-                )
-                for encoder, known in zip(encoders, memories, strict=True)
-            ]
-            yield marker.score(f"em_{name}{vectors}/{option}", answers, seeds=SEEDS)
+    asked = [(name, whole, f"em_{name}/{option}") for name in choices]
+    if option in SHORTENED:
+        asked += [("gold", length, f"em_gold_{length}_vectors/{option}") for length in LENGTHS]
+    for name, length, measure in asked:
+        answers = [
+            exam.ask_memory(
+                encoder, {each: own[:length] for each, own in known.items()}, choices[name], label=f"{option} {name}"
+            )
+            for encoder, known in zip(encoders, memories, strict=True)
+        ]
+        yield marker.score(measure, answers, seeds=SEEDS)
 
 
 def _load_or_train(option: str, seed: int, samples: Sequence[TrainingSample], folder: Path) -> MemoryEncoder:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from functools import partial as bind
 from typing import TYPE_CHECKING
 
 from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe
-from tasks.engine.context import has_gpu, refuse_faults
+from tasks.engine.context import ParameterRefused, has_gpu
 from tasks.engine.stage import say
 from tasks.run import Run
 from tasks.training.encoder import make_compute_options
@@ -23,7 +24,6 @@ MOST_SHARING = 16
 """More workers are not proposed: with each, less is won."""
 
 
-@refuse_faults()
 def check_training(run: Run) -> None:
     """Say what training takes on each GPU, as computed from the shapes of the model.
 
@@ -46,19 +46,18 @@ def check_training(run: Run) -> None:
     say(f"training takes {needed} on each GPU, computed from shapes; CUDA and its allocator take more")
     card = find_card_bytes()
     if card is not None and needed.total > card:
-        raise ValueError(
+        raise ParameterRefused(
             f"training takes {needed} on each GPU, but a card of this machine has {card / 1e9:.1f} GB: "
             f"{_propose(run, compute, whole, card)}"
         )
 
 
-@refuse_faults()
 def refuse_uneven_shares(run: Run, optimizer: OptimizerRecipe) -> None:
     """Raise ParameterRefused if the workers of training do not divide the batch of an optimizer."""
     size, workers = optimizer.batch_size, run.context.train_workers
     if size % workers:
         fitting = ", ".join(str(each) for each in range(1, size + 1) if size % each == 0)
-        raise ValueError(
+        raise ParameterRefused(
             f"COMEM_TRAIN_WORKERS is {workers}, but a training step's batch of {size} cannot be split evenly over "
             f"{workers} workers. Set it to one of {fitting}, or batch_size in the recipe to a multiple of {workers}"
         )
@@ -114,13 +113,15 @@ def _propose_sharing(run: Run, compute: ComputeOptions, whole: "TrainingMemory",
     """
     size, workers = run.recipe.training.optimizer.batch_size, run.context.train_workers
     least = replace(compute, gradient_checkpointing=True, tokens_at_once=LEAST_TOKENS)
-    smallest: TrainingMemory | None = None  # for a 7B, an estimate takes a minute
+
+    @cache
+    def estimate_least() -> "TrainingMemory":
+        return estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
+
+    ways = (("", lambda: whole), (f" {_write_settings(least)}", estimate_least))  # an estimate of a 7B takes a minute
     for count in (each for each in range(max(2, workers), MOST_SHARING + 1) if size % each == 0):
-        for further in ("", f" {_write_settings(least)}"):
-            if further and smallest is None:
-                smallest = estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
-            memory = smallest if further and smallest else whole
-            if (found := memory.share_out(count)).total <= card:
+        for further, estimate in ways:
+            if (found := estimate().share_out(count)).total <= card:
                 settings = f"COMEM_TRAIN_SHARDING=on COMEM_TRAIN_WORKERS={count}{further}"
                 return f"with {settings}, a card for each worker, it would take at most {found.total / 1e9:.1f} GB"
     return (

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 BASE = Stage(name="base", version="1", table="training_step")
 ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
-COLUMNS = ("step", "loss", "learning_rate", "samples", "tokens", "seconds")
 SHIPPED_BASE = "tiny"
 COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
@@ -143,7 +142,7 @@ def write_steps(
 
         def on_step(report: StepReport) -> None:
             with (artefact.folder / STEPS_SO_FAR).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({name: asdict(report)[name] for name in COLUMNS}) + "\n")
+                stream.write(json.dumps(report.row) + "\n")
             measures = watch.measure(report)
             delivery.add(report.step, measures)
             if report.step % every == 0:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -24,7 +23,7 @@ from comem_core.measures.training.steps import BOTH, CHECKPOINTED, NUM_ITEMS, WA
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes import find_recipe
-from comem_core.tracking.peaks import read_peak_bytes
+from comem_core.tracking.peaks import forget_peak_bytes, read_peak_bytes
 from comem_core.training import gpu_defaults
 from comem_core.training.estimate import TrainingMemory, estimate_training_memory, make_typical_samples
 from comem_core.training.loop import Training
@@ -100,7 +99,7 @@ def train_and_measure(folder: str, way: str) -> int:
     held = sum(weight.nbytes for weight in {id(each): each for each in weights}.values())
     _ = objective.batches[0]  # what the processor imports when it is first used
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew here
+    forget_peak_bytes()
     before = read_peak_bytes()
     Training(objective, recipe.optimizer).run(lambda report: None)
     return held + read_peak_bytes() - before

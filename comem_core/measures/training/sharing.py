@@ -20,11 +20,12 @@ import torch
 from torch import distributed
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.peak_memory import NUM_HEADS, read_peak_bytes
+from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.estimates import HANDED_BACK
 from comem_core.measures.training.steps import NUM_ITEMS, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
+from comem_core.tracking.peaks import forget_peak_bytes, read_peak_bytes
 from comem_core.training.estimate import TrainingMemory, estimate_training_memory
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
@@ -119,7 +120,7 @@ def train_as_worker(folder: str, way: str, rank: int, meeting: str) -> dict[str,
     for weight in encoder.backbone.model.parameters():
         weight.detach().sum()  # read from its file only now
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew here
+    forget_peak_bytes()
     seconds: list[float] = []
     Training(objective, OPTIMIZER).run(lambda report: seconds.append(report.seconds))
     peak = read_peak_bytes() - before
