@@ -18,10 +18,10 @@ from warehouse.content import RECORD, UNSTABLE_COLUMNS, hash_file
 from warehouse.schemas import list_row_tables, make_schema
 from warehouse.sql import write_literal
 
-# These describe their own run, so they are never the same twice: a report, which is named by its run, and a card, which
-# has the run's seconds.
+# These describe their own run, so they are never the same twice: a report, which is named by its run, a card, which has
+# the run's seconds, and the times of the files that items were made from.
 STAGES_OF_A_RUN = frozenset({"report"})
-FILES_OF_A_RUN = frozenset({RECORD, "README.md"})
+FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy"})
 ROWS_OF = b"comem.rows_of"
 KEYS = {
     "knowledge_item": ("item_id",),

@@ -5,7 +5,7 @@ Shapes: N texts, V features in them, U different ones, C columns of the identifi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 
 import numpy as np
@@ -52,6 +52,11 @@ class Guesser:
 
     latin: frozenset[str] = frozenset({"en"})
     others: frozenset[str] = frozenset()
+
+    @cached_property
+    def key(self) -> str:
+        """What decides the guesses, as a text."""
+        return f"{' '.join(sorted(self.latin))}, {' '.join(sorted(self.others))}"
 
     @classmethod
     def learn(cls, texts: Sequence[str]) -> "Guesser":

@@ -72,6 +72,11 @@ def decode_data_url(image: str) -> bytes:
         raise PictureRefused("unreadable_image", f"a data URL that cannot be decoded: {error}") from error
 
 
+def is_inline(image: str) -> bool:
+    """Tell whether a text is a picture itself, as a data URL or in base64, and not the name of a file."""
+    return image.startswith("data:") or decode_base64(image) is not None
+
+
 def decode_base64(image: str) -> bytes | None:
     """Return the bytes of a picture that a table holds as base64; None for a file's name or anything else."""
     if len(image) < SHORTEST_BASE64:

@@ -5,6 +5,7 @@ Workers share the pieces; a small corpus is read in this process, which is quick
 killed at any point continues with the missing pieces and gives the same rows in the same order.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import PurePosixPath
@@ -23,12 +24,13 @@ from tasks.data.item_shards import (
     name_part_shard,
     take_out_duplicates,
 )
+from tasks.data.known_items import find_earlier, join_sources
 from tasks.engine.context import refuse_faults
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, report_progress, run_stage, stage_task
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 
@@ -65,8 +67,12 @@ def ingest_knowledge(run: Run) -> Reference:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
         pieces = list(corpus.cut_into_pieces(size))
-        _read_pieces(run, artefact, reading, pieces)
+        earlier = find_earlier(Store.of(run.context), KNOWLEDGE, key, ignore="content")
+        _read_pieces(run, corpus, pieces, PieceWriter(recipe.corpus, reading, artefact, earlier))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
+        counts = join_sources(artefact, sorted(artefact.folder.glob("part-*.parquet")))
+        if earlier:
+            _say_what_is_new(artefact, counts, sum(piece.num_rows for piece in pieces))
         count_files(artefact, corpus, pieces)
         with refuse_faults("knowledge"):
             bad = finish(artefact, recipe.corpus)
@@ -102,19 +108,29 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
     )
 
 
-def _read_pieces(run: Run, artefact: Partial, reading: ReadingOptions, pieces: list[Piece]) -> None:
-    """Write the missing shards of the pieces."""
-    done, corpus = artefact.list_finished(), run.recipe.knowledge.corpus
+def _read_pieces(run: Run, corpus: Corpus, pieces: list[Piece], writer: PieceWriter) -> None:
+    """Write the missing shards of the pieces: a few in this process, and as many in which most rows are known."""
+    done = writer.artefact.list_finished()
+    make_writer = bind(PieceWriter, writer.corpus, writer.reading, writer.artefact, writer.earlier)
+    writer.__dict__["opened"] = corpus  # what `cached_property` would open again
     missing = {
         name_part_shard(each): (each, piece) for each, piece in enumerate(pieces) if name_part_shard(each) not in done
     }
-    make_writer = bind(PieceWriter, corpus, reading, artefact)
-    if len(missing) <= FEW_PIECES:
-        writer = make_writer()
-        for numbered in missing.values():
-            writer(numbered)
-    else:
+    few = FEW_PIECES * max((piece.num_rows for piece in pieces), default=0)
+    while missing and (len(missing) <= FEW_PIECES or (writer.earlier and writer.measure_work() < few)):
+        shard = next(iter(missing))
+        writer(missing.pop(shard))
+    if missing:
         map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+
+
+def _say_what_is_new(artefact: Partial, counts: Counter[str], num_rows: int) -> None:
+    """Log and record how many rows are those of an earlier artefact, and how many pictures had to be decoded."""
+    artefact.measure("rows_as_they_were", counts["as_it_was"])
+    artefact.measure("pictures_decoded", counts["decoded"])
+    get_stage_logger().info(
+        "%d of %d rows are as they were; %d pictures were decoded", counts["as_it_was"], num_rows, counts["decoded"]
+    )
 
 
 def _name_content(corpus: Corpus) -> str:

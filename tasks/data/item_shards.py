@@ -32,11 +32,13 @@ from comem_core.knowledge.corpora import (
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.preview import UncertainLanguages
+from tasks.data.known_items import EarlierArtefact, KnownItems, PieceSources
 from tasks.engine.partial import ROWS_OF, Partial
 from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_table
 from warehouse.schemas import make_schema
 
 BYTES_OF_A_GROUP = 16_000_000
+KNOWN_PER_NEW = 16  # rows that are as they were take as long as one that is read
 TEXTS_OF_A_PICTURE = 8  # as many items without a picture count as one with a picture
 DUPLICATES, DROPPED, FILES = "duplicates", "dropped-rows", "corpus-files"
 UNCERTAIN = "uncertain-languages"  # also the name under which the artefact's record has them
@@ -55,10 +57,24 @@ class PieceWriter:
     corpus: str
     reading: ReadingOptions
     artefact: Partial
+    earlier: tuple[EarlierArtefact, ...] = ()
 
     @cached_property
     def opened(self) -> Corpus:
         return open_corpus(self.corpus, reading=self.reading)
+
+    @cached_property
+    def known(self) -> KnownItems:
+        return KnownItems(self.earlier)
+
+    @cached_property
+    def counts(self) -> Counter[bool]:
+        """How many items were written so far, by whether the row is as it was."""
+        return Counter()
+
+    def measure_work(self) -> float:
+        """Return the work that was done, in rows that are read anew."""
+        return self.counts[False] + self.counts[True] / KNOWN_PER_NEW
 
     def __call__(self, numbered: tuple[int, Piece]) -> int:
         """Write the shards of a numbered piece, and return its number of items."""
@@ -74,12 +90,14 @@ class PieceWriter:
     def _write_items(self, writer: pq.ParquetWriter, number: int, piece: Piece, bad: list[BadRow]) -> int:
         waiting: list[FoundItem] = []
         num_items = num_bytes = filled = 0
-        uncertain = UncertainLanguages()
-        for row in self.opened.read(piece):
+        uncertain, sources = UncertainLanguages(), PieceSources()
+        for row in self.opened.read(piece, self.known):
             if isinstance(row, BadRow):
                 bad.append(row)
                 continue
             uncertain.add(row)
+            sources.add(row)
+            self.counts[row.as_it_was] += 1
             waiting.append(row)
             num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
             filled += 1 if row.item.image is None else TEXTS_OF_A_PICTURE
@@ -91,6 +109,7 @@ class PieceWriter:
         if uncertain.counts:
             with self.artefact.open_file(f"{UNCERTAIN}-{number:05d}.json") as path:
                 path.write_text(json.dumps(asdict(uncertain)), encoding="utf-8")
+        sources.write(self.artefact, number)
         return num_items
 
 
@@ -112,9 +131,10 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
                 for table in _describe_duplicates(parts, found):
                     writer.write_table(table)
         again = artefact.folder / f"{DUPLICATES}.parquet"
-        for number in np.unique(pq.read_table(again, columns=["part"])["part"].to_numpy()):
+        repeating = np.unique(pq.read_table(again, columns=["part"])["part"].to_numpy())
+        for number in repeating:
             _remove_duplicates(artefact, parts[number], _read_part_duplicates(again, int(number)))
-        _write_dropped(artefact, len(parts), again)
+        _write_dropped(artefact, len(parts), again, repeating)
     for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
         path.unlink(missing_ok=True)
 
@@ -189,7 +209,7 @@ def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> 
 
 def _read_ids(path: Path) -> np.ndarray:
     item_ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
-    return np.array([int(item_id, 16) for item_id in item_ids], dtype=np.uint64)
+    return np.frombuffer(bytes.fromhex("".join(item_ids)), ">u8").astype(np.uint64)
 
 
 def _read_words_and_hashes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -256,35 +276,30 @@ def _read_part_duplicates(duplicates: Path, number: int) -> pa.Table:
 
 
 def _remove_duplicates(artefact: Partial, path: Path, again: pa.Table) -> None:
-    """Write a part again without its duplicates, row group by row group; a part that has none is left alone."""
-    places, part = _collect_places(again), pq.ParquetFile(path)
-    if places.isdisjoint(_collect_places(part.read(columns=PLACE))):
+    """Write a part again without its duplicates, row group by row group; a part that has none is left alone.
+
+    All rows of a part are of one form, so that their numbers tell them apart.
+    """
+    rows, part = again["row"].to_numpy(), pq.ParquetFile(path)
+    if not np.isin(part.read(columns=["row"])["row"].to_numpy(), rows).any():
         return
     with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
         for group in range(part.num_row_groups):
             table = part.read_row_group(group)
-            stays = [place not in places for place in _pair_places(table)]
-            if any(stays):
+            stays = ~np.isin(table["row"].to_numpy(), rows)
+            if stays.any():
                 writer.write_table(table.filter(pa.array(stays)))
 
 
-def _pair_places(table: pa.Table) -> Iterator[tuple[str, int]]:
-    return zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True)
-
-
-def _collect_places(table: pa.Table) -> set[tuple[str, int]]:
-    return set(_pair_places(table))
-
-
-def _write_dropped(artefact: Partial, num_parts: int, again: Path) -> None:
+def _write_dropped(artefact: Partial, num_parts: int, again: Path, repeating: np.ndarray) -> None:
     """Write the bad rows of all pieces and the duplicates into one shard, in the order of the corpus."""
     with artefact.open_shard(DROPPED, DROPPED_SCHEMA) as writer:
         for number in range(num_parts):
             path = artefact.folder / f"{_name_dropped_shard(number)}.parquet"
-            bad = [pq.read_table(path)] if path.exists() else []
-            twice = _read_part_duplicates(again, number).select(DROPPED_SCHEMA.names)
-            if bad or twice.num_rows:
-                tables = [table.replace_schema_metadata(DROPPED_SCHEMA.metadata) for table in (*bad, twice)]
+            found = [pq.read_table(path)] if path.exists() else []
+            if number in repeating:
+                found.append(_read_part_duplicates(again, number).select(DROPPED_SCHEMA.names))
+            if tables := [table.replace_schema_metadata(DROPPED_SCHEMA.metadata) for table in found]:
                 writer.write_table(pa.concat_tables(tables).sort_by("row"))
 
 

@@ -22,12 +22,13 @@ from comem_core.knowledge.corpora.folder import TEXT_ENDINGS, Folder, find_folde
 from comem_core.knowledge.corpora.hf_datasets import ArrowStream, find_saved_dataset
 from comem_core.knowledge.corpora.jsonl import JsonLines
 from comem_core.knowledge.corpora.lines import PACKED, strip_packing
-from comem_core.knowledge.corpora.making import ItemMaker
+from comem_core.knowledge.corpora.making.items import ItemMaker
 from comem_core.knowledge.corpora.parquet import Parquet
 from comem_core.knowledge.corpora.rows import BadRow, CorpusFile, Form, FoundItem, Piece, RawRow, ReadingOptions
 from comem_core.knowledge.downloads import Downloads
 from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.known_rows import KnownRows
 from comem_core.knowledge.pictures import IMAGE_ENDINGS
 
 __all__ = [
@@ -56,6 +57,7 @@ TABLES = (
     annotations.ENDING,
     TAR,
 )
+TABLE_ENDINGS = (*TABLES, *(TAR + packed for packed in PACKED))
 ROWS_OF_A_PIECE = 1024
 ROWS_OF_A_SAMPLE = 256
 NUM_REASONS_SHOWN = 5
@@ -77,13 +79,14 @@ class Corpus:
             for piece in form.cut_into_pieces(size):
                 yield replace(piece, form=place)
 
-    def read(self, piece: Piece) -> Iterator[FoundItem | BadRow]:
+    def read(self, piece: Piece, known: KnownRows | None = None) -> Iterator[FoundItem | BadRow]:
         """Yield the item or fault of each row of a piece. Equal items are not detected: they may be in two pieces.
 
-        Raises ValueError if these are not as many as the rows that were seen when the piece was cut.
+        A row or picture that is among those `known` is taken from there. Raises ValueError if these are not as many as
+        the rows that were seen when the piece was cut.
         """
         form, num_rows = self.forms[piece.form], 0
-        for row in self._maker.make_items(form.read_rows(piece), lambda: self._find_guesser(piece.form)):
+        for row in self._maker.make_items(form.list_rows(piece), lambda: self._find_guesser(piece.form), known):
             num_rows += 1
             yield row
         if num_rows != piece.num_rows:
@@ -244,13 +247,15 @@ def _find_tables(files: Files, reading: ReadingOptions) -> Iterator[Form]:
 
 
 def _find_table(files: Files, name: str, reading: ReadingOptions) -> Form | None:
+    if not name.lower().endswith(TABLE_ENDINGS):
+        return None
     plain = strip_packing(name)
     if plain.endswith(jsonl.ENDINGS):
         return JsonLines(files, name)
     if plain.endswith(delimited.ENDINGS):
         return Delimited(files, name, reading.columns)
     if plain.endswith(TAR):
-        return Folder(files.open_tar(name), reading, inside=f"{name}/")
+        return Folder(files.open_tar(name), reading, inside=f"{name}/", version=files.find_version(name))
     if name.lower().endswith(annotations.ENDING):
         form = Annotations(files, name, reading.columns)
         return form if form.is_table() else None

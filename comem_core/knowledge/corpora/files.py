@@ -24,18 +24,25 @@ from fsspec.utils import infer_compression
 
 from comem_core.knowledge.tars import BROKEN, PROTOCOL, CheckedTar
 
+MOST_HELD = 250_000  # files of a listing that is kept: some 70 MB
 HIDDEN = ("hidden_file", "its name begins with a dot")
 # Fields of a filesystem's `info` that change with a file's content; the first one present is used.
-STAMPS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "modified", "created")
+OF_CONTENT = ("ETag", "etag", "md5Hash", "CRC")
+STAMPS = (*OF_CONTENT, "mtime", "LastModified", "last_modified", "modified", "created")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Entry:
-    """A file: its name in the corpus, its size in bytes, and a stamp that changes with its content."""
+    """A file: its name in the corpus, its size in bytes, and a stamp that changes with its content.
+
+    `changed` is when a local file was last touched in any way (nanoseconds), which no program can set back; 0 for a
+    stamp that is made from the content; None where a stamp is all there is, and may have been set back.
+    """
 
     name: str
     size: int
     stamp: str
+    changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,17 @@ class Files:
         """Return the path of a file on this machine, or None if it is remote."""
         return Path(self.find_path(name)) if isinstance(self._place[0], LocalFileSystem) else None
 
+    def find_version(self, name: str) -> tuple[str, int, int, int] | None:
+        """Return path, size and times of a local file, which tell that it did not change; None if it is not there."""
+        if not isinstance(self._place[0], LocalFileSystem):
+            return None
+        path = self.find_path(self._find_name(name))
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError):  # ValueError: no file can have this name
+            return None
+        return path, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
     def exists(self, name: str) -> bool:
         return self._place[0].isfile(self.find_path(self._find_name(name)))
 
@@ -123,7 +141,26 @@ class Files:
         return LeftOut(name, "cut_off", f"{name} is damaged or cut off: {cut_off}") if cut_off else None
 
     def list_folders(self) -> Iterator[FolderListing]:
-        """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out."""
+        """Yield the sorted files of each folder, parents before their subfolders. Hidden files are left out.
+
+        A listing of at most MOST_HELD files is kept, so that a corpus is named and read by the same one.
+        """
+        if (kept := self.__dict__.get("kept")) is not None:
+            yield from kept
+            return
+        kept, num_files = [], 0
+        for listed in self._list_folders():
+            num_files += len(listed.entries)
+            if num_files <= MOST_HELD:
+                kept.append(listed)
+            yield listed
+        if num_files <= MOST_HELD:
+            self.__dict__["kept"] = kept
+
+    def __deepcopy__(self, _: dict) -> "Files":
+        return self  # nothing of it is ever changed
+
+    def _list_folders(self) -> Iterator[FolderListing]:
         filesystem, root = self._place
         if self.only is not None:
             yield FolderListing("", [_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
@@ -184,8 +221,8 @@ def _open(address: str) -> tuple[Any, str]:
 
 
 def _entry(name: str, info: dict[str, Any]) -> Entry:
-    stamp = next((info[key] for key in STAMPS if info.get(key) is not None), "")
-    return Entry(name, int(info.get("size") or 0), str(stamp))
+    kind = next((key for key in STAMPS if info.get(key) is not None), None)
+    return Entry(name, int(info.get("size") or 0), str(info[kind] if kind else ""), 0 if kind in OF_CONTENT else None)
 
 
 def _list_local_folders(
@@ -202,14 +239,15 @@ def _list_local_folders(
         return
     for entry in entries:
         name = f"{folder}{entry.name}"
-        if reason := _find_reason(root, entry, seen):
+        is_plain = entry.is_file(follow_symlinks=False) and not _is_hidden(entry.name)
+        if not is_plain and (reason := _find_reason(root, entry, seen)):
             listed.left_out.append(LeftOut(name + "/" * entry.is_dir(), *reason))
-        elif entry.is_dir():
+        elif not is_plain and entry.is_dir():
             seen[_identify(entry.stat())] = name
             folders.append(f"{name}/")
         else:
             state = entry.stat()
-            listed.entries.append(Entry(name, state.st_size, str(state.st_mtime_ns)))
+            listed.entries.append(Entry(name, state.st_size, str(state.st_mtime_ns), state.st_ctime_ns))
     yield listed
     for each in folders:
         yield from _list_local_folders(root, each, seen)

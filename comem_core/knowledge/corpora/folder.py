@@ -13,31 +13,35 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from functools import partial as bind
 
 from comem_core.knowledge.corpora.columns import rename_fields
 from comem_core.knowledge.corpora.conversations import join_turns
-from comem_core.knowledge.corpora.files import Files, FolderListing, LeftOut
-from comem_core.knowledge.corpora.making import ItemMaker
-from comem_core.knowledge.corpora.rows import CorpusFile, Form, Piece, RawRow, ReadingOptions, Refused
+from comem_core.knowledge.corpora.files import Entry, Files, FolderListing, LeftOut
+from comem_core.knowledge.corpora.making.fields import FieldReader
+from comem_core.knowledge.corpora.rows import CorpusFile, Form, Piece, RawRow, ReadingOptions, Refused, UnreadRow
 from comem_core.knowledge.corpora.sidecars import read_fields, read_text
+from comem_core.knowledge.known_rows import make_key
 from comem_core.knowledge.languages import is_language
 from comem_core.knowledge.pictures import IMAGE_ENDINGS, MAX_BYTES, is_likely_picture
 
 TEXT_ENDINGS = (".txt", ".md")
 FIELDS_ENDING = ".json"
 HERE = "./"
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class PictureTextPair:
     """The file names of a picture and of one of its texts; either may be missing. Or a `fault` of the file that should
-    have held more of them."""
+    have held more of them. `stamp` changes when one of the files does, if that can be told without opening them."""
 
     image: str | None
     text: str | None = None
     language: str | None = None
     fields: str | None = None
     fault: LeftOut | None = None
+    stamp: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -60,8 +64,10 @@ class Folder(Form):
         describing: Collection[str] = (),
         tables: Sequence[Form] = (),
         inside: str = "",
+        version: object = None,
     ):
-        self.files, self.reading, self.tables, self.inside = files, reading, tables, inside
+        self.files, self.reading, self.tables, self.inside, self.version = files, reading, tables, inside, version
+        self._listed: list[CorpusFile] | None = None
         self.name, self.taken, self.describing = inside.rstrip("/"), frozenset(taken), frozenset(describing)
 
     @property
@@ -77,9 +83,11 @@ class Folder(Form):
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
         """Cut the listing into pieces of `size` pairs. Of a tar file that is cut off, the last row says so."""
         waiting: list[PictureTextPair] = []
-        row = 1
+        row, files = 1, [CorpusFile(self._fault.name)] if self._fault else []
         for listed in self.files.list_folders():
-            waiting += self._sort(listed)[0]
+            pairs, left_out = self._sort(listed)
+            waiting += pairs
+            files += self._describe_files(listed, left_out)
             while len(waiting) >= size:
                 yield Piece(row=row, num_rows=size, entries=tuple(waiting[:size]))
                 row, waiting = row + size, waiting[size:]
@@ -87,17 +95,23 @@ class Folder(Form):
             waiting.append(PictureTextPair(None, fault=self._fault))
         if waiting:
             yield Piece(row=row, num_rows=len(waiting), entries=tuple(waiting))
+        self._listed = files
 
     def list_files(self) -> Iterator[CorpusFile]:
-        """Yield each folder with the number of its files that are read, and each file that is left out."""
-        if self._fault:
-            yield CorpusFile(self._fault.name)
-        for listed in self.files.list_folders():
-            left_out = self._sort(listed)[1]
-            if num_read := sum(entry.name not in self.taken for entry in listed.entries) - len(left_out):
-                yield CorpusFile(self.inside + listed.folder or HERE, num_read)
-            for each in (*listed.left_out, *left_out):
-                yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
+        """Yield each folder with the number of its files that are read, and each file that is left out.
+
+        If the whole folder was cut into pieces before, these are the files that were seen then.
+        """
+        if self._listed is None:
+            for _ in self.cut_into_pieces(ROWS_AT_ONCE):
+                pass
+        yield from self._listed or ()
+
+    def _describe_files(self, listed: FolderListing, left_out: list[LeftOut]) -> Iterator[CorpusFile]:
+        if num_read := sum(entry.name not in self.taken for entry in listed.entries) - len(left_out):
+            yield CorpusFile(self.inside + listed.folder or HERE, num_read)
+        for each in (*listed.left_out, *left_out):
+            yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
 
     def count_rows(self, piece: Piece) -> Counter[str]:
         return Counter(
@@ -105,12 +119,18 @@ class Folder(Form):
         )
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]:
+        return (row.read() for row in self.list_rows(piece))
+
+    def list_rows(self, piece: Piece) -> Iterator[UnreadRow]:
         for number, pair in enumerate(piece.entries, start=piece.row):
-            try:
-                fields = self._read_fields(pair)
-            except Refused as refused:
-                fields = refused
-            yield RawRow(pair.fault.name if pair.fault else self.inside + pair.name, number, fields)
+            file = pair.fault.name if pair.fault else self.inside + pair.name
+            yield UnreadRow(pair.stamp, pair.language is None, file, number, bind(self._read_row, file, number, pair))
+
+    def _read_row(self, file: str, number: int, pair: PictureTextPair) -> RawRow:
+        try:
+            return RawRow(file, number, self._read_fields(pair))
+        except Refused as refused:
+            return RawRow(file, number, refused)
 
     def _read_fields(self, pair: PictureTextPair) -> Mapping[str, object]:
         if pair.fault:
@@ -145,14 +165,16 @@ class Folder(Form):
 
         First come the pictures in order, then the texts without a picture.
         """
-        names = [entry.name for entry in listed.entries if entry.name not in self.taken | self.describing]
+        not_ours = self.taken | self.describing
+        versions = {entry.name: entry for entry in listed.entries if entry.name not in not_ours}
+        names = list(versions)
         texts = {name for name in names if name.lower().endswith(TEXT_ENDINGS)}
         fields = {_stem(name): name for name in names if name.lower().endswith(FIELDS_ENDING)}
-        beside = _group_by_stem(texts)
-        others = [name for name in names if name not in texts and name not in fields.values()]
+        beside, described_by = _group_by_stem(texts), set(fields.values())
+        others = [name for name in names if name not in texts and name not in described_by]
         pictures = [name for name in others if name.lower().endswith(IMAGE_ENDINGS)]
-        taken = {stem for name in pictures for stem in (_stem(name), _compose(name))}
-        pictures += [name for name in others if self._is_odd_picture(name, {*beside, *fields} - taken)]
+        without = {*beside, *fields} - {stem for name in pictures for stem in (_stem(name), _compose(name))}
+        pictures += [name for name in others if self._is_odd_picture(name, without)]
         pairs, used, pictured = [], set(), {stem for name in pictures for stem in (_stem(name), _compose(name))}
         for name in sorted(pictures):
             found = {each for stem in (_stem(name), _compose(name)) for each in beside.get(stem, ())}
@@ -166,7 +188,24 @@ class Folder(Form):
             reason for name in names if name not in used and (reason := self._find_reason(name, texts, pictured))
         ]
         alone = texts - used - {each.name for each in left_out}
-        return pairs + [PictureTextPair(None, text, _find_language(text)) for text in sorted(alone)], left_out
+        pairs += [PictureTextPair(None, text, _find_language(text)) for text in sorted(alone)]
+        return [replace(pair, stamp=self._find_stamp(pair, versions)) for pair in pairs], left_out
+
+    def _find_stamp(self, pair: PictureTextPair, versions: Mapping[str, Entry]) -> bytes | None:
+        """Return what changes when a file of the pair does; None where only its content tells.
+
+        In a tar file that is that file's version: times of its members may be any.
+        """
+        files = [versions[name] for name in (pair.image, pair.text, pair.fields) if name]
+        known = self.version is not None or all(file.changed is not None for file in files)
+        if not known or (self.files.names_used_twice and not self.inside):
+            return None
+        names, told = (pair.image, pair.text, pair.fields, pair.language), (self._place, self.version)
+        return make_key(*told, *names, *((file.size, file.stamp, file.changed) for file in files))
+
+    @cached_property
+    def _place(self) -> str:
+        return self.inside or self.files.find_path("")
 
     def _find_reason(self, name: str, texts: set[str], pictured: set[str]) -> LeftOut | None:
         """Return why a file that belongs to no pair is left out; None for a text that is a row of its own."""
@@ -189,11 +228,14 @@ class Folder(Form):
     @cached_property
     def _named(self) -> frozenset[str]:
         """The files that rows of the tables name as their pictures. Read only if a picture has no text beside it."""
-        maker = ItemMaker(files=self.files, reading=self.reading)
+        reader = FieldReader(files=self.files, reading=self.reading)
         rows = (
-            row for table in self.tables for piece in table.cut_into_pieces(4096) for row in table.read_names(piece)
+            row
+            for table in self.tables
+            for piece in table.cut_into_pieces(ROWS_AT_ONCE)
+            for row in table.read_names(piece)
         )
-        return frozenset(_compose(posixpath.normpath(name)) for row in rows for name in maker.list_pictures(row))
+        return frozenset(_compose(posixpath.normpath(name)) for row in rows for name in reader.list_pictures(row))
 
     def _is_odd_picture(self, name: str, stems: set[str]) -> bool:
         """Tell whether a file without a picture's ending is a picture, beside a text that has no other picture."""

@@ -4,7 +4,7 @@ Independent of files and formats.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -55,6 +55,8 @@ class FoundItem:
     """A row that gave an item: where it is, and the two hashes of its picture (`knowledge.pictures`), if any.
 
     Without `language_certain`, the text is too short to tell its language, which is guessed from the whole file.
+    `row_key` and `picture_key` are what it is found again by (`knowledge.known_rows`), `as_it_was` says that it was
+    found so, and `is_decoded` that its picture was not.
     """
 
     file: str
@@ -62,6 +64,10 @@ class FoundItem:
     item: KnowledgeItem
     hashes: tuple[int, int] | None
     language_certain: bool = True
+    row_key: bytes | None = None
+    picture_key: bytes | None = None
+    as_it_was: bool = False
+    is_decoded: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,18 @@ class RawRow:
     fields: Mapping[str, Any] | KnowledgeItem | Refused
 
 
+@dataclass(frozen=True)
+class UnreadRow:
+    """A row whose files need not be opened if `stamp` is known; `read` opens them. `needs_language`: its file's name
+    does not state the language."""
+
+    stamp: bytes | None
+    needs_language: bool
+    file: str
+    row: int
+    read: Callable[[], RawRow]
+
+
 class Form(Protocol):
     """One file format of items: it can be cut into pieces, and reads the rows of a piece. Small enough for a worker."""
 
@@ -117,6 +135,10 @@ class Form(Protocol):
     def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
 
     def read_rows(self, piece: Piece) -> Iterator[RawRow]: ...
+
+    def list_rows(self, piece: Piece) -> Iterator[RawRow | UnreadRow]:
+        """Yield the same rows; a form of many files does not open them."""
+        return self.read_rows(piece)
 
     def read_names(self, piece: Piece) -> Iterator[RawRow]:
         """Read rows to see which files they name; a form that holds pictures leaves them out."""

@@ -1,25 +1,25 @@
-"""Turns a raw row into an item: renames its fields, fetches and checks its picture, and fills gaps.
+"""Turns a raw row into an item: fetches and checks its picture, and fills gaps, unless it is known already.
 
 A row with any fault becomes a bad row with its reason. Independent of formats.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeGuard
 
-from comem_core.knowledge.corpora.columns import SAMPLE, is_missing, is_stored_picture, rename_fields
-from comem_core.knowledge.corpora.conversations import join_turns
+from comem_core.knowledge.corpora.columns import is_missing
 from comem_core.knowledge.corpora.files import Files, make_readable
-from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused
-from comem_core.knowledge.corpora.wit import is_wit, rename_wit_fields
+from comem_core.knowledge.corpora.making.fields import FieldReader, is_address, read_row_text, resolve_name
+from comem_core.knowledge.corpora.making.seen_rows import SeenRow, name_row, needs_language
+from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused, UnreadRow
 from comem_core.knowledge.downloads import Downloads, Fetched
 from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.knowledge.known_rows import KnownRows, hash_bytes
 from comem_core.knowledge.languages import normalise_tag
 from comem_core.knowledge.pictures import (
-    IMAGE_ENDINGS,
     MAX_BYTES,
     PictureRefused,
     Prepared,
@@ -34,7 +34,6 @@ KEPT_AS_IT_IS = ("title", "entity_id")
 UNKNOWN_LICENCE = "unknown"
 MAX_TEXT_CHARACTERS = 1_000_000
 ROWS_TOGETHER = 64  # whose languages are guessed together
-ADDRESSES = ("http://", "https://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,97 +44,73 @@ class ItemMaker:
     reading: ReadingOptions
     downloads: Downloads | None = None
 
-    def make_items(self, rows: Iterable[RawRow], find_guesser: Callable[[], Guesser]) -> Iterator[FoundItem | BadRow]:
+    @cached_property
+    def fields(self) -> FieldReader:
+        """What reads the rows' fields."""
+        return FieldReader(files=self.files, reading=self.reading, downloads=self.downloads)
+
+    def make_items(
+        self,
+        rows: Iterable[RawRow | UnreadRow],
+        find_guesser: Callable[[], Guesser],
+        known: KnownRows | None = None,
+    ) -> Iterator[FoundItem | BadRow]:
         """Make an item of every row, in the order of the rows, whatever the order of downloads.
 
         `find_guesser` is asked, for rows that do not state their language, who guesses the languages of their file.
+        Rows that are `known` are not made again, and neither are pictures.
         """
-        renamed = ((raw, self._rename_fields(raw)) for raw in rows)
+        seen = self._find_known(rows, find_guesser, known)
         found = iter(
-            self.downloads.fetch_in_order(renamed, _find_address)
-            if self.downloads
-            else ((row, None) for row in renamed)
+            self.downloads.fetch_in_order(seen, _find_address) if self.downloads else ((row, None) for row in seen)
         )
         while batch := list(islice(found, ROWS_TOGETHER)):
-            unknown = {place: fields for place, ((_, fields), _) in enumerate(batch) if self._needs_language(fields)}
+            unknown = {place: row.fields for place, (row, _) in enumerate(batch) if self._needs_language(row.fields)}
             uncertain = self._guess_languages(unknown, find_guesser) if unknown else set()
-            for place, ((raw, fields), fetched) in enumerate(batch):
-                made = self._make_item(raw, fields, fetched)
-                if place in uncertain and isinstance(made, FoundItem):
-                    made = replace(made, language_certain=False)
-                yield made
+            for place, (row, fetched) in enumerate(batch):
+                yield row.found or self._make_item(row, fetched, known, language_certain=place not in uncertain)
+
+    def _find_known(
+        self, rows: Iterable[RawRow | UnreadRow], find_guesser: Callable[[], Guesser], known: KnownRows | None
+    ) -> Iterator[SeenRow]:
+        """Yield rows with what was made of them before, or else with their fields under our names."""
+        left = iter(rows)
+        while batch := list(islice(left, ROWS_TOGETHER)):
+            seen = [SeenRow(row) for row in batch]
+            for each in seen:
+                if isinstance(each.raw, RawRow):
+                    each.fields = self.fields.read(each.raw)
+                if known:
+                    name_row(each, self.fields, find_guesser)
+            before = known.find_rows([each.row_key for each in seen]) if known else [None] * len(seen)
+            for each, found in zip(seen, before, strict=True):
+                if found:
+                    each.take(found)
+                elif isinstance(each.raw, UnreadRow):
+                    each.raw = each.raw.read()
+                    each.fields = self.fields.read(each.raw)
+                yield each
 
     def _guess_languages(self, unknown: Mapping[int, dict[str, Any]], find_guesser: Callable[[], Guesser]) -> set[int]:
         """Write a language into the fields of rows, by place; return the places of those that are not certain."""
-        guessed = find_guesser().guess_each([_read_text(fields) for fields in unknown.values()])
+        guessed = find_guesser().guess_each([read_row_text(fields) for fields in unknown.values()])
         for fields, each in zip(unknown.values(), guessed, strict=True):
             fields["language"] = each.language
         return {place for place, each in zip(unknown, guessed, strict=True) if not each.certain}
 
-    def list_pictures(self, raw: RawRow) -> list[str]:
-        """List the files of the corpus that may hold the row's picture."""
-        fields = self._rename_fields(raw)
-        image = fields.get("image") if isinstance(fields, dict) else None
-        paths = (
-            each.get("path") if isinstance(each, Mapping) else each
-            for each in (image if type(image) is list else [image])
-        )
-        return [_resolve_name(raw.file, path) for path in paths if isinstance(path, str) and not _is_address(path)]
-
     def learn_languages(self, rows: Iterable[RawRow]) -> Guesser:
         """Learn which languages a file has from some of its rows."""
-        texts = (_read_text(fields) for fields in map(self._rename_fields, rows) if self._needs_language(fields))
+        texts = (read_row_text(fields) for fields in map(self.fields.read, rows) if self._needs_language(fields))
         return Guesser.learn([text for text in texts if text])
 
     def _needs_language(self, fields: Any) -> TypeGuard[dict[str, Any]]:
-        return type(fields) is dict and self.reading.language is None and is_missing(fields.get("language"))
+        return needs_language(fields, self.reading.language)
 
-    def _rename_fields(self, raw: RawRow) -> dict[str, Any] | KnowledgeItem | Refused:
-        if not isinstance(raw.fields, Mapping):
-            return raw.fields
-        if is_wit(tuple(raw.fields)) and not self.reading.columns:
-            return self._prefer_downloaded(raw, rename_wit_fields(raw.fields))
-        fields = rename_fields(raw.fields, self.reading.columns)
-        if fields.get("image") is None and (picture := next(filter(is_stored_picture, raw.fields.values()), None)):
-            fields["image"] = picture
-        image = fields.get("image")
-        if type(image) is list and len(image) == 1:
-            fields["image"] = image = image[0]
-        return self._find_sample(raw, fields) if SAMPLE[0] in raw.fields and _is_address(image) else fields
-
-    def _find_sample(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any] | Refused:
-        """Find what img2dataset made of a row of the table that it writes beside its files, or beside their tar file.
-
-        If picture and text are files, they are an item already; of a picture without a text, the row is the item.
-        """
-        stem, folder = raw.file.rpartition(".")[0], _resolve_name(raw.file, "")
-        assert isinstance(raw.fields, Mapping)
-        key, status, error = map(raw.fields.get, SAMPLE)
-        for files, place in (
-            (self.files, f"{stem}/"),
-            (self.files, folder),
-            (_open_tar(self.files, f"{stem}.tar"), ""),
-        ):
-            if files is None:
-                continue
-            picture = next((f"{place}{key}{end}" for end in IMAGE_ENDINGS if files.exists(f"{place}{key}{end}")), None)
-            if picture and any(files.exists(f"{place}{key}{end}") for end in (".txt", ".json")):
-                return Refused("duplicate_id", f"the same sample as {picture}, which has its text beside it")
-            if picture:
-                return fields | {"image": files.read(picture, limit=MAX_BYTES)}
-        if status not in (None, "success") and self.reading.images == "needed" and self.downloads is None:
-            return Refused("missing_image", f"img2dataset did not get {fields['image']}: {status}, {error}")
-        return fields
-
-    def _prefer_downloaded(self, raw: RawRow, fields: dict[str, Any]) -> dict[str, Any]:
-        """If the row has only an address, take the picture that was already downloaded beside the table."""
-        names = fields.pop("downloaded")
-        if _is_address(fields["image"]):
-            beside = (name for name in names if self.files.exists(_resolve_name(raw.file, name)))
-            fields["image"] = next(beside, fields["image"])
-        return fields
-
-    def _make_item(self, raw: RawRow, fields: Any, fetched: Fetched | None) -> FoundItem | BadRow:
+    def _make_item(
+        self, row: SeenRow, fetched: Fetched | None, known: KnownRows | None, *, language_certain: bool
+    ) -> FoundItem | BadRow:
+        raw, fields = row.raw, row.fields
+        assert isinstance(raw, RawRow), "a row that is not known was read"
         file = make_readable(raw.file)
         try:
             if isinstance(fields, Refused):
@@ -144,16 +119,17 @@ class ItemMaker:
                 hashes = None if fields.image is None else _hashes(fields.image)
                 return FoundItem(file, raw.row, fields, hashes)
             words = self._read_texts(fields, raw, file)
-            picture = self._read_picture(raw, fields, fetched)
+            picture, is_decoded = self._read_picture(row, raw, fetched, known)
         except Refused as refused:
             return BadRow(file, raw.row, refused.reason, _make_printable(refused.detail))
         item = KnowledgeItem(image=None if picture is None else picture.image, **words)
-        return FoundItem(file, raw.row, item, None if picture is None else picture.hashes)
+        hashes, keys = None if picture is None else picture.hashes, (row.row_key, row.picture_key)
+        return FoundItem(file, raw.row, item, hashes, language_certain, *keys, is_decoded=is_decoded)
 
     def _read_texts(self, fields: dict[str, Any], raw: RawRow, file: str) -> dict[str, Any]:
         """Read the row's texts and fill gaps. Raises Refused."""
         words: dict[str, Any] = {name: fields.get(name) for name in TEXTS} | {
-            "text": _read_text(fields) or fields.get("text")
+            "text": read_row_text(fields) or fields.get("text")
         }
         wrong, broken = [], []
         for name, value in words.items():
@@ -188,18 +164,26 @@ class ItemMaker:
         if len(text) > MAX_TEXT_CHARACTERS:
             raise Refused("text_too_long", f"{len(text)} characters; at most {MAX_TEXT_CHARACTERS} are kept")
 
-    def _read_picture(self, raw: RawRow, fields: Mapping[str, Any], fetched: Fetched | None) -> Prepared | None:
-        image = fields.get("image")
+    def _read_picture(
+        self, row: SeenRow, raw: RawRow, fetched: Fetched | None, known: KnownRows | None
+    ) -> tuple[Prepared | None, bool]:
+        """Return the prepared picture of a row, if it has one, and whether it was decoded for this. Raises Refused."""
+        image = row.fields.get("image")
         if isinstance(image, Mapping):
             image = image.get("bytes") or image.get("path")
         optional = self.reading.images == "optional"
-        if is_missing(image) or (optional and self.downloads is None and _is_address(image)):
+        if is_missing(image) or (optional and self.downloads is None and is_address(image)):
             if optional:
-                return None
+                return None, False
             raise Refused("missing_image", "the row names no image")
         try:
             content = self._read_content(raw, image, fetched)
-            return prepare_picture(content, max_side=self.reading.max_side, max_pixels=self.reading.max_pixels)
+            if known:
+                row.picture_key = row.picture_key or hash_bytes(content)
+                if found := known.find_picture(row.picture_key):
+                    return found, False
+            limits = {"max_side": self.reading.max_side, "max_pixels": self.reading.max_pixels}
+            return prepare_picture(content, **limits), True
         except PictureRefused as refused:
             raise Refused(refused.reason, refused.detail) from refused
 
@@ -216,7 +200,7 @@ class ItemMaker:
             return decode_data_url(image)
         if decoded := decode_base64(image):
             return decoded
-        if _is_address(image):
+        if is_address(image):
             if fetched is None:
                 raise Refused("missing_image", f"{image} is an address, and addresses are not allowed (allow_urls)")
             if fetched.content is None:
@@ -224,7 +208,7 @@ class ItemMaker:
             return fetched.content
         if "://" in image:
             raise Refused("address_refused", f"{image}: only http and https are fetched")
-        return self._read_file(_resolve_name(raw.file, image.strip()), image)
+        return self._read_file(resolve_name(raw.file, image.strip()), image)
 
     def _read_file(self, name: str, shown: str) -> bytes:
         try:
@@ -241,27 +225,11 @@ class ItemMaker:
 _hashes = lru_cache(maxsize=16)(hash_picture)  # items of one picture in several languages are adjacent
 
 
-def _find_address(row: tuple[RawRow, Any]) -> str | None:
-    image = row[1].get("image") if isinstance(row[1], Mapping) else None
+def _find_address(row: SeenRow) -> str | None:
+    image = row.fields.get("image") if isinstance(row.fields, Mapping) else None
     if isinstance(image, Mapping) and not image.get("bytes"):
         image = image.get("path")
-    return image if isinstance(image, str) and _is_address(image) else None
-
-
-def _is_address(image: Any) -> bool:
-    return isinstance(image, str) and image.lower().startswith(ADDRESSES)
-
-
-def _resolve_name(file: str, name: str) -> str:
-    """Return the name in the corpus of a file that a row of `file` names relative to itself."""
-    folder = file.rpartition("/")[0]
-    return name if name.startswith("/") or not folder else f"{folder}/{name}"
-
-
-def _read_text(fields: Mapping[str, Any]) -> str:
-    """Return the text of a row, if it is one; the turns of a conversation are joined, as are several captions."""
-    text = fields.get("text")
-    return text if type(text) is str else join_turns(text) if type(text) is list else ""
+    return image if isinstance(image, str) and is_address(image) else None
 
 
 @lru_cache(maxsize=1024)
@@ -270,11 +238,6 @@ def _read_language(tag: str) -> str:
         return normalise_tag(tag)
     except ValueError as error:
         raise Refused("wrong_schema", f"the language is not a tag: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _open_tar(files: Files, name: str) -> Files | None:
-    return files.open_tar(name) if files.exists(name) else None
 
 
 def _is_whole(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""From a raw row to an item: its fields, its keys, its texts and its picture."""
