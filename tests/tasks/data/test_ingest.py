@@ -23,9 +23,10 @@ from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
+from tasks.data.known_items import EarlierArtefact, join_sources
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, hash_file
 from tasks.rows.tables import make_item_table, make_question_table, read_items, read_questions
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
@@ -240,7 +241,7 @@ def test_many_pieces_are_spread_over_workers_and_duplicates_found_across_them(ma
     assert [row["row"] for row in items] == [row for row in range(1, 151) if row not in dict(BAD)]
     assert {path.name for path in knowledge.folder.iterdir()} == {
         *(f"part-{number:05d}.parquet" for number in range(10)), "dropped-rows.parquet", "corpus-files.parquet",
-        "record.json",
+        "sources.npy", "record.json",
     }  # fmt: skip
 
 
@@ -248,8 +249,11 @@ class Killed(BaseException):
     """Ends the process, as far as these tests go."""
 
 
-@pytest.mark.parametrize("when", range(0, 30, 2))
-def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: Path, when: int) -> None:
+@pytest.mark.parametrize("when", range(0, 40, 2))
+@pytest.mark.parametrize("beside_earlier", [False, True])
+def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(
+    tmp_path: Path, when: int, beside_earlier: bool
+) -> None:
     """Every file that gets its name is a moment at which a run may end; it is ended at one and begun again."""
     texts = [f"text {number % 40}" for number in range(60)] + ["last", ""]
     corpus, reading = str(write_texts(tmp_path, texts)), ReadingOptions(images="optional")
@@ -259,15 +263,24 @@ def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(tmp_path: P
     def ingest(folder: Path, moments: int = -1) -> dict[str, list[dict]]:
         artefact = Mortal(folder, moments=moments)
         folder.mkdir(exist_ok=True)
-        writer = PieceWriter(corpus, reading, artefact)
+        writer = PieceWriter(corpus, reading, artefact, earlier)
         for numbered in enumerate(writer.opened.cut_into_pieces(7)):
             if name_part_shard(numbered[0]) not in artefact.list_finished():
                 writer(numbered)
         take_out_duplicates(artefact, near_duplicate_bits=None)
+        join_sources(artefact, sorted(folder.glob("part-*.parquet")))
         finish(artefact, corpus)
-        return {path.name: pq.read_table(path).to_pylist() for path in sorted(folder.glob("*.parquet"))}
+        rows = {path.name: pq.read_table(path).to_pylist() for path in sorted(folder.glob("*.parquet"))}
+        return rows | {path.name: np.load(path).tolist() for path in folder.glob("*.npy")}
 
+    earlier = ()
     whole = ingest(tmp_path / "whole")
+    if beside_earlier:
+        folder = tmp_path / "whole"
+        parts = [
+            (path.name, hash_file(path), pq.read_metadata(path).num_rows) for path in folder.glob("part-*.parquet")
+        ]
+        earlier = (EarlierArtefact(folder, tuple(sorted(parts))),)
     assert [row["row"] for row in whole["dropped-rows.parquet"]] == [*range(41, 61), 63]
     with contextlib.suppress(Killed):
         ingest(tmp_path / "broken", moments=when)
