@@ -37,6 +37,7 @@ from tasks.run import Run, warm_workers
 KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="6", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
+KNOWN_PER_NEW = 16  # rows that are as they were take as long as one that is read
 GUESSING = 2  # of the languages of a file's texts (`knowledge.file_languages`)
 
 
@@ -70,9 +71,9 @@ def ingest_knowledge(run: Run) -> Reference:
         earlier = find_earlier(Store.of(run.context), KNOWLEDGE, key, ignore="content")
         _read_pieces(run, corpus, pieces, PieceWriter(recipe.corpus, reading, artefact, earlier))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
-        counts = join_sources(artefact, sorted(artefact.folder.glob("part-*.parquet")))
+        found = join_sources(artefact, sorted(artefact.folder.glob("part-*.parquet")))
         if earlier:
-            _say_what_is_new(artefact, counts, sum(piece.num_rows for piece in pieces))
+            _say_what_is_new(artefact, found, sum(piece.num_rows for piece in pieces))
         count_files(artefact, corpus, pieces)
         with refuse_faults("knowledge"):
             bad = finish(artefact, recipe.corpus)
@@ -109,7 +110,10 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
 
 
 def _read_pieces(run: Run, corpus: Corpus, pieces: list[Piece], writer: PieceWriter) -> None:
-    """Write the missing shards of the pieces: a few in this process, and as many in which most rows are known."""
+    """Write the missing shards of the pieces.
+
+    This process writes a few, or more while most of their rows are known; workers write the others.
+    """
     done = writer.artefact.list_finished()
     make_writer = bind(PieceWriter, writer.corpus, writer.reading, writer.artefact, writer.earlier)
     writer.__dict__["opened"] = corpus  # what `cached_property` would open again
@@ -117,11 +121,16 @@ def _read_pieces(run: Run, corpus: Corpus, pieces: list[Piece], writer: PieceWri
         name_part_shard(each): (each, piece) for each, piece in enumerate(pieces) if name_part_shard(each) not in done
     }
     few = FEW_PIECES * max((piece.num_rows for piece in pieces), default=0)
-    while missing and (len(missing) <= FEW_PIECES or (writer.earlier and writer.measure_work() < few)):
+    while missing and (len(missing) <= FEW_PIECES or (writer.earlier and _measure_work(writer) < few)):
         shard = next(iter(missing))
         writer(missing.pop(shard))
     if missing:
         map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+
+
+def _measure_work(writer: PieceWriter) -> float:
+    """Return the work that was done, in rows that are read anew."""
+    return writer.counts[False] + writer.counts[True] / KNOWN_PER_NEW
 
 
 def _say_what_is_new(artefact: Partial, counts: Counter[str], num_rows: int) -> None:

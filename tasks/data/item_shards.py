@@ -38,11 +38,11 @@ from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_tabl
 from warehouse.schemas import make_schema
 
 BYTES_OF_A_GROUP = 16_000_000
-KNOWN_PER_NEW = 16  # rows that are as they were take as long as one that is read
 TEXTS_OF_A_PICTURE = 8  # as many items without a picture count as one with a picture
 DUPLICATES, DROPPED, FILES = "duplicates", "dropped-rows", "corpus-files"
 UNCERTAIN = "uncertain-languages"  # also the name under which the artefact's record has them
-REPEATED = ("duplicate_id", "near_duplicate")
+EQUAL = ("duplicate_id", "the same image, text and language")
+NEAR = ("near_duplicate", "the same text and language, and nearly the same image,")
 DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
 DESCRIBED_AT_ONCE = 4096
@@ -69,12 +69,8 @@ class PieceWriter:
 
     @cached_property
     def counts(self) -> Counter[bool]:
-        """How many items were written so far, by whether the row is as it was."""
+        """How many rows were read so far, by whether they are as they were."""
         return Counter()
-
-    def measure_work(self) -> float:
-        """Return the work that was done, in rows that are read anew."""
-        return self.counts[False] + self.counts[True] / KNOWN_PER_NEW
 
     def __call__(self, numbered: tuple[int, Piece]) -> int:
         """Write the shards of a numbered piece, and return its number of items."""
@@ -92,12 +88,12 @@ class PieceWriter:
         num_items = num_bytes = filled = 0
         uncertain, sources = UncertainLanguages(), PieceSources()
         for row in self.opened.read(piece, self.known):
+            self.counts[isinstance(row, FoundItem) and row.as_it_was] += 1
             if isinstance(row, BadRow):
                 bad.append(row)
                 continue
             uncertain.add(row)
             sources.add(row)
-            self.counts[row.as_it_was] += 1
             waiting.append(row)
             num_items, num_bytes = num_items + 1, num_bytes + len(row.item.image or b"") + len(row.item.text)
             filled += 1 if row.item.image is None else TEXTS_OF_A_PICTURE
@@ -154,7 +150,7 @@ def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> N
     for path in artefact.folder.glob("part-*.parquet"):
         items.update(map(name, pq.read_table(path, columns=["file"])["file"].to_pylist()))
     for each in pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=["file", "reason"]).to_pylist():
-        dropped["num_duplicates" if each["reason"] in REPEATED else "num_bad"][name(each["file"])] += 1
+        dropped["num_duplicates" if each["reason"] in (EQUAL[0], NEAR[0]) else "num_bad"][name(each["file"])] += 1
     counts = {"num_rows": seen, "num_items": items, **dropped}
     for file in set().union(*counts.values()):
         if seen[file] != (num_read := items[file] + sum(each[file] for each in dropped.values())):
@@ -231,12 +227,8 @@ def _describe_duplicates(parts: Sequence[Path], found: Duplicates) -> Iterator[p
         described = []
         for again, of, near in zip(*(each[start : start + DESCRIBED_AT_ONCE].tolist() for each in found), strict=True):
             (file, row, part), (first_file, first_row, _) = places[again], places[of]
-            same = (
-                "the same text and language, and nearly the same image,"
-                if near
-                else "the same image, text and language"
-            )
-            reason, detail = "near_duplicate" if near else "duplicate_id", f"{same} as {first_file} row {first_row}"
+            reason, same = NEAR if near else EQUAL
+            detail = f"{same} as {first_file} row {first_row}"
             described.append({"file": file, "row": row, "reason": reason, "detail": detail, "part": part})
         yield pa.Table.from_pylist(described, schema=DUPLICATE_SCHEMA)
 

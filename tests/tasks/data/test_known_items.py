@@ -187,6 +187,11 @@ def change_a_table(folder: Path) -> None:
     write_table(folder / "towers.parquet", [*range(100, 104), 150, *range(104, 108), 100])
 
 
+def rename_a_table(folder: Path) -> None:
+    """The file is the source of its rows."""
+    (folder / "towers.parquet").rename(folder / "spires.parquet")
+
+
 def change_a_tar(folder: Path) -> None:
     write_tar(folder / "bridges.tar", [300, 303, 302])
 
@@ -214,6 +219,7 @@ CHANGES: list[tuple[Callable[[Path], None], int, int]] = [
     (break_a_good_row, 26, 0),
     (move_a_table_row, 26, 0),
     (change_a_table, 25, 1),
+    (rename_a_table, 16, 0),
     (change_a_tar, 23, 1),
     (change_a_named_picture, 24, 0),
 ]

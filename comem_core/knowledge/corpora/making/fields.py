@@ -44,7 +44,7 @@ class FieldReader:
 
         If picture and text are files, they are an item already; of a picture without a text, the row is the item.
         """
-        stem, folder = raw.file.rpartition(".")[0], resolve_name(raw.file, "")
+        stem, folder = raw.file.rpartition(".")[0], find_file_name(raw.file, "")
         assert isinstance(raw.fields, Mapping)
         key, status, error = map(raw.fields.get, SAMPLE)
         for files, place in (
@@ -67,7 +67,7 @@ class FieldReader:
         """If the row has only an address, take the picture that was already downloaded beside the table."""
         names = fields.pop("downloaded")
         if is_address(fields["image"]):
-            beside = (name for name in names if self.files.exists(resolve_name(raw.file, name)))
+            beside = (name for name in names if self.files.exists(find_file_name(raw.file, name)))
             fields["image"] = next(beside, fields["image"])
         return fields
 
@@ -79,7 +79,7 @@ class FieldReader:
             each.get("path") if isinstance(each, Mapping) else each
             for each in (image if type(image) is list else [image])
         )
-        return [resolve_name(raw.file, path) for path in paths if isinstance(path, str) and not is_address(path)]
+        return [find_file_name(raw.file, path) for path in paths if isinstance(path, str) and not is_address(path)]
 
 
 def is_address(image: Any) -> bool:
@@ -87,7 +87,7 @@ def is_address(image: Any) -> bool:
     return isinstance(image, str) and image.lower().startswith(ADDRESSES)
 
 
-def resolve_name(file: str, name: str) -> str:
+def find_file_name(file: str, name: str) -> str:
     """Return the name in the corpus of a file that a row of `file` names relative to itself."""
     folder = file.rpartition("/")[0]
     return name if name.startswith("/") or not folder else f"{folder}/{name}"

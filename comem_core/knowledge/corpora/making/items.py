@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 
 from comem_core.knowledge.corpora.columns import is_missing
 from comem_core.knowledge.corpora.files import Files, make_readable
-from comem_core.knowledge.corpora.making.fields import FieldReader, is_address, read_row_text, resolve_name
-from comem_core.knowledge.corpora.making.seen_rows import SeenRow, name_row, needs_language
+from comem_core.knowledge.corpora.making.fields import FieldReader, find_file_name, is_address, read_row_text
+from comem_core.knowledge.corpora.making.seen_rows import SeenRow, is_language_missing, name_row
 from comem_core.knowledge.corpora.rows import BadRow, FoundItem, RawRow, ReadingOptions, Refused, UnreadRow
 from comem_core.knowledge.downloads import Downloads, Fetched
 from comem_core.knowledge.file_languages import Guesser
@@ -104,7 +104,7 @@ class ItemMaker:
         return Guesser.learn([text for text in texts if text])
 
     def _needs_language(self, fields: Any) -> TypeGuard[dict[str, Any]]:
-        return needs_language(fields, self.reading.language)
+        return is_language_missing(fields, self.reading.language)
 
     def _make_item(
         self, row: SeenRow, fetched: Fetched | None, known: KnownRows | None, *, language_certain: bool
@@ -208,7 +208,7 @@ class ItemMaker:
             return fetched.content
         if "://" in image:
             raise Refused("address_refused", f"{image}: only http and https are fetched")
-        return self._read_file(resolve_name(raw.file, image.strip()), image)
+        return self._read_file(find_file_name(raw.file, image.strip()), image)
 
     def _read_file(self, name: str, shown: str) -> bytes:
         try:

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from comem_core.knowledge.corpora.columns import is_missing
 from comem_core.knowledge.corpora.files import make_readable
-from comem_core.knowledge.corpora.making.fields import FieldReader, is_address, resolve_name
+from comem_core.knowledge.corpora.making.fields import FieldReader, find_file_name, is_address
 from comem_core.knowledge.corpora.rows import FoundItem, RawRow, UnreadRow
 from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.known_rows import KnownRow, hash_bytes, make_key
@@ -30,7 +30,7 @@ class SeenRow:
         self.fields = None
 
 
-def needs_language(fields: Any, stated: str | None) -> TypeGuard[dict[str, Any]]:
+def is_language_missing(fields: Any, stated: str | None) -> TypeGuard[dict[str, Any]]:
     """Tell whether neither the fields of a row nor the recipe (`stated`) states its language."""
     return type(fields) is dict and stated is None and is_missing(fields.get("language"))
 
@@ -43,7 +43,7 @@ def name_row(row: SeenRow, reader: FieldReader, find_guesser: Callable[[], Guess
     if isinstance(raw := row.raw, UnreadRow):
         guessed, told = raw.needs_language and reader.reading.language is None, raw.stamp
     else:
-        guessed, told = needs_language(row.fields, reader.reading.language), _tell_fields(row, raw, reader)
+        guessed, told = is_language_missing(row.fields, reader.reading.language), _tell_fields(row, raw, reader)
     if told is not None:
         row.row_key = make_key(told, find_guesser().key if guessed else None)
 
@@ -61,7 +61,7 @@ def _tell_fields(row: SeenRow, raw: RawRow, reader: FieldReader) -> bytes | None
         if is_address(image):
             version = None if reader.downloads else ()
         else:
-            version = () if is_inline(image) else reader.files.find_version(resolve_name(raw.file, image.strip()))
+            version = () if is_inline(image) else reader.files.find_version(find_file_name(raw.file, image.strip()))
         if version is None:
             return None
     others = [(name, value) for name, value in row.fields.items() if name != "image"]
