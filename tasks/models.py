@@ -5,15 +5,18 @@ only workers do.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comem_core.backbone.finding import find_installed_folder
+from comem_core.backbone.images import VisualTokens
 from comem_core.memory.transfer_recipe import TransferRecipe
+from comem_core.neutral import OFF_AT_NONE, off_at
 from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE, VLLM, Generator, read_generator_name
 from tasks.engine.context import Context
+from tasks.engine.reuse import RowNames, Stage, list_libraries
 from tasks.engine.store import Reference
 from tasks.engine.worker_process import held
 from tasks.run import Run
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from comem_core.memory.answering import Answering
     from comem_core.memory.encoder import MemoryEncoder
     from comem_core.memory.transfer import TextTransfer
+
+PICTURES = "pillow"  # the library that prepares pictures
 
 
 @held(1)
@@ -112,6 +117,31 @@ def name_generator_inputs(run: Run) -> dict[str, Reference]:
     if run.writer is not None:
         return {"writer": run.writer.identity}
     return {} if read_generator_name(run.recipe.synthesis.generator).kind == "served" else {"backbone": run.backbone}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritingKey:
+    """What decides every row that a generator writes, besides its weights and what the row is about."""
+
+    generator: str
+    prompts_sha256: str
+    max_new_tokens: int
+    temperature: float = field(default=0.0, metadata=off_at(0.0))
+    seed: int | None = field(default=None, metadata=OFF_AT_NONE)
+    visual_tokens: VisualTokens | None = field(default=None, metadata=OFF_AT_NONE)
+    libraries: dict[str, str]
+
+
+def name_written_rows(run: Run, stage: Stage, **how: Any) -> RowNames:
+    """Return what names the rows that the run's generator writes; `how` are the remaining fields of `WritingKey`.
+
+    A served model has libraries of its own; only pictures are prepared with this process's.
+    """
+    libraries, generator = list_libraries(), read_generator_name(run.recipe.synthesis.generator)
+    if generator.kind != BACKBONE:
+        libraries = {PICTURES: libraries[PICTURES]}
+    key = WritingKey(generator=name_generator_key(run), libraries=libraries, **how)
+    return RowNames.of(stage, key, {role: each.fingerprint for role, each in name_generator_inputs(run).items()})
 
 
 def make_judge(run: Run, judge: JudgeRecipe) -> Generator:

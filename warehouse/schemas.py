@@ -62,6 +62,15 @@ def make_schema(table: str, *, extra: Mapping[str, pa.DataType] | None = None) -
     return pa.schema([*schema, *(pa.field(name, kind) for name, kind in (extra or {}).items())])
 
 
+def describe_misfit(found: pa.Schema, table: str) -> str | None:
+    """Describe the first column of `table` that a shard with this schema lacks or has with another type, if any."""
+    for field in make_schema(table):
+        has = found.field(field.name).type if field.name in found.names else "nothing"
+        if has != field.type:
+            return f"{field.name} is {field.type} in {table}, the shard has {has}"
+    return None
+
+
 def make_blank_row(table: str) -> dict[str, Any]:
     """Return a row of `table` with every column null."""
     return dict.fromkeys(make_schema(table).names)

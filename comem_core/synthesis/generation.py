@@ -16,7 +16,7 @@ from comem_core.evaluation.answers import extract_answer, extract_question, is_r
 from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.prompts import PromptSet, hash_prompt
 from comem_core.synthesis.generator import Generator
-from comem_core.synthesis.pairs import REFUSED, UNPARSABLE, QuestionAnswerPair, parse_pair
+from comem_core.synthesis.pairs import FAULTS, REFUSED, UNPARSABLE, QuestionAnswerPair, parse_pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +133,15 @@ def _find_pair(generated: Generated, prompts: PromptSet, language: str) -> Quest
     return QuestionAnswerPair(question=question, answer="") if question else UNPARSABLE
 
 
+def is_reply(error: str | None) -> bool:
+    """Tell from the error of a question or draft whether the model replied, so that asking again gives the same."""
+    return error is None or error in FAULTS
+
+
 def make_faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model: str) -> dict[str, Any]:
     """Make a row of the draft table for a reply that is not a question, so that it is counted with the drafts."""
     return {
-        "sample_id": hash_content_parts(written.question_id, written.prompt_hash, str(seed)),
+        "sample_id": name_sample(written.question_id, written.prompt_hash, seed=seed),
         "question_id": written.question_id,
         "mode": "ask",
         "language": item.language,
@@ -156,6 +161,11 @@ def make_faulty_draft(written: Written, item: KnowledgeItem, *, seed: int, model
         "seconds": written.seconds,
         "model": model,
     }
+
+
+def name_sample(question_id: str, prompt_hash: str, *, seed: int) -> str:
+    """Return the id of a draft."""
+    return hash_content_parts(question_id, prompt_hash, str(seed))
 
 
 def draft_answers(
@@ -178,7 +188,7 @@ def draft_answers(
         error = generated.error or (REFUSED if is_refusal(generated.text) else None)
         rows.append(
             {
-                "sample_id": hash_content_parts(question.question_id, hashed, str(seed)),
+                "sample_id": name_sample(question.question_id, hashed, seed=seed),
                 "question_id": question.question_id,
                 "mode": "answer" if question.origin == "seed" else "ask",
                 "language": question.language,

@@ -12,6 +12,7 @@ from comem_core.evaluation.meaning import is_empty, is_stated
 UNPARSABLE = "unparsable"
 ANSWER_IN_QUESTION = "answer in question"
 REFUSED = "refused"
+FAULTS = (UNPARSABLE, ANSWER_IN_QUESTION, REFUSED)  # of a reply; any other error means that there was none
 
 _EMPHASIS = "*_ \t"
 

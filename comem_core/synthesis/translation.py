@@ -109,7 +109,8 @@ def translate(
     """Translate samples and return rows of the draft table, each with its translated `aliases`.
 
     `error` says why a row is not a translation: the reply could not be read, numbers changed, or the answer is still a
-    word of the original language. Such a row keeps the original question and has no answer.
+    word of the original language. Such a row keeps the original question and has no answer. `failed` says that
+    there was no reply.
     """
     started = time.perf_counter()
     conversations = [
@@ -129,11 +130,9 @@ def _make_draft_row(request: TranslationRequest, hashed: str, reply: Generated) 
         error = "unreadable: the reply is not a JSON object with question and answer" if texts is None else None
     if error is None and texts is not None:
         error = _find_fault(request.texts, texts)
-    sample_id = hash_content_parts(MODE, draft["sample_id"], request.language, hashed)
     good = texts is not None and error is None
     return {
-        "sample_id": sample_id,
-        "question_id": f"{ORIGIN}/{sample_id}",
+        **name_translation(request, hashed),
         "mode": MODE,
         "language": request.language,
         "question": texts.question if texts is not None and good else draft["question"],
@@ -141,13 +140,20 @@ def _make_draft_row(request: TranslationRequest, hashed: str, reply: Generated) 
         "aliases": list(_keep_aliases(request.texts, texts)) if texts is not None and good else [],
         "answer_raw": reply.text,
         "error": error,
-        "translated_from": draft["sample_id"],
-        **{name: draft[name] for name in ("image_id", "item_ids", "retrieval_scores", "seed")},
         "prompt_hash": hashed,
         "prompt_tokens": reply.prompt_tokens,
         "answer_tokens": reply.answer_tokens,
         "truncated": reply.truncated,
+        "failed": reply.error is not None,
     }
+
+
+def name_translation(request: TranslationRequest, prompt_hash: str) -> dict[str, Any]:
+    """Return what a row has of the sample that it translates, whatever the reply."""
+    draft = request.draft
+    sample_id = hash_content_parts(MODE, draft["sample_id"], request.language, prompt_hash)
+    named = {"sample_id": sample_id, "question_id": f"{ORIGIN}/{sample_id}", "translated_from": draft["sample_id"]}
+    return named | {name: draft[name] for name in ("image_id", "item_ids", "retrieval_scores", "seed")}
 
 
 def _find_fault(original: Texts, found: Texts) -> str | None:
@@ -192,7 +198,7 @@ def judge_round_trip(
     """Translate drafts back, compare them with the originals, and return rows of the verdict table.
 
     A row has `judge`, `metric_score` (0 to 1), `language_found`, tokens and seconds. A draft without a translation is
-    not sent and scores 0.
+    not sent and scores 0. `failed` says that there was no reply: the score of 0 then says nothing of the draft.
     """
     good = [(request, row) for request, row in translated if row["error"] is None]
     started = time.perf_counter()
@@ -213,7 +219,8 @@ def judge_round_trip(
 def _make_verdict(
     request: TranslationRequest, row: Mapping[str, Any], reply: Generated | None, seconds: float
 ) -> dict[str, Any]:
-    verdict: dict[str, Any] = {"sample_id": row["sample_id"], "judge": JUDGE, "metric_score": 0.0}
+    failed = reply is not None and reply.error is not None
+    verdict: dict[str, Any] = {"sample_id": row["sample_id"], "judge": JUDGE, "metric_score": 0.0, "failed": failed}
     if reply is None:
         return verdict
     original, found = request.texts, read_reply(reply.text)

@@ -1,12 +1,14 @@
 """Indexes of the items' pictures and texts. Workers embed them into shards, which are then merged into one index.
 
-The merge holds columns of ids and one shard of vectors at a time, so that a corpus need not fit into memory.
+A vector that the index of another corpus has is not computed again. The merge holds columns of ids and some thousand
+vectors at a time, so that a corpus need not fit into memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial as bind
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +22,21 @@ from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 from comem_core.knowledge.searching import IMAGE, PICTURES, TEXT
 from comem_core.recipes.retrieval import name_sides
-from comem_core.serving.layout import INDEX_STAGE
-from comem_core.serving.search_keys import EMBEDDERS, IndexKey
+from comem_core.serving.layout import INDEX_STAGE, Record
+from comem_core.serving.search_keys import EMBEDDERS, IndexKey, read_index_key
 from tasks.data.embedders import find_embedder, name_embedders
 from tasks.engine.on_ray import run_on_ray
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import Stage
+from tasks.engine.reuse import NAMING, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
+from tasks.rows.earlier import ROWS_AT_ONCE, LastingRows, count_missing, find_rows, is_of_these_libraries, take_over
 from tasks.rows.tables import read_items
 from tasks.run import Run
 
 INDEX = Stage(name=INDEX_STAGE, version="2")
+VECTORS = pa.schema([("key", pa.string()), ("embedding", pa.binary())])
 
 
 @stage_task(name="build-index")
@@ -50,15 +54,8 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
 
     def make(artefact: Partial) -> None:
         described = Described.read(knowledge)
-        if IMAGE in sides:
-            units = described.list_pictures()
-            make_shards(
-                "build-index", run.context, artefact, units, bind(_make_image_work, run, knowledge), prefix=IMAGE
-            )
-        if TEXT in sides:
-            make_texts = bind(_make_text_work, run, knowledge)
-            texts = described.list_texts(knowledge)
-            make_shards("build-index", run.context, artefact, texts, make_texts, prefix=TEXT, length=_get_length)
+        for side in sides:
+            _embed(run, artefact, knowledge, _describe_vectors(key, side, inputs), described)
         facts = {side: _merge_side(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
         for side, found in facts.items():
             artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
@@ -69,7 +66,43 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
         with artefact.open_folder(PICTURES) as folder:
             described.pair_pictures().save(folder)
 
-    return run_stage(run, INDEX, key, inputs, make)
+    def count() -> tuple[int, int]:
+        described, found = Described.read(knowledge), []
+        for side in sides:
+            units = described.list_units(side, knowledge)
+            found.append(count_missing(run.context, _describe_vectors(key, side, inputs), [each[0] for each in units]))
+        return sum(total for total, _ in found), sum(missing for _, missing in found)
+
+    return run_stage(run, INDEX, key, inputs, make, count_missing=count)
+
+
+def _describe_vectors(key: IndexKey, side: str, inputs: Mapping[str, Reference]) -> LastingRows:
+    """Describe the vectors of a side, which the index of another corpus may have: with the same embedder, libraries
+    and, for the backbone, the same view of pictures. The key of a vector is the id of its picture or item."""
+    own = key.embedders[side] == BACKBONE
+    role = BACKBONE if own else f"{side}_embedder"
+
+    def accepts(record: Record) -> bool:
+        if record.get("naming") != NAMING or not is_of_these_libraries(record):
+            return False
+        other = read_index_key(record["recipe"])
+        same_view = not own or (other.grid, other.visual_tokens) == (key.grid, key.visual_tokens)
+        same_kind = other.embedders.get(side) == key.embedders[side]
+        return same_kind and same_view and record["inputs"].get(role) == inputs[role].fingerprint
+
+    return LastingRows(stage=INDEX, key="key", shard=f"{side}-embedded-before", schema=VECTORS, accepts=accepts)
+
+
+def _embed(run: Run, artefact: Partial, knowledge: Reference, lasting: LastingRows, described: "Described") -> None:
+    """Embed the pictures or texts that no earlier index has."""
+    side = lasting.shard.partition("-")[0]
+    units = described.list_units(side, knowledge)
+    find = bind(find_rows, Store.of(run.context), lasting, [each[0] for each in units])
+    known = take_over(artefact, lasting, find, total=len(units))
+    if left := [each for each in units if each[0] not in known]:
+        work = bind(_make_image_work if side == IMAGE else _make_text_work, run, knowledge)
+        length = _get_length if side == TEXT else None
+        make_shards("build-index", run.context, artefact, left, work, prefix=side, length=length)
 
 
 def _merge_side(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
@@ -122,6 +155,10 @@ class Described:
         """Return the items in an index of this side; the index of pictures leaves out items without a picture."""
         return Described(self.items.filter(self.items["image_id"].is_valid())) if side == IMAGE else self
 
+    def list_units(self, side: str, knowledge: Reference) -> Sequence[tuple[str, Any]]:
+        """List what a side embeds: the key of each vector, with what a worker needs to know of it."""
+        return self.list_pictures() if side == IMAGE else self.list_texts(knowledge)
+
     def list_pictures(self) -> list[tuple[str, str]]:
         """List each distinct picture as its image_id and the item_id of the first item that shows it, in item order.
 
@@ -152,7 +189,7 @@ class Described:
 def make_vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Table:
     """Make a worker's table for one batch: the id of each picture or item, and its vector as little-endian float32."""
     raw = [] if found_NE is None else [row.tobytes() for row in found_NE.astype("<f4")]
-    return pa.table({"key": pa.array(keys, pa.string()), "embedding": pa.array(raw, pa.binary())})
+    return pa.table([pa.array(keys, pa.string()), pa.array(raw, pa.binary())], schema=VECTORS)
 
 
 def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to: int) -> Facts | None:
@@ -166,20 +203,29 @@ def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to
     order_N = np.argsort(keys_N, kind="stable")
     sorted_N, writer = keys_N[order_N], None
     with artefact.open_folder(side) as folder:
-        for path in sorted(artefact.folder.glob(f"{side}-*.parquet")):
-            table = pq.read_table(path)
-            vectors_BE = np.stack([np.frombuffer(raw, dtype="<f4") for raw in table["embedding"].to_pylist()])
+        for table in _read_vectors(artefact.folder, side):
+            raw = table["embedding"].to_pylist()
+            vectors_BE = np.frombuffer(b"".join(raw), dtype="<f4").reshape(len(raw), -1)
             if writer is None:
                 dtype = "float32" if len(item_ids) <= exact_up_to else "float16"
                 width = vectors_BE.shape[1]
                 writer = VectorWriter(folder, item_ids=item_ids, languages=languages, width=width, dtype=dtype)
             keys_B = np.array(table["key"].to_pylist(), dtype=np.bytes_)
             first_B, end_B = (np.searchsorted(sorted_N, keys_B, side=end) for end in ("left", "right"))
-            places = [order_N[first:end] for first, end in zip(first_B, end_B, strict=True)]
-            writer.put(np.concatenate(places), np.repeat(vectors_BE, end_B - first_B, axis=0))
+            counts_B = end_B - first_B
+            inside = np.arange(counts_B.sum()) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
+            places = order_N[np.repeat(first_B, counts_B) + inside]
+            writer.put(places, np.repeat(vectors_BE, counts_B, axis=0))
         assert writer is not None  # there is at least one item, so there is at least one shard
         index = VectorIndex.finish(writer, exact_up_to=exact_up_to)
     return None if index.approximate is None else index.approximate.facts
+
+
+def _read_vectors(folder: Path, side: str) -> Iterator[pa.RecordBatch]:
+    """Yield the vectors of a side, some thousand at a time."""
+    for path in sorted(folder.glob(f"{side}-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(ROWS_AT_ONCE)
 
 
 def _read_columns(knowledge: Reference, names: list[str]) -> pa.Table:

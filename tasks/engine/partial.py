@@ -27,6 +27,7 @@ KEPT = ".kept.json"
 MEASURED = ".measured.json"
 BATCHES = ".batches"
 ROWS_OF = b"comem.rows_of"
+TAKEN_OVER = "-before.parquet"  # how the file ends whose rows come from earlier artefacts
 
 
 class DiskFull(OSError):
@@ -181,6 +182,11 @@ def _choose_options(schema: pa.Schema) -> dict[str, Any]:
     repeating = [field for field in schema if not pa.types.is_binary(field.type)]
     paths = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in repeating]
     return {"compression": "zstd", "use_dictionary": paths if len(paths) < len(schema) else True}
+
+
+def is_taken_over(file: str) -> bool:
+    """Tell whether the rows of a file were taken over from earlier artefacts."""
+    return file.endswith(TAKEN_OVER)
 
 
 def read_batch(path: Path) -> pa.Table | None:

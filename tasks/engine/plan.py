@@ -6,39 +6,27 @@ anything. Estimates come from measurements: earlier artefacts of the same stage,
 Uses the store, but not Prefect, Ray or the warehouse's file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from comem_core.serving.layout import Record
-from tasks.engine.ledger import Costs, sum_costs
-from tasks.engine.partial import BATCHES, read_batch
+from tasks.engine.ledger import Rates, count_done_rows, measure_rates
 from tasks.engine.reuse import NAMING
 from tasks.engine.store import Reference, Store
 from warehouse.changes import differing_fields, is_of_one_kind
 
+CountMissing = Callable[[], tuple[int, int]]
 GIGABYTE = 1e9
 OF_EACH_RUN = "each run makes its own"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
-    """The costs of one row of a stage: seconds of the whole stage, bytes, and tokens (image tokens included)."""
-
-    source: str
-    seconds: float
-    bytes: float
-    tokens: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """One stage of a plan. `action` is reuse, continue or make; None means unknown."""
+    """One stage of a plan. `action` is reuse, continue or make; None means unknown. With `at_most`, fewer rows may be
+    `missing`: some may be in earlier results."""
 
     stage: str
     fingerprint: str
@@ -47,6 +35,7 @@ class PlannedStage:
     rows: int | None
     missing: int | None
     rates: Rates | None
+    at_most: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -84,7 +73,7 @@ class Plan:
                 "stage": each.stage,
                 "do": each.action,
                 "rows": _format_number(each.rows),
-                "to make": _format_number(each.missing),
+                "to make": ("at most " if each.at_most else "") + _format_number(each.missing),
                 "tokens": _format_number(each.tokens),
                 "hours": _format_number(each.seconds, 3600),
                 "GB": _format_number(each.bytes, GIGABYTE),
@@ -110,15 +99,17 @@ class Plan:
         fingerprint: str,
         *,
         reason: str,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Reference],
         expected: int | None,
+        count_missing: CountMissing | None,
         workers: int,
     ) -> Reference:
         """Add what would happen to a stage, and return the reference that its result would have.
 
+        `count_missing` counts the rows, and those that no earlier result has; it is called if the inputs are there.
         `workers` is the number of workers that share the work; it counts if only the costs of single rows are known.
         """
-        record = store.find(stage, fingerprint)
+        record, at_most = store.find(stage, fingerprint), False
         if record:
             rows, missing, action, rates = record["num_rows"], 0, "reuse", None
             reason = f"same recipe, same inputs, made {record['created'][:16]}"
@@ -126,8 +117,16 @@ class Plan:
             done, rows = count_done_rows(store, stage, fingerprint), expected or None
             missing = None if rows is None else max(0, rows - done)
             action = "continue" if done else "make"
-            reason = f"{done} rows are there" if done else reason
-            rates = measure_rates(store, stage, fingerprint, inputs, workers=workers)
+            if done:
+                reason = f"{done} rows are there"
+            elif count_missing and store.list_records(stage):
+                if at_most := any(map(store.is_to_be_made, inputs.values())):
+                    reason += "; rows that earlier results have are reused, and how many is known when its inputs are"
+                else:
+                    rows, missing = count_missing()
+                    reason += f"; {rows - missing} of {rows} rows are reused from earlier results"
+            named = {role: reference.fingerprint for role, reference in inputs.items()}
+            rates = measure_rates(store, stage, fingerprint, named, workers=workers)
         self.stages.append(
             PlannedStage(
                 stage=stage,
@@ -137,6 +136,7 @@ class Plan:
                 rows=rows,
                 missing=missing,
                 rates=rates,
+                at_most=at_most and missing is not None,
             )
         )
         uri = str(store.find_path(stage, fingerprint))
@@ -167,62 +167,6 @@ def start_planning() -> Iterator[Plan]:
         yield plan
     finally:
         _planned.reset(token)
-
-
-def count_done_rows(store: Store, stage: str, fingerprint: str) -> int:
-    """Count the rows that an interrupted run of a stage has finished."""
-    folder = store.find_partial_folder(stage, fingerprint)
-    return sum(pq.read_metadata(path).num_rows for path in _list_finished(folder))
-
-
-def measure_rates(
-    store: Store, stage: str, fingerprint: str, inputs: Mapping[str, str], *, workers: int
-) -> Rates | None:
-    """Measure the costs of a row: on the latest similar artefact, else on this artefact's finished shards."""
-    earlier = [
-        record for record in store.list_records(stage) if record["num_rows"] and _has_same_models(record, inputs)
-    ]
-    if earlier:
-        record = earlier[-1]
-        rows = record["num_rows"]
-        return Rates(
-            source=f"the {rows} rows of {record['fingerprint']}",
-            seconds=record["seconds"] / rows,
-            bytes=record["num_bytes"] / rows,
-            tokens=_find_tokens(store, record),
-        )
-    paths = _list_finished(store.find_partial_folder(stage, fingerprint))
-    if (costs := sum_costs(paths)) is None:
-        return None
-    return Rates(
-        source=f"the first {costs.rows} rows",
-        seconds=costs.seconds / costs.rows / workers,
-        bytes=sum(path.stat().st_size for path in paths) / costs.rows,
-        tokens=_count_tokens(costs),
-    )
-
-
-def _find_tokens(store: Store, record: Record) -> float | None:
-    """Return the tokens of a row: as the record has them, else summed over the rows; None if neither counts them."""
-    measured = record["measured"]
-    if "prompt_tokens" in measured:
-        return (measured["prompt_tokens"] + measured["answer_tokens"]) / record["num_rows"]
-    costs = sum_costs(store.find_path(record["stage"], record["fingerprint"]).glob("part-*.parquet"))
-    return _count_tokens(costs) if costs else None
-
-
-def _count_tokens(costs: Costs) -> float:
-    return (costs.prompt_tokens + costs.answer_tokens) / costs.rows
-
-
-def _has_same_models(record: Record, inputs: Mapping[str, str]) -> bool:
-    """Tell whether the same models made a record, so that its costs are those of this run."""
-    return all(record["inputs"].get(role) == inputs.get(role) for role in ("backbone", "reader", "writer"))
-
-
-def _list_finished(partial_folder: Path) -> list[Path]:
-    batches = (partial_folder / BATCHES).glob("*/[0-9]*.parquet")
-    return [*partial_folder.glob("part-*.parquet"), *(path for path in batches if read_batch(path) is not None)]
 
 
 def explain_making(

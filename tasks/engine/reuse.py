@@ -1,25 +1,21 @@
 """The one rule of reuse: a result, an artefact or a single row, is named by everything that decides it.
 
 These are the stage, the version of the stage's code, the key (plain values) and the inputs. A result whose name exists
-already is not made again.
+already is not made again: `tasks.engine.stage` finds artefacts by it, and `tasks.rows.earlier` single rows.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib.metadata import version as read_version
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from comem_core.neutral import is_off
 from tasks.engine.context import Context
-from tasks.engine.partial import Partial
 from tasks.engine.store import Store
-from warehouse.schemas import check_rows
 
 DECIDING = ("torch", "transformers", "peft", "tokenizers", "pillow", "faiss-cpu")
 """The libraries that decide results; every record keeps their versions, which are in no name."""
@@ -134,35 +130,23 @@ def _to_plain(value: object, where: str) -> Any:
     return value
 
 
-def take_over(
-    artefact: Partial, shard: str, find: Callable[[], list[dict[str, Any]]], *, stage: Stage, key: str
-) -> set[str]:
-    """Write the earlier rows that `find` returns as a shard, measure their number, and return their keys.
+@dataclass(frozen=True)
+class RowNames:
+    """Names the rows of a stage, each by its content and by what decides all of them alike.
 
-    An artefact that is continued keeps the shard it has, so an interruption does not change its result.
+    `common` is the fingerprint of the latter, so that a million rows are named in seconds.
     """
-    path = artefact.folder / f"{shard}.parquet"
-    if not path.exists():
-        rows = find()
-        artefact.write_shard(shard, check_rows(stage.table or stage.name, rows))
-        artefact.measure(shard.removeprefix("part-").replace("-", "_"), len(rows))
-    return set(pq.read_table(path, columns=[key])[key].to_pylist())
 
+    common: str
 
-def find_rows(
-    store: Store, stage: Stage, *, key: str, keys: Collection[str], libraries: Mapping[str, str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows with one of these keys from the stage's undamaged artefacts, oldest first.
+    @classmethod
+    def of(cls, stage: Stage, key: object, inputs: Mapping[str, str]) -> "RowNames":
+        """Return what names rows. Arguments and errors are those of `fingerprint`."""
+        return cls(fingerprint(stage, key, inputs))
 
-    A key names everything that decides a row, so it does not matter which artefact has the row. If libraries decide it
-    too and are not in the key, only artefacts that were made with these `libraries` are read.
-    """
-    for record in store.list_records(stage.name) if keys else ():
-        if (libraries and record.get("libraries", libraries) != libraries) or store.damage(record):
-            continue
-        for path in sorted(store.find_path(stage.name, record["fingerprint"]).glob("part-*.parquet")):
-            if key in pq.read_schema(path).names:
-                yield from pq.read_table(path, filters=[(key, "in", keys)]).to_pylist()
+    def name(self, *content: object) -> str:
+        """Return the name (16 hex digits) of the row with this content, which is plain values."""
+        return hashlib.sha256(json.dumps([self.common, *content]).encode()).hexdigest()[:16]
 
 
 @cache

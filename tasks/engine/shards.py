@@ -84,7 +84,9 @@ class _Writer:
             end = min(start + self.batch_size, len(units))
             done[end] = self.work(units[start:end])
             written.write_shard(f"{end:08d}", done[end])
-        num_rows = self.artefact.write_shard(name, pa.concat_tables(done[end] for end in sorted(done)))
+        # Batches of an older version of the stage may lack a column of newer ones.
+        whole = pa.concat_tables([done[end] for end in sorted(done)], promote_options="default")
+        num_rows = self.artefact.write_shard(name, whole)
         shutil.rmtree(written.folder)
         return num_rows
 

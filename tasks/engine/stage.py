@@ -22,14 +22,14 @@ from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
 from tasks.engine.context import RunRef, is_worth_retrying
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
-from tasks.engine.plan import describe_making, explain_making, get_plan
+from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
 from tasks.engine.workers import Pace, Progress
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
-from warehouse.schemas import make_schema
+from warehouse.schemas import describe_misfit
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -103,13 +103,15 @@ def run_stage(
     make: Callable[[Partial], None],
     *,
     expects: int | None = None,
+    count_missing: CountMissing | None = None,
 ) -> Reference:
     """Return the stage's artefact: reused if verified, else continued or made by `make`, checked and recorded.
 
     `key` is a frozen dataclass of what decides the result besides the inputs. `make` writes into the partial folder and
     skips what `partial.list_finished()` names. If the stage declares a table, every Parquet shard must have that
-    table's columns, and its rows are loaded into the warehouse. `expects` is the approximate number of rows, for a
-    plan; if the run is only planned, nothing is made.
+    table's columns, and its rows are loaded into the warehouse. For a plan, `expects` is the approximate number of
+    rows, and `count_missing` counts them and those that no earlier artefact has; if the run is only planned, nothing is
+    made.
     """
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
     name, stage, table = fingerprint(declared, key, made_from), declared.name, declared.table
@@ -125,7 +127,8 @@ def run_stage(
     if (plan := get_plan()) is not None:
         reason = making.explain(store)
         workers = run.context.num_actors
-        return plan.add(store, stage, name, reason=reason, inputs=made_from, expected=expects, workers=workers)
+        counts = {"expected": expects, "count_missing": count_missing, "workers": workers}
+        return plan.add(store, stage, name, reason=reason, inputs=inputs, **counts)
     with store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
@@ -234,12 +237,8 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
     for path in sorted(partial.folder.glob("*.parquet")):
         found = pq.read_schema(path)
         target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
-        for field in make_schema(target) if target else ():
-            if field.name not in found.names or found.field(field.name).type != field.type:
-                has = found.field(field.name).type if field.name in found.names else "nothing"
-                raise ValueError(
-                    f"{path.name} of {stage}: {field.name} is {field.type} in {target}, the shard has {has}"
-                )
+        if target and (misfit := describe_misfit(found, target)):
+            raise ValueError(f"{path.name} of {stage}: {misfit}")
 
 
 def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, flush, read_batch
+from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, flush, is_taken_over, read_batch
 
 LIBRARIES = "libraries"
 
@@ -75,6 +75,11 @@ class Store:
         except ValueError:
             return None
         return {"measured": {}, **record, "uri": str(path.parent)}
+
+    def is_to_be_made(self, reference: Reference) -> bool:
+        """Tell whether an artefact of this store is not complete yet; False for what comes from elsewhere."""
+        stage, fingerprint = reference.stage, reference.fingerprint
+        return reference.uri == str(self.find_path(stage, fingerprint)) and self.find(stage, fingerprint) is None
 
     def find_anywhere(self, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact of any stage; None if there is none."""
@@ -134,20 +139,23 @@ class Store:
     def begin(self, stage: str, fingerprint: str) -> Partial:
         """Open the partial folder of an artefact, with the files of an interrupted run or a damaged artefact.
 
-        The undamaged shards of a damaged artefact stay; the others are removed. Call it under the lock.
+        The undamaged shards of a damaged artefact stay; the others are removed. None stays if rows that were taken
+        over are lost, because the others were shared out without them. Call it under the lock.
         """
         final, folder = self.find_path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)
         if final.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            if record := self.find(stage, fingerprint):
-                for file in self.damage(record):
+            record = self.find(stage, fingerprint)
+            faults = self.damage(record) if record else {}
+            if record and not any(map(is_taken_over, faults)):
+                for file in faults:
                     (final / file).unlink(missing_ok=True)
                 (final / RECORD).unlink()
                 os.replace(final, folder)
                 if "libraries" in record:
                     Partial(folder).keep_each(LIBRARIES, record["libraries"])
             else:
-                shutil.rmtree(final)  # without a record, nothing tells which shards are damaged
+                shutil.rmtree(final)  # without a record, nothing tells which shards are damaged either
         folder.mkdir(parents=True, exist_ok=True)
         _remove_half_written(folder)
         partial = Partial(folder, self.min_free_bytes)
@@ -163,7 +171,8 @@ class Store:
                 os.link(path, smaller.folder / path.name)
         for folder in sorted(finished.batches.glob("*")):
             if batches := sorted(folder.glob("[0-9]*.parquet")):
-                smaller.write_shard(folder.name, pa.concat_tables([pq.read_table(path) for path in batches]))
+                tables = [pq.read_table(path) for path in batches]
+                smaller.write_shard(folder.name, pa.concat_tables(tables, promote_options="default"))
         return smaller
 
     def finish(self, partial: Partial, record: Record) -> Record:

@@ -1,6 +1,6 @@
 """Answering: one prediction for each benchmark question under each condition; earlier answers are reused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial as bind
 from typing import Any
 
@@ -10,16 +10,19 @@ from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import find_rows, take_over
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
-from tasks.engine.store import Reference, Store
+from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.store import Reference
 from tasks.evaluation.exam import KEY, PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
+from tasks.rows.earlier import LastingRows, count_missing, leave_missing
 from tasks.rows.tables import read_questions
 from tasks.run import Run
 from tasks.served import find_engine
+from warehouse.schemas import make_schema
 
-REUSED = "part-answered-before"
+ANSWERS = LastingRows(
+    stage=PREDICTIONS, key=KEY, shard="part-answered-before", schema=make_schema("prediction"), unless="timed_out"
+)
 
 
 @stage_task(name="answer-benchmark")
@@ -35,9 +38,7 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
             artefact.measure("reader", {"name": f"{run.recipe.engine.name} {version}", "sees_pictures": True})
         questions = read_questions(exam.questions)
         units = list(list_units(run, key, exam, questions))
-        answered = _take_over_answers(run, artefact, units, questions)
-        missing = [unit for unit in units if unit.key not in answered]
-        get_stage_logger().info("%d of %d answers are reused from earlier evaluations", len(answered), len(units))
+        missing = leave_missing(run.context, artefact, ANSWERS, units, _make_renewal(run, questions))
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_make_examiner, run, exam))
 
@@ -47,34 +48,26 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
         | exam.name_inputs()
     )
     asked = count_answers(recipe, exam.questions.num_rows)
-    return run_stage(run, PREDICTIONS, key, inputs, make, expects=asked)
+
+    def count() -> tuple[int, int]:
+        units = list_units(run, key, exam, read_questions(exam.questions))
+        return count_missing(run.context, ANSWERS, [unit.key for unit in units])
+
+    return run_stage(run, PREDICTIONS, key, inputs, make, expects=asked, count_missing=count)
 
 
-def _take_over_answers(run: Run, artefact: Partial, units: Sequence[Unit], questions: Sequence[Question]) -> set[str]:
-    """Write the answers of earlier evaluations under this evaluation's names, and return their keys."""
+def _make_renewal(run: Run, questions: Sequence[Question]) -> Callable[[dict[str, Any], Unit], dict[str, Any]]:
+    """Return how an earlier answer becomes this evaluation's: under its names, and marked anew."""
+    benchmark = find_benchmark(run.recipe.evaluation.benchmark)
+    official = benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0]
+    extract = read_prompt_set(run.recipe.evaluation.prompts).extract
 
-    def find() -> list[dict[str, Any]]:
-        benchmark = find_benchmark(run.recipe.evaluation.benchmark)
-        official = benchmark.metrics(find_benchmark_folder(benchmark, run.context))[0]
-        extract = read_prompt_set(run.recipe.evaluation.prompts).extract
-        earlier = _find_earlier_answers(Store.of(run.context), {unit.key for unit in units})
-        return [
-            earlier[unit.key]
-            | name_row(question, unit.condition, unit.k)
-            | mark_row(earlier[unit.key]["answer_raw"], question, official, extract=extract)
-            | {"item_ids": list(unit.item_ids)}
-            for unit in units
-            if unit.key in earlier
-            for question in [questions[unit.place]]
-        ]
+    def renew(row: dict[str, Any], unit: Unit) -> dict[str, Any]:
+        question = questions[unit.place]
+        marks = mark_row(row["answer_raw"], question, official, extract=extract)
+        return row | name_row(question, unit.condition, unit.k) | marks | {"item_ids": list(unit.item_ids)}
 
-    return take_over(artefact, REUSED, find, stage=PREDICTIONS, key=KEY)
-
-
-def _find_earlier_answers(store: Store, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Find answers by their key, without those that timed out, which are asked again."""
-    found = find_rows(store, PREDICTIONS, key=KEY, keys=keys)
-    return {row[KEY]: row for row in found if not row["timed_out"]}
+    return renew
 
 
 def _make_examiner(run: Run, exam: Exam) -> Work:

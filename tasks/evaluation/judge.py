@@ -20,14 +20,15 @@ from comem_core.recipes.recipe import JudgeRecipe
 from comem_core.synthesis.generator import BACKBONE, VLLM
 from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import Explanation, Stage, find_rows, fingerprint, list_libraries, take_over
+from tasks.engine.reuse import Explanation, Stage, fingerprint
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
-from tasks.engine.store import Reference, Store
+from tasks.engine.store import Reference
 from tasks.models import judge_with_generator, make_judge
+from tasks.rows.earlier import LastingRows, count_missing, is_of_these_libraries, leave_missing
 from tasks.rows.tables import read_asked_questions, read_columns
 from tasks.run import Run
-from warehouse.schemas import check_rows
+from warehouse.schemas import check_rows, make_schema
 
 JUDGEMENTS = Stage(
     name="judgements",
@@ -36,7 +37,7 @@ JUDGEMENTS = Stage(
     explained=Explanation(subject="judge", beside=True),
 )
 KEY = "judge_key"
-REUSED, FIRST, AGAIN = "part-judged-before", "part-first", "part-again"
+FIRST, AGAIN = "part-first", "part-again"
 NO_JUDGE = Reference(stage=JUDGEMENTS.name, fingerprint="", uri="", num_rows=0)
 
 
@@ -75,15 +76,18 @@ def judge_predictions(run: Run, questions: Reference, predictions: Reference) ->
 
     def make(artefact: Partial) -> None:
         units = _list_units(run, key, prompts, questions, predictions)
-        before = _take_over_judgements(run, artefact, key, units)
-        get_stage_logger().info("%d of %d judgements are reused from earlier evaluations", len(before), len(units))
-        missing = [unit for unit in units if unit.key not in before]
+        missing = leave_missing(run.context, artefact, _describe_judgements(key), units, _renew)
         if missing:
             judge_with_generator(run, lambda there: _ask(there, artefact, recipe, missing))
         _measure(artefact)
 
     inputs = model | {"questions": questions, "predictions": predictions}
-    return run_stage(run, JUDGEMENTS, key, inputs, make, expects=predictions.num_rows)
+
+    def count() -> tuple[int, int]:
+        units = _list_units(run, key, prompts, questions, predictions)
+        return count_missing(run.context, _describe_judgements(key), [unit.key for unit in units])
+
+    return run_stage(run, JUDGEMENTS, key, inputs, make, expects=predictions.num_rows, count_missing=count)
 
 
 def read_judgements(reference: Reference) -> list[dict[str, Any]]:
@@ -109,20 +113,23 @@ def _list_units(
     return list(found.values())
 
 
-def _take_over_judgements(run: Run, artefact: Partial, key: JudgementsKey, units: Sequence[Judged]) -> set[str]:
-    """Write the judge's replies of earlier evaluations for this one's predictions, and return their keys.
+def _describe_judgements(key: JudgementsKey) -> LastingRows:
+    """Describe the replies of earlier evaluations; requests that had no reply are sent again.
 
-    Requests that had no reply are not among them, so they are sent again.
+    The backbone as judge decides with this process's libraries, and a served judge with its own.
     """
+    return LastingRows(
+        stage=JUDGEMENTS,
+        key=KEY,
+        shard="part-judged-before",
+        schema=make_schema("judgement"),
+        unless="error",
+        accepts=is_of_these_libraries if key.judge == BACKBONE else None,
+    )
 
-    def find() -> list[dict[str, Any]]:
-        keys = {unit.key for unit in units}
-        own = list_libraries() if key.judge == BACKBONE else None  # a served judge has libraries of its own
-        rows = find_rows(Store.of(run.context), JUDGEMENTS, key=KEY, keys=keys, libraries=own)
-        earlier = {row[KEY]: row for row in rows if row["verdict"] is not None}
-        return [earlier[unit.key] | {"prediction_ids": unit.prediction_ids} for unit in units if unit.key in earlier]
 
-    return take_over(artefact, REUSED, find, stage=JUDGEMENTS, key=KEY)
+def _renew(row: dict[str, Any], unit: Judged) -> dict[str, Any]:
+    return row | {"prediction_ids": unit.prediction_ids}
 
 
 def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judged]) -> None:

@@ -115,7 +115,9 @@ def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]
 def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of the `part-*` shards with these columns only; without pictures they fit into memory."""
     for path in sorted(Path(reference.uri).glob("part-*.parquet")):
-        yield from pq.read_table(path, columns=list(names)).to_pylist()
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=list(names)):
+                yield from batch.to_pylist()
 
 
 def list_shards(reference: Reference, table: str = "") -> list[Path]:

@@ -1,10 +1,8 @@
 import json
 from dataclasses import dataclass, field, make_dataclass, replace
-from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
@@ -12,7 +10,7 @@ from comem_core.recipes import RECIPES
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.plan import start_planning
-from tasks.engine.reuse import NAMING, Stage, explain_older_names, find_rows, fingerprint, set_fields
+from tasks.engine.reuse import NAMING, Stage, explain_older_names, fingerprint, set_fields
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 
@@ -140,14 +138,3 @@ def test_a_store_of_older_names_is_explained_once(run: RunRef) -> None:
     told = [explain_older_names(store, remember=False), explain_older_names(store), explain_older_names(store)]
     assert told[0] == told[1] and told[2] is None
     assert told[0] is not None and told[0].startswith("1 results in") and "anew, this once" in told[0]
-
-
-def test_rows_of_other_libraries_are_not_found_where_libraries_decide_them(run: RunRef) -> None:
-    def make(artefact: Partial) -> None:
-        artefact.write_shard("part-00000", pa.table({"sample_id": ["a"]}))
-
-    old = run_stage(run, FILTER, FilterKey(), {}, make)
-    find = bind(find_rows, Store.of(run.context), FILTER, key="sample_id", keys={"a"})
-    record = json.loads((old.folder / "record.json").read_text())
-    for same, wanted in ((True, record["libraries"]), (True, None), (False, record["libraries"] | {"torch": "1.0"})):
-        assert bool(list(find(libraries=wanted))) == same
