@@ -121,7 +121,7 @@ class Plan:
                 reason = f"{done} rows are there"
             elif count_missing and store.list_records(stage):
                 if at_most := any(map(store.is_to_be_made, inputs.values())):
-                    reason += "; rows that earlier results have are reused, and how many is known when its inputs are"
+                    reason += "; rows that earlier results have are reused; their number is not known yet"
                 else:
                     rows, missing = count_missing()
                     reason += f"; {rows - missing} of {rows} rows are reused from earlier results"
