@@ -20,6 +20,7 @@ class DictionaryTranslator:
     name: str = "dictionary"
     faults: dict[str, Fault] = field(default_factory=dict)
     num_asked: int = 0
+    silent_for: str = ""  # whoever is asked something with this in it gets no reply
 
     def __post_init__(self) -> None:
         self._questions, self._answers = questions_by_languages(), answers_by_language()
@@ -31,6 +32,8 @@ class DictionaryTranslator:
         return [self._reply(str(conversation[-1].content[-1])) for conversation in conversations]
 
     def _reply(self, prompt: str) -> Generated:
+        if self.silent_for and self.silent_for in prompt:
+            return Generated(text="", prompt_tokens=0, answer_tokens=0, truncated=False, error="APITimeoutError")
         instruction, _, sample = prompt.partition("\n\n")
         source, target = (NAMES[name] for name in self._languages(instruction))
         texts = json.loads(sample)

@@ -1,26 +1,34 @@
 """The stages that make data, on the shipped model: what decides a row, and what is logged of failed requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from comem_core.knowledge.items import Question
 from comem_core.recipes import find_recipe
 from comem_core.recipes.recipe import Recipe
+from comem_core.serving.layout import Record
+from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
 from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.questions import pose_questions
 from tasks.data.retrieve import retrieve
 from tasks.data.synthesize import judge_qa, synthesize_qa
+from tasks.engine.context import Context
 from tasks.engine.on_ray import release_workers
-from tasks.engine.store import Store
-from tasks.rows.tables import read_rows
-from tasks.run import open_run
+from tasks.engine.store import Reference, Store
+from tasks.rows.tables import make_item_table, make_question_table, read_rows
+from tasks.run import Run, open_run
+from tasks.sources import NO_BACKBONE
 from tasks.vllm.process import EngineFailed
 from tests.vllm_stand_in import write_interpreter
+from warehouse.schemas import check_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 Synthesised = Callable[..., Rows]
@@ -57,6 +65,12 @@ def synthesised(tmp_path: Path, small_ray: None, monkeypatch: pytest.MonkeyPatch
         }
 
     return make
+
+
+def stored(folder: Path, table: pa.Table) -> Reference:
+    folder.mkdir()
+    pq.write_table(table, folder / "part-00000.parquet")
+    return Reference(stage=folder.name, fingerprint=folder.name, uri=str(folder), num_rows=table.num_rows)
 
 
 def _timeless(rows: Any) -> list[dict[str, Any]]:
@@ -104,6 +118,53 @@ def test_a_served_model_makes_the_same_rows_as_the_same_model_in_the_workers(
     assert {row.pop("model") for row in beside["drafts"]} == {"tiny"}
     for name in ("questions", "drafts", "verdicts"):
         assert there[name] == beside[name], name
+
+
+def test_requests_that_got_no_reply_are_sent_again_and_drafts_are_named_by_content(
+    context: Context, small_ray: None, server: str, tmp_path: Path
+) -> None:
+    served = replace(context, served_url=f"{server}/v1", served_key="right-key")
+    run = Run(
+        run_id="run-1",
+        recipe_name="tiny_cpu",
+        context=served,
+        recipe=recipe(generator="served:tiny"),
+        backbone=NO_BACKBONE,
+    )
+    items, seeds = load_knowledge_items()[:6], load_seed_questions()[:4]
+    knowledge = stored(tmp_path / "knowledge", make_item_table(items))
+
+    def synthesise(name: str, asked: Sequence[Question], score: float, shown: int = 3) -> list[Record]:
+        rows = [
+            {"question_id": each.question_id, "item_ids": [item.item_id for item in items[:shown]]}
+            | {"scores": [score] * shown, "seconds": 0.0}
+            for each in asked
+        ]
+        questions = stored(tmp_path / f"questions-{name}", make_question_table(asked))
+        retrieved = stored(tmp_path / f"retrieved-{name}", check_rows("retrieval", rows))
+        drafts = synthesize_qa.fn(run, knowledge, questions, retrieved)
+        verdicts = judge_qa.fn(run, knowledge, questions, retrieved, drafts)
+        for row in read_rows(drafts):
+            assert row["retrieval_scores"] == [score] * shown and row["question_id"] in {
+                each.question_id for each in asked
+            }
+            assert (row["error"] is None) == (row["draft_key"] is not None)
+        assert {row["sample_id"] for row in read_rows(verdicts)} == {
+            row["sample_id"] for row in read_rows(drafts) if row["error"] is None
+        }
+        found = [Store.of(run.context).find(each.stage, each.fingerprint) for each in (drafts, verdicts)]
+        return [each for each in found if each]
+
+    broken = replace(seeds[0], question="a broken question", question_id="broken")
+    first = synthesise("first", [broken, *seeds[:2]], 0.5)
+    assert [each["num_rows"] for each in first] == [3, 2]
+    renamed = [replace(seeds[0], question_id="renamed"), replace(seeds[1], answers=("another answer",))]
+    drafts, verdicts = synthesise("second", [broken, *renamed, *seeds[2:]], 0.25)
+    assert (drafts["num_rows"], drafts["measured"]["drafted_before"]) == (5, 2)
+    assert (drafts["measured"]["rows"], drafts["measured"]["failed"]) == (3, 1)
+    assert (verdicts["num_rows"], verdicts["measured"]["judged_before"]) == (4, 1)  # the gold of the other is another
+    drafts, _ = synthesise("third", seeds, 0.5, shown=2)
+    assert drafts["measured"]["drafted_before"] == 0
 
 
 @pytest.fixture

@@ -169,6 +169,38 @@ def test_translations_that_fail_are_rows_with_a_reason_and_none_is_kept(
     assert list(read_rows(filtered(run_of(context), made))) == []
 
 
+@pytest.mark.usefixtures("small_ray")
+def test_only_new_samples_are_translated_and_what_got_no_reply_is_asked_again(
+    context: Context, making: dict[str, Reference], translator: Any, make_context: Callable[..., Context]
+) -> None:
+    def silent(into: str) -> Callable[[Run], DictionaryTranslator]:
+        return lambda run: DictionaryTranslator(name="tiny", silent_for=into)
+
+    def count(made: Reference, *names: str) -> list[int]:
+        measured = record_of(context, made)["measured"]
+        return [measured[name] for name in names]
+
+    first = translated(run_of(context), making, silent("into Russian"))
+    lost = [row for row in read_rows(first, "draft") if row["error"] == "APITimeoutError"]
+    assert 0 < len(lost) < first.num_rows and {row["language"] for row in lost} == {"ru"}
+    second = translated(run_of(context, num_translated=6), making, silent("from Arabic"))
+    known = first.num_rows - len(lost)
+    assert count(second, "translated_before", "rows") == [known, second.num_rows - known]
+    assert count(second, "verdicts_checked_before") == [known]
+    third = translated(run_of(context, num_translated=7), making, silent(""))
+    expected = translated(run_of(make_context(context.root / "empty"), num_translated=7), making, silent(""))
+    for table in ("draft", "verdict", "question"):
+        rows, others = (
+            sorted(repr(row | {"seconds": None}) for row in read_rows(each, table)) for each in (third, expected)
+        )
+        assert rows == others
+    before = {row["sample_id"] for row in read_rows(first, "draft")}
+    unchecked = [
+        row for row in read_rows(second, "draft") if row["language"] == "ar" and row["sample_id"] not in before
+    ]
+    assert count(third, "verdicts_checked_before") == [second.num_rows - len(unchecked)] and unchecked
+
+
 def test_no_translations_are_empty_and_need_no_worker(context: Context, making: dict[str, Reference]) -> None:
     run = run_of(context, num_translated=0, languages=())
     made = translate_qa.fn(run, *given(making))
