@@ -5,6 +5,7 @@ Reads Parquet shards. Owns the columns that identify a row of each table. Indepe
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from warehouse.content import RECORD, UNSTABLE_COLUMNS, hash_file
+from warehouse.content import RECORD, UNSTABLE_COLUMNS, hash_content, hash_file
 from warehouse.schemas import list_row_tables, make_schema
 from warehouse.sql import write_literal
 
@@ -155,7 +156,19 @@ def _list_other_files(left: Path, right: Path) -> list[str]:
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
     shared = sorted(names - FILES_OF_A_RUN)
     others = [name for name in shared if not any(_is_of_table(side / name) for side in (left, right))]
-    return [name for name in others if not _are_same(left / name, right / name)]
+    rows = [name for name in others if name.endswith(".parquet")]
+    words = dict.fromkeys(_name_group(name) for name in rows)
+    differing = [name for name in others if name not in rows and not _are_same(left / name, right / name)]
+    return differing + [word for word in words if len({_hash_group(side, word, rows) for side in (left, right)}) > 1]
+
+
+def _name_group(shard: str) -> str:
+    """Name the shards that hold rows of one kind: rows may be divided among them in any way, and in any order."""
+    return re.sub(r"-[^/]*\.parquet$", "-*.parquet", shard)
+
+
+def _hash_group(folder: Path, group: str, shards: Sequence[str]) -> str:
+    return hash_content(folder, [name for name in shards if _name_group(name) == group and (folder / name).is_file()])
 
 
 def _is_of_table(path: Path) -> bool:
@@ -163,12 +176,7 @@ def _is_of_table(path: Path) -> bool:
 
 
 def _are_same(left: Path, right: Path) -> bool:
-    """Tell whether two files are the same; Parquet files by their rows, without columns that differ in every run."""
-    if left.suffix != ".parquet" or not left.is_file() or not right.is_file():
-        return _hash_if_file(left) == _hash_if_file(right)
-    first, second = (pq.read_table(path) for path in (left, right))
-    stable = [name for name in first.column_names if name not in UNSTABLE_COLUMNS]
-    return first.column_names == second.column_names and first.select(stable).equals(second.select(stable))
+    return _hash_if_file(left) == _hash_if_file(right)
 
 
 def _hash_if_file(path: Path) -> str | None:

@@ -36,17 +36,17 @@ from tasks.models import (
 from tasks.rows.earlier import ROWS_AT_ONCE, LastingRows, count_missing, leave_missing
 from tasks.rows.tables import open_item_lengths, read_columns, read_items, write_questions
 from tasks.run import ASKED_BY, Run
+from warehouse.content import ROW_KEY
 
 ASKED = Stage(name="asked", version="4")
-ASKED_ROW = "asked_key"
 # Replies of the VLM that are not questions. They become faulty drafts, so that they are counted with the drafts.
 FAULTY = "faulty.jsonl"
 WRITTEN_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("item_id", "kind", "question", "answer", "error", "raw", "prompt_hash")]
     + [(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")]
-    + [("truncated", pa.bool_()), ("seconds", pa.float64()), (ASKED_ROW, pa.string())]
+    + [("truncated", pa.bool_()), ("seconds", pa.float64()), (ROW_KEY, pa.string())]
 )
-REPLIES = LastingRows(stage=ASKED, key=ASKED_ROW, shard="part-asked-before", schema=WRITTEN_SCHEMA)
+REPLIES = LastingRows(stage=ASKED, key=ROW_KEY, shard="part-asked-before", schema=WRITTEN_SCHEMA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ def _make_asker(run: Run, knowledge: Reference) -> Work:
         requests: list[tuple[KnowledgeItem, str]] = [(items[each.item_id], each.kind) for each in batch]
         written = ask_about(writer, requests, read_prompt_set(recipe.prompts), **options)
         keys = (each.key if is_reply(reply.error) else None for each, reply in zip(batch, written, strict=True))
-        rows = [asdict(reply) | {ASKED_ROW: key} for reply, key in zip(written, keys, strict=True)]
+        rows = [asdict(reply) | {ROW_KEY: key} for reply, key in zip(written, keys, strict=True)]
         return pa.Table.from_pylist(rows, schema=WRITTEN_SCHEMA)
 
     return work

@@ -118,7 +118,11 @@ def _make_image_work(run: Run, knowledge: Reference) -> Work:
     embedder, items = find_embedder(run, name_sides(run.recipe.retrieval)[IMAGE]), read_items(knowledge)
 
     def work(batch: Sequence[tuple[str, str]]) -> pa.Table:
-        found_NE = embedder.embed_images([items[item_id].picture for _, item_id in batch]) if batch else None
+        if not batch:
+            return VECTORS.empty_table()
+        pictures = [items[item_id].picture for _, item_id in batch]
+        # Alone, a picture gets a vector that differs in the last bits, so it is embedded beside itself.
+        found_NE = embedder.embed_images(pictures if len(batch) > 1 else pictures * 2)[: len(batch)]
         return make_vector_table([image_id for image_id, _ in batch], found_NE)
 
     return work

@@ -1,6 +1,6 @@
 """Synthesis: the VLM answers questions with their items in its prompt; then every draft is judged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial as bind
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ from tasks.rows.earlier import LastingRows, count_missing, leave_missing
 from tasks.rows.posed import Posed
 from tasks.rows.tables import read_columns, read_items
 from tasks.run import DRAFTED_BY, Run
+from warehouse.content import ROW_KEY
 from warehouse.schemas import check_rows, make_blank_row, make_schema
 
 DRAFTS = Stage(name="drafts", version="4", table="draft")
@@ -50,12 +51,10 @@ GOLD = (
     "question_type", "answers", "answer_low", "answer_high", "options", "right_option", "benchmark", "split",
     "attribute", "entity_id", "gold_item_id",
 )  # fmt: skip
-DRAFT_ROW, VERDICT_ROW = {"draft_key": pa.string()}, {"verdict_key": pa.string()}
-DRAFTED = LastingRows(
-    stage=DRAFTS, key="draft_key", shard="part-drafted-before", schema=make_schema("draft", extra=DRAFT_ROW)
-)
+NAMED: Mapping[str, pa.DataType] = {ROW_KEY: pa.string()}
+DRAFTED = LastingRows(stage=DRAFTS, key=ROW_KEY, shard="part-drafted-before", schema=make_schema("draft", extra=NAMED))
 JUDGED = LastingRows(
-    stage=VERDICTS, key="verdict_key", shard="part-judged-before", schema=make_schema("verdict", extra=VERDICT_ROW)
+    stage=VERDICTS, key=ROW_KEY, shard="part-judged-before", schema=make_schema("verdict", extra=NAMED)
 )
 
 
@@ -168,9 +167,9 @@ def _write_faulty(run: Run, artefact: Partial, knowledge: Reference, questions: 
     if not faulty:
         return
     items, name, seed = read_items(knowledge), name_generator(run), run.recipe.synthesis.seed
-    unnamed = dict.fromkeys(DRAFT_ROW)  # the reply is found again, and so this row need not be
+    unnamed = dict.fromkeys(NAMED)  # the reply is found again, and so this row need not be
     rows = [make_faulty_draft(written, items[written.item_id], seed=seed, model=name) | unnamed for written in faulty]
-    artefact.write_shard("part-faulty", check_rows("draft", rows, extra=DRAFT_ROW))
+    artefact.write_shard("part-faulty", check_rows("draft", rows, extra=NAMED))
 
 
 def _make_drafter(run: Run, posed: Posed) -> Work:
@@ -180,8 +179,8 @@ def _make_drafter(run: Run, posed: Posed) -> Work:
         chosen = [asked(unit.question_id) for unit in batch]
         rows = draft_answers(writer, chosen, **options, seed=run.recipe.synthesis.seed)
         for unit, row in zip(batch, rows, strict=True):
-            row["draft_key"] = unit.key if is_reply(row["error"]) else None
-        return check_rows("draft", rows, extra=DRAFT_ROW)
+            row[ROW_KEY] = unit.key if is_reply(row["error"]) else None
+        return check_rows("draft", rows, extra=NAMED)
 
     return work
 
@@ -246,7 +245,7 @@ def _make_judge(run: Run, posed: Posed) -> Work:
             for unit, each, other in zip(batch, chosen, again, strict=True)
             if other.error is None  # without an answer to compare with, the draft stays unjudged
         ]
-        return check_rows("verdict", rows, extra=VERDICT_ROW)
+        return check_rows("verdict", rows, extra=NAMED)
 
     return work
 
@@ -261,7 +260,7 @@ def _make_verdict(unit: ToJudge, asked: QuestionWithItems, again: FurtherAnswers
     )
     cost = {name: getattr(again, name) for name in ("prompt_tokens", "answer_tokens", "seconds")}
     found = identify_language_as_declared(asked.question.question, asked.question.language)
-    named = {"sample_id": unit.sample_id, "language_found": found, "verdict_key": unit.key}
+    named = {"sample_id": unit.sample_id, "language_found": found, ROW_KEY: unit.key}
     return make_blank_row("verdict") | named | verdict | cost
 
 

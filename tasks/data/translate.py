@@ -37,22 +37,23 @@ from tasks.models import (
 from tasks.rows.earlier import LastingRows, count_missing, leave_missing
 from tasks.rows.tables import PICTURE, list_shards, read_rows
 from tasks.run import Run
+from warehouse.content import ROW_KEY
 from warehouse.schemas import check_rows, make_blank_row, make_schema
 
 TRANSLATIONS = Stage(name="translations", version="4", table="draft")
 DRAFTS, QUESTIONS, VERDICTS = "part", "questions", "verdicts"
 # The translated answers, from which the question's row is made, and the key that names the translation.
-EXTRA = {"aliases": pa.list_(pa.string()), "translation_key": pa.string()}
-CHECKED = {"check_key": pa.string()}
+EXTRA = {"aliases": pa.list_(pa.string()), ROW_KEY: pa.string()}
+CHECKED = {ROW_KEY: pa.string()}
 VERDICT_SCHEMA = make_schema("verdict", extra=CHECKED).with_metadata({ROWS_OF: b"verdict"})
 TRANSLATED = LastingRows(
     stage=TRANSLATIONS,
-    key="translation_key",
+    key=ROW_KEY,
     shard=f"{DRAFTS}-translated-before",
     schema=make_schema("draft", extra=EXTRA),
 )
 TRANSLATED_BACK = LastingRows(
-    stage=TRANSLATIONS, key="check_key", shard=f"{VERDICTS}-checked-before", schema=VERDICT_SCHEMA
+    stage=TRANSLATIONS, key=ROW_KEY, shard=f"{VERDICTS}-checked-before", schema=VERDICT_SCHEMA
 )
 
 OpenModel = Callable[[Run], Generator]
@@ -190,7 +191,7 @@ def _make_translator(run: Run, translator: OpenModel) -> Work:
     def work(batch: Sequence[ToTranslate]) -> pa.Table:
         rows = translate(model, [unit.request for unit in batch], **options)
         keys = [None if row.pop("failed") else unit.key for unit, row in zip(batch, rows, strict=True)]
-        named = [row | {"translation_key": key} for row, key in zip(rows, keys, strict=True)]
+        named = [row | {ROW_KEY: key} for row, key in zip(rows, keys, strict=True)]
         return check_rows("draft", [make_blank_row("draft") | row for row in named], extra=EXTRA)
 
     return work
@@ -217,7 +218,7 @@ def _make_judge(run: Run, translator: OpenModel) -> Work:
     def work(batch: Sequence[ToCheck]) -> pa.Table:
         verdicts = judge_round_trip(model, [(unit.request, unit.row) for unit in batch], **options)
         keys = [None if row.pop("failed") else unit.key for unit, row in zip(batch, verdicts, strict=True)]
-        named = [row | {"check_key": key} for row, key in zip(verdicts, keys, strict=True)]
+        named = [row | {ROW_KEY: key} for row, key in zip(verdicts, keys, strict=True)]
         table = check_rows("verdict", [make_blank_row("verdict") | row for row in named], extra=CHECKED)
         return table.replace_schema_metadata(VERDICT_SCHEMA.metadata)
 

@@ -32,6 +32,7 @@ from tasks.run import Run
 from tasks.sources import find_backbone
 from tests import dictionary_translator
 from tests.dictionary_translator import DictionaryTranslator
+from warehouse.comparison import compare_stores
 from warehouse.connection import open_warehouse
 
 pytestmark = pytest.mark.usefixtures("small_ray")
@@ -164,6 +165,12 @@ def anew(roots: Path, make_context: Callable[..., Context]) -> Made:
 def test_what_is_reused_and_made_is_what_an_empty_store_gets(after: Made, anew: Made, stage: str) -> None:
     assert after.record(stage)["num_rows"] == anew.record(stage)["num_rows"] > 0
     assert after.list_rows(stage) == anew.list_rows(stage)
+
+
+def test_a_result_with_reused_rows_is_the_same_as_one_that_is_rebuilt_from_nothing(after: Made, anew: Made) -> None:
+    rebuilt = list(compare_stores(after.store.folder, anew.store.folder))
+    assert {each.stage for each in rebuilt} >= set(REUSED)
+    assert [each for each in rebuilt if not each.same] == []
 
 
 def test_an_index_has_the_vectors_of_now_whether_reused_or_made(before: Made, after: Made, anew: Made) -> None:

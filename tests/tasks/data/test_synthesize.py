@@ -74,7 +74,7 @@ def stored(folder: Path, table: pa.Table) -> Reference:
 
 
 def _timeless(rows: Any) -> list[dict[str, Any]]:
-    kept_out = ("seconds", "draft_key", "verdict_key")  # the keys name the model, and models are compared here
+    kept_out = ("seconds", "row_key")  # the keys name the model, and models are compared here
     plain = ({name: value for name, value in row.items() if name not in kept_out} for row in rows)
     return sorted(plain, key=lambda row: row.get("sample_id") or row["question_id"])
 
@@ -148,7 +148,7 @@ def test_requests_that_got_no_reply_are_sent_again_and_drafts_are_named_by_conte
             assert row["retrieval_scores"] == [score] * shown and row["question_id"] in {
                 each.question_id for each in asked
             }
-            assert (row["error"] is None) == (row["draft_key"] is not None)
+            assert (row["error"] is None) == (row["row_key"] is not None)
         assert {row["sample_id"] for row in read_rows(verdicts)} == {
             row["sample_id"] for row in read_rows(drafts) if row["error"] is None
         }
