@@ -201,6 +201,34 @@ def test_only_new_samples_are_translated_and_what_got_no_reply_is_asked_again(
     assert count(third, "verdicts_checked_before") == [second.num_rows - len(unchecked)] and unchecked
 
 
+@pytest.mark.usefixtures("small_ray")
+def test_a_reused_translation_belongs_to_the_sample_of_now(
+    context: Context, making: dict[str, Reference], translator: Any, tmp_path: Path
+) -> None:
+    run = run_of(context, num_translated=18, languages=["es"])
+    first = translated(run, making, translator)
+    drafts = [
+        row | {"sample_id": f"of now {row['sample_id']}", "retrieval_scores": [0.5], "item_ids": ["another"]}
+        for row in read_rows(making["drafts"])
+    ]
+    kept = check_rows("sample", [{"sample_id": row["sample_id"]} for row in drafts[2:]])
+    now = {
+        **making,
+        "drafts": stored(tmp_path / "now" / "drafts", check_rows("draft", drafts)),
+        "kept": stored(tmp_path / "now" / "kept", kept),
+    }
+    now = {name: replace(each, fingerprint=f"{each.fingerprint}-of-now") for name, each in now.items()}
+    second = translated(run, now, translator)
+    assert record_of(context, second)["measured"]["translated_before"] == second.num_rows == first.num_rows > 3
+    rows = list(read_rows(second, "draft"))
+    assert {row["translated_from"] for row in rows} <= {row["sample_id"] for row in drafts}
+    assert {(*row["retrieval_scores"], *row["item_ids"]) for row in rows} == {(0.5, "another")}
+    verdicts = {row["sample_id"] for row in read_rows(second, "verdict")}
+    assert verdicts == {row["sample_id"] for row in rows} and len(verdicts) == first.num_rows
+    assert {row["question_id"] for row in read_rows(second, "question")} == {row["question_id"] for row in rows}
+    assert not verdicts & {row["sample_id"] for row in read_rows(first, "draft")}
+
+
 def test_no_translations_are_empty_and_need_no_worker(context: Context, making: dict[str, Reference]) -> None:
     run = run_of(context, num_translated=0, languages=())
     made = translate_qa.fn(run, *given(making))
