@@ -86,7 +86,7 @@ class OutsideAnswerer:
             raise ValueError(f"the condition {options.condition} shows items: name a corpus (knowledge=...) or a bank")
         if bank is not None:
             bank.refuse_other_encoder(encoder.encoder_id)
-        if options.condition == "text" and bank is not None and (missing := bank.memories.keys() - self.items.keys()):
+        if options.condition == "text" and bank is not None and (missing := set(bank) - self.items.keys()):
             raise ValueError(
                 f"the condition text shows the texts of items, but {len(missing)} of the bank's {len(bank)} items are "
                 "not in the corpus: name the corpus that the bank was made from (knowledge=...)"

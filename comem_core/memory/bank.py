@@ -1,50 +1,93 @@
 """A bank: memories by item_id, made by one encoder. Items can be added, replaced and removed without encoding others.
 
-A searchable bank also holds the embedding of each item's picture, to find the items nearest to a question's picture.
+A bank that was loaded reads from its folder what is asked for, and holds in memory only what was put since. A
+searchable bank also finds the items whose pictures are nearest to a question's picture.
 
-Shapes: N items, M vectors of an item, D width, Q queries, E width of a picture's embedding.
+Shapes: N items, K items asked for, M vectors of an item, D width, Q queries, E width of a picture's embedding.
 """
 
-import json
-import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from comem_core.knowledge.index.vector_index import Hits, VectorIndex
+from comem_core.memory.bank_files.layout import BankDescription
+from comem_core.memory.bank_files.number_types import (
+    NUMBER_TYPES,
+    Packed,
+    check_memory,
+    join_packed,
+    name_number_type,
+    pack,
+)
+from comem_core.memory.bank_files.older import read_older_bank
+from comem_core.memory.bank_files.pictures import Picture, Pictures, check_pictures
+from comem_core.memory.bank_files.reading import StoredMemories, describe_not_finite
+from comem_core.memory.bank_files.writing import Layer, save_bank
+
+ITEMS_AT_ONCE = 1024
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """The search entry of an item in a bank: its picture's embedding_E (float32), and the item's language."""
-
-    embedding_E: np.ndarray
-    language: str
-
-
-@dataclass(repr=False)
 class Bank:
-    """Memories of one encoder. `num_vectors` is M and `width` is D; vectors are stored as `dtype`.
+    """Memories of one encoder. Iterating gives the ids of its items."""
 
-    `grid` is how pictures are embedded (see `Backbone.pool_images`); a bank with grid None cannot be searched.
-    """
+    def __init__(
+        self,
+        *,
+        encoder_id: str,
+        num_vectors: int,
+        width: int,
+        dtype: torch.dtype = torch.float32,
+        grid: tuple[int, int] | None = None,
+    ):
+        """Make an empty bank: `num_vectors` is M and `width` is D; vectors are stored as `dtype`.
 
-    encoder_id: str
-    num_vectors: int
-    width: int
-    dtype: torch.dtype = torch.float32
-    grid: tuple[int, int] | None = None
-    memories: dict[str, Tensor] = field(default_factory=dict)
-    pictures: dict[str, Picture] = field(default_factory=dict)
-    _index: VectorIndex | None = field(default=None)
+        `torch.int8` stores them in 8 bit with a scale for each vector, and gives them as float32. `grid` is how
+        pictures are embedded (see `Backbone.pool_images`); a bank with grid None cannot be searched.
+
+        Raises:
+            ValueError: memories cannot be stored as `dtype`.
+        """
+        self.description = BankDescription(
+            encoder_id=encoder_id,
+            num_vectors=num_vectors,
+            width=width,
+            number_type=name_number_type(dtype),
+            grid=grid,
+        )
+        self._layers: list[Layer] = []
+        self._fresh: dict[str, Packed] = {}
+        self._pictures: dict[str, Picture] = {}
+        self._index: VectorIndex | None = None
+        self._home: Path | None = None
+
+    @property
+    def encoder_id(self) -> str:
+        """The id of the encoder that made the vectors."""
+        return self.description.encoder_id
+
+    @property
+    def num_vectors(self) -> int:
+        """The number of vectors of an item, M."""
+        return self.description.num_vectors
+
+    @property
+    def width(self) -> int:
+        """The width of a vector, D."""
+        return self.description.width
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """How pictures are embedded; None: the bank cannot be searched."""
+        return self.description.grid
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which vectors are stored."""
+        return NUMBER_TYPES[self.description.number_type]
 
     def __repr__(self) -> str:
         searched = "not searchable" if self.grid is None else f"pictures in a grid {self.grid}"
@@ -54,10 +97,15 @@ class Bank:
         )
 
     def __len__(self) -> int:
-        return len(self.memories)
+        return len(self._fresh) + sum(map(len, self._layers))
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self.memories
+        return item_id in self._fresh or any(item_id in layer for layer in self._layers)
+
+    def __iter__(self) -> Iterator[str]:
+        for layer in self._layers:
+            yield from layer
+        yield from list(self._fresh)
 
     def put(self, item_ids: Sequence[str], memory_NMD: Tensor, *, pictures: Sequence[Picture] | None = None) -> None:
         """Add items, or replace those already present. A searchable bank needs the picture of each.
@@ -68,32 +116,14 @@ class Bank:
         """
         if isinstance(item_ids, str):
             raise ValueError(f"item_ids is the text {item_ids!r}; expected a list of item ids")
-        expected = (len(item_ids), self.num_vectors, self.width)
-        memory_NMD = self._check_memory(memory_NMD, expected)
-        if (pictures is not None) != (self.grid is not None):
-            raise ValueError(
-                "this bank is searched by pictures, but none were given"
-                if pictures is None
-                else "this bank is not searchable (its grid is None), but pictures were given"
-            )
-        if pictures is not None and len(pictures) != len(item_ids):
-            raise ValueError(f"{len(pictures)} pictures for {len(item_ids)} items; expected one per item")
-        refuse_not_finite_memories(item_ids, memory_NMD)
-        self.memories.update(zip(item_ids, memory_NMD, strict=True))
-        self.pictures.update(zip(item_ids, pictures or (), strict=False))
-        self._index = None
-
-    def _check_memory(self, memory_NMD: object, expected: tuple[int, int, int]) -> Tensor:
-        """Return a copy of memories in the bank's number type. Raises ValueError that says what was expected."""
-        wanted = f"expected a torch.Tensor of floating numbers, of shape {expected}"
-        if not isinstance(memory_NMD, Tensor):
-            kind = f"{type(memory_NMD).__module__}.{type(memory_NMD).__qualname__}".removeprefix("builtins.")
-            raise ValueError(f"memory is a {kind}; {wanted} (torch.from_numpy makes one of an array)")
-        if tuple(memory_NMD.shape) != expected:
-            raise ValueError(f"memory of shape {tuple(memory_NMD.shape)} for this bank; expected {expected}")
-        if not memory_NMD.is_floating_point():
-            raise ValueError(f"memory of number type {memory_NMD.dtype} for this bank; {wanted}")
-        return memory_NMD.detach().to("cpu", self.dtype).clone()
+        check_memory(memory_NMD, (len(item_ids), self.num_vectors, self.width))
+        check_pictures(pictures, len(item_ids), grid=self.grid)
+        packed = pack(memory_NMD, self.dtype)
+        if bad := packed.find_not_finite():
+            raise describe_not_finite([item_ids[place] for place in bad], len(item_ids))
+        self._forget(item_ids)
+        self._fresh.update((each, packed.choose(slice(row, row + 1))) for row, each in enumerate(item_ids))
+        self._pictures.update(zip(item_ids, pictures or (), strict=False))
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Remove items.
@@ -102,14 +132,22 @@ class Bank:
             KeyError: an item is not in the bank; the message names it, and nothing is removed.
         """
         item_ids = list(item_ids)
-        self._refuse_missing(item_ids)
-        for item_id in item_ids:
-            self.memories.pop(item_id, None)
-            self.pictures.pop(item_id, None)
+        if missing := [item_id for item_id in item_ids if item_id not in self]:
+            raise describe_missing(missing, len(item_ids))
+        self._forget(item_ids)
+
+    def _forget(self, item_ids: Sequence[str]) -> None:
         self._index = None
+        for item_id in item_ids:
+            self._fresh.pop(item_id, None)
+            self._pictures.pop(item_id, None)
+        for layer in self._layers:
+            layer.leave_out(item_ids)
 
     def merge(self, other: "Bank") -> None:
         """Add the items of another bank of the same encoder; items in both are replaced.
+
+        What the other bank has in a folder stays there until this one is saved.
 
         Raises:
             ValueError: the other bank is of another encoder, or has another grid.
@@ -117,9 +155,16 @@ class Bank:
         self.refuse_other_encoder(other.encoder_id)
         if self.grid != other.grid:
             raise ValueError(f"pictures are embedded in a grid {self.grid} here, but in {other.grid} in the other bank")
-        for item_id, memory_MD in other.memories.items():
-            pictures = None if self.grid is None else [other.pictures[item_id]]
-            self.put([item_id], memory_MD[None], pictures=pictures)
+        if (self.num_vectors, self.dtype) != (other.num_vectors, other.dtype):
+            pictures = dict(other._list_pictures()) if self.grid is not None else {}
+            for ids in _cut(list(other)):
+                chosen = [pictures[item_id] for item_id in ids] if self.grid is not None else None
+                self.put(ids, other._read(ids).unpack(), pictures=chosen)
+            return
+        self._forget(list(other))
+        self._layers += [layer.copy() for layer in other._layers]
+        self._fresh.update(other._fresh)
+        self._pictures.update(other._pictures)
 
     def shorten(self, num_vectors: int) -> "Bank":
         """Return a bank with the first vectors of each item alone, which takes less room in a prompt and on disk.
@@ -132,31 +177,41 @@ class Bank:
         """
         if not 1 <= num_vectors <= self.num_vectors:
             raise ValueError(f"{num_vectors} vectors of an item of this bank; expected 1 to {self.num_vectors}")
-        memories = {item_id: memory_MD[:num_vectors].clone() for item_id, memory_MD in self.memories.items()}
-        return replace(self, num_vectors=num_vectors, memories=memories, pictures=dict(self.pictures), _index=None)
+        short = Bank(
+            encoder_id=self.encoder_id, num_vectors=num_vectors, width=self.width, dtype=self.dtype, grid=self.grid
+        )
+        for ids in _cut(list(self)):
+            packed = self._read(ids).shorten(num_vectors)
+            short._fresh.update((each, packed.choose(slice(row, row + 1))) for row, each in enumerate(ids))
+        short._pictures.update(self._list_pictures())
+        return short
 
     def refuse_other_encoder(self, encoder_id: str) -> None:
         """Raise ValueError unless the encoder with this id made this bank's vectors."""
-        if encoder_id != self.encoder_id:
-            raise ValueError(
-                f"this bank holds vectors of encoder {self.encoder_id}, but encoder {encoder_id} was given; vectors of "
-                "two encoders do not mix: encode the items again"
-            )
+        self.description.refuse_other_encoder(encoder_id)
 
     def of(self, item_ids: Sequence[str]) -> Tensor:
         """Return the memories of some items, concatenated in the order given: (K·M, D).
 
+        They are of the type in which they are stored, or float32 if that is 8 bit.
+
         Raises:
             KeyError: an item is not in the bank; the message names it.
+            ValueError: what was stored is damaged, or holds a number that is not finite.
         """
-        self._refuse_missing(item_ids)
         if not item_ids:
-            return torch.zeros(0, self.width, dtype=self.dtype)
-        return torch.cat([self.memories[item_id] for item_id in item_ids])
+            return torch.zeros(0, self.width, dtype=torch.float32 if self.dtype == torch.int8 else self.dtype)
+        return self._read(item_ids).unpack().flatten(0, 1)
 
-    def _refuse_missing(self, item_ids: Sequence[str]) -> None:
-        if missing := [item_id for item_id in item_ids if item_id not in self.memories]:
-            raise KeyError(f"{len(missing)} of {len(item_ids)} items are not in this bank, first {missing[0]}")
+    def _read(self, item_ids: Sequence[str]) -> Packed:
+        found: list[Packed | None] = [self._fresh.get(item_id) for item_id in item_ids]
+        for layer in self._layers:
+            left = [place for place, each in enumerate(found) if each is None]
+            for place, packed in zip(left, layer.read([item_ids[place] for place in left]), strict=True):
+                found[place] = packed
+        if missing := [item_id for item_id, each in zip(item_ids, found, strict=True) if each is None]:
+            raise describe_missing(missing, len(item_ids))
+        return join_packed([each for each in found if each is not None])
 
     def search(self, queries_QE: np.ndarray, *, k: int, languages: Sequence[str] | None = None) -> list[Hits]:
         """Find the k items whose pictures are nearest to each query, best first (see `VectorIndex.search`).
@@ -166,97 +221,84 @@ class Bank:
         """
         if self.grid is None:
             raise ValueError("this bank holds no pictures to search; name the items to show with item_ids=...")
+        if not len(self):
+            raise ValueError("this bank is empty: there is nothing to search")
         if self._index is None:
-            if not self.pictures:
-                raise ValueError("this bank is empty: there is nothing to search")
-            self._index = VectorIndex(
-                np.stack([picture.embedding_E for picture in self.pictures.values()]),
-                item_ids=list(self.pictures),
-                languages=[picture.language for picture in self.pictures.values()],
-                embedder=f"{self.encoder_id} {self.grid}",
-            )
+            self._index = self._gather_pictures().make_index()
         return self._index.search(queries_QE, k=k, languages=languages)
 
-    def save(self, path: str | Path) -> None:
-        """Write the bank as one safetensors file, atomically.
+    def _gather_pictures(self) -> Pictures:
+        """Gather the search entries of all items: those of one unchanged folder as they are, with their index."""
+        parts = [layer.gather_pictures() for layer in self._layers]
+        if self._pictures:
+            parts.append(Pictures.of(self._pictures))
+        return Pictures.join(parts)
 
-        Item ids are in the file's header, which the format limits to 100 MB: enough for two million items.
+    def _list_pictures(self) -> Iterator[tuple[str, Picture]]:
+        if self.grid is not None and len(self):
+            yield from self._gather_pictures().list_each()
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank into a folder, so that who reads there sees the bank before or after, and never a half.
+
+        A bank that was loaded from this folder writes what was put since; the shards (of 64 MB) in which items were
+        replaced or removed are written again without them, and all others stay.
+
+        Raises:
+            ValueError: the folder holds other files, or another process has changed the bank since it was loaded.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        item_ids = list(self.memories)
-        empty_0MD = torch.zeros(0, self.num_vectors, self.width, dtype=self.dtype)
-        tensors = {"memory": torch.stack([self.memories[each] for each in item_ids]) if item_ids else empty_0MD}
-        header: dict[str, Any] = {"encoder_id": self.encoder_id, "item_ids": item_ids, "grid": self.grid}
-        if self.grid is not None and item_ids:
-            tensors["pictures"] = torch.from_numpy(np.stack([self.pictures[each].embedding_E for each in item_ids]))
-            header["languages"] = [self.pictures[each].language for each in item_ids]
-        hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            save_file(tensors, hidden, metadata={"bank": json.dumps(header)})
-            os.replace(hidden, path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        folder = Path(path)
+        at_home = self._home is not None and folder.resolve() == self._home
+        opened = self._layers[0].stored.description if at_home else None
+        pictures = self._gather_pictures() if self.grid is not None and len(self) else None
+        save_bank(folder, self.description, self._layers, self._fresh, pictures=pictures, opened=opened)
+        if at_home:
+            self.__dict__.update(vars(Bank.load(folder)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Bank":
-        """Read what `save` wrote.
+        """Open the folder that `save` wrote, or the bank of a run; its memories are read when they are asked for.
+
+        A file that an earlier version wrote is read whole.
 
         Raises:
-            ValueError: the file does not exist, is cut off, or is not a bank; or a memory holds a number that is not
-                finite.
+            ValueError: there is no bank, or it is cut off or damaged as far as this can be seen from sizes.
         """
         path = Path(path)
-        if path.is_dir():
-            raise ValueError(
-                f"{path} is a folder, expected a file that `Bank.save` wrote; comem.open(...) opens the bank of a "
-                "run's store (`comem.open('.comem').bank`), or a folder that `Memory.save` wrote"
-            )
-        if not path.is_file():
+        if path.is_file():
+            older = read_older_bank(path)
+            bank = cls(**older.stated)
+            bank.put(older.item_ids, older.memory_NMD, pictures=older.pictures)
+            return bank
+        if not path.exists():
             raise ValueError(f"there is no bank {path}")
-        try:
-            with safe_open(path, framework="pt") as stored:
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-                header = json.loads((stored.metadata() or {})["bank"])
-            return cls._from_stored(tensors, header)
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} is not a complete bank: {error}. Save the bank again") from error
-
-    @classmethod
-    def _from_stored(cls, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> "Bank":
-        memory_NMD = tensors["memory"]
-        _, num_vectors, width = memory_NMD.shape
+        stored = StoredMemories.open(path)
+        stated = stored.description
+        dtype = NUMBER_TYPES[stated.number_type]
         bank = cls(
-            encoder_id=header["encoder_id"],
-            num_vectors=num_vectors,
-            width=width,
-            dtype=memory_NMD.dtype,
-            grid=None if header["grid"] is None else tuple(header["grid"]),
+            encoder_id=stated.encoder_id,
+            num_vectors=stated.num_vectors,
+            width=stated.width,
+            dtype=dtype,
+            grid=stated.grid,
         )
-        refuse_not_finite_memories(header["item_ids"], memory_NMD)
-        bank.memories = dict(zip(header["item_ids"], memory_NMD, strict=True))
-        if "pictures" in tensors:
-            pictures = map(Picture, tensors["pictures"].numpy(), header["languages"])
-            bank.pictures = dict(zip(header["item_ids"], pictures, strict=True))
+        bank._layers, bank._home = [Layer(stored)], path.resolve()
         return bank
 
+    def verify(self) -> None:
+        """Read everything that is stored, and compare it with its hashes.
 
-def refuse_not_finite_memories(item_ids: Sequence[str], memory_NMD: Tensor) -> None:
-    """Raise ValueError that names the items whose memories hold a number that is not finite."""
-    bad_N = ~memory_NMD.isfinite().flatten(start_dim=1).all(dim=1)
-    if bad := [str(item_ids[row]) for row in bad_N.nonzero().flatten().tolist()]:
-        named = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-        raise ValueError(
-            f"the memories of {len(bad)} of {len(item_ids)} items hold numbers that are not finite ({named}); encode "
-            "these items again"
-        )
+        Raises:
+            ValueError: a file is missing or differs from what was stored, or a number is not finite.
+        """
+        for layer in self._layers:
+            layer.stored.verify()
 
 
-def to_bytes(memory_MD: Tensor) -> bytes:
-    """Return one item's memory as little-endian float32 bytes, row by row."""
-    return memory_MD.detach().float().cpu().numpy().astype("<f4").tobytes()
+def describe_missing(missing: Sequence[str], num_items: int) -> KeyError:
+    """Describe items that are not in a bank."""
+    return KeyError(f"{len(missing)} of {num_items} items are not in this bank, first {missing[0]}")
 
 
-def from_bytes(raw: bytes, *, num_vectors: int) -> Tensor:
-    """Read the bytes of `to_bytes` back: float32 (M, D)."""
-    return torch.from_numpy(np.frombuffer(raw, dtype="<f4").reshape(num_vectors, -1).copy())
+def _cut(item_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (item_ids[start : start + ITEMS_AT_ONCE] for start in range(0, len(item_ids), ITEMS_AT_ONCE))

@@ -22,7 +22,8 @@ from comem_core.backbone.interface import Backbone
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question, check_inputs
 from comem_core.memory.answering import cut_into_batches
-from comem_core.memory.bank import Bank, Picture
+from comem_core.memory.bank import Bank
+from comem_core.memory.bank_files.pictures import Picture
 from comem_core.memory.qformer import QFormer
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.prompts import read_prompt_set
@@ -134,13 +135,13 @@ class ItemEncoder(ABC):
         languages = [question.language for question in questions] if same_language else None
         return bank.search(queries_BE, k=k, languages=languages)
 
-    def make_bank(self, *, grid: tuple[int, int] | None = None) -> Bank:
-        """Make an empty bank for this encoder's memories."""
+    def make_bank(self, *, grid: tuple[int, int] | None = None, dtype: torch.dtype | None = None) -> Bank:
+        """Make an empty bank for this encoder's memories, stored as `dtype` (None: the backbone's; see `Bank`)."""
         return Bank(
             encoder_id=self.encoder_id,
             num_vectors=self.recipe.num_vectors,
             width=self.backbone.width,
-            dtype=self.backbone.model.dtype,
+            dtype=dtype or self.backbone.model.dtype,
             grid=grid,
         )
 

@@ -1,6 +1,6 @@
 """A memory as one folder, in the layout of a model repository of the Hub; everything but the backbone is in it.
 
-`encoder.safetensors` and `encoder.json`, `bank.safetensors`, `items.parquet` (texts, sources and licences; pictures on
+`encoder.safetensors` and `encoder.json`, `bank/` (memories), `items.parquet` (texts, sources and licences; pictures on
 request), `index/` (what finds items), `README.md` (a card made from records), and on request `training_set/`.
 `memory.json` is written last: it marks completeness.
 """
@@ -26,9 +26,11 @@ from comem_core.serving.loading import Loading, load_encoder
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.searching import open_search
 
-MEMORY_FILE, BANK_FILE, ITEMS_FILE, CARD_FILE = "memory.json", "bank.safetensors", "items.parquet", "README.md"
-INDEX_FOLDER, TRAINING_SET_FOLDER = "index", "training_set"
-FORMAT = 1
+MEMORY_FILE, ITEMS_FILE, CARD_FILE = "memory.json", "items.parquet", "README.md"
+BANK_FOLDER, INDEX_FOLDER, TRAINING_SET_FOLDER = "bank", "index", "training_set"
+FORMAT = 2
+BANKS = {1: "bank.safetensors", FORMAT: BANK_FOLDER}
+"""Where the bank is in each format."""
 ROWS_OF_A_GROUP = 64
 SCHEMA = pa.schema([
     (name, pa.binary() if name == "image" else pa.string()) for name in dict.fromkeys((*FACTS, *ITEM_COLUMNS))
@@ -64,7 +66,7 @@ def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: b
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MEMORY_FILE).unlink(missing_ok=True)
     described = memory.encoder.save(folder)
-    memory.bank.save(folder / BANK_FILE)
+    memory.bank.save(folder / BANK_FOLDER)
     _write_items(memory, folder / ITEMS_FILE, pictures=pictures)
     for name in (INDEX_FOLDER, TRAINING_SET_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -96,15 +98,16 @@ def _leave_out_places(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _list_files(folder: Path) -> Iterator[Path]:
-    for place in (folder, folder / INDEX_FOLDER):
+    for place in (folder, folder / BANK_FOLDER, folder / INDEX_FOLDER):
         pattern = "*" if place == folder else "**/*"
-        yield from (path for path in sorted(place.glob(pattern)) if path.is_file() and path.name != CARD_FILE)
+        found = (path for path in sorted(place.glob(pattern)) if path.is_file() and not path.name.startswith("."))
+        yield from (path for path in found if path.name != CARD_FILE)
 
 
 def read_saved(folder: Path) -> SavedMemory:
     """Read `memory.json`. Raises ValueError for a damaged file, or one that another version of this library wrote."""
     saved = SavedMemory(**read_fields(folder / MEMORY_FILE, SavedMemory))
-    if saved.format != FORMAT:
+    if saved.format not in BANKS:
         raise ValueError(
             f"{folder / MEMORY_FILE} has format {saved.format}, expected {FORMAT}; install the version of comem that "
             "saved it, or save it again"
@@ -130,7 +133,7 @@ def open_folder(folder: Path, loading: Loading, *, source: MemorySource, previou
     searcher, _ = open_search(folder / INDEX_FOLDER, index, retrieval, encoder.backbone, named=loading.embedders)
     return Memory(
         encoder,
-        Bank.load(folder / BANK_FILE),
+        Bank.load(folder / BANKS[saved.format]),
         StoredItems(folder, shards=ITEMS_FILE),
         Searcher(saved.by, searcher.indexes, searcher.embedders, saved.text_weight),
         settings=SearchSettings(**saved.settings),

@@ -15,8 +15,8 @@ from comem_core.serving.folders import MEMORY_FILE, save_memory
 from comem_core.serving.memory import Memory
 
 Result = TypeVar("Result")
-FILES = ("*.json", "*.safetensors", "*.parquet", "*.md", "index/**")
-TRAINING_SET = "training_set/**"
+FILES = ("*.json", "*.safetensors", "*.parquet", "*.md", "bank/**", "index/**")
+TRAINING_SET, HIDDEN = "training_set/**", "**/.*"
 
 
 def push_memory(
@@ -35,7 +35,8 @@ def push_memory(
         def send() -> str:
             made = api.create_repo(repository, private=private, exist_ok=True)
             name = f"{len(memory)} items of encoder {memory.encoder.encoder_id}"
-            api.upload_folder(repo_id=made.repo_id, folder_path=Path(folder) / "memory", commit_message=name)
+            place = Path(folder) / "memory"
+            api.upload_folder(repo_id=made.repo_id, folder_path=place, commit_message=name, ignore_patterns=[HIDDEN])
             return str(made)
 
         return _ask_hub(send, f"{repository!r} was not pushed")

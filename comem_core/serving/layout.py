@@ -4,10 +4,7 @@ A store is `<store>/<stage>/<fingerprint>/`, and an artefact is complete when it
 writes it (`tasks`), and this library reads it. Imports little, because workers import it.
 """
 
-from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
-
-import pyarrow as pa
 
 RECORD = "record.json"
 STORE = "store"
@@ -23,10 +20,6 @@ BANK_ROLE, FOREIGN_BANK_ROLE = "bank", "foreign_bank"
 CORPUS_ADDRESS = "corpus_address"
 """What the record of knowledge measured: where its corpus was. Its key has the last part only, so that a corpus that
 moves is the same one; older records lack it, and saved memories, which are for others."""
-
-ITEM_ID = "item_id"
-MEMORY: Mapping[str, pa.DataType] = {"memory": pa.binary(), "num_vectors": pa.int32()}
-"""The columns of a bank's shards besides those of its table: `memory` is M rows of little-endian float32."""
 
 
 class ShardRecord(TypedDict):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from comem_core.knowledge.stored_items import StoredItems
+from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.choosing import Choice, choose
 from comem_core.serving.folders import MEMORY_FILE, open_folder, read_saved
@@ -17,7 +18,6 @@ from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.questions import PictureLimits
 from comem_core.serving.searching import open_search
 from comem_core.serving.stored_artefacts import StoredArtefacts, is_store
-from comem_core.serving.stored_bank import read_stored_bank
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -84,13 +84,12 @@ class StoreSource(MemorySource):
         encoder = self._load_encoder(choice, previous)
         folders = {each["stage"]: self.artefacts.fetch(each) for each in (choice.bank, choice.knowledge, choice.index)}
         bank_folder, items_folder, index_folder = folders.values()
-        dtype = encoder.backbone.model.dtype
         searcher, settings = open_search(
             index_folder, choice.index, choice.retrieval, encoder.backbone, named=loading.embedders
         )
         return Memory(
             encoder,
-            read_stored_bank(bank_folder, encoder_id=encoder.encoder_id, dtype=dtype),
+            Bank.load(bank_folder),
             StoredItems(items_folder),
             searcher,
             settings=settings,

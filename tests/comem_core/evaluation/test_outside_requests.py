@@ -93,7 +93,7 @@ def test_a_bank_is_made_of_the_corpus_once_and_read_afterwards(
     made = open_answerer(encoder, options, knowledge=str(folder), bank=path)
     again = open_answerer(encoder, options, knowledge=str(folder), bank=path)
     assert made.bank and again.bank and len(made.bank) == 2
-    assert torch.equal(made.bank.of(list(made.bank.memories)), again.bank.of(list(made.bank.memories)))
+    assert torch.equal(made.bank.of(list(made.bank)), again.bank.of(list(made.bank)))
     assert made.answer_batch(requests[:1], max_new_tokens=4) == again.answer_batch(requests[:1], max_new_tokens=4)
     with pytest.raises(ValueError, match="2 of the bank's 2 items are not in the corpus"):
         open_answerer(encoder, options, bank=path)

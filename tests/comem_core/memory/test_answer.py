@@ -33,7 +33,7 @@ def test_the_k_items_nearest_by_picture_are_shown_and_named(
 
 
 def test_given_items_are_shown_in_the_order_given(encoder: MemoryEncoder, bank: Bank, questions: Questions):
-    a, b, c = list(bank.memories)[:3]
+    a, b, c = list(bank)[:3]
     shown = [(a, b), (b, a), (c,), ()]
     answers = encoder.answer([questions[0]] * 4, bank, item_ids=shown, max_new_tokens=8, batch_size=3)
     assert [answer.item_ids for answer in answers] == shown
@@ -59,7 +59,7 @@ def test_answers_can_be_drawn_and_a_draw_does_not_depend_on_its_batch(
     encoder: MemoryEncoder, bank: Bank, questions: Questions
 ):
     drawn = Decoding(temperature=1.5, seed=3)
-    ids = [list(bank.memories)[:2]] * 3
+    ids = [list(bank)[:2]] * 3
     together = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=6, decoding=drawn)
     alone = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=6, decoding=drawn, batch_size=1)
     greedy = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=6)

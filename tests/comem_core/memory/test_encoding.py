@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ NewEncoder = Callable[..., MemoryEncoder]
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_any_iterable_becomes_a_bank_of_the_items_memories(encoder: MemoryEncoder, items: Items, batch_size: int):
     bank = encoder.encode((item for item in items), batch_size=batch_size)
-    assert list(bank.memories) == [item.item_id for item in items]
+    assert list(bank) == [item.item_id for item in items]
     assert (bank.encoder_id, bank.num_vectors, bank.width) == (encoder.encoder_id, 8, 64)
     for item in items:
         alone_MD = encoder.encode_batch([item])[0]
@@ -36,7 +37,7 @@ def test_items_of_text_alone_are_encoded_beside_those_with_pictures(encoder: Mem
         memory_BMD = encoder.encode_batch(batch)
         for item, memory_MD in zip(batch, memory_BMD, strict=True):
             torch.testing.assert_close(memory_MD, encoder.encode_batch([item])[0], rtol=1e-4, atol=1e-4)
-    assert list(encoder.encode(mixed, grid=None).memories) == [item.item_id for item in mixed]
+    assert list(encoder.encode(mixed, grid=None)) == [item.item_id for item in mixed]
     with pytest.raises(ValueError, match="is text alone; a picture is needed"):
         encoder.encode(alone)  # a bank that is searched by pictures
 
@@ -101,12 +102,11 @@ def test_pictures_are_embedded_as_the_bank_says_and_not_at_all_where_it_is_not_s
     encoder: MemoryEncoder, items: Items, questions: tuple[Question, ...]
 ):
     coarse, fine = (encoder.encode(items[:3], grid=grid) for grid in ((1, 1), (2, 3)))
-    widths = [len(next(iter(bank.pictures.values())).embedding_E) for bank in (coarse, fine)]
-    assert widths == [64, 6 * 64]
-    for bank in (coarse, fine):
+    for bank, width in ((coarse, 64), (fine, 6 * 64)):
         assert len(encoder.search(questions[:2], bank, k=2, same_language=False)[0].item_ids) == 2
+        with pytest.raises(ValueError, match=f"the index holds embeddings of width {width}; the queries have 1"):
+            bank.search(np.ones((1, 1), np.float32), k=1)
     plain = encoder.encode(items[:3], grid=None)
-    assert plain.pictures == {}
     with pytest.raises(ValueError, match=r"holds no pictures to search; name the items to show with item_ids=\.\.\."):
         encoder.search(questions[:1], plain, k=1)
 

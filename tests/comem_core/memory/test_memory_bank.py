@@ -1,6 +1,5 @@
 """A bank of memories: what is put in comes out in the order asked, is found by its picture, and survives a file."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from comem_core.memory.bank import Bank, Picture, from_bytes, to_bytes
+from comem_core.memory.bank import Bank
+from comem_core.memory.bank_files.pictures import Picture
 
 PICTURES = [
     Picture(np.array([1, 0], dtype=np.float32), "en"),
@@ -49,8 +49,8 @@ def test_a_shortened_bank_has_the_first_vectors_of_each_item_and_is_searched_as_
     assert found(short, 0.1, 1) == found(bank, 0.1, 1) == ("b", "c", "a")
     short.remove(["a"])
     assert "a" in bank and found(bank, 1, 0.1)[0] == "a" and bank.of(["a"]).shape == (2, 4)
-    short.save(tmp_path / "short.safetensors")
-    assert Bank.load(tmp_path / "short.safetensors").of(["b"]).tolist() == short.of(["b"]).tolist()
+    short.save(tmp_path / "short")
+    assert Bank.load(tmp_path / "short").of(["b"]).tolist() == short.of(["b"]).tolist()
     assert bank.shorten(2).of(["b"]).tolist() == bank.of(["b"]).tolist()
     for wrong in (0, 3, -1):
         with pytest.raises(ValueError, match=f"{wrong} vectors of an item of this bank; expected 1 to 2"):
@@ -107,17 +107,13 @@ def test_memory_of_another_type_is_refused_with_what_was_expected(item_ids: Any,
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf, 1e300])
-def test_memory_with_a_number_that_is_not_finite_is_refused_with_the_item(number: float, tmp_path: Path):
+def test_memory_with_a_number_that_is_not_finite_is_refused_with_the_item(number: float):
     """1e300 is finite until it is rounded to the bank's number type."""
     bank, memory_NMD = small_bank(), torch.zeros(3, 2, 4, dtype=torch.float64)
     memory_NMD[1, 1, 2] = number
     with pytest.raises(ValueError, match=r"of 1 of 3 items hold numbers that are not finite \(e\)"):
         bank.put(["d", "e", "f"], memory_NMD)
-    assert not {"d", "e", "f"} & bank.memories.keys()
-    bank.memories["a"][0, 0] = torch.nan
-    bank.save(tmp_path / "bank.safetensors")
-    with pytest.raises(ValueError, match=r"bank.safetensors .* not finite \(a\)"):
-        Bank.load(tmp_path / "bank.safetensors")
+    assert not {"d", "e", "f"} & set(bank)
 
 
 def test_the_nearest_pictures_are_found_best_first_in_one_language_or_in_all():
@@ -167,10 +163,10 @@ def test_a_bank_takes_in_another_of_its_encoder_and_refuses_vectors_of_a_differe
 @pytest.mark.parametrize("make", [small_bank, searched_bank])
 def test_a_saved_bank_comes_back_whole(make: Callable[[], Bank], tmp_path: Path):
     bank = make()
-    bank.save(tmp_path / "new" / "bank.safetensors")
-    loaded = Bank.load(tmp_path / "new" / "bank.safetensors")
+    bank.save(tmp_path / "new" / "bank")
+    loaded = Bank.load(tmp_path / "new" / "bank")
     assert repr(loaded) == repr(bank)
-    assert list(loaded.memories) == ["a", "b", "c"]
+    assert list(loaded) == ["a", "b", "c"]
     assert torch.equal(loaded.of(["c", "a"]), bank.of(["c", "a"]))
     assert loaded.of(["a"]).dtype == bank.dtype
     if bank.grid is not None:
@@ -191,33 +187,6 @@ def test_saving_replaces_a_bank_and_leaves_nothing_beside_it(tmp_path: Path):
     searched_bank().save(tmp_path / "bank")
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
     assert Bank.load(tmp_path / "bank").grid == (1, 2)
-
-
-def test_what_is_no_bank_or_half_of_one_is_refused_by_its_name(tmp_path: Path):
-    path = tmp_path / "bank"
-    with pytest.raises(ValueError, match=f"there is no bank {re.escape(str(path))}"):
-        Bank.load(path)
-    small_bank().save(path)
-    whole = path.read_bytes()
-    for damaged in (
-        whole[:-10],
-        whole[:20],
-        b"",
-        b"no safetensors at all",
-        whole.replace(b"encoder_id", b"encoder__d"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is not a complete bank"):
-            Bank.load(path)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_memory_survives_the_way_through_bytes(dtype: torch.dtype):
-    memory_MD = torch.randn(8, 64, requires_grad=True).to(dtype)
-    raw = to_bytes(memory_MD)
-    assert len(raw) == 8 * 64 * 4
-    assert torch.equal(from_bytes(raw, num_vectors=8), memory_MD.detach().float())
-    assert to_bytes(from_bytes(raw, num_vectors=8)) == raw
 
 
 def test_memory_is_kept_in_the_banks_number_type():

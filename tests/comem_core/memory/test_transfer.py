@@ -46,7 +46,7 @@ def test_a_reader_of_the_same_width_answers_as_with_tensors_put_in_by_hand(
     for question, ids, said in zip(questions, item_ids, answers, strict=True):
         prompt = without_pictures(encoder.prompts.make_conversation(question.question, b"", question.language))
         tokens = reader.tokenize([prompt], generation=True)
-        memory = torch.cat([bank.memories[each] for each in ids] or [torch.zeros(0, 64)])
+        memory = bank.of(ids)
         embeddings: Any = reader.model.get_input_embeddings()
         embeds_BLD = torch.cat([memory, embeddings(tokens.ids_BL)[0]])[None]
         ids_BT = reader.model.generate(  # pyright: ignore[reportCallIssue]
@@ -65,7 +65,7 @@ def test_a_questions_picture_stands_behind_the_items_as_an_item_without_text(
     bank = encoder.encode(items)
     picture = KnowledgeItem(image=question.image, text="", language=question.language, source="any", licence="any")
     [in_front] = transfer.put_in_front([question], [bank.of([items[1].item_id])])
-    expected = torch.cat([bank.memories[items[1].item_id], encoder.encode_batch([picture])[0]])
+    expected = torch.cat([bank.of([items[1].item_id]), encoder.encode_batch([picture])[0]])
     torch.testing.assert_close(in_front, expected, rtol=1e-5, atol=1e-5)
     ids = [[items[1].item_id]]
     [seeing] = transfer.answer([question], bank, item_ids=ids, max_new_tokens=5)

@@ -55,7 +55,7 @@ def test_all_answers_are_those_of_the_library(
 def test_without_memory_and_with_any_number_of_items(
     encoder: MemoryEncoder, reader: VllmReader, bank: Bank, questions: Questions
 ):
-    a, b, c = list(bank.memories)[:3]
+    a, b, c = list(bank)[:3]
     shown = [(a, b, c), (b,), (), (c, a)]
     asked = [questions[0]] * 4
     assert reader.answer(asked, bank, item_ids=shown, max_new_tokens=6) == encoder.answer(
@@ -67,7 +67,7 @@ def test_everything_that_decides_an_answer_is_said_in_each_request(
     reader: VllmReader, right: SplicingServer, bank: Bank, questions: Questions
 ):
     right.seen.clear()
-    reader.answer(questions[:2], bank, item_ids=[[next(iter(bank.memories))], []], max_new_tokens=3)
+    reader.answer(questions[:2], bank, item_ids=[[next(iter(bank))], []], max_new_tokens=3)
     with_memory, without = sorted(right.seen, key=lambda request: "cache_salt" not in request)
     said = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "max_tokens": 3}
     assert {name: with_memory[name] for name in said} == said

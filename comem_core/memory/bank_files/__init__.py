@@ -1,0 +1,1 @@
+"""What a bank is in a folder: shards of memories, and beside them where each item is."""
