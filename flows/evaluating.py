@@ -5,10 +5,10 @@ from tasks.engine.store import Reference
 from tasks.evaluation.answer import answer_benchmark
 from tasks.evaluation.compare import Evaluation
 from tasks.evaluation.contamination import find_contamination
-from tasks.evaluation.encode import encode_memory
 from tasks.evaluation.exam import Exam
 from tasks.evaluation.judge import judge_predictions
 from tasks.evaluation.score import score_predictions
+from tasks.memory.encode import encode_memory
 from tasks.run import Run
 from tasks.training.encoders import NamedEncoder
 

@@ -7,9 +7,9 @@ from flows.recipes import recipe_to_encode
 from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.store import Reference
-from tasks.evaluation.encode import encode_memory
 from tasks.evaluation.ending import end_with_explanation
 from tasks.evaluation.opening import explain_opening
+from tasks.memory.encode import encode_memory
 from tasks.run import open_run
 from tasks.training.encoders import find_latest_encoder
 

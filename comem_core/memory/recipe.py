@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.memory.description import refuse_unknown
@@ -74,3 +74,11 @@ def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
             refuse_unknown(value, VisualTokens, where=f"{each.name} in {where}")
             values[each.name] = VisualTokens(**value)
     return EncoderRecipe(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankRecipe:
+    """How the memories of a bank are stored: in 8 bit with a scale for each vector, or as floating numbers (None: of
+    the backbone's type). In 8 bit the shipped encoder answers as well (docs/memory.md)."""
+
+    number_type: Literal["int8", "bfloat16", "float16", "float32"] | None = "int8"

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.memory.description import Dtype
+from comem_core.memory.recipe import BankRecipe
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
 from comem_core.ranges import HashBits, NoneOrMore, OneOrMore, Range, Share
 from comem_core.recipes.engine import EngineRecipe
@@ -283,6 +284,7 @@ class Recipe:
     # Further benchmarks, besides its own, that samples must not overlap with; used if their files are present.
     against: tuple[str, ...] = ()
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    bank: BankRecipe = field(default_factory=BankRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     # The model that answers the benchmark; None: the backbone itself. The backbone always makes the data.
     reader: ReaderRecipe | None = None

@@ -26,6 +26,14 @@ MakeWork = Callable[[], Work]  # called once in each worker, so that a model is 
 Length = Callable[[Any], int]  # the length of a unit's prompt, in any unit of measure
 
 
+class WholeShards:
+    """Work that also turns the rows of a shard, when all of them are there, into what its Parquet file holds."""
+
+    def complete(self, artefact: Partial, name: str, rows: pa.Table) -> pa.Table:
+        """Return the content of the shard `name`, after writing into the artefact what is beside it."""
+        raise NotImplementedError
+
+
 def make_shards(
     stage: str,
     context: Context,
@@ -85,8 +93,10 @@ class _Writer:
             done[end] = self.work(units[start:end])
             written.write_shard(f"{end:08d}", done[end])
         # Batches of an older version of the stage may lack a column of newer ones.
-        whole = pa.concat_tables([done[end] for end in sorted(done)], promote_options="default")
-        num_rows = self.artefact.write_shard(name, whole)
+        rows = pa.concat_tables([done[end] for end in sorted(done)], promote_options="default")
+        if isinstance(self.work, WholeShards):
+            rows = self.work.complete(self.artefact, name, rows)
+        num_rows = self.artefact.write_shard(name, rows)
         shutil.rmtree(written.folder)
         return num_rows
 

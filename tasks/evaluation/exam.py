@@ -17,7 +17,7 @@ from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.reuse import Explanation, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.encode import BANK
+from tasks.memory.encode import BANK, BankKey, make_bank_key
 from tasks.rows.stored_questions import StoredQuestions
 from tasks.rows.tables import read_items, read_rows
 from tasks.run import Run
@@ -74,6 +74,8 @@ class AnswerKey:
     encoder_options: Mapping[str, Any] = field(default_factory=dict, metadata=off_at({}))
     question_picture: bool | None = field(default=None, metadata=OFF_AT_NONE)
     item_prompts_sha256: str | None = field(default=None, metadata=OFF_AT_NONE)
+    # How the memories that are shown are stored; None where none are.
+    number_type: str | None = field(default=None, metadata=OFF_AT_NONE)
     libraries: dict[str, str]
 
 
@@ -199,7 +201,8 @@ class AnswerKeys:
             visual_tokens=predictions.visual_tokens,
             encoder_options=predictions.encoder_options,
             question_picture=predictions.question_picture if in_memory else None,
-            item_prompts_sha256=self._item_prompts_sha256 if in_memory else None,
+            item_prompts_sha256=self._bank_key.prompts_sha256 if in_memory else None,
+            number_type=self._bank_key.number_type if in_memory and not condition.learned_nothing else None,
             libraries=predictions.libraries,
         )
         return fingerprint(PREDICTIONS, key, self._rests_on(condition))
@@ -218,5 +221,5 @@ class AnswerKeys:
         return found | {f"version of {stage.name}": stage.version for stage in stages}
 
     @cached_property
-    def _item_prompts_sha256(self) -> str:
-        return read_prompt_set(self.run.recipe.training.encoder.prompts).sha256
+    def _bank_key(self) -> BankKey:
+        return make_bank_key(self.run)

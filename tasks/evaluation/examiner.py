@@ -15,9 +15,9 @@ from comem_core.memory.bank import Bank
 from comem_core.prompts import read_prompt_set
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.shards import Work
-from tasks.evaluation.banks import read_bank
-from tasks.evaluation.encode import read_encode_seconds
 from tasks.evaluation.exam import KEY, Exam, Unit
+from tasks.memory.encode import read_encode_seconds
+from tasks.memory.encoding import read_bank
 from tasks.models import load_answering
 from tasks.rows.tables import read_items, read_questions, read_rows
 from tasks.run import Run
@@ -37,7 +37,7 @@ class _Banks:
         seconds: dict[str, float] = {}
         for reference in references:
             seconds |= read_encode_seconds(reference)
-        return cls(tuple(read_bank(each, encoder=exam.encoder) for each in references), seconds)
+        return cls(tuple(read_bank(each) for each in references), seconds)
 
     def memory(self, unit: Unit, answering: ReadsMemory) -> torch.Tensor:
         condition = find_condition(unit.condition)

@@ -243,7 +243,7 @@ def test_what_workers_import_is_light(module: str) -> None:
 
 
 def test_what_is_imported_by_another_module_of_ours_counts() -> None:
-    assert {"duckdb", "torch"} <= imported_at_start("tasks/evaluation/banks.py")
+    assert {"duckdb", "torch"} <= imported_at_start("tasks/memory/encoding.py")
 
 
 def calls_of_inject(module: str, source: str) -> list[str]:

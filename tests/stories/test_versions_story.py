@@ -12,7 +12,7 @@ from flows.re_evaluate import re_evaluate
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.reuse import Stage
-from tasks.evaluation.encode import BANK
+from tasks.memory.encode import BANK
 from tasks.evaluation.exam import PREDICTIONS
 from tasks.evaluation.judge import JUDGEMENTS
 

@@ -34,7 +34,7 @@ FUNCTIONS_OF_WORKERS = (
     "training.encoder",
     "training.transfer",
     "evaluation.answer",
-    "evaluation.encode",
+    "memory.encode",
     "evaluation.judge",
 )
 

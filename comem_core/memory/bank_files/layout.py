@@ -188,6 +188,27 @@ def write_state(
     return described
 
 
+def map_items(folder: Path, state: int) -> tuple[np.ndarray, np.ndarray]:
+    """Map the ids and places of a state's items (see `Contents`).
+
+    Raises:
+        OSError, ValueError, EOFError: a file is missing or damaged.
+    """
+    place = find_state(folder, state)
+    return np.load(place / IDS_FILE, mmap_mode="r"), np.load(place / PLACES_FILE, mmap_mode="r")
+
+
+def open_contents(folder: Path) -> Contents | None:
+    """Open the items and shards of a bank without its memories; None if it holds none, or is damaged."""
+    try:
+        description = read_description(folder)
+        if description is None:
+            return None
+        return Contents(*map_items(folder, description.state), read_shards(folder, description.state))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+
+
 def read_shards(folder: Path, state: int) -> list[Shard]:
     """Read the list of a state's shards."""
     return [Shard(**each) for each in json.loads((find_state(folder, state) / SHARDS_FILE).read_text(encoding="utf-8"))]

@@ -25,6 +25,7 @@ from comem_core.memory.bank_files.layout import (
     find_rows,
     find_state,
     flush,
+    map_items,
     read_description,
     read_shards,
 )
@@ -41,10 +42,8 @@ class StoredMemories:
     def __init__(self, folder: Path, description: BankDescription):
         """Map the items. Raises ValueError as `open`."""
         self.folder, self.description = folder, description
-        state = find_state(folder, description.state)
         try:
-            self.ids_N = np.load(state / IDS_FILE, mmap_mode="r")
-            self.places_N2 = np.load(state / PLACES_FILE, mmap_mode="r")
+            self.ids_N, self.places_N2 = map_items(folder, description.state)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{folder} is not a complete bank: {error}. {REPAIR}") from error
         if not len(self.ids_N) == len(self.places_N2) == description.num_items:
@@ -105,7 +104,7 @@ class StoredMemories:
         """
         packed = join_packed([self._read_row(*place) for place in self.places_N2[rows_K].tolist()])
         if bad := packed.find_not_finite():
-            named = [self.ids_N[rows_K[place]].decode() for place in bad]
+            named = [each.decode() for each in self.ids_N[rows_K[bad]].tolist()]
             raise describe_not_finite(named, len(packed), where=str(self.folder))
         return packed
 

@@ -21,7 +21,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
-from tasks.evaluation.encode import encode_memory
+from tasks.memory.encode import encode_memory
 from tasks.rows.tables import make_item_table, make_question_table
 from tasks.run import Run
 from tasks.training.encoder import ENCODER

@@ -19,8 +19,8 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, fingerprint
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
-from tasks.evaluation.encode import BANK
 from tasks.evaluation.exam import PREDICTIONS, AnswerKeys, Exam, Unit, make_predictions_key
+from tasks.memory.encode import BANK
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
 from tasks.training.encoder import ENCODER

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import comem_core as comem
 from comem_core.knowledge.downloads import Downloads
@@ -25,9 +26,9 @@ from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
-from tasks.evaluation.encode import encode_memory
 from tasks.evaluation.exam import PREDICTIONS, Exam
 from tasks.evaluation.opening import describe_opening
+from tasks.memory.encode import encode_memory
 from tasks.rows.tables import make_item_table, read_rows
 from tests.tasks.evaluation.finished_store import ITEMS, QUESTIONS, Finished, Made, make_run, put, put_encoder
 from warehouse.schemas import check_rows
@@ -301,20 +302,27 @@ def test_a_backbone_that_is_not_here_is_named_with_the_way_out(copied: Path) -> 
     assert len(comem.open(copied, backbone="tiny")) == len(ITEMS)
 
 
-def test_a_bank_with_a_number_that_is_not_finite_is_refused_with_the_item(copied: Path) -> None:
-    [path] = copied.glob("bank/*/part-*.parquet")
-    table = pq.read_table(path)
-    raw = np.frombuffer(table["memory"][3].as_py(), dtype="<f4").copy()
-    raw[5] = np.nan
-    values = table["memory"].to_pylist()
-    values[3] = raw.tobytes()
-    place = table.schema.get_field_index("memory")
-    pq.write_table(table.set_column(place, "memory", pa.array(values, pa.binary())), path)
+def test_a_bank_with_a_number_that_is_not_finite_is_refused_with_the_item_before_it_is_shown(copied: Path) -> None:
+    [path] = copied.glob("bank/*/memory-*.safetensors")
+    with safe_open(path, framework="pt") as stored:
+        tensors, stated = {name: stored.get_tensor(name) for name in ("memory", "scale")}, stored.metadata()
+    tensors["scale"][3, 5] = torch.nan
+    save_file(tensors, path, metadata=stated)
+    opened = comem.open(copied)
+    item_id = list(opened.bank)[3]
+    with pytest.raises(ValueError, match=f"not finite .{item_id}"):
+        opened.bank.of([item_id])
+    with pytest.raises(ValueError, match=r"memory-.* differs from what was stored"):
+        opened.bank.verify()
+
+
+def test_a_bank_that_an_earlier_version_made_says_what_to_do(copied: Path) -> None:
     [record] = copied.glob("bank/*/record.json")
-    changed: Record = json.loads(record.read_text())
-    changed["shards"][0]["bytes"] = path.stat().st_size
-    record.write_text(json.dumps(changed))
-    with pytest.raises(ValueError, match=f"not finite .{table['item_id'][3].as_py()}"):
+    stated: Record = json.loads(record.read_text())
+    stated["shards"] = [each for each in stated["shards"] if each["file"].endswith(".parquet")]
+    record.write_text(json.dumps(stated))
+    (record.parent / "bank.json").unlink()
+    with pytest.raises(ValueError, match="as an earlier version stored them; run rebuild-memory"):
         comem.open(copied)
 
 
@@ -325,9 +333,10 @@ def test_a_file_that_is_cut_off_is_named(copied: Path) -> None:
         comem.open(copied)
 
 
-def test_a_stored_bank_given_to_bank_load_says_how_it_is_opened(finished: Finished) -> None:
-    with pytest.raises(ValueError, match=r"is a folder.*comem.open"):
-        comem.Bank.load(finished.bank.folder)
+def test_the_bank_of_a_run_is_opened_by_its_folder(finished: Finished, memory: comem.Memory) -> None:
+    bank = comem.Bank.load(finished.bank.folder)
+    assert (len(bank), bank.encoder_id, bank.dtype) == (len(ITEMS), memory.encoder.encoder_id, torch.int8)
+    bank.verify()
 
 
 def test_the_run_says_how_its_bank_is_opened(finished: Finished) -> None:

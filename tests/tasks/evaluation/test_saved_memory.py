@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import comem_core as comem
 from comem_core.memory.encoder import MemoryEncoder
@@ -119,8 +120,10 @@ def test_a_saved_memory_holds_no_picture_no_backbone_and_no_path_of_this_machine
     memory: comem.Memory, saved: Path, finished: Finished
 ) -> None:
     files = {path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()}
-    assert files == {
-        "README.md", "memory.json", "encoder.json", "encoder.safetensors", "bank.safetensors", "items.parquet",
+    [shard] = {path for path in files if path.startswith("bank/memory-")}
+    assert {path for path in files if "/." not in path} == {
+        "README.md", "memory.json", "encoder.json", "encoder.safetensors", "items.parquet", shard, "bank/bank.json",
+        *(f"bank/state-000001/{name}" for name in ("item_ids.npy", "places.npy", "shards.json")),
         "index/image/index.json", "index/image/item_ids.npy", "index/image/languages.json", "index/image/vectors.npy",
     }  # fmt: skip
     table = pq.read_table(saved / "items.parquet")
@@ -180,28 +183,49 @@ def test_a_damaged_folder_is_refused_with_the_file(copied: Path) -> None:
         with pytest.raises(ValueError, match=f"{name} has .* bytes, expected"):
             comem.open(copied)
         (copied / name).write_bytes(whole)
-    (copied / "bank.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"bank\.safetensors is missing"):
+    [shard] = (copied / "bank").glob("memory-*")
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"memory-.*\.safetensors is missing"):
         comem.open(copied)
 
 
-def test_a_saved_bank_of_another_encoder_or_with_numbers_that_are_not_finite_is_refused(copied: Path) -> None:
-    bank = comem.Bank.load(copied / "bank.safetensors")
-    other = replace(bank, encoder_id="f" * len(bank.encoder_id))
-    other.save(copied / "bank.safetensors")
+def test_a_saved_bank_of_another_encoder_is_refused(copied: Path) -> None:
+    shutil.rmtree(copied / "bank")
+    other = comem.Bank(encoder_id="f" * 16, num_vectors=8, width=128)
+    other.save(copied / "bank")
+    forget_sizes(copied)
     with pytest.raises(ValueError, match="this bank holds vectors of encoder f"):
         comem.open(copied)
-    bank.memories[ITEMS[4].item_id][0, 0] = torch.inf
-    bank.save(copied / "bank.safetensors")
-    with pytest.raises(ValueError, match=f"not finite .{ITEMS[4].item_id}"):
-        comem.open(copied)
+
+
+def forget_sizes(copied: Path) -> None:
+    stated = json.loads((copied / "memory.json").read_text())
+    stated["sizes"] = {name: size for name, size in stated["sizes"].items() if not name.startswith("bank/")}
+    (copied / "memory.json").write_text(json.dumps(stated))
+
+
+def test_a_folder_that_an_earlier_version_saved_still_opens(memory: comem.Memory, copied: Path) -> None:
+    """Its bank is one file of floating numbers, with the ids in the header."""
+    item_ids = list(memory.bank)
+    shape = (len(item_ids), memory.bank.num_vectors, memory.bank.width)
+    header = {"encoder_id": memory.encoder.encoder_id, "item_ids": item_ids, "grid": None}
+    tensors = {"memory": memory.bank.of(item_ids).view(shape)}
+    save_file(tensors, copied / "bank.safetensors", metadata={"bank": json.dumps(header)})
+    shutil.rmtree(copied / "bank")
+    forget_sizes(copied)
+    stated = json.loads((copied / "memory.json").read_text())
+    (copied / "memory.json").write_text(json.dumps(stated | {"format": 1}))
+    opened = comem.open(copied)
+    assert opened.ask_many(INQUIRIES) == memory.ask_many(INQUIRIES)
+    assert opened.bank.dtype == torch.float32
 
 
 def test_another_format_is_refused(copied: Path) -> None:
     stated = json.loads((copied / "memory.json").read_text())
-    (copied / "memory.json").write_text(json.dumps(stated | {"format": 2}))
-    with pytest.raises(ValueError, match="has format 2, expected 1"):
+    (copied / "memory.json").write_text(json.dumps(stated | {"format": 3}))
+    with pytest.raises(ValueError, match="has format 3, expected 2"):
         comem.open(copied)
+    (copied / "memory.json").write_text(json.dumps(stated))
     with pytest.raises(ValueError, match="holds one encoder and one bank; leave"):
         comem.open(copied, encoder="tiny-encoder")
     with pytest.raises(ValueError, match="is not a repository of the Hub"):

@@ -1,0 +1,84 @@
+"""Encoding: turns every knowledge item into memory once; the bank holds memories by item id.
+
+Memories that an earlier bank has are taken over: whole shards by linking them, others row by row. A corpus that changed
+by one item costs one item.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial as bind
+
+import pyarrow.parquet as pq
+
+from comem_core.prompts import read_prompt_set
+from comem_core.serving.layout import BANK_STAGE
+from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
+from tasks.engine.shards import Work, make_shards
+from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.store import Reference, Store
+from tasks.memory.earlier import EarlierBanks
+from tasks.memory.parts import drop_incomplete_parts, finish_bank, read_part_ids
+from tasks.rows.tables import read_items
+from tasks.run import Run
+
+BANK = Stage(name=BANK_STAGE, version="3", table="bank_entry")
+REUSED = "reused_memories"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankKey:
+    """What decides a memory besides the encoder and the items: the prompt with which an item is read, and how the
+    numbers are stored."""
+
+    prompts_sha256: str
+    number_type: str
+
+
+def make_bank_key(run: Run) -> BankKey:
+    """Return what decides the memories of a run's bank."""
+    prompts = read_prompt_set(run.recipe.training.encoder.prompts)
+    number_type = run.recipe.bank.number_type or run.recipe.backbone.dtype
+    return BankKey(prompts_sha256=prompts.sha256, number_type=number_type)
+
+
+@stage_task(name="encode-memory")
+def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Reference:
+    """Encode every item of the corpus with this encoder, unless an earlier bank of it has the item's memory."""
+    key = make_bank_key(run)
+    inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
+
+    def make(artefact: Partial) -> None:
+        drop_incomplete_parts(artefact)
+        item_ids, store = list(read_items(knowledge)), Store.of(run.context)
+        earlier = EarlierBanks.find(store, BANK, key, inputs)
+        if REUSED not in artefact.read_measured():
+            artefact.measure(REUSED, earlier.link_shards(artefact, item_ids))
+        linked = set(read_part_ids(artefact, linked=True))
+        rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
+        readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
+        if num_reused := len(linked) + num_found:
+            get_stage_logger().info("%d of %d memories are reused from earlier banks", num_reused, len(item_ids))
+        if rows:
+            make_work = bind(_make_encoding, run, knowledge, encoder, key.number_type, readable)
+            make_shards("encode-memory", run.context, artefact, rows, make_work)
+        finish_bank(artefact)
+
+    return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows)
+
+
+def _make_encoding(
+    run: Run, knowledge: Reference, encoder: Reference, number_type: str, earlier: Mapping[str, Sequence[int]]
+) -> Work:
+    """Enter a worker; only there torch is imported."""
+    from tasks.memory.encoding import Encoding
+
+    return Encoding(run, knowledge, encoder, number_type=number_type, earlier=earlier)
+
+
+def read_encode_seconds(reference: Reference) -> dict[str, float]:
+    """Return by item id the seconds that encoding took (an equal share of the batch's time)."""
+    tables = [
+        pq.read_table(path, columns=["item_id", "seconds"]) for path in sorted(reference.folder.glob("part-*.parquet"))
+    ]
+    return {row["item_id"]: row["seconds"] for table in tables for row in table.to_pylist()}

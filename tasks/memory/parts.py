@@ -1,0 +1,76 @@
+"""The parts of a bank while it is made: `part-*.parquet` has the rows for the warehouse, `memory-*` the vectors.
+
+A part's Parquet file is written last and says which shard belongs to it. Needs no torch.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comem_core.memory.bank_files.layout import BankDescription, Contents, Shard, encode_ids, write_state
+from tasks.engine.partial import Partial
+
+PARTS, LINKED = "part-*.parquet", "part-linked-*.parquet"
+SHARD_OF_PART = b"comem.memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPart:
+    """What a part's Parquet file says of its vectors: the shard, and the bank that it is of."""
+
+    shard: Shard
+    bank: BankDescription
+
+    def mark(self, rows: pa.Table) -> pa.Table:
+        """Return a part's rows, which say this."""
+        stated = json.dumps({"shard": asdict(self.shard), "bank": asdict(self.bank)}).encode()
+        return rows.replace_schema_metadata({**(rows.schema.metadata or {}), SHARD_OF_PART: stated})
+
+    @classmethod
+    def read(cls, path: Path) -> "MemoryPart":
+        """Read what a part's file says."""
+        stated: Mapping[str, Any] = json.loads((pq.read_schema(path).metadata or {})[SHARD_OF_PART])
+        grid = stated["bank"]["grid"]
+        bank = BankDescription(**{**stated["bank"], "grid": None if grid is None else tuple(grid)})
+        return cls(shard=Shard(**stated["shard"]), bank=bank)
+
+
+def name_memory(part: str) -> str:
+    """Name the shard of vectors of the part `part-00000`."""
+    return f"memory-{part}.safetensors"
+
+
+def list_parts(folder: Path, *, linked: bool = False) -> list[Path]:
+    """List the Parquet files of the parts, or of those alone that came from earlier banks."""
+    return sorted(folder.glob(LINKED if linked else PARTS))
+
+
+def read_part_ids(artefact: Partial, *, linked: bool = False) -> list[str]:
+    """Return the ids of the items in the finished parts."""
+    paths = list_parts(artefact.folder, linked=linked)
+    return [each for path in paths for each in pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()]
+
+
+def drop_incomplete_parts(artefact: Partial) -> None:
+    """Remove the rows of parts whose vectors are missing or cut off, so that they are made again."""
+    for path in list_parts(artefact.folder):
+        shard = MemoryPart.read(path).shard
+        place = artefact.folder / shard.file
+        if not place.is_file() or place.stat().st_size != shard.bytes:
+            path.unlink()
+
+
+def finish_bank(artefact: Partial) -> None:
+    """Make the parts' shards the content of a bank."""
+    paths = list_parts(artefact.folder)
+    parts = [MemoryPart.read(path) for path in paths]
+    described = {part.bank for part in parts}
+    assert len(described) == 1, f"one encoder makes one kind of memory, found {described}"
+    ids = [encode_ids(pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()) for path in paths]
+    write_state(artefact.folder, described.pop(), Contents.of([part.shard for part in parts], list[np.ndarray](ids)))
