@@ -1,7 +1,7 @@
 """`python -m comem_core.measures.countries_vqa`: how well memory works on the test questions of countries-vqa.
 
 `table` asks every question under every condition; `items` shows more and more items; `finding` shows whether the right
-one is found among them; `variants` compares encoders that were trained in other ways. Rows go to
+one is found among them; `storage` stores memories in fewer bits; `variants` compares encoders that were trained in other ways. Rows go to
 `docs/results/countries_vqa.json`. The measures are strict exact match, in percent, with 95 % intervals clustered by
 country. Scores of several encoders, trained with several seeds, are averaged. `.../unseen_entity` is about countries
 that no training has seen; the other questions are about new facts of known countries.
@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +18,10 @@ import torch
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import average_interval
 from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf
+from comem_core.measures.provenance import shorten_folder
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
+from comem_core.memory.bank_files.number_types import pack
 from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
@@ -193,6 +194,27 @@ def measure_finding(chosen: argparse.Namespace) -> Iterator[Measured]:
             yield marking.score(f"em_memory_{name}_{k}", memory, seeds=seeds)
 
 
+def measure_storage(chosen: argparse.Namespace) -> Iterator[Measured]:
+    """Measure memory of 3 items whose vectors are stored in bfloat16 and in 8 bit."""
+    encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
+    marking, seeds = (
+        AnswerMarker(exam, _write_command(chosen, chosen.encoders)),
+        [each.recipe.seed for each in encoders],
+    )
+    items_of = partial(exam.choose_with_gold, k=3)
+    memories_of = [exam.encode_shown(encoder, items_of) for encoder in encoders]
+    for name, dtype in (("bf16", torch.bfloat16), ("int8", torch.int8)):
+        stored_of = [
+            {item_id: pack(memory_MD[None], dtype).unpack()[0] for item_id, memory_MD in memories.items()}
+            for memories in memories_of
+        ]
+        answers = [
+            exam.ask_memory(encoder, stored, items_of, label=name)
+            for encoder, stored in zip(encoders, stored_of, strict=True)
+        ]
+        yield marking.score(f"em_memory_k3_{name}", answers, seeds=seeds)
+
+
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Measure encoders given as NAME=FOLDER, with memory of the gold item, of 3 retrieved, and of gold and 2 drawn."""
     exam = _open_exam(chosen)
@@ -232,19 +254,12 @@ def _write_command(chosen: argparse.Namespace, folders: Sequence[str], *, name: 
     """
     words = [COMMAND, chosen.name]
     if tuple(folders) != ENCODERS or name:
-        words += [f"{name}={_shorten_folder(folder)}" if name else _shorten_folder(folder) for folder in folders]
+        words += [f"{name}={shorten_folder(folder)}" if name else shorten_folder(folder) for folder in folders]
     if chosen.part != "test":
         words += ["--part", chosen.part]
     if chosen.questions is not None:
         words += ["--questions", str(chosen.questions)]
     return " ".join(words)
-
-
-def _shorten_folder(folder: str) -> str:
-    path, here = Path(folder), Path.cwd()
-    if not path.is_absolute():
-        return folder
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(Path("...", *path.parts[-2:]))
 
 
 def _parse_variant(given: str) -> tuple[str, str]:
@@ -263,6 +278,7 @@ def _make_parser() -> argparse.ArgumentParser:
         ("table", measure_table),
         ("items", measure_items),
         ("finding", measure_finding),
+        ("storage", measure_storage),
         ("variants", measure_variants),
     ):
         command = commands.add_parser(name, help=measure.__doc__, description=measure.__doc__)

@@ -24,3 +24,11 @@ def describe_machine() -> str:
     """Describe this machine by what affects speed: cores, memory, system, Python."""
     memory = round(psutil.virtual_memory().total / 2**30)
     return f"{os.cpu_count()} cores, {memory} GiB memory, {platform.system()}, Python {platform.python_version()}"
+
+
+def shorten_folder(folder: str) -> str:
+    """Return a folder as a command names it: of one outside the current folder only the end."""
+    path, here = Path(folder), Path.cwd()
+    if not path.is_absolute():
+        return folder
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(Path("...", *path.parts[-2:]))

@@ -97,7 +97,7 @@ def _find_whole_shards(
     contents: Contents, item_ids: Sequence[str], wanted: np.ndarray
 ) -> Iterator[tuple[Shard, np.ndarray]]:
     """Yield the shards of which every item is wanted, each with the place of its rows in `item_ids`."""
-    found = find_rows(contents.ids_N, [item_ids[row] for row in wanted.tolist()])
+    found = find_rows(contents.ids_N, [item_ids[int(row)] for row in wanted])
     there = found >= 0
     rows, places_N2 = wanted[there], contents.places_N2[found[there]]
     order = np.lexsort((places_N2[:, 1], places_N2[:, 0]))
