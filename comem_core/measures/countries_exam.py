@@ -20,6 +20,7 @@ from comem_core.evaluation.metrics.infoseek import matches_any
 from comem_core.evaluation.runner import ReaderInput, predict
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.bank_files.number_types import pack
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.prompts import read_prompt_set
 from comem_core.worlds.countries.world import (
@@ -188,6 +189,11 @@ def encode_all(
         batch = ids[start : start + batch_size]
         memories.update(zip(batch, encoder.encode_batch([items[each] for each in batch]), strict=True))
     return memories
+
+
+def round_memories(memories: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return memories as they come out of a bank that stores them as `dtype`."""
+    return {item_id: pack(memory_MD[None], dtype).unpack()[0] for item_id, memory_MD in memories.items()}
 
 
 def _retrieve(

@@ -1,7 +1,7 @@
 """`python -m comem_core.measures.countries_vqa`: how well memory works on the test questions of countries-vqa.
 
 `table` asks every question under every condition; `items` shows more and more items; `finding` shows whether the right
-one is found among them; `storage` stores memories in fewer bits; `variants` compares encoders that were trained in other ways. Rows go to
+one is found among them; `storage` stores memories in fewer bits; `variants` compares encoders. Rows go to
 `docs/results/countries_vqa.json`. The measures are strict exact match, in percent, with 95 % intervals clustered by
 country. Scores of several encoders, trained with several seeds, are averaged. `.../unseen_entity` is about countries
 that no training has seen; the other questions are about new facts of known countries.
@@ -17,11 +17,10 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import average_interval
-from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf
+from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf, round_memories
 from comem_core.measures.provenance import shorten_folder
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.tables import refresh_tables
-from comem_core.memory.bank_files.number_types import pack
 from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
@@ -152,10 +151,8 @@ def _ask_memories(exam: CountriesExam, encoder: MemoryEncoder) -> Iterator[tuple
 def measure_items(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Measure text and memory with 1 to 20 items, including the gold item."""
     encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
-    marking, seeds = (
-        AnswerMarker(exam, _write_command(chosen, chosen.encoders)),
-        [encoder.recipe.seed for encoder in encoders],
-    )
+    marking = AnswerMarker(exam, _write_command(chosen, chosen.encoders))
+    seeds = [encoder.recipe.seed for encoder in encoders]
     memories_of = [exam.encode_shown(encoder, partial(exam.choose_with_gold, k=max(DEPTHS))) for encoder in encoders]
     for k in DEPTHS:
         items_of = partial(exam.choose_with_gold, k=k)
@@ -197,22 +194,14 @@ def measure_finding(chosen: argparse.Namespace) -> Iterator[Measured]:
 def measure_storage(chosen: argparse.Namespace) -> Iterator[Measured]:
     """Measure memory of 3 items whose vectors are stored in bfloat16 and in 8 bit."""
     encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
-    marking, seeds = (
-        AnswerMarker(exam, _write_command(chosen, chosen.encoders)),
-        [each.recipe.seed for each in encoders],
-    )
-    items_of = partial(exam.choose_with_gold, k=3)
+    marking, items_of = AnswerMarker(exam, _write_command(chosen, chosen.encoders)), partial(exam.choose_with_gold, k=3)
     memories_of = [exam.encode_shown(encoder, items_of) for encoder in encoders]
     for name, dtype in (("bf16", torch.bfloat16), ("int8", torch.int8)):
-        stored_of = [
-            {item_id: pack(memory_MD[None], dtype).unpack()[0] for item_id, memory_MD in memories.items()}
-            for memories in memories_of
-        ]
         answers = [
-            exam.ask_memory(encoder, stored, items_of, label=name)
-            for encoder, stored in zip(encoders, stored_of, strict=True)
+            exam.ask_memory(encoder, round_memories(memories, dtype), items_of, label=name)
+            for encoder, memories in zip(encoders, memories_of, strict=True)
         ]
-        yield marking.score(f"em_memory_k3_{name}", answers, seeds=seeds)
+        yield marking.score(f"em_memory_k3_{name}", answers, seeds=[encoder.recipe.seed for encoder in encoders])
 
 
 def measure_variants(chosen: argparse.Namespace) -> Iterator[Measured]:

@@ -7,6 +7,7 @@ Shapes: N items, K items asked for, M vectors of an item, D width, Q queries, E 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,11 @@ class Bank:
     def dtype(self) -> torch.dtype:
         """The type in which vectors are stored."""
         return NUMBER_TYPES[self.description.number_type]
+
+    @classmethod
+    def _of(cls, described: BankDescription) -> "Bank":
+        stated = {name: getattr(described, name) for name in ("encoder_id", "num_vectors", "width", "grid")}
+        return cls(**stated, dtype=NUMBER_TYPES[described.number_type])
 
     def __repr__(self) -> str:
         searched = "not searchable" if self.grid is None else f"pictures in a grid {self.grid}"
@@ -177,9 +183,7 @@ class Bank:
         """
         if not 1 <= num_vectors <= self.num_vectors:
             raise ValueError(f"{num_vectors} vectors of an item of this bank; expected 1 to {self.num_vectors}")
-        short = Bank(
-            encoder_id=self.encoder_id, num_vectors=num_vectors, width=self.width, dtype=self.dtype, grid=self.grid
-        )
+        short = Bank._of(replace(self.description, num_vectors=num_vectors))
         for ids in _cut(list(self)):
             packed = self._read(ids).shorten(num_vectors)
             short._fresh.update((each, packed.choose(slice(row, row + 1))) for row, each in enumerate(ids))
@@ -273,15 +277,7 @@ class Bank:
         if not path.exists():
             raise ValueError(f"there is no bank {path}")
         stored = StoredMemories.open(path)
-        stated = stored.description
-        dtype = NUMBER_TYPES[stated.number_type]
-        bank = cls(
-            encoder_id=stated.encoder_id,
-            num_vectors=stated.num_vectors,
-            width=stated.width,
-            dtype=dtype,
-            grid=stated.grid,
-        )
+        bank = cls._of(stored.description)
         bank._layers, bank._home = [Layer(stored)], path.resolve()
         return bank
 
