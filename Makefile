@@ -81,7 +81,7 @@ bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.js
 bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
 	$(PYTHON) -m flows.local.measuring $(ARGS)
 
-bench-scale: $(INSTALLED) ## measure ingestion, index, filters and lineage at a million (an hour), and write docs/results/scale.json
+bench-scale: $(INSTALLED) ## measure ingestion, index, bank, filters and lineage at a million (an hour), and write docs/results/scale.json
 	$(PYTHON) -m tasks.measures.scale $(ARGS)
 
 gpu-check: $(INSTALLED) ## measure the 7B recipe on a GPU with random weights (seven minutes), and write docs/results/gpu.json (docs/gpu.md)

@@ -274,8 +274,6 @@ class Bank:
             bank = cls(**older.stated)
             bank.put(older.item_ids, older.memory_NMD, pictures=older.pictures)
             return bank
-        if not path.exists():
-            raise ValueError(f"there is no bank {path}")
         stored = StoredMemories.open(path)
         bank = cls._of(stored.description)
         bank._layers, bank._home = [Layer(stored)], path.resolve()

@@ -1,6 +1,6 @@
-"""`make bench-scale`: measures ingestion, index, filters and lineage at a million rows, for docs/results/scale.json.
+"""`make bench-scale`: measures ingestion, index, bank, filters and lineage at a million, for docs/results/scale.json.
 
-`--only ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER`
+`--only bank`, `ingest`, `index` or `filters` measures only these results again and keeps the others. `--against FOLDER`
 compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
 """
 
@@ -15,6 +15,7 @@ from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scale_index import measure_index
 from comem_core.measures.tables import refresh_tables
+from tasks.measures.bank_scale import measure_bank
 from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
 
@@ -73,6 +74,7 @@ def _measure_filters(num: int) -> dict[str, float]:
 
 
 PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
+    "bank": measure_bank,
     "filters": _measure_filters,
     "index": _measure_index,
     "ingest": _measure_ingest,
@@ -85,7 +87,7 @@ def _write_command(num: int, against: Path | None) -> str:
 
 
 def _make_row(measure: str, value: float, num: int, command: str) -> Measured:
-    unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_of_" in measure), "")
+    unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_" in measure), "")
     return Measured(
         measure=measure,
         recipe="made rows",

@@ -191,6 +191,8 @@ class StoredMemories:
 
 
 def _read_description(folder: Path) -> BankDescription:
+    if not folder.exists():
+        raise ValueError(f"there is no bank {folder}")
     description = read_description(folder)
     if description is None and any(folder.glob("part-*.parquet")):
         raise ValueError(

@@ -29,6 +29,7 @@ from comem_core.memory.bank_files.pictures import Pictures
 from comem_core.memory.bank_files.reading import StoredMemories, describe_not_finite, write_shard
 
 LOCK = ".lock"
+RECORD = "record.json"  # of an artefact of a store
 SECONDS_TO_WAIT = 60
 
 
@@ -189,6 +190,8 @@ def _join(pieces: Sequence[tuple[np.ndarray, Packed]]) -> tuple[np.ndarray, Pack
 
 def _refuse_other_files(folder: Path) -> None:
     """Raise ValueError for a folder with files that are not a bank's."""
+    if (folder / RECORD).exists():
+        raise ValueError(f"{folder} belongs to the store of a run, where nothing changes; save the bank elsewhere")
     if not folder.is_dir() or (folder / BANK_FILE).is_file():
         return
     known = ("memory-", "state-", ".")  # what an interrupted first save left, and hidden files
