@@ -193,7 +193,7 @@ def encode_all(
 
 def round_memories(memories: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Return memories as they come out of a bank that stores them as `dtype`."""
-    return {item_id: pack(memory_MD[None], dtype).unpack()[0] for item_id, memory_MD in memories.items()}
+    return {item_id: pack(memory_MD[None], dtype).restore()[0] for item_id, memory_MD in memories.items()}
 
 
 def _retrieve(

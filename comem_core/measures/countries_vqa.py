@@ -192,11 +192,11 @@ def measure_finding(chosen: argparse.Namespace) -> Iterator[Measured]:
 
 
 def measure_storage(chosen: argparse.Namespace) -> Iterator[Measured]:
-    """Measure memory of 3 items whose vectors are stored in bfloat16 and in 8 bit."""
+    """Measure memory of 3 items whose vectors are stored in float32, bfloat16 and 8 bit."""
     encoders, exam = _load_encoders_of_one_recipe(chosen.encoders), _open_exam(chosen)
     marking, items_of = AnswerMarker(exam, _write_command(chosen, chosen.encoders)), partial(exam.choose_with_gold, k=3)
     memories_of = [exam.encode_shown(encoder, items_of) for encoder in encoders]
-    for name, dtype in (("bf16", torch.bfloat16), ("int8", torch.int8)):
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("int8", torch.int8)):
         answers = [
             exam.ask_memory(encoder, round_memories(memories, dtype), items_of, label=name)
             for encoder, memories in zip(encoders, memories_of, strict=True)

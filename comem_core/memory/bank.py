@@ -1,6 +1,6 @@
 """A bank: memories by item_id, made by one encoder. Items can be added, replaced and removed without encoding others.
 
-A bank that was loaded reads from its folder what is asked for, and holds in memory only what was put since. A
+A bank that was loaded reads memories from its folder when it needs them, and holds only those that were put since. A
 searchable bank also finds the items whose pictures are nearest to a question's picture.
 
 Shapes: N items, K items asked for, M vectors of an item, D width, Q queries, E width of a picture's embedding.
@@ -165,7 +165,7 @@ class Bank:
             pictures = dict(other._list_pictures()) if self.grid is not None else {}
             for ids in _cut(list(other)):
                 chosen = [pictures[item_id] for item_id in ids] if self.grid is not None else None
-                self.put(ids, other._read(ids).unpack(), pictures=chosen)
+                self.put(ids, other._read(ids).restore(), pictures=chosen)
             return
         self._forget(list(other))
         self._layers += [layer.copy() for layer in other._layers]
@@ -205,7 +205,7 @@ class Bank:
         """
         if not item_ids:
             return torch.zeros(0, self.width, dtype=torch.float32 if self.dtype == torch.int8 else self.dtype)
-        return self._read(item_ids).unpack().flatten(0, 1)
+        return self._read(item_ids).restore().flatten(0, 1)
 
     def _read(self, item_ids: Sequence[str]) -> Packed:
         found: list[Packed | None] = [self._fresh.get(item_id) for item_id in item_ids]
@@ -228,19 +228,19 @@ class Bank:
         if not len(self):
             raise ValueError("this bank is empty: there is nothing to search")
         if self._index is None:
-            self._index = self._gather_pictures().make_index()
+            self._index = self._collect_pictures().make_index()
         return self._index.search(queries_QE, k=k, languages=languages)
 
-    def _gather_pictures(self) -> Pictures:
-        """Gather the search entries of all items: those of one unchanged folder as they are, with their index."""
-        parts = [layer.gather_pictures() for layer in self._layers]
+    def _collect_pictures(self) -> Pictures:
+        """Collect the search entries of all items: those of one unchanged folder as they are, with their index."""
+        parts = [layer.collect_pictures() for layer in self._layers]
         if self._pictures:
             parts.append(Pictures.of(self._pictures))
         return Pictures.join(parts)
 
     def _list_pictures(self) -> Iterator[tuple[str, Picture]]:
         if self.grid is not None and len(self):
-            yield from self._gather_pictures().list_each()
+            yield from self._collect_pictures().list_each()
 
     def save(self, path: str | Path) -> None:
         """Write the bank into a folder, so that who reads there sees the bank before or after, and never a half.
@@ -254,7 +254,7 @@ class Bank:
         folder = Path(path)
         at_home = self._home is not None and folder.resolve() == self._home
         opened = self._layers[0].stored.description if at_home else None
-        pictures = self._gather_pictures() if self.grid is not None and len(self) else None
+        pictures = self._collect_pictures() if self.grid is not None and len(self) else None
         save_bank(folder, self.description, self._layers, self._fresh, pictures=pictures, opened=opened)
         if at_home:
             self.__dict__.update(vars(Bank.load(folder)))

@@ -49,22 +49,33 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
     inputs = {"backbone": run.backbone, "knowledge": knowledge, "encoder": encoder}
 
     def make(artefact: Partial) -> None:
-        drop_incomplete_parts(artefact)
-        item_ids, store = list(read_items(knowledge)), Store.of(run.context)
-        earlier = EarlierBanks.find(store, BANK, key, inputs)
-        if REUSED not in artefact.read_measured():
-            artefact.measure(REUSED, earlier.link_shards(artefact, item_ids))
-        linked = set(read_part_ids(artefact, linked=True))
-        rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
-        readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
-        if num_reused := len(linked) + num_found:
-            get_stage_logger().info("%d of %d memories are reused from earlier banks", num_reused, len(item_ids))
+        earlier = EarlierBanks.find(Store.of(run.context), BANK, key, inputs)
+        rows, readable = _take_over(artefact, earlier, list(read_items(knowledge)))
         if rows:
-            make_work = bind(_make_encoding, run, knowledge, encoder, key.number_type, readable)
-            make_shards("encode-memory", run.context, artefact, rows, make_work)
+            work = bind(_make_encoding, run, knowledge, encoder, key.number_type, readable)
+            make_shards("encode-memory", run.context, artefact, rows, work)
         finish_bank(artefact)
 
     return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows)
+
+
+def _take_over(
+    artefact: Partial, earlier: EarlierBanks, item_ids: Sequence[str]
+) -> tuple[list[int], dict[str, list[int]]]:
+    """Link whole shards of earlier banks; return the rows that are left, and where some of their memories can be read.
+
+    A run that was interrupted after the linking keeps what it linked.
+    """
+    drop_incomplete_parts(artefact)
+    if REUSED not in artefact.read_measured():
+        artefact.measure(REUSED, earlier.link_shards(artefact, item_ids))
+    linked = set(read_part_ids(artefact, linked=True))
+    rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
+    readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
+    if num_reused := len(linked) + num_found:
+        get_stage_logger().info("%d of %d memories are reused from earlier banks", num_reused, len(item_ids))
+        artefact.measure(REUSED, num_reused)
+    return rows, readable
 
 
 def _make_encoding(

@@ -35,8 +35,9 @@ ROOMS: dict[str, set[str]] = {
     "models": {"engine", "vllm", "rows", "served", "run"},
     "data": {"engine", "rows", "served", "run", "models"},
     "training": {"engine", "rows", "served", "run", "models", "data"},
-    "evaluation": {"engine", "rows", "served", "run", "models", "data", "training"},
-    "measures": {"engine", "rows", "served", "sources", "run", "models", "data", "training", "evaluation"},
+    "memory": {"engine", "rows", "run", "models"},
+    "evaluation": {"engine", "rows", "served", "run", "models", "data", "training", "memory"},
+    "measures": {"engine", "rows", "served", "sources", "run", "models", "data", "training", "memory", "evaluation"},
 }
 MAY_TALK_TO_RAY = {
     "tasks/engine/cluster.py",

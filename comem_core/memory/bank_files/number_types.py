@@ -43,7 +43,7 @@ class Packed:
         scale_NM = None if self.scale_NM is None else self.scale_NM[:, :num_vectors].clone()
         return Packed(self.values_NMD[:, :num_vectors].clone(), scale_NM)
 
-    def unpack(self) -> Tensor:
+    def restore(self) -> Tensor:
         """Return the memories: memory_NMD, float32 where they are stored in 8 bit, else in their own type."""
         return self.values_NMD if self.scale_NM is None else self.values_NMD.float() * self.scale_NM[..., None]
 

@@ -1,4 +1,4 @@
-"""The memories in a bank's folder, memory-mapped: opening reads a few hundred bytes, and later only what is asked for.
+"""The memories in a bank's folder, memory-mapped: opening reads a few hundred bytes, and an item is read alone.
 
 Shapes: N items, K items asked for, M vectors of an item, D width.
 """

@@ -69,7 +69,7 @@ class Layer:
                 found[place] = packed.choose(slice(row, row + 1))
         return found
 
-    def gather_pictures(self) -> Pictures:
+    def collect_pictures(self) -> Pictures:
         """Return the search entries of the items. Raises ValueError if the index is missing."""
         if self.stored.index is None:
             return Pictures([], [], np.zeros((0, 0), np.float32))

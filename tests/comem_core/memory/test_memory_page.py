@@ -41,7 +41,7 @@ def test_every_snippet_of_the_page_runs(new_text_model: Callable[..., TextModel]
     new_text_model(96).save(finished_run / "text-reader")  # stands for a model that a reader of the page has
     assert {"answers", "hits", "fresh", "merged", "transfer"} <= run_snippets(ROOT / "docs" / "memory.md").keys()
     assert {path.name for path in finished_run.iterdir()} >= {
-        "countries.safetensors",
+        "countries",
         "my-encoder",
         "merged",
         "my-memory",

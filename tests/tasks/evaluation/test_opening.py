@@ -338,9 +338,7 @@ def test_the_bank_of_a_run_is_opened_by_its_folder(finished: Finished, memory: c
     assert (len(bank), bank.encoder_id, bank.dtype) == (len(ITEMS), memory.encoder.encoder_id, torch.int8)
     bank.verify()
     bank.remove([ITEMS[0].item_id])
-    with pytest.raises(
-        ValueError, match="belongs to the store of a run, where nothing changes; save the bank elsewhere"
-    ):
+    with pytest.raises(ValueError, match="belongs to the store of a run, where nothing changes"):
         bank.save(finished.bank.folder)
 
 
