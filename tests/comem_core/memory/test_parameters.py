@@ -9,6 +9,7 @@ from transformers import AutoModelForImageTextToText
 
 from comem_core.backbone.configurations import read_configuration
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.parameters import describe_parameter_share
 from comem_core.recipes import find_recipe
@@ -53,13 +54,16 @@ def test_the_sizes_for_planning_a_7b_are_those_of_its_shapes(backbone: QwenVL):
     counts = encoder.count_parameters()
     whole, own = counts["backbone"], counts["lora"] + counts["qformer"]
     numbers = encoder.recipe.num_vectors * encoder.backbone.width
+    bank = Bank(
+        encoder_id="any", num_vectors=encoder.recipe.num_vectors, width=encoder.backbone.width, dtype=torch.int8
+    )
     sizes = {
         f"{whole:,} parameters × 2 bytes": f"{2 * whole / 1e9:.2f} GB",
         f"{own:,} parameters × 4 bytes": f"{4 * own / 1e9:.2f} GB",
         "the same with AdamW's two moments, × 3": f"{3 * 4 * own / 1e9:.2f} GB",
         "the same with gradients, × 4": f"{4 * 4 * own / 1e9:.2f} GB",
-        "8 vectors × 3,584 numbers × 2 bytes (bfloat16)": f"{2 * numbers:,} bytes",
-        "8 vectors × 3,584 numbers × 4 bytes (float32)": f"{4 * numbers:,} bytes",
+        "8 vectors × (3,584 numbers × 1 byte + a scale of 4 bytes)": f"{bank.description.item_bytes:,} bytes",
+        "8 vectors × 3,584 numbers × 2 bytes": f"{2 * numbers:,} bytes",
     }
     page = Path("docs/gpu.md").read_text(encoding="utf-8")
     assert [row for row in (f"| {how} | {size} |" for how, size in sizes.items()) if row not in page] == []
