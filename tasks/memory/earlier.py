@@ -19,7 +19,7 @@ from comem_core.serving.layout import Record
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, list_libraries
 from tasks.engine.store import Reference, Store, hash_file
-from tasks.memory.parts import MemoryPart, list_parts, name_memory
+from tasks.memory.parts import MemoryPart, list_parts, name_linked_part, name_memory
 
 KNOWLEDGE = "knowledge"
 FEW_SMALL_SHARDS = 16
@@ -67,10 +67,17 @@ class EarlierBanks:
                 is_small = shard.rows * 2 < most
                 if (is_small and num_small == FEW_SMALL_SHARDS) or not _is_undamaged(record, shard):
                     continue
-                _link_shard(artefact, record, shard, rows_S, part=f"part-linked-{number:05d}")
+                _link_shard(artefact, record, shard, rows_S, part=name_linked_part(number))
                 wanted_N[rows_S] = False
                 num_small, number = num_small + is_small, number + 1
         return int((~wanted_N).sum())
+
+    def count_missing(self, item_ids: Sequence[str]) -> int:
+        """Count the items that none of the banks has, as far as their lists of items tell."""
+        left: list[str] = [*item_ids]
+        for _, contents in self._opened:
+            left = list(compress(left, find_rows(contents.ids_N, left) < 0))
+        return len(left)
 
     def find_readable(self, item_ids: Sequence[str]) -> tuple[dict[str, list[int]], int]:
         """Return the banks that have some of these items, by their folders, and how many of the items they have.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from comem_core.memory.bank_files.layout import BankDescription, Contents, Shard, encode_ids, write_state
 from tasks.engine.partial import Partial
 
-PARTS, LINKED = "part-*.parquet", "part-linked-*.parquet"
+PARTS, LINKED = "part-*.parquet", "part-linked-*-before.parquet"
 SHARD_OF_PART = b"comem.memory"
 
 
@@ -57,13 +57,27 @@ def read_part_ids(artefact: Partial, *, linked: bool = False) -> list[str]:
     return [each for path in paths for each in pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()]
 
 
+def name_linked_part(number: int) -> str:
+    """Name a part that came from an earlier bank."""
+    return f"part-linked-{number:05d}-before"
+
+
 def drop_incomplete_parts(artefact: Partial) -> None:
-    """Remove the rows of parts whose vectors are missing or cut off, so that they are made again."""
-    for path in list_parts(artefact.folder):
-        shard = MemoryPart.read(path).shard
-        place = artefact.folder / shard.file
-        if not place.is_file() or place.stat().st_size != shard.bytes:
-            path.unlink()
+    """Remove the rows of parts whose vectors are missing or cut off, so that they are made again.
+
+    If one of these came from an earlier bank, all parts that were made here go too: they were shared out without it.
+    """
+    paths = list_parts(artefact.folder)
+    incomplete = [path for path in paths if not _has_vectors(artefact.folder, MemoryPart.read(path).shard)]
+    if any(path in list_parts(artefact.folder, linked=True) for path in incomplete):
+        incomplete += [path for path in paths if path not in list_parts(artefact.folder, linked=True)]
+    for path in incomplete:
+        path.unlink(missing_ok=True)
+
+
+def _has_vectors(folder: Path, shard: Shard) -> bool:
+    path = folder / shard.file
+    return path.is_file() and path.stat().st_size == shard.bytes
 
 
 def finish_bank(artefact: Partial) -> None:

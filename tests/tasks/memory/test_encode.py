@@ -176,6 +176,17 @@ def test_a_bank_whose_vectors_were_damaged_is_mended_by_the_same_command(run: Ru
     assert after[0] != before[0] and after[1] == before[1]
 
 
+@pytest.mark.parametrize("pattern", ["memory-part-linked-00000*", "part-linked-00000*", "memory-part-0*", "bank.json"])
+def test_a_bank_with_linked_shards_is_mended_whatever_was_lost(pattern: str, run: Run, encoder: Reference) -> None:
+    encode(run, ITEMS[:16], encoder)
+    items = [OTHERS[0], *ITEMS[:16], *OTHERS[1:5]]
+    bank = encode(run, items, encoder)
+    [path] = bank.folder.glob(pattern)
+    path.unlink()
+    assert encode(run, items, encoder) == bank
+    check_equal(bank, items)
+
+
 def test_many_changes_one_after_another_keep_the_bank_equal_and_its_shards_few(run: Run, encoder: Reference) -> None:
     generator, items = np.random.default_rng(0), list(ITEMS[:24])
     pool = [*ITEMS, *OTHERS]
