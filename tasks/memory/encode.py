@@ -56,7 +56,11 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
             make_shards("encode-memory", run.context, artefact, rows, work)
         finish_bank(artefact)
 
-    return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows)
+    def count_missing() -> tuple[int, int]:
+        item_ids = list(read_items(knowledge))
+        return len(item_ids), EarlierBanks.find(Store.of(run.context), BANK, key, inputs).count_missing(item_ids)
+
+    return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows, count_missing=count_missing)
 
 
 def _take_over(
@@ -73,7 +77,7 @@ def _take_over(
     rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
     readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
     if num_reused := len(linked) + num_found:
-        get_stage_logger().info("%d of %d memories are reused from earlier banks", num_reused, len(item_ids))
+        get_stage_logger().info("bank: %d of %d rows are reused from earlier results", num_reused, len(item_ids))
         artefact.measure(REUSED, num_reused)
     return rows, readable
 

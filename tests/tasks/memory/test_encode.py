@@ -18,6 +18,7 @@ from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.recipe import BankRecipe
 from tasks.data.ingest import KNOWLEDGE
 from tasks.engine.context import Context
+from tasks.engine.plan import start_planning
 from tasks.engine.store import Reference, Store
 from tasks.memory.encode import BANK, encode_memory, make_bank_key
 from tasks.memory.encoding import Encoding
@@ -123,7 +124,7 @@ def test_only_new_items_are_encoded_and_whole_shards_are_linked(
     first = encode(run, ITEMS[:32], encoder)
     with caplog.at_level(logging.INFO):
         again = encode(run, [*ITEMS[:10], *ITEMS[11:32], *OTHERS[:3]], encoder)
-    assert "31 of 34 memories are reused from earlier banks" in caplog.text
+    assert "bank: 31 of 34 rows are reused from earlier results" in caplog.text
     assert count_reused(run, again) == 24, "of four shards of eight, one lost an item"
     same = {path.stat().st_ino for path in first.folder.glob("memory-*")} & {
         path.stat().st_ino for path in again.folder.glob("memory-*")
@@ -131,6 +132,16 @@ def test_only_new_items_are_encoded_and_whole_shards_are_linked(
     assert len(same) == 3
     shutil.rmtree(first.folder)
     check_equal(again, [*ITEMS[:10], *ITEMS[11:32], *OTHERS[:3]])
+
+
+def test_a_plan_tells_how_many_memories_would_be_made(run: Run, encoder: Reference) -> None:
+    encode(run, ITEMS[:16], encoder)
+    knowledge = put(run, KNOWLEDGE, "more", make_item_table([*ITEMS[2:16], *OTHERS[:3]]))
+    with start_planning() as plan:
+        encode_memory.fn(run, knowledge, encoder)
+    [planned] = plan.stages
+    assert (planned.rows, planned.missing) == (17, 3)
+    assert planned.reason.endswith("14 of 17 rows are reused from earlier results")
 
 
 def test_what_is_gone_is_in_no_file_of_the_new_bank(run: Run, encoder: Reference) -> None:
