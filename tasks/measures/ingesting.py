@@ -87,7 +87,7 @@ def make_corpus(path: Path, kind: str, num_rows: int) -> None:
         for start in range(0, num_rows, ROWS_PER_GROUP):
             numbers = range(start, min(start + ROWS_PER_GROUP, num_rows))
             columns: dict[str, list] = {
-                "text": [_make_text(number) for number in numbers],
+                "text": [make_text(number) for number in numbers],
                 "title": [f"Village {number}" for number in numbers],
             }
             if kind == "pictures":
@@ -95,7 +95,8 @@ def make_corpus(path: Path, kind: str, num_rows: int) -> None:
             writer.write_table(pa.table(columns, schema=pa.schema(fields)))
 
 
-def _make_text(number: int) -> str:
+def make_text(number: int) -> str:
+    """Return a text of its own for each number."""
     return (
         f"Village {number} lies {number % 977} kilometres north of the river and has {number % 7919} inhabitants. "
         f"Its market was first held in {1200 + number % 800}, and its church is {20 + number % 80} metres high."
