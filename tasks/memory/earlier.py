@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from comem_core.memory.bank_files.layout import Contents, Shard, find_rows, link_file, open_contents
 from comem_core.serving.layout import Record
 from tasks.engine.partial import Partial
-from tasks.engine.reuse import Stage, list_libraries
+from tasks.engine.reuse import Stage
 from tasks.engine.store import Reference, Store, hash_file
 from tasks.memory.parts import MemoryPart, list_parts, name_linked_part, name_memory
+from tasks.rows.earlier import is_of_these_libraries
 
 KNOWLEDGE = "knowledge"
 FEW_SMALL_SHARDS = 16
@@ -41,7 +42,7 @@ class EarlierBanks:
                 record
                 for record in reversed(store.list_records(stage.name))
                 if (record["version"], record["recipe"]) == (stage.version, asdict(key))
-                and record.get("libraries") == list_libraries()
+                and is_of_these_libraries(record)
                 and {role: name for role, name in record["inputs"].items() if role != KNOWLEDGE} == models
             )
         )
