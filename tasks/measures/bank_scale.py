@@ -37,12 +37,14 @@ def measure_bank(num: int) -> dict[str, float]:
             folder = Path(name) / "bank"
             write_bank(folder, num, number_type)
             found[f"bank_bytes_per_item_{number_type}"] = sum(_list_sizes(folder)) / num
-            ending = "" if number_type == DEFAULT else f"_{number_type}"
-            found |= {f"{measure}{ending}": value for measure, value in _read_elsewhere(folder).items()}
+            read = _read_elsewhere(folder)
             if number_type == DEFAULT:
+                found |= read
                 found["bank_put_1000_seconds"] = _measure_put(folder)
                 write_bank(Path(name) / "small", SMALL, number_type)
                 found["bank_open_ms_1k"] = _read_elsewhere(Path(name) / "small")["bank_open_ms_1m"]
+            else:
+                found[f"bank_read10_ms_1m_{number_type}"] = read["bank_read10_ms_1m"]
     return found
 
 

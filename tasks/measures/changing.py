@@ -47,7 +47,7 @@ def measure_changing(num: int) -> dict[str, float]:
         "first_run_seconds": first[WHOLE],
         "incremental_run_seconds": again[WHOLE],
         "incremental_run_ratio": again[WHOLE] / first[WHOLE],
-        **{f"incremental_{stage}_ratio": again[stage] / first[stage] for stage in first if stage != WHOLE},
+        **{f"{stage}_again_ratio": again[stage] / first[stage] for stage in first if stage != WHOLE},
     }
 
 

@@ -15,7 +15,7 @@ from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
 from comem_core.measures.scale_index import measure_index
 from comem_core.measures.tables import refresh_tables
-from tasks.measures.bank_scale import measure_bank
+from tasks.measures.bank_scale import SMALL, measure_bank
 from tasks.measures.changing import NUM, measure_changing
 from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
@@ -27,6 +27,8 @@ UNITS = {
     "_gb": "GB",
     "_seconds": "s",
     "_ms": "ms",
+    "_again_ratio": "again / first",
+    "_run_ratio": "again / first",
     "_ratio": "pandas / SQL",
     "_vs_exact": "exact / index",
     "_vs_today": "rows / rows of the earlier commit",
@@ -97,7 +99,7 @@ def _make_row(measure: str, value: float, num: int, command: str) -> Measured:
         recipe="made rows",
         value=float(f"{value:.4g}"),
         unit=unit or "share",
-        n=num,
+        n=SMALL if measure.endswith("_1k") else num,
         command=command,
         machine=describe_machine(),
     )
