@@ -26,8 +26,8 @@ from comem_core.memory.bank_files.number_types import (
 )
 from comem_core.memory.bank_files.older import read_older_bank
 from comem_core.memory.bank_files.pictures import Picture, Pictures, check_pictures
-from comem_core.memory.bank_files.reading import StoredMemories, describe_not_finite
-from comem_core.memory.bank_files.writing import Layer, save_bank
+from comem_core.memory.bank_files.reading import StoredMemories, describe_missing, describe_not_finite
+from comem_core.memory.bank_files.writing import Layer, find_stored_index, save_bank
 
 ITEMS_AT_ONCE = 1024
 
@@ -228,12 +228,12 @@ class Bank:
         if not len(self):
             raise ValueError("this bank is empty: there is nothing to search")
         if self._index is None:
-            self._index = self._collect_pictures().make_index()
+            self._index = find_stored_index(self._layers, self._fresh) or self._collect_pictures().make_index()
         return self._index.search(queries_QE, k=k, languages=languages)
 
     def _collect_pictures(self) -> Pictures:
-        """Collect the search entries of all items: those of one unchanged folder as they are, with their index."""
-        parts = [layer.collect_pictures() for layer in self._layers]
+        """Collect the search entries of all items."""
+        parts = [layer.collect_pictures() for layer in self._layers if len(layer)]
         if self._pictures:
             parts.append(Pictures.of(self._pictures))
         return Pictures.join(parts)
@@ -254,8 +254,11 @@ class Bank:
         folder = Path(path)
         at_home = self._home is not None and folder.resolve() == self._home
         opened = self._layers[0].stored.description if at_home else None
-        pictures = self._collect_pictures() if self.grid is not None and len(self) else None
-        save_bank(folder, self.description, self._layers, self._fresh, pictures=pictures, opened=opened)
+        write_index = None
+        if self.grid is not None and len(self):
+            stored = find_stored_index(self._layers, self._fresh)
+            write_index = stored.save if stored else self._collect_pictures().write_index
+        save_bank(folder, self.description, self._layers, self._fresh, write_index=write_index, opened=opened)
         if at_home:
             self.__dict__.update(vars(Bank.load(folder)))
 
@@ -266,7 +269,7 @@ class Bank:
         A file that an earlier version wrote is read whole.
 
         Raises:
-            ValueError: there is no bank, or it is cut off or damaged as far as this can be seen from sizes.
+            ValueError: the bank is missing, or cut off or damaged as far as sizes show it.
         """
         path = Path(path)
         if path.is_file():
@@ -287,11 +290,6 @@ class Bank:
         """
         for layer in self._layers:
             layer.stored.verify()
-
-
-def describe_missing(missing: Sequence[str], num_items: int) -> KeyError:
-    """Describe items that are not in a bank."""
-    return KeyError(f"{len(missing)} of {num_items} items are not in this bank, first {missing[0]}")
 
 
 def _cut(item_ids: Sequence[str]) -> Iterator[Sequence[str]]:

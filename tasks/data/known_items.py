@@ -26,7 +26,7 @@ from comem_core.knowledge.pictures import Prepared
 from comem_core.knowledge.stored_items import ITEM_COLUMNS
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, list_libraries
-from tasks.engine.store import Store, hash_file
+from tasks.engine.store import Store, is_whole
 from tasks.rows.tables import HASHES
 
 SOURCES = "sources.npy"
@@ -118,7 +118,7 @@ def find_earlier(store: Store, stage: Stage, key: Any, *, ignore: str) -> tuple[
         if not fits or not same or SOURCES not in shards:
             continue
         folder = store.find_path(stage.name, record["fingerprint"])
-        if _is_whole(folder / SOURCES, shards[SOURCES]["sha256"]):
+        if is_whole(folder / SOURCES, shards[SOURCES]["sha256"]):
             parts = [shard for name, shard in sorted(shards.items()) if name.startswith("part-")]
             found.append(EarlierArtefact(folder, tuple((each["file"], each["sha256"], each["rows"]) for each in parts)))
         if len(found) == NEWEST:
@@ -128,10 +128,6 @@ def find_earlier(store: Store, stage: Stage, key: Any, *, ignore: str) -> tuple[
 
 def _leave_out(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {each: value for each, value in recipe.items() if each != name}
-
-
-def _is_whole(path: Path, sha256: str) -> bool:
-    return path.exists() and hash_file(path) == sha256
 
 
 class KnownItems:
@@ -240,7 +236,7 @@ class _Opened:
         if part not in self.opened:
             file, sha256, _ = self.artefact.parts[part]
             path, opened = self.artefact.folder / file, None
-            if _is_whole(path, sha256):
+            if is_whole(path, sha256):
                 opened = pq.ParquetFile(path, memory_map=True)
             if len(self.opened) >= PARTS_OPEN:
                 self.opened.pop(next(iter(self.opened)))

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.disk import flush
 from tasks.engine.context import MEGABYTE
 
 KEPT = ".kept.json"
@@ -195,12 +196,3 @@ def read_batch(path: Path) -> pa.Table | None:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid):
         return None
-
-
-def flush(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,9 +16,10 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.disk import flush
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, flush, is_taken_over, read_batch
+from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, is_taken_over, read_batch
 
 LIBRARIES = "libraries"
 
@@ -222,6 +223,11 @@ def describe_shard(path: Path, folder: Path) -> ShardRecord:
         if rows_of := (facts.metadata or {}).get(ROWS_OF):
             shard["table"] = rows_of.decode()
     return shard
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Tell whether a file is there, with this hash."""
+    return path.is_file() and hash_file(path) == sha256
 
 
 def hash_file(path: Path) -> str:

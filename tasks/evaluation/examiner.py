@@ -17,7 +17,6 @@ from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.shards import Work
 from tasks.evaluation.exam import KEY, Exam, Unit
 from tasks.memory.encode import read_encode_seconds
-from tasks.memory.encoding import read_bank
 from tasks.models import load_answering
 from tasks.rows.tables import read_items, read_questions, read_rows
 from tasks.run import Run
@@ -37,7 +36,7 @@ class _Banks:
         seconds: dict[str, float] = {}
         for reference in references:
             seconds |= read_encode_seconds(reference)
-        return cls(tuple(read_bank(each) for each in references), seconds)
+        return cls(tuple(Bank.load(each.folder) for each in references), seconds)
 
     def memory(self, unit: Unit, answering: ReadsMemory) -> torch.Tensor:
         condition = find_condition(unit.condition)

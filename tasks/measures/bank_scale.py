@@ -18,8 +18,9 @@ import numpy as np
 import psutil
 import torch
 
+from comem_core.knowledge.index.ids import encode_ids
 from comem_core.memory.bank import Bank
-from comem_core.memory.bank_files.layout import SHARD_BYTES, BankDescription, Contents, encode_ids, write_state
+from comem_core.memory.bank_files.layout import SHARD_BYTES, BankDescription, Contents, write_state
 from comem_core.memory.bank_files.number_types import NUMBER_TYPES, pack
 from comem_core.memory.bank_files.reading import write_shard
 

@@ -5,7 +5,7 @@ Needs no torch.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.memory.bank_files.layout import Contents, Shard, find_rows, link_file, open_contents
+from comem_core.disk import link_file
+from comem_core.knowledge.index.ids import find_ids
+from comem_core.memory.bank_files.layout import FEW_SMALL_SHARDS, Contents, Shard, open_contents
 from comem_core.serving.layout import Record
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.store import Reference, Store, hash_file
-from tasks.memory.parts import MemoryPart, list_parts, name_linked_part, name_memory
+from tasks.engine.store import Reference, Store, is_whole
+from tasks.memory.parts import MemoryPart, list_parts, name_linked_part, name_memory, name_part, read_linked_ids
 from tasks.rows.earlier import is_of_these_libraries
 
 KNOWLEDGE = "knowledge"
-FEW_SMALL_SHARDS = 16
-"""Of shards that are less than half full, this many are linked; the memories of others become full shards again."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class EarlierBanks:
     def link_shards(self, artefact: Partial, item_ids: Sequence[str]) -> int:
         """Give the artefact every shard of which all items are wanted, with its rows, and return the number of items.
 
-        A shard that differs from its hash is left alone. What was linked before an interruption stays.
+        A shard that differs from its hash is left alone; so are more than FEW_SMALL_SHARDS of those that are less than
+        half full, whose memories become full shards again. What was linked before an interruption stays.
         """
         wanted_N = np.ones(len(item_ids), dtype=bool)
         places = {item_id: row for row, item_id in enumerate(item_ids)}
-        for path in list_parts(artefact.folder, linked=True):
-            wanted_N[[places[each] for each in pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()]] = False
+        wanted_N[[places[item_id] for item_id in read_linked_ids(artefact)]] = False
         num_small, number = 0, len(list_parts(artefact.folder, linked=True))
         for record, contents in self._opened:
             most = max((shard.rows for shard in contents.shards), default=0)
@@ -77,7 +77,7 @@ class EarlierBanks:
         """Count the items that none of the banks has, as far as their lists of items tell."""
         left: list[str] = [*item_ids]
         for _, contents in self._opened:
-            left = list(compress(left, find_rows(contents.ids_N, left) < 0))
+            left = list(compress(left, find_ids(contents.ids_N, left) < 0))
         return len(left)
 
     def find_readable(self, item_ids: Sequence[str]) -> tuple[dict[str, list[int]], int]:
@@ -88,7 +88,7 @@ class EarlierBanks:
         readable: dict[str, list[int]] = {}
         left: list[str] = [*item_ids]
         for record, contents in self._opened:
-            rows_L = find_rows(contents.ids_N, left)
+            rows_L = find_ids(contents.ids_N, left)
             numbers_L = np.where(rows_L >= 0, contents.places_N2[rows_L, 0], -1) if len(contents.ids_N) else rows_L
             whole = [
                 number
@@ -105,7 +105,7 @@ def _find_whole_shards(
     contents: Contents, item_ids: Sequence[str], wanted: np.ndarray
 ) -> Iterator[tuple[Shard, np.ndarray]]:
     """Yield the shards of which every item is wanted, each with the place of its rows in `item_ids`."""
-    found = find_rows(contents.ids_N, [item_ids[int(row)] for row in wanted])
+    found = find_ids(contents.ids_N, [item_ids[int(row)] for row in wanted])
     there = found >= 0
     rows, places_N2 = wanted[there], contents.places_N2[found[there]]
     order = np.lexsort((places_N2[:, 1], places_N2[:, 0]))
@@ -117,21 +117,16 @@ def _find_whole_shards(
 
 
 def _is_undamaged(record: Record, shard: Shard) -> bool:
-    path = Path(record["uri"]) / shard.file
-    if not path.is_file() or (found := path.stat()).st_size != shard.bytes:
-        return False
-    return _hash_once(path, found.st_mtime_ns) == shard.sha256
-
-
-@lru_cache(maxsize=1 << 16)
-def _hash_once(path: Path, _changed: int) -> str:
-    return hash_file(path)
+    """Tell whether the vectors of a shard, and the rows of its part, are what the record says."""
+    folder, hashes = Path(record["uri"]), {each["file"]: each["sha256"] for each in record["shards"]}
+    files = (shard.file, f"{name_part(shard.file)}.parquet")
+    return all(file in hashes and is_whole(folder / file, hashes[file]) for file in files)
 
 
 def _link_shard(artefact: Partial, record: Record, shard: Shard, rows_S: np.ndarray, *, part: str) -> None:
     """Link the vectors, then write the rows of the part, with their place in this corpus."""
     folder, name = Path(record["uri"]), name_memory(part)
-    path = folder / f"{shard.file.removeprefix('memory-').removesuffix('.safetensors')}.parquet"
+    path = folder / f"{name_part(shard.file)}.parquet"
     earlier, rows = MemoryPart.read(path), pq.read_table(path)
     link_file(folder / shard.file, artefact.folder / name)
     column = pa.array(rows_S, rows.schema.field("row").type)

@@ -18,7 +18,7 @@ from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.memory.earlier import EarlierBanks
-from tasks.memory.parts import drop_incomplete_parts, finish_bank, read_part_ids
+from tasks.memory.parts import drop_incomplete_parts, finish_bank, read_linked_ids
 from tasks.rows.tables import read_items
 from tasks.run import Run
 
@@ -73,7 +73,7 @@ def _take_over(
     drop_incomplete_parts(artefact)
     if REUSED not in artefact.read_measured():
         artefact.measure(REUSED, earlier.link_shards(artefact, item_ids))
-    linked = set(read_part_ids(artefact, linked=True))
+    linked = set(read_linked_ids(artefact))
     rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
     readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
     if num_reused := len(linked) + num_found:

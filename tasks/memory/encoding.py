@@ -1,4 +1,4 @@
-"""Makes memories in a worker, and reads those of a bank. Only workers import this module: it needs torch.
+"""Makes memories in a worker, or reads those of earlier banks. Only workers import this module: it needs torch.
 
 Shapes: N items, M vectors of an item, D width.
 """
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from comem_core.knowledge.stored_rows import StoredRows
-from comem_core.memory.bank import Bank
 from comem_core.memory.bank_files.layout import BankDescription
 from comem_core.memory.bank_files.number_types import NUMBER_TYPES, Packed, pack
 from comem_core.memory.bank_files.reading import StoredMemories, write_shard
@@ -125,8 +124,3 @@ def _from_bytes(rows: pa.Table, bank: BankDescription) -> Packed:
     m, d = bank.num_vectors, bank.width
     scale_NM = load("scale", torch.float32, m) if bank.number_type == "int8" else None
     return Packed(load("memory", NUMBER_TYPES[bank.number_type], m, d), scale_NM)
-
-
-def read_bank(reference: Reference) -> Bank:
-    """Open a bank of the store."""
-    return Bank.load(reference.folder)

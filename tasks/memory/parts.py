@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.memory.bank_files.layout import BankDescription, Contents, Shard, encode_ids, write_state
+from comem_core.knowledge.index.ids import encode_ids
+from comem_core.memory.bank_files.layout import BankDescription, Contents, Shard, write_state
 from tasks.engine.partial import Partial
 
 PARTS, LINKED = "part-*.parquet", "part-linked-*-before.parquet"
@@ -46,15 +46,24 @@ def name_memory(part: str) -> str:
     return f"memory-{part}.safetensors"
 
 
+def name_part(memory: str) -> str:
+    """Name the part whose vectors are in this shard."""
+    return memory.removeprefix("memory-").removesuffix(".safetensors")
+
+
 def list_parts(folder: Path, *, linked: bool = False) -> list[Path]:
     """List the Parquet files of the parts, or of those alone that came from earlier banks."""
     return sorted(folder.glob(LINKED if linked else PARTS))
 
 
-def read_part_ids(artefact: Partial, *, linked: bool = False) -> list[str]:
-    """Return the ids of the items in the finished parts."""
-    paths = list_parts(artefact.folder, linked=linked)
-    return [each for path in paths for each in pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()]
+def read_part_ids(path: Path) -> list[str]:
+    """Return the ids of a part's items, in the order of its rows."""
+    return pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
+
+
+def read_linked_ids(artefact: Partial) -> list[str]:
+    """Return the ids of the items in parts that came from earlier banks."""
+    return [item_id for path in list_parts(artefact.folder, linked=True) for item_id in read_part_ids(path)]
 
 
 def name_linked_part(number: int) -> str:
@@ -67,12 +76,12 @@ def drop_incomplete_parts(artefact: Partial) -> None:
 
     If one of these came from an earlier bank, all parts that were made here go too: they were shared out without it.
     """
-    paths = list_parts(artefact.folder)
-    incomplete = [path for path in paths if not _has_vectors(artefact.folder, MemoryPart.read(path).shard)]
-    if any(path in list_parts(artefact.folder, linked=True) for path in incomplete):
-        incomplete += [path for path in paths if path not in list_parts(artefact.folder, linked=True)]
+    paths, linked = list_parts(artefact.folder), set(list_parts(artefact.folder, linked=True))
+    incomplete = {path for path in paths if not _has_vectors(artefact.folder, MemoryPart.read(path).shard)}
+    if incomplete & linked:
+        incomplete |= set(paths) - linked
     for path in incomplete:
-        path.unlink(missing_ok=True)
+        path.unlink()
 
 
 def _has_vectors(folder: Path, shard: Shard) -> bool:
@@ -86,5 +95,5 @@ def finish_bank(artefact: Partial) -> None:
     parts = [MemoryPart.read(path) for path in paths]
     described = {part.bank for part in parts}
     assert len(described) == 1, f"one encoder makes one kind of memory, found {described}"
-    ids = [encode_ids(pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()) for path in paths]
-    write_state(artefact.folder, described.pop(), Contents.of([part.shard for part in parts], list[np.ndarray](ids)))
+    ids = [encode_ids(read_part_ids(path)) for path in paths]
+    write_state(artefact.folder, described.pop(), Contents.of([part.shard for part in parts], ids))

@@ -12,9 +12,9 @@ from flows.re_evaluate import re_evaluate
 from tasks.data.index import INDEX
 from tasks.data.retrieve import RETRIEVAL
 from tasks.engine.reuse import Stage
-from tasks.memory.encode import BANK
 from tasks.evaluation.exam import PREDICTIONS
 from tasks.evaluation.judge import JUDGEMENTS
+from tasks.memory.encode import BANK
 
 FEW = 4
 EVERY = ("none", "text", "memory", "empty")

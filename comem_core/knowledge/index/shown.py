@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from comem_core.knowledge.index.ids import encode_ids
+
 IMAGES_FILE, ITEMS_FILE = "shown_images.npy", "shown_items.npy"
 
 
@@ -17,8 +19,7 @@ class PictureItems:
     @classmethod
     def of(cls, image_ids: Sequence[str], item_ids: Sequence[str]) -> "PictureItems":
         """Pair the ids at the same place in both sequences. Their order does not matter."""
-        images_N = np.array([each.encode() for each in image_ids], dtype=np.bytes_)
-        items_N = np.array([each.encode() for each in item_ids], dtype=np.bytes_)
+        images_N, items_N = encode_ids(image_ids), encode_ids(item_ids)
         order_N = np.lexsort((items_N, images_N))
         return cls(images_N[order_N], items_N[order_N])
 

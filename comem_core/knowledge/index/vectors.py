@@ -14,6 +14,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from comem_core.knowledge.index.ids import encode_ids, find_ids
 from comem_core.knowledge.languages import read_primary_code
 
 VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.json"
@@ -42,17 +43,10 @@ class Vectors:
 
     def find_rows(self, item_ids: Sequence[str]) -> np.ndarray:
         """Return the row of each item, or -1 if it is not in the index: int64 (len(item_ids),)."""
-        encoded = [item_id.encode() for item_id in item_ids]
-        length = self.item_ids_N.dtype.itemsize
-        # With the stored dtype, as otherwise each look-up copies all ids; a longer id belongs to no item.
-        wanted = np.array(encoded, dtype=self.item_ids_N.dtype)
-        fits = np.array([len(each) <= length for each in encoded], dtype=bool)
-        rows = np.full(len(wanted), -1, dtype=np.int64)
+        rows = np.full(len(item_ids), -1, dtype=np.int64)
         for first, end in self.ranges.values():
-            ids = self.item_ids_N[first:end]
-            places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-            there = fits & (ids[places] == wanted)
-            rows[there] = first + places[there]
+            places = find_ids(self.item_ids_N[first:end], item_ids)
+            rows[places >= 0] = first + places[places >= 0]
         return rows
 
     def score_rows(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
@@ -161,8 +155,7 @@ def sort_rows(
     """
     if len(item_ids) == 0:
         raise ValueError("an index needs at least one item; found none")
-    ids_N = np.array([item_id.encode() for item_id in item_ids], dtype=np.bytes_)
-    languages_N = np.array([read_primary_code(language).encode() for language in languages], dtype=np.bytes_)
+    ids_N, languages_N = encode_ids(item_ids), encode_ids([read_primary_code(language) for language in languages])
     alone_N = np.sort(ids_N)
     if len(twice := alone_N[1:][alone_N[1:] == alone_N[:-1]]):
         raise ValueError(f"item_id {twice[0].decode()!r} is given more than once; an item has one embedding")

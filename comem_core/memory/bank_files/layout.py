@@ -8,7 +8,7 @@
 A shard is never changed: a new state names new shards beside old ones. The state before the last one stays, for those
 who opened it. Needs no torch.
 
-Shapes: N items, K items asked for.
+Shapes: N items.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from comem_core.disk import flush
+from comem_core.knowledge.index.ids import encode_ids
 from comem_core.memory.description import read_fields, write_fields
 
 BANK_FILE, IDS_FILE, PLACES_FILE, SHARDS_FILE, PICTURES = (
@@ -112,26 +114,6 @@ class Contents:
         return cls(ids_N, places_N2[order_N], shards)
 
 
-def encode_ids(item_ids: Sequence[str]) -> np.ndarray:
-    """Return ids as an array of bytes of one length."""
-    return np.array([item_id.encode() for item_id in item_ids], dtype=np.bytes_)
-
-
-def find_rows(ids_N: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    """Return the place of each id among sorted ids, or -1: int64 (K,). Of a mapped array it reads a few pages."""
-    found = np.full(len(wanted), -1, dtype=np.int64)
-    if not len(ids_N) or not len(wanted):
-        return found
-    encoded = [item_id.encode() for item_id in wanted]
-    # In the stored type, as otherwise each look-up copies all ids; a longer id belongs to no item.
-    ids_K = np.array(encoded, dtype=ids_N.dtype)
-    fits_K = np.array([len(each) <= ids_N.dtype.itemsize for each in encoded], dtype=bool)
-    places_K = np.minimum(np.searchsorted(ids_N, ids_K), len(ids_N) - 1)
-    there_K = fits_K & (ids_N[places_K] == ids_K)
-    found[there_K] = places_K[there_K]
-    return found
-
-
 def read_description(folder: Path) -> BankDescription | None:
     """Read `bank.json`; None if the folder has none.
 
@@ -219,17 +201,6 @@ def name_shard() -> str:
     return f"memory-{uuid.uuid4().hex[:12]}.safetensors"
 
 
-def link_file(source: Path, target: Path) -> None:
-    """Give a file, which nobody changes, a second name; where the disk cannot, copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        hidden = target.with_name(f".{target.name}.tmp")
-        shutil.copyfile(source, hidden)
-        flush(hidden)
-        os.replace(hidden, target)
-
-
 def _find_last_state(folder: Path) -> int:
     """Return the number of the last state, also of one that an interrupted save left, or 0."""
     return max((int(path.name.rpartition("-")[2]) for path in folder.glob("state-[0-9]*")), default=0)
@@ -246,12 +217,3 @@ def _remove_unneeded(folder: Path, *, kept: set[int]) -> None:
             path.unlink(missing_ok=True)
     for path in folder.glob(".*.tmp"):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def flush(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

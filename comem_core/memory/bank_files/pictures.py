@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from comem_core.knowledge.index.ids import encode_ids
 from comem_core.knowledge.index.vector_index import EXACT_UP_TO, VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
-from comem_core.memory.bank_files.layout import encode_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,11 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The search entries of some items; `index` is one of exactly these, if there is one already."""
+    """The search entries of some items."""
 
     item_ids: Sequence[str]
     languages: Sequence[str]
     embedding_NE: np.ndarray
-    index: VectorIndex | None = None
 
     @classmethod
     def of(cls, pictures: Mapping[str, Picture]) -> "Pictures":
@@ -46,8 +45,7 @@ class Pictures:
         for language, (first, end) in vectors.ranges.items():
             languages[first:end] = language
         item_ids = [each.decode() for each in vectors.item_ids_N[kept_N].tolist()]
-        embedding_NE = vectors.vectors_NE if kept_N.all() else vectors.vectors_NE[kept_N]
-        return cls(item_ids, languages[kept_N].tolist(), embedding_NE, index if kept_N.all() else None)
+        return cls(item_ids, languages[kept_N].tolist(), vectors.vectors_NE[kept_N])
 
     @classmethod
     def join(cls, parts: Sequence["Pictures"]) -> "Pictures":
@@ -66,13 +64,13 @@ class Pictures:
         return ((item_id, Picture(np.asarray(each_E, np.float32), language)) for item_id, each_E, language in rows)
 
     def make_index(self) -> VectorIndex:
-        """Return an index of the entries, in which every one is compared unless there is a better one already."""
+        """Return an index of the entries, in which every one is compared."""
         embedding_NE = np.asarray(self.embedding_NE, np.float32)
-        return self.index or VectorIndex(embedding_NE, item_ids=self.item_ids, languages=self.languages)
+        return VectorIndex(embedding_NE, item_ids=self.item_ids, languages=self.languages)
 
     def write_index(self, folder: Path) -> None:
         """Write an index into an existing folder; of many entries it is an approximate one."""
-        if self.index is not None or len(self.item_ids) <= EXACT_UP_TO:
+        if len(self.item_ids) <= EXACT_UP_TO:
             self.make_index().save(folder)
             return
         options = {"width": self.embedding_NE.shape[1], "dtype": "float16"}

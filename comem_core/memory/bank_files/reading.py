@@ -6,6 +6,7 @@ Shapes: N items, K items asked for, M vectors of an item, D width.
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from comem_core.disk import flush
+from comem_core.knowledge.index.ids import find_ids
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.memory.bank_files.layout import (
     BANK_FILE,
@@ -22,9 +25,7 @@ from comem_core.memory.bank_files.layout import (
     PLACES_FILE,
     BankDescription,
     Shard,
-    find_rows,
     find_state,
-    flush,
     map_items,
     read_description,
     read_shards,
@@ -74,7 +75,7 @@ class StoredMemories:
 
     def find(self, item_ids: Sequence[str]) -> np.ndarray:
         """Return the place of each item in `places_N2`, or -1: int64 (K,)."""
-        return find_rows(self.ids_N, item_ids)
+        return find_ids(self.ids_N, item_ids)
 
     def list_ids(self) -> list[str]:
         """List the items in the order in which they were stored."""
@@ -118,7 +119,7 @@ class StoredMemories:
         order_N = np.lexsort((self.places_N2[:, 1], self.places_N2[:, 0]))
         numbers_N = self.places_N2[order_N, 0]
         ends = np.searchsorted(numbers_N, np.arange(len(self.shards)), side="right")
-        for first, end in zip([0, *ends[:-1]], ends, strict=True):
+        for first, end in pairwise([0, *ends]):
             chosen = order_N[first:end]
             yield self.ids_N[chosen], self.places_N2[chosen, 1]
 
@@ -224,3 +225,8 @@ def describe_not_finite(named: Sequence[str], num_items: int, *, where: str = ""
         f"{where}{': ' if where else ''}the memories of {len(named)} of {num_items} items hold numbers that are not "
         f"finite ({listed}); encode these items again"
     )
+
+
+def describe_missing(missing: Sequence[str], num_items: int) -> KeyError:
+    """Describe items that are not in a bank."""
+    return KeyError(f"{len(missing)} of {num_items} items are not in this bank, first {missing[0]}")

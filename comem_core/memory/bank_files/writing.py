@@ -3,7 +3,7 @@
 Shapes: N items, M vectors of an item, D width.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,9 @@ from pathlib import Path
 import filelock
 import numpy as np
 
+from comem_core.disk import link_file
+from comem_core.knowledge.index.ids import encode_ids
+from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.memory.bank_files.layout import (
     BANK_FILE,
     FEW_SMALL_SHARDS,
@@ -18,15 +21,13 @@ from comem_core.memory.bank_files.layout import (
     BankDescription,
     Contents,
     Shard,
-    encode_ids,
-    link_file,
     name_shard,
     read_description,
     write_state,
 )
 from comem_core.memory.bank_files.number_types import Packed, join_packed
 from comem_core.memory.bank_files.pictures import Pictures
-from comem_core.memory.bank_files.reading import StoredMemories, describe_not_finite, write_shard
+from comem_core.memory.bank_files.reading import REPAIR, StoredMemories, describe_not_finite, write_shard
 
 LOCK = ".lock"
 RECORD = "record.json"  # of an artefact of a store
@@ -70,10 +71,16 @@ class Layer:
         return found
 
     def collect_pictures(self) -> Pictures:
-        """Return the search entries of the items. Raises ValueError if the index is missing."""
+        """Return the search entries of the items, at least one. Raises ValueError if the index is missing."""
         if self.stored.index is None:
-            return Pictures([], [], np.zeros((0, 0), np.float32))
+            raise ValueError(f"{self.stored.folder} has no index of its items' pictures. {REPAIR}")
         return Pictures.of_index(self.stored.index, without=self.gone)
+
+
+def find_stored_index(layers: Sequence[Layer], fresh: Mapping[str, Packed]) -> VectorIndex | None:
+    """Return the index of a bank that is all in one folder; None if it was changed, is in memory or is empty."""
+    is_as_stored = len(layers) == 1 and not fresh and not layers[0].gone
+    return layers[0].stored.index if is_as_stored else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +118,7 @@ def save_bank(
     layers: Sequence[Layer],
     fresh: Mapping[str, Packed],
     *,
-    pictures: Pictures | None,
+    write_index: Callable[[Path], None] | None,
     opened: BankDescription | None,
 ) -> None:
     """Write stored and fresh memories as the content of a folder (see `Bank.save`).
@@ -132,7 +139,6 @@ def save_bank(
         for shard, ids_N in _write_shards(folder, description, layers, fresh):
             shards.append(shard)
             ids.append(ids_N)
-        write_index = None if pictures is None else pictures.write_index
         write_state(folder, description, Contents.of(shards, ids), write_index=write_index)
 
 

@@ -186,7 +186,7 @@ def test_an_index_has_the_vectors_of_now_whether_reused_or_made(before: Made, af
 
 def test_only_what_is_new_is_made_and_costs(before: Made, after: Made, anew: Made) -> None:
     counts = [{stage: each.count_made(stage) for stage in REUSED} for each in (before, after, anew)]
-    assert counts[1]["index"] == 1  # one more flag: the texts of items are no part of their pictures
+    assert counts[1]["index"] == 1  # one more flag: a mended text leaves the item's picture as it is
     assert all(0 < counts[1][stage] < counts[2][stage] / 2 for stage in REUSED)
     for stage in ("asked", "drafts", "verdicts"):
         measured, table = after.record(stage)["measured"], after.read_made(stage)

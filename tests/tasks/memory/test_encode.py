@@ -165,9 +165,10 @@ def test_a_bank_of_another_encoder_prompt_or_number_type_is_not_reused(run: Run,
     assert make_bank_key(own).number_type == "float32"
 
 
-def test_a_shard_that_is_damaged_is_not_passed_on(run: Run, encoder: Reference) -> None:
+@pytest.mark.parametrize("pattern", ["memory-*", "part-*"])
+def test_a_shard_that_is_damaged_is_not_passed_on(pattern: str, run: Run, encoder: Reference) -> None:
     first = encode(run, ITEMS[:16], encoder)
-    path = min(first.folder.glob("memory-*"))
+    path = min(first.folder.glob(pattern))
     raw = bytearray(path.read_bytes())
     raw[-9] ^= 64
     path.write_bytes(raw)

@@ -220,6 +220,20 @@ def test_pictures_are_found_after_saving_growing_and_merging(tmp_path: Path):
         assert find(again, 0.1) == ("d", "c") and find(again, 0.5) == ("b", "c")
 
 
+def test_a_searchable_bank_that_was_saved_empty_is_filled_later_and_needs_its_index(tmp_path: Path):
+    query = np.array([[1, 0]], np.float32)
+    Bank(encoder_id="encoder", num_vectors=2, width=8, grid=(1, 1)).save(tmp_path / "bank")
+    bank = Bank.load(tmp_path / "bank")
+    bank.put(["a"], memory("a")[None], pictures=[Picture(query[0], "en")])
+    assert bank.search(query, k=1)[0].item_ids == ("a",)
+    bank.save(tmp_path / "bank")
+    assert Bank.load(tmp_path / "bank").search(query, k=1)[0].item_ids == ("a",)
+    [index] = (tmp_path / "bank").glob("state-*/pictures")
+    shutil.rmtree(index)
+    with pytest.raises(ValueError, match="has no index of its items' pictures"):
+        Bank.load(tmp_path / "bank").search(query, k=1)
+
+
 def break_shard(change: Callable[[Path], object]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         [path] = folder.glob("memory-*")
