@@ -6,9 +6,9 @@ only workers do.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comem_core.addresses.copies import open_folder
 from comem_core.backbone.finding import find_installed_folder
 from comem_core.backbone.images import VisualTokens
 from comem_core.memory.transfer_recipe import TransferRecipe
@@ -164,7 +164,7 @@ def _load_encoder(folder: str, backbone: BackboneRecipe, device: str) -> "Memory
     """Load it as this worker's only encoder, whichever benchmark it answers."""
     from comem_core.memory.encoder import MemoryEncoder
 
-    return MemoryEncoder.load(find_installed_folder(Path(folder)), load_for(backbone, device=device))
+    return MemoryEncoder.load(find_installed_folder(open_folder(folder)), load_for(backbone, device=device))
 
 
 def load_answering(run: Run, encoder: Reference, transfer: Reference | None) -> "Answering":

@@ -14,6 +14,7 @@ from functools import partial as bind
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -137,6 +138,33 @@ def serve_folder() -> Iterator[Callable[[Path], str]]:
             return f"http://127.0.0.1:{server.server_port}"
 
         yield serve
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[str]:
+    """The address of an S3-compatible server, which forgets everything at the end of the session."""
+    from tests.buckets import start_server
+
+    for name in ("s3fs", "moto", "flask"):
+        pytest.importorskip(name, reason="needs s3fs and moto[server]")
+    with start_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(bucket_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a store in a bucket of its own, whose local copy is below tmp_path."""
+    import s3fs
+
+    from tests.buckets import KEYS
+
+    for name, value in (KEYS | {"AWS_ENDPOINT_URL": bucket_server}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COMEM_STORE_CACHE", str(tmp_path / "cache"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"bucket-{uuid4().hex[:12]}"
+    s3fs.S3FileSystem(use_listings_cache=False).mkdir(name)
+    return f"s3://{name}/store"
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ def register_artefact(
     *,
     table: str | None,
     folder: str | Path,
+    uri: str | None = None,
     replace: bool = False,
     hashed: bool = False,
 ) -> int:
@@ -77,11 +78,14 @@ def register_artefact(
 
     `hashed` means that the caller has just hashed every shard. Then only sizes are compared, so that no process waits
     for the warehouse while gigabytes are read again.
+
+    `uri` is the address of an artefact of which the folder is a copy, where only files with rows need to be.
     """
     _check_record(record)
-    folder = Path(folder)
-    verify_shards(record, folder, hashed=hashed)
-    fingerprint, uri = record["fingerprint"], str(folder.absolute())
+    folder, is_copy = Path(folder), "://" in (uri or "")
+    shards = [each for each in record["shards"] if not is_copy or each["file"].endswith(".parquet")]
+    verify_shards({**record, "shards": shards}, folder, hashed=hashed)
+    fingerprint, uri = record["fingerprint"], str(uri if is_copy else folder.absolute())
     known = find_artefact(con, fingerprint)
     equal = known is not None and known["content_sha256"] == record["content_sha256"]
     if known and not equal and not replace:

@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from comem_core.addresses.copies import open_folder
 from tasks.engine.context import Context
 from tasks.evaluation.compare import PAGE, collect_comparison, open_pictures
 from warehouse.connection import open_warehouse
@@ -30,7 +31,9 @@ def compare_runs(context: Context, before: str, now: str, folder: Path) -> list[
             record = find_artefact(con, new["questions"])
         assert record is not None, new["questions"]
         page = folder / f"{new['benchmark']}-{_shorten(old)}-{_shorten(new)}-{PAGE}"
-        page.write_text(render_comparison(compared, images=open_pictures([Path(record["uri"])])), encoding="utf-8")
+        page.write_text(
+            render_comparison(compared, images=open_pictures([open_folder(record["uri"])])), encoding="utf-8"
+        )
         pages.append((page, f"{new['benchmark']}, {new['encoder_name']}: {compared.verdict}"))
     return pages
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from uuid import UUID
 
+from comem_core.addresses.copies import open_folder
 from comem_core.serving.layout import BANK_STAGE
 from tasks.engine.context import Context
 from tasks.engine.store import Store
@@ -97,7 +98,7 @@ def _align_columns(table: list[tuple[str, ...]]) -> list[str]:
 def _find_pages(stages: list[dict]) -> list[Path]:
     from tasks.evaluation.report import REPORT  # imported here because it also imports the drawing of pages
 
-    folders = [Path(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
+    folders = [open_folder(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
     return [page for folder in folders for page in sorted(folder.glob("*.html"))]
 
 

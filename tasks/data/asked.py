@@ -208,7 +208,7 @@ def _make_asker(run: Run, knowledge: Reference) -> Work:
 def write_asked(artefact: Partial, asked: Reference, items: Mapping[str, KnowledgeItem]) -> None:
     """Write the replies that are questions, shard by shard, and list the others as faulty."""
     faulty: list[Written] = []
-    for path in sorted(Path(asked.uri).glob("part-*.parquet")):
+    for path in sorted(asked.folder.glob("part-*.parquet")):
         good = (each.make_question(items[each.item_id]) for each in _read_written(path) if not each.error)
         write_questions(artefact, path.stem.removesuffix("-before"), good)
         faulty += [each for each in _read_written(path) if each.error]
@@ -226,6 +226,6 @@ def _read_written(path: Path) -> Iterator[Written]:
 
 def read_faulty(questions: Reference) -> list[Written]:
     """Return the replies of the VLM that are not questions."""
-    path = Path(questions.uri) / FAULTY
+    path = questions.folder / FAULTY
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Written(**json.loads(line)) for line in lines]

@@ -201,6 +201,7 @@ def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to
 
     An approximate index keeps vectors in float16; the rounding changes a cosine in its fifth decimal.
     """
+    artefact.fetch_finished()
     items = Described.read(knowledge).of(side).items
     item_ids, languages = items["item_id"].to_pylist(), items["language"].to_pylist()
     keys_N = np.array(items["image_id" if side == IMAGE else "item_id"].to_pylist(), dtype=np.bytes_)
@@ -233,5 +234,5 @@ def _read_vectors(folder: Path, side: str) -> Iterator[pa.RecordBatch]:
 
 
 def _read_columns(knowledge: Reference, names: list[str]) -> pa.Table:
-    paths = sorted(Path(knowledge.uri).glob("part-*.parquet"))
+    paths = sorted(knowledge.folder.glob("part-*.parquet"))
     return pa.concat_tables(pq.read_table(path, columns=names) for path in paths)

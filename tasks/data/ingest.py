@@ -126,6 +126,7 @@ def _read_pieces(run: Run, corpus: Corpus, pieces: list[Piece], writer: PieceWri
         writer(missing.pop(shard))
     if missing:
         map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+        writer.artefact.fetch_finished()
 
 
 def _measure_work(writer: PieceWriter) -> float:

@@ -131,8 +131,7 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
         for number in repeating:
             _remove_duplicates(artefact, parts[number], _read_part_duplicates(again, int(number)))
         _write_dropped(artefact, len(parts), again, repeating)
-    for path in [artefact.folder / f"{DUPLICATES}.parquet", *artefact.folder.glob("dropped-[0-9]*.parquet")]:
-        path.unlink(missing_ok=True)
+    artefact.remove(f"{DUPLICATES}.parquet", *(path.name for path in artefact.folder.glob("dropped-[0-9]*.parquet")))
 
 
 def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> None:
@@ -170,8 +169,7 @@ def count_uncertain_languages(artefact: Partial) -> UncertainLanguages:
         whole.merge(UncertainLanguages(**json.loads(path.read_text(encoding="utf-8"))))
     if whole.counts:
         artefact.measure(UNCERTAIN, asdict(whole))
-    for path in paths:
-        path.unlink()
+    artefact.remove(*(path.name for path in paths))
     return whole
 
 
@@ -187,7 +185,7 @@ def finish(artefact: Partial, corpus: str) -> Counter[str]:
         raise describe_no_good_row(corpus, dropped.num_rows, first)
     counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
     if not counts:
-        path.unlink()
+        artefact.remove(path.name)
     return Counter({each["values"]: each["counts"] for each in counts})
 
 

@@ -26,7 +26,7 @@ from comem_core.knowledge.pictures import Prepared
 from comem_core.knowledge.stored_items import ITEM_COLUMNS
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, list_libraries
-from tasks.engine.store import Store, is_whole
+from tasks.engine.store import Store, find_whole
 from tasks.rows.tables import HASHES
 
 SOURCES = "sources.npy"
@@ -87,8 +87,7 @@ def join_sources(artefact: Partial, parts: Sequence[Path]) -> Counter[str]:
         for name in SOURCE.names or ():
             joined[name][ends[number] : ends[number + 1]] = sources[name][stays]
     _write(artefact, SOURCES, joined)
-    for piece in pieces:
-        piece.unlink()
+    artefact.remove(*(piece.name for piece in pieces))
     return counts
 
 
@@ -99,9 +98,11 @@ def _write(artefact: Partial, name: str, sources: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class EarlierArtefact:
-    """An earlier artefact of a corpus: its folder, and the file, sha256 and number of rows of each of its parts."""
+    """An earlier artefact of a corpus: its folder or address, and the file, sha256 and number of rows of each of its
+    parts. `sources` is the sha256 of its sources."""
 
-    folder: Path
+    uri: str
+    sources: str
     parts: tuple[tuple[str, str, int], ...]
 
 
@@ -117,10 +118,11 @@ def find_earlier(store: Store, stage: Stage, key: Any, *, ignore: str) -> tuple[
         same = record.get("libraries", {}).get(DECIDING) == list_libraries()[DECIDING]
         if not fits or not same or SOURCES not in shards:
             continue
-        folder = store.find_path(stage.name, record["fingerprint"])
-        if is_whole(folder / SOURCES, shards[SOURCES]["sha256"]):
+        uri, sources = record["uri"], shards[SOURCES]["sha256"]
+        if find_whole(uri, SOURCES, sources):
             parts = [shard for name, shard in sorted(shards.items()) if name.startswith("part-")]
-            found.append(EarlierArtefact(folder, tuple((each["file"], each["sha256"], each["rows"]) for each in parts)))
+            listed = tuple((each["file"], each["sha256"], each["rows"]) for each in parts)
+            found.append(EarlierArtefact(uri, sources, listed))
         if len(found) == NEWEST:
             break
     return tuple(found)
@@ -192,7 +194,8 @@ class _Opened:
 
     @cached_property
     def sources(self) -> np.ndarray:
-        found = np.load(self.artefact.folder / SOURCES, mmap_mode="r")
+        path = find_whole(self.artefact.uri, SOURCES, self.artefact.sources)
+        found = np.load(path, mmap_mode="r") if path else np.zeros(0, SOURCE)
         return found if found.dtype == SOURCE and len(found) == self.ends[-1] else np.zeros(0, SOURCE)
 
     @cached_property
@@ -235,8 +238,8 @@ class _Opened:
         """Open a part, and return it with the first row of each of its row groups; None if it is damaged or gone."""
         if part not in self.opened:
             file, sha256, _ = self.artefact.parts[part]
-            path, opened = self.artefact.folder / file, None
-            if is_whole(path, sha256):
+            opened = None
+            if path := find_whole(self.artefact.uri, file, sha256):
                 opened = pq.ParquetFile(path, memory_map=True)
             if len(self.opened) >= PARTS_OPEN:
                 self.opened.pop(next(iter(self.opened)))

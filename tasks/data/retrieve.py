@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial as bind
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,7 +62,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
 def _tell_fallback(artefact: Partial, index: Reference, questions: Reference) -> None:
     """Say, and record, which questions were searched in every language because no item is in theirs."""
-    folders = [path.parent for path in Path(index.uri).glob(f"*/{NAME_FILE}")]
+    folders = [path.parent for path in index.folder.glob(f"*/{NAME_FILE}")]
     indexes = [VectorIndex.load(folder) for folder in folders]
     asked = Counter(row["language"] for row in read_columns(questions, "language"))
     missing = {
@@ -84,8 +83,8 @@ def _tell_fallback(artefact: Partial, index: Reference, questions: Reference) ->
 def _make_searcher(run: Run, index: Reference, questions: Reference) -> Work:
     recipe = run.recipe.retrieval
     embedders = {side: find_embedder(run, name) for side, name in name_sides(recipe).items()}
-    searcher = Searcher.open(Path(index.uri), embedders=embedders, by=recipe.by, text_weight=recipe.text_weight)
-    shown, asked = PictureItems.open(Path(index.uri) / PICTURES), read_questions(questions)
+    searcher = Searcher.open(index.folder, embedders=embedders, by=recipe.by, text_weight=recipe.text_weight)
+    shown, asked = PictureItems.open(index.folder / PICTURES), read_questions(questions)
 
     def work(batch: Sequence[int]) -> pa.Table:
         started = time.perf_counter()

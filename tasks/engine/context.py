@@ -17,9 +17,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import psutil
 
+from comem_core.addresses.faults import StoreGone
 from comem_core.ranges import Range
 from comem_core.tracking.choosing import TrackerName, find_tracker_faults
 from comem_core.training import gpu_defaults
+from tasks.engine.address.setting import (
+    find_existing,
+    find_folder_faults,
+    find_store_faults,
+    name_store_setting,
+    read_store_setting,
+)
 
 MEGABYTE = 1024**2
 PREFIX = "COMEM_"
@@ -32,6 +40,8 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
     "COMEM_SERVICE_KEY": "the key that clients of `make serve-memory` send (comem_core)",
     "COMEM_CACHE": "the cache folder: everything in it can be made again (comem_core)",
+    "COMEM_STORE_CACHE": "the folder of local copies of stores that are addresses (comem_core)",
+    "COMEM_STORE_WAIT_SECONDS": "how long a process waits for the address of the store to answer (comem_core)",
 }
 """The project's variables that are not fields of the context."""
 
@@ -40,6 +50,8 @@ GPU_DEFAULTS: Mapping[str, object] = {
     "train_tokens": gpu_defaults.TOKENS_AT_ONCE,
     "train_checkpointing": "on" if gpu_defaults.GRADIENT_CHECKPOINTING else "off",
 }
+READ_OTHERWISE = ("root", "ray_address", "store", "store_address")
+"""The fields that no variable of their own name gives as it is; COMEM_STORE gives two."""
 ONE_OR_MORE, NOT_NEGATIVE, POSITIVE = Range(1), Range(0), Range(0, above=True)
 
 
@@ -50,7 +62,9 @@ class Context:
     root: Path
     """The folder `.comem`, which holds store, warehouse and benchmarks unless they are set separately."""
     store: Path
-    """Folder of artefacts."""
+    """Folder of artefacts; if they are at an address, the folder of its local copy."""
+    store_address: str | None = None
+    """The address of the artefacts, such as `s3://bucket/store`; None: they are in the folder. COMEM_STORE gives it."""
     warehouse: Path
     """The DuckDB file."""
     benchmarks: Path
@@ -112,7 +126,8 @@ class Context:
         environ = os.environ if environ is None else environ
         check_names(environ)
         root = Path(environ.get("COMEM_ROOT", Path.cwd())).absolute() / ".comem"
-        settings: dict[str, object] = {"root": root, "store": root / "store", "warehouse": root / "warehouse.duckdb"}
+        settings: dict[str, object] = {"root": root, "warehouse": root / "warehouse.duckdb"}
+        settings |= read_store_setting(environ, without=root / "store")
         settings["benchmarks"] = root / "benchmarks"
         settings["ray_address"] = environ.get("RAY_ADDRESS") or None
         settings["num_actors"] = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
@@ -134,8 +149,8 @@ class Context:
         Raises ValueError that lists every fault found, each with its remedy.
         """
         faults = [
-            *_find_folder_faults("COMEM_STORE", self.store),
-            *_find_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
+            *find_store_faults(self.store, self.store_address),
+            *find_folder_faults("COMEM_WAREHOUSE", self.warehouse.parent),
             *self._find_value_faults(),
             *self._find_tracker_faults(),
             *self._find_resource_faults(),
@@ -168,11 +183,12 @@ class Context:
 
     def _find_resource_faults(self) -> list[str]:
         faults = []
-        free = shutil.disk_usage(_find_existing(self.store)).free // MEGABYTE
+        free = shutil.disk_usage(find_existing(self.store)).free // MEGABYTE
         if free < self.min_free_disk_mb:
             faults.append(
                 f"{free} MB are free on the disk of {self.store}; at least {self.min_free_disk_mb} MB are needed. "
-                "Free some space, set COMEM_STORE to another disk, or lower COMEM_MIN_FREE_DISK_MB"
+                f"Free some space, set {name_store_setting(self.store_address)} to another disk, or lower "
+                "COMEM_MIN_FREE_DISK_MB"
             )
         memory = psutil.virtual_memory().available // MEGABYTE
         if self.ray_address is None and memory < self.min_free_memory_mb:
@@ -203,7 +219,7 @@ def check_names(environ: Mapping[str, str]) -> None:
 
     Raises ValueError that names the variable and, if it is unknown, the known one with the most similar name.
     """
-    known = [*_map_settings().values(), *ELSEWHERE]
+    known = [*_map_settings().values(), "COMEM_STORE", *ELSEWHERE]
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         if name not in known:
             nearest = difflib.get_close_matches(name, [*known, "RAY_ADDRESS"], n=1, cutoff=0.0)[0]
@@ -216,9 +232,7 @@ def check_names(environ: Mapping[str, str]) -> None:
 
 def _map_settings() -> dict[str, str]:
     """Map each field to the variable that it is read from, except the fields that are read in another way."""
-    return {
-        each.name: PREFIX + each.name.upper() for each in fields(Context) if each.name not in ("root", "ray_address")
-    }
+    return {each.name: PREFIX + each.name.upper() for each in fields(Context) if each.name not in READ_OTHERWISE}
 
 
 def _read_rule(name: str) -> tuple[Any, Range | None]:
@@ -243,19 +257,6 @@ def _read(name: str, text: str) -> object:
     except ValueError:
         expected = "a whole number" if kind is int else "a number"
         raise ValueError(f"{PREFIX}{name.upper()} is {text!r}; expected {expected}") from None
-
-
-def _find_existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _find_folder_faults(name: str, folder: Path) -> list[str]:
-    existing = _find_existing(folder)
-    if not existing.is_dir():
-        return [f"{folder} cannot be made: {existing} is a file. Set {name} to a folder"]
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return [f"you cannot write to {existing}. Set {name} to a folder that you can write to"]
-    return []
 
 
 def has_gpu() -> bool:
@@ -287,8 +288,9 @@ def refuse_faults(about: str = "") -> Iterator[None]:
 
 
 def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """Tell whether a stage that failed is tried again: what was refused would be refused again.
+    """Tell whether a stage that failed is tried again: what was refused would be refused again, and a store that is
+    gone was waited for.
 
     The parameters are those of Prefect's `retry_condition_fn`.
     """
-    return not isinstance(state.data, ParameterRefused)
+    return not isinstance(state.data, ParameterRefused | StoreGone)

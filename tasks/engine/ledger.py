@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import open_folder
 from comem_core.serving.layout import Record
 from tasks.engine.partial import BATCHES, Partial, is_taken_over, read_batch
 from tasks.engine.store import Store
@@ -76,7 +77,7 @@ class Rates:
 
 def count_done_rows(store: Store, stage: str, fingerprint: str) -> int:
     """Count the rows that an interrupted run of a stage has finished."""
-    folder = store.find_partial_folder(stage, fingerprint)
+    folder = store.open_unfinished(stage, fingerprint)
     return sum(pq.read_metadata(path).num_rows for path in _list_finished(folder))
 
 
@@ -93,7 +94,7 @@ def measure_rates(
             bytes=record["num_bytes"] / record["num_rows"],
             tokens=_find_tokens(store, record),
         )
-    finished = _list_finished(store.find_partial_folder(stage, fingerprint))
+    finished = _list_finished(store.open_unfinished(stage, fingerprint))
     paths = [path for path in finished if not is_taken_over(path.name)]
     if (costs := sum_costs(paths)) is None:
         return None
@@ -125,7 +126,7 @@ def _find_tokens(store: Store, record: Record) -> float | None:
     if "prompt_tokens" in measured:
         made = measured.get("rows") or _count_made(record)
         return (measured["prompt_tokens"] + measured["answer_tokens"]) / made
-    costs = sum_costs(_list_made(store.find_path(record["stage"], record["fingerprint"])))
+    costs = sum_costs(_list_made(open_folder(record["uri"], lambda file: file.endswith(".parquet"))))
     return _count_tokens(costs) if costs else None
 
 

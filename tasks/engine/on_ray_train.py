@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from functools import partial as bind
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -68,21 +67,20 @@ def train_on_ray(
     if {*files, STEPS} <= artefact.list_finished():
         return
     rest_workers(run.context, forget=forget_held)
-    for path in (artefact.folder / STOP, *artefact.folder.glob(f"{FAILED}*")):  # from an earlier attempt
-        path.unlink(missing_ok=True)
+    artefact.clear(STOP, FAILED)  # from an earlier attempt
     with _progress_shown(artefact, optimizer):
         tracked = name_tracked(run, artefact, parameters)
         config = {"artefact": artefact, "optimizer": optimizer, "build": build, "files": files, "tracked": tracked}
         fit = _fit_alone if run.context.train_workers == 1 else _fit_together
-        _wait_for(bind(fit, run.context, config), stop=artefact.folder / STOP)
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in artefact.folder.glob(f"{FAILED}*")]
+        _wait_for(bind(fit, run.context, config), stop=bind(artefact.post, STOP, ""))
+    told = [json.loads(text) for text in artefact.read_posts(FAILED)]
     if refused := [each[REFUSED] for each in told if isinstance(each, dict)]:
         raise ParameterRefused(refused[0])
     if told:
         raise max((NotFiniteError(*each) for each in told), key=lambda fault: fault.is_cause)
     shutil.rmtree(artefact.folder / RAY_FOLDER, ignore_errors=True)  # the finished weights are all that is kept
-    for path in (*artefact.folder.glob(f"{CHECKPOINT}*"), artefact.folder / PROGRESS, artefact.folder / SAID):
-        path.unlink(missing_ok=True)
+    artefact.clear(CHECKPOINT, PROGRESS, SAID)
+    artefact.fetch_finished()
 
 
 def _fit_alone(context: Context, config: dict[str, Any]) -> None:
@@ -125,7 +123,7 @@ def _fit_together(context: Context, config: dict[str, Any]) -> None:
             _free(_list_reserved() - before)
             lost = f"training lost Ray Train's controller, which leads its workers, {deaths} of {MOST_DEATHS} times"
             told = f"{lost} (killed, or out of memory)"
-            if deaths == MOST_DEATHS or (artefact.folder / STOP).exists():
+            if deaths == MOST_DEATHS or artefact.has_post(STOP):
                 last = str(error).strip().splitlines()[0]
                 raise WorkerDied(f"{told}; the same run goes on at the last checkpoint. Last: {last}") from error
             leave_line(artefact, logging.WARNING, f"{told}; it goes on at the last checkpoint")
@@ -189,11 +187,11 @@ def _train_on_worker(config: dict[str, Any]) -> None:
     train_on_worker(config)
 
 
-def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
+def _wait_for(fit: Callable[[], object], *, stop: Callable[[], object]) -> None:
     """Train in a thread, because Ray's own wait lets no interruption through but KeyboardInterrupt.
 
-    On an interruption the file `stop` asks the workers for a checkpoint and to end, so that the same run continues from
-    this step.
+    On an interruption `stop` asks the workers for a checkpoint and to end, so that the same run continues from this
+    step.
     """
     outcome: Future[object] = Future()
 
@@ -208,7 +206,7 @@ def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
         while not wait([outcome], timeout=POLL_SECONDS).done:
             pass
     except BaseException:
-        stop.touch()
+        stop()
         wait([outcome], timeout=STOP_SECONDS)
         raise
     outcome.result()
@@ -216,28 +214,26 @@ def _wait_for(fit: Callable[[], object], *, stop: Path) -> None:
 
 def leave_line(artefact: Partial, level: int, line: str) -> None:
     """Leave a line for the log of the run, which follows this file; threads and workers cannot write to it."""
-    with (artefact.folder / SAID).open("a", encoding="utf-8") as file:
-        file.write(f"{json.dumps([level, line])}\n")
+    artefact.append_line(SAID, json.dumps([level, line]))
 
 
 @contextmanager
 def _progress_shown(artefact: Partial, optimizer: OptimizerRecipe) -> Iterator[None]:
     """Log the steps while the workers train, the last one at the end, and what the workers say."""
     ended, logger = threading.Event(), get_stage_logger()
-    for name in (PROGRESS, SAID):  # what an earlier attempt left
-        (artefact.folder / name).unlink(missing_ok=True)
+    artefact.clear(PROGRESS, SAID)  # what an earlier attempt left
     last, num_said = 0, 0
 
     def show() -> None:
         nonlocal last, num_said
-        with suppress(FileNotFoundError):
-            said = (artefact.folder / SAID).read_text(encoding="utf-8").split("\n")[:-1]
-            for level, line in map(json.loads, said[num_said:]):
-                logger.log(level, "%s", line)
-            num_said = len(said)
+        said = artefact.read_lines(SAID)
+        for level, line in map(json.loads, said[num_said:]):
+            logger.log(level, "%s", line)
+        num_said = len(said)
         with suppress(FileNotFoundError, json.JSONDecodeError):
-            now = json.loads((artefact.folder / PROGRESS).read_text())
-            if now["step"] != last:
+            for now in map(json.loads, artefact.read_posts(PROGRESS)):
+                if now["step"] == last:
+                    continue
                 last = now["step"]
                 logger.info("%s", describe_step(last, optimizer.num_steps, now["measures"]))
 

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.disk import flush
+from comem_core.disk import flush, link_file
+from comem_core.serving.layout import ShardRecord
 from tasks.engine.context import MEGABYTE
 
 KEPT = ".kept.json"
@@ -147,6 +148,68 @@ class Partial:
     def list_begun(self) -> list[str]:
         """List the names of finished batches of unfinished shards."""
         return sorted(path.relative_to(self.batches).as_posix() for path in self.batches.glob("*/[0-9]*.parquet"))
+
+    # What workers of one artefact share: with one disk nothing is to be done (`tasks.engine.address.partial`).
+
+    def fetch_finished(self) -> None:
+        """Bring what workers on other machines have finished to this one, if they do not share the folder."""
+
+    def put(self, *names: str) -> None:
+        """Hand on files that were written in place, so that the artefact is continued with them elsewhere."""
+
+    def remove(self, *names: str) -> None:
+        """Remove files that are not part of the result any more; those that are not there are left alone."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def remove_batches(self, shard: str) -> None:
+        """Remove the batches of a shard that is finished."""
+        shutil.rmtree(self.batches / shard)
+
+    def has_file(self, name: str, num_bytes: int) -> bool:
+        """Tell whether a file of this size is there."""
+        path = self.folder / name
+        return path.is_file() and path.stat().st_size == num_bytes
+
+    def take_file(self, shard: ShardRecord, uri: str, name: str) -> None:
+        """Take a file of another artefact under a name, without copying it where the disk can link it."""
+        link_file(Path(uri) / shard["file"], self.folder / name)
+
+    # What the processes of one training tell each other.
+
+    def post(self, name: str, text: str, *, is_urgent: bool = True) -> None:
+        """Leave a short text for the other processes, replacing the last one of this name."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def append_line(self, name: str, line: str) -> None:
+        """Leave a line for the other processes, behind those of this name."""
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def read_lines(self, name: str) -> list[str]:
+        """Return the lines that were left whole under a name, in order."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+
+    def read_posts(self, prefix: str) -> list[str]:
+        """Return the texts that were left under names that begin so, in order of the names."""
+        return [path.read_text(encoding="utf-8") for path in sorted(self.folder.glob(f"{prefix}*"))]
+
+    def has_post(self, name: str) -> bool:
+        """Tell whether a text was left under a name."""
+        return (self.folder / name).exists()
+
+    def list_hidden(self, prefix: str) -> list[str]:
+        """List the names of the files that begin so, such as checkpoints, in order."""
+        return sorted(path.name for path in self.folder.glob(f"{prefix}*"))
+
+    def fetch_hidden(self, name: str) -> Path:
+        """Return the path of such a file."""
+        return self.folder / name
+
+    def clear(self, *prefixes: str) -> None:
+        """Remove the files whose names begin so, such as checkpoints and what processes told each other."""
+        self.remove(*(name for prefix in prefixes for name in self.list_hidden(prefix)))
 
     def _notes(self, file: str) -> dict[str, Any]:
         path = self.folder / file

@@ -139,7 +139,7 @@ class Plan:
                 at_most=at_most and missing is not None,
             )
         )
-        uri = str(store.find_path(stage, fingerprint))
+        uri = store.name_artefact(stage, fingerprint)
         return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0)
 
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from comem_core.addresses.copies import open_folder
 from comem_core.serving.layout import Record
 from tasks.engine.context import Context
+from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Store
 from warehouse.connection import open_warehouse, set_aside_unreadable
 from warehouse.history import restore_runs
@@ -17,6 +19,14 @@ def find_history(context: Context) -> Path:
     return context.store / RUNS
 
 
+def hand_on_history(context: Context) -> None:
+    """Put the history of runs to the address of the store, if it has one and answers: it is not worth an error."""
+    try:
+        Store.of(context).put_files(RUNS)
+    except (OSError, ValueError) as error:
+        get_stage_logger().warning("the history of this run was not put to the store: %s", error)
+
+
 def mend_warehouse(context: Context) -> str | None:
     """Set aside a warehouse that cannot be read, rebuild it from the store, and say so; None if it can be read.
 
@@ -25,7 +35,9 @@ def mend_warehouse(context: Context) -> str | None:
     if (found := set_aside_unreadable(context.warehouse)) is None:
         return None
     aside, damage = found
-    records = sorted(Store.of(context).all_records(), key=lambda record: record["created"])
+    store = Store.of(context)
+    store.fetch_files(RUNS)
+    records = sorted(store.all_records(), key=lambda record: record["created"])
     left = [record for record in records if not _register(context, record)]
     with open_warehouse(context.warehouse) as con:
         num_runs = restore_runs(con, find_history(context))
@@ -43,7 +55,8 @@ def _register(context: Context, record: Record) -> bool:
         return False
     try:
         with open_warehouse(context.warehouse) as con:
-            register_artefact(con, record, table=record["table"], folder=record["uri"])
+            folder = open_folder(record["uri"], lambda file: file.endswith(".parquet"))
+            register_artefact(con, record, table=record["table"], folder=folder, uri=record["uri"])
     except ValueError:
         return False
     return True

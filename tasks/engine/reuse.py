@@ -88,6 +88,8 @@ def explain_older_names(store: Store, *, remember: bool = True) -> str | None:
     Without `remember`, the next call explains it again.
     """
     noted = store.folder / ".naming"
+    if store.place != str(store.folder):  # no store at an address is as old as that
+        return None
     if not store.folder.is_dir() or (noted.exists() and noted.read_text() == str(NAMING)):
         return None
     older = [record for record in store.all_records() if record.get("naming", 1) != NAMING]

@@ -4,7 +4,6 @@ A worker writes each batch as soon as it is made, so a crash costs only the batc
 shard are there, they become the shard.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial as bind
@@ -56,9 +55,8 @@ def make_shards(
     shards = {f"{prefix}-{start // size:05d}": units[start : start + size] for start in range(0, len(units), size)}
     if not shards:
         artefact.write_shard(f"{prefix}-00000", make_work()([]))
-    missing = {
-        name: (name, _sort_units(part, length)) for name, part in shards.items() if name not in artefact.list_finished()
-    }
+    done = artefact.list_finished()
+    missing = {name: (name, _sort_units(part, length)) for name, part in shards.items() if name not in done}
     writer = bind(_Writer, make_work, artefact, context.batch_size, until)
     show = report_progress(stage)
 
@@ -67,6 +65,7 @@ def make_shards(
             show(progress)
 
     written = map_shards(writer, missing, workers=Workers.of(context), on_done=on_done)
+    artefact.fetch_finished()
     if None in written.values():
         raise BudgetSpent
 
@@ -97,7 +96,7 @@ class _Writer:
         if isinstance(self.work, WholeShards):
             rows = self.work.complete(self.artefact, name, rows)
         num_rows = self.artefact.write_shard(name, rows)
-        shutil.rmtree(written.folder)
+        self.artefact.remove_batches(name)
         return num_rows
 
 

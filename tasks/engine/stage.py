@@ -146,7 +146,8 @@ def run_stage(
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
         # The store counts, because runs read from it; so the warehouse's copy is replaced.
-        register_artefact(con, record, table=table, folder=record["uri"], replace=True, hashed=hashed)
+        folder = store.find_path(stage, record["fingerprint"])
+        register_artefact(con, record, table=table, folder=folder, uri=record["uri"], replace=True, hashed=hashed)
         record_stage(con, run.run_id, making.describe_outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
     return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])

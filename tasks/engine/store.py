@@ -16,6 +16,8 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import DamagedFile, hash_file, open_folder, remove_damaged
+from comem_core.addresses.places import is_address
 from comem_core.disk import flush
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.context import MEGABYTE, Context
@@ -39,7 +41,16 @@ class Reference:
 
     @property
     def folder(self) -> Path:
-        return Path(self.uri)
+        """The local folder of its files; those of an artefact at an address are fetched first.
+
+        Raises DamagedFile for a file that is not what its record says. It is removed at the address, so that the next
+        run sees that it is missing, and makes it again.
+        """
+        try:
+            return open_folder(self.uri)
+        except DamagedFile as damaged:
+            remove_damaged(damaged)
+            raise
 
     def list_shards(self) -> list[Path]:
         """List the Parquet shards in order of their names."""
@@ -54,10 +65,35 @@ class Store:
         self.lock_wait_seconds = lock_wait_seconds
         self.min_free_bytes = min_free_bytes
 
-    @classmethod
-    def of(cls, context: Context) -> "Store":
+    @staticmethod
+    def of(context: Context) -> "Store":
+        """Return the store of a context: its folder, or the address whose local copy the folder is."""
         free = context.min_free_disk_mb * MEGABYTE // 10
-        return cls(context.store, lock_wait_seconds=context.lock_wait_seconds, min_free_bytes=free)
+        if context.store_address is None:
+            return Store(context.store, lock_wait_seconds=context.lock_wait_seconds, min_free_bytes=free)
+        from tasks.engine.address.store import RemoteStore  # which builds on this module
+
+        waits = {"lock_wait_seconds": context.lock_wait_seconds, "min_free_bytes": free}
+        return RemoteStore(context.store_address, context.store, **waits)
+
+    @property
+    def place(self) -> str:
+        """The folder or address, as a user knows it."""
+        return str(self.folder)
+
+    def name_artefact(self, stage: str, fingerprint: str) -> str:
+        """Return the folder or address of an artefact, which its record and references have."""
+        return str(self.find_path(stage, fingerprint))
+
+    def open_unfinished(self, stage: str, fingerprint: str) -> Path:
+        """Return the local folder of an unfinished artefact, with what is finished of it."""
+        return self.find_partial_folder(stage, fingerprint)
+
+    def put_files(self, folder: str) -> None:
+        """Hand on the files of a folder beside the artefacts, such as the history of runs."""
+
+    def fetch_files(self, folder: str) -> None:
+        """Bring the files of such a folder to this machine."""
 
     def find_path(self, stage: str, fingerprint: str) -> Path:
         return self.folder / stage / fingerprint
@@ -80,7 +116,7 @@ class Store:
     def is_to_be_made(self, reference: Reference) -> bool:
         """Tell whether an artefact of this store is not complete yet; False for what comes from elsewhere."""
         stage, fingerprint = reference.stage, reference.fingerprint
-        return reference.uri == str(self.find_path(stage, fingerprint)) and self.find(stage, fingerprint) is None
+        return reference.uri == self.name_artefact(stage, fingerprint) and self.find(stage, fingerprint) is None
 
     def find_anywhere(self, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact of any stage; None if there is none."""
@@ -110,6 +146,16 @@ class Store:
             elif (found := hash_file(path)) != shard["sha256"]:
                 faults[shard["file"]] = f"differs from its record (sha256 {found[:8]}, was {shard['sha256'][:8]})"
         return faults
+
+    def find_file(self, record: Record, shard: ShardRecord) -> Path | None:
+        """Return the local path of an artefact's file; None if it is missing. It may be damaged."""
+        path = self.find_path(record["stage"], record["fingerprint"]) / shard["file"]
+        return path if path.exists() else None
+
+    def has_all(self, record: Record) -> bool:
+        """Tell whether all files of an artefact are there."""
+        folder = self.find_path(record["stage"], record["fingerprint"])
+        return all((folder / shard["file"]).exists() for shard in record["shards"])
 
     @contextlib.contextmanager
     def lock(self, stage: str, fingerprint: str) -> Iterator[bool]:
@@ -161,8 +207,17 @@ class Store:
         _remove_half_written(folder)
         partial = Partial(folder, self.min_free_bytes)
         for shard in sorted(partial.batches.glob("*")):
-            _remove_damaged(shard)
+            self.remove_damaged_batches(shard)
         return partial
+
+    @staticmethod
+    def remove_damaged_batches(batches: Path) -> None:
+        """Remove the first batch of a shard that a power failure damaged, and all batches after it."""
+        whole = True
+        for path in sorted(batches.glob("[0-9]*.parquet")):
+            whole = whole and read_batch(path) is not None
+            if not whole:
+                path.unlink()
 
     def begin_with(self, finished: Partial, stage: str, fingerprint: str) -> Partial:
         """Open the partial folder of a smaller artefact, with the finished shards and batches of another one."""
@@ -170,11 +225,16 @@ class Store:
         for path in sorted(finished.folder.glob("[!.]*")):
             if not (smaller.folder / path.name).exists():
                 os.link(path, smaller.folder / path.name)
+        self.join_batches(finished, smaller)
+        return smaller
+
+    @staticmethod
+    def join_batches(finished: Partial, smaller: Partial) -> None:
+        """Make the finished batches of unfinished shards the shards of a smaller artefact."""
         for folder in sorted(finished.batches.glob("*")):
             if batches := sorted(folder.glob("[0-9]*.parquet")):
                 tables = [pq.read_table(path) for path in batches]
                 smaller.write_shard(folder.name, pa.concat_tables(tables, promote_options="default"))
-        return smaller
 
     def finish(self, partial: Partial, record: Record) -> Record:
         """Hash the shards, write the record last, give the artefact its name, and return the completed record."""
@@ -185,32 +245,29 @@ class Store:
         _remove_half_written(partial.folder)  # of workers that were killed while the others went on
         files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
         shards = [describe_shard(path, partial.folder) for path in files]
-        digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
         final = self.find_path(record["stage"], record["fingerprint"])
-        record = {**record, "shards": shards, "uri": str(final)}
-        # The stage's own rows, without the shards for another table, such as faults.
-        record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
-        record["num_bytes"] = sum(shard["bytes"] for shard in shards)
-        record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
+        record = self.complete(record, shards, str(final))
         with partial.open_file(RECORD) as path:
             path.write_text(json.dumps({key: value for key, value in record.items() if key != "uri"}, indent=1))
         os.replace(partial.folder, final)
         flush(final.parent)
         return record
 
+    @staticmethod
+    def complete(record: Record, shards: list[ShardRecord], uri: str) -> Record:
+        """Add to a record what its shards are, in the order of their names, and where they are."""
+        digests = "".join(f"{shard['file']} {shard['sha256']}\n" for shard in shards)
+        record = {**record, "shards": shards, "uri": uri}
+        # The stage's own rows, without the shards for another table, such as faults.
+        record["num_rows"] = sum(shard["rows"] for shard in shards if "table" not in shard)
+        record["num_bytes"] = sum(shard["bytes"] for shard in shards)
+        record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
+        return record
+
 
 def _remove_half_written(folder: Path) -> None:
     for left in folder.glob(".*.tmp"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _remove_damaged(batches: Path) -> None:
-    """Remove the first batch of a shard that a power failure damaged, and all batches after it."""
-    whole = True
-    for path in sorted(batches.glob("[0-9]*.parquet")):
-        whole = whole and read_batch(path) is not None
-        if not whole:
-            path.unlink()
 
 
 def describe_shard(path: Path, folder: Path) -> ShardRecord:
@@ -230,7 +287,11 @@ def is_whole(path: Path, sha256: str) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
-def hash_file(path: Path) -> str:
-    """Hash a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def find_whole(uri: str, file: str, sha256: str) -> Path | None:
+    """Return the local path of an artefact's file, by the artefact's folder or address; None if it is missing or
+    damaged. A file at an address is fetched."""
+    try:
+        path = open_folder(uri, lambda name: name == file) / file
+    except DamagedFile:
+        return None
+    return path if (is_address(uri) and path.is_file()) or is_whole(path, sha256) else None

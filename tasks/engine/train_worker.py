@@ -80,7 +80,8 @@ def train_on_worker(config: dict[str, Any]) -> None:
             steps.append(report.row)
             measures = watch.measure(report)
             if is_first:
-                (artefact.folder / PROGRESS).write_text(json.dumps({"step": report.step, "measures": measures}))
+                told = json.dumps({"step": report.step, "measures": measures})
+                artefact.post(PROGRESS, told, is_urgent=False)
                 delivery.add(report.step, measures)
 
         delivery.outcome = outcome = _run_steps(training, on_step, steps, artefact)
@@ -99,7 +100,7 @@ def _is_possible(objective: Objective, artefact: Partial, rank: int) -> bool:
         objective.check()
     except (ValueError, MemoryError) as error:
         has_failed = True
-        (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps({REFUSED: str(error)}), encoding="utf-8")
+        artefact.post(f"{FAILED}{rank}", json.dumps({REFUSED: str(error)}))
     device = next(iter(objective.trainable().values())).device
     return not sum_over_workers(torch.tensor(float(has_failed), device=device))
 
@@ -118,7 +119,7 @@ def _run_steps(
         try:
             training.run(on_step, until=training.step + 1)
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
-            (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps(error.args), encoding="utf-8")
+            artefact.post(f"{FAILED}{rank}", json.dumps(error.args))
             return "failed"
         is_due, is_stopped = saving.choose(done=training.done)
         if is_due or is_stopped:
@@ -135,12 +136,12 @@ class Saving:
     """Decides after each step whether a checkpoint is due. All workers decide the same, for all of them report one."""
 
     def __init__(self, artefact: Partial) -> None:
-        self.stop, self.last, self.cost = artefact.folder / STOP, time.monotonic(), 0.0
+        self.artefact, self.last, self.cost = artefact, time.monotonic(), 0.0
 
     def choose(self, *, done: bool) -> tuple[bool, bool]:
         """Return whether a checkpoint is due and whether the training is to stop, as the first worker sees it."""
         is_late = time.monotonic() - self.last >= max(SAVE_EVERY_SECONDS, self.cost / SAVE_SHARE)
-        chosen = [(done or is_late, self.stop.exists())]
+        chosen = [(done or is_late, self.artefact.has_post(STOP))]
         if is_distributed():
             distributed.broadcast_object_list(chosen, src=0)
         return chosen[0]
@@ -157,8 +158,7 @@ def write_checkpoint(artefact: Partial, state: dict[str, Any]) -> None:
     """Write what a training resumes from, whole or not at all, and keep the checkpoint before it."""
     with artefact.open_file(f"{CHECKPOINT}{state['training']['step']:08}.pt") as path, path.open("wb") as file:
         torch.save(state, file)
-    for path in _list_checkpoints(artefact)[KEPT_CHECKPOINTS:]:
-        path.unlink(missing_ok=True)
+    artefact.remove(*_list_checkpoints(artefact)[KEPT_CHECKPOINTS:])
 
 
 def find_checkpoint(artefact: Partial, *, is_first: bool) -> dict[str, Any] | None:
@@ -171,16 +171,18 @@ def find_checkpoint(artefact: Partial, *, is_first: bool) -> dict[str, Any] | No
     chosen = [name]
     if is_distributed():
         distributed.broadcast_object_list(chosen, src=0)
-    return _read_checkpoint(artefact.folder / chosen[0]) if state is None and chosen[0] else state
+    return _read_checkpoint(artefact.fetch_hidden(chosen[0])) if state is None and chosen[0] else state
 
 
 def _read_whole(artefact: Partial) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the checkpoints that can be read with their names, newest first, and set the others aside."""
-    for path in _list_checkpoints(artefact):
+    for name in _list_checkpoints(artefact):
+        path = artefact.fetch_hidden(name)
         try:
             yield path.name, _read_checkpoint(path)
         except Exception as error:  # a torn file makes zipfile and torch raise errors of many types
             path.replace(path.with_suffix(".unreadable"))
+            artefact.remove(name)
             why = str(error).partition("\n")[0] or type(error).__name__
             told = f"the checkpoint {path} cannot be read ({why}) and is set aside"
             then = "training goes on at the one before it, or from the start if there is none"
@@ -195,9 +197,9 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
-def _list_checkpoints(artefact: Partial) -> list[Path]:
-    """List the checkpoints, newest first; their names have the step."""
-    return sorted(artefact.folder.glob(f"{CHECKPOINT}*.pt"), reverse=True)
+def _list_checkpoints(artefact: Partial) -> list[str]:
+    """List the names of the checkpoints, newest first; they have the step."""
+    return [name for name in reversed(artefact.list_hidden(CHECKPOINT)) if name.endswith(".pt")]
 
 
 def _save(trainee: Trainee, steps: list[dict[str, Any]], artefact: Partial, files: tuple[str, ...]) -> None:

@@ -49,6 +49,6 @@ def describe_opening(context: Context, bank: Record) -> Opening | None:
     if encoder is None:
         return None
     return Opening(
-        places=(f"encoder: {encoder['uri']}", f"bank:    {store.find_path(BANK_STAGE, bank['fingerprint'])}"),
-        code=("import comem_core as comem", f'memory = comem.open("{context.store}", bank="{bank["fingerprint"]}")'),
+        places=(f"encoder: {encoder['uri']}", f"bank:    {bank['uri']}"),
+        code=("import comem_core as comem", f'memory = comem.open("{store.place}", bank="{bank["fingerprint"]}")'),
     )

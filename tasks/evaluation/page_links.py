@@ -9,20 +9,24 @@ ANSWER_SECONDS = 2.0
 
 
 def find_page(context: Context, page: Path) -> str:
-    """Return the address of a page of the store: where COMEM_PAGES_URL serves it, if it does, else that of the file.
+    """Return the address of a page of the store: where COMEM_PAGES_URL serves it, if it does, else that of the file, or
+    of the object in a store that is an address.
 
     The address is tried, because a run may have another store than the one that is served.
     """
-    if context.pages_url and page.is_relative_to(context.store):
-        address = f"{context.pages_url.rstrip('/')}/{page.relative_to(context.store).as_posix()}"
-        if _is_served(address):
-            return address
-    return page.as_uri()
+    if not page.is_relative_to(context.store):
+        return page.as_uri()
+    place = page.relative_to(context.store).as_posix()
+    if context.pages_url and _is_served(address := f"{context.pages_url.rstrip('/')}/{place}"):
+        return address
+    return page.as_uri() if context.store_address is None else f"{context.store_address}/{place}"
 
 
 def name_page(context: Context, page: Path) -> str:
     """Return the address of a page for a log: where it is served, with its file after it, else that of the file."""
     address = find_page(context, page)
+    if context.store_address is not None and page.is_relative_to(context.store):
+        return f"{address} (copy on this machine: {page})"
     return address if address == page.as_uri() else f"{address} (file: {page})"
 
 

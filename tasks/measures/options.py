@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def read_samples(store: Store) -> Sequence[TrainingSample]:
     """Return the samples of the newest encoder in a store. Raises ValueError where it has none."""
     if not (records := store.list_records(ENCODER.name)):
-        raise ValueError(f"no encoder was trained in {store.folder}; run synth-and-train first (`make demo`)")
+        raise ValueError(f"no encoder was trained in {store.place}; run synth-and-train first (`make demo`)")
     return find_samples(store, make_reference(records[-1])).read()
 
 

@@ -14,14 +14,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.disk import link_file
+from comem_core.addresses.copies import open_folder
+from comem_core.addresses.places import is_address
 from comem_core.knowledge.index.ids import find_ids
 from comem_core.memory.bank_files.layout import FEW_SMALL_SHARDS, Contents, Shard, open_contents
 from comem_core.serving.layout import Record
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.store import Reference, Store, is_whole
-from tasks.memory.parts import MemoryPart, list_parts, name_linked_part, name_memory, name_part, read_linked_ids
+from tasks.engine.store import Reference, Store, find_whole, is_whole
+from tasks.memory.parts import (
+    MemoryPart,
+    is_list,
+    list_parts,
+    name_linked_part,
+    name_memory,
+    name_part,
+    read_linked_ids,
+)
 from tasks.rows.earlier import is_of_these_libraries
 
 KNOWLEDGE = "knowledge"
@@ -49,7 +58,7 @@ class EarlierBanks:
 
     @cached_property
     def _opened(self) -> list[tuple[Record, Contents]]:
-        opened = ((record, open_contents(Path(record["uri"]))) for record in self.records)
+        opened = ((record, open_contents(open_folder(record["uri"], is_list))) for record in self.records)
         return [(record, contents) for record, contents in opened if contents is not None]
 
     def link_shards(self, artefact: Partial, item_ids: Sequence[str]) -> int:
@@ -118,17 +127,22 @@ def _find_whole_shards(
 
 def _is_undamaged(record: Record, shard: Shard) -> bool:
     """Tell whether the vectors of a shard, and the rows of its part, are what the record says."""
-    folder, hashes = Path(record["uri"]), {each["file"]: each["sha256"] for each in record["shards"]}
-    files = (shard.file, f"{name_part(shard.file)}.parquet")
-    return all(file in hashes and is_whole(folder / file, hashes[file]) for file in files)
+    shards = {each["file"]: each for each in record["shards"]}
+    rows = f"{name_part(shard.file)}.parquet"
+    if rows not in shards or shard.file not in shards or not find_whole(record["uri"], rows, shards[rows]["sha256"]):
+        return False
+    if is_address(record["uri"]):  # vectors are copied there unread, and hashed where they are fetched
+        return shards[shard.file]["sha256"] == shard.sha256
+    return is_whole(Path(record["uri"]) / shard.file, shards[shard.file]["sha256"])
 
 
 def _link_shard(artefact: Partial, record: Record, shard: Shard, rows_S: np.ndarray, *, part: str) -> None:
     """Link the vectors, then write the rows of the part, with their place in this corpus."""
-    folder, name = Path(record["uri"]), name_memory(part)
-    path = folder / f"{name_part(shard.file)}.parquet"
+    name, file = name_memory(part), f"{name_part(shard.file)}.parquet"
+    path = open_folder(record["uri"], lambda each: each == file) / file
     earlier, rows = MemoryPart.read(path), pq.read_table(path)
-    link_file(folder / shard.file, artefact.folder / name)
+    recorded = next(each for each in record["shards"] if each["file"] == shard.file)
+    artefact.take_file(recorded, record["uri"], name)
     column = pa.array(rows_S, rows.schema.field("row").type)
     rows = rows.set_column(rows.schema.get_field_index("row"), "row", column)
     artefact.write_shard(part, MemoryPart(shard=replace(shard, file=name), bank=earlier.bank).mark(rows))

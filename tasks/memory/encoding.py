@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import starmap
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from comem_core.addresses.copies import open_folder
 from comem_core.knowledge.stored_rows import StoredRows
 from comem_core.memory.bank_files.layout import BankDescription
 from comem_core.memory.bank_files.number_types import NUMBER_TYPES, Packed, pack
@@ -22,7 +22,7 @@ from comem_core.memory.bank_files.reading import StoredMemories, write_shard
 from tasks.engine.partial import Partial
 from tasks.engine.shards import WholeShards
 from tasks.engine.store import Reference
-from tasks.memory.parts import MemoryPart, list_parts, name_memory
+from tasks.memory.parts import MemoryPart, is_list, list_parts, name_memory, name_part
 from tasks.models import load_trained_encoder
 from tasks.rows.tables import read_items
 from tasks.run import Run
@@ -36,8 +36,13 @@ class EarlierBank:
     """The memories in some shards of an earlier bank, with the seconds that each one took."""
 
     def __init__(self, folder: str, shards: Sequence[int]):
-        self.stored, self.shards = StoredMemories.open(Path(folder)), shards
-        self._seconds = StoredRows(list_parts(Path(folder)), ("item_id", "seconds"), dict, id_column="item_id")
+        opened = open_folder(folder, is_list)
+        self.stored, self.shards = StoredMemories.open(opened), shards
+        wanted = {self.stored.shards[number].file for number in shards}
+        wanted |= {f"{name_part(file)}.parquet" for file in wanted}
+        open_folder(folder, wanted.__contains__)
+        parts = [path for path in list_parts(opened) if path.name in wanted]
+        self._seconds = StoredRows(parts, ("item_id", "seconds"), dict, id_column="item_id")
 
     def read(self, item_ids: Sequence[str]) -> dict[str, tuple[Packed, float]]:
         """Return those of the items that are here, with their seconds."""

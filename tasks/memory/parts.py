@@ -41,6 +41,11 @@ class MemoryPart:
         return cls(shard=Shard(**stated["shard"]), bank=bank)
 
 
+def is_list(file: str) -> bool:
+    """Tell whether a file of a bank lists what it holds, and is neither vectors nor rows."""
+    return not file.startswith(("memory-", "part-"))
+
+
 def name_memory(part: str) -> str:
     """Name the shard of vectors of the part `part-00000`."""
     return f"memory-{part}.safetensors"
@@ -77,16 +82,11 @@ def drop_incomplete_parts(artefact: Partial) -> None:
     If one of these came from an earlier bank, all parts that were made here go too: they were shared out without it.
     """
     paths, linked = list_parts(artefact.folder), set(list_parts(artefact.folder, linked=True))
-    incomplete = {path for path in paths if not _has_vectors(artefact.folder, MemoryPart.read(path).shard)}
+    shards = {path: MemoryPart.read(path).shard for path in paths}
+    incomplete = {path for path, shard in shards.items() if not artefact.has_file(shard.file, shard.bytes)}
     if incomplete & linked:
         incomplete |= set(paths) - linked
-    for path in incomplete:
-        path.unlink()
-
-
-def _has_vectors(folder: Path, shard: Shard) -> bool:
-    path = folder / shard.file
-    return path.is_file() and path.stat().st_size == shard.bytes
+    artefact.remove(*(path.name for path in incomplete))
 
 
 def finish_bank(artefact: Partial) -> None:

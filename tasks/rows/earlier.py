@@ -175,10 +175,8 @@ def _find_places(
 
 def _read_keys(store: Store, record: Record, lasting: LastingRows) -> Iterator[tuple[Path, ShardRecord, pa.Array]]:
     """Yield the files of an artefact that have all columns, with their keys; what cannot be read is left out."""
-    folder = store.find_path(record["stage"], record["fingerprint"])
     for shard in record["shards"]:
-        path = folder / shard["file"]
-        if fnmatch(shard["file"], f"{lasting.first_word}*.parquet") and path.exists():
+        if fnmatch(shard["file"], f"{lasting.first_word}*.parquet") and (path := store.find_file(record, shard)):
             try:
                 keys = _read_keys_of_file(path, lasting)
             except (OSError, pa.ArrowInvalid):  # it is damaged, and would be left out for that later

@@ -114,7 +114,7 @@ def read_rows(reference: Reference, table: str = "") -> Iterator[dict[str, Any]]
 
 def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of the `part-*` shards with these columns only; without pictures they fit into memory."""
-    for path in sorted(Path(reference.uri).glob("part-*.parquet")):
+    for path in sorted(reference.folder.glob("part-*.parquet")):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=list(names)):
                 yield from batch.to_pylist()
@@ -122,7 +122,7 @@ def read_columns(reference: Reference, *names: str) -> Iterator[dict[str, Any]]:
 
 def list_shards(reference: Reference, table: str = "") -> list[Path]:
     """List the shards of a table: for `question`, `questions-*.parquet` if the artefact has them, else `part-*`."""
-    return _list_shards_in(Path(reference.uri), table)
+    return _list_shards_in(reference.folder, table)
 
 
 def read_asked_questions(questions: Path) -> list[dict[str, Any]]:

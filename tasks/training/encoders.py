@@ -122,7 +122,8 @@ def make_reference(record: Record) -> Reference:
 
 
 def _describe_none_trained(run: Run) -> str:
+    place = Store.of(run.context).place
     return (
-        f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {run.context.store}; "
+        f"no encoder for backbone {run.recipe.backbone.name} ({run.backbone.fingerprint}) in {place}; "
         "run synth-and-train with this recipe and backbone first"
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from comem_core.addresses.copies import open_folder
 from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.memory.description import DESCRIPTION
 from comem_core.pretraining.trained_on import FILE, read_listing, read_start_weights
@@ -68,7 +69,7 @@ def find_samples(store: Store, encoder: Reference) -> Samples:
     record = store.find(ENCODER.name, encoder.fingerprint) or _find_record(store, encoder.fingerprint)
     if record is None:
         raise ValueError(
-            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.folder}, so its samples are "
+            f"the encoder {encoder.fingerprint} ({encoder.uri}) was not trained in {store.place}, so its samples are "
             "not known, and a projection to the reader cannot be trained on them. Name an encoder that was trained "
             "here, or a reader of the encoder's own width"
         )
@@ -144,13 +145,13 @@ def _find_own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[
 def _find_record(store: Store, weights: str) -> Record | None:
     """Find the encoder trained here with these weights; they name a start, and an encoder that is given as a folder."""
     return next(
-        (each for each in store.list_records(ENCODER.name) if hash_backbone(Path(each["uri"])) == weights), None
+        (each for each in store.list_records(ENCODER.name) if hash_backbone(open_folder(each["uri"])) == weights), None
     )
 
 
 def _find_reference(store: Store, fingerprint: str) -> Reference | None:
     """Find an artefact by its fingerprint alone; None if it, or one of its shards, is gone."""
     record = store.find_anywhere(fingerprint)
-    if record is None or not all((Path(record["uri"]) / shard["file"]).exists() for shard in record["shards"]):
+    if record is None or not store.has_all(record):
         return None
     return Reference(stage=record["stage"], fingerprint=fingerprint, uri=record["uri"], num_rows=record["num_rows"])

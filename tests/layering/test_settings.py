@@ -12,7 +12,9 @@ PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([A-Z_]+)` \| ([a-z ]+) \| .+ \|$", re.M)
 PLACE = re.compile(r"^\| ([a-z ]+) \| [^`|]+.* \|$", re.M)
 READ = re.compile(r"""environ(?:\.get\(|\[)["']([A-Z_]+)["'][\])](?! [|]?= )""")
-OF_CONTEXT = {f"COMEM_{each.name.upper()}" for each in fields(Context)} - {"COMEM_ROOT", "COMEM_RAY_ADDRESS"}
+OF_CONTEXT = {f"COMEM_{each.name.upper()}" for each in fields(Context)} - {
+    f"COMEM_{name.upper()}" for name in ("root", "ray_address", "store_address")
+}
 
 
 def list_read() -> Iterator[str]:

@@ -1,0 +1,239 @@
+"""All traffic with the address of a store: reading, writing and listing, with a bounded wait where nobody answers.
+
+An object is there whole or not at all, because the filesystems meant here write it in one request. What they lack has a
+replacement: instead of renaming, a file is uploaded under its final name; `write_new` is for locks.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from comem_core.addresses.faults import (
+    WAIT,
+    StoreGone,
+    StoreRefused,
+    check_protocol,
+    explain,
+    is_outage,
+    read_wait_seconds,
+    shorten,
+)
+
+R = TypeVar("R")
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+log = logging.getLogger("comem.stage")
+_exclusive: dict[str, bool] = {}
+_silent: dict[str, float] = {}  # addresses that do not answer, and since when
+_silent_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The files below an address. Names are relative to it, with `/`. It can be pickled, and holds no key."""
+
+    address: str
+
+    @cached_property
+    def _files(self) -> Any:
+        return _open_filesystem(self.address)
+
+    @cached_property
+    def _root(self) -> str:
+        return str(self._files._strip_protocol(self.address)).rstrip("/")
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"address": self.address}
+
+    def _name(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def enter(self, name: str) -> "Remote":
+        """Return the files below a name."""
+        return Remote(f"{self.address}/{name}")
+
+    def list_sizes(self, prefix: str = "") -> dict[str, int]:
+        """Return the size of each file below a name; empty if there is none."""
+
+        def find() -> dict[str, int]:
+            self._files.invalidate_cache()
+            try:
+                found = self._files.find(self._name(prefix), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {str(path)[len(self._root) + 1 :]: int(each["size"]) for path, each in found.items()}
+
+        return self._ask(find)
+
+    def list_names(self, prefix: str = "") -> list[str]:
+        """Return the last parts of the names directly below a name, in order."""
+
+        def look() -> list[str]:
+            self._files.invalidate_cache()
+            try:
+                found = self._files.ls(self._name(prefix), detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+
+        return self._ask(look)
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file; None if there is none."""
+        return self.read_each([name]).get(name)
+
+    def read_each(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Read small files at once; those that are not there are left out."""
+        paths = {self._name(name): name for name in names}
+        if not paths:
+            return {}
+
+        def cat() -> dict[str, bytes]:
+            self._files.invalidate_cache()
+            found: dict[str, Any] = self._files.cat(list(paths), on_error="return")
+            if faults := [each for each in found.values() if isinstance(each, Exception)]:
+                for fault in faults:
+                    if not isinstance(fault, FileNotFoundError):
+                        raise fault
+            return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+
+        return self._ask(cat)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, replacing one of this name."""
+        self._ask(lambda: self._files.pipe_file(self._name(name), content))
+
+    def write_new(self, name: str, content: bytes) -> bool:
+        """Write a small file unless there is one of this name; tell whether this call wrote it.
+
+        It is for contents that nobody else writes: a request that succeeded, but whose answer was lost, counts.
+        """
+        try:
+            self._ask(lambda: self._files.pipe_file(self._name(name), content, mode="create"))
+        except FileExistsError:
+            return self.read(name) == content
+        return True
+
+    def upload(self, path: Path, name: str) -> None:
+        """Write a local file under a name."""
+        self._ask(lambda: self._files.put_file(str(path), self._name(name)))
+
+    def download(self, names: Mapping[str, Path]) -> None:
+        """Write files into local ones. Raises FileNotFoundError if one is not there."""
+        if not names:
+            return
+        for path in names.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+        def get() -> None:
+            self._files.get([self._name(name) for name in names], [str(path) for path in names.values()])
+
+        self._ask(get)
+
+    def copy(self, source: str, name: str) -> None:
+        """Copy a file of the same filesystem, named by its whole address, without reading it here."""
+        self._ask(lambda: self._files.cp_file(self._files._strip_protocol(source), self._name(name)))
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; those that are not there are left alone."""
+        if not (paths := [self._name(name) for name in names]):
+            return
+
+        def rm() -> None:
+            for path in paths if len(paths) == 1 else ():
+                self._files.rm_file(path)
+            if len(paths) > 1:
+                self._files.rm(paths)
+
+        try:
+            self._ask(rm)
+        except FileNotFoundError:
+            for path in paths if len(paths) > 1 else ():
+                try:
+                    self._ask(lambda path=path: self._files.rm_file(path))
+                except FileNotFoundError:
+                    continue
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether `write_new` is one step there, so that of two writers one fails; it is tried once."""
+        if self.address not in _exclusive:
+            self.check()
+        return _exclusive[self.address]
+
+    def check(self) -> None:
+        """Try everything that a run does with an address.
+
+        Raises:
+            StoreRefused: the bucket is not there, this user may not write or read, or nobody answers.
+        """
+        name = f".tried-{uuid4().hex}"
+        try:
+            self._files.pipe_file(self._name(name), b"1")
+            if bytes(self._files.cat_file(self._name(name))) != b"1":
+                raise OSError("what was written there is not what is read")
+            try:
+                self._files.pipe_file(self._name(name), b"2", mode="create")
+                _exclusive[self.address] = False
+            except FileExistsError:
+                # fsspec's own way, for filesystems that have none, looks first and then writes.
+                looks_first = type(self._files).pipe_file is AbstractFileSystem.pipe_file
+                _exclusive[self.address] = self._files.async_impl or not looks_first
+            self._files.rm_file(self._name(name))
+        except Exception as error:
+            raise StoreRefused(f"the store {self.address} cannot be used: {explain(error)}") from error
+
+    def _ask(self, request: Callable[[], R]) -> R:
+        """Ask again while nobody answers. Raises StoreGone after the wait, and PermissionError that says where."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                answer = request()
+            except PermissionError as error:
+                raise PermissionError(f"the store {self.address} refuses: {explain(error)}") from error
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                self._wait(error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._note_answer()
+                return answer
+
+    def _wait(self, error: Exception, pause: float) -> None:
+        """Wait a little, as long as the address has been silent for less than the wait: all requests of a process share
+        it, so that what comes after the first StoreGone fails at once."""
+        now, wait = time.monotonic(), read_wait_seconds()
+        with _silent_lock:
+            is_new = self.address not in _silent
+            waited = now - _silent.setdefault(self.address, now)
+        if waited >= wait:
+            raise StoreGone(
+                f"the store {self.address} has not answered for {waited:.0f} s ({shorten(error)}). What is finished "
+                f"is kept there: start the same command again when it answers ({WAIT} sets the wait)"
+            ) from error
+        if is_new:
+            told = f"the store {self.address} does not answer ({shorten(error)})"
+            log.warning("%s; this run waits for it, up to %.0f s", told, wait)
+        time.sleep(max(0.0, min(pause, wait - waited)))
+
+    def _note_answer(self) -> None:
+        if self.address in _silent:
+            with _silent_lock:
+                is_known = _silent.pop(self.address, None) is not None
+            if is_known:
+                log.warning("the store %s answers again", self.address)
+
+
+def _open_filesystem(address: str) -> Any:
+    check_protocol(address)
+    # Listings are never remembered: other machines write too.
+    return fsspec.filesystem(address.partition("://")[0], use_listings_cache=False)
