@@ -24,7 +24,7 @@ from tasks.engine.context import Context, ParameterRefused, RunRef, refuse_fault
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
-from tasks.engine.rebuild import find_history, hand_on_history, mend_warehouse
+from tasks.engine.rebuild import find_history, put_history, mend_warehouse
 from tasks.engine.reuse import explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
@@ -212,7 +212,7 @@ def open_run(
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status, error=error)
             keep_runs(con, find_history(context), ended=run_id)
-        hand_on_history(context)
+        put_history(context)
 
 
 def with_addresses(recipe: Recipe) -> Recipe:

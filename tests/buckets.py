@@ -1,4 +1,4 @@
-"""An S3-compatible server (moto) for tests, and a gate before it that can be shut, so that nobody answers for a while."""
+"""An S3-compatible server (moto) for tests, and a gate before it that can be shut, so that nobody answers."""
 
 import contextlib
 import os

@@ -28,6 +28,7 @@ from warehouse.lineage import (
     trace_upward,
 )
 from warehouse.openlineage import write_openlineage_lines
+from warehouse.places import open_place
 from warehouse.records import find_artefact
 from warehouse.samples.cards import find_sources, render_card
 from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters, write_funnel
@@ -224,8 +225,12 @@ def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _diff(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    left, right = (_find_folder(con, name) for name in (options.left, options.right))
-    if all(any(folder.glob(f"*/*/{RECORD}")) for folder in (left, right)):
+    with open_place(_find_place(con, options.left)) as left, open_place(_find_place(con, options.right)) as right:
+        return _diff_folders(left, right, options)
+
+
+def _diff_folders(left: Path, right: Path, options: argparse.Namespace) -> int:
+    if any(left.glob(f"*/*/{RECORD}")) and any(right.glob(f"*/*/{RECORD}")):
         return _diff_of_stores(left, right)
     found = compare_folders(left, right, ignore=options.ignore)
     for comparison in found:
@@ -247,14 +252,13 @@ def _diff_of_stores(left: Path, right: Path) -> int:
     return 0 if all(each.same for each in rebuilt) else 1
 
 
-def _find_folder(con: DuckDBPyConnection, name: str) -> Path:
-    """Find an artefact's folder by its fingerprint; the path of a folder is returned as it is."""
-    if Path(name).is_dir():
-        return Path(name)
-    record = find_artefact(con, name)
-    if record is None:
+def _find_place(con: DuckDBPyConnection, name: str) -> str:
+    """Find an artefact's folder or address by its fingerprint; a folder or an address is returned as it is."""
+    if Path(name).is_dir() or "://" in name:
+        return name
+    if (record := find_artefact(con, name)) is None:
         raise ValueError(f"{name!r} is neither the fingerprint of an artefact in the warehouse nor a folder")
-    return Path(record["uri"])
+    return record["uri"]
 
 
 def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:

@@ -152,13 +152,6 @@ def list_shard_faults(shards: list[dict], folder: Path, *, hashed: bool = False)
     return faults
 
 
-def find_folder(con: DuckDBPyConnection, fingerprint: str) -> Path:
-    """Return the folder of an artefact that is known to exist."""
-    record = find_artefact(con, fingerprint)
-    assert record is not None, fingerprint
-    return Path(record["uri"])
-
-
 def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
     """Return the record of an artefact, with its `uri` and `inputs`, or None."""
     cursor = con.execute("SELECT * FROM artefact WHERE fingerprint = ?", [fingerprint])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
 from warehouse.content import hash_content
+from warehouse.places import open_place
 from warehouse.records import find_artefact, list_shard_faults
 
 
@@ -30,10 +30,10 @@ def verify_artefacts(con: DuckDBPyConnection, *, content: bool = False) -> list[
 def _check(con: DuckDBPyConnection, fingerprint: str, *, content: bool) -> Checked:
     record = find_artefact(con, fingerprint)
     assert record is not None, fingerprint
-    folder = Path(record["uri"])
-    faults = list_shard_faults(record["shards"], folder)
-    if content and not faults:
-        found = hash_content(folder, [shard["file"] for shard in record["shards"]])
-        if found != record["content_sha256"]:
-            faults.append(f"the content hash is {found[:12]}…, recorded {record['content_sha256'][:12]}…")
+    with open_place(record["uri"]) as folder:
+        faults = list_shard_faults(record["shards"], folder)
+        if content and not faults:
+            found = hash_content(folder, [shard["file"] for shard in record["shards"]])
+            if found != record["content_sha256"]:
+                faults.append(f"the content hash is {found[:12]}…, recorded {record['content_sha256'][:12]}…")
     return Checked(fingerprint, record["stage"], len(record["shards"]), tuple(faults))

@@ -2,11 +2,23 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 CACHE = "COMEM_STORE_CACHE"
 LOCAL = ("file", "local")
+VARIABLES = {
+    "s3": "AWS_",
+    "s3a": "AWS_",
+    "gs": "GOOGLE_",
+    "gcs": "GOOGLE_",
+    "az": "AZURE_",
+    "abfs": "AZURE_",
+    "abfss": "AZURE_",
+}
+"""How the variables begin that the library of a filesystem reads; all of them read those of fsspec too."""
+OF_ONE_MACHINE = ("AWS_CONTAINER_", "AWS_EXECUTION_", "AWS_WEB_IDENTITY_")
 
 
 def is_address(place: str) -> bool:
@@ -50,6 +62,17 @@ def find_store_cache(address: str) -> Path:
         named = find_cache_folder() / "stores"
     caches = Path(named)
     return caches.absolute() / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def choose_variables(address: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which the filesystem of an address is set up; processes on other machines need them."""
+    if address is None:
+        return {}
+    own = VARIABLES.get(address.partition("://")[0])
+    found = {
+        name: value for name, value in environ.items() if name.startswith("FSSPEC_") or (own and name.startswith(own))
+    }
+    return {name: value for name, value in found.items() if not name.startswith(OF_ONE_MACHINE)}
 
 
 def split_artefact(uri: str) -> tuple[str, str, str]:

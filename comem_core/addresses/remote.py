@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -49,6 +50,13 @@ class Remote:
     @cached_property
     def _root(self) -> str:
         return str(self._files._strip_protocol(self.address)).rstrip("/")
+
+    @cached_property
+    def _in_one_request(self) -> dict[str, int]:
+        """What lets s3fs read a small file without asking for its size first."""
+        read = getattr(self._files, "_cat_file", None)
+        has_choice = read is not None and "max_concurrency" in signature(read).parameters
+        return {"max_concurrency": 1} if has_choice else {}
 
     def __getstate__(self) -> dict[str, str]:
         return {"address": self.address}
@@ -98,7 +106,7 @@ class Remote:
 
         def cat() -> dict[str, bytes]:
             self._files.invalidate_cache()
-            found: dict[str, Any] = self._files.cat(list(paths), on_error="return")
+            found: dict[str, Any] = self._files.cat(list(paths), on_error="return", **self._in_one_request)
             if faults := [each for each in found.values() if isinstance(each, Exception)]:
                 for fault in faults:
                     if not isinstance(fault, FileNotFoundError):

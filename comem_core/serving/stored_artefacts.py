@@ -1,20 +1,15 @@
 """Finds the complete artefacts of a store, in a folder or at an fsspec address, and brings them to this machine.
 
-A record is what makes an artefact complete. An artefact at an address is copied once below `COMEM_CACHE`: its name says
-what it holds, so a copy never grows old.
+A record is what makes an artefact complete. Of an artefact at an address a copy is made once below `COMEM_STORE_CACHE`
+(or `COMEM_CACHE`), which runs on this machine use too; each file is compared with its record when it is fetched.
 """
 
-import hashlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
-from comem_core.backbone.finding import find_cache_folder
+from comem_core.addresses.copies import Copy
+from comem_core.addresses.faults import StoreRefused, explain
+from comem_core.addresses.places import read_place
 from comem_core.serving.layout import ENCODER_STAGE, RECORD, STORE, Record
 
 
@@ -23,36 +18,30 @@ class StoredArtefacts:
 
     def __init__(self, address: str | Path):
         """Find the store. Raises ValueError that says what was found and what to do."""
-        self.address = str(address)
-        try:
-            files, root = fsspec.core.url_to_fs(self.address)
-            self._files: Any = files
-            inside = f"{str(root).rstrip('/')}/{STORE}"
-            self.root = inside if files.isdir(inside) else str(root).rstrip("/")
-            there = files.isdir(self.root)
-        except (ImportError, OSError, ValueError) as error:
-            raise ValueError(f"the store {self.address!r} cannot be read: {error}") from error
-        if not there:
+        self.address, self._copy = str(address), None
+        place = read_place(self.address) if isinstance(address, str) else address
+        if isinstance(place, str):
+            self._copy = _find_copy(place)
+            self.stages = self._copy and sorted({each["stage"] for each in self._copy.list_records()})
+        else:
+            self.folder = place / STORE if (place / STORE).is_dir() else place
+            self.stages = sorted({path.parent.parent.name for path in self.folder.glob(f"*/*/{RECORD}")})
+        if self._copy is None and (isinstance(place, str) or not self.folder.is_dir()):
             raise ValueError(
                 f"there is no store {self.address!r}; expected the folder `.comem` of a run, its folder `store`, or "
                 "the store's fsspec address. Run synth-and-train first (`make demo`), or name another folder"
             )
-        self.stages = sorted({path.split("/")[-3] for path in files.glob(f"{self.root}/*/*/{RECORD}")})
-
-    @property
-    def is_local(self) -> bool:
-        return isinstance(self._files, LocalFileSystem)
 
     def list_records(self, stage: str) -> list[Record]:
         """List the records of a stage's complete artefacts, oldest first; a record that cannot be read is left out."""
-        self._files.invalidate_cache()
+        if self._copy is not None:
+            return self._copy.list_records(stage)
         found: list[Record] = []
-        paths = sorted(self._files.glob(f"{self.root}/{stage}/*/{RECORD}"))
-        for path, raw in (self._files.cat(paths, on_error="omit") if paths else {}).items():
+        for path in sorted((self.folder / stage).glob(f"*/{RECORD}")):
             try:
-                record: Record = json.loads(raw)
-                found.append({"measured": {}, **record, "uri": path.rpartition("/")[0]})
-            except (ValueError, TypeError):
+                record: Record = json.loads(path.read_bytes())
+                found.append({"measured": {}, **record, "uri": str(path.parent)})
+            except (OSError, ValueError, TypeError):
                 continue
         return sorted(found, key=lambda record: record["created"])
 
@@ -60,9 +49,11 @@ class StoredArtefacts:
         """Return the local folder of an artefact, with files of the sizes in its record.
 
         Raises:
-            ValueError: a file is missing or cut off; the message names it.
+            ValueError: a file is missing, cut off or, at an address, changed; the message names it.
         """
-        folder = Path(record["uri"]) if self.is_local else self._copy(record)
+        if self._copy is not None:
+            return self._copy.fetch(record)
+        folder = Path(record["uri"])
         for shard in record["shards"]:
             path = folder / shard["file"]
             size = path.stat().st_size if path.is_file() else None
@@ -74,24 +65,19 @@ class StoredArtefacts:
                 )
         return folder
 
-    def _copy(self, record: Record) -> Path:
-        store = hashlib.sha256(self.root.encode()).hexdigest()[:16]
-        folder = find_cache_folder() / "stores" / store / record["stage"] / record["fingerprint"]
-        if (folder / RECORD).is_file():
-            return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        try:
-            for name in [*(shard["file"] for shard in record["shards"]), RECORD]:
-                (beside / name).parent.mkdir(parents=True, exist_ok=True)
-                self._files.get_file(f"{record['uri']}/{name}", str(beside / name))
-            shutil.rmtree(folder, ignore_errors=True)
-            beside.rename(folder)
-        except FileNotFoundError as error:
-            raise ValueError(f"{record['stage']} {record['fingerprint']} in {self.address} lacks {error}") from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-        return folder
+
+def _find_copy(address: str) -> Copy | None:
+    """Return the store at an address, or the one in it; None if there is none. Raises ValueError if it is unreadable."""
+    copy = Copy.of(address)
+    try:
+        names = copy.remote.list_names()
+    except StoreRefused:
+        raise
+    except (ImportError, OSError, ValueError) as error:
+        raise ValueError(f"the store {address!r} cannot be read: {error}") from error
+    except Exception as error:  # of the filesystem's own library, such as missing credentials
+        raise ValueError(f"the store {address!r} cannot be read: {explain(error)}") from error
+    return Copy.of(f"{address}/{STORE}") if STORE in names else copy if names else None
 
 
 def is_store(folder: Path) -> bool:

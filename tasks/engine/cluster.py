@@ -4,14 +4,12 @@ Workers on other nodes get this project's code through Ray's runtime environment
 the models must be there already; a node that lacks one of them is named.
 """
 
-import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import ray
@@ -20,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from comem_core.tracking.choosing import PACKAGES as TRACKERS
 from comem_core.tracking.choosing import choose_variables
+from tasks.engine.address.nodes import LookAtStore, list_store_variables, mark_store
 from tasks.engine.context import Context
 from tasks.engine.reuse import DECIDING
 from tasks.engine.workers import WORKER_ENVIRONMENT, Workers
@@ -66,7 +65,7 @@ def build_environment(context: Context) -> dict[str, Any]:
     """Return Ray's runtime environment of a run on a cluster: the project's code, and variables of this process."""
     root = Path(__file__).parents[2]
     variables = WORKER_ENVIRONMENT | {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    variables |= choose_variables(context.tracker, os.environ)
+    variables |= choose_variables(context.tracker, os.environ) | list_store_variables(context)
     return {"py_modules": [str(root / name) for name in PACKAGES], "env_vars": variables}
 
 
@@ -127,9 +126,9 @@ def check_nodes(context: Context, describe: Describe | None = None) -> None:
     Raises ValueError that lists each node's differences.
     """
     nodes = [each for each in ray.nodes() if each["Alive"] and {"CPU", "GPU"} & each["Resources"].keys()]
-    with _marked(context.store) as marker:
+    with mark_store(context) as look_at_store:
         trackers = (TRACKERS[context.tracker],) if context.tracker else ()
-        look = _make_look(PACKAGES, (*COMPARED, *trackers), str(marker))
+        look = _make_look(PACKAGES, (*COMPARED, *trackers), look_at_store)
         faults = _compare(nodes, look(), look)
     if not faults and describe is not None:  # the nodes have the code that this needs
         faults = _compare(nodes, describe(), describe)
@@ -138,21 +137,8 @@ def check_nodes(context: Context, describe: Describe | None = None) -> None:
             f"the nodes of the cluster at RAY_ADDRESS={context.ray_address} do not fit this run:\n"
             + "\n".join(f"  - {each}" for each in faults)
             + "\nUse one image, or the versions of constraints.txt, on all nodes, and share the store's folder under "
-            "one path (docs/cluster.md)"
+            "one path, or its address (docs/cluster.md)"
         )
-
-
-@contextlib.contextmanager
-def _marked(store: Path) -> Iterator[Path]:
-    """Put a file into the store for the nodes to find."""
-    store.mkdir(parents=True, exist_ok=True)
-    marker = store / f".seen-{uuid4().hex}"
-    marker.touch()
-    try:
-        yield marker
-    finally:
-        for path in store.glob(f"{marker.name}*"):
-            path.unlink(missing_ok=True)
 
 
 def _compare(nodes: list[dict[str, Any]], expected: Facts, describe: Describe) -> list[str]:
@@ -194,7 +180,7 @@ def _shorten(error: RayError) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _make_look(packages: tuple[str, ...], libraries: tuple[str, ...], marker: str) -> Describe:
+def _make_look(packages: tuple[str, ...], libraries: tuple[str, ...], look_at_store: LookAtStore) -> Describe:
     """Make the function that describes a node. It is sent by value, because a node may have no code of this project."""
 
     def look() -> Facts:
@@ -218,13 +204,7 @@ def _make_look(packages: tuple[str, ...], libraries: tuple[str, ...], marker: st
                 for path in sorted(folder.rglob("*.py")):
                     digest.update(f"{name}/{path.relative_to(folder)}".encode() + path.read_bytes())
         facts["code of this project"] = digest.hexdigest()[:12]
-        seen = Path(marker)
-        try:
-            seen.with_name(f"{seen.name}-{facts['Python']}").touch()
-            written = seen.is_file()
-        except OSError:
-            written = False
-        facts[f"the store {seen.parent}"] = "seen" if written else "not seen, or not writable"
+        facts |= look_at_store()
         return facts
 
     return look

@@ -19,7 +19,7 @@ def find_history(context: Context) -> Path:
     return context.store / RUNS
 
 
-def hand_on_history(context: Context) -> None:
+def put_history(context: Context) -> None:
     """Put the history of runs to the address of the store, if it has one and answers: it is not worth an error."""
     try:
         Store.of(context).put_files(RUNS)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import open_folder
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.comparison import ComparisonSettings, add_words, compare
 from comem_core.evaluation.scores import Row
@@ -34,7 +35,7 @@ from warehouse.declared import read_conditions
 from warehouse.evaluations import find_evaluation_before, find_moment, find_other_corpora, record_evaluation
 from warehouse.page.comparison import Compared, name_whole, render_comparison
 from warehouse.page.wording import ConditionWords, write_interval, write_points
-from warehouse.records import find_folder
+from warehouse.places import find_place
 from warehouse.schemas import check_rows
 from warehouse.sql import read_report_rows
 
@@ -157,7 +158,7 @@ def collect_comparison(context: Context, before: Mapping[str, Any], now: Mapping
     If they share no question, nothing else is listed but that, and another corpus.
     """
     with open_warehouse(context.warehouse, read_only=True) as con:
-        places = {side[role]: find_folder(con, side[role]) for side in (before, now) for role in ROLES}
+        places = {side[role]: open_folder(find_place(con, side[role])) for side in (before, now) for role in ROLES}
         asked, asked_before = (read_asked_questions(places[side["questions"]]) for side in (now, before))
         apart = not {row["question_id"] for row in asked} & {row["question_id"] for row in asked_before}
         changes = (

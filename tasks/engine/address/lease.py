@@ -28,6 +28,7 @@ LEASE_SECONDS = 30.0
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 3.0  # where an object cannot be written only if there is none: two writers look again after this
 log = logging.getLogger("comem.stage")
+_in_use: set[str] = set()  # the tokens of this process's leases
 
 
 class LeaseLost(RuntimeError):
@@ -76,6 +77,8 @@ class Held:
         """Tell whether the holder was a process of this machine, and of this container, that has ended."""
         if not self.machine or self.machine != _name_machine():
             return False
+        if self.process == os.getpid():
+            return self.token not in _in_use  # it could not be released, because nobody answered
         try:
             return abs(psutil.Process(self.process).create_time() - self.started) > 1
         except psutil.NoSuchProcess:
@@ -141,6 +144,7 @@ class Lease:
     def _take(self, number: int) -> bool:
         """Write the object of a number, and tell whether this process then has the highest one."""
         held, name = Held.make(self.seconds), f"{self.place}/{number:08}"
+        _in_use.add(held.token)
         if not self.remote.write_new(name, held.write()):
             return False
         if not self.remote.is_exclusive:
@@ -194,9 +198,10 @@ class Lease:
         self._ended.set()
         if self._renewer is not None:
             self._renewer.join()
+        assert self.held is not None
+        _in_use.discard(self.held.token)
         with contextlib.suppress(LeaseLost, StoreGone):
             self.check()
-            assert self.held is not None
             self.remote.write(f"{self.place}/{self.number:08}", replace(self.held, free=True).write())
 
 

@@ -23,7 +23,7 @@ from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import ingest_knowledge
 from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
-from tasks.data.known_items import EarlierArtefact, join_sources
+from tasks.data.known_items import SOURCES, EarlierArtefact, join_sources
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.store import Reference, hash_file
@@ -280,7 +280,7 @@ def test_wherever_it_is_killed_the_rows_are_those_of_an_unbroken_run(
         parts = [
             (path.name, hash_file(path), pq.read_metadata(path).num_rows) for path in folder.glob("part-*.parquet")
         ]
-        earlier = (EarlierArtefact(folder, tuple(sorted(parts))),)
+        earlier = (EarlierArtefact(str(folder), hash_file(folder / SOURCES), tuple(sorted(parts))),)
     assert [row["row"] for row in whole["dropped-rows.parquet"]] == [*range(41, 61), 63]
     with contextlib.suppress(Killed):
         ingest(tmp_path / "broken", moments=when)

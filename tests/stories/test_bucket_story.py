@@ -1,0 +1,100 @@
+"""A cluster of two nodes that share nothing but a bucket: the folder of the first is empty on the second."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import psutil
+import pytest
+
+import comem_core as comem
+from comem_core.addresses.places import find_store_cache
+from tests.buckets import find_port
+
+SCRIPT = """
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.options import Writing
+from flows.synth_and_train import synth_and_train
+
+if __name__ == "__main__":
+    with prefect_test_harness(server_startup_timeout=120):
+        synth_and_train(limit=4, writing=Writing(ask_about=1))
+"""
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+@contextlib.contextmanager
+def start_node(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    node = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield node
+    finally:
+        for each in [*psutil.Process(node.pid).children(recursive=True), node]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGKILL)
+        node.wait()
+
+
+def wait_for_nodes(address: str, number: int) -> None:
+    """Wait until so many nodes of a cluster have a process here, and have had a moment to join."""
+    for _ in range(120):
+        started = [each.info["cmdline"] or [] for each in psutil.process_iter(["name", "cmdline"])]
+        if sum(f"--gcs-address={address}" in command for command in started) >= number:
+            time.sleep(4)
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"fewer than {number} nodes")
+
+
+@pytest.mark.slow
+def test_two_nodes_that_share_nothing_but_a_bucket_make_and_train_together(
+    bucket: str, bucket_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "first"
+    folder.mkdir()
+    hidden = f"mount -t tmpfs tmpfs {folder} && exec"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", f"{hidden} true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a folder of its own")
+    port, root = find_port(), Path(__file__).parents[2]
+    address = f"127.0.0.1:{port}"
+    plain = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(root)}
+    without_keys = {name: value for name, value in plain.items() if not name.startswith("AWS_")}
+    environment = plain | {
+        "COMEM_ROOT": str(folder),
+        "COMEM_STORE": bucket,
+        "COMEM_STORE_CACHE": str(folder / "cache"),
+        "COMEM_NUM_ACTORS": "2",
+        "COMEM_TRAIN_WORKERS": "2",
+        "RAY_ADDRESS": address,
+    }
+    first = [RAY, "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
+    second = f"{hidden} {RAY} start --block --address={address} --node-ip-address=127.0.0.1 --num-cpus=1"
+    with start_node([*first, "--include-dashboard=false"], without_keys):
+        wait_for_nodes(address, 1)
+        with start_node(["unshare", "-rm", "sh", "-c", second], without_keys) as other:
+            wait_for_nodes(address, 2)
+            run = subprocess.run(
+                [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+            )
+            assert run.returncode == 0, run.stderr[-6000:]
+            monkeypatch.setenv("COMEM_STORE_CACHE", str(folder / "cache"))
+            there = Path(f"/proc/{other.pid}/root{find_store_cache(bucket)}")
+            found = sorted(path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file())
+            assert any(name.startswith("knowledge/") for name in found), found
+            assert not any("part-" in name and name.startswith("report/") for name in found)
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in run.stdout + run.stderr
+    with duckdb.connect(str(folder / ".comem" / "warehouse.duckdb"), read_only=True) as con:
+        places = {uri for (uri,) in con.execute("SELECT uri FROM artefact").fetchall()}
+    assert places and all(uri.startswith(f"{bucket}/") for uri in places)
+    shutil.rmtree(folder)
+    monkeypatch.setenv("COMEM_STORE_CACHE", str(tmp_path / "elsewhere"))
+    memory = comem.open(bucket)
+    assert len(memory) > 100
