@@ -24,7 +24,7 @@ from tasks.engine.context import Context, ParameterRefused, RunRef, refuse_fault
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
-from tasks.engine.rebuild import find_history, put_history, mend_warehouse
+from tasks.engine.rebuild import find_history, mend_warehouse, put_history
 from tasks.engine.reuse import explain_older_names
 from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store

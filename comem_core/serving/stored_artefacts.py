@@ -22,7 +22,7 @@ class StoredArtefacts:
         place = read_place(self.address) if isinstance(address, str) else address
         if isinstance(place, str):
             self._copy = _find_copy(place)
-            self.stages = self._copy and sorted({each["stage"] for each in self._copy.list_records()})
+            self.stages = sorted({each["stage"] for each in self._copy.list_records()}) if self._copy else []
         else:
             self.folder = place / STORE if (place / STORE).is_dir() else place
             self.stages = sorted({path.parent.parent.name for path in self.folder.glob(f"*/*/{RECORD}")})
@@ -67,7 +67,7 @@ class StoredArtefacts:
 
 
 def _find_copy(address: str) -> Copy | None:
-    """Return the store at an address, or the one in it; None if there is none. Raises ValueError if it is unreadable."""
+    """Return the store at an address, or the one in it; None if there is none. Raises ValueError if it cannot look."""
     copy = Copy.of(address)
     try:
         names = copy.remote.list_names()

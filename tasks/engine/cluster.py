@@ -21,6 +21,7 @@ from comem_core.tracking.choosing import choose_variables
 from tasks.engine.address.nodes import LookAtStore, list_store_variables, mark_store
 from tasks.engine.context import Context
 from tasks.engine.reuse import DECIDING
+from tasks.engine.worker_process import handed_on
 from tasks.engine.workers import WORKER_ENVIRONMENT, Workers
 
 PACKAGES = ("comem_core", "flows", "tasks", "warehouse")
@@ -51,6 +52,8 @@ def join_cluster(context: Context, describe: Describe | None = None) -> None:
     """
     address = context.ray_address
     assert address is not None
+    handed_on.clear()
+    handed_on.update(list_store_variables(context))
     _check_address(address)
     try:
         ray.init(
@@ -65,7 +68,7 @@ def build_environment(context: Context) -> dict[str, Any]:
     """Return Ray's runtime environment of a run on a cluster: the project's code, and variables of this process."""
     root = Path(__file__).parents[2]
     variables = WORKER_ENVIRONMENT | {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    variables |= choose_variables(context.tracker, os.environ) | list_store_variables(context)
+    variables |= choose_variables(context.tracker, os.environ)
     return {"py_modules": [str(root / name) for name in PACKAGES], "env_vars": variables}
 
 

@@ -22,7 +22,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from tasks.engine.cluster import Describe, check_fits, describe_wait, join_cluster, start_local
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.worker_process import WorkerProcess
+from tasks.engine.worker_process import WorkerProcess, handed_on
 from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers, start_apart
 
 POLL_SECONDS = 0.5  # waits are short, so that Prefect's time limits and cancellations can end them
@@ -162,7 +162,8 @@ def _release_others(wanted: Workers | None) -> None:
 
 
 def _open_worker(resources: dict[str, Any]) -> Any:
-    return ray.remote(WorkerProcess).options(max_restarts=0, **resources).remote(max(1, int(resources["num_cpus"])))
+    threads = max(1, int(resources["num_cpus"]))
+    return ray.remote(WorkerProcess).options(max_restarts=0, **resources).remote(threads, dict(handed_on))
 
 
 def map_shards(

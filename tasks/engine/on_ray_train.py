@@ -28,7 +28,7 @@ from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.on_ray import POLL_SECONDS, map_shards, rest_workers
 from tasks.engine.partial import Partial
 from tasks.engine.stage import get_stage_logger
-from tasks.engine.worker_process import call_pickled, forget_held
+from tasks.engine.worker_process import call_pickled, forget_held, handed_on
 from tasks.engine.workers import WorkerDied, Workers
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ def _make_trainer(context: Context, config: dict[str, Any]) -> Any:
     # Pickled, for Ray Train's controller, a process of its own, would import torch and the stages to hand them on.
     return Trainer(
         call_pickled,
-        train_loop_config={"call": cloudpickle.dumps(bind(_train_on_worker, config))},
+        train_loop_config={
+            "call": cloudpickle.dumps(bind(_train_on_worker, config)),
+            "variables": cloudpickle.dumps(dict(handed_on)),
+        },
         scaling_config=ScalingConfig(num_workers=context.train_workers, use_gpu=context.device == "cuda"),
         run_config=RunConfig(
             name="training",  # its folder is the artefact's own, and that is named by the fingerprint

@@ -1,5 +1,10 @@
-"""Rebuilds a warehouse that cannot be read from the store: the rows of all artefacts, and the history of all runs."""
+"""Rebuilds a warehouse from the store: the rows of all artefacts, and the history of all runs.
 
+A run does so where its warehouse cannot be read. `python -m tasks.engine.rebuild NEW.duckdb` does it for any machine.
+"""
+
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from comem_core.addresses.copies import open_folder
@@ -35,6 +40,14 @@ def mend_warehouse(context: Context) -> str | None:
     if (found := set_aside_unreadable(context.warehouse)) is None:
         return None
     aside, damage = found
+    return (
+        f"the warehouse {context.warehouse} could not be read ({damage}). It was renamed to {aside.name}, and rebuilt "
+        f"from the store: {load_store(context)}. Remove the renamed file when you no longer need it"
+    )
+
+
+def load_store(context: Context) -> str:
+    """Load the rows of all artefacts of the store, and the history of its runs, into the warehouse; say how many."""
     store = Store.of(context)
     store.fetch_files(RUNS)
     records = sorted(store.all_records(), key=lambda record: record["created"])
@@ -42,11 +55,7 @@ def mend_warehouse(context: Context) -> str | None:
     with open_warehouse(context.warehouse) as con:
         num_runs = restore_runs(con, find_history(context))
     later = f"; {len(left)} more come back when a run uses them" if left else ""
-    return (
-        f"the warehouse {context.warehouse} could not be read ({damage}). It was renamed to {aside.name}, and rebuilt "
-        f"from the store: {len(records) - len(left)} results and the history of {num_runs} runs{later}. Remove the "
-        "renamed file when you no longer need it"
-    )
+    return f"{len(records) - len(left)} results and the history of {num_runs} runs{later}"
 
 
 def _register(context: Context, record: Record) -> bool:
@@ -60,3 +69,17 @@ def _register(context: Context, record: Record) -> bool:
     except ValueError:
         return False
     return True
+
+
+def main(database: Path) -> None:
+    """Make a warehouse of all that is in the store, such as a bucket that several machines work with."""
+    context = replace(Context.from_environment(), warehouse=database.absolute())
+    if database.exists():
+        raise SystemExit(f"{database} is there already; name a new file")
+    print(f"{database} has what is in {Store.of(context).place}: {load_store(context)}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tasks.engine.rebuild NEW.duckdb")
+    main(Path(sys.argv[1]))

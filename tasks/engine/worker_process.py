@@ -6,7 +6,7 @@ Imports neither Ray nor Prefect, so that a worker starts quickly; only a call fr
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,9 @@ import cloudpickle
 P = ParamSpec("P")
 R = TypeVar("R")
 _held: list[Any] = []
+handed_on: dict[str, str] = {}
+"""What workers get of this process's variables in their arguments: Ray writes its runtime environment into its logs, and
+these hold keys."""
 
 
 def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -37,13 +40,25 @@ def forget_held() -> None:
 
 def call_pickled(config: dict[str, bytes]) -> None:
     """Call the function pickled as `call`; a process that only passes it on need not import its modules."""
+    if "variables" in config:
+        take_variables(cloudpickle.loads(config["variables"]))
     cloudpickle.loads(config["call"])()
+
+
+def take_variables(variables: Mapping[str, str]) -> None:
+    """Set variables in this process; fsspec, which reads its own when it is imported, reads them again."""
+    os.environ.update(variables)
+    if variables and "fsspec.config" in sys.modules:
+        from fsspec.config import conf, set_conf_env
+
+        set_conf_env(conf)
 
 
 class WorkerProcess:
     """A worker process. It keeps what the last factory made, so a model is loaded once and not for every shard."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, variables: Mapping[str, str] | None = None) -> None:
+        take_variables(variables or {})
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(threads)

@@ -33,7 +33,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 @contextlib.contextmanager
 def start_node(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
-    node = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Path(environment["NODE_LOG"]).open("ab") as log:
+        node = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         yield node
     finally:
@@ -41,15 +42,25 @@ def start_node(command: list[str], environment: dict[str, str]) -> Iterator[subp
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(signal.SIGKILL)
         node.wait()
+        print(Path(environment["NODE_LOG"]).read_text()[-3000:])
 
 
-def wait_for_nodes(address: str, number: int) -> None:
-    """Wait until so many nodes of a cluster have a process here, and have had a moment to join."""
+def wait_for_nodes(port: int, number: int) -> str:
+    """Wait until so many nodes of a cluster have a process here and had a moment to join; return its address."""
     for _ in range(120):
-        started = [each.info["cmdline"] or [] for each in psutil.process_iter(["name", "cmdline"])]
-        if sum(f"--gcs-address={address}" in command for command in started) >= number:
+        raylets = [each.info["cmdline"] or [] for each in psutil.process_iter(["name", "cmdline"])]
+        told = [part.partition("=")[2] for command in raylets for part in command if part.startswith("--gcs-address=")]
+        addresses = [each for each in told if each.endswith(f":{port}")]
+        if (
+            sum(
+                "raylet/raylet" in command[0] and f"--gcs-address={addresses[0]}" in command
+                for command in raylets
+                if command and addresses
+            )
+            >= number
+        ):
             time.sleep(4)
-            return
+            return addresses[0]
         time.sleep(0.5)
     raise AssertionError(f"fewer than {number} nodes")
 
@@ -64,8 +75,12 @@ def test_two_nodes_that_share_nothing_but_a_bucket_make_and_train_together(
     if subprocess.run(["unshare", "-rm", "sh", "-c", f"{hidden} true"], capture_output=True).returncode:
         pytest.skip("this machine does not let a test mount a folder of its own")
     port, root = find_port(), Path(__file__).parents[2]
-    address = f"127.0.0.1:{port}"
-    plain = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(root)}
+    plain = os.environ | {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # at 0, as tests have it, `ray start` refuses a second node
+        "PYTHONPATH": str(root),
+        "NODE_LOG": str(tmp_path / "nodes.log"),
+    }
     without_keys = {name: value for name, value in plain.items() if not name.startswith("AWS_")}
     environment = plain | {
         "COMEM_ROOT": str(folder),
@@ -73,14 +88,13 @@ def test_two_nodes_that_share_nothing_but_a_bucket_make_and_train_together(
         "COMEM_STORE_CACHE": str(folder / "cache"),
         "COMEM_NUM_ACTORS": "2",
         "COMEM_TRAIN_WORKERS": "2",
-        "RAY_ADDRESS": address,
     }
-    first = [RAY, "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
-    second = f"{hidden} {RAY} start --block --address={address} --node-ip-address=127.0.0.1 --num-cpus=1"
-    with start_node([*first, "--include-dashboard=false"], without_keys):
-        wait_for_nodes(address, 1)
+    first = [RAY, "start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"]
+    with start_node(first, without_keys):
+        environment["RAY_ADDRESS"] = address = wait_for_nodes(port, 1)
+        second = f"{hidden} {RAY} start --block --address={address} --num-cpus=1"
         with start_node(["unshare", "-rm", "sh", "-c", second], without_keys) as other:
-            wait_for_nodes(address, 2)
+            wait_for_nodes(port, 2)
             run = subprocess.run(
                 [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
             )

@@ -41,7 +41,7 @@ def mark_store(context: Context) -> Iterator[LookAtStore]:
     remote = Remote(context.store_address)
     remote.write(name, b"1")
     try:
-        yield _make_look_at_address(context.store_address, name, str(context.store))
+        yield _make_look_at_address(context.store_address, name, str(context.store), list_store_variables(context))
     finally:
         remote.remove([each for each in remote.list_names() if each.startswith(name)])
 
@@ -62,11 +62,14 @@ def _make_look_at_folder(folder: str, name: str) -> LookAtStore:
     return look
 
 
-def _make_look_at_address(address: str, name: str, cache: str) -> LookAtStore:
+def _make_look_at_address(address: str, name: str, cache: str, variables: dict[str, str]) -> LookAtStore:
     def look() -> dict[str, str]:
+        os.environ.update(variables)
         try:
             import fsspec
+            from fsspec.config import conf, set_conf_env
 
+            set_conf_env(conf)
             files = fsspec.filesystem(address.partition("://")[0], use_listings_cache=False)
             files.pipe_file(f"{address}/{name}-{uuid4().hex}", b"1")
             found = "seen" if files.cat_file(f"{address}/{name}") == b"1" else "another one"

@@ -55,7 +55,9 @@ def change(bucket: str, name: str, content: bytes) -> None:
 
 
 def read(bucket: str, name: str) -> bytes:
-    return s3fs.S3FileSystem(use_listings_cache=False).cat_file(f"{bucket.removeprefix('s3://')}/{name}")
+    found = s3fs.S3FileSystem(use_listings_cache=False).cat_file(f"{bucket.removeprefix('s3://')}/{name}")
+    assert isinstance(found, bytes)
+    return found
 
 
 def flip_a_byte(content: bytes) -> bytes:

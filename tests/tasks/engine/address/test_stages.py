@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
@@ -16,22 +16,27 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 import torch
+from fsspec.config import conf
 
 from comem_core.addresses import remote
 from comem_core.addresses.faults import StoreGone
 from comem_core.addresses.places import find_store_cache
+from tasks.engine.address.nodes import list_store_variables
 from tasks.engine.address.partial import RemotePartial
 from tasks.engine.address.setting import find_store_faults
 from tasks.engine.cluster import build_environment, check_nodes
 from tasks.engine.context import Context, RunRef, is_worth_retrying
+from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.on_ray_train import SAID, STOP, leave_line
 from tasks.engine.partial import Partial
+from tasks.engine.rebuild import main as rebuild_warehouse
 from tasks.engine.rebuild import mend_warehouse
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import _Writer
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 from tasks.engine.train_worker import find_checkpoint, write_checkpoint
+from tasks.engine.worker_process import handed_on
 from tasks.evaluation.page_links import find_page, name_page
 from tests.buckets import KEYS, Gate
 from tests.tasks.engine.address.test_remote_store import change, flip_a_byte, list_objects, read
@@ -60,7 +65,7 @@ def move(context: Context, name: str, monkeypatch: pytest.MonkeyPatch) -> Contex
     return replace(context, store=find_store_cache(context.store_address), warehouse=root / "warehouse.duckdb")
 
 
-def make_rows(batch: list[int], *, made: list[int], fail_at: int | None = None) -> pa.Table:
+def make_rows(batch: Sequence[int], *, made: list[int], fail_at: int | None = None) -> pa.Table:
     if fail_at in batch:
         raise RuntimeError("killed here")
     made.extend(batch)
@@ -121,8 +126,13 @@ def test_a_warehouse_is_rebuilt_from_the_bucket(remote_context: Context, monkeyp
     elsewhere.warehouse.parent.mkdir(parents=True)
     elsewhere.warehouse.write_bytes(b"not a warehouse")
     assert "rebuilt from the store: 1 results" in str(mend_warehouse(elsewhere))
-    with open_warehouse(elsewhere.warehouse, read_only=True) as con:
-        assert con.execute("SELECT count(*) FROM sample").fetchall() == [(6,)]
+    monkeypatch.setenv("COMEM_STORE", str(remote_context.store_address))
+    rebuild_warehouse(elsewhere.warehouse.with_name("all.duckdb"))
+    with pytest.raises(SystemExit, match="is there already; name a new file"):
+        rebuild_warehouse(elsewhere.warehouse)
+    for path in (elsewhere.warehouse, elsewhere.warehouse.with_name("all.duckdb")):
+        with open_warehouse(path, read_only=True) as con:
+            assert con.execute("SELECT count(*) FROM sample").fetchall() == [(6,)]
 
 
 def test_two_orchestrators_that_want_the_same_at_once_make_it_once(
@@ -246,10 +256,22 @@ def test_a_node_that_does_not_see_the_address_is_named(remote_context: Context) 
     assert fsspec.filesystem("memory").find("/bucket") == []
 
 
-def test_workers_elsewhere_get_the_variables_of_the_address_and_no_others(remote_context: Context) -> None:
-    sent = build_environment(remote_context)["env_vars"]
-    assert {name: sent[name] for name in KEYS} == KEYS and sent["COMEM_STORE_CACHE"] == os.environ["COMEM_STORE_CACHE"]
-    assert not set(KEYS) & set(build_environment(replace(remote_context, store_address=None))["env_vars"])
+@pytest.mark.usefixtures("small_ray")
+def test_workers_get_the_variables_of_the_address_but_not_where_ray_logs_them(
+    remote_context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = list_store_variables(remote_context)
+    assert KEYS.items() <= sent.items() and sent["COMEM_STORE_CACHE"] == os.environ["COMEM_STORE_CACHE"]
+    assert list_store_variables(replace(remote_context, store_address=None)) == {}
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(build_environment(remote_context))
+    monkeypatch.setitem(handed_on, "FSSPEC_S3_ENDPOINT_URL", "http://there")
+    release_workers()
+    assert run_on_ray(read_endpoint) == ("http://there", "http://there")
+    release_workers()
+
+
+def read_endpoint() -> tuple[str | None, str | None]:
+    return os.environ.get("FSSPEC_S3_ENDPOINT_URL"), conf.get("s3", {}).get("endpoint_url")
 
 
 def test_a_page_is_named_by_its_address(remote_context: Context, serve_folder: Callable[[Path], str]) -> None:
