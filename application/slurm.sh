@@ -4,11 +4,11 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --output=comem-%j.log
 # One run on the nodes of a Slurm job: a Ray of all nodes, with the run on the first. In the project's folder, which all nodes
-# see under the same path, as they do the store:
+# see under the same path, as they do the store, unless that is a bucket (COMEM_STORE=s3://bucket/store):
 #   COMEM_STORE=/shared/store sbatch --cpus-per-task=8 --gpus-per-task=1 application/slurm.sh -p recipe=comem_qwen25_vl_7b
 # What follows the script's name goes to the run, as with ARGS of `make demo`. The same command continues an interrupted run.
 set -euo pipefail
-: "${COMEM_STORE:?a folder that all nodes see under this path}"
+: "${COMEM_STORE:?a folder that all nodes see under this path, or the address of a bucket}"
 
 PORT="${RAY_PORT:-6379}"
 CPUS="${SLURM_CPUS_PER_TASK:-1}"
@@ -21,7 +21,9 @@ export COMEM_TRAIN_WORKERS="${COMEM_TRAIN_WORKERS:-$SLURM_JOB_NUM_NODES}"
 if [ "${SLURM_GPUS_ON_NODE:-0}" != 0 ]; then
   export COMEM_DEVICE="${COMEM_DEVICE:-cuda}" COMEM_GPUS_PER_ACTOR="${COMEM_GPUS_PER_ACTOR:-1}"
 fi
-export COMEM_WAREHOUSE="${COMEM_WAREHOUSE:-$COMEM_STORE/../warehouse.duckdb}" RAY_USAGE_STATS_ENABLED=0
+# Beside the store; a bucket has no room for it, so then it is in the project's folder.
+case "$COMEM_STORE" in *://*) BESIDE=.comem ;; *) BESIDE="$COMEM_STORE/.." ;; esac
+export COMEM_WAREHOUSE="${COMEM_WAREHOUSE:-$BESIDE/warehouse.duckdb}" RAY_USAGE_STATS_ENABLED=0
 # A token of this job alone, so that nobody else on the network can use its Ray.
 RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(.venv/bin/python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE RAY_AUTH_TOKEN

@@ -20,6 +20,9 @@ from comem_core.addresses.remote import Remote
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 
 AT_ONCE = 64
+STAMPS = (
+    ".verified.json"  # what a process found to be as recorded, so that the next one on this machine need not hash it
+)
 Wanted = Callable[[str], bool]
 # What this process found to be as its record says: the file's size and time, and its hash.
 _verified: dict[str, tuple[int, int, str]] = {}
@@ -94,10 +97,13 @@ class Copy:
         Raises DamagedFile for a file that is missing at the address, or differs from the record there.
         """
         folder = self.find_path(record["stage"], record["fingerprint"])
+        _read_stamps(folder)
         shards = [each for each in record["shards"] if wanted is None or wanted(each["file"])]
         missing = [each for each in shards if not is_as_recorded(folder / each["file"], each)]
         for start in range(0, len(missing), AT_ONCE):
             self._fetch_shards(record, folder, missing[start : start + AT_ONCE])
+        if missing or not (folder / STAMPS).exists():
+            _write_stamps(folder, record)
         if wanted is None:
             beside = folder / f".{RECORD}.{uuid4().hex[:8]}.tmp"
             folder.mkdir(parents=True, exist_ok=True)
@@ -162,6 +168,21 @@ def _remember(hidden: Path, path: Path, sha256: str) -> None:
     _verified.pop(str(hidden), None)
 
 
+def _read_stamps(folder: Path) -> None:
+    """Take over what another process of this machine found, unless the file has changed since."""
+    with contextlib.suppress(OSError, ValueError):
+        for file, (size, time, sha256) in json.loads((folder / STAMPS).read_text()).items():
+            _verified.setdefault(str(folder / file), (size, time, sha256))
+
+
+def _write_stamps(folder: Path, record: Record) -> None:
+    stamps = {each["file"]: _verified.get(str(folder / each["file"])) for each in record["shards"]}
+    beside = folder / f".{STAMPS}.{uuid4().hex[:8]}.tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    beside.write_text(json.dumps({file: stamp for file, stamp in stamps.items() if stamp}))
+    os.replace(beside, folder / STAMPS)
+
+
 def open_folder(uri: str, wanted: Wanted | None = None) -> Path:
     """Return the local folder of an artefact, by its folder or its address, with the files that are wanted (None: all).
 
@@ -203,6 +224,13 @@ def forget_opened(uri: str) -> None:
     """Look at the address again when this artefact is next opened: it is made again."""
     _opened.pop(uri, None)
     _records.pop(uri, None)
+
+
+def forget_verified(folder: Path) -> None:
+    """Hash the files of a folder again when they are next needed."""
+    (folder / STAMPS).unlink(missing_ok=True)
+    for name in [name for name in _verified if name.startswith(f"{folder}/")]:
+        _verified.pop(name, None)
 
 
 def remove_damaged(damaged: DamagedFile) -> None:

@@ -157,6 +157,9 @@ class Partial:
     def put(self, *names: str) -> None:
         """Hand on files that were written in place, so that the artefact is continued with them elsewhere."""
 
+    def take(self, *names: str) -> None:
+        """Bring such files here, in the state in which they were handed on last."""
+
     def remove(self, *names: str) -> None:
         """Remove files that are not part of the result any more; those that are not there are left alone."""
         for name in names:

@@ -17,8 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _held: list[Any] = []
 handed_on: dict[str, str] = {}
-"""What workers get of this process's variables in their arguments: Ray writes its runtime environment into its logs, and
-these hold keys."""
+"""What workers get of this process's variables in their arguments: these hold keys, and Ray writes its runtime
+environment into its logs."""
 
 
 def held(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:

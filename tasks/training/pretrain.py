@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 BASE = Stage(name="base", version="1", table="training_step")
 ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
+PUT_EVERY_SECONDS = 30.0
 SHIPPED_BASE = "tiny"
 COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
@@ -135,7 +137,8 @@ def write_steps(
     artefact: Partial, num_steps: int, tracked: TrackedTraining | None, *, every: int = 50
 ) -> Iterator[Callable[[StepReport], None]]:
     """Yield a function that appends each step to a file, logs every few steps, and hands them to the tracker."""
-    logger, watch = get_stage_logger(), StepWatch(num_steps, device="cpu")
+    logger, watch, last_put = get_stage_logger(), StepWatch(num_steps, device="cpu"), time.monotonic()
+    artefact.take(STEPS_SO_FAR, STATE)
     with deliver_steps(tracked, logger.log) as delivery:
         for row in _read_steps(artefact):
             delivery.add(row["step"], measure_pace(row))
@@ -143,6 +146,10 @@ def write_steps(
         def on_step(report: StepReport) -> None:
             with (artefact.folder / STEPS_SO_FAR).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(report.row) + "\n")
+            nonlocal last_put
+            if time.monotonic() - last_put >= PUT_EVERY_SECONDS:
+                artefact.put(STEPS_SO_FAR, STATE)  # in this order: there is never a state whose steps are missing
+                last_put = time.monotonic()
             measures = watch.measure(report)
             delivery.add(report.step, measures)
             if report.step % every == 0:

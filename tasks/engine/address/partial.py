@@ -113,6 +113,13 @@ class RemotePartial(Partial):
             if (self.folder / name).exists():
                 self.remote.upload(self.folder / name, name)
 
+    def take(self, *names: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+        there = self.remote.list_names()
+        self._download([name for name in names if name in there])
+
     def remove(self, *names: str) -> None:
         super().remove(*names)
         self.remote.remove([*(f"{WHOLE}/{name}" for name in names if not name.startswith(".")), *names])

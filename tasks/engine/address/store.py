@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from comem_core.addresses.copies import Copy, DamagedFile, forget_opened, is_as_recorded
+from comem_core.addresses.copies import Copy, DamagedFile, forget_opened, forget_verified, is_as_recorded
 from comem_core.addresses.remote import Remote
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.address.lease import LEASE_SECONDS, Lease, hold_lease
@@ -78,6 +78,7 @@ class RemoteStore(Store):
         here the address tells the size; they are hashed when a process fetches them.
         """
         place, faults = f"{record['stage']}/{record['fingerprint']}", {}
+        forget_verified(self.find_path(record["stage"], record["fingerprint"]))
         sizes = self.copy.remote.list_sizes(place)
         folder = self.find_path(record["stage"], record["fingerprint"])
         for shard in record["shards"]:

@@ -111,8 +111,15 @@ def test_a_number_that_is_not_the_highest_does_not_hold(bucket: str) -> None:
 def test_where_two_can_write_one_object_the_last_writer_holds(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some servers ignore the condition of the request; then a writer looks again after a while."""
     monkeypatch.setitem(remote._exclusive, bucket, False)
-    monkeypatch.setattr(leases, "SETTLE_SECONDS", 0.3)
-    monkeypatch.setattr(Remote, "write_new", lambda self, name, content: self.write(name, content) or True)
+    monkeypatch.setattr(leases, "SETTLE_SECONDS", 0.6)
+    pauses = iter([0.0, 0.3])
+
+    def write_whatever_is_there(self: Remote, name: str, content: bytes) -> bool:
+        time.sleep(next(pauses))
+        self.write(name, content)
+        return True
+
+    monkeypatch.setattr(Remote, "write_new", write_whatever_is_there)
     first, second, won = Lease(Remote(bucket), PLACE), Lease(Remote(bucket), PLACE), []
     threads = [threading.Thread(target=lambda each=each: won.append(each._take(1))) for each in (first, second)]
     for each in threads:
