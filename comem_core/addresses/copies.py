@@ -220,6 +220,11 @@ def _read_record(uri: str) -> tuple[Copy, Record]:
     return copy, _records[uri]
 
 
+def is_table(file: str) -> bool:
+    """Tell whether a file holds rows, which the warehouse reads, by its name."""
+    return file.endswith(".parquet")
+
+
 def forget_opened(uri: str) -> None:
     """Look at the address again when this artefact is next opened: it is made again."""
     _opened.pop(uri, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comem_core.addresses.copies import open_folder
+from comem_core.addresses.copies import is_table, open_folder
 from comem_core.serving.layout import Record
 from tasks.engine.partial import BATCHES, Partial, is_taken_over, read_batch
 from tasks.engine.store import Store
@@ -126,7 +126,7 @@ def _find_tokens(store: Store, record: Record) -> float | None:
     if "prompt_tokens" in measured:
         made = measured.get("rows") or _count_made(record)
         return (measured["prompt_tokens"] + measured["answer_tokens"]) / made
-    costs = sum_costs(_list_made(open_folder(record["uri"], lambda file: file.endswith(".parquet"))))
+    costs = sum_costs(_list_made(open_folder(record["uri"], is_table)))
     return _count_tokens(costs) if costs else None
 
 

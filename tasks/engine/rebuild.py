@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from comem_core.addresses.copies import open_folder
+from comem_core.addresses.copies import is_table, open_folder
 from comem_core.serving.layout import Record
 from tasks.engine.context import Context
 from tasks.engine.stage import get_stage_logger
@@ -64,7 +64,7 @@ def _register(context: Context, record: Record) -> bool:
         return False
     try:
         with open_warehouse(context.warehouse) as con:
-            folder = open_folder(record["uri"], lambda file: file.endswith(".parquet"))
+            folder = open_folder(record["uri"], is_table)
             register_artefact(con, record, table=record["table"], folder=folder, uri=record["uri"])
     except ValueError:
         return False

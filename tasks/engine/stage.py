@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import is_table, open_folder
 from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
 from tasks.engine.context import RunRef, is_worth_retrying
@@ -146,7 +147,7 @@ def run_stage(
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
         # The store counts, because runs read from it; so the warehouse's copy is replaced.
-        folder = store.find_path(stage, record["fingerprint"])
+        folder = open_folder(record["uri"], is_table)
         register_artefact(con, record, table=table, folder=folder, uri=record["uri"], replace=True, hashed=hashed)
         record_stage(con, run.run_id, making.describe_outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
