@@ -76,7 +76,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
-	$(PYTHON) -m comem_core.measures.speed $(ARGS)
+	$(PYTHON) -m tasks.measures.speed $(ARGS)
 
 bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
 	$(PYTHON) -m flows.local.measuring $(ARGS)
