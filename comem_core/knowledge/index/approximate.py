@@ -114,8 +114,18 @@ class Approximate:
         index.ntotal = int((row_of >= 0).sum())
         return index
 
-    def find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
-        """Return rows of first..end that are likely among the nearest, padded with -1 if there are fewer: (Q, num)."""
+    @property
+    def is_exact(self) -> bool:
+        """Whether the scores of candidates are their inner products to rounding; of codes they are estimates."""
+        return self.facts.kind == "ivf"
+
+    def find_candidates(
+        self, queries_QE: np.ndarray, first: int, end: int, *, num: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows of first..end that are likely among the nearest, best first, and their scores: (Q, num).
+
+        Where there are fewer, rows are -1 and scores lower than any other.
+        """
         whole = first == 0 and end == self._index.ntotal
         # A search of a part of the rows looks at as many of them as a search of all rows does.
         effort = int(np.ceil(self.facts.effort * self._index.ntotal / (end - first)))
@@ -125,8 +135,8 @@ class Approximate:
         else:
             nprobe = min(effort, self._index.nlist)
             parameters = faiss.SearchParametersIVF(nprobe=nprobe, **options)  # pyright: ignore[reportCallIssue]
-        _, rows_QF = self._index.search(_padded(queries_QE, self.facts.width), num, params=parameters)
-        return rows_QF
+        scores_QF, rows_QF = self._index.search(_padded(queries_QE, self.facts.width), num, params=parameters)
+        return rows_QF, scores_QF
 
     def save(self, folder: Path) -> None:
         """Write the index into an existing folder."""
@@ -148,12 +158,12 @@ class Approximate:
 
     def _choose_effort(self, vectors: Vectors, *, seed: int) -> Facts:
         queries_QE = perturb_vectors(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
-        nearest_QK = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
+        nearest_QK, _ = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
         half = len(queries_QE) // 2
 
         def recall(facts: Facts, part: slice) -> float:
             num = min(facts.candidates, len(vectors))
-            rows_QF = Approximate(self._index, facts).find_candidates(queries_QE[part], 0, len(vectors), num=num)
+            rows_QF, _ = Approximate(self._index, facts).find_candidates(queries_QE[part], 0, len(vectors), num=num)
             return measure_recall(vectors, queries_QE[part], rows_QF, nearest_QK[part])
 
         best, facts = recall(self.facts, slice(half)), self.facts

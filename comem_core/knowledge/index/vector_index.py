@@ -185,42 +185,67 @@ class VectorIndex:
         num = min(end - first, k + max(map(len, left_out), default=0) + SPARE)
         open_Q = np.arange(len(queries_QE))
         while len(open_Q):
-            rows_QF, every = self._find_candidates(queries_QE[open_Q], first, end, num=num)
-            hits, is_settled_Q = self._rank(queries_QE[open_Q], rows_QF, k=k, left_out=[left_out[q] for q in open_Q])
+            candidates = self._find_candidates(queries_QE[open_Q], first, end, num=num)
+            hits, is_settled_Q = self._rank(queries_QE[open_Q], candidates, k=k, left_out=[left_out[q] for q in open_Q])
             for query, hit in zip(open_Q, hits, strict=True):
                 found[query] = hit
-            open_Q = open_Q[:0] if every else open_Q[~is_settled_Q]
+            open_Q = open_Q[~is_settled_Q]
             num = min(end - first, max(num * 4, SECOND_LOOK))
         return found
 
-    def _find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
-        """Return candidate rows, and whether they are the whole range. In a small range every row is compared."""
+    def _find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> "_Candidates":
+        """Find candidate rows. In a small range every row is compared."""
         if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
-            return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
+            found = self.vectors.compare_all(queries_QE, first, end, num=num)
+            return _Candidates(*found, is_exact=True, is_all=num == end - first)
         num = max(num, self.approximate.facts.candidates)
-        return self.approximate.find_candidates(queries_QE, first, end, num=num), False
+        found = self.approximate.find_candidates(queries_QE, first, end, num=num)
+        return _Candidates(*found, is_exact=self.approximate.is_exact)
 
     def _rank(
-        self, queries_QE: np.ndarray, rows_QF: np.ndarray, *, k: int, left_out: Sequence[Collection[str]]
+        self, queries_QE: np.ndarray, candidates: "_Candidates", *, k: int, left_out: Sequence[Collection[str]]
     ) -> tuple[list[Hits], np.ndarray]:
-        """Rank each query's candidates (-1: none) by their cosines, then by their ids.
+        """Rank each query's candidates by their cosines, then by their ids.
 
         Also tell of each query whether no other row can be among its k best: bool (Q,).
         """
-        scores_QF = self.vectors.score_rows(rows_QF, queries_QE)
-        ids_QF = np.asarray(self.vectors.item_ids_N)[rows_QF]
-        is_there_QF = rows_QF >= 0
-        worst_Q = np.where(is_there_QF, scores_QF, np.inf).min(axis=1)
-        for query, ids in enumerate(left_out):
-            if ids:
-                is_there_QF[query] &= ~np.isin(ids_QF[query], encode_ids(list(ids)))
-        scores_QF[~is_there_QF] = -np.inf
-        order_QF = np.lexsort((ids_QF, -scores_QF), axis=1)[:, :k]
+        is_restricted = any(left_out)
+        rows_QF = candidates.rows_QF if is_restricted else candidates.choose_best(k)
+        scores_QF, ids_QF = self.vectors.score_rows(rows_QF, queries_QE), np.asarray(self.vectors.item_ids_N)[rows_QF]
+        worst_Q = candidates.find_worst(scores_QF)
+        if is_restricted:
+            for query, ids in enumerate(left_out):
+                scores_QF[query, np.isin(ids_QF[query], encode_ids(list(ids)))] = -np.inf
+        order_QK = np.lexsort((ids_QF, -scores_QF), axis=1)[:, :k]
         queries_Q1 = np.arange(len(rows_QF))[:, None]
-        best_QK, ids_QK = scores_QF[queries_Q1, order_QF], ids_QF[queries_Q1, order_QF]
-        count_Q = (best_QK > -np.inf).sum(axis=1)
+        scores_QK, ids_QK = scores_QF[queries_Q1, order_QK], ids_QF[queries_Q1, order_QK]
+        count_Q = (scores_QK > -np.inf).sum(axis=1)
         hits = [
-            Hits(tuple(item_id.decode() for item_id in ids[:count]), tuple(scores[:count]))
-            for ids, scores, count in zip(ids_QK.tolist(), best_QK.tolist(), count_Q.tolist(), strict=True)
+            Hits(tuple(map(bytes.decode, ids[:count])), tuple(scores[:count]))
+            for ids, scores, count in zip(ids_QK.tolist(), scores_QK.tolist(), count_Q.tolist(), strict=True)
         ]
-        return hits, (count_Q == k) & (best_QK[:, -1] > worst_Q + MARGIN)
+        return hits, candidates.is_all | ((count_Q == k) & (scores_QK[:, -1] > worst_Q + MARGIN))
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Candidates:
+    """Rows that may be among the nearest of each query, best first, with their scores in float32; -1 where there are
+    no more. `is_exact` tells whether the scores are inner products, `is_all` whether there are no other rows."""
+
+    rows_QF: np.ndarray
+    scores_QF: np.ndarray
+    is_exact: bool
+    is_all: bool = False
+
+    def choose_best(self, k: int) -> np.ndarray:
+        """Return the rows that may be among the k best, where the scores tell: (Q, F')."""
+        if not self.is_exact or self.rows_QF.shape[1] <= k:
+            return self.rows_QF
+        least_Q1 = self.scores_QF[:, k - 1 : k] - MARGIN
+        return self.rows_QF[:, : int((self.scores_QF >= least_Q1).sum(axis=1).max())]
+
+    def find_worst(self, cosines_QF: np.ndarray) -> np.ndarray:
+        """Return the lowest score of a candidate, or of what is scored, for each query: (Q,)."""
+        if self.is_exact:
+            return self.scores_QF[:, -1]
+        return np.where(np.isneginf(cosines_QF), np.inf, cosines_QF).min(axis=1)

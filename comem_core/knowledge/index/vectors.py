@@ -82,8 +82,8 @@ class Vectors:
         scores_QF[rows_QF < 0] = -np.inf
         return scores_QF
 
-    def compare_all(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
-        """Return the rows of first..end with the highest inner products, best first: int64 (Q, num).
+    def compare_all(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of first..end with the highest inner products, best first, and these: (Q, num).
 
         Every row is compared, in float32.
         """
@@ -98,7 +98,7 @@ class Vectors:
             rows_QF = np.concatenate([rows_QF, more_rows + start], axis=1)
             best_QF = np.argsort(-scores_QF, axis=1, kind="stable")[:, :num]
             scores_QF, rows_QF = (np.take_along_axis(each, best_QF, axis=1) for each in (scores_QF, rows_QF))
-        return rows_QF
+        return rows_QF, scores_QF
 
     def read_blocks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows as float32) of first..end, block by block."""
