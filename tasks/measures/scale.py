@@ -1,7 +1,7 @@
 """`make bench-scale`: measures ingestion, index, bank, filters and lineage at a million, for docs/results/scale.json.
 
-`--only` measures one part again and keeps the other results; `changing` takes a tenth of the rows, `faiss` a quarter. `--against FOLDER`
-compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
+`--only` measures one part again and keeps the other results; `changing` takes a tenth of the rows, `faiss` a quarter.
+`--against FOLDER` compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
 """
 
 import argparse
