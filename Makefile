@@ -50,7 +50,7 @@ stop: $(INSTALLED) ## end what serve left up
 status: $(INSTALLED) ## say what is up
 	@$(PYTHON) -m flows.local status
 
-schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again); needs `make serve`
+schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again; ARGS="on rebuild-memory/hourly -p knowledge=FOLDER"); needs `make serve`
 	@$(PYTHON) -m flows.local schedule $(or $(ARGS),on)
 
 compare: $(INSTALLED) ## write a page on two evaluations (ARGS="RUN_BEFORE RUN_NOW")
