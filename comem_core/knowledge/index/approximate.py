@@ -74,7 +74,7 @@ class Approximate:
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
 
-    def grow(self, vectors: Vectors, row_of: np.ndarray, *, seed: int = 0) -> "Approximate | None":
+    def take_in(self, vectors: Vectors, row_of: np.ndarray, *, seed: int = 0) -> "Approximate | None":
         """Return an index of `vectors` with the lists of this one, so that only new vectors are put into them. This one
         is used up.
 
@@ -99,7 +99,7 @@ class Approximate:
     def _renumber(self, row_of: np.ndarray) -> Any:
         """Return this index with the entries that stay, in memory and under their new rows."""
         index, found = self._index, self._index.invlists  # lists on disk cannot be cloned
-        lists = faiss.ArrayInvertedLists(index.nlist, index.code_size)
+        lists: Any = faiss.ArrayInvertedLists(index.nlist, index.code_size)
         for number in range(index.nlist):
             size = found.list_size(number)
             if not size:
@@ -153,7 +153,8 @@ class Approximate:
             return cls(faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC), facts)
         index: Any = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP)
         # It would start threads for each search that read lists ahead: twice the time of a single query.
-        faiss.downcast_InvertedLists(index.invlists).prefetch_nthread = 0
+        lists: Any = faiss.downcast_InvertedLists(index.invlists)
+        lists.prefetch_nthread = 0
         return cls(index, facts)
 
     def _choose_effort(self, vectors: Vectors, *, seed: int) -> Facts:

@@ -160,7 +160,7 @@ class VectorIndex:
         before, approximate, made = Vectors.open(folder), Approximate.open(folder), self.vectors
         if approximate is None or (before.width, before.vectors_NE.dtype) != (made.width, made.vectors_NE.dtype):
             return None
-        return approximate.grow(made, before.find_rows_in(made))
+        return approximate.take_in(made, before.find_rows_in(made))
 
     def _save_name(self, folder: Path) -> None:
         facts = {"embedder": self.embedder, "exact_up_to": self.exact_up_to}
@@ -186,7 +186,9 @@ class VectorIndex:
         open_Q = np.arange(len(queries_QE))
         while len(open_Q):
             candidates = self._find_candidates(queries_QE[open_Q], first, end, num=num)
-            hits, is_settled_Q = self._rank(queries_QE[open_Q], candidates, k=k, left_out=[left_out[q] for q in open_Q])
+            hits, is_settled_Q = self._rank(
+                queries_QE[open_Q], candidates, k=k, left_out=[left_out[q] for q in open_Q.tolist()]
+            )
             for query, hit in zip(open_Q, hits, strict=True):
                 found[query] = hit
             open_Q = open_Q[~is_settled_Q]

@@ -39,7 +39,7 @@ def measure_encoding_ratios(encoder: MemoryEncoder, *, repeats: int) -> dict[str
     """Return how many times as fast items are encoded in batches as one at a time, by their lengths and batch size."""
     items = load_knowledge_items()[:NUM_ENCODED]
     found = {}
-    for lengths, made in (("equal", items), ("mixed", mix_lengths(items))):
+    for lengths, made in (("equal", items), ("mixed", vary_lengths(items))):
 
         def encode(batch_size: int, made: Sequence[KnowledgeItem] = made) -> object:
             return encoder.encode(made, batch_size=batch_size, grid=None)
@@ -51,7 +51,7 @@ def measure_encoding_ratios(encoder: MemoryEncoder, *, repeats: int) -> dict[str
     return found
 
 
-def mix_lengths(items: Sequence[KnowledgeItem]) -> list[KnowledgeItem]:
+def vary_lengths(items: Sequence[KnowledgeItem]) -> list[KnowledgeItem]:
     """Lengthen each item by the texts of up to seven others, so that some are several times as long as others."""
     random = Random(0)
     texts = [item.text for item in items]

@@ -2,14 +2,14 @@
 
 import pytest
 
-from comem_core.measures.training.rates import measure_two_workers, mix_lengths, run_workers
+from comem_core.measures.training.rates import measure_two_workers, vary_lengths, run_workers
 from comem_core.worlds.countries.world import load_knowledge_items
 
 
 def test_mixed_items_are_the_same_ones_with_texts_of_very_different_lengths():
     items = load_knowledge_items()[:32]
-    mixed = mix_lengths(items)
-    assert mixed == mix_lengths(items)
+    mixed = vary_lengths(items)
+    assert mixed == vary_lengths(items)
     assert all(made.text.startswith(item.text) for made, item in zip(mixed, items, strict=True))
     lengths = [len(made.text) for made in mixed]
     assert max(lengths) > 3 * min(lengths)

@@ -159,7 +159,8 @@ def test_lists_that_no_longer_suit_are_made_anew(embeddings: np.ndarray, tmp_pat
     many = write(tmp_path / "many", embeddings, kind="ivf", earlier=tmp_path / "few")
     other = write(tmp_path / "other", embeddings, kind="ivf", dtype="float16", earlier=tmp_path / "many")
     assert few.approximate and many.approximate and other.approximate
-    assert [each.approximate.facts.trained_on for each in (few, many, other)] == [400, NUM, NUM]
+    made = [each.facts.trained_on for each in (few.approximate, many.approximate, other.approximate)]
+    assert made == [400, NUM, NUM]
     queries = perturb_vectors(embeddings[:40], seed=1)
     assert many.search(queries, k=5) == write(tmp_path / "anew", embeddings, kind="ivf").search(queries, k=5)
 
