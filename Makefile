@@ -50,7 +50,7 @@ stop: $(INSTALLED) ## end what serve left up
 status: $(INSTALLED) ## say what is up
 	@$(PYTHON) -m flows.local status
 
-schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again); needs `make serve`
+schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again; ARGS="on rebuild-memory/hourly -p knowledge=FOLDER"); needs `make serve`
 	@$(PYTHON) -m flows.local schedule $(or $(ARGS),on)
 
 compare: $(INSTALLED) ## write a page on two evaluations (ARGS="RUN_BEFORE RUN_NOW")
@@ -76,7 +76,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)"
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
-	$(PYTHON) -m comem_core.measures.speed $(ARGS)
+	$(PYTHON) -m tasks.measures.speed $(ARGS)
 
 bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
 	$(PYTHON) -m flows.local.measuring $(ARGS)

@@ -79,9 +79,7 @@ def find_items_by_both(image: Side, text: Side, *, text_weight: float, k: int, a
 def _score_items(index: VectorIndex, item_ids: Sequence[str], query_E: np.ndarray) -> np.ndarray:
     """Return the cosines of some items and one query; 0 for an item that is not in the index: float64 (F,)."""
     rows_F = index.vectors.find_rows(item_ids)
-    scores_F = np.zeros(len(item_ids))
-    scores_F[rows_F >= 0] = index.vectors.score_rows(rows_F[rows_F >= 0], query_E)
-    return scores_F
+    return np.where(rows_F >= 0, index.vectors.score_rows(rows_F[None], query_E[None])[0], 0.0)
 
 
 def _take_best(item_ids: list[str], scores_F: np.ndarray, *, k: int) -> Hits:

@@ -1,4 +1,4 @@
-"""Measures a large vector index: recall, speed compared with exhaustive search, time to build, and bytes.
+"""Measures a large vector index: recall, speed beside exhaustive search and FAISS itself, time to build, and bytes.
 
 The vectors are synthetic: about fifty per cluster, with cosines of 0.8 to the cluster's random centre and 0.64 to each
 other. Queries are further draws from the same clusters, which the index does not hold.
@@ -6,8 +6,10 @@ other. Queries are further draws from the same clusters, which the index does no
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -15,8 +17,10 @@ import numpy as np
 from comem_core.knowledge.index.approximate import K, measure_recall
 from comem_core.knowledge.index.vector_index import EXACT_UP_TO, VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
+from comem_core.measures.reading import measure_median_seconds
 
 PER_CLUSTER, NOISE = 50, 0.75
+NUM_ALONE, REPEATS = 200, 5
 BATCH_ROWS = 50_000
 
 
@@ -43,6 +47,55 @@ def measure_index(num_vectors: int, width: int, num_queries: int, seed: int) -> 
             "index_build_seconds": building,
             "index_bytes": float(sum(path.stat().st_size for path in folder.iterdir())),
         }
+
+
+def measure_beside_faiss(num_vectors: int, width: int, num_queries: int, seed: int) -> dict[str, float]:
+    """Compare searches of an index with those of FAISS called directly, all at once and one query at a time, by turns.
+
+    FAISS has the same number of lists, of float32 or float16, in memory, and reads as many of them as it needs for the
+    recall of the index. The faster of the two counts.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _build(folder, num_vectors, width, seed=seed)
+        index = VectorIndex.load(folder)
+        queries_QE = _draw_queries(num_vectors, width, num_queries, seed=seed)
+        nearest_QK, _ = index.vectors.compare_all(queries_QE, 0, len(index), num=K)
+        _, rows_QF = _search(index, queries_QE)
+        recall = measure_recall(index.vectors, queries_QE, rows_QF, nearest_QK)
+        direct = [_build_direct(index, entry, recall, queries_QE, nearest_QK) for entry in ("Flat", "SQfp16")]
+
+        def ask_alone(search: Callable[[np.ndarray], object]) -> None:
+            for row in range(NUM_ALONE):
+                search(queries_QE[row : row + 1])
+
+        ways = [lambda queries: index.search(queries, k=K)]
+        ways += [lambda queries, each=each: each.search(queries, K) for each in direct]
+        together = measure_median_seconds(*(partial(way, queries_QE) for way in ways), repeats=REPEATS)
+        alone = measure_median_seconds(*(partial(ask_alone, way) for way in ways), repeats=REPEATS)
+    return {
+        "index_vs_faiss": min(together[1:]) / together[0],
+        "index_vs_faiss_alone": min(alone[1:]) / alone[0],
+        "index_vs_faiss_recall": recall,
+        "index_together_queries_per_s": num_queries / together[0],
+        "index_alone_queries_per_s": NUM_ALONE / alone[0],
+    }
+
+
+def _build_direct(
+    index: VectorIndex, entry: str, recall: float, queries_QE: np.ndarray, nearest_QK: np.ndarray
+) -> faiss.Index:
+    """Build FAISS's own index of the same vectors, which reads twice as many lists until it has this recall."""
+    vectors_NE = np.ascontiguousarray(index.vectors.vectors_NE, dtype=np.float32)
+    number = 1 << int(np.round(np.log2(2 * np.sqrt(len(vectors_NE)))))
+    made: Any = faiss.index_factory(vectors_NE.shape[1], f"IVF{number},{entry}", faiss.METRIC_INNER_PRODUCT)
+    made.train(vectors_NE)
+    made.add(vectors_NE)
+    while True:
+        rows_QK = made.search(queries_QE, K)[1]
+        if made.nprobe >= number or measure_recall(index.vectors, queries_QE, rows_QK, nearest_QK) >= recall:
+            return made
+        made.nprobe *= 2
 
 
 def _build(folder: Path, num_vectors: int, width: int, *, seed: int) -> tuple[float, float]:
@@ -87,7 +140,7 @@ def _compare_all(index: VectorIndex, queries_QE: np.ndarray) -> tuple[np.ndarray
         started = time.perf_counter()
         faiss.knn(queries_QE, block_BE, K, metric=faiss.METRIC_INNER_PRODUCT)
         seconds += time.perf_counter() - started
-    return index.vectors.compare_all(queries_QE, 0, len(index), num=K), seconds
+    return index.vectors.compare_all(queries_QE, 0, len(index), num=K)[0], seconds
 
 
 def _search(index: VectorIndex, queries_QE: np.ndarray) -> tuple[float, np.ndarray]:

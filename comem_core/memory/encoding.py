@@ -8,6 +8,7 @@ Shapes: B items, T tokens of the longest item, M vectors of an item, D width, E 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from operator import length_hint
 
 import numpy as np
@@ -24,10 +25,13 @@ from comem_core.knowledge.items import KnowledgeItem, Question, check_inputs
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.bank_files.pictures import Picture
+from comem_core.memory.packing import pack_by_tokens
 from comem_core.memory.qformer import QFormer
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.prompts import read_prompt_set
 
+# Tokens, padding included, that a CPU encodes at once: more fit into no cache. Measured on one core (docs/log.md).
+CPU_TOKENS = 2048
 # Rows and columns in which a picture's visual tokens are averaged for search; docs/log.md has the cost of fewer.
 GRID = (3, 4)
 
@@ -90,9 +94,15 @@ class ItemEncoder(ABC):
             return self.compress(nothing, torch.zeros(1, 0, dtype=torch.bool, device=nothing.device))[0]
 
     def encode_batch(self, items: Sequence[KnowledgeItem]) -> Tensor:
-        """Encode one batch of items without gradients: memory_BMD, in the backbone's dtype."""
+        """Encode one batch of items without gradients: memory_BMD, in the backbone's dtype.
+
+        A CPU reads items of like length together, in parts that fit into its cache; a GPU reads all of them at once.
+        """
         with self.run_inference():
-            return self.memory(items)
+            tokens, device = self.prepare_items(items), self.backbone.device
+            packed = pack_by_tokens(tokens.lengths, CPU_TOKENS if device.type == "cpu" else None)
+            parts = [self.read_items(self.backbone.select(tokens, rows).to(device)) for rows in packed]
+            return torch.cat(parts)[torch.tensor(list(chain.from_iterable(packed)), device=device).argsort()]
 
     def encode(
         self,

@@ -22,10 +22,10 @@ from comem_core.knowledge.items import hash_each_part
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
+from comem_core.memory.packing import pack_by_tokens, split_further
 from comem_core.training.batches import Batches, PreparedBatch, refuse_longer_than
 from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_divergence, compute_supervised_logits
-from comem_core.training.micro_batches import pack_by_tokens, split_further
 from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.reports import WAITED

@@ -6,7 +6,8 @@ stay on the CPU with their data, and meta tensors take them as if they were on t
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -93,7 +94,47 @@ def _run_on_meta(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> A
         return args[0]
     if func in INDEXED:  # a mask chooses as many as are True
         args = (args[0], [place for each in args[1] for place in _locate(each)], *args[2:])
-    return func(*tree_map_only(Tensor, _drop_data, args), **tree_map_only(Tensor, _drop_data, options))
+    if (known := _find_operation(func, args, options)) is None:
+        return func(*tree_map_only(Tensor, _drop_data, args), **tree_map_only(Tensor, _drop_data, options))
+    if known not in _MADE:
+        out = func(*tree_map_only(Tensor, _drop_data, args), **tree_map_only(Tensor, _drop_data, options))
+        _MADE[known] = tree_map_only(Tensor, _Layout.of, out)
+    made = _MADE[known]
+    return made.make() if isinstance(made, _Layout) else tree_map_only(_Layout, _Layout.make, made)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a tensor of the meta device is."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Layout":
+        return cls(tensor.shape, tensor.stride(), tensor.dtype)
+
+    def make(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=META)
+
+
+_MADE: dict[Hashable, Any] = {}
+"""The layouts of results by operation: torch works out many of them in Python, the same ones for each layer."""
+
+
+def _find_operation(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Hashable | None:
+    """Return what decides the layout of an operation's results; None if they share memory with what is given."""
+    schema = func._schema
+    if schema.is_mutable or any(each.alias_info is not None for each in schema.returns):
+        return None
+    return func, tuple(map(_describe, args)), tuple((name, _describe(each)) for name, each in options.items())
+
+
+def _describe(given: Any) -> Hashable:
+    if isinstance(given, Tensor):
+        return given.shape, given.stride(), given.dtype
+    return tuple(map(_describe, given)) if isinstance(given, list | tuple) else (type(given), given)
 
 
 def _run_with_data(func: Any, args: tuple[Any, ...], options: dict[str, Any], tensors: Sequence[Tensor]) -> Any:

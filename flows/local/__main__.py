@@ -15,7 +15,7 @@ COMMANDS = {
     "serve": "keep server, worker and deployments running in the background",
     "stop": "end everything that serve started",
     "status": "show what is running",
-    "schedule": "switch the weekly re-evaluation on or off (it is off at first)",
+    "schedule": "switch the schedule of a deployment on or off (it is off at first)",
     "compare": "write pages that compare the evaluations of two runs",
 }
 
@@ -58,11 +58,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument("--keep", action="store_true", help="leave server and worker running at the end")
         if name == "schedule":
             command.add_argument("switch", choices=("on", "off"))
+            command.add_argument(
+                "deployment", nargs="?", default="re-evaluate/weekly",
+                help="one that has a schedule in prefect.yaml; default: %(default)s",
+            )  # fmt: skip
         if name == "compare":
             command.add_argument("before", help=f"a run_id, as `{LISTING}` lists them")
             command.add_argument("now", help="another run_id")
             command.add_argument("--output", default=".comem/comparisons", help="folder for the pages")
-        if name in ("plan", "demo"):
+        if name in ("plan", "demo", "schedule"):
             command.add_argument(
                 "-p", "--param", dest="parameters", metavar="NAME=VALUE", action="append", default=[],
                 help="a parameter of the flow, as for `prefect deployment run`",

@@ -20,7 +20,7 @@ from flows.local.layout import Layout, Note
 from flows.local.parameters import read_parameters
 from flows.local.processes import StartError, list_processes
 from flows.local.results import describe_results
-from flows.local.schedules import SCHEDULED, switch
+from flows.local.schedules import switch
 from flows.local.servers import check_server, open_client
 from tasks.engine.context import Context
 
@@ -34,10 +34,7 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     parameters = read_parameters(arguments.parameters)
     entrypoint, own = find_deployment(layout, arguments.deployment)
     if parameters:
-        from flows.checking import check_deployment  # takes seconds, because it imports what flows import
-
-        whole = check_deployment(layout.root, entrypoint, own | parameters)
-        parameters = {name: whole[name] for name in parameters}
+        parameters = _check_parameters(layout, entrypoint, own, parameters)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -180,15 +177,29 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
-    """Switch the weekly re-evaluation on or off."""
+    """Switch the schedule of a deployment on or off."""
+    parameters = read_parameters(arguments.parameters)
+    entrypoint, own = find_deployment(layout, arguments.deployment)
+    if parameters:
+        parameters = _check_parameters(layout, entrypoint, own, parameters)
     note = layout.read_note()
     if note is None:
         raise ValueError("nothing is up, so there is no schedule to switch; run `make serve` first")
     with open_client(note.api_url) as client:
-        lines = switch(client, on=arguments.switch == "on")
+        lines = switch(client, arguments.deployment, on=arguments.switch == "on", parameters=parameters or None)
     where = f" on {note.whose} at {note.ui_url}" if note.url else ""
-    print(f"{SCHEDULED} is {arguments.switch}{where} ({', '.join(lines)}, UTC); it runs while `make serve` is up")
+    print(f"{arguments.deployment} is {arguments.switch}{where} ({'; '.join(lines)}); it runs while `make serve` is up")
     return 0
+
+
+def _check_parameters(
+    layout: Layout, entrypoint: str, own: dict[str, Any], parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Return parameters as they are sent. Raises ValueError that lists every fault."""
+    from flows.checking import check_deployment  # takes seconds, because it imports what flows import
+
+    whole = check_deployment(layout.root, entrypoint, own | parameters)
+    return {name: whole[name] for name in parameters}
 
 
 def interrupt_on(*signals: signal.Signals) -> None:

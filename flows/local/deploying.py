@@ -69,7 +69,7 @@ def deploy(
         if begun is None and is_deployed(layout, client):
             say("the server has the deployments of prefect.yaml")
             return
-        was_on = schedules.is_on(client)
+        switched = schedules.list_switched(client, list_scheduled(layout))
     say("deploying what prefect.yaml declares")
     process = begun or begin(layout, note)
     try:
@@ -81,8 +81,8 @@ def deploy(
     if process.returncode:
         raise StartError(f"`prefect deploy --all` failed. {_quote_log(layout)}")
     with open_client(note.api_url) as client:
-        if was_on:  # prefect.yaml declares the schedule as paused, but a user had switched it on
-            schedules.switch(client, on=True)
+        for each in switched:  # prefect.yaml declares a schedule as paused, but a user had switched it on
+            schedules.switch(client, each.deployment, on=True, parameters=each.parameters)
         (layout.home / NOTE).write_text(json.dumps(_hash_facts(layout, client)))
 
 
@@ -163,6 +163,12 @@ def list_pools(layout: Layout) -> list[str]:
 
 def _list_entrypoints(declared: Path) -> list[str]:
     return [each["entrypoint"] for each in _read_declared(declared)]
+
+
+def list_scheduled(layout: Layout) -> list[str]:
+    """List the deployments of prefect.yaml that have a schedule, as `flow/name`."""
+    declared = _read_declared(layout.root / "prefect.yaml")
+    return [f"{_name_flow(each['entrypoint'])}/{each['name']}" for each in declared if each.get("schedules")]
 
 
 def find_deployment(layout: Layout, deployment: str) -> tuple[str, dict[str, Any]]:

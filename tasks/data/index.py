@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.embedders.registry import BACKBONE, name_kind
-from comem_core.knowledge.index.approximate import Facts
+from comem_core.knowledge.index.approximate import INDEX_FILE, Facts
 from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
@@ -30,7 +30,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import NAMING, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference, Store
+from tasks.engine.store import Reference, Store, is_whole
 from tasks.rows.earlier import ROWS_AT_ONCE, LastingRows, count_missing, find_rows, is_of_these_libraries, take_over
 from tasks.rows.tables import read_items
 from tasks.run import Run
@@ -53,10 +53,12 @@ def build_index(run: Run, knowledge: Reference) -> Reference:
     inputs = name_embedders(run) | {"knowledge": knowledge}
 
     def make(artefact: Partial) -> None:
-        described = Described.read(knowledge)
+        described, facts = Described.read(knowledge), {}
         for side in sides:
-            _embed(run, artefact, knowledge, _describe_vectors(key, side, inputs), described)
-        facts = {side: _merge_side(run, artefact, knowledge, side, len(described.of(side))) for side in sides}
+            lasting = _describe_vectors(key, side, inputs)
+            _embed(run, artefact, knowledge, lasting, described)
+            earlier = _find_earlier_index(Store.of(run.context), lasting, side)
+            facts[side] = _merge_side(run, artefact, knowledge, side, len(described.of(side)), earlier)
         for side, found in facts.items():
             artefact.measure(f"{side}_index", asdict(found) if found else "every item is compared")
         if recalls := [found.recall_at_10 for found in facts.values() if found]:
@@ -105,13 +107,26 @@ def _embed(run: Run, artefact: Partial, knowledge: Reference, lasting: LastingRo
         make_shards("build-index", run.context, artefact, left, work, prefix=side, length=length)
 
 
-def _merge_side(run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int) -> Facts | None:
+def _find_earlier_index(store: Store, lasting: LastingRows, side: str) -> Path | None:
+    """Return the folder of the newest index of a side, with the same embedder, whose lists can take in new vectors."""
+    for record in reversed(store.list_records(INDEX.name)):
+        folder = store.find_path(INDEX.name, record["fingerprint"])
+        files = {each["file"]: each["sha256"] for each in record["shards"]}
+        lists = f"{side}/{INDEX_FILE}"
+        if record["version"] == INDEX.version and lists in files and lasting.accepts and lasting.accepts(record):
+            return folder / side if is_whole(folder / lists, files[lists]) else None
+    return None
+
+
+def _merge_side(
+    run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int, earlier: Path | None
+) -> Facts | None:
     """Make the index of one side from its shards: in this process if that is quick, else on a worker."""
     exact_up_to = run.recipe.retrieval.exact_up_to
     arguments = (artefact, knowledge, side, exact_up_to)
     if num_items <= exact_up_to:
         return merge_shards(*arguments)
-    return run_on_ray(merge_shards, *arguments, num_cpus=run.context.cpus_per_actor)
+    return run_on_ray(merge_shards, *arguments, earlier, num_cpus=run.context.cpus_per_actor)
 
 
 def _make_image_work(run: Run, knowledge: Reference) -> Work:
@@ -196,10 +211,13 @@ def make_vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Ta
     return pa.table([pa.array(keys, pa.string()), pa.array(raw, pa.binary())], schema=VECTORS)
 
 
-def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to: int) -> Facts | None:
+def merge_shards(
+    artefact: Partial, knowledge: Reference, side: str, exact_up_to: int, earlier: Path | None = None
+) -> Facts | None:
     """Merge the shards of one side into its index; return the measured facts if the index is approximate.
 
-    An approximate index keeps vectors in float16; the rounding changes a cosine in its fifth decimal.
+    The lists of an `earlier` index, in a folder, take in the vectors that are new. An approximate index keeps vectors
+    in float16; the rounding changes a cosine in its fifth decimal.
     """
     artefact.fetch_finished()
     items = Described.read(knowledge).of(side).items
@@ -222,7 +240,7 @@ def merge_shards(artefact: Partial, knowledge: Reference, side: str, exact_up_to
             places = order_N[np.repeat(first_B, counts_B) + inside]
             writer.put(places, np.repeat(vectors_BE, counts_B, axis=0))
         assert writer is not None  # there is at least one item, so there is at least one shard
-        index = VectorIndex.finish(writer, exact_up_to=exact_up_to)
+        index = VectorIndex.finish(writer, exact_up_to=exact_up_to, earlier=earlier)
     return None if index.approximate is None else index.approximate.facts
 
 

@@ -220,7 +220,12 @@ def is_shown(split: str) -> bool:
 
 def _make_rank_line(row: Mapping[str, Any]) -> dict[str, Any]:
     within = round(100 * row["found_within"], 1)
-    return {"rank": row["rank"], "found here": row["num_found"], "here or before, percent": within}
+    return {
+        "language": row["language"] or "all",
+        "rank": row["rank"],
+        "found here": row["num_found"],
+        "here or before, percent": within,
+    }
 
 
 def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:

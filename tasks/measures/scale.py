@@ -1,7 +1,7 @@
 """`make bench-scale`: measures ingestion, index, bank, filters and lineage at a million, for docs/results/scale.json.
 
-`--only` measures one part again and keeps the other results; `changing` takes a tenth of the rows. `--against FOLDER`
-compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
+`--only` measures one part again and keeps the other results; `changing` takes a tenth of the rows, `faiss` a quarter.
+`--against FOLDER` compares the speed of ingestion with that of an earlier checkout, which has a `.venv` of its own.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import faiss
 
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured, write_results
-from comem_core.measures.scale_index import measure_index
+from comem_core.measures.scale_index import measure_beside_faiss, measure_index
 from comem_core.measures.tables import refresh_tables
 from tasks.measures.bank_scale import SMALL, measure_bank
 from tasks.measures.changing import NUM, measure_changing
@@ -21,7 +21,7 @@ from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
 
 TOPIC, COMMAND = "scale", "make bench-scale"
-MILLION, WIDTH, NUM_QUERIES = 1_000_000, 512, 200
+MILLION, WIDTH, NUM_QUERIES, FAISS_QUERIES = 1_000_000, 512, 200, 2000
 UNITS = {
     "_per_s": "rows/s",
     "_gb": "GB",
@@ -31,6 +31,8 @@ UNITS = {
     "_run_ratio": "again / first",
     "_ratio": "pandas / SQL",
     "_vs_exact": "exact / index",
+    "_vs_faiss_recall": "share",
+    "_vs_faiss": "queries / queries of FAISS",
     "_vs_today": "rows / rows of the earlier commit",
     "_bytes": "bytes",
 }
@@ -74,6 +76,11 @@ def _measure_index(num: int) -> dict[str, float]:
     return measure_index(num, WIDTH, NUM_QUERIES, 0)
 
 
+def _measure_beside_faiss(num: int) -> dict[str, float]:
+    faiss.omp_set_num_threads(1)
+    return {NUM: num // 4, **measure_beside_faiss(num // 4, WIDTH, FAISS_QUERIES, 0)}
+
+
 def _measure_filters(num: int) -> dict[str, float]:
     return {name.replace(" ", "_"): value for name, value in filters.measure(num).items()}
 
@@ -81,6 +88,7 @@ def _measure_filters(num: int) -> dict[str, float]:
 PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
     "bank": measure_bank,
     "changing": lambda num: measure_changing(num // 10),
+    "faiss": _measure_beside_faiss,
     "filters": _measure_filters,
     "index": _measure_index,
     "ingest": _measure_ingest,

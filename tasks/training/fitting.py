@@ -63,6 +63,7 @@ def refuse_uneven_shares(run: Run, optimizer: OptimizerRecipe) -> None:
         )
 
 
+@cache
 def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, num_workers: int) -> "TrainingMemory":
     """Estimate a worker's share of a step, with items of the paper's mean length, for a backbone in a folder that each
     worker holds whole."""

@@ -29,6 +29,7 @@ def test_the_deployments_that_the_readme_names_are_there() -> None:
         "re-evaluate/weekly",
         "re-evaluate/backfill",
         "rebuild-memory/tiny-cpu",
+        "rebuild-memory/hourly",
         "pretrain-base/tiny-cpu",
     }
 
@@ -50,6 +51,7 @@ def test_every_recipe_has_a_deployment() -> None:
     assert deployed == set(RECIPES)
 
 
-def test_the_weekly_evaluation_has_a_schedule_that_is_paused_until_it_is_switched_on() -> None:
-    weekly = next(each for each in DEPLOYMENTS if each["name"] == "weekly")
-    assert [schedule["active"] for schedule in weekly["schedules"]] == [False]
+@pytest.mark.parametrize("name", ["weekly", "hourly"])
+def test_a_schedule_is_paused_until_it_is_switched_on(name: str) -> None:
+    [deployment] = [each for each in DEPLOYMENTS if each["name"] == name]
+    assert [schedule["active"] for schedule in deployment["schedules"]] == [False]

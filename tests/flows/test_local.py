@@ -111,6 +111,29 @@ def test_scheduled_runs_exist(served: Layout) -> None:
     assert all(run.auto_scheduled for run in runs)
 
 
+def test_a_switched_schedule_keeps_its_parameters_when_it_is_deployed_again(served: Layout) -> None:
+    weekly = "re-evaluate/weekly"
+
+    def read_schedule() -> tuple[bool, dict[str, Any]]:
+        with SyncPrefectClient(note_of(served).api_url) as client:
+            [schedule] = client.read_deployment_by_name(weekly).schedules
+        return schedule.active, schedule.parameters
+
+    code, output = run_local(served, "schedule", "off")
+    assert code == 0 and f"{weekly} is off (0 4 * * 1, UTC)" in output
+    assert read_schedule() == (False, {})
+    code, output = run_local(served, "schedule", "on", weekly, "-p", "limit=3")
+    assert code == 0 and 'is on (0 4 * * 1, UTC, with {"limit": 3})' in output
+    declared = served.root / "prefect.yaml"
+    declared.write_text(declared.read_text() + "\n# changed, so that it is deployed again\n")
+    code, output = run_local(served, "serve")
+    assert code == 0 and "deploying what prefect.yaml declares" in output
+    assert read_schedule() == (True, {"limit": 3})
+    for name, said in (("synth-and-train/other", "has no schedule"), ("no/such", "no deployment is named 'no/such'")):
+        code, output = run_local(served, "schedule", "on", name)
+        assert code == 2 and said in output
+
+
 def test_a_bare_flow_name_runs_its_default_deployment(served: Layout) -> None:
     code, output = prefect(served, "deployment", "run", "re-evaluate", "--watch")
     assert code == 0, output

@@ -1,12 +1,14 @@
 -- How often the questions of $predictions have their gold item at each rank of what was retrieved for them: `num_found` at
 -- this rank, the share `found_within` at this rank or a better one, of `num_questions` with a gold item. Of ranks beyond
--- 10 only the last is listed. There are no rows if nothing was retrieved, or no question names its gold item.
+-- 10 only the last is listed. There are rows of all questions, whose language is null, and of each language. There are
+-- none if nothing was retrieved, or no question names its gold item.
 WITH inputs AS (
     SELECT input_fingerprint FROM artefact_input WHERE fingerprint = $predictions
 ),
 placed AS (
     SELECT
         question.benchmark,
+        question.language,
         list_position(retrieval.item_ids, question.gold_item_id) AS place,  -- null or 0 if it was not found
         len(retrieval.item_ids) AS num_items
     FROM question
@@ -20,6 +22,7 @@ listed AS (
 )
 SELECT
     benchmark,
+    language,
     rank,
     -- Not `count_if`, which is null where all places are.
     count(*) FILTER (place = rank) AS num_found,
@@ -27,5 +30,5 @@ SELECT
     count(*) AS num_questions
 FROM placed, listed
 WHERE rank <= 10 OR rank = listed.last
-GROUP BY benchmark, rank
-ORDER BY benchmark, rank
+GROUP BY GROUPING SETS ((benchmark, rank), (benchmark, language, rank))
+ORDER BY benchmark, language NULLS FIRST, rank

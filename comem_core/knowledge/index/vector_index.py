@@ -13,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from comem_core.knowledge.index.approximate import GRAPH_UP_TO, Approximate
+from comem_core.knowledge.index.approximate import WHOLE_UP_TO, Approximate
+from comem_core.knowledge.index.ids import encode_ids
 from comem_core.knowledge.index.vectors import SCORE_DECIMALS, Vectors, VectorWriter, normalise_embeddings, sort_rows
 from comem_core.knowledge.languages import read_primary_code
 
 EXACT_UP_TO = 50_000
+SPARE = 8
+"""Rows that are fetched besides the wanted ones, to see that no other can tie with the last of them."""
 SECOND_LOOK = 1024
 """The least number of rows fetched again if, after the first fetch, an unseen item could still tie with the k-th."""
+MARGIN = 2 * 10.0**-SCORE_DECIMALS
+"""Unfetched rows score at most this much more than the lowest of the fetched ones, which float32 has ordered."""
 NAME_FILE = "index.json"
 
 
@@ -92,7 +97,7 @@ class VectorIndex:
         for language in sorted(set(languages)) if languages is not None else [None]:
             first, end = self._find_range(language)
             asked = [row for row in range(len(found)) if languages is None or languages[row] == language]
-            left_out = [frozenset(excluded[row]) if excluded else frozenset() for row in asked]
+            left_out = [excluded[row] if excluded else () for row in asked]
             for row, hits in zip(
                 asked, self._search(queries_QE[asked], first, end, k=k, left_out=left_out), strict=True
             ):
@@ -134,17 +139,28 @@ class VectorIndex:
         *,
         embedder: str = "unnamed",
         exact_up_to: int = EXACT_UP_TO,
-        graph_up_to: int = GRAPH_UP_TO,
+        whole_up_to: int = WHOLE_UP_TO,
+        earlier: Path | None = None,
     ) -> "VectorIndex":
-        """Complete an index from written vectors; above `exact_up_to` items it gets an approximate index."""
+        """Complete an index from written vectors; above `exact_up_to` items it gets an approximate index.
+
+        `earlier` is the folder of an index that has some of the vectors; its lists take in the others.
+        """
         made = cls.__new__(cls)
         made.vectors, made.approximate = written.finish(), None
         made.embedder, made.exact_up_to = embedder, exact_up_to
         if len(made) > exact_up_to:
-            made.approximate = Approximate.build(made.vectors, graph_up_to=graph_up_to)
+            grown = None if earlier is None else made._grow_out_of(earlier)
+            made.approximate = grown or Approximate.build(made.vectors, whole_up_to=whole_up_to)
             made.approximate.save(written.folder)
         made._save_name(written.folder)
         return made
+
+    def _grow_out_of(self, folder: Path) -> Approximate | None:
+        before, approximate, made = Vectors.open(folder), Approximate.open(folder), self.vectors
+        if approximate is None or (before.width, before.vectors_NE.dtype) != (made.width, made.vectors_NE.dtype):
+            return None
+        return approximate.take_in(made, before.find_rows_in(made))
 
     def _save_name(self, folder: Path) -> None:
         facts = {"embedder": self.embedder, "exact_up_to": self.exact_up_to}
@@ -162,40 +178,76 @@ class VectorIndex:
         return ranges[language if language in ranges else read_primary_code(language)]
 
     def _search(
-        self, queries_QE: np.ndarray, first: int, end: int, *, k: int, left_out: Sequence[frozenset[str]]
+        self, queries_QE: np.ndarray, first: int, end: int, *, k: int, left_out: Sequence[Collection[str]]
     ) -> list[Hits]:
         """Search rows first..end; fetch more rows until no unfetched item can tie with the k-th."""
-        found: dict[int, Hits] = {}
-        num = min(end - first, k + max(map(len, left_out), default=0) + 8)
-        while len(found) < len(queries_QE):
-            open_Q = [row for row in range(len(queries_QE)) if row not in found]
-            rows_QF, every = self._find_candidates(queries_QE[open_Q], first, end, num=num)
-            for row, rows_F in zip(open_Q, rows_QF, strict=True):
-                hits, worst = self._rank(queries_QE[row], rows_F, left_out=left_out[row], k=k)
-                margin = 2 * 10.0**-SCORE_DECIMALS
-                if every or (len(hits.scores) == k and hits.scores[-1] > worst + margin):
-                    found[row] = hits
+        found = [Hits((), ())] * len(queries_QE)
+        num = min(end - first, k + max(map(len, left_out), default=0) + SPARE)
+        open_Q = np.arange(len(queries_QE))
+        while len(open_Q):
+            candidates = self._find_candidates(queries_QE[open_Q], first, end, num=num)
+            hits, is_settled_Q = self._rank(
+                queries_QE[open_Q], candidates, k=k, left_out=[left_out[q] for q in open_Q.tolist()]
+            )
+            for query, hit in zip(open_Q, hits, strict=True):
+                found[query] = hit
+            open_Q = open_Q[~is_settled_Q]
             num = min(end - first, max(num * 4, SECOND_LOOK))
-        return [found[row] for row in range(len(queries_QE))]
+        return found
 
-    def _find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, bool]:
-        """Return candidate rows, and whether they are the whole range. In a small range every row is compared."""
+    def _find_candidates(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> "_Candidates":
+        """Find candidate rows. In a small range every row is compared."""
         if self.approximate is None or end - first <= max(self.exact_up_to, 2 * num):
-            return self.vectors.compare_all(queries_QE, first, end, num=num), num == end - first
+            found = self.vectors.compare_all(queries_QE, first, end, num=num)
+            return _Candidates(*found, is_exact=True, is_all=num == end - first)
         num = max(num, self.approximate.facts.candidates)
-        return self.approximate.find_candidates(queries_QE, first, end, num=num), False
+        found = self.approximate.find_candidates(queries_QE, first, end, num=num)
+        return _Candidates(*found, is_exact=self.approximate.is_exact)
 
-    def _rank(self, query_E: np.ndarray, rows_F: np.ndarray, *, left_out: frozenset[str], k: int) -> tuple[Hits, float]:
-        """Rank the candidates by their cosines, each computed by itself. Also return the lowest of all cosines."""
-        rows_F = rows_F[rows_F >= 0]
-        if not len(rows_F):
-            return Hits((), ()), np.inf
-        scores_F = self.vectors.score_rows(rows_F, query_E)
-        order_F = np.lexsort((self.vectors.item_ids_N[rows_F], -scores_F))
-        best: list[tuple[str, float]] = []
-        for place in order_F:
-            if len(best) == k:
-                break
-            if (item_id := self.vectors.find_id(int(rows_F[place]))) not in left_out:
-                best.append((item_id, float(scores_F[place])))
-        return Hits(tuple(item_id for item_id, _ in best), tuple(score for _, score in best)), float(scores_F.min())
+    def _rank(
+        self, queries_QE: np.ndarray, candidates: "_Candidates", *, k: int, left_out: Sequence[Collection[str]]
+    ) -> tuple[list[Hits], np.ndarray]:
+        """Rank each query's candidates by their cosines, then by their ids.
+
+        Also tell of each query whether no other row can be among its k best: bool (Q,).
+        """
+        is_restricted = any(left_out)
+        rows_QF = candidates.rows_QF if is_restricted else candidates.choose_best(k)
+        scores_QF, ids_QF = self.vectors.score_rows(rows_QF, queries_QE), np.asarray(self.vectors.item_ids_N)[rows_QF]
+        worst_Q = candidates.find_worst(scores_QF)
+        if is_restricted:
+            for query, ids in enumerate(left_out):
+                scores_QF[query, np.isin(ids_QF[query], encode_ids(list(ids)))] = -np.inf
+        order_QK = np.lexsort((ids_QF, -scores_QF), axis=1)[:, :k]
+        queries_Q1 = np.arange(len(rows_QF))[:, None]
+        scores_QK, ids_QK = scores_QF[queries_Q1, order_QK], ids_QF[queries_Q1, order_QK]
+        count_Q = (scores_QK > -np.inf).sum(axis=1)
+        hits = [
+            Hits(tuple(map(bytes.decode, ids[:count])), tuple(scores[:count]))
+            for ids, scores, count in zip(ids_QK.tolist(), scores_QK.tolist(), count_Q.tolist(), strict=True)
+        ]
+        return hits, candidates.is_all | ((count_Q == k) & (scores_QK[:, -1] > worst_Q + MARGIN))
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Candidates:
+    """Rows that may be among the nearest of each query, best first, with their scores in float32; -1 where there are
+    no more. `is_exact` tells whether the scores are inner products, `is_all` whether there are no other rows."""
+
+    rows_QF: np.ndarray
+    scores_QF: np.ndarray
+    is_exact: bool
+    is_all: bool = False
+
+    def choose_best(self, k: int) -> np.ndarray:
+        """Return the rows that may be among the k best, where the scores tell: (Q, F')."""
+        if not self.is_exact or self.rows_QF.shape[1] <= k:
+            return self.rows_QF
+        least_Q1 = self.scores_QF[:, k - 1 : k] - MARGIN
+        return self.rows_QF[:, : int((self.scores_QF >= least_Q1).sum(axis=1).max())]
+
+    def find_worst(self, cosines_QF: np.ndarray) -> np.ndarray:
+        """Return the lowest score of a candidate, or of what is scored, for each query: (Q,)."""
+        if self.is_exact:
+            return self.scores_QF[:, -1]
+        return np.where(np.isneginf(cosines_QF), np.inf, cosines_QF).min(axis=1)

@@ -21,6 +21,7 @@ VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.
 SCORE_DECIMALS = 6
 """Scores are rounded to this many decimals and ties rank by item_id, so neither batches nor threads change a rank."""
 BLOCK_ROWS = 1 << 16
+SCORED_AT_ONCE = 1 << 9  # rows that fit into the cache of a core
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +50,40 @@ class Vectors:
             rows[places >= 0] = first + places[places >= 0]
         return rows
 
-    def score_rows(self, rows_F: np.ndarray, query_E: np.ndarray) -> np.ndarray:
-        """Return the rounded cosines between some rows and one normalised query: float64 (F,).
+    def find_rows_in(self, other: "Vectors") -> np.ndarray:
+        """Return for each row here the row of the same item with the same vector in `other`, or -1: int64 (N,)."""
+        places = np.full(len(self), -1, dtype=np.int64)
+        for language, (first, end) in self.ranges.items():
+            if language in other.ranges:
+                start, stop = other.ranges[language]
+                _, own, theirs = np.intersect1d(
+                    self.item_ids_N[first:end], other.item_ids_N[start:stop], assume_unique=True, return_indices=True
+                )
+                places[first + own] = start + theirs
+        shared = np.flatnonzero(places >= 0)
+        for block in range(0, len(shared), BLOCK_ROWS):
+            rows_B = shared[block : block + BLOCK_ROWS]
+            differs_B = (self.vectors_NE[rows_B] != other.vectors_NE[places[rows_B]]).any(axis=1)
+            places[rows_B[differs_B]] = -1
+        return places
 
-        Each row is scored separately, so that equal pictures get equal scores.
+    def score_rows(self, rows_QF: np.ndarray, queries_QE: np.ndarray) -> np.ndarray:
+        """Return the rounded cosines between each normalised query and some rows of its own: float64 (Q, F).
+
+        Each is summed by itself, so that equal pictures get equal scores. It is -inf where a row is -1.
         """
-        rows_FE = np.asarray(self.vectors_NE[rows_F], dtype=np.float64)
-        return np.round((rows_FE * query_E.astype(np.float64)).sum(1), SCORE_DECIMALS) + 0.0
+        scores_QF, vectors_NE = np.empty(rows_QF.shape, dtype=np.float64), np.asarray(self.vectors_NE)
+        step = max(1, SCORED_AT_ONCE // max(1, rows_QF.shape[1]))
+        for start in range(0, len(rows_QF), step):
+            rows_PFE = vectors_NE[rows_QF[start : start + step]].astype(np.float64)
+            queries_PE = queries_QE[start : start + step].astype(np.float64)
+            np.einsum("pfe,pe->pf", rows_PFE, queries_PE, out=scores_QF[start : start + step])
+        scores_QF = np.round(scores_QF, SCORE_DECIMALS) + 0.0
+        scores_QF[rows_QF < 0] = -np.inf
+        return scores_QF
 
-    def compare_all(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> np.ndarray:
-        """Return the rows of first..end with the highest inner products, best first: int64 (Q, num).
+    def compare_all(self, queries_QE: np.ndarray, first: int, end: int, *, num: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of first..end with the highest inner products, best first, and these: (Q, num).
 
         Every row is compared, in float32.
         """
@@ -73,7 +98,7 @@ class Vectors:
             rows_QF = np.concatenate([rows_QF, more_rows + start], axis=1)
             best_QF = np.argsort(-scores_QF, axis=1, kind="stable")[:, :num]
             scores_QF, rows_QF = (np.take_along_axis(each, best_QF, axis=1) for each in (scores_QF, rows_QF))
-        return rows_QF
+        return rows_QF, scores_QF
 
     def read_blocks(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows as float32) of first..end, block by block."""

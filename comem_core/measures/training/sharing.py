@@ -6,9 +6,7 @@ its steps and the bytes of its peak as JSON: of weights, gradients, optimizer an
 
 import gc
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from torch import distributed
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.estimates import HANDED_BACK
+from comem_core.measures.training.rates import run_workers
 from comem_core.measures.training.steps import NUM_ITEMS, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
@@ -73,20 +72,8 @@ def measure_sharing(folder: str, *, repeats: int) -> dict[str, WorkerCost]:
 
 def _run_workers(folder: str, way: str) -> list[dict]:
     with tempfile.TemporaryDirectory() as meeting:
-        command = [sys.executable, "-m", __spec__.name, folder, way]
-        workers = [
-            subprocess.Popen(
-                [*command, str(rank), str(Path(meeting, "store"))],
-                stdout=subprocess.PIPE,
-                text=True,
-                env=os.environ | HANDED_BACK,
-            )
-            for rank in range(WORKERS)
-        ]
-        outputs = [worker.communicate()[0] for worker in workers]
-    if any(worker.returncode for worker in workers):
-        raise RuntimeError(f"a worker that had the model {way} failed; its error is above")
-    return [json.loads(output.splitlines()[-1]) for output in outputs]
+        given = [[folder, way, str(rank), str(Path(meeting, "store"))] for rank in range(WORKERS)]
+        return run_workers(__spec__.name, given, **HANDED_BACK)
 
 
 def _choose_samples(rank: int) -> Sequence[TrainingSample]:

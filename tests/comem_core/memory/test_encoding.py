@@ -12,6 +12,7 @@ import torch
 
 from comem_core.backbone.images import VisualTokens
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory import encoding
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import cut_into_batches
@@ -40,6 +41,21 @@ def test_items_of_text_alone_are_encoded_beside_those_with_pictures(encoder: Mem
     assert list(encoder.encode(mixed, grid=None)) == [item.item_id for item in mixed]
     with pytest.raises(ValueError, match="is text alone; a picture is needed"):
         encoder.encode(alone)  # a bank that is searched by pictures
+
+
+@pytest.mark.parametrize("tokens", [1, 150, 400])
+def test_a_batch_that_is_read_in_parts_keeps_its_order(
+    encoder: MemoryEncoder, items: Items, tokens: int, monkeypatch: pytest.MonkeyPatch
+):
+    mixed = [replace(item, text=item.text * (1 + place * 7 % 5)) for place, item in enumerate(items)]
+    mixed[1] = replace(mixed[1], image=None)
+    alone = [encoder.encode_batch([item])[0] for item in mixed]
+    longest = max(encoder.prepare_items(mixed).lengths)
+    monkeypatch.setattr(encoding, "CPU_TOKENS", tokens)
+    assert longest * len(mixed) > tokens
+    memory_BMD = encoder.encode_batch(mixed)
+    for found_MD, alone_MD in zip(memory_BMD, alone, strict=True):
+        torch.testing.assert_close(found_MD, alone_MD, rtol=1e-4, atol=1e-4)
 
 
 def test_items_are_taken_one_batch_at_a_time(encoder: MemoryEncoder, items: Items):

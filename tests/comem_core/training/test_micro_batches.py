@@ -12,10 +12,10 @@ from torch import Tensor
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.packing import pack_by_tokens
 from comem_core.training.batches import PreparedBatch
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory, TrainedMemories
-from comem_core.training.micro_batches import pack_by_tokens
 from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.reports import StepReport

@@ -10,9 +10,9 @@ from torch.distributed.tensor import DTensor
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.description import read_description
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.packing import pack_by_tokens, split_further
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
-from comem_core.training.micro_batches import pack_by_tokens, split_further
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
 from comem_core.training.samples import TrainingSample
 from comem_core.training.sharding import count_layer_bytes, shard_encoder

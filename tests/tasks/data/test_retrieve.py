@@ -14,6 +14,7 @@ import pytest
 from comem_core.backbone.finding import find_backbone_folder, hash_backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.corpora.rows import ReadingOptions
+from comem_core.knowledge.index.approximate import INDEX_FILE
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.items import KnowledgeItem, Question, hash_content_parts
 from comem_core.recipes import find_recipe
@@ -100,7 +101,7 @@ def test_items_are_those_whose_pictures_the_reader_sees_as_nearest(context: Cont
 def test_above_a_size_candidates_come_from_an_approximate_index_whose_recall_is_recorded(context: Context) -> None:
     approximate = found_by(run_with(context, exact_up_to=10))
     facts = measured(context)
-    assert facts["image_index"]["kind"] == "hnsw"
+    assert facts["image_index"]["kind"] == "ivf"
     assert facts["recall_at_10"] == facts["image_index"]["recall_at_10"] >= 0.95
     exact = found_by(run_with(context))
     for question_id, row in exact.items():
@@ -109,6 +110,31 @@ def test_above_a_size_candidates_come_from_an_approximate_index_whose_recall_is_
     with duckdb.connect(str(context.warehouse), read_only=True) as con:
         rows = con.execute("SELECT measured FROM artefact WHERE stage = 'index'").fetchall()
     assert max(json.loads(row).get("recall_at_10", 0) for (row,) in rows) == facts["recall_at_10"]
+
+
+def test_an_approximate_index_takes_in_what_a_corpus_gained_and_loses_what_is_gone(context: Context) -> None:
+    """The lists are those that were trained for the first corpus, and the items are found as if all were compared."""
+    run = run_with(context, exact_up_to=10)
+    found_by(run, ITEMS[:80])
+    changed = [*ITEMS[:20], *ITEMS[25:]]
+    grown = found_by(run, changed)
+    facts = [record["measured"] for record in Store.of(context).list_records("index")]
+    assert [each["image_index"]["trained_on"] for each in facts] == [80, 80]
+    assert facts[1]["image_embedded_before"] == len({item.image_id for item in [*ITEMS[:20], *ITEMS[25:80]]})
+    assert facts[1]["recall_at_10"] == facts[1]["image_index"]["recall_at_10"] > 0.95
+    for question_id, row in found_by(run_with(context), changed).items():
+        assert grown[question_id]["item_ids"] == row["item_ids"]
+
+
+def test_a_damaged_index_of_an_earlier_corpus_is_not_grown(context: Context) -> None:
+    run = run_with(context, exact_up_to=10)
+    found_by(run, ITEMS[:80])
+    [record] = Store.of(context).list_records("index")
+    path = Store.of(context).find_path("index", record["fingerprint"]) / "image" / INDEX_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    found_by(run, ITEMS)
+    [_, second] = Store.of(context).list_records("index")
+    assert second["measured"]["image_index"]["trained_on"] == len(ITEMS)
 
 
 def test_items_that_show_the_questions_own_picture_can_be_left_out(context: Context) -> None:

@@ -1,17 +1,18 @@
-"""Candidates from a graph or from coded lists, ranked as if every item had been compared."""
+"""Candidates from lists of vectors or of their codes, ranked as if every item had been compared."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from comem_core.knowledge.index.approximate import GRAPH_UP_TO, perturb_vectors
+from comem_core.knowledge.index.approximate import WHOLE_UP_TO, perturb_vectors
 from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 
 NUM, WIDTH = 3000, 30  # a width that no code of eight numbers divides
-KINDS = {"hnsw": GRAPH_UP_TO, "ivf_pq": 0}
+KINDS = {"ivf": WHOLE_UP_TO, "ivf_pq": 0}
 LANGUAGES = ["en"] * 2400 + ["ar"] * 550 + ["zh"] * 50
 ITEM_IDS = [f"{row * 7919 % NUM:04}" for row in range(NUM)]  # in no order
 
@@ -34,12 +35,23 @@ def index(request: pytest.FixtureRequest, embeddings: np.ndarray, tmp_path_facto
     return VectorIndex.load(folder)
 
 
-def write(folder: Path, embeddings: np.ndarray, *, kind: str, dtype: str = "float32") -> VectorIndex:
-    writer = VectorWriter(folder, item_ids=ITEM_IDS, languages=LANGUAGES, width=WIDTH, dtype=dtype)
-    for start in range(0, NUM, 700):
-        places = np.arange(start, min(start + 700, NUM))
-        writer.put(places, embeddings[places])
-    return VectorIndex.finish(writer, exact_up_to=100, graph_up_to=KINDS[kind])
+def write(
+    folder: Path,
+    embeddings: np.ndarray,
+    *,
+    kind: str,
+    dtype: str = "float32",
+    rows: Sequence[int] = range(NUM),
+    earlier: Path | None = None,
+) -> VectorIndex:
+    folder.mkdir(exist_ok=True)
+    chosen = np.array(rows)
+    item_ids, languages = [ITEM_IDS[row] for row in rows], [LANGUAGES[row] for row in rows]
+    writer = VectorWriter(folder, item_ids=item_ids, languages=languages, width=WIDTH, dtype=dtype)
+    for start in range(0, len(rows), 700):
+        places = np.arange(start, min(start + 700, len(rows)))
+        writer.put(places, embeddings[chosen[places]])
+    return VectorIndex.finish(writer, exact_up_to=100, whole_up_to=KINDS[kind], earlier=earlier)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +127,42 @@ def test_vectors_of_half_the_size_find_the_same(exact: VectorIndex, embeddings: 
     assert share_found(half, exact, queries) > 0.95
     for a, b in zip(half.search(queries, k=3), exact.search(queries, k=3), strict=True):
         assert a.scores == pytest.approx(b.scores, abs=5e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_index_takes_in_new_vectors_and_forgets_those_that_are_gone(
+    embeddings: np.ndarray, tmp_path: Path, kind: str, dtype: str, caplog: pytest.LogCaptureFixture
+):
+    """Items are added, removed, and one has another vector; the rows of all others move."""
+    write(tmp_path / "before", embeddings, kind=kind, dtype=dtype, rows=range(100, NUM - 300))
+    changed, rows = embeddings.copy(), [*range(60, 2000), *range(2100, NUM - 100)]
+    changed[500] = -changed[500]
+    with caplog.at_level("INFO"):
+        grown = write(tmp_path / "grown", changed, kind=kind, dtype=dtype, rows=rows, earlier=tmp_path / "before")
+    assert f"{len(rows)} items, of which 241 are new" in caplog.text
+    anew = write(tmp_path / "anew", changed, kind=kind, dtype=dtype, rows=rows)
+    assert grown.approximate is not None and anew.approximate is not None
+    assert grown.approximate.facts.trained_on == NUM - 400 != anew.approximate.facts.trained_on
+    assert grown.approximate.facts.recall_at_10 > 0.97
+    opened, exact = VectorIndex.load(tmp_path / "grown"), write(tmp_path / "exact", changed, kind=kind, rows=rows)
+    exact.approximate = None
+    queries = perturb_vectors(changed[rows[::30]], seed=4)
+    assert share_found(opened, exact, queries) > 0.95
+    held = opened.search(changed[rows], k=1)
+    assert sum(hits.scores[0] > 0.999 for hits in held) > 0.99 * len(rows)
+    assert not {hits.item_ids[0] for hits in opened.search(changed[2000:2100], k=1)} & set(ITEM_IDS[2000:2100])
+
+
+def test_lists_that_no_longer_suit_are_made_anew(embeddings: np.ndarray, tmp_path: Path):
+    few = write(tmp_path / "few", embeddings, kind="ivf", rows=range(400))
+    many = write(tmp_path / "many", embeddings, kind="ivf", earlier=tmp_path / "few")
+    other = write(tmp_path / "other", embeddings, kind="ivf", dtype="float16", earlier=tmp_path / "many")
+    assert few.approximate and many.approximate and other.approximate
+    made = [each.facts.trained_on for each in (few.approximate, many.approximate, other.approximate)]
+    assert made == [400, NUM, NUM]
+    queries = perturb_vectors(embeddings[:40], seed=1)
+    assert many.search(queries, k=5) == write(tmp_path / "anew", embeddings, kind="ivf").search(queries, k=5)
 
 
 def test_an_opened_index_lies_on_disk(index: VectorIndex):

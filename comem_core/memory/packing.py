@@ -1,4 +1,4 @@
-"""Cuts a batch into micro-batches that fit on a device at once. How it is cut changes no result but by rounding."""
+"""Cuts a batch into micro-batches that are computed one after another. It changes no result but by rounding."""
 
 from collections.abc import Sequence
 
