@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import open_folder
 from comem_core.knowledge.embedders.registry import BACKBONE, name_kind
 from comem_core.knowledge.index.approximate import INDEX_FILE, Facts
 from comem_core.knowledge.index.shown import PictureItems
@@ -30,7 +31,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import NAMING, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference, Store, is_whole
+from tasks.engine.store import Reference, Store, find_whole
 from tasks.rows.earlier import ROWS_AT_ONCE, LastingRows, count_missing, find_rows, is_of_these_libraries, take_over
 from tasks.rows.tables import read_items
 from tasks.run import Run
@@ -107,19 +108,18 @@ def _embed(run: Run, artefact: Partial, knowledge: Reference, lasting: LastingRo
         make_shards("build-index", run.context, artefact, left, work, prefix=side, length=length)
 
 
-def _find_earlier_index(store: Store, lasting: LastingRows, side: str) -> Path | None:
-    """Return the folder of the newest index of a side, with the same embedder, whose lists can take in new vectors."""
+def _find_earlier_index(store: Store, lasting: LastingRows, side: str) -> str | None:
+    """Return the place of the newest index of a side, with the same embedder, whose lists can take in new vectors."""
     for record in reversed(store.list_records(INDEX.name)):
-        folder = store.find_path(INDEX.name, record["fingerprint"])
         files = {each["file"]: each["sha256"] for each in record["shards"]}
         lists = f"{side}/{INDEX_FILE}"
         if record["version"] == INDEX.version and lists in files and lasting.accepts and lasting.accepts(record):
-            return folder / side if is_whole(folder / lists, files[lists]) else None
+            return record["uri"] if find_whole(record["uri"], lists, files[lists]) else None
     return None
 
 
 def _merge_side(
-    run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int, earlier: Path | None
+    run: Run, artefact: Partial, knowledge: Reference, side: str, num_items: int, earlier: str | None
 ) -> Facts | None:
     """Make the index of one side from its shards: in this process if that is quick, else on a worker."""
     exact_up_to = run.recipe.retrieval.exact_up_to
@@ -212,14 +212,15 @@ def make_vector_table(keys: Sequence[str], found_NE: np.ndarray | None) -> pa.Ta
 
 
 def merge_shards(
-    artefact: Partial, knowledge: Reference, side: str, exact_up_to: int, earlier: Path | None = None
+    artefact: Partial, knowledge: Reference, side: str, exact_up_to: int, earlier: str | None = None
 ) -> Facts | None:
     """Merge the shards of one side into its index; return the measured facts if the index is approximate.
 
-    The lists of an `earlier` index, in a folder, take in the vectors that are new. An approximate index keeps vectors
-    in float16; the rounding changes a cosine in its fifth decimal.
+    The lists of an `earlier` index, at a folder or an address, take in the vectors that are new. An approximate index
+    keeps vectors in float16; the rounding changes a cosine in its fifth decimal.
     """
     artefact.fetch_finished()
+    lists = open_folder(earlier, lambda file: file.startswith(f"{side}/")) / side if earlier else None
     items = Described.read(knowledge).of(side).items
     item_ids, languages = items["item_id"].to_pylist(), items["language"].to_pylist()
     keys_N = np.array(items["image_id" if side == IMAGE else "item_id"].to_pylist(), dtype=np.bytes_)
@@ -240,7 +241,7 @@ def merge_shards(
             places = order_N[np.repeat(first_B, counts_B) + inside]
             writer.put(places, np.repeat(vectors_BE, counts_B, axis=0))
         assert writer is not None  # there is at least one item, so there is at least one shard
-        index = VectorIndex.finish(writer, exact_up_to=exact_up_to, earlier=earlier)
+        index = VectorIndex.finish(writer, exact_up_to=exact_up_to, earlier=lists)
     return None if index.approximate is None else index.approximate.facts
 
 

@@ -127,8 +127,7 @@ def run_stage(
     store, started = Store.of(run.context), time.monotonic()
     if (plan := get_plan()) is not None:
         reason = making.explain(store)
-        workers = run.context.num_actors
-        counts = {"expected": expects, "count_missing": count_missing, "workers": workers}
+        counts = {"expected": expects, "count_missing": count_missing, "workers": run.context.num_actors}
         return plan.add(store, stage, name, reason=reason, inputs=inputs, **counts)
     with store.lock(stage, name) as waited:
         damage = None
@@ -147,8 +146,8 @@ def run_stage(
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
         # The store counts, because runs read from it; so the warehouse's copy is replaced.
-        folder = open_folder(record["uri"], is_table)
-        register_artefact(con, record, table=table, folder=folder, uri=record["uri"], replace=True, hashed=hashed)
+        place = {"folder": open_folder(record["uri"], is_table), "uri": record["uri"]}
+        register_artefact(con, record, table=table, **place, replace=True, hashed=hashed)
         record_stage(con, run.run_id, making.describe_outcome(action, reason, time.monotonic() - started))
     _show(action, making, reason, record)
     return Reference(stage=stage, fingerprint=making.fingerprint, uri=record["uri"], num_rows=record["num_rows"])
