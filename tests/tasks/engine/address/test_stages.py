@@ -10,6 +10,7 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,6 @@ from tasks.engine.address.partial import RemotePartial
 from tasks.engine.address.setting import find_store_faults
 from tasks.engine.cluster import build_environment, check_nodes
 from tasks.engine.context import Context, RunRef, is_worth_retrying
-from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.on_ray_train import SAID, STOP, leave_line
 from tasks.engine.partial import Partial
 from tasks.engine.rebuild import main as rebuild_warehouse
@@ -36,7 +36,7 @@ from tasks.engine.shards import _Writer
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 from tasks.engine.train_worker import find_checkpoint, write_checkpoint
-from tasks.engine.worker_process import handed_on
+from tasks.engine.worker_process import WorkerProcess, call_pickled
 from tasks.evaluation.page_links import find_page, name_page
 from tests.buckets import KEYS, Gate
 from tests.tasks.engine.address.test_remote_store import change, flip_a_byte, list_objects, read
@@ -256,7 +256,6 @@ def test_a_node_that_does_not_see_the_address_is_named(remote_context: Context) 
     assert fsspec.filesystem("memory").find("/bucket") == []
 
 
-@pytest.mark.usefixtures("small_ray")
 def test_workers_get_the_variables_of_the_address_but_not_where_ray_logs_them(
     remote_context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,14 +263,18 @@ def test_workers_get_the_variables_of_the_address_but_not_where_ray_logs_them(
     assert KEYS.items() <= sent.items() and sent["COMEM_STORE_CACHE"] == os.environ["COMEM_STORE_CACHE"]
     assert list_store_variables(replace(remote_context, store_address=None)) == {}
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(build_environment(remote_context))
-    monkeypatch.setitem(handed_on, "FSSPEC_S3_ENDPOINT_URL", "http://there")
-    release_workers()
-    assert run_on_ray(read_endpoint) == ("http://there", "http://there")
-    release_workers()
-
-
-def read_endpoint() -> tuple[str | None, str | None]:
-    return os.environ.get("FSSPEC_S3_ENDPOINT_URL"), conf.get("s3", {}).get("endpoint_url")
+    # fsspec was imported long ago when a worker gets them.
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", "http://here")
+    monkeypatch.setitem(conf, "s3", {})
+    WorkerProcess(1, {"FSSPEC_S3_ENDPOINT_URL": "http://there"})
+    assert os.environ["FSSPEC_S3_ENDPOINT_URL"] == conf["s3"]["endpoint_url"] == "http://there"
+    call_pickled(
+        {
+            "call": cloudpickle.dumps(lambda: None),
+            "variables": cloudpickle.dumps({"FSSPEC_S3_ENDPOINT_URL": "http://elsewhere"}),
+        }
+    )
+    assert conf["s3"]["endpoint_url"] == "http://elsewhere"
 
 
 def test_a_page_is_named_by_its_address(remote_context: Context, serve_folder: Callable[[Path], str]) -> None:
