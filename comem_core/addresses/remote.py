@@ -33,7 +33,7 @@ R = TypeVar("R")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 log = logging.getLogger("comem.stage")
 _exclusive: dict[str, bool] = {}
-_silent: dict[str, float] = {}  # addresses that do not answer, and since when
+_silent: dict[str, float] = {}  # buckets that do not answer, and since when
 _silent_lock = threading.Lock()
 
 
@@ -57,6 +57,12 @@ class Remote:
         read = getattr(self._files, "_cat_file", None)
         has_choice = read is not None and "max_concurrency" in signature(read).parameters
         return {"max_concurrency": 1} if has_choice else {}
+
+    @property
+    def _place(self) -> str:
+        """The bucket, which is what answers or does not."""
+        protocol, _, path = self.address.partition("://")
+        return f"{protocol}://{path.partition('/')[0]}"
 
     def __getstate__(self) -> dict[str, str]:
         return {"address": self.address}
@@ -221,24 +227,24 @@ class Remote:
         it, so that what comes after the first StoreGone fails at once."""
         now, wait = time.monotonic(), read_wait_seconds()
         with _silent_lock:
-            is_new = self.address not in _silent
-            waited = now - _silent.setdefault(self.address, now)
+            is_new = self._place not in _silent
+            waited = now - _silent.setdefault(self._place, now)
         if waited >= wait:
             raise StoreGone(
-                f"the store {self.address} has not answered for {waited:.0f} s ({shorten(error)}). What is finished "
+                f"the store at {self._place} has not answered for {waited:.0f} s ({shorten(error)}). What is finished "
                 f"is kept there: start the same command again when it answers ({WAIT} sets the wait)"
             ) from error
         if is_new:
-            told = f"the store {self.address} does not answer ({shorten(error)})"
+            told = f"the store at {self._place} does not answer ({shorten(error)})"
             log.warning("%s; this run waits for it, up to %.0f s", told, wait)
         time.sleep(max(0.0, min(pause, wait - waited)))
 
     def _note_answer(self) -> None:
-        if self.address in _silent:
+        if self._place in _silent:
             with _silent_lock:
-                is_known = _silent.pop(self.address, None) is not None
+                is_known = _silent.pop(self._place, None) is not None
             if is_known:
-                log.warning("the store %s answers again", self.address)
+                log.warning("the store at %s answers again", self._place)
 
 
 def _open_filesystem(address: str) -> Any:

@@ -11,9 +11,11 @@ from typing import ParamSpec, TypeVar
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from comem_core.addresses.faults import StoreGone
 from comem_core.evaluation.benchmarks.own import NAME
 from tasks.data.card import JudgedSet
 from tasks.data.filter import HELD_OUT, read_dropped
+from tasks.engine.address.lease import LeaseLost
 from tasks.engine.context import ParameterRefused
 from tasks.engine.plan import get_plan
 from tasks.engine.stage import is_under_prefect
@@ -27,6 +29,7 @@ from warehouse.sql import read_report_rows
 
 NOTHING_KEPT = "NothingKept"
 NUM_REASONS, LONGEST = 3, 100
+SAID_IN_ONE_LINE = (ParameterRefused, StoreGone, LeaseLost)
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
 Parameters = ParamSpec("Parameters")
@@ -34,11 +37,11 @@ Result = TypeVar("Result")
 
 
 def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Parameters, Result | State]:
-    """Let a flow end in a state with the explanation as its message, instead of a traceback, when nothing was kept or
-    a parameter was refused.
+    """Let a flow end in a state with the explanation as its message, instead of a traceback, when nothing was kept, a
+    parameter was refused, or the store at an address was gone for too long.
 
     The state of the first has its own name and counts as completed, as `Drifted` does: Prefect raises every failed one
-    again. A refused parameter fails the run; outside Prefect it is raised.
+    again. The others fail the run; outside Prefect they are raised.
     """
 
     @wraps(flow)
@@ -49,7 +52,7 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
             return flow(*args, **kwargs)
         except NothingKept as ended:
             return Completed(name=NOTHING_KEPT, message=str(ended))
-        except ParameterRefused as refused:
+        except SAID_IN_ONE_LINE as refused:
             if not is_under_prefect():
                 raise
             return Failed(message=str(refused), data=refused)
@@ -58,9 +61,9 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
 
 
 def _leave_out_refused(record: logging.LogRecord) -> bool:
-    """Leave out the tracebacks that Prefect logs of a refused parameter, in a stage and in the run: the states have the
-    reason."""
-    return not (record.exc_info and isinstance(record.exc_info[1], ParameterRefused))
+    """Leave out the tracebacks that Prefect logs of what is said in one line, in a stage and in the run: the states
+    have the reason."""
+    return not (record.exc_info and isinstance(record.exc_info[1], SAID_IN_ONE_LINE))
 
 
 def refuse_nothing_kept(run: Run, knowledge: Reference, sets: Sequence[JudgedSet]) -> None:
