@@ -61,8 +61,8 @@ def end_with_explanation(flow: Callable[Parameters, Result]) -> Callable[Paramet
 
 
 def _leave_out_refused(record: logging.LogRecord) -> bool:
-    """Leave out the tracebacks that Prefect logs of what is said in one line, in a stage and in the run: the states
-    have the reason."""
+    """Leave out the tracebacks that Prefect logs of these errors, in a stage and in the run: the states have the
+    reason."""
     return not (record.exc_info and isinstance(record.exc_info[1], SAID_IN_ONE_LINE))
 
 
