@@ -34,9 +34,9 @@ define deliver deploy describe draft draw drop embed encode end estimate evaluat
 filter find finish fit flatten flush follow forget generate get go group guess hash hold identify ignore import index
 ingest inject install interrupt iterate join judge keep kill learn leave lengthen lift link list listen load lock look
 make map mark matches measure mend merge name need normalise number open order pack pair parse perturb plan pool pose
-predict prepare pretrain process project push put read readline reap rebuild record refresh refuse register release
-reload remember remove rename render replace report require rest restore retrieve round run save say scale schedule
-score search see seek select serve set setup shard share shorten shut simulate sort spawn split start step stop stream
+predict prepare pretrain process project push put quantize read readline reap rebuild record refresh refuse register
+release reload remember remove rename render replace report require rest restore retrieve round run save say scale
+schedule score search see seek select serve set setup shard share shorten shut simulate sort spawn split start step stop stream
 strip sum switch synth synthesize take tick tokenize trace train translate turn unify vary verify wait warm watch work
 write
 """
