@@ -38,9 +38,9 @@ def load_backbone(
         raise ValueError(
             f"backbone {name!r} is of family {found.name!r}, not {family!r} (known: {', '.join(list_families())})"
         )
-    if fault := find_quantization_fault(quantization):
-        raise ValueError(fault)
     is_whole = quantization == OFF or device == "meta"
+    if not is_whole and (fault := find_quantization_fault(quantization)):
+        raise ValueError(fault)
     loaded = found.backbone.load(folder, dtype=dtype, device=device if is_whole else "cpu")
     loaded.name = name
     if quantization != OFF:

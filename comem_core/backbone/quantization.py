@@ -1,12 +1,13 @@
 """Frozen language models in 8 or 4 bits: which kinds there are, what they need, and how a loaded model becomes one.
 
-The linear layers of the language model are quantised by bitsandbytes, an optional library. The vision tower, embeddings,
-norms, biases and the head stay in the model's own number type. Only `quantize_layers` needs torch.
+The linear layers of the language model are quantised by bitsandbytes, an optional library. The vision tower,
+embeddings, norms, biases and the head stay in the model's own number type. Only `quantize_layers` needs torch.
 """
 
+import logging
 import math
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,7 @@ NF4_BLOCK = 64
 NF4_TABLE_BYTES = 16 * 4
 SCALE_BYTES = 4
 INT8_OUTLIERS = 6.0
-"""Inputs with a larger value are computed in the model's number type (Dettmers et al. 2022, LLM.int8(), section 3.2)."""
+"""Inputs with a larger value are computed in 16 bit (Dettmers et al. 2022, LLM.int8(), section 3.2)."""
 
 
 def find_quantization_fault(quantization: Quantization) -> str | None:
@@ -51,14 +52,14 @@ def quantize_layers(reader: "Reader", quantization: Quantization, *, device: str
     Raises:
         ValueError: the library is missing.
     """
-    if fault := find_quantization_fault(quantization):
-        raise ValueError(fault)
     reader.quantization = quantization
     if quantization == OFF or reader.device.type == "meta":
         return
+    if fault := find_quantization_fault(quantization):
+        raise ValueError(fault)
     reader.source_sha256 = reader.hash_base_weights()
     model: Any = reader.model
-    for name, layer in _list_linear_layers(model):
+    for name, layer in list_linear_layers(model):
         made = _make_nf4(layer) if quantization == "nf4" else _make_int8(layer)
         model.set_submodule(name, made.to(device))
         if quantization == "int8":
@@ -67,19 +68,20 @@ def quantize_layers(reader: "Reader", quantization: Quantization, *, device: str
     model.to(device)
 
 
-def _list_linear_layers(model: Any) -> list[tuple[str, "nn.Linear"]]:
-    """List the linear layers of the language model with their full names."""
+def list_linear_layers(model: Any) -> list[tuple[str, "nn.Linear"]]:
+    """List the linear layers of the language model itself, without a LoRA, with their full names."""
     from torch import nn
 
     own = {id(each) for layer in model.get_decoder().layers for each in layer.modules()}
-    return [(name, each) for name, each in model.named_modules() if id(each) in own and isinstance(each, nn.Linear)]
+    linear = [(name, each) for name, each in model.named_modules() if isinstance(each, nn.Linear)]
+    return [(name, each) for name, each in linear if id(each) in own and "lora_" not in name]
 
 
 def _make_nf4(layer: "nn.Linear") -> Any:
-    import bitsandbytes
+    import bitsandbytes  # pyright: ignore[reportMissingImports]
 
-    weight = layer.weight
-    made: Any = bitsandbytes.nn.Linear4bit(
+    weight, library = layer.weight, cast(Any, bitsandbytes.nn)
+    made = library.Linear4bit(
         layer.in_features,
         layer.out_features,
         bias=layer.bias is not None,
@@ -88,7 +90,7 @@ def _make_nf4(layer: "nn.Linear") -> Any:
         quant_type="nf4",
         device="meta",
     )
-    made.weight = bitsandbytes.nn.Params4bit(
+    made.weight = library.Params4bit(
         weight.data, requires_grad=False, compress_statistics=False, quant_type="nf4", module=made
     )
     made.bias = layer.bias
@@ -99,13 +101,12 @@ def _make_nf4(layer: "nn.Linear") -> Any:
 
 
 def _make_int8(layer: "nn.Linear") -> Any:
-    import logging
+    import bitsandbytes  # pyright: ignore[reportMissingImports]
 
-    import bitsandbytes
-
+    library = cast(Any, bitsandbytes.nn)
     # It would say at every pass of every layer that inputs are cast to float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-    made: Any = bitsandbytes.nn.Linear8bitLt(
+    made = library.Linear8bitLt(
         layer.in_features,
         layer.out_features,
         bias=layer.bias is not None,
@@ -113,7 +114,7 @@ def _make_int8(layer: "nn.Linear") -> Any:
         threshold=INT8_OUTLIERS,
         device="meta",
     )
-    made.weight = bitsandbytes.nn.Int8Params(layer.weight.data, has_fp16_weights=False, requires_grad=False)
+    made.weight = library.Int8Params(layer.weight.data, has_fp16_weights=False, requires_grad=False)
     made.bias = layer.bias
     return made.train(layer.training)
 
@@ -129,7 +130,7 @@ def count_saved_bytes(model: Any, quantization: Quantization) -> int:
     if quantization == OFF:
         return 0
     return sum(
-        layer.weight.nbytes - _count_quantized_bytes(layer, quantization) for _, layer in _list_linear_layers(model)
+        layer.weight.nbytes - _count_quantized_bytes(layer, quantization) for _, layer in list_linear_layers(model)
     )
 
 
@@ -138,8 +139,3 @@ def _count_quantized_bytes(layer: "nn.Linear", quantization: Quantization) -> in
     if quantization == "int8":
         return count + SCALE_BYTES * layer.out_features
     return math.ceil(count / 2) + SCALE_BYTES * math.ceil(count / NF4_BLOCK) + NF4_TABLE_BYTES
-
-
-def find_largest_layer_bytes(model: Any) -> int:
-    """Return the bytes of the largest linear layer: a pass through a quantised one holds that much for a moment."""
-    return max(layer.weight.nbytes for _, layer in _list_linear_layers(model))

@@ -175,8 +175,9 @@ def export_merged(
         raise ValueError("a merged export is compared with the adapter on probes: give questions, each with its items")
     if encoder.backbone.quantization != OFF:
         raise ValueError(
-            f"the LoRA of this encoder was trained on a backbone in {encoder.backbone.quantization}, into whose weights "
-            "it cannot be merged without rounding them anew; save the encoder instead, or train it on the full backbone"
+            f"the LoRA of this encoder was trained on a backbone in {encoder.backbone.quantization}, into whose "
+            "weights it cannot be merged without rounding them anew; save the encoder instead, or train it on the full "
+            "backbone"
         )
     if folder.exists():
         raise ValueError(f"{folder} exists already; choose another name, or remove it")

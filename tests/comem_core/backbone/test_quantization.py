@@ -54,7 +54,7 @@ def make_encoder(backbone: QwenVL, **changes: Any) -> MemoryEncoder:
 
 
 def count_held_bytes(model: torch.nn.Module) -> int:
-    """Count the bytes of all weights, with the scales and tables of the quantised ones, whose formats are not weights."""
+    """Count the bytes of all weights, with the scales and tables of the quantised ones."""
     held = {name: each for name, each in model.state_dict().items() if "bitsandbytes__" not in name}
     kept = {each.data_ptr(): each.nbytes for name, each in held.items() if not name.endswith("weight_format")}
     return sum(kept.values())
