@@ -26,7 +26,7 @@ from comem_core.tracking.delivery import deliver_steps
 from comem_core.tracking.steps import StepWatch, measure_pace
 from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
-from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.training.reports import NotFiniteError, SampleRefused, StepReport
 from comem_core.training.workers import is_distributed, sum_over_workers
 from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, REFUSED, STEPS, STOP, leave_line
 from tasks.engine.partial import Partial
@@ -119,6 +119,10 @@ def _run_steps(
             training.run(on_step, until=training.step + 1)
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
             (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps(error.args), encoding="utf-8")
+            return "failed"
+        except SampleRefused as error:  # so would this
+            if error.is_cause:
+                (artefact.folder / f"{FAILED}{rank}").write_text(json.dumps({REFUSED: str(error)}), encoding="utf-8")
             return "failed"
         is_due, is_stopped = saving.choose(done=training.done)
         if is_due or is_stopped:

@@ -1,6 +1,8 @@
 """Workers that share a frozen model out train as one alone, and none of them holds the whole model."""
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from comem_core.memory.packing import pack_by_tokens, split_further
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe, TrainingRecipe
+from comem_core.training.reports import SampleRefused
 from comem_core.training.samples import TrainingSample
 from comem_core.training.sharding import count_layer_bytes, shard_encoder
 from tests.comem_core.training.two_workers import WORKERS, run_workers
@@ -104,3 +107,32 @@ def train_as_worker(
         encoder.set_trainable(False)
         encoder.save(folder / "saved")
     torch.save(found, folder / f"{rank}.pt")
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_damaged_picture_of_one_worker_stops_all_and_names_the_sample(
+    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], sharded: bool, tmp_path: Path
+):
+    damaged = [replace(each, image=b"not a picture") if place == 3 else each for place, each in enumerate(samples)]
+    encoder, compute = new_adapted_encoder(lora_dropout=0.0), ComputeOptions(sharded=sharded)
+    found = run_workers(train_until_refused, encoder, damaged, compute, folder=tmp_path)
+    [cause] = [each for each in found if each["is_cause"]]
+    assert re.search(f"{samples[3].sample_id} cannot be prepared", cause["said"])
+    [other] = [each for each in found if not each["is_cause"]]
+    assert other["said"] == f"another worker cannot prepare a sample of step {other['steps'] + 1}"
+    assert other["steps"] == cause["steps"]
+
+
+def train_until_refused(
+    encoder: MemoryEncoder, samples: Sequence[TrainingSample], compute: ComputeOptions, rank: int, folder: Path
+) -> None:
+    if compute.sharded:
+        shard_encoder(encoder, "cpu")
+    recipe = make_recipe(encoder)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, batch_size=2, num_steps=9))
+    objective = AnswerFromMemory(encoder, recipe, samples, rank=rank, num_ranks=WORKERS, compute=compute)
+    training = Training(objective, recipe.optimizer)
+    with pytest.raises(SampleRefused) as refused:
+        training.run(lambda report: None)
+    told = {"is_cause": refused.value.is_cause, "said": str(refused.value), "steps": training.step}
+    torch.save(told, folder / f"{rank}.pt")

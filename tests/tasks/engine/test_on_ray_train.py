@@ -16,7 +16,7 @@ import torch
 from comem_core.recipes import find_recipe
 from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
-from comem_core.training.reports import NotFiniteError
+from comem_core.training.reports import NotFiniteError, SampleRefused
 from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.on_ray import map_shards
 from tasks.engine.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
@@ -267,6 +267,31 @@ def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Con
     with pytest.raises(NotFiniteError, match=r"step 3: the loss came to nan.*the odd sample"):
         train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     assert partial.list_finished() == set() and tried.read_text() == "once\n"
+
+
+@pytest.mark.usefixtures("small_ray")
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sample_that_cannot_be_prepared_ends_the_training_at_once(
+    context: Context, tmp_path: Path, num_workers: int
+) -> None:
+    tried = tmp_path / "tried.txt"
+
+    def note_build() -> None:
+        with tried.open("a") as file:
+            file.write("once\n")
+
+    def refuse_at_two(weights: torch.Tensor, step: int) -> torch.Tensor:
+        if step == 2:
+            rank = torch.distributed.get_rank() if num_workers > 1 else 0
+            raise SampleRefused(f"the sample s{rank} cannot be prepared", is_cause=rank == num_workers - 1)
+        return (weights**2).sum()
+
+    build = make_build(refuse_at_two, on_build=note_build)
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=4, batch_size=2, learning_rate=0.1)
+    run = make_run(replace(context, train_workers=num_workers))
+    with pytest.raises(ParameterRefused, match=f"^the sample s{num_workers - 1} cannot be prepared$"):
+        train_on_ray(run, partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set() and tried.read_text() == "once\n" * num_workers
 
 
 @pytest.mark.slow
