@@ -41,9 +41,9 @@ def samples(items: tuple[KnowledgeItem, ...], questions: tuple[Question, ...]) -
     ]
 
 
-def make_recipe(encoder: MemoryEncoder) -> TrainingRecipe:
+def make_recipe(encoder: MemoryEncoder, *, distillation: float = 0.0) -> TrainingRecipe:
     optimizer = OptimizerRecipe(num_steps=3, batch_size=6, learning_rate=1e-3, gradient_clip=1.0)
-    return TrainingRecipe(encoder=encoder.recipe, optimizer=optimizer)
+    return TrainingRecipe(encoder=encoder.recipe, optimizer=optimizer, distillation=distillation)
 
 
 def test_micro_batches_are_split_until_there_are_enough():
@@ -56,24 +56,36 @@ def test_micro_batches_are_split_until_there_are_enough():
         split_further(packed, 7)
 
 
-@pytest.mark.parametrize("compute", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(
+    ("compute", "distillation"),
+    [*((way, 0.0) for way in WAYS.values()), (WAYS["cut and computed again"], 0.5)],
+    ids=[*WAYS, "taught by the reader"],
+)
 def test_workers_that_share_a_model_train_as_one_that_has_it_whole(
-    new_adapted_encoder: NewEncoder, samples: list[TrainingSample], compute: ComputeOptions, tmp_path: Path
+    new_adapted_encoder: NewEncoder,
+    samples: list[TrainingSample],
+    compute: ComputeOptions,
+    distillation: float,
+    tmp_path: Path,
 ):
     encoder = new_adapted_encoder(lora_dropout=0.0)
-    recipe, reports = make_recipe(encoder), []
+    recipe, reports = make_recipe(encoder, distillation=distillation), []
     alone = Training(AnswerFromMemory(encoder, recipe, samples), recipe.optimizer)
     alone.run(reports.append)
     whole = sum(weight.nbytes for weight in encoder.backbone.model.parameters())
     encoder.set_trainable(False)
     encoder.save(tmp_path / "alone")
 
-    found = run_workers(train_as_worker, new_adapted_encoder(lora_dropout=0.0), samples, compute, folder=tmp_path)
+    shared = new_adapted_encoder(lora_dropout=0.0)
+    found = run_workers(train_as_worker, shared, samples, compute, distillation, folder=tmp_path)
     assert found[0]["items"] != found[1]["items"]  # so that one of them encodes more than it shows
     for each in found:
         assert each["losses"] == pytest.approx([report.loss for report in reports], rel=1e-5)
         for name, weight in alone.parameters.items():
-            torch.testing.assert_close(each["parameters"][name], weight.detach(), rtol=1e-3, atol=2e-5, msg=name)
+            far = ~torch.isclose(each["parameters"][name], weight.detach(), rtol=1e-3, atol=2e-5)
+            # AdamW makes whole steps of gradients near zero, of which rounding decides the sign; half the loss compares
+            # the reader with itself, so such gradients are more.
+            assert far.float().mean() <= (0.001 if distillation else 0.0), name
         assert each["untouched"]
         # Between the passes a worker holds its part of the layers, and what is not shared.
         assert each["held"] == whole - each["shared"] + each["shared"] // WORKERS
@@ -84,12 +96,17 @@ def test_workers_that_share_a_model_train_as_one_that_has_it_whole(
 
 
 def train_as_worker(
-    encoder: MemoryEncoder, samples: Sequence[TrainingSample], compute: ComputeOptions, rank: int, folder: Path
+    encoder: MemoryEncoder,
+    samples: Sequence[TrainingSample],
+    compute: ComputeOptions,
+    distillation: float,
+    rank: int,
+    folder: Path,
 ) -> None:
     shared = sum(count_layer_bytes(encoder.backbone.model))
     shard_encoder(encoder, "cpu")
     before = encoder.backbone.hash_base_weights()
-    recipe, reports = make_recipe(encoder), []
+    recipe, reports = make_recipe(encoder, distillation=distillation), []
     objective = AnswerFromMemory(encoder, recipe, samples, rank=rank, num_ranks=WORKERS, compute=compute)
     training = Training(objective, recipe.optimizer)
     training.run(reports.append)
