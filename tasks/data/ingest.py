@@ -16,13 +16,14 @@ from comem_core.knowledge.corpus_names import find_address
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
 from comem_core.serving.layout import CORPUS_ADDRESS, KNOWLEDGE_STAGE
+from tasks.data.duplicate_items import take_out_duplicates
 from tasks.data.item_shards import (
     PieceWriter,
     count_files,
     count_uncertain_languages,
     finish,
+    forget_parts_without_dropped_rows,
     name_part_shard,
-    take_out_duplicates,
 )
 from tasks.data.known_items import find_earlier, join_sources
 from tasks.engine.context import refuse_faults
@@ -68,6 +69,7 @@ def ingest_knowledge(run: Run) -> Reference:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
         pieces = list(corpus.cut_into_pieces(size))
+        forget_parts_without_dropped_rows(artefact)
         earlier = find_earlier(Store.of(run.context), KNOWLEDGE, key, ignore="content")
         _read_pieces(run, corpus, pieces, PieceWriter(recipe.corpus, reading, artefact, earlier))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
