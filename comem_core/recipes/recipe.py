@@ -35,11 +35,9 @@ def _check_filled(recipe: object, *names: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecipe:
-    """Which VLM, and in which number type. `name` is a shipped model, a hub name or a local folder.
-
-    With `quantization`, the layers of its language model have 8 bits (`int8`) or 4 (`nf4`), for which bitsandbytes must
-    be installed. Fingerprints include the hash of the weights, wherever they are, and the family, number type and
-    quantisation.
+    """Which VLM, and how it is held. `name` is a shipped model, a hub name or a local folder; with `quantization`, the
+    layers of its language model have 8 bits (`int8`) or 4 (`nf4`; docs/gpu.md). Fingerprints include the hash of the
+    weights, wherever they are, and everything here but the name.
     """
 
     family: str = "qwen_vl"

@@ -81,7 +81,7 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
         encoder.set_trainable(False)
         encoder.save(folder)
 
-    return Trainee(objective=objective, frozen=(encoder.backbone,), save=save)
+    return Trainee(objective=objective, frozen=(encoder.backbone,), save=save, proof=run.context.train_proof)
 
 
 def make_compute_options(context: Context) -> ComputeOptions:

@@ -21,9 +21,8 @@ from comem_core.knowledge.pictures import hash_picture
 from comem_core.recipes import find_recipe
 from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
-from tasks.data.duplicate_items import take_out_duplicates
-from tasks.data.ingest import ingest_knowledge
-from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard
+from tasks.data.ingest import count_files, finish, ingest_knowledge
+from tasks.data.item_shards import PieceWriter, name_part_shard, take_out_duplicates
 from tasks.data.known_items import EarlierArtefact, join_sources
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from comem_core.backbone.loading import load_backbone
 from comem_core.recipes import find_recipe
 from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
@@ -267,6 +268,28 @@ def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Con
     with pytest.raises(NotFiniteError, match=r"step 3: the loss came to nan.*the odd sample"):
         train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     assert partial.list_finished() == set() and tried.read_text() == "once\n"
+
+
+@pytest.mark.slow  # its worker loads a model
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_that_changes_the_frozen_weights_keeps_nothing(context: Context, tmp_path: Path) -> None:
+    def build(rank: int, num_ranks: int) -> Trainee:
+        weights, reader = torch.nn.Parameter(torch.ones(2)), load_backbone("tiny")
+
+        class Careless(LossObjective):
+            def trainable(self):
+                return {"weights": weights}
+
+            def loss(self, step: int):
+                reader.model.lm_head.weight.data[0] += 1.0
+                return (weights**2).sum(), {"samples": 1.0, "tokens": 2.0}
+
+        return Trainee(objective=Careless(), frozen=(reader,), save=lambda folder: None)
+
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=1, batch_size=1, learning_rate=0.1)
+    with pytest.raises(Exception, match="training has changed the reader's own weights: the hash of all weights has"):
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set()
 
 
 @pytest.mark.usefixtures("small_ray")
