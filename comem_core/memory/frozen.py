@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -77,7 +77,8 @@ def _hash(reader: Reader, *, is_whole: bool) -> dict[str, str]:
 
 def _hash_blocks(name: str, tensor: Tensor) -> str:
     """Hash a few blocks of a tensor, at the same places in every call; all of a small one."""
-    own = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # pyright: ignore[reportCallIssue]
+    shared: Any = tensor
+    own: Tensor = shared.to_local() if hasattr(tensor, "to_local") else tensor  # as in `Reader.hash_base_weights`
     flat_N = own.detach().flatten()
     count, random = max(1, BLOCK_BYTES // own.element_size()), Random(name)
     places = range(0, len(flat_N), count)

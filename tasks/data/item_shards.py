@@ -136,7 +136,7 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
 def _take_out_again(artefact: Partial, parts: Sequence[Path]) -> None:
     """Remove the duplicates that `dropped-rows` lists from the parts that have them."""
     dropped = pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=[*PLACE, "reason"])
-    listed = dropped.filter(pc.is_in(dropped["reason"], pa.array([EQUAL[0], NEAR[0]]))).select(PLACE)
+    listed = dropped.filter(pc.field("reason").isin([EQUAL[0], NEAR[0]])).select(PLACE)
     for path in parts:
         places = pq.read_table(path, columns=PLACE).cast(listed.schema)
         _remove_duplicates(artefact, path, places.join(listed, keys=PLACE, join_type="left semi"))
@@ -152,7 +152,7 @@ def forget_parts_without_dropped_rows(artefact: Partial) -> None:
         return
     if FILES in finished:
         counts = pq.read_table(artefact.folder / f"{FILES}.parquet", columns=["num_duplicates", "num_bad"])
-        if not any(pc.sum(column).as_py() for column in counts.columns):
+        if not any(any(column.to_pylist()) for column in counts.columns):
             return
     for path in (*artefact.folder.glob("part-*.parquet"), artefact.folder / f"{FILES}.parquet"):
         path.unlink(missing_ok=True)

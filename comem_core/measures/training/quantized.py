@@ -5,8 +5,9 @@ backbone, and with an encoder that was trained on it as the recipe says. It writ
 """
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -28,22 +29,13 @@ from comem_core.recipes import find_recipe
 from comem_core.training.loop import Training
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import TrainingRecipe
-from comem_core.training.reports import StepReport
 from comem_core.training.samples import TrainingSample
 from comem_core.worlds.countries.world import load_seed_questions
 
 TOPIC, RECIPE, COMMAND = "training", "tiny_cpu", "python -m comem_core.measures.training.quantized"
-SHIPPED_ENCODER, BASE = "tiny-encoder", "tiny"
+SHIPPED_ENCODER, START, BASE = "tiny-encoder", "tiny-encoder-start", "tiny"
 TOKENS = (8192, 2048)
-NUM_QUESTIONS, NUM_SAMPLES = 400, 800
-
-
-@dataclass(frozen=True)
-class Trained:
-    """An encoder that was trained, and the seconds of each step."""
-
-    encoder: MemoryEncoder
-    seconds: Sequence[float]
+NUM_QUESTIONS, NUM_SAMPLES, NUM_REPEATS = 400, 800, 7
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     rows = []
-    for row in (*measure_answers(chosen.questions, steps=chosen.steps), *compute_sizes()):
+    parts = (measure_answers(chosen.questions, steps=chosen.steps), measure_seconds(), compute_sizes())
+    for row in (each for part in parts for each in part):
         print(f"{row.measure:>48}  {row.value} {row.unit}", flush=True)
         rows.append(row)
     for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
@@ -67,18 +60,12 @@ def measure_answers(num_questions: int, *, steps: int | None = None) -> Iterator
     whole = load_backbone(BASE)
     exam, samples = CountriesExam.of(whole, num_questions=num_questions), make_samples(whole)
     marker, k3 = AnswerMarker(exam, COMMAND), partial(exam.choose_with_gold, k=3)
-    whole_seconds = 0.0
     for kind in QUANTIZATIONS:
         encoder = make_encoder(kind, SHIPPED_ENCODER)
         yield marker.score(f"em_text_k3/{kind}", [exam.ask_prompt(encoder, k3, label=kind)], seeds=(0,))
         yield _ask_memory(marker, encoder, k3, f"em_memory_k3_shipped_encoder/{kind}")
-        trained = train(kind, samples, steps=steps)
-        yield _ask_memory(marker, trained.encoder, k3, f"em_memory_k3_trained_encoder/{kind}")
-        seconds = median(trained.seconds)
-        whole_seconds = whole_seconds or seconds
-        ratio = round(seconds / whole_seconds, 2)
-        if kind != OFF:
-            yield marker.make_plain(f"train_seconds_ratio_quantized/{kind}", ratio, "quantised / whole")
+        encoder = train(kind, samples, steps=steps)
+        yield _ask_memory(marker, encoder, k3, f"em_memory_k3_trained_encoder/{kind}")
 
 
 def _ask_memory(marker: AnswerMarker, encoder: MemoryEncoder, items_of: ItemsOf, measure: str) -> Measured:
@@ -107,21 +94,43 @@ def make_encoder(kind: Quantization, weights: str) -> MemoryEncoder:
     return encoder
 
 
-def train(kind: Quantization, samples: Sequence[TrainingSample], *, steps: int | None = None) -> Trained:
-    """Train an encoder on a backbone, from the recipe's start."""
-    recipe = _get_training()
-    assert recipe.start is not None
+def train(kind: Quantization, samples: Sequence[TrainingSample], *, steps: int | None = None) -> MemoryEncoder:
+    """Train an encoder on a backbone, from the weights of the recipe's start."""
+    recipe, encoder = _get_training(), make_encoder(kind, START)
     optimizer = replace(recipe.optimizer, num_steps=steps or recipe.optimizer.num_steps)
-    recipe, seconds = replace(recipe, optimizer=optimizer, distractor_share=0.0), list[float]()
-    encoder = make_encoder(kind, recipe.start)
-
-    def tell(report: StepReport) -> None:
-        seconds.append(report.seconds)
-        print(f"{kind}: step {report.step}, loss {report.loss:.3f}", flush=True)
-
-    Training(AnswerFromMemory(encoder, recipe, samples), optimizer).run(tell)
+    objective = AnswerFromMemory(encoder, replace(recipe, optimizer=optimizer, distractor_share=0.0), samples)
+    Training(objective, optimizer).run(
+        lambda report: print(f"{kind}: step {report.step}, loss {report.loss:.3f}", flush=True)
+    )
     encoder.set_trainable(False)
-    return Trained(encoder, seconds)
+    return encoder
+
+
+def measure_seconds() -> Iterator[Measured]:
+    """Measure the processor time of a step on each kind of backbone in turn, as a share of that on the whole one."""
+    recipe, samples = _get_training(), make_samples(load_backbone(BASE))[: 4 * NUM_REPEATS]
+    objectives = {
+        kind: AnswerFromMemory(make_encoder(kind, START), replace(recipe, distractor_share=0.0), samples)
+        for kind in QUANTIZATIONS
+    }
+    seconds: dict[Quantization, list[float]] = {kind: [] for kind in objectives}
+    for step in range(NUM_REPEATS):
+        for kind, objective in objectives.items():
+            batch = objective.batches[step]
+            started = time.process_time()
+            objective.accumulate_batch_gradient(batch)
+            seconds[kind].append(time.process_time() - started)
+    for kind in objectives:
+        if kind != OFF:
+            ratio = median(ours / whole for ours, whole in zip(seconds[kind], seconds[OFF], strict=True))
+            yield Measured(
+                measure=f"train_seconds_ratio_quantized/{kind}",
+                recipe=RECIPE,
+                value=round(ratio, 2),
+                unit="quantised / whole",
+                n=NUM_REPEATS,
+                command=COMMAND,
+            )
 
 
 def compute_sizes() -> Iterator[Measured]:
