@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from comem_core.backbone.quantization import Quantization
 from comem_core.knowledge.corpora.columns import check_columns
 from comem_core.knowledge.languages import check_language
 from comem_core.memory.description import Dtype
@@ -170,6 +171,8 @@ class ChosenBackbone:
     """The model's family (docs/memory.md); by default it is read from the model's config.json."""
     dtype: Dtype | None = None
     """The number type that the weights are loaded in."""
+    quantization: Quantization | None = None
+    """`int8` or `nf4`: the layers of its language model have 8 or 4 bits (docs/gpu.md); `off`: they are whole."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Makes a recipe from the options of a flow, and finds faults in the options before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from comem_core.backbone.finding import check_backbone_name
@@ -133,7 +133,7 @@ def as_limits(given: int | Limits | None) -> Limits:
 def _add_backbone(recipe: Recipe, given: str | ChosenBackbone | None) -> Recipe:
     chosen = ChosenBackbone(name=given) if isinstance(given, str) else given or ChosenBackbone()
     try:
-        return with_backbone(recipe, name=chosen.name, family=chosen.family, dtype=chosen.dtype)
+        return with_backbone(recipe, **asdict(chosen))
     except ValueError as error:
         raise ValueError(f"backbone: {error}") from error
 

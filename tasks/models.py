@@ -224,4 +224,7 @@ def load_for(recipe: BackboneRecipe, *, device: str) -> "Backbone":
 
     from comem_core.backbone.loading import load_backbone
 
-    return load_backbone(recipe.name, family=recipe.family, dtype=getattr(torch, recipe.dtype), device=device)
+    dtype = getattr(torch, recipe.dtype)
+    return load_backbone(
+        recipe.name, family=recipe.family, dtype=dtype, device=device, quantization=recipe.quantization
+    )

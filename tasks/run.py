@@ -12,6 +12,7 @@ from functools import partial as bind
 from typing import Any
 from uuid import uuid4
 
+from comem_core.backbone.quantization import find_quantization_fault
 from comem_core.evaluation.conditions import condition_rows
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpus_names import find_address
@@ -137,10 +138,10 @@ def open_run(
 
     Raises:
         ParameterRefused: the backbone or reader is missing or of the wrong kind, or made for GPUs of which none would
-            be used; the context has faults (all are listed); the prompts of the recipe's parts do not agree; the items
-            cannot be retrieved as the recipe says; the served model that writes the data has no address; vLLM is to
-            serve a model but is not installed; the data are to be translated into a language without a name; or the
-            judge has no address or is unknown there.
+            be used; the library for a quantised backbone is missing; the context has faults (all are listed); the
+            prompts of the recipe's parts do not agree; the items cannot be retrieved as the recipe says; the served
+            model that writes the data has no address; vLLM is to serve a model but is not installed; the data are to be
+            translated into a language without a name; or the judge has no address or is unknown there.
         ServerGone: no server answers at the judge's address.
     """
     from prefect.runtime import flow_run
@@ -158,6 +159,10 @@ def open_run(
         if recipe.evaluation.judge:
             _check_judge(recipe.evaluation.judge, context, ask=not plan)
         backbone, notes = find_run_backbone(recipe) if needs_backbone else (NO_BACKBONE, [])
+        if needs_backbone and (lacking := find_quantization_fault(recipe.backbone.quantization)):
+            notes.append(lacking)
+            if not plan:
+                raise ParameterRefused(lacking)
         if needs_backbone and (said := describe_missing_gpu(recipe, backbone, context)):
             notes.append(said)
             if not plan and not on_cpu:

@@ -12,6 +12,7 @@ from comem_core.backbone.finding import (
     hash_backbone,
     refuse_other_family,
 )
+from comem_core.backbone.quantization import OFF
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.recipes.engine import VLLM
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
@@ -19,6 +20,7 @@ from comem_core.serving.vllm.installed import find_vllm_version
 from comem_core.synthesis.generator import GeneratorName, read_generator_name
 from tasks.engine.context import Context
 from tasks.engine.reuse import Explanation, Stage
+from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference
 from tasks.served import ServedHere, find_engine
 
@@ -47,10 +49,15 @@ def name_engine(recipe: Recipe, backbone: Reference, context: Context) -> Refere
     """Return the recipe's engine, named by its version and the backbone. Whether it reads memory as the backbone does
     here is asked in each worker, which has the encoder.
 
-    Raises ValueError or ServerGone where no such server answers.
+    Raises ValueError or ServerGone where no such server answers; ValueError where the recipe's backbone is quantised.
     """
     if recipe.engine is None:
         return None
+    if recipe.backbone.quantization != OFF:
+        raise ValueError(
+            f"the server at {recipe.engine.url} reads with the whole backbone, but the encoder's is in "
+            f"{recipe.backbone.quantization}: without reader, the backbone itself reads; or set quantization = {OFF!r}"
+        )
     found = find_engine(recipe.engine, context).engine
     name = _name_model(READER, recipe.engine.name, found.version, backbone.fingerprint)
     return Reference(stage=READER.name, fingerprint=name, uri=recipe.engine.url, num_rows=0)
@@ -76,7 +83,17 @@ def find_served_here(
         return None
     version = find_vllm_version(context.vllm_python or sys.executable)
     model = named.model or recipe.backbone.name
-    weights = backbone.fingerprint if model == recipe.backbone.name else _name_weights(model, recipe, plan=plan)
+    if recipe.backbone.quantization != OFF:
+        get_stage_logger().warning(
+            "quantization=%s has no effect on %s: vLLM holds %s whole, in %s",
+            recipe.backbone.quantization, generator, model, recipe.backbone.dtype,
+        )  # fmt: skip
+    if model != recipe.backbone.name:
+        weights = _name_weights(model, recipe, plan=plan)
+    elif recipe.backbone.quantization == OFF or not backbone.uri:
+        weights = backbone.fingerprint
+    else:
+        weights = find_backbone(replace(recipe.backbone, quantization=OFF), download=False).fingerprint
     name = _name_model(WRITER, VLLM, version, weights)
     identity = Reference(stage=WRITER.name, fingerprint=name, uri="", num_rows=0)
     return ServedHere(model=model, version=version, identity=identity, further=_read_arguments(context.vllm_args))
@@ -110,10 +127,11 @@ def find_run_backbone(recipe: Recipe) -> tuple[Reference, list[str]]:
 
 
 def find_backbone(recipe: BackboneRecipe, *, download: bool = True) -> Reference:
-    """Return the backbone's folder, named by its weights and their number type: both decide every result."""
+    """Return the backbone's folder, named by its weights and how they are held: both decide every result."""
     folder = find_backbone_folder(recipe.name, download=download)
     refuse_other_family(recipe.name, recipe.family)
-    name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder))
+    further = [] if recipe.quantization == OFF else [recipe.quantization]
+    name = _name_model(BACKBONE, recipe.family, recipe.dtype, hash_backbone(folder), *further)
     return Reference(stage=BACKBONE.name, fingerprint=name, uri=str(folder), num_rows=0)
 
 

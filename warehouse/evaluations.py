@@ -46,17 +46,25 @@ def read_marks(con: DuckDBPyConnection, run_id: str, *, metric: str) -> list[dic
 
 
 def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
-    """Find the last evaluation of another run in its series: with the same recipe, encoder name, benchmark, reader name
-    and corpus.
+    """Find the last evaluation of another run in its series: with the same recipe, encoder name, benchmark, reader
+    name, corpus and models.
 
-    A corpus is the same one by its address, whatever was edited in it, or by its items, wherever they have moved.
+    A corpus is the same one by its address, whatever was edited in it, or by its items, wherever they have moved; a
+    backbone or a text-only reader by its name or folder, or by its weights.
     """
     found = _read_rows(
         con,
         "recipe_name = ? AND encoder_name = ? AND benchmark = ? AND run_id <> ? AND reader_name IS NOT DISTINCT FROM ?",
         [evaluation.get(key) for key in ("recipe_name", "encoder_name", "benchmark", "run_id", "reader_name")],
     )
-    return next((each for each in reversed(found) if find_other_corpora(con, each, evaluation) is None), None)
+    return next(
+        (
+            each
+            for each in reversed(found)
+            if find_other_corpora(con, each, evaluation) is None and not has_other_models(con, each, evaluation)
+        ),
+        None,
+    )
 
 
 def find_other_corpora(
@@ -66,22 +74,34 @@ def find_other_corpora(
     old, new = (find_corpus(con, each) for each in (before, now))
     if old is None or new is None or old == new:
         return None
-    items = [_find_items(con, each) for each in (before, now)]
-    return None if items[0] is not None and items[0] == items[1] else (old, new)
+    return None if _have_same_input(con, before, now, "knowledge") else (old, new)
+
+
+def has_other_models(con: DuckDBPyConnection, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether two evaluations have models of two names or folders, and other weights, in one role."""
+    for role in ("backbone", "reader"):
+        old, new = (_read_field(con, each, f"$.{role}.name") for each in (before, now))
+        if None not in (old, new) and old != new and not _have_same_input(con, before, now, role):
+            return True
+    return False
 
 
 def find_corpus(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> str | None:
     """Return the address of the corpus that an evaluation's run read; None if its recipe was not recorded."""
-    query = "SELECT recipe ->> '$.knowledge.corpus' FROM run WHERE run_id = ?"
-    found = con.execute(query, [evaluation["run_id"]]).fetchone()
+    return _read_field(con, evaluation, "$.knowledge.corpus")
+
+
+def _read_field(con: DuckDBPyConnection, evaluation: Mapping[str, Any], path: str) -> str | None:
+    """Return a field of the recipe that an evaluation's run recorded; None without one."""
+    found = con.execute("SELECT recipe ->> ? FROM run WHERE run_id = ?", [path, evaluation["run_id"]]).fetchone()
     return found[0] if found else None
 
 
-def _find_items(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of the knowledge that an evaluation's answers were made from."""
-    query = "SELECT input_fingerprint FROM artefact_input WHERE fingerprint = ? AND role = 'knowledge'"
-    found = con.execute(query, [evaluation["predictions"]]).fetchone()
-    return found[0] if found else None
+def _have_same_input(con: DuckDBPyConnection, before: Mapping[str, Any], now: Mapping[str, Any], role: str) -> bool:
+    """Tell whether the answers of two evaluations were made from the same artefact in a role."""
+    query = "SELECT input_fingerprint FROM artefact_input WHERE fingerprint = ? AND role = ?"
+    old, new = (con.execute(query, [each["predictions"], role]).fetchone() for each in (before, now))
+    return old is not None and old == new
 
 
 def find_moment(con: DuckDBPyConnection, evaluation: Mapping[str, Any]) -> datetime:

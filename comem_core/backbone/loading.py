@@ -11,17 +11,26 @@ from transformers import AutoConfig
 from comem_core import backbone
 from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.interface import Backbone, Family
+from comem_core.backbone.quantization import OFF, Quantization, find_quantization_fault, quantize_layers
 from comem_core.backbone.text import TextModel
 from comem_core.declared import find_declared
 
 
 def load_backbone(
-    name: str, *, family: str | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    name: str,
+    *,
+    family: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    quantization: Quantization = OFF,
 ) -> Backbone:
     """Load a backbone by name, searched for as `find_backbone_folder` does. Its config.json determines the family.
 
+    With a `quantization`, the layers of its language model have 8 or 4 bits (`backbone.quantization`).
+
     Raises:
-        ValueError: the model was not found, its family is unknown, or its family is not `family`.
+        ValueError: the model was not found, its family is unknown, its family is not `family`, or the library that
+            quantises is missing.
     """
     folder = find_backbone_folder(name)
     found = read_family(folder)
@@ -29,8 +38,13 @@ def load_backbone(
         raise ValueError(
             f"backbone {name!r} is of family {found.name!r}, not {family!r} (known: {', '.join(list_families())})"
         )
-    loaded = found.backbone.load(folder, dtype=dtype, device=device)
+    is_whole = quantization == OFF or device == "meta"
+    if not is_whole and (fault := find_quantization_fault(quantization)):
+        raise ValueError(fault)
+    loaded = found.backbone.load(folder, dtype=dtype, device=device if is_whole else "cpu")
     loaded.name = name
+    if quantization != OFF:
+        quantize_layers(loaded, quantization, device=device)
     return loaded
 
 

@@ -18,6 +18,7 @@ from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.markup import Markup
+from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
 
 
@@ -30,7 +31,13 @@ def load_model(kind: Any, name_or_path: str | Path, *, dtype: torch.dtype, devic
 
 
 class Reader(ABC):
-    """A language model and its tokenizer; `model.model` is its body and `model.lm_head` its head."""
+    """A language model and its tokenizer; `model.model` is its body and `model.lm_head` its head.
+
+    `quantization` says whether its layers have fewer bits; `source_sha256` is then the hash of the weights before that.
+    """
+
+    quantization: Quantization = OFF
+    source_sha256: str | None = None
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, markup: Markup, name: str):
         self.model, self.name = model.eval().requires_grad_(False), name
@@ -183,6 +190,13 @@ class Reader(ABC):
             )
             for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
         ]
+
+    def identify_weights(self) -> str:
+        """Return the hash of the weights that were loaded: of a quantised model, of those that it was made from.
+
+        It is the same wherever they are quantised, which rounds in another way on another device.
+        """
+        return self.source_sha256 or self.hash_base_weights()
 
     def hash_base_weights(self) -> str:
         """Hash every weight of the model itself, without a LoRA, by name, dtype, shape and bytes.

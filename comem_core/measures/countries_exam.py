@@ -64,7 +64,11 @@ class CountriesExam:
     @classmethod
     def of(cls, backbone: Backbone, *, part: str = "test", num_questions: int | None = None) -> "CountriesExam":
         """Retrieve items for the first questions of a part; any prefix is balanced over languages and kinds of fact."""
-        questions = load_benchmark_questions(part)[:num_questions]
+        return cls.with_questions(backbone, load_benchmark_questions(part)[:num_questions])
+
+    @classmethod
+    def with_questions(cls, backbone: Backbone, questions: Sequence[Question]) -> "CountriesExam":
+        """Retrieve items for questions about countries."""
         items = {item.item_id: item for item in load_knowledge_items()}
         return cls(
             backbone,

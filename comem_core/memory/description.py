@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from comem_core.backbone.finding import SHIPPED
+from comem_core.backbone.quantization import OFF, QUANTIZATIONS, Quantization, describe_weights
 
 if TYPE_CHECKING:
     from comem_core.backbone.interface import Backbone
@@ -26,18 +27,22 @@ class Description:
     backbone: str
     backbone_sha256: str
     backbone_dtype: str = "float32"
+    backbone_quantization: Quantization = OFF
     parameters: Mapping[str, int]
     parameter_share: str = ""
     size_bytes: int = 0
 
     def refuse_other_backbone(self, backbone: "Backbone") -> None:
-        """Raise ValueError unless this backbone has the weights and number type that the encoder was trained for."""
-        found, dtype = backbone.hash_base_weights(), str(backbone.model.dtype).removeprefix("torch.")
-        if dtype != self.backbone_dtype:
+        """Raise ValueError unless this backbone has the weights, number type and quantisation that the encoder was
+        trained for."""
+        wanted = describe_weights(self.backbone_dtype, self.backbone_quantization)
+        held = describe_weights(str(backbone.model.dtype).removeprefix("torch."), backbone.quantization)
+        if held != wanted:
             raise ValueError(
-                f"this encoder was trained for backbone {self.backbone!r} in {self.backbone_dtype}, but "
-                f"{backbone.name!r} is loaded in {dtype}; load it in {self.backbone_dtype}"
+                f"this encoder was trained for backbone {self.backbone!r} in {wanted}, but "
+                f"{backbone.name!r} is loaded in {held}; load it in {wanted}"
             )
+        found = backbone.identify_weights()
         if found != self.backbone_sha256:
             raise ValueError(
                 f"this encoder was trained for backbone {self.backbone!r} (weights {self.backbone_sha256[:12]}), but "
@@ -76,6 +81,11 @@ def read_description(folder: Path) -> Description:
         raise ValueError(
             f"{folder / DESCRIPTION} names the number type {description.backbone_dtype!r}, expected one of "
             f"{', '.join(DTYPES)}"
+        )
+    if description.backbone_quantization not in QUANTIZATIONS:
+        raise ValueError(
+            f"{folder / DESCRIPTION} names the quantisation {description.backbone_quantization!r}, expected one of "
+            f"{', '.join(QUANTIZATIONS)}"
         )
     return description
 

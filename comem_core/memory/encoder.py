@@ -22,6 +22,7 @@ from comem_core.backbone.batches import Tokens
 from comem_core.backbone.conversation import Conversation
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.quantization import OFF, count_numbers
 from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering
@@ -75,15 +76,24 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
         """Load an encoder and its backbone, from a folder or by the name of a shipped encoder (`tiny-encoder`).
 
         `backbone` is a shipped name, a folder or a hub name; without it, the description's is used. Its weights are
-        compared with those that the encoder was trained for, and then cast to `dtype`, if one is given.
+        compared with those that the encoder was trained for, and then cast to `dtype`, if one is given. A backbone that
+        was quantised in training is quantised here.
 
         Raises:
-            ValueError: the folder holds no encoder, it is damaged, or the encoder was trained for another backbone.
+            ValueError: the folder holds no encoder, it is damaged, or the encoder was trained for another backbone; or
+                another `dtype` is given for a quantised one, or the library for it is missing.
         """
         folder = find_encoder_folder(folder)
         description = read_description(folder)
         trained_in = getattr(torch, description.backbone_dtype)
-        loaded = load_backbone(backbone or description.backbone, dtype=trained_in, device=device)
+        quantization = description.backbone_quantization
+        if quantization != OFF and dtype not in (None, trained_in):
+            raise ValueError(
+                f"the encoder in {folder} was trained for a backbone in {quantization}, whose number type cannot be "
+                f"changed to {str(dtype).removeprefix('torch.')}; leave dtype out"
+            )
+        name = backbone or description.backbone
+        loaded = load_backbone(name, dtype=trained_in, device=device, quantization=quantization)
         encoder = cls.load(folder, loaded)
         if dtype not in (None, trained_in):
             for name, weight in loaded.model.named_parameters():
@@ -127,6 +137,7 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
             backbone=self.backbone.name,
             backbone_sha256=sha256,
             backbone_dtype=dtype,
+            backbone_quantization=self.backbone.quantization,
             parameters=dict(report),
             parameter_share=describe_parameter_share(report),
         )
@@ -143,7 +154,7 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
     def made_for(self) -> tuple[str, str]:
         """The hash and number type of the backbone's weights when the encoder was made or loaded."""
         if self._made_for is None:
-            self._made_for = self.backbone.hash_base_weights(), str(self.backbone.model.dtype).removeprefix("torch.")
+            self._made_for = self.backbone.identify_weights(), str(self.backbone.model.dtype).removeprefix("torch.")
         return self._made_for
 
     @property
@@ -151,7 +162,9 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
         """A hash of recipe, backbone and own weights. It is cached, except while training is switched on."""
         if self._encoder_id is None or self.qformer.training:
             recipe = json.dumps(_collect_naming_fields(self.recipe), sort_keys=True)
-            self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0])
+            quantization = self.backbone.quantization
+            further = [] if quantization == OFF else [quantization]
+            self._encoder_id = hash_weights(self.parameters(), recipe, self.made_for[0], *further)
         return self._encoder_id
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -170,7 +183,8 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
     def count_parameters(self) -> Mapping[str, int]:
         """Count the parameters of LoRA, Q-Former and backbone (see `parameters.describe_parameter_share`)."""
         own = self.parameters()
-        backbone = sum(weight.numel() for name, weight in self.backbone.model.named_parameters() if "lora_" not in name)
+        held = self.backbone.model.named_parameters()
+        backbone = sum(count_numbers(weight) for name, weight in held if "lora_" not in name)
         return {
             "lora": sum(weight.numel() for name, weight in own.items() if not name.startswith("qformer.")),
             "qformer": sum(weight.numel() for name, weight in own.items() if name.startswith("qformer.")),

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.quantization import OFF
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
@@ -166,11 +167,18 @@ def export_merged(
     `dtype` is the number type of the merged weights (default: the backbone's own).
 
     Raises:
-        ValueError: there is no probe, the folder exists already, or memories or answers differ beyond the tolerance.
+        ValueError: there is no probe, the backbone is quantised, the folder exists already, or memories or answers
+            differ beyond the tolerance.
     """
     folder, tolerance = Path(folder), tolerance or Tolerance()
     if not probes or not all(probe.items for probe in probes):
         raise ValueError("a merged export is compared with the adapter on probes: give questions, each with its items")
+    if encoder.backbone.quantization != OFF:
+        raise ValueError(
+            f"the LoRA of this encoder was trained on a backbone in {encoder.backbone.quantization}, into whose "
+            "weights it cannot be merged without rounding them anew; save the encoder instead, or train it on the full "
+            "backbone"
+        )
     if folder.exists():
         raise ValueError(f"{folder} exists already; choose another name, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)

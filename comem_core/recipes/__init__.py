@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from comem_core.backbone.finding import check_backbone_name, find_family, refuse_other_family
+from comem_core.backbone.quantization import Quantization
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import find_condition
@@ -182,12 +183,17 @@ def with_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
 
 
 def with_backbone(
-    recipe: Recipe, *, name: str | None = None, family: str | None = None, dtype: Dtype | None = None
+    recipe: Recipe,
+    *,
+    name: str | None = None,
+    family: str | None = None,
+    dtype: Dtype | None = None,
+    quantization: Quantization | None = None,
 ) -> Recipe:
     """Return the recipe with another backbone, and the backbone in its name; what is None stays.
 
     The family of a model that is on this machine is read from its config.json. An encoder that training would start
-    from is dropped if it was made for other weights.
+    from is dropped if it was made for other weights, or for weights that were held in another way.
 
     Raises ValueError for a name that no model can have, and a model of another family or of none that is known.
     """
@@ -198,12 +204,16 @@ def with_backbone(
     if family is not None:
         refuse_other_family(name or before.name, family)
     backbone = BackboneRecipe(
-        name=name or before.name, family=family or before.family, dtype=before.dtype if dtype is None else dtype
+        name=name or before.name,
+        family=family or before.family,
+        dtype=before.dtype if dtype is None else dtype,
+        quantization=before.quantization if quantization is None else quantization,
     )
     if backbone == before:
         return recipe
     label = [] if name in (None, before.name) else [PurePath(name).name if PurePath(name).is_absolute() else name]
     label += [] if backbone.dtype == before.dtype else [backbone.dtype]
+    label += [] if backbone.quantization == before.quantization else [backbone.quantization]
     changed = replace(recipe, backbone=backbone, name=f"{recipe.name}+backbone={','.join(label) or backbone.family}")
     return fit_start(changed, recipe)
 

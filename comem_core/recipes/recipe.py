@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
+from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.evaluation.llm_judge import PREFIX
 from comem_core.memory.description import Dtype
 from comem_core.memory.recipe import BankRecipe
-from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE
+from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.ranges import HashBits, NoneOrMore, OneOrMore, Range, Share
 from comem_core.recipes.engine import EngineRecipe
 from comem_core.synthesis.generator import SERVED
@@ -34,14 +35,15 @@ def _check_filled(recipe: object, *names: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecipe:
-    """Which VLM, and in which number type. `name` is a shipped model, a hub name or a local folder.
-
-    Fingerprints include the hash of the weights, wherever they are, and the family and number type.
+    """Which VLM, and how it is held. `name` is a shipped model, a hub name or a local folder; with `quantization`, the
+    layers of its language model have 8 bits (`int8`) or 4 (`nf4`; docs/gpu.md). Fingerprints include the hash of the
+    weights, wherever they are, and everything here but the name.
     """
 
     family: str = "qwen_vl"
     name: str = "tiny"
     dtype: Dtype = "float32"
+    quantization: Quantization = field(default=OFF, metadata=off_at(OFF))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,13 +88,13 @@ def _with_shape(recipe: Recipe, **shape: int) -> Recipe:
 
 def fit_start(changed: Recipe, base: Recipe) -> Recipe:
     """Drop the encoder that training starts from, if it is the base's and the changed recipe trains another shape of
-    encoder, on other weights or in another number type. Training then starts from random weights."""
+    encoder, on other weights or on weights that are held in another way. Training then starts from random weights."""
     training, before = changed.training, base.training
     if training.start is None or training.start != before.start:
         return changed
     is_same_shape = all(getattr(training.encoder, each) == getattr(before.encoder, each) for each in SHAPE)
-    is_same_dtype = changed.backbone.dtype == base.backbone.dtype
-    if is_same_shape and is_same_dtype and is_same_model(changed.backbone.name, base.backbone.name):
+    is_held_alike = replace(changed.backbone, name=base.backbone.name) == base.backbone
+    if is_same_shape and is_held_alike and is_same_model(changed.backbone.name, base.backbone.name):
         return changed
     return replace(changed, training=replace(training, start=None))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from comem_core.backbone.quantization import describe_weights
 from comem_core.knowledge.stored_items import StoredItems
 from comem_core.memory.description import Description
 from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, KNOWLEDGE_STAGE
@@ -39,6 +40,7 @@ def write_card(memory: Memory, encoder: Description, path: Path, *, with_trainin
 
 def _describe(memory: Memory, encoder: Description) -> list[str]:
     bank = memory.bank
+    held = describe_weights(encoder.backbone_dtype, encoder.backbone_quantization)
     return [
         "# Continuous memory for a vision-language model",
         "",
@@ -48,7 +50,7 @@ def _describe(memory: Memory, encoder: Description) -> list[str]:
         "| | |",
         "| --- | --- |",
         f"| encoder | `{memory.encoder.encoder_id}` |",
-        f"| backbone, which is not in here | `{encoder.backbone}` ({encoder.backbone_dtype}) |",
+        f"| backbone, which is not in here | `{encoder.backbone}` ({held}) |",
         f"| SHA-256 of the backbone's weights | `{encoder.backbone_sha256}` |",
         f"| parameters that were trained | {encoder.parameter_share} |",
         f"| vectors | {str(bank.dtype).removeprefix('torch.')} |",

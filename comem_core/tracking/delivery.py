@@ -70,8 +70,15 @@ class Delivery:
                 self.tracker.last_step = new[-1][0]
             del self.waiting[: len(rows)]
             return True
-        self.tracker = None  # made again, it looks how far it got
+        self._give_up_tracker()
         return False
+
+    def _give_up_tracker(self) -> None:
+        """Close the tracker that failed; one that is made again looks how far this one got."""
+        failed, self.tracker = self.tracker, None
+        if failed is not None:
+            with contextlib.suppress(Exception):  # its fault was told, and closing is likely to meet the same
+                failed.close("interrupted")
 
     def _say_where(self, where: str) -> None:
         if not self.has_said_where:

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from comem_core.backbone.interface import Backbone
+from comem_core.backbone.quantization import OFF, count_saved_bytes, list_linear_layers
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
 from comem_core.training.samples import TrainingSample
-from comem_core.training.shapes import META, CountedShapes, switch_to_fused_attention
+from comem_core.training.shapes import META, CountedShapes, compute_as_quantized, switch_to_fused_attention
 from comem_core.training.sharding import GATHERED_COPIES, count_layer_bytes
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 
@@ -29,7 +31,7 @@ class TrainingMemory:
     `weights` are those of the backbone, the LoRA and the Q-Former; `optimizer` are the gradients and AdamW's two
     moments of what is trained; `activations` is everything else. What a device's library takes for itself, and what an
     allocator holds besides, is not in it. `layers` has the bytes of each layer of the language model, which are among
-    the weights.
+    the weights; of a quantised model, whose layers are not shared out, none.
     """
 
     weights: int
@@ -43,6 +45,7 @@ class TrainingMemory:
 
     def share_out(self, num_workers: int) -> "TrainingMemory":
         """Return what each of the workers holds that share the layers out (`training.sharding`)."""
+        assert self.layers
         own = math.ceil(sum(self.layers) / num_workers) + GATHERED_COPIES * max(self.layers)
         return replace(self, weights=self.weights - sum(self.layers) + own, layers=())
 
@@ -69,6 +72,9 @@ def estimate_training_memory(
         with META:
             encoder = make_encoder()
         switch_to_fused_attention(encoder.backbone.model)
+        if encoder.backbone.quantization != OFF:
+            for _, layer in list_linear_layers(encoder.backbone.model):
+                compute_as_quantized(layer, keeps_input=encoder.backbone.quantization == "int8")
         alone = replace(compute, parts=1, sharded=False)
         objective = AnswerFromMemory(encoder, recipe, samples, compute=alone)
         models = (encoder.backbone.model, encoder.qformer)
@@ -80,11 +86,22 @@ def estimate_training_memory(
     trained = sum(each.nbytes for each in objective.trainable().values())
     weights = sum(each.nbytes for each in held.values())
     moments = 2 * trained  # AdamW has made them before the second step
-    return TrainingMemory(
+    whole = TrainingMemory(
         weights=weights,
         optimizer=trained + moments,
         activations=counted.peak - weights - trained,
         layers=count_layer_bytes(encoder.backbone.model),
+    )
+    return _quantize(whole, encoder.backbone)
+
+
+def _quantize(whole: TrainingMemory, backbone: Backbone) -> TrainingMemory:
+    if backbone.quantization == OFF:
+        return whole
+    return replace(
+        whole,
+        weights=whole.weights - count_saved_bytes(backbone.model, backbone.quantization),
+        layers=(),
     )
 
 

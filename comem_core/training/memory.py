@@ -28,7 +28,7 @@ from comem_core.training.loop import Objective
 from comem_core.training.loss import compute_divergence, compute_supervised_logits
 from comem_core.training.parts import Parts
 from comem_core.training.recipe import ComputeOptions, TrainingRecipe
-from comem_core.training.reports import WAITED
+from comem_core.training.reports import WAITED, SampleRefused
 from comem_core.training.samples import TrainingSample, find_longest
 from comem_core.training.workers import find_largest_count, sum_over_workers
 
@@ -149,10 +149,23 @@ class AnswerFromMemory(Objective):
 
     def accumulate_gradient(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         started = time.perf_counter()
-        batch = self._take(step)
+        batch = self._take_with_others(step)
         waited = time.perf_counter() - started
         loss, measures = self.accumulate_batch_gradient(batch)
         return loss, {**measures, WAITED: waited}
+
+    def _take_with_others(self, step: int) -> PreparedBatch:
+        """Return a step's batch. Raises SampleRefused on all workers, which else would wait for one that has none."""
+        try:
+            batch, fault = self._take(step), None
+        except ValueError as error:
+            batch, fault = None, error
+        num_refused = sum_over_workers(torch.tensor(float(batch is None), device=self.answering.reader.device))
+        if batch is None:
+            raise SampleRefused(str(fault), is_cause=True) from fault
+        if num_refused > 0:
+            raise SampleRefused(f"another worker cannot prepare a sample of step {step + 1}", is_cause=False)
+        return batch
 
     def accumulate_batch_gradient(self, batch: PreparedBatch) -> tuple[Tensor, Mapping[str, float]]:
         """Add the gradient of a batch's loss to the parameters, and return the loss and measures.

@@ -26,6 +26,20 @@ class StepReport:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "measures"}
 
 
+class SampleRefused(ValueError):
+    """A sample that a step shows cannot be prepared; the message names it. It would be the same again.
+
+    Of several workers, all stop; the one with `is_cause` has the sample.
+    """
+
+    def __init__(self, message: str, is_cause: bool):
+        super().__init__(message, is_cause)
+        self.message, self.is_cause = message, is_cause
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class NotFiniteError(ArithmeticError):
     """A loss, a gradient or a weight is not a finite number; the message says at which step and with which batch.
 

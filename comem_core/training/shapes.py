@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -206,3 +206,30 @@ def switch_to_fused_attention(model: Any) -> None:
     AttentionInterface.register(ATTENTION, _attend_fused)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
+
+
+class _Quantized(torch.autograd.Function):
+    """Holds what a quantised layer does besides: for a moment its whole weight, and in some kinds its input."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, given: Tensor, weight: Tensor, keeps_input: bool) -> Tensor:
+        torch.empty_like(weight)
+        ctx.weight, ctx.given = weight, given if keeps_input else None
+        return out.view_as(out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        torch.empty_like(ctx.weight)
+        return gradients[0], None, None, None
+
+
+def compute_as_quantized(layer: nn.Linear, *, keeps_input: bool) -> None:
+    """Let a linear layer of the meta device take the memory of a quantised one in its passes; its weight stays whole.
+
+    bitsandbytes makes the weight whole for a moment, and keeps the input of an int8 layer for the backward pass.
+    """
+
+    def hold(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        return _Quantized.apply(out, given[0], layer.weight, keeps_input)  # pyright: ignore[reportReturnType]
+
+    layer.register_forward_hook(hold)

@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from comem_core.backbone.quantization import OFF
 from comem_core.memory.encoder import MemoryEncoder
 
 GATHERED_COPIES = 3
@@ -24,6 +25,7 @@ def shard_encoder(encoder: MemoryEncoder, device: str) -> None:
     The device never holds more than one whole layer. The workers' process group must be there. From here on the model
     is never run in `torch.inference_mode`: training cannot use what is gathered there.
     """
+    assert encoder.backbone.quantization == OFF  # `fully_shard` would lose the scales of its weights
     _ = encoder.made_for  # the hash of the whole weights, which nobody has afterwards
     model = encoder.backbone.model
     mesh = init_device_mesh(device, (distributed.get_world_size(),))

@@ -5,22 +5,42 @@ Workers share the pieces; a small corpus is read in this process, which is quick
 killed at any point continues with the missing pieces and gives the same rows in the same order.
 """
 
+import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial as bind
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from comem_core.evaluation.benchmarks.countries_vqa import name_revision as countries_revision
-from comem_core.knowledge.corpora import BUILT_IN, Corpus, Piece, ReadingOptions, open_corpus
+from comem_core.knowledge.corpora import (
+    BUILT_IN,
+    BadRow,
+    Corpus,
+    Piece,
+    ReadingOptions,
+    describe_changed,
+    describe_no_good_row,
+    find_folder,
+    make_readable,
+    open_corpus,
+)
 from comem_core.knowledge.corpus_names import find_address
+from comem_core.knowledge.preview import UncertainLanguages
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
 from comem_core.serving.layout import CORPUS_ADDRESS, KNOWLEDGE_STAGE
 from tasks.data.item_shards import (
+    DROPPED,
+    EQUAL,
+    FILES,
+    NEAR,
+    UNCERTAIN,
     PieceWriter,
-    count_files,
-    count_uncertain_languages,
-    finish,
+    forget_parts_without_dropped_rows,
     name_part_shard,
     take_out_duplicates,
 )
@@ -33,10 +53,12 @@ from tasks.engine.stage import get_stage_logger, report_progress, run_stage, sta
 from tasks.engine.store import Reference, Store
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
+from warehouse.schemas import make_schema
 
 KNOWLEDGE = Stage(name=KNOWLEDGE_STAGE, version="6", table="knowledge_item")
 SHARDS_OF_A_PIECE = 16  # a row is less work than a sample, so a piece has the rows of 16 shards of other stages
 FEW_PIECES = 4
+NUM_REASONS = 5
 KNOWN_PER_NEW = 16  # rows that are as they were take as long as one that is read
 GUESSING = 2  # of the languages of a file's texts (`knowledge.file_languages`)
 
@@ -68,6 +90,7 @@ def ingest_knowledge(run: Run) -> Reference:
         warm_workers(run)
         size = artefact.keep("rows_per_piece", run.context.rows_per_shard * SHARDS_OF_A_PIECE)
         pieces = list(corpus.cut_into_pieces(size))
+        forget_parts_without_dropped_rows(artefact)
         earlier = find_earlier(Store.of(run.context), KNOWLEDGE, key, ignore="content")
         _read_pieces(run, corpus, pieces, PieceWriter(recipe.corpus, reading, artefact, earlier))
         take_out_duplicates(artefact, near_duplicate_bits=recipe.near_duplicate_bits)
@@ -146,3 +169,58 @@ def _say_what_is_new(artefact: Partial, counts: Counter[str], num_rows: int) -> 
 def _name_content(corpus: Corpus) -> str:
     """Name a corpus's content: the revision of a built-in one, else a hash of its files' names, sizes and times."""
     return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.name_content()
+
+
+def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> None:
+    """Write `corpus-files`: what became of the rows of each file, and which files were left out.
+
+    Raises ValueError for a file of which a row is neither an item, nor a duplicate, nor a bad row.
+    """
+    seen, items, dropped = Counter(), Counter(), {"num_duplicates": Counter(), "num_bad": Counter()}
+    for piece in pieces:
+        seen.update({make_readable(file): count for file, count in corpus.count_rows(piece).items()})
+
+    def name(file: str) -> str:
+        return file if file in seen else find_folder(file)
+
+    for path in artefact.folder.glob("part-*.parquet"):
+        items.update(map(name, pq.read_table(path, columns=["file"])["file"].to_pylist()))
+    for each in pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=["file", "reason"]).to_pylist():
+        dropped["num_duplicates" if each["reason"] in (EQUAL[0], NEAR[0]) else "num_bad"][name(each["file"])] += 1
+    counts = {"num_rows": seen, "num_items": items, **dropped}
+    for file in set().union(*counts.values()):
+        if seen[file] != (num_read := items[file] + sum(each[file] for each in dropped.values())):
+            raise describe_changed(file, seen[file], num_read)
+    listed = [vars(each) | {"file": make_readable(each.file)} for each in corpus.list_files()]
+    rows = [
+        each | {kind: 0 if each["reason"] else found[each["file"]] for kind, found in counts.items()} for each in listed
+    ]
+    assert sum(int(each["num_rows"] or 0) for each in rows) == seen.total(), "each file with rows is listed once"
+    artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")
+
+
+def count_uncertain_languages(artefact: Partial) -> UncertainLanguages:
+    """Add up the texts of all pieces whose language is not certain, and record them; the pieces' own files go."""
+    whole, paths = UncertainLanguages(), sorted(artefact.folder.glob(f"{UNCERTAIN}-*.json"))
+    for path in paths:
+        whole.merge(UncertainLanguages(**json.loads(path.read_text(encoding="utf-8"))))
+    if whole.counts:
+        artefact.measure(UNCERTAIN, asdict(whole))
+    artefact.remove(*(path.name for path in paths))
+    return whole
+
+
+def finish(artefact: Partial, corpus: str) -> Counter[str]:
+    """Count the bad rows by reason, and remove their shard if it is empty.
+
+    Raises ValueError, with the first reasons, if no part has an item.
+    """
+    path = artefact.folder / f"{DROPPED}.parquet"
+    if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
+        dropped = pq.read_table(path)
+        first = [BadRow(**row) for row in dropped.slice(0, NUM_REASONS).to_pylist()]
+        raise describe_no_good_row(corpus, dropped.num_rows, first)
+    counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
+    if not counts:
+        artefact.remove(path.name)
+    return Counter({each["values"]: each["counts"] for each in counts})

@@ -23,16 +23,12 @@ from comem_core.knowledge.corpora import (
     FoundItem,
     Piece,
     ReadingOptions,
-    describe_changed,
-    describe_no_good_row,
-    find_folder,
-    make_readable,
     open_corpus,
 )
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.preview import UncertainLanguages
-from tasks.data.known_items import EarlierArtefact, KnownItems, PieceSources
+from tasks.data.known_items import SOURCES, EarlierArtefact, KnownItems, PieceSources
 from tasks.engine.partial import ROWS_OF, Partial
 from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_table
 from warehouse.schemas import make_schema
@@ -47,7 +43,6 @@ DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_ro
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
 DESCRIBED_AT_ONCE = 4096
 PLACE = ["file", "row"]
-NUM_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -118,9 +113,12 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
     """Remove duplicate items from the parts, and write `dropped-rows`: every bad row, in the corpus's order.
 
     It can be killed at any point and called again, because the list of duplicates is written before a part changes.
+    Where `dropped-rows` is there already, parts may have been read again since, for they were damaged.
     """
     parts = sorted(artefact.folder.glob("part-*.parquet"))
-    if DROPPED not in artefact.list_finished():
+    if DROPPED in artefact.list_finished():
+        _take_out_again(artefact, parts)
+    else:
         if DUPLICATES not in artefact.list_finished():
             found = _find_duplicates(parts, near_duplicate_bits)
             with artefact.open_shard(DUPLICATES, DUPLICATE_SCHEMA) as writer:
@@ -134,59 +132,29 @@ def take_out_duplicates(artefact: Partial, *, near_duplicate_bits: int | None) -
     artefact.remove(f"{DUPLICATES}.parquet", *(path.name for path in artefact.folder.glob("dropped-[0-9]*.parquet")))
 
 
-def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> None:
-    """Write `corpus-files`: what became of the rows of each file, and which files were left out.
+def _take_out_again(artefact: Partial, parts: Sequence[Path]) -> None:
+    """Remove the duplicates that `dropped-rows` lists from the parts that have them."""
+    dropped = pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=[*PLACE, "reason"])
+    listed = dropped.filter(pc.field("reason").isin([EQUAL[0], NEAR[0]])).select(PLACE)
+    for path in parts:
+        places = pq.read_table(path, columns=PLACE).cast(listed.schema)
+        _remove_duplicates(artefact, path, places.join(listed, keys=PLACE, join_type="left semi"))
 
-    Raises ValueError for a file of which a row is neither an item, nor a duplicate, nor a bad row.
+
+def forget_parts_without_dropped_rows(artefact: Partial) -> None:
+    """Remove the parts of a damaged artefact whose `dropped-rows` is lost: nothing else says what they lack.
+
+    An empty one is never kept (`finish`). What is made after it goes last, so that this can be killed and called again.
     """
-    seen, items, dropped = Counter(), Counter(), {"num_duplicates": Counter(), "num_bad": Counter()}
-    for piece in pieces:
-        seen.update({make_readable(file): count for file, count in corpus.count_rows(piece).items()})
-
-    def name(file: str) -> str:
-        return file if file in seen else find_folder(file)
-
-    for path in artefact.folder.glob("part-*.parquet"):
-        items.update(map(name, pq.read_table(path, columns=["file"])["file"].to_pylist()))
-    for each in pq.read_table(artefact.folder / f"{DROPPED}.parquet", columns=["file", "reason"]).to_pylist():
-        dropped["num_duplicates" if each["reason"] in (EQUAL[0], NEAR[0]) else "num_bad"][name(each["file"])] += 1
-    counts = {"num_rows": seen, "num_items": items, **dropped}
-    for file in set().union(*counts.values()):
-        if seen[file] != (num_read := items[file] + sum(each[file] for each in dropped.values())):
-            raise describe_changed(file, seen[file], num_read)
-    listed = [vars(each) | {"file": make_readable(each.file)} for each in corpus.list_files()]
-    rows = [
-        each | {kind: 0 if each["reason"] else found[each["file"]] for kind, found in counts.items()} for each in listed
-    ]
-    assert sum(int(each["num_rows"] or 0) for each in rows) == seen.total(), "each file with rows is listed once"
-    artefact.write_shard(FILES, pa.Table.from_pylist(rows, schema=make_schema("corpus_file")), rows_of="corpus_file")
-
-
-def count_uncertain_languages(artefact: Partial) -> UncertainLanguages:
-    """Add up the texts of all pieces whose language is not certain, and record them; the pieces' own files go."""
-    whole, paths = UncertainLanguages(), sorted(artefact.folder.glob(f"{UNCERTAIN}-*.json"))
-    for path in paths:
-        whole.merge(UncertainLanguages(**json.loads(path.read_text(encoding="utf-8"))))
-    if whole.counts:
-        artefact.measure(UNCERTAIN, asdict(whole))
-    artefact.remove(*(path.name for path in paths))
-    return whole
-
-
-def finish(artefact: Partial, corpus: str) -> Counter[str]:
-    """Count the bad rows by reason, and remove their shard if it is empty.
-
-    Raises ValueError, with the first reasons, if no part has an item.
-    """
-    path = artefact.folder / f"{DROPPED}.parquet"
-    if not any(pq.read_metadata(part).num_rows for part in artefact.folder.glob("part-*.parquet")):
-        dropped = pq.read_table(path)
-        first = [BadRow(**row) for row in dropped.slice(0, NUM_REASONS).to_pylist()]
-        raise describe_no_good_row(corpus, dropped.num_rows, first)
-    counts = pq.read_table(path, columns=["reason"])["reason"].value_counts().to_pylist()
-    if not counts:
-        artefact.remove(path.name)
-    return Counter({each["values"]: each["counts"] for each in counts})
+    finished = artefact.list_finished()
+    if DROPPED in finished or not finished & {FILES, SOURCES}:
+        return
+    if FILES in finished:
+        counts = pq.read_table(artefact.folder / f"{FILES}.parquet", columns=["num_duplicates", "num_bad"])
+        if not any(any(column.to_pylist()) for column in counts.columns):
+            return
+    artefact.remove(*(path.name for path in artefact.folder.glob("part-*.parquet")), f"{FILES}.parquet")
+    artefact.remove(SOURCES)
 
 
 def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> Duplicates:

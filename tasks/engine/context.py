@@ -83,6 +83,8 @@ class Context:
     """Whether training computes activations again in the backward pass instead of keeping them."""
     train_sharding: Literal["off", "on"] = "off"
     """Whether the workers of training share the layers of the frozen model out, instead of each holding all."""
+    train_proof: Literal["sampled", "whole"] = "sampled"
+    """How training shows that the frozen weights are unchanged: by versions and sampled blocks, or by all bytes."""
     tracker: TrackerName | None = None
     """What shows the steps of trainings besides Prefect; it reads its own variables, such as `MLFLOW_TRACKING_URI`."""
     device: Literal["cpu", "cuda"] = "cpu"

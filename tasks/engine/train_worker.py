@@ -22,11 +22,12 @@ from ray.train.torch import TorchTrainer
 from torch import distributed
 
 from comem_core.backbone.reader import Reader
+from comem_core.memory.frozen import FrozenWeights, Proof
 from comem_core.tracking.delivery import deliver_steps
 from comem_core.tracking.steps import StepWatch, measure_pace
 from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
-from comem_core.training.reports import NotFiniteError, StepReport
+from comem_core.training.reports import NotFiniteError, SampleRefused, StepReport
 from comem_core.training.workers import is_distributed, sum_over_workers
 from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, REFUSED, STEPS, STOP, leave_line
 from tasks.engine.partial import Partial
@@ -39,12 +40,13 @@ SAVE_SHARE = 0.05  # of the time may go into checkpoints; with the paper's encod
 
 @dataclass(frozen=True, kw_only=True)
 class Trainee:
-    """What one worker trains: an objective, the models whose own weights must stay as they are, and how the result is
-    written into a folder."""
+    """What one worker trains: an objective, the models whose own weights must stay as they are, how the result is
+    written into a folder, and how it is shown that those weights have stayed."""
 
     objective: Objective
     frozen: tuple[Reader, ...]
     save: Callable[[Path], object]
+    proof: Proof = "sampled"
 
 
 def train_alone(config: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ def train_on_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.get_world_size()))
     is_first = world.get_world_rank() == 0
     trainee: Trainee = config["build"](world.get_world_rank(), world.get_world_size())
-    untouched = [reader.hash_base_weights() for reader in trainee.frozen]
+    untouched = [FrozenWeights.of(reader, proof=trainee.proof) for reader in trainee.frozen]
     if not _is_possible(trainee.objective, artefact, world.get_world_rank()):
         return
     training, steps = Training(trainee.objective, config["optimizer"]), []
@@ -87,8 +89,8 @@ def train_on_worker(config: dict[str, Any]) -> None:
         delivery.outcome = outcome = _run_steps(training, on_step, steps, artefact)
     if outcome != "finished":
         return
-    if [reader.hash_base_weights() for reader in trainee.frozen] != untouched:
-        raise AssertionError("training has changed the reader's own weights")
+    if changed := [each for weights in untouched for each in weights.find_changes()]:
+        raise AssertionError(f"training has changed the reader's own weights: {changed[0]} (of {len(changed)} changes)")
     if is_first:
         _save(trainee, steps, artefact, config["files"])
 
@@ -120,6 +122,10 @@ def _run_steps(
             training.run(on_step, until=training.step + 1)
         except NotFiniteError as error:  # would be the same again, so it is told and not raised: Ray Train would retry
             artefact.post(f"{FAILED}{rank}", json.dumps(error.args))
+            return "failed"
+        except SampleRefused as error:  # so would this
+            if error.is_cause:
+                artefact.post(f"{FAILED}{rank}", json.dumps({REFUSED: str(error)}))
             return "failed"
         is_due, is_stopped = saving.choose(done=training.done)
         if is_due or is_stopped:

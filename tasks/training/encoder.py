@@ -81,7 +81,7 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
         encoder.set_trainable(False)
         encoder.save(folder)
 
-    return Trainee(objective=objective, frozen=(encoder.backbone,), save=save)
+    return Trainee(objective=objective, frozen=(encoder.backbone,), save=save, proof=run.context.train_proof)
 
 
 def make_compute_options(context: Context) -> ComputeOptions:
@@ -139,6 +139,7 @@ def check_start(recipe: Recipe, folder: str | None = None) -> Path | None:
     has = read_recipe(made_for.recipe, where=str(found / DESCRIPTION))
     other = [(each, getattr(has, each), getattr(wanted, each)) for each in SHAPE]
     other.append(("number type", made_for.backbone_dtype, recipe.backbone.dtype))
+    other.append(("quantisation", made_for.backbone_quantization, recipe.backbone.quantization))
     if said := ", ".join(f"{each} {before} (the recipe: {now})" for each, before, now in other if before != now):
         raise ValueError(f"training of {recipe.name} cannot start from the encoder in {found}: it has {said}")
     return found

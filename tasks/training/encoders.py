@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comem_core.backbone.finding import hash_backbone, is_same_model
+from comem_core.backbone.quantization import describe_weights
 from comem_core.memory.description import DESCRIPTION, find_encoder_folder, read_description
 from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
@@ -97,10 +98,12 @@ def _find_folder(recipe: Recipe, name: str, trained: Sequence[Record]) -> Path:
             f"the encoder in {folder} was trained for {made_for.backbone!r}, but the reader of recipe "
             f"{recipe.name} is {recipe.backbone.name!r}"
         )
-    if made_for.backbone_dtype != recipe.backbone.dtype:
+    trained_in = describe_weights(made_for.backbone_dtype, made_for.backbone_quantization)
+    loaded_in = describe_weights(recipe.backbone.dtype, recipe.backbone.quantization)
+    if trained_in != loaded_in:
         raise ValueError(
-            f"the encoder in {folder} was trained in {made_for.backbone_dtype}, but recipe {recipe.name} loads its "
-            f"reader in {recipe.backbone.dtype}"
+            f"the encoder in {folder} was trained in {trained_in}, but recipe {recipe.name} loads its reader in "
+            f"{loaded_in}"
         )
     return folder
 

@@ -7,6 +7,7 @@ from functools import cache
 from functools import partial as bind
 from typing import TYPE_CHECKING
 
+from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = 512
 """Smaller micro-batches are not proposed: one item of the paper's mean length has more tokens."""
+SMALLEST: Quantization = "nf4"
 MOST_SHARING = 16
 """More workers are not proposed: with each, less is won."""
 
@@ -28,10 +30,12 @@ def check_training(run: Run) -> None:
     """Say what training takes on each GPU, as computed from the shapes of the model.
 
     Raises:
-        ParameterRefused: the workers of training do not divide a batch; or the tensors alone are larger than the
-            smallest card of this machine, and the message has the settings that would fit, if there are any.
+        ParameterRefused: the workers of training do not divide a batch, or are to share a quantised backbone; or the
+            tensors alone are larger than the smallest card of this machine, and the message has the settings that would
+            fit, if there are any.
     """
     refuse_uneven_shares(run, run.recipe.training.optimizer)
+    refuse_shared_quantized(run)
     if run.context.device != "cuda" or not run.backbone.uri:
         return
     from comem_core.training.shapes import UnknownShape
@@ -48,7 +52,7 @@ def check_training(run: Run) -> None:
     if card is not None and needed.total > card:
         raise ParameterRefused(
             f"training takes {needed} on each GPU, but a card of this machine has {card / 1e9:.1f} GB: "
-            f"{_propose(run, compute, whole, card)}"
+            f"{_propose(run, compute, whole, card)}{_propose_fewer_bits(run, compute)}"
         )
 
 
@@ -63,6 +67,17 @@ def refuse_uneven_shares(run: Run, optimizer: OptimizerRecipe) -> None:
         )
 
 
+def refuse_shared_quantized(run: Run) -> None:
+    """Raise ParameterRefused if the workers of training are to share the layers of a quantised backbone."""
+    quantization, workers = run.recipe.backbone.quantization, run.context.train_workers
+    if quantization != OFF and run.context.train_sharding == "on":
+        raise ParameterRefused(
+            f"COMEM_TRAIN_SHARDING is on, but the layers of a backbone in {quantization} cannot be shared out (torch's "
+            f"fully_shard knows neither its packed weights nor their scales). Unset it: each of the {workers} training "
+            f"workers then holds the backbone in {quantization}; or set the backbone's quantization to {OFF!r}"
+        )
+
+
 @cache
 def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, num_workers: int) -> "TrainingMemory":
     """Estimate a worker's share of a step, with items of the paper's mean length, for a backbone in a folder that each
@@ -73,7 +88,10 @@ def estimate_memory(recipe: Recipe, backbone: str, compute: ComputeOptions, *, n
     from comem_core.memory.encoder import MemoryEncoder
     from comem_core.training.estimate import estimate_training_memory, make_typical_samples
 
-    load = bind(load_backbone, backbone, dtype=getattr(torch, recipe.backbone.dtype), device="meta")
+    held = recipe.backbone
+    load = bind(
+        load_backbone, backbone, dtype=getattr(torch, held.dtype), device="meta", quantization=held.quantization
+    )
     count = math.ceil(recipe.training.optimizer.batch_size / num_workers)
     return estimate_training_memory(
         lambda: MemoryEncoder(load(), recipe.training.encoder),
@@ -104,6 +122,8 @@ def _propose(run: Run, compute: ComputeOptions, whole: "TrainingMemory", card: i
         found = share(estimate_memory(run.recipe, run.backbone.uri, smaller, num_workers=workers))
         if found.total <= card:
             return f"with {_write_settings(smaller)} it would take {found.total / 1e9:.1f} GB"
+    if run.recipe.backbone.quantization != OFF:
+        return f"not even with micro-batches of {LEAST_TOKENS} tokens; take a larger card or a smaller model"
     return _propose_sharing(run, compute, whole, card)
 
 
@@ -128,6 +148,19 @@ def _propose_sharing(run: Run, compute: ComputeOptions, whole: "TrainingMemory",
     return (
         f"not even with micro-batches of {LEAST_TOKENS} tokens, and layers shared among {MOST_SHARING} workers; take a "
         "larger card or a smaller model"
+    )
+
+
+def _propose_fewer_bits(run: Run, compute: ComputeOptions) -> str:
+    """Name what the smallest backbone would take, which is another one, with the smallest micro-batches."""
+    if run.recipe.backbone.quantization != OFF:
+        return ""
+    least = replace(compute, gradient_checkpointing=True, tokens_at_once=LEAST_TOKENS, sharded=False)
+    other = replace(run.recipe, backbone=replace(run.recipe.backbone, quantization=SMALLEST))
+    found = estimate_memory(other, run.backbone.uri, least, num_workers=run.context.train_workers)
+    return (
+        f". Another backbone, with quantization={SMALLEST} (docs/gpu.md), would take {found.total / 1e9:.1f} GB with "
+        f"{_write_settings(least)}"
     )
 
 

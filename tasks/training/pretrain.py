@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,12 @@ from comem_core.tracking.choosing import TrackedTraining
 from comem_core.tracking.delivery import deliver_steps
 from comem_core.tracking.steps import StepWatch, describe_step, measure_pace
 from comem_core.training.reports import StepReport
+from tasks.engine.context import GPU_DEFAULTS, Context, RunRef
 from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.on_ray_train import name_tracked
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import get_stage_logger, run_stage, say, stage_task
 from tasks.engine.store import Reference
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -40,6 +41,10 @@ ENCODER_START = Stage(name="encoder-start", version="1", table="training_step")
 STATE, STEPS_SO_FAR, MODEL, STEPS = ".state.pt", ".steps.jsonl", "model", "part-00000"
 PUT_EVERY_SECONDS = 30.0
 SHIPPED_BASE = "tiny"
+WITHOUT_EFFECT = {
+    name: f"COMEM_{name.upper()}" for name in ("train_workers", "train_sharding", "train_tokens", "train_checkpointing")
+}
+DEFAULTS = {each.name: each.default for each in fields(Context)}
 COMMAND = "prefect deployment run pretrain-base/tiny-cpu -p install=true"
 
 
@@ -60,8 +65,7 @@ def pretrain_base_model(run: Run, recipe: PretrainingRecipe) -> Reference:
     """Pretrain the base model on one worker."""
 
     def make(artefact: Partial) -> None:
-        release_workers()
-        run_on_ray(_pretrain_base, recipe, artefact, name_tracked(run, artefact, asdict(recipe)))
+        pretrain_on_ray(run, artefact, recipe, _pretrain_base)
 
     return run_stage(run, BASE, recipe, {}, make)
 
@@ -71,9 +75,7 @@ def pretrain_base_further(run: Run, base: Reference, recipe: PretrainingRecipe) 
     """Pretrain a finished base model further with another recipe, on one worker."""
 
     def make(artefact: Partial) -> None:
-        release_workers()
-        tracked = name_tracked(run, artefact, asdict(recipe))
-        run_on_ray(_pretrain_further, recipe, artefact, tracked, base.folder / MODEL)
+        pretrain_on_ray(run, artefact, recipe, _pretrain_further, base.folder / MODEL)
 
     return run_stage(run, BASE, recipe, {"base": base}, make)
 
@@ -83,11 +85,23 @@ def pretrain_encoder_start(run: Run, base: Reference, recipe: EncoderPretraining
     """Pretrain the encoder's start on the finished base model, on one worker."""
 
     def make(artefact: Partial) -> None:
-        release_workers()
-        tracked = name_tracked(run, artefact, asdict(recipe))
-        run_on_ray(_pretrain_encoder, recipe, artefact, tracked, base.folder / MODEL)
+        pretrain_on_ray(run, artefact, recipe, _pretrain_encoder, base.folder / MODEL)
 
     return run_stage(run, ENCODER_START, recipe, {"base": base}, make)
+
+
+def pretrain_on_ray(run: RunRef, artefact: Partial, recipe: Any, work: Callable[..., None], *further: Path) -> None:
+    """Call `work(recipe, artefact, tracked, *further)` on one worker, and say which settings have no effect on it."""
+    context = run.context
+    changed = [
+        setting
+        for name, setting in WITHOUT_EFFECT.items()
+        if getattr(context, name) not in (DEFAULTS[name], GPU_DEFAULTS.get(name))
+    ]
+    if changed:
+        say(f"{' and '.join(changed)} have no effect here: one worker computes each batch at once, on the CPU")
+    release_workers()
+    run_on_ray(work, recipe, artefact, name_tracked(run, artefact, asdict(recipe)), *further)
 
 
 def _pretrain_base(recipe: PretrainingRecipe, artefact: Partial, tracked: TrackedTraining | None) -> None:

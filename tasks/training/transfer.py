@@ -102,4 +102,5 @@ def _make_trainee(
         num_ranks=num_ranks,
         compute=replace(make_compute_options(run.context), sharded=False),
     )
-    return Trainee(objective=objective, frozen=(transfer.reader, transfer.encoder.backbone), save=transfer.save)
+    frozen = (transfer.reader, transfer.encoder.backbone)
+    return Trainee(objective=objective, frozen=frozen, save=transfer.save, proof=run.context.train_proof)

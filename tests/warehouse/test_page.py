@@ -236,6 +236,18 @@ def test_a_page_says_in_its_head_what_its_run_was(page: str, world: SmallWorld, 
     assert again.about == f"corpus /a/folder; seed 3; {about}"
 
 
+def test_pages_name_the_backbone_by_its_whole_address_and_by_how_it_is_held(world: SmallWorld) -> None:
+    recipe = {"backbone": {"name": "/a/model", "quantization": "nf4"}}
+    with open_warehouse(world.database) as con:
+        con.begin()
+        con.execute("UPDATE run SET recipe = ? WHERE run_id = ?", [json.dumps(recipe), RUN_ID])
+        evaluation = render_evaluation(con, RUN_ID, [], images=lambda image_id: None)
+        page = render_page(con, RUN_ID, images=lambda image_id: None)
+        con.rollback()
+    assert "<dt>Backbone</dt><dd>/a/model in nf4</dd>" in evaluation
+    assert "<dt>Backbone</dt><dd>/a/model in nf4</dd>" in page
+
+
 def test_a_narrow_screen_shows_the_scores_on_clean_questions_without_scrolling(world: SmallWorld) -> None:
     row = make_blank_row("score") | {"benchmark": "b", "metric": "accuracy", "condition": "memory", "k": 3, "n": 9}
     clean = [row | {"split": "all/clean=yes", "value": 0.5, "low": None, "high": None}]

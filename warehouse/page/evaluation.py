@@ -17,7 +17,14 @@ from warehouse.declared import read_conditions
 from warehouse.page import wording
 from warehouse.page.comparison import Compared, name_whole
 from warehouse.page.environment import make_environment
-from warehouse.page.head import PageHead, find_recorded_corpus, name_corpus, shorten_run, write_count
+from warehouse.page.head import (
+    PageHead,
+    find_recorded_backbone,
+    find_recorded_corpus,
+    name_corpus,
+    shorten_run,
+    write_count,
+)
 from warehouse.page.pictures import PagePictures
 from warehouse.records import find_artefact
 from warehouse.samples.overlap import describe_overlap
@@ -65,6 +72,7 @@ def render_evaluation(
     `pairs` compares encoders with each other: for each benchmark `benchmark`, `metric`, `rows`, `left_out` (or None).
     """
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
+    recipe = json.loads(facts[0]["recipe"] or "null")
     sections, title = [_make_section(con, each) for each in evaluated], write_title(evaluated)
     return (
         make_environment()
@@ -72,7 +80,8 @@ def render_evaluation(
         .render(
             described=describe_evaluations(facts[0], sections, title),
             run=facts[0],
-            corpus=find_recorded_corpus(json.loads(facts[0]["recipe"] or "null")),
+            corpus=find_recorded_corpus(recipe),
+            backbone=find_recorded_backbone(recipe),
             sections=sections,
             pairs=[each for each in pairs if each["rows"]],
             pictures=PagePictures(images),

@@ -63,6 +63,14 @@ def find_recorded_corpus(recipe: Mapping[str, Any] | None) -> str | None:
     return ((recipe or {}).get("knowledge") or {}).get("corpus")
 
 
+def find_recorded_backbone(recipe: Mapping[str, Any] | None) -> str | None:
+    """Return the name or folder of the backbone of a recorded recipe, and in how many bits its layers are if they are
+    quantised; None where none is recorded."""
+    backbone = (recipe or {}).get("backbone") or {}
+    quantization = backbone.get("quantization", "off")
+    return backbone.get("name") and f"{backbone['name']}{'' if quantization == 'off' else f' in {quantization}'}"
+
+
 def write_count(number: int, noun: str) -> str:
     """Write a number of things, in the singular or plural."""
     return f"{write_number(number)} {noun}{'' if number == 1 else 's'}"

@@ -15,7 +15,14 @@ from warehouse.page import wording
 from warehouse.page.data import RunData, collect, flatten_recipe
 from warehouse.page.drawing import draw_lineage
 from warehouse.page.environment import make_environment
-from warehouse.page.head import PageHead, find_recorded_corpus, name_corpus, shorten_run, write_count
+from warehouse.page.head import (
+    PageHead,
+    find_recorded_backbone,
+    find_recorded_corpus,
+    name_corpus,
+    shorten_run,
+    write_count,
+)
 from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
@@ -62,6 +69,7 @@ def render_page(
             drawing=draw_lineage(data.artefacts, data.edges),
             num_saved=sum(row["made_seconds"] or 0 for row in data.stages if row["action"] == "reused"),
             corpus=find_recorded_corpus(data.recipe),
+            backbone=find_recorded_backbone(data.recipe),
             recipe=json.dumps(data.recipe, indent=2, ensure_ascii=False, sort_keys=True),
             pictures=PagePictures(images),
         )

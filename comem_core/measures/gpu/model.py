@@ -16,6 +16,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from comem_core.backbone.configurations import read_configuration
 from comem_core.backbone.finding import find_backbone_folder
+from comem_core.backbone.quantization import OFF, Quantization, quantize_layers
 from comem_core.backbone.qwen_vl import (
     IMAGE_TOKEN,
     TURN_END,
@@ -48,9 +49,11 @@ SPECIAL_TOKENS = {
 }
 
 
-def make_encoder(workload: Workload, device: torch.device) -> MemoryEncoder:
-    """Make the recipe's encoder on a random model in bfloat16, directly on the device."""
-    return MemoryEncoder(make_random_backbone(workload, device), find_recipe(RECIPE).training.encoder)
+def make_encoder(workload: Workload, device: torch.device, *, quantization: Quantization = OFF) -> MemoryEncoder:
+    """Make the recipe's encoder on a random model in bfloat16, directly on the device; then quantise the model."""
+    backbone = make_random_backbone(workload, device)
+    quantize_layers(backbone, quantization, device=str(device))
+    return MemoryEncoder(backbone, find_recipe(RECIPE).training.encoder)
 
 
 def make_random_backbone(workload: Workload, device: torch.device) -> QwenVL:

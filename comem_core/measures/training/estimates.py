@@ -16,6 +16,7 @@ from functools import partial
 import torch
 
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.measures.gpu.model import make_encoder
 from comem_core.measures.gpu.workload import RECIPE, WORKLOADS
 from comem_core.measures.peak_memory import NUM_HEADS
@@ -58,12 +59,13 @@ def compare_with_estimates(folder: str) -> Iterator[ComparedPeak]:
         yield found
 
 
-def estimate_7b(tokens: int) -> TrainingMemory:
+def estimate_7b(tokens: int, quantization: Quantization = OFF) -> TrainingMemory:
     """Estimate the training of a model of the 7B's shape with micro-batches of so many tokens."""
     recipe = find_recipe(RECIPE).training
     compute = ComputeOptions(tokens_at_once=tokens, gradient_checkpointing=gpu_defaults.GRADIENT_CHECKPOINTING)
     samples = make_typical_samples(recipe.optimizer.batch_size, recipe.items_per_sample)
-    return estimate_training_memory(partial(make_encoder, WORKLOADS[SHAPE], META), recipe, samples, compute)
+    make = partial(make_encoder, WORKLOADS[SHAPE], META, quantization=quantization)
+    return estimate_training_memory(make, recipe, samples, compute)
 
 
 def _make_recipe() -> TrainingRecipe:

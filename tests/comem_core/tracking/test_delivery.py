@@ -1,7 +1,7 @@
 """A tracker that fails or is slow neither ends nor delays a training; what it did not take it gets later."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from comem_core.tracking import delivery as module
 from comem_core.tracking.choosing import TrackedTraining, TrackerName
 from comem_core.tracking.delivery import deliver_steps
+from comem_core.tracking.trackers import Outcome, Row, Tracker
 from tests.comem_core.tracking.reading import read_losses
 
 Make = Callable[[TrackerName], TrackedTraining]
@@ -35,6 +36,40 @@ def test_a_tracker_that_comes_back_gets_every_step_and_the_fault_is_told_once(
     assert "tensorboard does not take the steps of this training (NotADirectoryError: " in said[0]
     assert "the steps of this training are tracked" in said[1] and len(said) == 2
     assert read_losses(training) == [(step, float(step)) for step in range(1, 9)]
+
+
+def test_a_tracker_that_keeps_failing_is_closed_before_it_is_opened_again(
+    make_training: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    closed: list[str] = []
+
+    class FullDisk(Tracker):
+        where = "nowhere"
+
+        def __init__(self, training: TrackedTraining) -> None:
+            opened.append(len(opened) - len(closed))
+
+        def write(self, rows: Sequence[Row]) -> None:
+            raise OSError("no space left")
+
+        def close(self, outcome: Outcome) -> None:
+            closed.append(outcome)
+            raise OSError("no space left")
+
+    monkeypatch.setattr(module, "SEND_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", 0.02)
+    monkeypatch.setitem(vars(module)["TRACKERS"], "tensorboard", FullDisk)
+    said: list[str] = []
+    with deliver_steps(make_training("tensorboard"), lambda level, line: said.append(line)) as delivery:
+        delivery.add(1, {"loss": 1.0})
+        given_up = time.monotonic() + 20
+        while len(opened) < 4 and time.monotonic() < given_up:
+            time.sleep(0.02)
+        delivery.outcome = "finished"
+    assert len(opened) >= 4 and set(opened) == {0}  # none was open whenever another one was opened
+    assert closed == ["interrupted"] * len(opened)
+    assert len([line for line in said if "does not take the steps" in line]) == 1
 
 
 def test_a_server_that_is_gone_is_told_with_the_number_of_steps_it_lacks(

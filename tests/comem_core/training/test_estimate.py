@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from comem_core.backbone.loading import load_backbone
+from comem_core.backbone.quantization import OFF, Quantization, find_quantization_fault
 from comem_core.measures.training.steps import make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -38,21 +39,27 @@ def make_recipe() -> TrainingRecipe:
     )
 
 
-def estimate(samples: Sequence[TrainingSample], compute: ComputeOptions) -> TrainingMemory:
+def estimate(
+    samples: Sequence[TrainingSample], compute: ComputeOptions, quantization: Quantization = OFF
+) -> TrainingMemory:
     recipe = make_recipe()
-    return estimate_training_memory(
-        lambda: MemoryEncoder(load_backbone("tiny", device="meta"), recipe.encoder), recipe, samples, compute
-    )
+
+    def make_encoder() -> MemoryEncoder:
+        return MemoryEncoder(load_backbone("tiny", device="meta", quantization=quantization), recipe.encoder)
+
+    return estimate_training_memory(make_encoder, recipe, samples, compute)
 
 
-def count_real_peak(samples: Sequence[TrainingSample], compute: ComputeOptions) -> int:
+def count_real_peak(
+    samples: Sequence[TrainingSample], compute: ComputeOptions, quantization: Quantization = OFF
+) -> int:
     """Train two steps of the same batch with real tensors, and return the most bytes that they held at once."""
     recipe = make_recipe()
-    encoder = MemoryEncoder(load_backbone("tiny"), recipe.encoder)
+    encoder = MemoryEncoder(load_backbone("tiny", quantization=quantization), recipe.encoder)
     objective = AnswerFromMemory(encoder, recipe, samples, compute=compute)
     models: tuple[nn.Module, ...] = (encoder.backbone.model, encoder.qformer)
     with CountedBytes(torch.device("cpu")) as counted:
-        counted.count(each for model in models for each in (*model.parameters(), *model.buffers()))
+        counted.count(each for model in models for each in (*model.parameters(), *model.state_dict().values()))
         Training(objective, recipe.optimizer).run(lambda report: None)
     return counted.peak
 
@@ -62,6 +69,19 @@ def test_an_estimate_is_what_the_tensors_of_the_training_hold(way: str) -> None:
     samples = make_samples(BATCH_SIZE)
     estimated, real = estimate(samples, WAYS[way]), count_real_peak(samples, WAYS[way])
     assert estimated.total == pytest.approx(real, rel=0.08), (str(estimated), real)
+
+
+@pytest.mark.skipif(find_quantization_fault("nf4") is not None, reason="bitsandbytes is not installed (docs/gpu.md)")
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_an_estimate_knows_a_quantised_backbone(quantization: Quantization) -> None:
+    samples, compute = make_samples(2), WAYS["whole"]
+    estimated, real = estimate(samples, compute, quantization), count_real_peak(samples, compute, quantization)
+    assert estimated.total == pytest.approx(real, rel=0.08), (str(estimated), real)
+    encoder = MemoryEncoder(load_backbone("tiny", quantization=quantization), make_recipe().encoder)
+    model = encoder.backbone.model
+    tensors = (*encoder.qformer.parameters(), *model.state_dict().values(), *model.buffers())
+    held = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
+    assert estimated.weights == pytest.approx(sum(held.values()), rel=0.003)
 
 
 def test_the_parts_of_an_estimate_are_those_of_the_model(new_sizes: tuple[int, int]) -> None:

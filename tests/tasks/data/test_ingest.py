@@ -21,8 +21,8 @@ from comem_core.knowledge.pictures import hash_picture
 from comem_core.recipes import find_recipe
 from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
-from tasks.data.ingest import ingest_knowledge
-from tasks.data.item_shards import PieceWriter, count_files, finish, name_part_shard, take_out_duplicates
+from tasks.data.ingest import count_files, finish, ingest_knowledge
+from tasks.data.item_shards import PieceWriter, name_part_shard, take_out_duplicates
 from tasks.data.known_items import SOURCES, EarlierArtefact, join_sources
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
@@ -243,6 +243,44 @@ def test_many_pieces_are_spread_over_workers_and_duplicates_found_across_them(ma
         *(f"part-{number:05d}.parquet" for number in range(10)), "dropped-rows.parquet", "corpus-files.parquet",
         "sources.npy", "record.json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("damaged", "has_drops"),
+    [
+        (("part-00003.parquet", "part-00001.parquet"), True),  # items of them repeat one of the first part
+        (("part-00000.parquet",), True),  # which others repeat
+        (("dropped-rows.parquet",), True),
+        (("part-00003.parquet", "dropped-rows.parquet", "corpus-files.parquet"), True),
+        (("corpus-files.parquet", "sources.npy"), True),
+        (("part-00002.parquet",), False),
+    ],
+)
+def test_a_damaged_ingestion_is_mended_to_what_it_was(
+    tmp_path: Path, context: Context, damaged: tuple[str, ...], has_drops: bool
+) -> None:
+    texts = [f"text {number}" for number in range(60)]
+    if has_drops:
+        texts[59] = texts[55] = texts[20] = texts[3]
+        texts[50] = ""
+    run = run_on(write_texts(tmp_path, texts), replace(context, rows_per_shard=1))
+    run = replace(run, recipe=replace(run.recipe, knowledge=replace(run.recipe.knowledge, images="optional")))
+
+    def ingest() -> dict[str, object]:
+        folder = ingest_knowledge.fn(run).folder
+        made: dict[str, object] = {path.name: pq.read_table(path).to_pylist() for path in folder.glob("*.parquet")}
+        return made | {path.name: np.load(path)["row"].tolist() for path in folder.glob("*.npy")}
+
+    before = ingest()
+    assert sum(name.startswith("part-") for name in before) == 4 and ("dropped-rows.parquet" in before) == has_drops
+    folder = ingest_knowledge.fn(run).folder
+    for name in damaged:
+        if (folder / name).exists():
+            (folder / name).write_bytes(b"damaged")
+    made = ingest()
+    if "sources.npy" in damaged:  # of whole parts it is not known again what they were made from
+        made["sources.npy"] = before["sources.npy"]
+    assert made == before
 
 
 class Killed(BaseException):

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from comem_core.backbone.loading import load_backbone
 from comem_core.recipes import find_recipe
 from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
-from comem_core.training.reports import NotFiniteError
+from comem_core.training.reports import NotFiniteError, SampleRefused
 from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.on_ray import map_shards
 from tasks.engine.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
@@ -267,6 +268,53 @@ def test_a_training_that_is_not_finite_stops_once_and_keeps_nothing(context: Con
     with pytest.raises(NotFiniteError, match=r"step 3: the loss came to nan.*the odd sample"):
         train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
     assert partial.list_finished() == set() and tried.read_text() == "once\n"
+
+
+@pytest.mark.slow  # its worker loads a model
+@pytest.mark.usefixtures("small_ray")
+def test_a_training_that_changes_the_frozen_weights_keeps_nothing(context: Context, tmp_path: Path) -> None:
+    def build(rank: int, num_ranks: int) -> Trainee:
+        weights, reader = torch.nn.Parameter(torch.ones(2)), load_backbone("tiny")
+
+        class Careless(LossObjective):
+            def trainable(self):
+                return {"weights": weights}
+
+            def loss(self, step: int):
+                reader.model.lm_head.weight.data[0] += 1.0
+                return (weights**2).sum(), {"samples": 1.0, "tokens": 2.0}
+
+        return Trainee(objective=Careless(), frozen=(reader,), save=lambda folder: None)
+
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=1, batch_size=1, learning_rate=0.1)
+    with pytest.raises(Exception, match="training has changed the reader's own weights: the hash of all weights has"):
+        train_on_ray(make_run(context), partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set()
+
+
+@pytest.mark.usefixtures("small_ray")
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sample_that_cannot_be_prepared_ends_the_training_at_once(
+    context: Context, tmp_path: Path, num_workers: int
+) -> None:
+    tried = tmp_path / "tried.txt"
+
+    def note_build() -> None:
+        with tried.open("a") as file:
+            file.write("once\n")
+
+    def refuse_at_two(weights: torch.Tensor, step: int) -> torch.Tensor:
+        if step == 2:
+            rank = torch.distributed.get_rank() if num_workers > 1 else 0
+            raise SampleRefused(f"the sample s{rank} cannot be prepared", is_cause=rank == num_workers - 1)
+        return (weights**2).sum()
+
+    build = make_build(refuse_at_two, on_build=note_build)
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=4, batch_size=2, learning_rate=0.1)
+    run = make_run(replace(context, train_workers=num_workers))
+    with pytest.raises(ParameterRefused, match=f"^the sample s{num_workers - 1} cannot be prepared$"):
+        train_on_ray(run, partial, optimizer, build, files=("w.pt",))
+    assert partial.list_finished() == set() and tried.read_text() == "once\n" * num_workers
 
 
 @pytest.mark.slow

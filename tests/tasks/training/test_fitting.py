@@ -82,6 +82,31 @@ def test_cards_that_cannot_hold_the_model_are_told_how_many_could_share_it(
     assert "COMEM_TRAIN_WORKERS=2 COMEM_TRAIN_TOKENS=512 COMEM_TRAIN_CHECKPOINTING=on, a card for each" in with_less
 
 
+def test_a_quantised_backbone_takes_less_and_is_not_shared_out(
+    gpu_run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = gpu_run.recipe.training
+    few = replace(training, optimizer=replace(training.optimizer, batch_size=2))
+    recipe = replace(gpu_run.recipe, training=few, backbone=replace(gpu_run.recipe.backbone, quantization="nf4"))
+    quantized = replace(gpu_run, recipe=recipe)
+    monkeypatch.setattr(fitting, "find_card_bytes", lambda: 1)
+    with (
+        caplog.at_level("INFO"),
+        pytest.raises(ValueError, match=r"not even with .* 512 tokens; take a larger card or a smaller model$"),
+    ):
+        check_training(quantized)
+    assert re.search(r"training takes 0\.0[1-9] GB \(weights 0\.01", caplog.text)
+    together = replace(quantized, context=replace(gpu_run.context, train_sharding="on", train_workers=2))
+    with pytest.raises(ValueError, match="SHARDING is on, but the layers of a backbone in nf4 cannot be shared out"):
+        check_training(together)
+    whole = replace(quantized, recipe=replace(recipe, backbone=gpu_run.recipe.backbone))
+    said = fitting._propose_fewer_bits(whole, make_compute_options(gpu_run.context))
+    assert re.match(
+        r"\. Another backbone, with quantization=nf4 .*, would take 0\.0 GB with COMEM_TRAIN_TOKENS=512", said
+    )
+    assert fitting._propose_fewer_bits(quantized, make_compute_options(gpu_run.context)) == ""
+
+
 def test_workers_that_do_not_divide_a_batch_are_refused_by_name(run: Run) -> None:
     uneven = replace(run, context=replace(run.context, train_workers=3))
     with pytest.raises(
