@@ -1,6 +1,6 @@
 """Finds candidates among many vectors without comparing all: they lie in lists (IVF), of which a search reads few.
 
-A list holds the vectors as they are stored or, where that takes too much room, codes of them (IVF-PQ). It returns
+A list holds the vectors as they are stored or, of more of them, codes (IVF-PQ). It returns
 candidates only: the caller scores them again from the stored vectors. A search's effort is chosen when the index is
 built, by its recall against exact search. Works with rows; independent of ids and languages.
 
@@ -19,16 +19,16 @@ import numpy as np
 from comem_core.knowledge.index.vectors import BLOCK_ROWS, Vectors
 
 INDEX_FILE, FACTS_FILE = "approximate.faiss", "approximate.json"
-WHOLE_UP_TO = 2_000_000_000
-"""Lists of whole vectors take at most this many bytes on disk; codes of them take an eighth or a sixteenth."""
-FEWEST_CANDIDATES, MOST_CANDIDATES = 128, 1024  # of codes; whole vectors need no more than are asked for
+WHOLE_UP_TO = 1_000_000
+"""Up to this many, lists hold whole vectors; codes of more of them are an eighth or a sixteenth as large."""
+FEWEST_CANDIDATES, MOST_CANDIDATES = 64, 1024  # of codes; whole vectors need no more than are asked for
 LEAST_EFFORT = {"ivf": 1, "ivf_pq": 16}
 K = 10
-TARGET_RECALL = {"ivf": 0.999, "ivf_pq": 0.98}
+TARGET_RECALL = {"ivf": 0.99, "ivf_pq": 0.98}
 NUM_PROBES, NOISE = 256, 0.5
 HALVES: Any = faiss.ScalarQuantizer.QT_fp16
 CODED_WIDTH = 8  # numbers that one byte of a code stands for
-POINTS_PER_LIST, POINTS_PER_CODE = 48, 64
+POINTS_PER_LIST, POINTS_PER_CODE = 128, 64  # of which the lists' centres and the codes are made (docs/log.md)
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +57,14 @@ class Approximate:
 
     @classmethod
     def build(cls, vectors: Vectors, *, whole_up_to: int = WHOLE_UP_TO, seed: int = 0) -> "Approximate":
-        """Build the kind of index that suits the bytes of the vectors, and choose its effort.
+        """Build the kind of index that suits the number of vectors, and choose its effort.
 
         Effort or candidates are doubled, whichever helps more, until recall@10 of perturbed items reaches the target
-        (0.999 of whole vectors, 0.98 of codes), or neither helps. The recall in `facts` is measured on other perturbed
+        (0.99 of whole vectors, 0.98 of codes), or neither helps. The recall in `facts` is measured on other perturbed
         items.
         """
         width = -(-vectors.width // CODED_WIDTH) * CODED_WIDTH
-        kind = "ivf" if vectors.vectors_NE.nbytes <= whole_up_to else "ivf_pq"
+        kind = "ivf" if len(vectors) <= whole_up_to else "ivf_pq"
         index = _make_lists(kind, width, len(vectors), vectors.vectors_NE.dtype)
         index.train(_padded(_sample(vectors, index.nlist * POINTS_PER_LIST, seed=seed), width))
         for _, block_BE in vectors.read_blocks():
