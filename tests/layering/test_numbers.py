@@ -234,7 +234,7 @@ def test_the_interval_of_a_mean_over_seeds_holds_each_of_them() -> None:
         ("docs/scale.md", "<!-- results: scale -->", "<!-- results: nothing -->", "is not in docs/results/nothing"),
         ("docs/scale.md", "<!-- results: scale -->", "<!--results: scale-->", "has no results mark above it"),
         ("docs/scale.md", "<!-- results: scale -->\n", "<!-- results: scale -->\n\n", "without a table right below"),
-        ("docs/scale.md", "| 11.85 |", "| 11.86 |", "value is 11.86, measured 11.85"),
+        ("docs/scale.md", "| 69.91 |", "| 69.92 |", "value is 69.92, measured 69.91"),
         ("docs/scale.md", "| GB |", "| MB |", "unit is MB"),
         ("README.md", "| 78.16 |", "|  |", "low is empty, measured 78.16"),
         ("README.md", "| 0.0 | 3.66 | 400 |", "| 0.0 | 3.66 | 399 |", "n is 399"),
