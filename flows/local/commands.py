@@ -188,7 +188,8 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     with open_client(note.api_url) as client:
         lines = switch(client, arguments.deployment, on=arguments.switch == "on", parameters=parameters or None)
     where = f" on {note.whose} at {note.ui_url}" if note.url else ""
-    print(f"{arguments.deployment} is {arguments.switch}{where} ({'; '.join(lines)}); it runs while `make serve` is up")
+    when = f" ({'; '.join(lines)}); it runs while `make serve` is up" if arguments.switch == "on" else ""
+    print(f"{arguments.deployment} is {arguments.switch}{where}{when}")
     return 0
 
 

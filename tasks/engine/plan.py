@@ -140,7 +140,8 @@ class Plan:
             )
         )
         uri = store.name_artefact(stage, fingerprint)
-        return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0)
+        planned = None if record else store.find_path(stage, fingerprint)
+        return Reference(stage=stage, fingerprint=fingerprint, uri=uri, num_rows=rows or 0, planned=planned)
 
 
 def _format_number(number: float | None, unit: float = 1) -> str:

@@ -32,12 +32,14 @@ class ArtefactBusy(TimeoutError):
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What stages pass to each other: the name of an artefact, and where it is."""
+    """What stages pass to each other: the name of an artefact, and where it is. `planned` is the local folder of one
+    that a plan would make; nothing is there yet."""
 
     stage: str
     fingerprint: str
     uri: str
     num_rows: int
+    planned: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -46,6 +48,8 @@ class Reference:
         Raises DamagedFile for a file that is not what its record says. It is removed at the address, so that the next
         run sees that it is missing, and makes it again.
         """
+        if self.planned is not None:
+            return self.planned
         try:
             return open_folder(self.uri)
         except DamagedFile as damaged:

@@ -29,6 +29,7 @@ from tasks.engine.cluster import build_environment, check_nodes
 from tasks.engine.context import Context, RunRef, is_worth_retrying
 from tasks.engine.on_ray_train import SAID, STOP, leave_line
 from tasks.engine.partial import Partial
+from tasks.engine.plan import start_planning
 from tasks.engine.rebuild import main as rebuild_warehouse
 from tasks.engine.rebuild import mend_warehouse
 from tasks.engine.reuse import Stage
@@ -38,6 +39,7 @@ from tasks.engine.store import Reference, Store
 from tasks.engine.train_worker import find_checkpoint, write_checkpoint
 from tasks.engine.worker_process import WorkerProcess, call_pickled
 from tasks.evaluation.page_links import find_page, name_page
+from tasks.training.training_data import find_training_data
 from tests.buckets import KEYS, Gate
 from tests.tasks.engine.address.test_remote_store import change, flip_a_byte, list_objects, read
 from warehouse.connection import open_warehouse
@@ -293,3 +295,12 @@ def test_no_key_is_in_what_is_recorded(remote_context: Context, bucket: str, cap
     texts = [read(bucket, name) for name in list_objects(bucket)] + [remote_context.warehouse.read_bytes()]
     texts += [caplog.text.encode(), repr(remote_context).encode(), repr(result).encode()]
     assert not any(KEYS["AWS_SECRET_ACCESS_KEY"].encode() in each for each in texts)
+
+
+def test_of_what_is_only_planned_nothing_is_fetched(remote_context: Context) -> None:
+    run = RunRef(run_id="run-1", recipe_name="tiny_cpu", context=remote_context)
+    with start_planning():
+        planned = run_stage(run, Stage(name="encoder", version="1"), SomeRecipe(), {}, lambda artefact: None)
+    assert planned.uri.startswith(remote_context.store_address or "?")
+    assert not planned.folder.exists() and planned.list_shards() == []
+    assert find_training_data(Store.of(remote_context), planned).unknown
