@@ -32,8 +32,8 @@ class ArtefactBusy(TimeoutError):
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What stages pass to each other: the name of an artefact, and where it is. `planned` is the local folder of one
-    that a plan would make; nothing is there yet."""
+    """What stages pass to each other: the name of an artefact, and where it is. `planned` is the folder of one that a
+    plan would make."""
 
     stage: str
     fingerprint: str
@@ -48,10 +48,8 @@ class Reference:
         Raises DamagedFile for a file that is not what its record says. It is removed at the address, so that the next
         run sees that it is missing, and makes it again.
         """
-        if self.planned is not None:
-            return self.planned
         try:
-            return open_folder(self.uri)
+            return self.planned or open_folder(self.uri)
         except DamagedFile as damaged:
             remove_damaged(damaged)
             raise
