@@ -43,8 +43,7 @@ def load_backbone(
         raise ValueError(fault)
     loaded = found.backbone.load(folder, dtype=dtype, device=device if is_whole else "cpu")
     loaded.name = name
-    if quantization != OFF:
-        quantize_layers(loaded, quantization, device=device)
+    quantize_layers(loaded, quantization, device=device)
     return loaded
 
 

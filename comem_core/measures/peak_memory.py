@@ -4,9 +4,7 @@ Each layout, one copy or two, runs in its own process. It loads a random Qwen2.5
 parameters from a folder, as one loads a real model, then encodes items and answers questions with their memory.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.qwen_vl import QwenVL
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
 from comem_core.memory.recipe import EncoderRecipe
@@ -44,12 +43,10 @@ def measure_peaks() -> Peaks:
     """Run the layouts alternately, each time in a new process, and take the median of each layout's peaks."""
     with tempfile.TemporaryDirectory() as folder:
         weights = save_large_model(Path(folder))
-        command = [sys.executable, "-m", "comem_core.measures.peak_memory", folder]
         peaks: dict[str, list[int]] = {layout: [] for layout in LAYOUTS}
         for _ in range(NUM_RUNS):
             for layout in LAYOUTS:
-                output = subprocess.run([*command, layout], capture_output=True, text=True, check=True).stdout
-                peaks[layout].append(json.loads(output.splitlines()[-1]))
+                peaks[layout].append(run_elsewhere("comem_core.measures.peak_memory", folder, layout))
     one, two = (statistics.median(peaks[layout]) for layout in LAYOUTS)
     return Peaks(one, two, weights)
 

@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from comem_core.knowledge.index.approximate import K, measure_recall
+from comem_core.knowledge.index.approximate import K, count_lists, measure_recall
 from comem_core.knowledge.index.vector_index import EXACT_UP_TO, VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
 from comem_core.measures.reading import measure_median_seconds
@@ -87,7 +87,7 @@ def _build_direct(
 ) -> faiss.Index:
     """Build FAISS's own index of the same vectors, which reads twice as many lists until it has this recall."""
     vectors_NE = np.ascontiguousarray(index.vectors.vectors_NE, dtype=np.float32)
-    number = 1 << int(np.round(np.log2(2 * np.sqrt(len(vectors_NE)))))
+    number = count_lists(len(vectors_NE))
     made: Any = faiss.index_factory(vectors_NE.shape[1], f"IVF{number},{entry}", faiss.METRIC_INNER_PRODUCT)
     made.train(vectors_NE)
     made.add(vectors_NE)

@@ -31,10 +31,7 @@ def demo(layout: Layout, arguments: argparse.Namespace) -> int:
     """Start everything, run a deployment once, follow it, show its results, and end everything that was started."""
     context = Context.from_environment()
     context.check()
-    parameters = read_parameters(arguments.parameters)
-    entrypoint, own = find_deployment(layout, arguments.deployment)
-    if parameters:
-        parameters = _check_parameters(layout, entrypoint, own, parameters)
+    parameters = _read_parameters(layout, arguments)
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -178,10 +175,7 @@ def status(layout: Layout, arguments: argparse.Namespace) -> int:
 
 def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     """Switch the schedule of a deployment on or off."""
-    parameters = read_parameters(arguments.parameters)
-    entrypoint, own = find_deployment(layout, arguments.deployment)
-    if parameters:
-        parameters = _check_parameters(layout, entrypoint, own, parameters)
+    parameters = _read_parameters(layout, arguments)
     note = layout.read_note()
     if note is None:
         raise ValueError("nothing is up, so there is no schedule to switch; run `make serve` first")
@@ -193,10 +187,13 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_parameters(
-    layout: Layout, entrypoint: str, own: dict[str, Any], parameters: dict[str, Any]
-) -> dict[str, Any]:
-    """Return parameters as they are sent. Raises ValueError that lists every fault."""
+def _read_parameters(layout: Layout, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameters for a deployment as they are sent. Raises ValueError for a deployment that is not declared,
+    or that lists every fault."""
+    parameters = read_parameters(arguments.parameters)
+    entrypoint, own = find_deployment(layout, arguments.deployment)
+    if not parameters:
+        return {}
     from flows.checking import check_deployment  # takes seconds, because it imports what flows import
 
     whole = check_deployment(layout.root, entrypoint, own | parameters)

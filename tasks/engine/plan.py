@@ -120,7 +120,7 @@ class Plan:
             if done:
                 reason = f"{done} rows are there"
             elif count_missing and store.list_records(stage):
-                if at_most := any(map(store.is_to_be_made, inputs.values())):
+                if at_most := any(each.planned is not None for each in inputs.values()):
                     reason += "; rows that earlier results have are reused; their number is not known yet"
                 else:
                     rows, missing = count_missing()

@@ -115,11 +115,6 @@ class Store:
             return None
         return {"measured": {}, **record, "uri": str(path.parent)}
 
-    def is_to_be_made(self, reference: Reference) -> bool:
-        """Tell whether an artefact of this store is not complete yet; False for what comes from elsewhere."""
-        stage, fingerprint = reference.stage, reference.fingerprint
-        return reference.uri == self.name_artefact(stage, fingerprint) and self.find(stage, fingerprint) is None
-
     def find_anywhere(self, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact of any stage; None if there is none."""
         stages = sorted(path.parent.parent.name for path in self.folder.glob(f"*/{fingerprint}/{RECORD}"))

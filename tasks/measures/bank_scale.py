@@ -7,7 +7,6 @@ Shapes: N items, M vectors of an item, D width.
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import psutil
 import torch
 
 from comem_core.knowledge.index.ids import encode_ids
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.memory.bank import Bank
 from comem_core.memory.bank_files.layout import SHARD_BYTES, BankDescription, Contents, write_state
 from comem_core.memory.bank_files.number_types import NUMBER_TYPES, pack
@@ -75,8 +75,7 @@ def _list_sizes(folder: Path) -> Iterator[int]:
 
 def _read_elsewhere(folder: Path) -> dict[str, float]:
     """Open and read in a new process."""
-    command = [sys.executable, "-m", "tasks.measures.bank_scale", str(folder)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    return run_elsewhere("tasks.measures.bank_scale", str(folder))
 
 
 def _measure_put(folder: Path) -> float:

@@ -6,8 +6,6 @@ The corpus is a folder of pictures with texts beside them, the encoder the shipp
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.recipes import find_recipe, with_knowledge
 from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
@@ -63,10 +62,7 @@ def write_pictures(folder: Path, numbers: Sequence[int]) -> None:
 
 def _make_elsewhere(root: Path) -> dict[str, float]:
     started = time.perf_counter()
-    said = subprocess.run([sys.executable, "-m", "tasks.measures.changing", str(root)], capture_output=True, text=True)
-    if said.returncode:
-        raise ValueError(f"a run over {root / CORPUS} failed: {said.stderr.strip()[-2000:]}")
-    return json.loads(said.stdout.splitlines()[-1]) | {WHOLE: time.perf_counter() - started}
+    return run_elsewhere("tasks.measures.changing", str(root)) | {WHOLE: time.perf_counter() - started}
 
 
 def make_bank(root: Path) -> dict[str, float]:

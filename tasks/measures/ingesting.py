@@ -10,7 +10,6 @@ import io
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.recipes import find_recipe, with_knowledge
 from tasks.data.ingest import ingest_knowledge
 from tasks.engine.context import Context
@@ -46,12 +46,7 @@ SIDE = 16  # pixels of a synthetic picture
 
 def measure_ingest(kind: str, num_rows: int) -> dict[str, float]:
     """Return `seconds`, `rows_per_s` and `peak_memory_gb` of ingesting synthetic rows, in a process of its own."""
-    said = subprocess.run(
-        [sys.executable, "-m", "tasks.measures.ingesting", kind, str(num_rows)], capture_output=True, text=True
-    )
-    if said.returncode:
-        raise ValueError(f"ingesting {num_rows} rows of {kind} failed: {said.stderr.strip()[-2000:]}")
-    return json.loads(said.stdout.splitlines()[-1])
+    return run_elsewhere("tasks.measures.ingesting", kind, str(num_rows))
 
 
 def measure_against(folder: Path, num_rows: int) -> dict[str, float]:

@@ -7,8 +7,6 @@ seconds from the first step to the last as JSON. Starting Ray, and loading the m
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from comem_core.backbone.loading import load_backbone
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.measures.training.steps import make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -60,11 +59,7 @@ def measure_ray(num_steps: int = NUM_STEPS) -> float:
     """Return the bare loop's seconds divided by Ray Train's, one after the other."""
     seconds = {}
     for way in (BARE, RAY):
-        command = [sys.executable, "-m", __spec__.name, way, str(num_steps)]
-        said = subprocess.run(command, capture_output=True, text=True)
-        if said.returncode:
-            raise ValueError(f"the training way {way!r} failed: {said.stderr.strip()[-2000:]}")
-        seconds[way] = json.loads(said.stdout.splitlines()[-1])
+        seconds[way] = run_elsewhere("tasks.measures.ray_training", way, str(num_steps))
         print(f"{way:>5}: {num_steps / seconds[way]:.2f} steps/s", flush=True)
     return seconds[BARE] / seconds[RAY]
 

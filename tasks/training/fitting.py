@@ -134,12 +134,9 @@ def _propose_sharing(run: Run, compute: ComputeOptions, whole: "TrainingMemory",
     """
     size, workers = run.recipe.training.optimizer.batch_size, run.context.train_workers
     least = replace(compute, gradient_checkpointing=True, tokens_at_once=LEAST_TOKENS)
-
-    @cache
-    def estimate_least() -> "TrainingMemory":
-        return estimate_memory(run.recipe, run.backbone.uri, least, num_workers=workers)
-
-    ways = (("", lambda: whole), (f" {_write_settings(least)}", estimate_least))  # an estimate of a 7B takes a minute
+    # Only estimated where it is needed: an estimate of a 7B takes a minute.
+    estimate_least = bind(estimate_memory, run.recipe, run.backbone.uri, least, num_workers=workers)
+    ways = (("", lambda: whole), (f" {_write_settings(least)}", estimate_least))
     for count in (each for each in range(max(2, workers), MOST_SHARING + 1) if size % each == 0):
         for further, estimate in ways:
             if (found := estimate().share_out(count)).total <= card:

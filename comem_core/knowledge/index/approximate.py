@@ -1,8 +1,8 @@
 """Finds candidates among many vectors without comparing all: they lie in lists (IVF), of which a search reads few.
 
-A list holds the vectors as they are stored or, of more of them, codes (IVF-PQ). It returns
-candidates only: the caller scores them again from the stored vectors. A search's effort is chosen when the index is
-built, by its recall against exact search. Works with rows; independent of ids and languages.
+A list holds the vectors as they are stored or, of more of them, codes (IVF-PQ). It returns candidates only: the caller
+scores them again from the stored vectors. A search's effort is chosen when the index is built, by its recall against
+exact search. Works with rows; independent of ids and languages.
 
 Shapes: N items, Q queries, E width of an embedding, F candidates.
 """
@@ -26,7 +26,6 @@ LEAST_EFFORT = {"ivf": 1, "ivf_pq": 16}
 K = 10
 TARGET_RECALL = {"ivf": 0.99, "ivf_pq": 0.98}
 NUM_PROBES, NOISE = 256, 0.5
-HALVES: Any = faiss.ScalarQuantizer.QT_fp16
 CODED_WIDTH = 8  # numbers that one byte of a code stands for
 POINTS_PER_LIST, POINTS_PER_CODE = 128, 64  # of which the lists' centres and the codes are made (docs/log.md)
 
@@ -69,8 +68,7 @@ class Approximate:
         index.train(_padded(_sample(vectors, index.nlist * POINTS_PER_LIST, seed=seed), width))
         for _, block_BE in vectors.read_blocks():
             index.add(_padded(block_BE, width))
-        made = cls(index, _start_facts(kind, width, trained_on=len(vectors)))
-        made.facts = made._choose_effort(vectors, seed=seed)
+        made = cls._tune(index, kind, vectors, trained_on=len(vectors), seed=seed)
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
 
@@ -80,7 +78,7 @@ class Approximate:
 
         `row_of` (int64) has the new row of each of this index's rows, or -1 where its vector is gone. None if the lists
         no longer suit: there are over twice or under half as many vectors as they were made for, this is a graph, or
-        the recall falls below the target.
+        the recall falls below the target and below what it was.
         """
         facts = self.facts
         if facts.kind == "hnsw" or not facts.trained_on / 2 <= len(vectors) <= facts.trained_on * 2:
@@ -91,10 +89,19 @@ class Approximate:
         for start in range(0, len(new_rows := np.flatnonzero(is_new_N)), BLOCK_ROWS):
             rows_B = new_rows[start : start + BLOCK_ROWS]
             index.add_with_ids(_padded(vectors.vectors_NE[rows_B], facts.width), rows_B)
-        made = Approximate(index, _start_facts(facts.kind, facts.width, trained_on=facts.trained_on))
-        made.facts = made._choose_effort(vectors, seed=seed)
+        made = self._tune(index, facts.kind, vectors, trained_on=facts.trained_on, seed=seed)
         logger.info("%d items, of which %d are new: %s", len(vectors), len(new_rows), made.facts)
         return made if made.facts.recall_at_10 >= min(TARGET_RECALL[facts.kind], facts.recall_at_10) else None
+
+    @classmethod
+    def _tune(
+        cls, index: Any, kind: Literal["ivf", "ivf_pq"], vectors: Vectors, *, trained_on: int, seed: int
+    ) -> "Approximate":
+        """Return filled lists with the least effort that reaches the target."""
+        candidates, effort = FEWEST_CANDIDATES if kind == "ivf_pq" else K, LEAST_EFFORT[kind]
+        made = cls(index, Facts(kind=kind, width=index.d, effort=effort, candidates=candidates, trained_on=trained_on))
+        made.facts = made._choose_effort(vectors, seed=seed)
+        return made
 
     def _renumber(self, row_of: np.ndarray) -> Any:
         """Return this index with the entries that stay, in memory and under their new rows."""
@@ -152,7 +159,7 @@ class Approximate:
         if facts.kind == "hnsw":
             return cls(faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC), facts)
         index: Any = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP)
-        # It would start threads for each search that read lists ahead: twice the time of a single query.
+        # It would start threads for each search that read lists ahead: several times the time of a single query.
         lists: Any = faiss.downcast_InvertedLists(index.invlists)
         lists.prefetch_nthread = 0
         return cls(index, facts)
@@ -195,16 +202,14 @@ def perturb_vectors(vectors_QE: np.ndarray, *, seed: int) -> np.ndarray:
     return (moved_QE / np.linalg.norm(moved_QE, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _start_facts(kind: Literal["ivf", "ivf_pq"], width: int, *, trained_on: int) -> Facts:
-    """Return the least effort, which `_choose_effort` raises."""
-    candidates = FEWEST_CANDIDATES if kind == "ivf_pq" else K
-    return Facts(kind=kind, width=width, effort=LEAST_EFFORT[kind], candidates=candidates, trained_on=trained_on)
+def count_lists(num_items: int) -> int:
+    """Return the number of lists for so many items: the power of two that is nearest to twice their square root."""
+    return 1 << int(np.round(np.log2(2 * np.sqrt(num_items))))
 
 
 def _make_lists(kind: str, width: int, num_items: int, dtype: np.dtype) -> Any:
-    number = 1 << int(np.round(np.log2(2 * np.sqrt(num_items))))
     entry = f"PQ{width // CODED_WIDTH}" if kind == "ivf_pq" else "SQfp16" if dtype == np.float16 else "Flat"
-    index: Any = faiss.index_factory(width, f"IVF{number},{entry}", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(width, f"IVF{count_lists(num_items)},{entry}", faiss.METRIC_INNER_PRODUCT)
     limits = [(index.cp, POINTS_PER_LIST)]
     if kind == "ivf_pq":
         index.do_polysemous_training = False  # of use in another kind of search, and takes many times as long as all

@@ -229,7 +229,7 @@ class VectorIndex:
         return hits, candidates.is_all | ((count_Q == k) & (scores_QK[:, -1] > worst_Q + MARGIN))
 
 
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True, eq=False)
 class _Candidates:
     """Rows that may be among the nearest of each query, best first, with their scores in float32; -1 where there are
     no more. `is_exact` tells whether the scores are inner products, `is_all` whether there are no other rows."""

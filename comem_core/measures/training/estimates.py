@@ -6,8 +6,6 @@ of the weights, and what the process took besides them. Linux alone can begin a 
 
 import gc
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from comem_core.backbone.quantization import OFF, Quantization
 from comem_core.measures.gpu.model import make_encoder
 from comem_core.measures.gpu.workload import RECIPE, WORKLOADS
 from comem_core.measures.peak_memory import NUM_HEADS
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.measures.training.steps import BOTH, CHECKPOINTED, NUM_ITEMS, WAYS, WHOLE, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
@@ -84,9 +83,7 @@ def _estimate(folder: str, way: str) -> TrainingMemory:
 
 
 def _measure_peak(folder: str, way: str, settings: dict[str, str]) -> int:
-    command = [sys.executable, "-m", "comem_core.measures.training.estimates", folder, way]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | settings)
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_elsewhere("comem_core.measures.training.estimates", folder, way, **settings)
 
 
 def train_and_measure(folder: str, way: str) -> int:

@@ -5,9 +5,7 @@ steps as JSON. Each worker has one thread, and so a core of its own where there 
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from torch import distributed
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.measures.reading import measure_median_seconds
+from comem_core.measures.training.processes import run_workers
 from comem_core.measures.training.steps import BATCH_SIZE, NUM_ITEMS, TINY, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -71,23 +70,6 @@ def measure_two_workers(*, repeats: int) -> float:
     one, two = (statistics.median(found) for found in seconds.values())
     print(f"{BATCH_SIZE / one:.1f} samples/s of one worker, {BATCH_SIZE / two:.1f} of two", flush=True)
     return one / two
-
-
-def run_workers(module: str, arguments: Sequence[Sequence[str]], **environment: str) -> list:
-    """Run a module once for each list of arguments, all at once, and return what each prints as JSON at its end.
-
-    Raises RuntimeError if one of them fails.
-    """
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *given], stdout=subprocess.PIPE, text=True, env=os.environ | environment
-        )
-        for given in arguments
-    ]
-    outputs = [worker.communicate()[0] for worker in workers]
-    if any(worker.returncode for worker in workers):
-        raise RuntimeError(f"a worker of {module} failed; its error is above")
-    return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
 def train_as_worker(rank: int, num_workers: int, meeting: str) -> list[float]:

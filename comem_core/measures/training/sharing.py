@@ -20,7 +20,7 @@ from torch import distributed
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.estimates import HANDED_BACK
-from comem_core.measures.training.rates import run_workers
+from comem_core.measures.training.processes import run_workers
 from comem_core.measures.training.steps import NUM_ITEMS, make_samples
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe

@@ -6,7 +6,6 @@ JSON. The peak counts what is above the interpreter with its libraries: weights,
 
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.peak_memory import NUM_HEADS
 from comem_core.measures.training.authors import accumulate_as_authors
+from comem_core.measures.training.processes import run_elsewhere
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes import find_recipe
@@ -54,9 +54,7 @@ def measure_ways(model: str, ways: Sequence[str], *, repeats: int) -> dict[str, 
     found: dict[str, list[dict]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way in ways:
-            command = [sys.executable, "-m", "comem_core.measures.training.steps", model, way]
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found[way].append(json.loads(output.splitlines()[-1]))
+            found[way].append(run_elsewhere("comem_core.measures.training.steps", model, way))
     costs = {
         way: StepCost(
             samples_per_s=BATCH_SIZE / statistics.median(step for each in turns for step in each["seconds"]),

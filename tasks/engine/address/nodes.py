@@ -11,7 +11,6 @@ from comem_core.addresses.places import CACHE, choose_variables, find_store_cach
 from tasks.engine.context import Context
 
 LookAtStore = Callable[[], dict[str, str]]
-SEEN = "seen"
 
 
 def list_store_variables(context: Context) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from comem_core.measures.training.rates import measure_two_workers, run_workers, vary_lengths
+from comem_core.measures.training.processes import run_workers
+from comem_core.measures.training.rates import measure_two_workers, vary_lengths
 from comem_core.worlds.countries.world import load_knowledge_items
 
 

@@ -8,30 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.serving.layout import Record
 from tasks.engine.partial import ROWS_OF, DiskFull
 from tasks.engine.store import ArtefactBusy, Store
-
-ROWS = pa.table({"sample_id": ["a", "b"]})
-
-
-def draft(stage: str = "filter", name: str = "f00d") -> Record:
-    return {
-        "fingerprint": name,
-        "stage": stage,
-        "version": "1",
-        "recipe": {},
-        "inputs": {},
-        "uri": "",
-        "num_rows": 0,
-        "num_bytes": 0,
-        "shards": [],
-        "content_sha256": "",
-        "seconds": 0.0,
-        "measured": {},
-        "commit": None,
-        "created": "2026-01-01T00:00:00+00:00",
-    }
+from tests.tasks.engine.drafts import ROWS, draft
 
 
 def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tasks.engine.address import lease as leases
 from tasks.engine.address.lease import Held, Lease, LeaseLost, hold_lease
 from tasks.engine.address.store import RemoteStore
 from tasks.engine.store import ArtefactBusy
-from tests.tasks.engine.address.test_remote_store import ROWS, draft
+from tests.tasks.engine.drafts import ROWS, draft
 
 PLACE = "filter/f00d.lock"
 

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import s3fs
@@ -15,8 +14,7 @@ from comem_core.serving.layout import Record
 from tasks.engine.address.partial import RemotePartial
 from tasks.engine.address.store import RemoteStore
 from tasks.engine.store import Reference
-
-ROWS = pa.table({"sample_id": ["a", "b"]})
+from tests.tasks.engine.drafts import ROWS, draft
 
 
 def open_store(bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteStore:
@@ -24,25 +22,6 @@ def open_store(bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Rem
     monkeypatch.setenv("COMEM_STORE_CACHE", str(cache))
     forget_opened(f"{bucket}/filter/f00d")
     return RemoteStore(bucket, find_store_cache(bucket), lock_wait_seconds=5)
-
-
-def draft(stage: str = "filter", name: str = "f00d") -> Record:
-    return {
-        "fingerprint": name,
-        "stage": stage,
-        "version": "1",
-        "recipe": {},
-        "inputs": {},
-        "uri": "",
-        "num_rows": 0,
-        "num_bytes": 0,
-        "shards": [],
-        "content_sha256": "",
-        "seconds": 0.0,
-        "measured": {},
-        "commit": None,
-        "created": "2026-01-01T00:00:00+00:00",
-    }
 
 
 def list_objects(bucket: str) -> list[str]:
