@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -28,7 +29,9 @@ def run_workers(module: str, arguments: Sequence[Sequence[str]], **environment: 
         )
         for given in arguments
     ]
-    said = [worker.communicate() for worker in workers]
+    # Read all at once: a worker with a full pipe stops, and so do those that wait for it.
+    with ThreadPoolExecutor(len(workers)) as readers:
+        said = list(readers.map(lambda worker: worker.communicate(), workers))
     if failed := [error for worker, (_, error) in zip(workers, said, strict=True) if worker.returncode]:
         raise RuntimeError(f"a worker of {module} failed: {failed[0].strip()[-2000:]}")
     return [json.loads(output.splitlines()[-1]) for output, _ in said]
