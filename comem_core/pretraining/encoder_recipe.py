@@ -77,7 +77,13 @@ class EncoderPretrainingRecipe:
     version: str = "2026.11.1"
     encoder: EncoderRecipe = field(
         default_factory=lambda: EncoderRecipe(
-            num_heads=4, lora_dropout=0.0, match_embedding_norm=True, copying_start=True, reads_embeddings=True
+            # Twice the paper's 8: a vector of this model has 128 numbers, a 7B's 3,584 (docs/countries.md has the curve).
+            num_vectors=16,
+            num_heads=4,
+            lora_dropout=0.0,
+            match_embedding_norm=True,
+            copying_start=True,
+            reads_embeddings=True,
         )
     )
     optimizer: OptimizerRecipe = field(

@@ -48,11 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def change_recipe(
-    *, num_steps: int | None = None, num_vectors: int = 8, seed: int = 0, without: Sequence[str] = ()
+    *, num_steps: int | None = None, num_vectors: int | None = None, seed: int = 0, without: Sequence[str] = ()
 ) -> EncoderPretrainingRecipe:
     """Return the recipe with other steps, vectors or seed, without the named parts, which are ours, not the paper's."""
     recipe = EncoderPretrainingRecipe()
-    encoder = replace(recipe.encoder, num_vectors=num_vectors, seed=seed, reads_embeddings="embeddings" not in without)
+    encoder = replace(
+        recipe.encoder,
+        num_vectors=num_vectors or recipe.encoder.num_vectors,
+        seed=seed,
+        reads_embeddings="embeddings" not in without,
+    )
     optimizer = replace(recipe.optimizer, seed=seed, num_steps=num_steps or recipe.optimizer.num_steps)
     left_out = {f"{name}_weight": 0.0 for name in without if name != "embeddings"}
     curriculum = tuple(replace(phase, **left_out) for phase in recipe.curriculum)
@@ -72,7 +77,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: its state, steps and encoder")
     parser.add_argument("--base", default="tiny", help="backbone to train on (default: the shipped tiny)")
     parser.add_argument("--num-steps", type=int, help="optimizer steps (default: the recipe's)")
-    parser.add_argument("--num-vectors", type=int, default=8, help="memory vectors per item (default 8)")
+    parser.add_argument("--num-vectors", type=int, help="memory vectors per item (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default 0)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument(

@@ -143,8 +143,8 @@ def list_start(folder: Path, recipe: EncoderPretrainingRecipe) -> Listing:
 def list_trained(folder: Path) -> Listing:
     """Write the list of the encoder that `synth-and-train` made from the start: all samples that it may have seen.
 
-    Its actual samples are lost. They were seed questions, and questions that the model asked about items of countries
-    that no part of the benchmark is about.
+    No store is needed for that: its samples were seed questions, and questions that the model asked about items of
+    countries that no part of the benchmark is about.
     """
     seeds = (
         _make_row(seed.question_id, seed.image) | {"words": seed.question, "image_id": seed.image_id}

@@ -92,7 +92,7 @@ def test_the_vlm_asks_only_about_items_without_a_seed_and_never_what_the_benchma
 
 def test_memory_replaces_prompt_tokens(place: Path) -> None:
     found = dict(_rows(place, "SELECT condition, (avg(prompt_tokens), avg(memory_vectors)) FROM prediction GROUP BY 1"))
-    assert found["memory"][1] == 24 and found["text"][1] == 0
+    assert found["memory"][1] == 48 and found["text"][1] == 0
     assert found["memory"][0] == found["none"][0] < found["text"][0] / 3
 
 

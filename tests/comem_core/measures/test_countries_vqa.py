@@ -69,7 +69,7 @@ def test_the_table_has_every_condition_with_all_fields(
     assert all(row["low"] is None or 0 <= row["low"] <= row["value"] <= row["high"] <= 100 for row in percents)
     shuffled = [rows[f"em_shuffled{part}"] for part in ("", "_stated", "_unstated") if f"em_shuffled{part}" in rows]
     assert shuffled[0]["n"] == sum(row["n"] for row in shuffled[1:]) == 10
-    assert rows["memory_vectors_k3"]["value"] == 24
+    assert rows["memory_vectors_k3"]["value"] == 48
     assert rows["prompt_tokens_text_k3"]["value"] > 100
     printed = capsys.readouterr().out
     assert "em_memory_k3" in printed and "docs/results/countries_vqa.json" in printed

@@ -153,7 +153,7 @@ def test_the_card_tells_encoder_backbone_items_and_licences_from_the_records(
 ) -> None:
     card = (saved / "README.md").read_text(encoding="utf-8")
     for told in (
-        "60 knowledge items, each as 8 vectors of width 128",
+        "60 knowledge items, each as 16 vectors of width 128",
         f"| encoder | `{memory.encoder.encoder_id}` |",
         f"`{memory.encoder.made_for[0]}`",
         f"| {ITEMS[0].licence} | 60 |",
@@ -191,7 +191,7 @@ def test_a_damaged_folder_is_refused_with_the_file(copied: Path) -> None:
 
 def test_a_saved_bank_of_another_encoder_is_refused(copied: Path) -> None:
     shutil.rmtree(copied / "bank")
-    other = comem.Bank(encoder_id="f" * 16, num_vectors=8, width=128)
+    other = comem.Bank(encoder_id="f" * 16, num_vectors=16, width=128)
     other.save(copied / "bank")
     forget_sizes(copied)
     with pytest.raises(ValueError, match="this bank holds vectors of encoder f"):

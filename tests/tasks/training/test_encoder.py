@@ -45,7 +45,7 @@ def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_
         find_start.fn(run, str(tmp_path / "nowhere"))
     recipe = replace(run.recipe.training.encoder, num_vectors=2, lora_rank=4)
     MemoryEncoder(load_backbone("tiny"), recipe).save(tmp_path / "two")
-    differences = r"it has num_vectors 2 \(the recipe: 8\), lora_rank 4 \(the recipe: 16\)"
+    differences = r"it has num_vectors 2 \(the recipe: 16\), lora_rank 4 \(the recipe: 16\)"
     said = f"training of tiny_cpu cannot start from the encoder in .*: {differences}"
     with pytest.raises(ValueError, match=said):
         find_start.fn(run, str(tmp_path / "two"))
