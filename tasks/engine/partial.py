@@ -180,7 +180,7 @@ class Partial:
 
     # What the processes of one training tell each other.
 
-    def post(self, name: str, text: str, *, is_urgent: bool = True) -> None:
+    def post(self, name: str, text: str) -> None:
         """Leave a short text for the other processes, replacing the last one of this name."""
         (self.folder / name).write_text(text, encoding="utf-8")
 

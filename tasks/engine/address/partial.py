@@ -25,8 +25,7 @@ from tasks.engine.partial import BATCHES, KEPT, MEASURED, Partial
 
 WHOLE = ".whole"
 HEAVY = ".safetensors"
-POST_EVERY_SECONDS, LOOK_EVERY_SECONDS = 4.0, 2.0
-_posted: dict[str, float] = {}
+LOOK_EVERY_SECONDS = 2.0
 _looked: dict[str, tuple[float, bool]] = {}
 
 
@@ -194,12 +193,8 @@ class RemotePartial(Partial):
         self.remote.copy(f"{uri}/{shard['file']}", name)
         self.remote.write(f"{WHOLE}/{name}", Receipt.of_shard(shard).write())
 
-    def post(self, name: str, text: str, *, is_urgent: bool = True) -> None:
-        """Leave a short text at the address; one that is not urgent at most every few seconds."""
-        place, now = f"{self.address}/{name}", time.monotonic()
-        if is_urgent or now - _posted.get(place, -POST_EVERY_SECONDS) >= POST_EVERY_SECONDS:
-            _posted[place] = now
-            self.remote.write(name, text.encode())
+    def post(self, name: str, text: str) -> None:
+        self.remote.write(name, text.encode())
 
     def append_line(self, name: str, line: str) -> None:
         """Leave a line as an object of its own: objects cannot be appended to."""

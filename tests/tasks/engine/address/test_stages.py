@@ -184,9 +184,9 @@ def test_the_processes_of_a_training_tell_each_other_through_the_bucket(bucket: 
     there.post(".failed-0", "zero")
     there.post(".failed-1", "one")
     assert here.read_posts(".failed-") == ["zero", "one"]
-    there.post(".progress.json", "1", is_urgent=False)
-    there.post(".progress.json", "2", is_urgent=False)  # too early to be told
-    assert here.read_posts(".progress.json") == ["1"]
+    there.post(".progress.json", "1")
+    there.post(".progress.json", "2")
+    assert here.read_posts(".progress.json") == ["2"]
     here.clear(STOP, ".failed-", ".progress.json", SAID)
     here.post(STOP, "")
     time.sleep(2.1)
