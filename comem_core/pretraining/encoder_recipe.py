@@ -77,7 +77,7 @@ class EncoderPretrainingRecipe:
     version: str = "2026.11.1"
     encoder: EncoderRecipe = field(
         default_factory=lambda: EncoderRecipe(
-            # Twice the paper's 8: a vector of this model has 128 numbers, a 7B's 3,584 (docs/countries.md has the curve).
+            # Twice the paper's 8: a vector here has 128 numbers, one of a 7B 3,584 (docs/countries.md has the curve).
             num_vectors=16,
             num_heads=4,
             lora_dropout=0.0,
