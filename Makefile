@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record gc export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,6 +34,9 @@ rebuild: $(INSTALLED) ## make the last result again from nothing in .comem/rebui
 
 record: $(INSTALLED) ## write what the last demo measured to docs/results and into the README
 	@$(PYTHON) -m flows.local record
+
+gc: $(INSTALLED) ## say which results nothing rests on, and how much room they take (ARGS="--delete" removes them; docs/operations.md)
+	@$(PYTHON) -m tasks.upkeep.garbage $(ARGS)
 
 export: $(INSTALLED) ## write a run's answers for a benchmark's official evaluator (ARGS="--benchmark okvqa --condition memory --output FOLDER")
 	@$(PYTHON) -m tasks.evaluation.export $(ARGS)

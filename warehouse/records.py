@@ -99,7 +99,7 @@ def register_artefact(
     def load(in_order: bool) -> None:
         with open_transaction(con):
             if not equal:
-                _forget_rows(con, fingerprint)
+                forget_rows(con, fingerprint)
                 _load_rows(con, record, table, folder, in_order=in_order)
             _upsert_artefact(con, record, uri)
 
@@ -221,8 +221,8 @@ def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
         raise ValueError(f"the {name} lacks {', '.join(missing)}; it has {', '.join(map(str, given))}")
 
 
-def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
-    """Delete the rows and inputs of an artefact that is registered again, in the caller's transaction."""
+def forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
+    """Delete the rows and inputs of an artefact, in the caller's transaction."""
     for table in (*list_row_tables(), *ITEM_LINKS.values()):
         con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])
     con.execute("DELETE FROM artefact_input WHERE fingerprint = ?", [fingerprint])

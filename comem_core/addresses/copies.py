@@ -250,3 +250,18 @@ def hash_file(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Tell whether a file is there, with this hash."""
+    return path.is_file() and hash_file(path) == sha256
+
+
+def find_whole(uri: str, file: str, sha256: str) -> Path | None:
+    """Return the local path of an artefact's file, by the artefact's folder or address; None if it is missing or
+    damaged. A file at an address is fetched."""
+    try:
+        path = open_folder(uri, lambda name: name == file) / file
+    except DamagedFile:
+        return None
+    return path if (is_address(uri) and path.is_file()) or is_whole(path, sha256) else None

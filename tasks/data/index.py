@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from comem_core.addresses.copies import open_folder
+from comem_core.addresses.copies import find_whole, open_folder
 from comem_core.knowledge.embedders.registry import BACKBONE, name_kind
 from comem_core.knowledge.index.approximate import INDEX_FILE, Facts
 from comem_core.knowledge.index.shown import PictureItems
@@ -31,7 +31,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import NAMING, Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference, Store, find_whole
+from tasks.engine.store import Reference, Store
 from tasks.rows.earlier import ROWS_AT_ONCE, LastingRows, count_missing, find_rows, is_of_these_libraries, take_over
 from tasks.rows.tables import read_items
 from tasks.run import Run

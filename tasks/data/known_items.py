@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import find_whole
 from comem_core.knowledge.corpora import FoundItem
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.knowledge.known_rows import KnownRow
@@ -26,7 +27,7 @@ from comem_core.knowledge.pictures import Prepared
 from comem_core.knowledge.stored_items import ITEM_COLUMNS
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, list_libraries
-from tasks.engine.store import Store, find_whole
+from tasks.engine.store import Store
 from tasks.rows.tables import HASHES
 
 SOURCES = "sources.npy"

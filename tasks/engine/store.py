@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.addresses.copies import DamagedFile, hash_file, open_folder, remove_damaged
-from comem_core.addresses.places import is_address
 from comem_core.disk import flush
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.context import MEGABYTE, Context
@@ -171,14 +170,18 @@ class Store:
             try:
                 lock.acquire(timeout=self.lock_wait_seconds, poll_interval=0.2)
             except filelock.Timeout:
-                raise ArtefactBusy(
-                    f"another run has been making {stage} {fingerprint} for more than {self.lock_wait_seconds:.0f} s. "
-                    "Wait for it or stop it (COMEM_LOCK_WAIT_SECONDS sets the wait)"
-                ) from None
+                raise self.refuse_wait(stage, fingerprint) from None
         try:
             yield waited
         finally:
             lock.release()
+
+    def refuse_wait(self, stage: str, fingerprint: str) -> ArtefactBusy:
+        """Return the error of a process that waited for another one in vain."""
+        return ArtefactBusy(
+            f"another run has been making {stage} {fingerprint} for more than {self.lock_wait_seconds:.0f} s. "
+            "Wait for it or stop it (COMEM_LOCK_WAIT_SECONDS sets the wait)"
+        )
 
     def begin(self, stage: str, fingerprint: str) -> Partial:
         """Open the partial folder of an artefact, with the files of an interrupted run or a damaged artefact.
@@ -250,6 +253,12 @@ class Store:
         flush(final.parent)
         return record
 
+    def remove(self, stage: str, fingerprint: str) -> None:
+        """Remove an artefact, its record first: what is half removed does not look complete. Call it under the lock."""
+        (self.find_path(stage, fingerprint) / RECORD).unlink(missing_ok=True)
+        for folder in (self.find_path(stage, fingerprint), self.find_partial_folder(stage, fingerprint)):
+            shutil.rmtree(folder, ignore_errors=True)
+
     @staticmethod
     def complete(record: Record, shards: list[ShardRecord], uri: str) -> Record:
         """Add to a record what its shards are, in the order of their names, and where they are."""
@@ -277,18 +286,3 @@ def describe_shard(path: Path, folder: Path) -> ShardRecord:
         if rows_of := (facts.metadata or {}).get(ROWS_OF):
             shard["table"] = rows_of.decode()
     return shard
-
-
-def is_whole(path: Path, sha256: str) -> bool:
-    """Tell whether a file is there, with this hash."""
-    return path.is_file() and hash_file(path) == sha256
-
-
-def find_whole(uri: str, file: str, sha256: str) -> Path | None:
-    """Return the local path of an artefact's file, by the artefact's folder or address; None if it is missing or
-    damaged. A file at an address is fetched."""
-    try:
-        path = open_folder(uri, lambda name: name == file) / file
-    except DamagedFile:
-        return None
-    return path if (is_address(uri) and path.is_file()) or is_whole(path, sha256) else None

@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.addresses.copies import open_folder
+from comem_core.addresses.copies import find_whole, is_whole, open_folder
 from comem_core.addresses.places import is_address
 from comem_core.knowledge.index.ids import find_ids
 from comem_core.memory.bank_files.layout import FEW_SMALL_SHARDS, Contents, Shard, open_contents
 from comem_core.serving.layout import Record
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.store import Reference, Store, find_whole, is_whole
+from tasks.engine.store import Reference, Store
 from tasks.memory.parts import (
     MemoryPart,
     is_list,

@@ -22,6 +22,10 @@ from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
 from tasks.engine.context import Context
 from tasks.engine.store import Reference
+from tasks.upkeep.garbage import find_garbage, remove_garbage
+from warehouse.connection import open_warehouse
+from warehouse.lineage import trace_upward
+from warehouse.records import find_artefact
 
 LIMIT = 4
 
@@ -117,6 +121,22 @@ def test_what_the_run_left_opens_and_shows_and_answers_what_the_run_did(place: P
         answer = memory.ask(pictures[question_id], question, language=language, max_new_tokens=24)
         assert [item.item_id for item in answer.items] == item_ids
         assert answer.text == said
+
+
+def test_what_programs_open_stays_however_little_is_kept(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / ".comem")
+    context = Context.from_environment({"COMEM_ROOT": str(tmp_path)})
+    opened = comem.open(place).made_from
+    garbage = find_garbage(context, keep_runs=0, keep_days=0)
+    assert {"report", "predictions", "scores"} <= {each.stage for each in garbage}
+    assert all(done for _, done in remove_garbage(context, garbage))
+    left = comem.open(tmp_path / ".comem")
+    assert {stage: record["fingerprint"] for stage, record in left.made_from.items()} == {
+        stage: record["fingerprint"] for stage, record in opened.items()
+    }
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        edges = trace_upward(con, *(record["fingerprint"] for record in opened.values()))
+        assert all(find_artefact(con, each.fingerprint) is not None for each in edges)
 
 
 def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(

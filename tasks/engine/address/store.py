@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from comem_core.addresses.copies import Copy, DamagedFile, forget_opened, forget_verified, is_as_recorded
+from comem_core.addresses.copies import Copy, DamagedFile, find_whole, forget_opened, forget_verified, is_as_recorded
 from comem_core.addresses.remote import Remote
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.address.lease import LEASE_SECONDS, Lease, hold_lease
 from tasks.engine.address.partial import HEAVY, WHOLE, Receipt, RemotePartial
 from tasks.engine.partial import BATCHES, Partial, is_taken_over
-from tasks.engine.store import LIBRARIES, ArtefactBusy, Store, describe_shard, find_whole
+from tasks.engine.store import LIBRARIES, Store, describe_shard
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,7 @@ class RemoteStore(Store):
             try:
                 waited = stack.enter_context(hold_lease(lease, wait_seconds=self.lock_wait_seconds))
             except TimeoutError:
-                raise ArtefactBusy(
-                    f"another run has been making {stage} {fingerprint} for more than {self.lock_wait_seconds:.0f} s. "
-                    "Wait for it or stop it (COMEM_LOCK_WAIT_SECONDS sets the wait)"
-                ) from None
+                raise self.refuse_wait(stage, fingerprint) from None
             _Leases.held[name] = lease
             stack.callback(_Leases.held.pop, name, None)
             yield waited
@@ -215,6 +212,14 @@ class RemoteStore(Store):
             if name not in found:
                 found[name] = receipt.describe(name)
         return [found[name] for name in sorted(found)]
+
+    def remove(self, stage: str, fingerprint: str) -> None:
+        """Remove an artefact at the address, its record first, and the copy that is here."""
+        remote = self.copy.remote.enter(f"{stage}/{fingerprint}")
+        remote.remove([RECORD])
+        remote.remove(remote.list_sizes())
+        super().remove(stage, fingerprint)
+        forget_opened(self.name_artefact(stage, fingerprint))
 
     def put_files(self, folder: str) -> None:
         remote = Remote(f"{self.place}/{folder}")

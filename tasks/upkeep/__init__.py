@@ -1,0 +1,1 @@
+"""Keeps a store in order."""

@@ -1,0 +1,216 @@
+"""Removes from the store what nothing rests on that is kept (garbage collection).
+
+`python -m tasks.upkeep.garbage` says what may go, and how much room that gives; only `--delete` removes it.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+
+from comem_core.addresses.places import is_address
+from comem_core.serving.choosing import choose
+from comem_core.serving.layout import ENCODER_STAGE
+from comem_core.serving.stored_artefacts import StoredArtefacts
+from tasks.engine.context import Context
+from tasks.engine.store import ArtefactBusy, Store
+from warehouse.connection import open_warehouse
+from warehouse.retention import Unneeded, forget_artefact, list_unneeded, refuse_unknown
+
+KEEP_RUNS, KEEP_DAYS = 3, 14.0
+MB, GB = 1e6, 1e9
+UNFINISHED = ".partial"
+NUMBERS = {int: "a whole number", float: "a number"}
+
+
+@dataclass
+class Room:
+    """The bytes on a disk that removing folders gives back: a file with two names goes with its last one."""
+
+    num_bytes: int = 0
+    names: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def add(self, artefact: Unneeded) -> int:
+        """Count an artefact as removed, and return the bytes of all; at an address no file has two names."""
+        if is_address(artefact.uri):
+            self.num_bytes += artefact.num_bytes
+            return self.num_bytes
+        for path in Path(artefact.uri).rglob("*"):
+            if path.is_file():
+                found = path.stat()
+                file = (found.st_dev, found.st_ino)
+                self.names[file] += 1
+                self.num_bytes += found.st_size * (self.names[file] == found.st_nlink)
+        return self.num_bytes
+
+
+def find_garbage(
+    context: Context,
+    *,
+    keep_runs: int = KEEP_RUNS,
+    keep_days: float = KEEP_DAYS,
+    keep: Sequence[str] = (),
+    budget_gb: float | None = None,
+) -> list[Unneeded]:
+    """Return what may be removed, in the order in which it can be: nothing goes before what was made from it.
+
+    The latest encoder, and what `comem.open` opens, are always kept; see `warehouse.retention.list_unneeded` for the
+    rest. With `budget_gb`, only as much as makes the store fit. An id in `keep` that names nothing is a ValueError.
+    """
+    now = datetime.now(UTC)
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        refuse_unknown(con, keep)
+        found = list_unneeded(
+            con,
+            now=now,
+            keep_runs=keep_runs,
+            keep_for=timedelta(days=keep_days),
+            keep=[*keep, *list_in_use(context)],
+        )
+        [[total]] = con.execute("SELECT coalesce(sum(num_bytes), 0) FROM artefact").fetchall()
+    found = [*list_abandoned(Store.of(context), before=now - timedelta(days=keep_days)), *found]
+    if budget_gb is None:
+        return found
+    room, excess = Room(), total - budget_gb * GB
+    return [each for each in found if room.num_bytes < excess and room.add(each) >= 0]
+
+
+def list_in_use(context: Context) -> list[str]:
+    """Return the fingerprints of the latest encoder, and of what a program opens that names nothing."""
+    store = StoredArtefacts(Store.of(context).place)
+    latest = [each["fingerprint"] for each in store.list_records(ENCODER_STAGE)[-1:]]
+    try:
+        opened = choose(store)
+    except ValueError:  # there is nothing that could be opened
+        return latest
+    records = [*opened.list_records().values(), *filter(None, [opened.training_set])]
+    return [*latest, *(record["fingerprint"] for record in records)]
+
+
+def list_abandoned(store: Store, *, before: datetime) -> list[Unneeded]:
+    """Return unfinished artefacts that did not grow since `before`. At an address nothing tells when they did."""
+    found = []
+    for folder in () if is_address(store.place) else sorted(store.folder.glob(f"*/*{UNFINISHED}")):
+        files = [path.stat() for path in (folder, *folder.rglob("*"))]
+        changed = datetime.fromtimestamp(max(each.st_mtime for each in files), UTC)
+        if changed < before and store.find(folder.parent.name, folder.stem) is None:
+            size = sum(each.st_size for each in files)
+            found.append(Unneeded(folder.stem, folder.parent.name, str(folder), size, changed))
+    return sorted(found, key=lambda each: each.last_used)
+
+
+def remove_garbage(context: Context, garbage: Iterable[Unneeded]) -> Iterator[tuple[Unneeded, bool]]:
+    """Remove artefacts from store and warehouse, one at a time; yield each, and whether it could be removed.
+
+    One that a process works on stays, and so does what was used since it was listed. Killed, this can be started again.
+    """
+    store = Store.of(replace(context, lock_wait_seconds=0))
+    for artefact in garbage:
+        try:
+            with store.lock(artefact.stage, artefact.fingerprint):
+                if artefact.uri.endswith(UNFINISHED) and store.find(artefact.stage, artefact.fingerprint):
+                    raise ArtefactBusy("it was finished since it was listed")
+                store.remove(artefact.stage, artefact.fingerprint)
+                with open_warehouse(context.warehouse) as con:
+                    forget_artefact(con, artefact.fingerprint)
+        except ArtefactBusy:
+            yield artefact, False
+        else:
+            yield artefact, True
+
+
+def describe(garbage: Sequence[Unneeded]) -> Table:
+    """Return a table by stage: artefacts, megabytes, and between which days they were last used."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "artefacts", "MB", "last used"):
+        table.add_column(name, justify="right" if name in ("artefacts", "MB") else "left")
+    by_stage: dict[str, list[Unneeded]] = {}
+    for each in garbage:
+        by_stage.setdefault(f"{each.stage}{', unfinished' if each.uri.endswith(UNFINISHED) else ''}", []).append(each)
+    for stage, artefacts in sorted(by_stage.items()):
+        days = sorted({f"{each.last_used:%Y-%m-%d}" for each in artefacts})
+        size = sum(each.num_bytes for each in artefacts) / MB
+        table.add_row(stage, f"{len(artefacts):,}", f"{size:,.1f}", " to ".join(dict.fromkeys((days[0], days[-1]))))
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say what may go, or remove it; return 0, 1 if something could not be removed, or 2 for a wrong request."""
+    given = _make_parser().parse_args(arguments)
+    try:
+        context = Context.from_environment()
+        garbage = find_garbage(
+            context, keep_runs=given.keep_runs, keep_days=given.keep_days, keep=given.keep, budget_gb=given.budget_gb
+        )
+    except (ValueError, TimeoutError) as error:
+        print(f"gc: {error}", file=sys.stderr)
+        return 2
+    place, room = Store.of(context).place, Room()
+    if not garbage:
+        print(f"Nothing may go from {place} by these rules.")
+        return 0
+    for each in garbage:
+        room.add(each)
+    Console().print(describe(garbage))
+    told = f"{len(garbage):,} artefacts of {place} on which nothing rests that is kept, {room.num_bytes / MB:,.1f} MB"
+    if not given.delete:
+        print(f"{told}.\nNothing was removed; --delete removes them.")
+        return 0
+    removed = [done for _, done in tqdm(remove_garbage(context, garbage), total=len(garbage), unit="artefact")]
+    print(f"Removed {sum(removed):,} of {told}.")
+    if not all(removed):
+        print(f"{removed.count(False):,} stay for now, because a run works on them.")
+    return 0 if all(removed) else 1
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tasks.upkeep.garbage", description=__doc__)
+    parser.add_argument("--delete", action="store_true", help="remove what may go, instead of saying what it is")
+    parser.add_argument(
+        "--keep-runs",
+        type=_read_number(int),
+        default=KEEP_RUNS,
+        metavar="N",
+        help="keep the last N completed runs of each flow, recipe and corpus (default %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-days",
+        type=_read_number(float),
+        default=KEEP_DAYS,
+        metavar="DAYS",
+        help="keep what a run used in the last DAYS days (default %(default)g)",
+    )
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="ID", help="keep this run or artefact too; may be given again"
+    )
+    parser.add_argument(
+        "--budget-gb",
+        type=_read_number(float),
+        metavar="GB",
+        help="remove only until the store has at most GB gigabytes, what is unused for longest first",
+    )
+    return parser
+
+
+def _read_number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = -1
+        if not 0 <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {NUMBERS[kind]} of at least 0")
+        return value
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main())
