@@ -1,4 +1,4 @@
-"""The command line of the warehouse: lineage, verify, funnel, filter, ledger, card, diff, report, openlineage, migrate.
+"""The command line of the warehouse: what was made, from what, and what rests on it.
 
 Only `migrate` writes. Owns the output on the terminal; the answers come from the package's functions.
 """
@@ -14,19 +14,10 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection, Error
 
+from warehouse.commands import lineage
 from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import NO_RUN, open_warehouse
 from warehouse.content import RECORD, UNSTABLE_COLUMNS
-from warehouse.lineage import (
-    Edge,
-    Link,
-    find_kind,
-    trace_downward,
-    trace_draft,
-    trace_item,
-    trace_prediction,
-    trace_upward,
-)
 from warehouse.openlineage import write_openlineage_lines
 from warehouse.places import open_place
 from warehouse.records import find_artefact
@@ -34,9 +25,6 @@ from warehouse.samples.cards import find_sources, render_card
 from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters, write_funnel
 from warehouse.samples.refiltering import count_funnel_with, find_run_with_samples, list_filtered_artefacts
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
-from warehouse.verification import verify_artefacts
-
-_TRACES = {"prediction": trace_prediction, "item": trace_item, "draft": trace_draft}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,17 +49,7 @@ def _make_parser() -> argparse.ArgumentParser:
     shared.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for a writer (default: 60)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    lineage = commands.add_parser(
-        "lineage", parents=[shared], help="show what an artefact or a row was made from, and what used it"
-    )
-    lineage.add_argument("id", help="id of an artefact, a run, a prediction, a knowledge item or a draft")
-    lineage.add_argument("--limit", type=int, default=20, help="rows to print of each kind (default: 20)")
-    lineage.set_defaults(run=_lineage)
-
-    verify = commands.add_parser("verify", parents=[shared], help="hash every shard again and name those that changed")
-    verify.add_argument("--content", action="store_true", help="hash the rows as well as the bytes")
-    verify.set_defaults(run=_verify)
-
+    lineage.add_commands(commands, shared)
     of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
     of_run.add_argument("--run", dest="run_id", help="a run_id (default: the last one that fits)")
     counted = commands.add_parser("funnel", parents=[of_run], help="count a run's kept and dropped drafts, by reason")
@@ -130,56 +108,6 @@ def _read_values(options: argparse.Namespace) -> dict[str, object]:
         except json.JSONDecodeError:
             values[name] = value
     return values
-
-
-def _lineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    kind = find_kind(con, options.id)
-    if kind in _TRACES:
-        _print_links(_TRACES[kind](con, options.id, limit=options.limit))
-        return 0
-    if kind == "run":
-        made = [row["fingerprint"] for row in read_report_rows(con, "stage_table", {"run_id": options.id})]
-        print(f"run {options.id}: {len(made)} artefacts")
-        _print_edges("made from", trace_upward(con, *made))
-        return 0
-    print(f"artefact {options.id}")
-    _print_edges("made from", trace_upward(con, options.id))
-    _print_edges("used by", trace_downward(con, options.id))
-    return 0
-
-
-def _print_links(links: Sequence[Link]) -> None:
-    """Print links by kind, with their total, and how many of them are printed if not all are."""
-    kind = None
-    for link in links:
-        if link.kind != kind:
-            kind = link.kind
-            shown = sum(other.kind == kind for other in links)
-            print(f"{kind} ({link.total}{f', the first {shown}' if shown < link.total else ''})")
-        place = "" if link.place is None else f"  {link.place:>3}"
-        value = "" if link.value is None else f"  {link.value:.3g}"
-        print(f"  {link.id}{place}{value}  {link.detail or ''}".rstrip())
-
-
-def _print_edges(title: str, edges: Sequence[Edge]) -> None:
-    print(f"{title} ({len(edges)} edges)")
-    for edge in edges:
-        print(
-            f"  {edge.stage or 'unknown'} {edge.fingerprint}"
-            f"  <- {edge.role}: {edge.input_stage or 'not registered'} {edge.input_fingerprint}"
-        )
-
-
-def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    checked = verify_artefacts(con, content=options.content)
-    for artefact in checked:
-        for fault in artefact.faults:
-            print(f"{artefact.stage} {artefact.fingerprint}: {fault}")
-    bad = sum(bool(artefact.faults) for artefact in checked)
-    shards = sum(artefact.num_shards for artefact in checked)
-    verdict = f"{bad} artefacts have faults" if bad else "all unchanged"
-    print(f"{len(checked)} artefacts, {shards} shards hashed again: {verdict}")
-    return 1 if bad else 0
 
 
 def _funnel(con: DuckDBPyConnection, options: argparse.Namespace) -> int:

@@ -1,15 +1,20 @@
-"""Answers "what was this made from" and "what was made from this", for artefacts and for single rows.
+"""Answers "what was this made from", "what was made from this" and "what rests on these", for artefacts and rows.
 
-Each answer is one SQL query (warehouse/reports/artefacts_*.sql, lineage_of_*.sql).
+Each answer is one SQL query (warehouse/reports/artefacts_*.sql, lineage_of_*.sql, dependents.sql).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
 from warehouse.sql import read_report_rows
+
+COLUMNS = {"item": "item_id", "image": "image_id", "licence": "licence", "source": "source"}
+GONE = "gone"
+MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ class Link:
     value: float | None
     detail: str | None
     total: int
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """An artefact that rests on chosen items, and why. `num_rows` counts its rows with them (None: it has none).
+
+    `num_items` is the number of chosen items, `last_run` the run that used the artefact last.
+    """
+
+    stage: str
+    fingerprint: str
+    why: str
+    num_rows: int | None
+    num_items: int
+    last_run: str | None
 
 
 def trace_upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
@@ -61,6 +81,19 @@ def trace_draft(con: DuckDBPyConnection, sample_id: str, *, limit: int | None = 
     return _trace(con, "draft", sample_id, limit)
 
 
+def find_dependents(con: DuckDBPyConnection, by: str, values: Sequence[str] = ()) -> list[Dependent]:
+    """Return every artefact that rests on the items, in the order in which they were made.
+
+    `by` says what `values` are: ids of items or of their pictures, licences, or sources. `gone` chooses the items that
+    the latest artefact of their corpus lacks; it is empty if there are none.
+
+    Raises ValueError for a value that no item has.
+    """
+    if by != GONE:
+        _refuse_unknown(con, by, values)
+    return [Dependent(**row) for row in read_report_rows(con, "dependents", {"by": by, "values": list(values)})]
+
+
 def find_kind(con: DuckDBPyConnection, identifier: str) -> str:
     """Return what an id names: artefact, run, prediction, item or draft; ValueError if nothing has this id."""
     found = read_report_rows(con, "kind_of", {"id": identifier})
@@ -74,3 +107,12 @@ def _trace(con: DuckDBPyConnection, kind: str, identifier: str, limit: int | Non
     if not found or found[0]["kind"] != kind:
         raise ValueError(f"the warehouse has no {kind} {identifier!r}")
     return [Link(**row) for row in found]
+
+
+def _refuse_unknown(con: DuckDBPyConnection, by: str, values: Sequence[str]) -> None:
+    query = f"SELECT DISTINCT {COLUMNS[by]} FROM knowledge_item WHERE {COLUMNS[by]} IS NOT NULL ORDER BY 1"
+    known = [name for (name,) in con.execute(query).fetchall()]
+    if unknown := [each for each in values if each not in set(known)]:
+        has = f"; there are {', '.join(map(repr, known[:MOST_NAMED]))}" if by in ("licence", "source") and known else ""
+        more = f" and {len(known) - MOST_NAMED} more" if has and len(known) > MOST_NAMED else ""
+        raise ValueError(f"no knowledge item has the {COLUMNS[by]} {', '.join(map(repr, unknown))}{has}{more}")

@@ -1,0 +1,1 @@
+"""The commands of `python -m warehouse`, by what they are about."""
