@@ -3,15 +3,16 @@
 WITH RECURSIVE use_of_corpus AS (
     SELECT
         fingerprint,
-        -- A corpus that is read with other options is another one.
+        -- A corpus that is read with other options is another one, and so is a folder of the same name elsewhere.
         json_merge_patch(recipe, '{"content": null}') AS corpus,
+        measured ->> '$.corpus_address' AS address,
         (SELECT max(finished) FROM run_stage WHERE run_stage.fingerprint = artefact.fingerprint) AS last_used
     FROM artefact
     SEMI JOIN knowledge_item ON knowledge_item.artefact = fingerprint
 ),
 latest AS (
     SELECT fingerprint FROM use_of_corpus
-    QUALIFY row_number() OVER (PARTITION BY corpus ORDER BY last_used DESC NULLS LAST, fingerprint) = 1
+    QUALIFY row_number() OVER (PARTITION BY corpus, address ORDER BY last_used DESC NULLS LAST, fingerprint) = 1
 ),
 chosen AS MATERIALIZED (
     SELECT DISTINCT item_id
