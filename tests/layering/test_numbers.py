@@ -211,20 +211,22 @@ def test_a_result_says_how_it_was_measured(path: Path) -> None:
 
 
 def faults_of_means(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """Name the means over seeds whose interval leaves out one of their seeds, where these are on record."""
+    """Name the means over seeds whose interval leaves out one of their seeds by a question or more, where these are on
+    record. (A mean above 0 has an interval above 0, because it is made of log-odds; a seed may still have 0.)"""
     return [
         f"{name} of docs/results/{topic}.json has {rows[own]['value']} in {own}, outside {row['low']} to {row['high']}"
         for topic, rows in measured.items()
         for name, row in rows.items()
         for own in (f"{name}_seed_{seed}" for seed in row["seeds"])
-        if len(row["seeds"]) > 1 and own in rows and not row["low"] <= rows[own]["value"] <= row["high"]
+        if len(row["seeds"]) > 1 and own in rows
+        if not row["low"] - 100 / row["n"] < rows[own]["value"] < row["high"] + 100 / row["n"]
     ]
 
 
 def test_the_interval_of_a_mean_over_seeds_holds_each_of_them() -> None:
     assert faults_of_means(MEASURED) == []
     narrow = {name: row | {"high": row["value"]} for name, row in MEASURED["countries_vqa"].items()}
-    assert any("em_memory_k3_seed_0" in fault for fault in faults_of_means({"countries_vqa": narrow}))
+    assert any("em_memory_k3_seed_1" in fault for fault in faults_of_means({"countries_vqa": narrow}))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_the_interval_of_a_mean_over_seeds_holds_each_of_them() -> None:
         ("docs/scale.md", "| 69.91 |", "| 69.92 |", "value is 69.92, measured 69.91"),
         ("docs/scale.md", "| GB |", "| MB |", "unit is MB"),
         ("README.md", "| 78.16 |", "|  |", "low is empty, measured 78.16"),
-        ("README.md", "| 0.0 | 3.66 | 400 |", "| 0.0 | 3.66 | 399 |", "n is 399"),
+        ("README.md", "| 0.45 | 0.02 | 11.07 | 400 |", "| 0.45 | 0.02 | 11.07 | 399 |", "n is 399"),
         ("README.md", "| low | high | n |", "| lower | high | n |", "the column 'lower' has the number"),
         ("README.md", "`infoseek_text`", "`infoseek_texts`", "'infoseek_texts' is not in docs/results/demo.json"),
         ("docs/memory.md", "| `peak_memory_one_copy_gb` | 1.13 |", "| `peak_memory_one_copy_gb` | 1.1 |", "is 1.1,"),
