@@ -16,7 +16,7 @@ def test_every_variant_is_another_recipe_in_name_and_in_what_the_name_says(name:
     made = find_recipe(name, variant=variant)
     assert made.name == f"{name}+{variant}"
     same = replace(made, name=name) == recipe
-    assert same == (variant == "vectors=8")
+    assert same == (variant == f"vectors={recipe.training.encoder.num_vectors}")
 
 
 def test_parameters_are_the_papers_rank_and_rounds_at_the_same_scale():
@@ -39,8 +39,8 @@ def test_only_an_encoder_of_the_same_shape_keeps_its_start():
     start = find_recipe("tiny_cpu").training.start
     assert start is not None
     assert find_recipe("tiny_cpu", variant="samples=0.5").training.start == start
-    assert find_recipe("tiny_cpu", variant="vectors=8").training.start == start
-    assert find_recipe("tiny_cpu", variant="vectors=4").training.start is None
+    assert find_recipe("tiny_cpu", variant="vectors=16").training.start == start
+    assert find_recipe("tiny_cpu", variant="vectors=8").training.start is None
     assert find_recipe("tiny_cpu", variant="parameters=2").training.start is None
 
 

@@ -75,7 +75,7 @@ def test_what_was_shown_is_told_with_rank_text_source_and_licence(memory: comem.
             "en",
             item.title,
         )
-    assert answer.items[0].score == pytest.approx(1.0) and answer.memory_vectors == 16
+    assert answer.items[0].score == pytest.approx(1.0) and answer.memory_vectors == 32
 
 
 def test_a_picture_may_be_a_path_bytes_a_pil_image_or_an_address(memory: comem.Memory, tmp_path: Path) -> None:
