@@ -28,7 +28,9 @@ class Generated:
 
     `error` says why a served model gave no answer; the text is then empty. `timed_out` means that the time limit was
     reached before the answer was complete. Seconds are an answer's share of its batch: `prefill` lasts until the first
-    token, `decode` from then on; None where a server answered, which does not tell.
+    token, `decode` from then on; None where a server answered, which does not tell. `logprob` is how sure the model is:
+    the mean natural log-probability of its tokens, the one that ends the answer included; None where a server answered,
+    or the answer was sampled.
     """
 
     text: str
@@ -39,3 +41,4 @@ class Generated:
     timed_out: bool = False
     prefill_seconds: float | None = field(default=None, compare=False)
     decode_seconds: float | None = field(default=None, compare=False)
+    logprob: float | None = field(default=None, compare=False)

@@ -12,14 +12,20 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, LogitsProcessor, PreTrainedModel
 
 from comem_core.backbone.batches import Embedded, Tokens
 from comem_core.backbone.conversation import Conversation, Generated
 from comem_core.backbone.decoding import GREEDY, Decoding
 from comem_core.backbone.markup import Markup
 from comem_core.backbone.quantization import OFF, Quantization
-from comem_core.backbone.sampling import FirstToken, compute_row_seeds, ignore_generation_config, make_processors
+from comem_core.backbone.sampling import (
+    FirstToken,
+    TokenConfidence,
+    compute_row_seeds,
+    ignore_generation_config,
+    make_processors,
+)
 
 
 def load_model(kind: Any, name_or_path: str | Path, *, dtype: torch.dtype, device: str) -> Any:
@@ -127,12 +133,12 @@ class Reader(ABC):
         max_new_tokens: int,
         decoding: Decoding = GREEDY,
         row_seeds: Sequence[int] | None = None,
-        first_token: FirstToken | None = None,
+        watching: Sequence[LogitsProcessor] = (),
         max_seconds: float | None = None,
     ) -> list[tuple[str, int, bool]]:
         """Run transformers' `generate` and return (text, number of tokens, truncated) for each row.
         `row_seeds` seed the sampling of each row; without them all rows use the decoding's own seed. After
-        `max_seconds` no further token is begun; `first_token` records when the first one was ready.
+        `max_seconds` no further token is begun; `watching` sees the logits of every token.
         """
         row_seeds = row_seeds or [decoding.seed] * len(embedded.mask_BL)
         # transformers continues given position ids by +1 a step on every axis: the query's shift holds in decoding.
@@ -141,7 +147,7 @@ class Reader(ABC):
                 **self.inputs(embedded),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,  # the processors sample, row by row
-                logits_processor=make_processors(decoding, row_seeds, first_token),
+                logits_processor=make_processors(decoding, row_seeds, watching),
                 max_time=max_seconds,
                 repetition_penalty=decoding.repetition_penalty,
                 eos_token_id=self.markup.end,
@@ -169,15 +175,18 @@ class Reader(ABC):
         Prefill is timed from `started` (`time.perf_counter()`), or from now.
         """
         started, first_token = started or time.perf_counter(), FirstToken()
+        confidence = TokenConfidence() if decoding.temperature == 0 else None
         answers = self.generate(
             embedded,
             max_new_tokens=max_new_tokens,
             decoding=decoding,
             row_seeds=compute_row_seeds(decoding, tokens.ids_BL, tokens.mask_BL),
-            first_token=first_token,
+            watching=[first_token, *([confidence] if confidence else [])],
             max_seconds=max_seconds,
         )
         seen, ended = first_token.seen or started, time.perf_counter()
+        lengths = [length + (not truncated) for _, length, truncated in answers]  # with the token that ends it
+        logprobs = confidence.average(lengths) if confidence else [None] * len(answers)
         return [
             Generated(
                 text=text,
@@ -187,8 +196,11 @@ class Reader(ABC):
                 timed_out=truncated and length < max_new_tokens,
                 prefill_seconds=(seen - started) / len(answers),
                 decode_seconds=(ended - seen) / len(answers),
+                logprob=logprob,
             )
-            for prompt, (text, length, truncated) in zip(tokens.mask_BL.sum(dim=1).tolist(), answers, strict=True)
+            for prompt, (text, length, truncated), logprob in zip(
+                tokens.mask_BL.sum(dim=1).tolist(), answers, logprobs, strict=True
+            )
         ]
 
     def identify_weights(self) -> str:

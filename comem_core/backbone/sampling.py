@@ -1,6 +1,6 @@
 """What transformers' `generate` gets for a `Decoding`: processors of the logits, and noise of each row's own.
 
-Shapes: B rows, L tokens so far, V vocabulary.
+Shapes: B rows, L tokens so far, T generated tokens, V vocabulary.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from comem_core.backbone.decoding import Decoding
 
 
 def make_processors(
-    decoding: Decoding, row_seeds: Sequence[int], first_token: "FirstToken | None" = None
+    decoding: Decoding, row_seeds: Sequence[int], watching: Sequence[LogitsProcessor] = ()
 ) -> LogitsProcessorList:
-    """Return the processors for transformers' `generate`, `first_token` last; there is one seed per row."""
-    last = [] if first_token is None else [first_token]
+    """Return the processors for transformers' `generate`, those that only watch last; there is one seed per row."""
+    last = list(watching)
     if decoding.temperature == 0:
         return LogitsProcessorList(last)
     warpers = TemperatureLogitsWarper(decoding.temperature), TopPLogitsWarper(decoding.top_p)
@@ -81,6 +81,27 @@ class FirstToken(LogitsProcessor):
                 torch.cuda.synchronize()
             self.seen = time.perf_counter()
         return scores
+
+
+class TokenConfidence(LogitsProcessor):
+    """Records how probable each greedily chosen token is; leaves the logits unchanged."""
+
+    def __init__(self) -> None:
+        self._steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._steps.append(scores.max(dim=-1).values - scores.logsumexp(dim=-1))
+        return scores
+
+    def average(self, num_tokens: Sequence[int]) -> list[float]:
+        """Return the mean log-probability (natural logarithm) of the first `num_tokens` tokens of each row.
+
+        A row without a token has 0, which is certainty about nothing.
+        """
+        if not self._steps:
+            return [0.0] * len(num_tokens)
+        logprobs_BT = torch.stack(self._steps, dim=1).double().cpu()
+        return [float(row_T[:num].mean()) if num else 0.0 for row_T, num in zip(logprobs_BT, num_tokens, strict=True)]
 
 
 def _hash(*numbers: int) -> int:

@@ -61,6 +61,7 @@ def predict(
             "prompt_tokens": generated.prompt_tokens,
             "memory_vectors": len(memory),
             "answer_tokens": generated.answer_tokens,
+            "answer_logprob": generated.logprob,
             "truncated": generated.truncated,
             "timed_out": generated.timed_out,
             "seconds": seconds,
