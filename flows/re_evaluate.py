@@ -89,7 +89,7 @@ def re_evaluate(
         index = build_index(run, items)
         shown = {name: retrieve(run, index, asked) for name, asked in questions.items()}
         evaluations = [
-            evaluate(with_encoder(asking[name], each.encoder), each, items, questions[name], shown[name])
+            evaluate(with_encoder(asking[name], each.encoder), each, items, index, questions[name], shown[name])
             for each in named
             for name in names
         ]

@@ -125,7 +125,7 @@ def synth_and_train(
 
         shown = retrieve(run, index, asked)
         named = NamedEncoder(name=TRAINED, encoder=encoder, transfer=transfer)
-        evaluation = evaluate(run, named, items, asked, shown)
+        evaluation = evaluate(run, named, items, index, asked, shown)
         compare_with_last(run, evaluation)
         explain_opening(run, evaluation.bank)
         return write_report(run, items, asked, evaluation.scores)

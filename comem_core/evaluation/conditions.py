@@ -20,7 +20,8 @@ class Condition:
 
     `phrase` names the condition in a few words, `meaning` explains it in a sentence or two. `text_only` replaces
     `meaning` for a reader that sees no pictures, where the two differ. `learned_nothing` asks for as many vectors as k
-    memories have, taken from the encoder without any item.
+    memories have, taken from the encoder without any item. With `chooses`, nothing is asked: a gate chooses, question
+    by question, between the answers under these two conditions, the second of which is trusted or not.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Condition:
     place: Place
     choice: Choice
     learned_nothing: bool = False
+    chooses: tuple[str, str] | None = None
 
     @property
     def shows_k(self) -> bool:
@@ -74,6 +76,16 @@ CONDITIONS: Mapping[str, Condition] = {
             "ahead of any question.",
             place="memory",
             choice="retrieved",
+        ),
+        Condition(
+            name="gated",
+            phrase="memory where it is trusted",
+            meaning="The answer from memory where the best retrieved item is near enough to the question and the "
+            "reader is not sure by itself, else the one without items. Both limits were learnt on questions held out "
+            "for it.",
+            place="memory",
+            choice="retrieved",
+            chooses=("none", "memory"),
         ),
         Condition(
             name="shuffled",

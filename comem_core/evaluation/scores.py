@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from comem_core.evaluation.conditions import CONDITIONS
 from comem_core.evaluation.metrics import Gold, Measure, Metric
 from comem_core.evaluation.metrics.totals import Total
 from comem_core.evaluation.statistics import Resampling, score_intervals
@@ -19,9 +20,9 @@ Row = Mapping[str, Any]
 Unanswered = Literal["left_out", "wrong"]
 
 ALL = "all"
-COUNTED = ("coverage", "truncated", "unparsable")
+COUNTED = ("coverage", "truncated", "unparsable", "gated")
 """Shares in percent, without an interval: questions that were answered, answers that were cut off at the token limit,
-and answers in which the first metric found nothing to score."""
+answers in which the first metric found nothing to score, and, where a gate chooses, answers without memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,8 @@ def score_rows(
 ) -> list[dict[str, Any]]:
     """Return the score rows of every condition and k of one benchmark, sorted.
 
-    Predictions need `prediction_id, benchmark, question_id, condition, k, prompt_tokens, truncated`. Questions need
+    Predictions need `prediction_id, benchmark, question_id, condition, k, prompt_tokens, truncated`, and
+    `memory_vectors` under a condition in which a gate chooses. Questions need
     `question_id, split` and the columns of `scoring.cluster_by` and `scoring.by`. Marks are rows from `mark_rows`.
     There are scores for each split, each group of splits, and `all` where there is more than one split. A value of None
     in a column of `by` makes no slice. Raises ValueError for two predictions of one question under one condition, and
@@ -217,8 +219,13 @@ def _score_part(
         "truncated": sum(bool(row["truncated"]) for row in answered) / len(answered),
         "unparsable": marked.unparsable_Q[marked.places(answered)].sum() / len(answered),
     }
+    condition = CONDITIONS.get(answered[0]["condition"])  # rows may be of another program, under names of its own
+    if condition is not None and condition.chooses:
+        counts["gated"] = sum(not row["memory_vectors"] for row in answered) / len(answered)
     return rows + [
-        shared | {"metric": name, "value": float(counts[name] * 100), "low": None, "high": None} for name in COUNTED
+        shared | {"metric": name, "value": float(counts[name] * 100), "low": None, "high": None}
+        for name in COUNTED
+        if name in counts
     ]
 
 

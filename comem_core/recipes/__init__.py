@@ -12,14 +12,22 @@ from comem_core.backbone.finding import check_backbone_name, find_family, refuse
 from comem_core.backbone.quantization import Quantization
 from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.scores import Unanswered
 from comem_core.memory.description import Dtype
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
+from comem_core.recipes.conditions import check_conditions
 from comem_core.recipes.engine import VLLM, EngineRecipe
 from comem_core.recipes.files import ENDING, make_own_recipe, read_recipe_file
-from comem_core.recipes.recipe import BackboneRecipe, JudgeRecipe, ReaderRecipe, Recipe, SynthesisRecipe, check_seed
+from comem_core.recipes.recipe import (
+    BackboneRecipe,
+    EvaluationRecipe,
+    JudgeRecipe,
+    ReaderRecipe,
+    Recipe,
+    SynthesisRecipe,
+    check_seed,
+)
 from comem_core.recipes.scaling import fit_start, vary_recipe
 from comem_core.recipes.smol_cpu import smol_cpu
 from comem_core.recipes.tiny_cpu import tiny_cpu
@@ -63,7 +71,7 @@ def find_recipe(
         synthesis=_limit_synthesis(synthesis, limit),
         own_synthesis=recipe.own_synthesis and _limit_synthesis(recipe.own_synthesis, limit),
         training=replace(training, optimizer=replace(training.optimizer, num_steps=steps)),
-        evaluation=replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit)),
+        evaluation=_limit_evaluation(evaluation, limit),
     )
 
 
@@ -87,6 +95,11 @@ def _limit_synthesis(synthesis: SynthesisRecipe, limit: int) -> SynthesisRecipe:
         num_asked_items=min(max(1, limit // 8), synthesis.num_asked_items),
         num_translated=min(limit // 8, synthesis.num_translated),
     )
+
+
+def _limit_evaluation(evaluation: EvaluationRecipe, limit: int) -> EvaluationRecipe:
+    held_out = replace(evaluation.held_out, num_questions=min(limit, evaluation.held_out.num_questions))
+    return replace(evaluation, num_questions=min(limit, evaluation.num_questions or limit), held_out=held_out)
 
 
 def with_knowledge(
@@ -150,8 +163,7 @@ def with_evaluation(
         read_prompt_set(prompts)
     if conditions is not None and not conditions:
         raise ValueError("conditions are empty; name at least one, or leave them out for the recipe's")
-    for name in conditions or ():
-        find_condition(name)
+    check_conditions(conditions or ())
     if k is not None and (not k or min(k) < 1):
         raise ValueError(f"k is {list(k)}; expected numbers of items, each at least 1")
     if "foreign" in (conditions or ()) and not (foreign or asked.foreign):

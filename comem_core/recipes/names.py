@@ -5,13 +5,13 @@ from typing import Any
 
 from comem_core.backbone.finding import check_backbone_name, find_width, refuse_other_family
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
 from comem_core.knowledge.corpora.columns import check_columns
 from comem_core.knowledge.languages import check_language
 from comem_core.memory.description import find_encoder_folder
 from comem_core.prompts import read_prompt_set
+from comem_core.recipes.conditions import check_conditions
 from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe
 from comem_core.recipes.retrieval import check_retrieval
@@ -54,7 +54,7 @@ def _list_named(recipe: Recipe) -> Iterator[tuple[str, Check, Any]]:
     yield "evaluation.benchmark", find_benchmark, asked.benchmark
     yield "evaluation.part", _check_part, asked
     yield "evaluation.conditions", _check_filled, asked.conditions
-    yield from (("evaluation.conditions", find_condition, each) for each in asked.conditions)
+    yield "evaluation.conditions", check_conditions, asked.conditions
     yield "evaluation.prompts", read_prompt_set, asked.prompts
     if asked.foreign is not None:
         yield "evaluation.foreign", check_corpus, asked.foreign

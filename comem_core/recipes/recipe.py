@@ -11,7 +11,9 @@ from comem_core.memory.description import Dtype
 from comem_core.memory.recipe import BankRecipe
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, off_at
 from comem_core.ranges import HashBits, NoneOrMore, OneOrMore, Range, Share
+from comem_core.recipes.contamination import ContaminationRecipe
 from comem_core.recipes.engine import EngineRecipe
+from comem_core.recipes.held_out import HeldOutRecipe
 from comem_core.synthesis.generator import SERVED
 from comem_core.training.recipe import LARGEST_SEED, OptimizerRecipe, TrainingRecipe
 
@@ -157,19 +159,6 @@ class FilterRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContaminationRecipe:
-    """When a sample counts as the same as a benchmark's question (docs/benchmarks.md): the pictures differ in at most
-    `near_bits` of 128 bits, or the questions share `min_share` of their runs of `run_words` words. Words that are asked
-    about more than `max_pictures` pictures are a template.
-    """
-
-    near_bits: HashBits = 6
-    run_words: OneOrMore = 8
-    min_share: Share = 0.5
-    max_pictures: NoneOrMore = 2
-
-
-@dataclass(frozen=True, kw_only=True)
 class JudgeRecipe:
     """A language model that judges every answer in addition to the official metric: `served:<model>`, behind an
     OpenAI-compatible address; `vllm:<model>`, which the run serves; or `backbone`, the reader itself. It decodes
@@ -228,6 +217,8 @@ class EvaluationRecipe:
     max_new_tokens: OneOrMore = 24
     unanswered: Literal["left_out", "wrong"] = "left_out"
     contamination: ContaminationRecipe = field(default_factory=ContaminationRecipe)
+    # For the condition `gated`: the questions on which it is learnt when to trust memory.
+    held_out: HeldOutRecipe = field(default_factory=HeldOutRecipe)
     # A language model as one more metric; None: no judge.
     judge: JudgeRecipe | None = None
 

@@ -1,34 +1,51 @@
 """Answering: one prediction for each benchmark question under each condition; earlier answers are reused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial as bind
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.prediction_rows import mark_row, name_row
 from comem_core.knowledge.items import Question
 from comem_core.prompts import read_prompt_set
+from comem_core.serving.layout import SHARDS
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.partial import Partial
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.evaluation.choosing import CERTAINTY, LOGPROB, choose_answers
 from tasks.evaluation.exam import KEY, PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
 from tasks.rows.earlier import LastingRows, count_missing, leave_missing
 from tasks.rows.tables import read_questions
 from tasks.run import Run
 from tasks.served import find_engine
-from warehouse.schemas import make_schema
+from warehouse.schemas import check_rows, make_schema
 
 ANSWERS = LastingRows(
-    stage=PREDICTIONS, key=KEY, shard="part-answered-before", schema=make_schema("prediction"), unless="timed_out"
+    stage=PREDICTIONS,
+    key=KEY,
+    shard="part-answered-before",
+    schema=make_schema("prediction", extra=CERTAINTY),
+    unless="timed_out",
+    late=(LOGPROB,),
 )
+CHOSEN = "part-chosen"
+"""The shard of the answers that a gate chose among those of other conditions."""
 
 
 @stage_task(name="answer-benchmark")
-def answer_benchmark(run: Run, exam: Exam) -> Reference:
-    """Ask the reader every question under every condition of the recipe, unless it has answered it before."""
+def answer_benchmark(run: Run, exam: Exam, *, is_trial: bool = False) -> Reference:
+    """Ask the reader every question under every condition of the recipe, unless it has answered it before.
+
+    For a gate, and for a trial on which one is fitted, it has to be known how sure the reader was.
+    """
     recipe, key = run.recipe.evaluation, make_predictions_key(run, exam)
+    tells = run.recipe.engine is None and (is_trial or exam.gate is not None)
+    answers = replace(ANSWERS, needed=LOGPROB) if tells else ANSWERS
 
     def make(artefact: Partial) -> None:
         if run.recipe.reader is not None:
@@ -38,9 +55,12 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
             artefact.measure("reader", {"name": f"{run.recipe.engine.name} {version}", "sees_pictures": True})
         questions = read_questions(exam.questions)
         units = list(list_units(run, key, exam, questions))
-        missing = leave_missing(run.context, artefact, ANSWERS, units, _make_renewal(run, questions))
+        missing = leave_missing(run.context, artefact, answers, units, _make_renewal(run, questions))
         if missing:
             make_shards("answer-benchmark", run.context, artefact, missing, bind(_make_examiner, run, exam))
+        if exam.gate is not None and CHOSEN not in artefact.list_finished():
+            rows = list(choose_answers(run, exam, _read_answers(artefact)))
+            artefact.write_shard(CHOSEN, check_rows("prediction", rows, extra=CERTAINTY))
 
     inputs = (
         {"backbone": run.backbone}
@@ -51,9 +71,14 @@ def answer_benchmark(run: Run, exam: Exam) -> Reference:
 
     def count() -> tuple[int, int]:
         units = list_units(run, key, exam, read_questions(exam.questions))
-        return count_missing(run.context, ANSWERS, [unit.key for unit in units])
+        return count_missing(run.context, answers, [unit.key for unit in units])
 
     return run_stage(run, PREDICTIONS, key, inputs, make, expects=asked, count_missing=count)
+
+
+def _read_answers(artefact: Partial) -> Iterator[dict[str, Any]]:
+    for path in sorted(artefact.folder.glob(SHARDS)):
+        yield from pq.read_table(path).to_pylist()
 
 
 def _make_renewal(run: Run, questions: Sequence[Question]) -> Callable[[dict[str, Any], Unit], dict[str, Any]]:

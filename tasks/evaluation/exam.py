@@ -83,7 +83,8 @@ class AnswerKey:
 class Exam:
     """Everything that answering needs, by reference.
 
-    `foreign` and `foreign_bank` are for the condition `foreign`, `transfer` for a text-only reader of another width.
+    `foreign` and `foreign_bank` are for the condition `foreign`, `gate` for the condition `gated`, `transfer` for a
+    text-only reader of another width.
     """
 
     knowledge: Reference
@@ -94,6 +95,7 @@ class Exam:
     transfer: Reference | None = None
     foreign: Reference | None = None
     foreign_bank: Reference | None = None
+    gate: Reference | None = None
 
     def name_inputs(self) -> dict[str, Reference]:
         return {role: reference for role, reference in vars(self).items() if reference is not None}
@@ -155,7 +157,8 @@ def count_answers(recipe: EvaluationRecipe, num_questions: int) -> int:
 def list_units(run: Run, key: PredictionsKey, exam: Exam, questions: StoredQuestions) -> Iterator[Unit]:
     """Yield all questions with their items, condition by condition, so that prompts of a batch are similar.
 
-    A question without a gold item is not asked under a condition that shows the gold item.
+    A question without a gold item is not asked under a condition that shows the gold item, and none is asked under a
+    condition that only chooses between the answers of others.
     """
     recipe, benchmark = run.recipe.evaluation, find_benchmark(key.benchmark)
     shown = ShowableItems(
@@ -167,7 +170,7 @@ def list_units(run: Run, key: PredictionsKey, exam: Exam, questions: StoredQuest
     chooser = ItemChooser(asked, shown)
     wordings = [benchmark.wording.of(question) for question in questions]
     keys = AnswerKeys(run, key, exam)
-    for condition in map(find_condition, recipe.conditions):
+    for condition in (each for each in map(find_condition, recipe.conditions) if not each.chooses):
         for k in condition.list_numbers(recipe.all_k):
             for place, question in enumerate(asked):
                 if condition.choice == "gold" and question.gold_item_id is None:

@@ -15,6 +15,7 @@ from comem_core.memory.bank import Bank
 from comem_core.prompts import read_prompt_set
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.shards import Work
+from tasks.evaluation.choosing import CERTAINTY
 from tasks.evaluation.exam import KEY, Exam, Unit
 from tasks.memory.encode import read_encode_seconds
 from tasks.models import load_answering
@@ -91,6 +92,6 @@ def make_examiner(run: Run, exam: Exam) -> Work:
             }
             for unit, row in zip(batch, rows, strict=True)
         ]
-        return check_rows("prediction", [row | more for row, more in zip(rows, added, strict=True)])
+        return check_rows("prediction", [row | more for row, more in zip(rows, added, strict=True)], extra=CERTAINTY)
 
     return work

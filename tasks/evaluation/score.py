@@ -47,7 +47,7 @@ SCORES = Stage(
 # The pairs of conditions that are compared: is the first better than the second?
 PAIRS = (
     ("memory", "none"), ("memory", "text"), ("memory", "shuffled"), ("memory", "foreign"), ("memory", "empty"),
-    ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
+    ("gated", "none"), ("gated", "memory"), ("text", "none"), ("oracle", "memory"), ("text_gold", "text"),
 )  # fmt: skip
 SHARES = ("value", "low", "high")
 CLEAN = "clean"
@@ -197,7 +197,8 @@ def _show_scores(
     if not is_under_prefect():
         return
     rows = [row for row in read_rows(scores) if is_shown(row["split"]) and row["metric"] not in COUNTED]
-    lines = [_make_score_line(row) for row in rows]
+    alone = {_name_line(row): row["value"] for row in read_rows(scores) if row["metric"] == "gated"}
+    lines = [_make_score_line(row, alone.get(_name_line(row))) for row in rows]
     sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
     read_by = f", read by {run.recipe.read_by}" if run.recipe.read_by else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
@@ -228,7 +229,11 @@ def _make_rank_line(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:
+def _name_line(row: Mapping[str, Any]) -> tuple[str, int, str]:
+    return row["condition"], row["k"], row["split"]
+
+
+def _make_score_line(row: Mapping[str, Any], alone: float | None) -> dict[str, Any]:
     return {
         "condition": row["condition"],
         "k": row["k"],
@@ -238,4 +243,5 @@ def _make_score_line(row: Mapping[str, Any]) -> dict[str, Any]:
         "95 % interval": write_interval(row["low"], row["high"]),
         "n": row["n"],
         "prompt tokens": round(row["prompt_tokens_mean"] or 0, 1),
+        "gated, percent": "" if alone is None else round(100 * alone, 1),
     }

@@ -49,6 +49,8 @@ class LastingRows:
     - `schema`: the columns of a shard, `key` included. Shards of older versions that lack one are not read.
     - `unless`: a column; a row with a text or true in it has to be made again.
     - `accepts`: tells which artefacts count, if the key alone does not.
+    - `late`: columns that shards of older versions may lack; they are null in rows that are taken over from these.
+    - `needed`: a late column; a row without a value in it has to be made again.
     """
 
     stage: Stage
@@ -57,6 +59,8 @@ class LastingRows:
     schema: pa.Schema
     unless: str | None = None
     accepts: Callable[[Record], bool] | None = None
+    late: tuple[str, ...] = ()
+    needed: str | None = None
 
     @property
     def name(self) -> str:
@@ -189,11 +193,17 @@ def _read_keys_of_file(path: Path, lasting: LastingRows) -> pa.Array | None:
     """Return the keys of a file's rows, null where a row has to be made again; None if the file lacks a column."""
     with pq.ParquetFile(path) as file:
         found = file.schema_arrow
-        if any(each.name not in found.names or found.field(each.name).type != each.type for each in lasting.schema):
+        lacking = {each.name for each in lasting.schema if each.name not in found.names}
+        if lacking - set(lasting.late) or lasting.needed in lacking:
             return None
-        names = [lasting.key, *([lasting.unless] if lasting.unless else [])]
+        if any(found.field(each.name).type != each.type for each in lasting.schema if each.name not in lacking):
+            return None
+        names = [each for each in (lasting.key, lasting.unless, lasting.needed) if each]
         table = file.read(columns=names)
     keys = table[lasting.key].combine_chunks()
+    if lasting.needed is not None:
+        has_value = table[lasting.needed].combine_chunks().is_valid()
+        keys = pc.call_function("if_else", [has_value, keys, pa.scalar(None, pa.string())])
     if lasting.unless is None:
         return keys
     found = table[lasting.unless].combine_chunks()
@@ -209,5 +219,9 @@ def _read_places(path: Path, places: np.ndarray, schema: pa.Schema) -> Iterator[
             start, end = end, end + file.metadata.row_group(group).num_rows
             inside = places[np.searchsorted(places, start) : np.searchsorted(places, end)]
             if len(inside):
-                table = file.read_row_group(group, columns=schema.names).select(schema.names)
+                table = file.read_row_group(group, columns=schema.names)
+                for each in schema:
+                    if each.name not in table.column_names:
+                        table = table.append_column(each, pa.nulls(len(table), each.type))
+                table = table.select(schema.names)
                 yield table.take(pa.array(inside - start)).replace_schema_metadata(schema.metadata)

@@ -17,7 +17,7 @@ from tasks.engine.context import Context
 from tasks.engine.rebuild import mend_warehouse
 from tasks.evaluation.drift import DRIFTED, EVENT
 
-EVERY = ["none", "text", "memory", "oracle", "shuffled", "foreign", "empty"]
+EVERY = ["none", "text", "memory", "gated", "oracle", "shuffled", "foreign", "empty"]
 ENCODER, FEW, MORE = "tiny-encoder", 6, 24
 
 

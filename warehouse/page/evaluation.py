@@ -30,7 +30,7 @@ from warehouse.records import find_artefact
 from warehouse.samples.overlap import describe_overlap
 from warehouse.sql import read_report_rows
 
-COUNTS = ("coverage", "truncated", "unparsable")
+COUNTS = ("coverage", "truncated", "unparsable", "gated")
 AUTHORS = "authors_compat"
 CLEAN = "/clean=yes"
 NUM_PARTED, NUM_REPLIES = 12, 8
@@ -137,6 +137,7 @@ def _make_section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
             [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric],
             conditions,
         ),
+        "gates": read_report_rows(con, "gates", {"predictions": row["predictions"]}),
         "found": read_report_rows(con, "found_at_rank", {"predictions": row["predictions"]}),
         "differences": [each for each in differences if each["split"] == whole],
         "parted": parted,

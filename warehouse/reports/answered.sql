@@ -10,6 +10,6 @@ SELECT
     count(DISTINCT prediction.question_id) AS n
 FROM prediction
 LEFT JOIN artefact_input AS made ON made.fingerprint = prediction.artefact AND made.role IN ('encoder', 'questions')
-WHERE prediction.artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+WHERE prediction.artefact IN (SELECT fingerprint FROM run_answers WHERE run_id = $run_id)
 GROUP BY prediction.benchmark, prediction.condition, prediction.k, prediction.artefact
 ORDER BY prediction.benchmark, prediction.condition, prediction.k, encoder

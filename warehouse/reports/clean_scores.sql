@@ -5,5 +5,5 @@ SELECT * EXCLUDE (artefact)
 FROM score
 WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
     AND contains(split, '/clean=')
-    AND metric NOT IN ('coverage', 'truncated', 'unparsable')
+    AND metric NOT IN ('coverage', 'truncated', 'unparsable', 'gated')
 ORDER BY benchmark, starts_with(metric, 'judge:'), metric, condition, k, split

@@ -3,7 +3,7 @@
 WITH shown AS (
     SELECT question_id, item_ids
     FROM prediction
-    WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+    WHERE artefact IN (SELECT fingerprint FROM run_answers WHERE run_id = $run_id)
         AND list_contains($questions, question_id)
         AND condition IN ('memory', 'text')
     QUALIFY row_number() OVER (PARTITION BY question_id ORDER BY condition, k DESC) = 1

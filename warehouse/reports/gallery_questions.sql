@@ -3,7 +3,7 @@
 WITH asked AS (
     SELECT benchmark, question_id, any_value(split) AS split
     FROM prediction
-    WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+    WHERE artefact IN (SELECT fingerprint FROM run_answers WHERE run_id = $run_id)
     GROUP BY benchmark, question_id
     ORDER BY sha256(benchmark || question_id)
     LIMIT $limit

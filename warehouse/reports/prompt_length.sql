@@ -12,7 +12,7 @@ whole AS (
     FROM score
     WHERE artefact IN (FROM used)
         AND NOT contains(split, '/')
-        AND metric NOT IN ('coverage', 'truncated', 'unparsable')
+        AND metric NOT IN ('coverage', 'truncated', 'unparsable', 'gated')
     -- A benchmark with only one split has no part named `all`.
     QUALIFY split = 'all' OR count(*) OVER (PARTITION BY artefact, benchmark, condition, k, metric) = 1
 ),

@@ -23,6 +23,6 @@ SELECT
     1000 * avg(decode_seconds) AS decode_ms,
     avg(answer_tokens) AS answer_tokens
 FROM prediction
-WHERE artefact IN (SELECT fingerprint FROM run_stage WHERE run_id = $run_id)
+WHERE artefact IN (SELECT fingerprint FROM run_answers WHERE run_id = $run_id)
 GROUP BY benchmark, prediction.artefact, condition, k
 ORDER BY benchmark, encoder, condition, k

@@ -66,7 +66,7 @@ class Benchmark:
     metrics for the same folder; the first is the official one, which decides `prediction.correct`. `total` says how
     splits become one number. `cluster_by` is the column of the question by whose values intervals are resampled,
     because answers with the same value are correlated. Scores are also reported for each value of the columns in
-    `slices`.
+    `slices`. `tuning_part` is a part that shares no question with the others and on which thresholds are fitted.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Benchmark:
     total: Total = ALL_QUESTIONS
     wording: Wording = field(default_factory=Wording)
     cluster_by: str = "image_id"
+    tuning_part: str | None = None
     slices: tuple[str, ...] = ("language", "attribute")
     # The training split's questions, for synthesis, from the same folder; None where it has no training split. Each
     # question names this benchmark. The first of `metrics(None)` judges the answers.

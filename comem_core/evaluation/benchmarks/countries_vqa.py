@@ -57,6 +57,7 @@ BENCHMARK = Benchmark(
     source=world.ITEM_SOURCE,
     licence=world.ITEM_LICENCE,
     parts=world.PARTS,
+    tuning_part="dev",
     read=read,
     revision=name_revision,
     metrics=lambda folder: (INFOSEEK,),

@@ -67,6 +67,7 @@ BENCHMARK = Benchmark(
     source="https://huggingface.co/datasets/PaulLerner/viquae_dataset",
     licence="CC-BY-4.0 (annotations); pictures: each its own, of Wikimedia Commons",
     parts=tuple(RELEASE.parts),
+    tuning_part="validation",
     read=RELEASE.read,
     revision=RELEASE.name_revision,
     metrics=lambda folder: (EXACT_MATCH, TOKEN_F1),

@@ -35,7 +35,7 @@ SHOWN = ShowableItems(retrieved=RETRIEVED, entity_of=ENTITY_OF, foreign=[f"apple
 
 
 def test_every_condition_of_the_design_is_there_with_a_sentence():
-    assert set(CONDITIONS) == {"none", "text", "memory", "shuffled", "foreign", "empty", "oracle", "text_gold"}
+    assert set(CONDITIONS) == {"none", "text", "memory", "gated", "shuffled", "foreign", "empty", "oracle", "text_gold"}
     assert all(condition.meaning.endswith(".") for condition in CONDITIONS.values())
     assert {name for name, condition in CONDITIONS.items() if condition.place == "prompt"} == {"text", "text_gold"}
     assert [name for name, condition in CONDITIONS.items() if condition.learned_nothing] == ["empty"]

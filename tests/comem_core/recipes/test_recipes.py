@@ -79,6 +79,7 @@ def test_a_limit_caps_what_costs_time_and_nothing_else():
     whole, limited = find_recipe("tiny_cpu"), find_recipe("tiny_cpu", limit=20)
     assert limited.synthesis.num_seed_questions == limited.evaluation.num_questions == 20
     assert limited.training.optimizer.num_steps == 20
+    assert limited.evaluation.held_out.num_questions == 20
     assert limited.synthesis.num_asked_items < 20
     uncapped = replace(
         limited,
@@ -91,7 +92,9 @@ def test_a_limit_caps_what_costs_time_and_nothing_else():
             limited.training,
             optimizer=replace(limited.training.optimizer, num_steps=whole.training.optimizer.num_steps),
         ),
-        evaluation=replace(limited.evaluation, num_questions=whole.evaluation.num_questions),
+        evaluation=replace(
+            limited.evaluation, num_questions=whole.evaluation.num_questions, held_out=whole.evaluation.held_out
+        ),
     )
     assert uncapped == whole
 

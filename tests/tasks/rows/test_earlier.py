@@ -185,3 +185,28 @@ def test_a_hundred_thousand_rows_take_a_second_or_two_and_little_memory(run: Run
     sizes: list[int] = [len(table) for table in find_rows(Store.of(run.context), lasting, [*keys[:99_000], "new"])]
     assert sum(sizes) == 99_000 and max(sizes) < 10_000
     assert time.process_time() - started < 3
+
+
+def test_a_late_column_is_null_in_older_rows_and_made_where_it_is_needed(run: RunRef) -> None:
+    """Rows of a version that did not know a column are still found, unless the caller cannot do without its values."""
+    echo(run, "a", "b", said="first")
+    wider = pa.schema([*SCHEMA, ("sure", pa.float64())])
+    later = replace(LASTING, schema=wider, late=("sure",), shard="part-taken-over")
+    [table] = find_rows(Store.of(run.context), later, ["a", "b"])
+    assert table.schema == wider and table["said"].to_pylist() == ["a first", "b first"]
+    assert table["sure"].null_count == 2
+    needed = replace(later, needed="sure")
+    assert not list(find_rows(Store.of(run.context), needed, ["a", "b"]))
+
+    def make(artefact: Partial) -> None:
+        rows = [
+            {"key": key, "said": f"{key} again", "late": False, "sure": sure} for key, sure in (("a", 0.5), ("b", None))
+        ]
+        artefact.write_shard("part-00000", pa.Table.from_pylist(rows, schema=wider))
+
+    run_stage(run, ECHO, EchoKey(("later",)), {}, make)
+    [table] = find_rows(Store.of(run.context), needed, ["a", "b"])
+    assert table["said"].to_pylist() == ["a again"]
+    assert count_missing(run.context, needed, ["a", "b"]) == (2, 1)
+    strict = replace(later, late=())
+    assert [each["said"].to_pylist() for each in find_rows(Store.of(run.context), strict, ["b"])] == [["b again"]]
