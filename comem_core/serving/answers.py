@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from comem_core.evaluation.gate import Gate
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.serving.questions import PictureLike
 
@@ -33,7 +34,11 @@ class Inquiry:
     """One request: a picture (path, bytes, PIL image or address) and a question.
 
     `k` None shows as many items as the run did; `item_ids` shows these, in this order, without a search. Without
-    memory, the reader answers from question and picture alone.
+    memory, the reader answers from question and picture alone. If `gated`, it does so too where no found item is near
+    enough to be trusted, or it is sure by itself.
+
+    Raises:
+        ValueError: it is gated, but nothing is searched for.
     """
 
     image: PictureLike
@@ -42,6 +47,11 @@ class Inquiry:
     k: int | None = None
     with_memory: bool = True
     item_ids: tuple[str, ...] | None = None
+    gated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gated and (self.item_ids is not None or not self.with_memory):
+            raise ValueError("gated decides whether items that are found are shown; leave out item_ids and with_memory")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,17 +59,23 @@ class Found:
     """What is put before the reader: a question, the items found for it, and their memory vectors (K·M, D).
 
     `searched` is the language whose items were searched, `every language`, or None if nothing was searched.
+    `gate` is what else decides whether the reader sees the items, and `trusted` is False if it left them out already.
     """
 
     question: Question
     items: tuple[ShownItem, ...]
     vectors: Tensor
     searched: str | None
+    trusted: bool = True
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAnswer:
-    """The reader's answer, the items it was shown, best first, and the languages: the question's, and that searched."""
+    """The reader's answer, the items it was shown, best first, and the languages: the question's, and that searched.
+
+    `trusted` is False if a gate left out the items that were found, so that this is the reader's own answer.
+    """
 
     text: str
     items: tuple[ShownItem, ...]
@@ -69,6 +85,7 @@ class MemoryAnswer:
     memory_vectors: int
     answer_tokens: int
     truncated: bool
+    trusted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

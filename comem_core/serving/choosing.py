@@ -6,6 +6,7 @@ from pathlib import Path
 
 from comem_core.backbone.finding import hash_backbone
 from comem_core.memory.description import find_encoder_folder
+from comem_core.serving.gates import find_gates
 from comem_core.serving.layout import (
     BANK_ROLE,
     BANK_STAGE,
@@ -38,6 +39,7 @@ class Choice:
     index: Record
     retrieval: Record | None
     training_set: Record | None
+    gate: Record | None = None
 
     @property
     def version(self) -> str:
@@ -46,7 +48,7 @@ class Choice:
 
     def list_records(self) -> dict[str, Record]:
         """Return the records by stage, without those that are missing."""
-        named = (self.encoder, self.bank, self.knowledge, self.index, self.retrieval)
+        named = (self.encoder, self.bank, self.knowledge, self.index, self.retrieval, self.gate)
         return {record["stage"]: record for record in named if record is not None}
 
 
@@ -102,14 +104,17 @@ def _complete(
             f"the items of bank {bank['fingerprint']} (knowledge {bank['inputs']['knowledge']}) are not in "
             f"{store.address}; run the flow again, or copy the whole store"
         )
+    retrieval = _find_latest(store, RETRIEVAL_STAGE, "index", index["fingerprint"]) or next(
+        reversed(store.list_records(RETRIEVAL_STAGE)), None
+    )
     return Choice(
         encoder=encoder,
         encoder_folder=folder if encoder is None else None,
         bank=bank,
         knowledge=knowledge,
         index=index,
-        retrieval=_find_latest(store, RETRIEVAL_STAGE, "index", index["fingerprint"])
-        or next(reversed(store.list_records(RETRIEVAL_STAGE)), None),
+        retrieval=retrieval,
+        gate=find_gates(store, bank["inputs"]["encoder"], index, retrieval),
         training_set=None if encoder is None else _find_training_set(store, encoder),
     )
 

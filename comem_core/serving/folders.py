@@ -7,13 +7,14 @@ request), `index/` (what finds items), `README.md` (a card made from records), a
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.evaluation.gate import Gate
 from comem_core.knowledge.searching import Searcher
 from comem_core.knowledge.stored_items import FACTS, ITEM_COLUMNS, StoredItems
 from comem_core.memory.answering import cut_into_batches
@@ -41,7 +42,8 @@ SCHEMA = pa.schema([
 class SavedMemory:
     """The content of `memory.json`: what was saved, how it searches, and the records of what it was made from.
 
-    `sizes` has the bytes of each file, to notice one that is cut off.
+    `sizes` has the bytes of each file, to notice one that is cut off. `gates` has the memory's gates, by how many items
+    are shown.
     """
 
     format: int
@@ -53,6 +55,7 @@ class SavedMemory:
     pictures: bool
     records: dict[str, Any]
     sizes: dict[str, int]
+    gates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: bool) -> Path:
@@ -85,6 +88,7 @@ def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: b
         settings=asdict(memory.settings),
         pictures=pictures,
         records={stage: _leave_out_places(record) for stage, record in memory.made_from.items()},
+        gates={str(k): asdict(gate) for k, gate in memory.gates.items()},
         sizes={path.relative_to(folder).as_posix(): path.stat().st_size for path in _list_files(folder)},
     )
     write_fields(folder / MEMORY_FILE, saved)
@@ -142,6 +146,7 @@ def open_folder(folder: Path, loading: Loading, *, source: MemorySource, previou
         source=source,
         limits=loading.limits,
         has_pictures=saved.pictures,
+        gates={int(k): Gate(**fields) for k, fields in saved.gates.items()},
     )
 
 

@@ -5,12 +5,12 @@ Finding and answering are two steps that keep nothing between calls, so a servic
 Shapes: K items of a question, M vectors of an item, D width.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from comem_core.backbone.decoding import GREEDY, Decoding
+from comem_core.evaluation.gate import Gate
 from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
@@ -20,6 +20,7 @@ from comem_core.knowledge.searching import Searcher
 from comem_core.memory.answering import Answering, cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.serving.answering import answer_found
 from comem_core.serving.answers import (
     EVERY_LANGUAGE,
     Found,
@@ -28,25 +29,10 @@ from comem_core.serving.answers import (
     SearchSettings,
     describe_item,
 )
+from comem_core.serving.loading import MemorySource
 from comem_core.serving.questions import PictureLike, PictureLimits, make_question
 
 MAX_NEW_TOKENS = 64
-
-
-class MemorySource(ABC):
-    """Where a memory was opened, and can be opened again when something newer is there."""
-
-    @abstractmethod
-    def find_version(self) -> str:
-        """Return the version that opening would give now; only records are read."""
-
-    @abstractmethod
-    def read(self, *, previous: "Memory | None" = None) -> "Memory":
-        """Open the newest version, with the encoder of the previous one if it is the same."""
-
-    def fetch_training_set(self) -> Path | None:
-        """Return the local folder of the samples that the encoder was trained on; None if it is not known."""
-        return None
 
 
 class Memory:
@@ -69,15 +55,18 @@ class Memory:
         source: MemorySource | None = None,
         limits: PictureLimits | None = None,
         has_pictures: bool = True,
+        gates: Mapping[int, Gate] | None = None,
     ):
         """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written.
 
-        Without `has_pictures`, items that show a picture lack it, because it was not saved with them.
+        Without `has_pictures`, items that show a picture lack it, because it was not saved with them. `gates` decide
+        whether items are trusted, by how many are shown.
         """
         bank.refuse_other_encoder(encoder.encoder_id)
         self.encoder, self.bank, self.items, self.searcher = encoder, bank, items, searcher
         self.settings, self.version, self.made_from = settings, version, made_from
         self.source, self.limits, self.has_pictures = source, limits or PictureLimits(), has_pictures
+        self.gates = dict(gates or {})
         self.languages = tuple(sorted({each for index in searcher.indexes.values() for each in index.languages}))
         self._guesser = Guesser(latin=frozenset(self.languages), others=frozenset(self.languages))
 
@@ -119,22 +108,23 @@ class Memory:
         k: int | None = None,
         with_memory: bool = True,
         item_ids: Sequence[str] | None = None,
+        gated: bool = False,
         max_new_tokens: int = MAX_NEW_TOKENS,
         decoding: Decoding = GREEDY,
     ) -> MemoryAnswer:
         """Answer a question about a picture: a path, encoded bytes, a PIL image, or an address.
 
         Without `language` it is identified, or is the only one of the items. `k` items are shown, by default as many as
-        in the run. With `item_ids` these are shown instead; without memory, none.
+        in the run. With `item_ids` these are shown instead; without memory, none. If `gated`, items are shown only
+        where the best one is near enough to the question and the reader is not sure by itself.
 
         Raises:
-            ValueError: the picture cannot be read, the question is empty, or k is less than 1.
+            ValueError: the picture cannot be read, the question is empty, k is less than 1, or no gate was fitted.
             KeyError: an item is not in the bank.
         """
         chosen = None if item_ids is None else tuple(item_ids)
-        inquiry = Inquiry(
-            image=image, question=question, language=language, k=k, with_memory=with_memory, item_ids=chosen
-        )
+        asked: dict[str, Any] = {"image": image, "question": question, "language": language, "k": k, "gated": gated}
+        inquiry = Inquiry(**asked, with_memory=with_memory, item_ids=chosen)
         return self.ask_many([inquiry], max_new_tokens=max_new_tokens, decoding=decoding)[0]
 
     def ask_many(
@@ -180,7 +170,9 @@ class Memory:
             among = Restriction(languages=[each.language for each in asked] if alone else None)
             hits = self.searcher.find(asked, k=k, among=among)
             for place, question, each in zip(places, asked, hits, strict=True):
-                found[place] = self._show(question, each, question.language if alone else EVERY_LANGUAGE)
+                gate = self._find_gate(k) if inquiries[place].gated else None
+                searched = question.language if alone else EVERY_LANGUAGE
+                found[place] = self._show(question, each, searched, gate)
         return [each for each in found if each is not None]
 
     def answer(
@@ -194,26 +186,11 @@ class Memory:
     ) -> list[MemoryAnswer]:
         """Let a reader answer one batch of questions, with the vectors found for each in front of it.
 
-        It is the encoder's frozen model, or `reader`. After `max_seconds` no further token is begun.
+        It is the encoder's frozen model, or `reader`. After `max_seconds` no further token is begun. Where a gate asks
+        how sure the reader is, it first answers alone.
         """
-        reader, questions = reader or self.encoder, [each.question for each in found]
-        conversations = [reader.conversation(question) for question in questions]
-        vectors = reader.put_in_front(questions, [each.vectors for each in found])
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "decoding": decoding, "max_seconds": max_seconds}
-        generated = reader.answer_batch(conversations, vectors, **options)
-        return [
-            MemoryAnswer(
-                text=said.text,
-                items=each.items,
-                language=each.question.language,
-                searched=each.searched,
-                prompt_tokens=said.prompt_tokens,
-                memory_vectors=len(front),
-                answer_tokens=said.answer_tokens,
-                truncated=said.truncated,
-            )
-            for each, front, said in zip(found, vectors, generated, strict=True)
-        ]
+        return answer_found(reader or self.encoder, found, options)
 
     def is_current(self) -> bool:
         """Tell whether opening again would give this version; cheap, as only records are read."""
@@ -289,11 +266,22 @@ class Memory:
             return False
         return True
 
-    def _show(self, question: Question, hits: Hits, searched: str | None) -> Found:
+    def _find_gate(self, k: int) -> Gate:
+        if k not in self.gates:
+            known = ", ".join(map(str, sorted(self.gates))) or "no number of items"
+            raise ValueError(
+                f"no gate was fitted for k={k} (there is one for {known}); evaluate this encoder under the condition "
+                "`gated`, which fits one (docs/evaluation.md), and open the memory again"
+            )
+        return self.gates[k]
+
+    def _show(self, question: Question, hits: Hits, searched: str | None, gate: Gate | None = None) -> Found:
+        trusted = gate is None or gate.can_trust(hits.scores)
+        hits = hits if trusted else Hits((), ())
         scores = hits.scores or (None,) * len(hits.item_ids)
         vectors = self.bank.of(hits.item_ids)  # first, because it names an item that is not there
         shown = tuple(
             describe_item(item_id, self.items[item_id], rank, score)
             for rank, (item_id, score) in enumerate(zip(hits.item_ids, scores, strict=True), start=1)
         )
-        return Found(question=question, items=shown, vectors=vectors, searched=searched)
+        return Found(question=question, items=shown, vectors=vectors, searched=searched, trusted=trusted, gate=gate)

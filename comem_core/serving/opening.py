@@ -12,6 +12,7 @@ from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.choosing import Choice, choose
 from comem_core.serving.folders import MEMORY_FILE, open_folder, read_saved
+from comem_core.serving.gates import read_gates
 from comem_core.serving.hub import fetch_file, fetch_memory
 from comem_core.serving.loading import Loading, load_encoder
 from comem_core.serving.memory import Memory, MemorySource
@@ -97,6 +98,7 @@ class StoreSource(MemorySource):
             made_from=choice.list_records(),
             source=self,
             limits=loading.limits,
+            gates=None if choice.gate is None else read_gates(self.artefacts.fetch(choice.gate)),
         )
 
     def fetch_training_set(self) -> Path | None:
