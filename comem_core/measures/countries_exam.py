@@ -204,18 +204,18 @@ def _retrieve(
     backbone: Backbone, questions: Sequence[Question], items: Mapping[str, KnowledgeItem]
 ) -> Mapping[str, Sequence[str]]:
     pictures = {item.image_id: item.picture for item in items.values()}
-    found_ND = dict(zip(pictures, _embed(backbone, list(pictures.values())), strict=True))
+    found_ND = dict(zip(pictures, embed_pictures(backbone, list(pictures.values())), strict=True))
     index = VectorIndex(
         np.stack([found_ND[item.image_id] for item in items.values()]),
         item_ids=list(items),
         languages=[item.language for item in items.values()],
     )
-    queries_QD = _embed(backbone, [question.image for question in questions])
+    queries_QD = embed_pictures(backbone, [question.image for question in questions])
     hits = index.search(queries_QD, k=DEEPEST, languages=[question.language for question in questions])
     return {question.question_id: hit.item_ids for question, hit in zip(questions, hits, strict=True)}
 
 
-def _embed(backbone: Backbone, images: Sequence[bytes], *, batch_size: int = 64) -> np.ndarray:
+def embed_pictures(backbone: Backbone, images: Sequence[bytes], *, batch_size: int = 64) -> np.ndarray:
     parts = [
         backbone.pool_images(images[start : start + batch_size], grid=GRID).numpy()
         for start in range(0, len(images), batch_size)

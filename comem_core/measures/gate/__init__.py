@@ -1,0 +1,1 @@
+"""Measures of the gate that decides, question by question, whether memory is trusted."""
