@@ -4,10 +4,13 @@ An object is there whole or not at all, because the filesystems meant here write
 replacement: instead of renaming, a file is uploaded under its final name; `write_new` is for locks.
 """
 
+import atexit
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -16,6 +19,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import fsspec
+from fsspec import asyn
 from fsspec.spec import AbstractFileSystem
 
 from comem_core.addresses.faults import (
@@ -31,6 +35,8 @@ from comem_core.addresses.faults import (
 
 R = TypeVar("R")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+# The first look at an address: a refused connection is an answer, so nothing is asked twice; silence is waited for.
+TRIES, TRY_SECONDS, SILENT_SECONDS = 3, 5.0, 1.0
 log = logging.getLogger("comem.stage")
 _exclusive: dict[str, bool] = {}
 _silent: dict[str, float] = {}  # buckets that do not answer, and since when
@@ -184,26 +190,31 @@ class Remote:
         return _exclusive[self.address]
 
     def check(self) -> None:
-        """Try everything that a run does with an address.
+        """Try everything that a run does with an address. What takes longer than a second is said.
 
         Raises:
             StoreRefused: the bucket is not there, this user may not write or read, or nobody answers.
         """
-        name = f".tried-{uuid4().hex}"
+        files, name = _open_impatient(self.address), f".tried-{uuid4().hex}"
+        path = self._name(name)
         try:
-            self._files.pipe_file(self._name(name), b"1")
-            if bytes(self._files.cat_file(self._name(name))) != b"1":
-                raise OSError("what was written there is not what is read")
-            try:
-                self._files.pipe_file(self._name(name), b"2", mode="create")
-                _exclusive[self.address] = False
-            except FileExistsError:
-                # fsspec's own way, for filesystems that have none, looks first and then writes.
-                looks_first = type(self._files).pipe_file is AbstractFileSystem.pipe_file
-                _exclusive[self.address] = self._files.async_impl or not looks_first
-            self._files.rm_file(self._name(name))
+            with _tell_if_slow(f"the store {self.address} has not answered yet; trying for {TRIES * TRY_SECONDS:g} s"):
+                with contextlib.suppress(FileNotFoundError, PermissionError):
+                    files.cat_file(path)  # first, because a write to a port that says nothing at all never times out
+                files.pipe_file(path, b"1")
+                if bytes(files.cat_file(path)) != b"1":
+                    raise OSError("what was written there is not what is read")
+                try:
+                    files.pipe_file(path, b"2", mode="create")
+                    _exclusive[self.address] = False
+                except FileExistsError:
+                    # fsspec's own way, for filesystems that have none, looks first and then writes.
+                    looks_first = type(files).pipe_file is AbstractFileSystem.pipe_file
+                    _exclusive[self.address] = files.async_impl or not looks_first
+                files.rm_file(path)
         except Exception as error:
-            raise StoreRefused(f"the store {self.address} cannot be used: {explain(error)}") from error
+            said = explain(error).replace(f"/{name}", "")
+            raise StoreRefused(f"the store {self.address} cannot be used: {said}") from error
 
     def _ask(self, request: Callable[[], R]) -> R:
         """Ask again while nobody answers. Raises StoreGone after the wait, and PermissionError that says where."""
@@ -247,7 +258,42 @@ class Remote:
                 log.warning("the store at %s answers again", self._place)
 
 
-def _open_filesystem(address: str) -> Any:
+def _open_filesystem(address: str, **options: Any) -> Any:
     check_protocol(address)
     # Listings are never remembered: other machines write too.
-    return fsspec.filesystem(address.partition("://")[0], use_listings_cache=False)
+    return fsspec.filesystem(address.partition("://")[0], use_listings_cache=False, **options)
+
+
+def _open_impatient(address: str) -> Any:
+    """Open a filesystem that does not try for minutes, where it is known how: for S3."""
+    if not address.startswith(("s3://", "s3a://")):
+        return _open_filesystem(address)
+    once = {"retries": {"total_max_attempts": 1}, "connect_timeout": TRY_SECONDS, "read_timeout": TRY_SECONDS}
+    files = _open_filesystem(address, config_kwargs=once, skip_instance_cache=True)
+    files.retries = min(files.retries, TRIES)
+    return files
+
+
+@contextlib.contextmanager
+def _tell_if_slow(line: str) -> Iterator[None]:
+    """Say a line, in the log of the flow if there is one, when the block takes longer than a second."""
+    timer = threading.Timer(SILENT_SECONDS, copy_context().run, args=(log.warning, "%s", line))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@atexit.register
+def _end_requests() -> None:
+    """End the thread in which fsspec makes its requests. While it lives, the interpreter cannot free what it can
+    reach, and libraries such as DuckDB list all that as leaked."""
+    loop, thread = asyn.loop[0], asyn.iothread[0]
+    if loop is None or thread is None or not loop.is_running():
+        return
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=5)
+    if not thread.is_alive():
+        loop.close()

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -73,15 +74,18 @@ def test_after_the_wait_it_is_an_error_that_says_what_to_do_and_what_comes_after
 
 
 def test_a_bucket_that_is_not_there_and_an_endpoint_where_nobody_answers_are_refused_at_once(
-    bucket: str, impatient: None, monkeypatch: pytest.MonkeyPatch
+    bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StoreRefused, match=r"s3://no-such-bucket/store cannot be used: there is no such bucket"):
         Remote("s3://no-such-bucket/store").check()
     Remote(bucket).check()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{find_port()}")
-    s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(StoreRefused, match=r"nobody answers there as an object store does .*AWS_ENDPOINT_URL"):
+    nobody = f"http://127.0.0.1:{find_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", nobody)
+    began = time.monotonic()
+    with pytest.raises(StoreRefused, match=r"nobody answers there as an object store does .*AWS_ENDPOINT_URL") as said:
         Remote(bucket).check()
+    assert time.monotonic() - began < 8  # s3fs and botocore alone ask again and again, for 17 s
+    assert f'"{nobody}/{bucket.removeprefix("s3://")}"' in str(said.value)  # not the file that was tried
     for name in KEYS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -91,8 +95,33 @@ def test_a_bucket_that_is_not_there_and_an_endpoint_where_nobody_answers_are_ref
         Remote(bucket).check()
 
 
+def test_an_endpoint_that_says_nothing_is_told_of_within_a_second_and_refused_after_the_time_that_is_said(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(remote, "TRY_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StoreRefused, match=r"nobody answers there as an object store does"):
+            Remote(bucket).check()
+    [told] = [each for each in caplog.records if each.name == "comem.stage"]
+    assert told.getMessage() == f"the store {bucket} has not answered yet; trying for 3 s"
+
+
+def test_an_address_that_answers_at_once_is_not_told_of(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 30.0)  # this machine may be busy
+    Remote(bucket).check()
+    assert not [each for each in caplog.records if each.name == "comem.stage"]
+
+
 class Refusing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # the client waits for `100 Continue` before it sends the content
+
+    def do_HEAD(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -205,3 +207,22 @@ def test_files_beside_the_artefacts_are_handed_on(bucket: str, tmp_path: Path, m
     other.fetch_files(".runs")
     assert (other.folder / ".runs" / "run-1.json").read_text() == "{}"
     assert [*other.all_records()] == []
+
+
+AT_ITS_END = """
+import sys
+from comem_core.addresses.remote import Remote
+from tasks.evaluation.ending import end_with_explanation
+
+@end_with_explanation
+def flow():
+    return Remote(sys.argv[1]).list_names()
+
+print(flow())
+"""
+
+
+def test_a_process_that_asked_a_bucket_ends_without_a_word(bucket: str) -> None:
+    command = [sys.executable, "-c", AT_ITS_END, bucket]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")
