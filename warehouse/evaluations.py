@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,9 +45,14 @@ def read_marks(con: DuckDBPyConnection, run_id: str, *, metric: str) -> list[dic
     ]
 
 
-def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str | None]) -> dict[str, Any] | None:
+def find_evaluation_before(
+    con: DuckDBPyConnection,
+    evaluation: Mapping[str, str | None],
+    *,
+    is_there: Callable[[Mapping[str, Any]], bool] = lambda before: True,
+) -> dict[str, Any] | None:
     """Find the last evaluation of another run in its series: with the same recipe, encoder name, benchmark, reader
-    name, corpus and models.
+    name, corpus and models, of those that are there.
 
     A corpus is the same one by its address, whatever was edited in it, or by its items, wherever they have moved; a
     backbone or a text-only reader by its name or folder, or by its weights.
@@ -61,7 +66,9 @@ def find_evaluation_before(con: DuckDBPyConnection, evaluation: Mapping[str, str
         (
             each
             for each in reversed(found)
-            if find_other_corpora(con, each, evaluation) is None and not has_other_models(con, each, evaluation)
+            if find_other_corpora(con, each, evaluation) is None
+            and not has_other_models(con, each, evaluation)
+            and is_there(each)
         ),
         None,
     )

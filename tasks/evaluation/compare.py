@@ -24,7 +24,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import get_stage_logger, run_stage, stage_task
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
 from tasks.evaluation.page_links import name_page
 from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import list_question_shards, read_asked_questions
@@ -34,7 +34,7 @@ from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.evaluations import find_evaluation_before, find_moment, find_other_corpora, record_evaluation
 from warehouse.page.comparison import Compared, name_whole, render_comparison
-from warehouse.page.wording import ConditionWords, write_interval, write_points
+from warehouse.page.wording import ConditionWords, write_interval, write_points, write_verdict
 from warehouse.places import find_place
 from warehouse.schemas import check_rows
 from warehouse.sql import read_report_rows
@@ -113,7 +113,8 @@ class ComparisonKey:
 
 @stage_task(name="compare-with-last")
 def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
-    """Record an evaluation and compare it with the one before it in its series.
+    """Record an evaluation and compare it with the one before it in its series, of those whose answers and scores are
+    in the same store: a warehouse may know the runs of several.
 
     The page and the reasons are an artefact; the differences are rows of the warehouse.
     """
@@ -124,12 +125,17 @@ def compare_with_last(run: Run, evaluation: Evaluation) -> Since:
     )
     if get_plan() is not None:
         return since
-    now = evaluation.make_row(run)
+    now, store = evaluation.make_row(run), Store.of(run.context)
+
+    def is_there(before: Mapping[str, Any]) -> bool:
+        made = {role: getattr(evaluation, role).stage for role in ROLES[1:]}
+        return all(store.find(stage, before[role]) for role, stage in made.items())
+
     with open_warehouse(run.context.warehouse) as con:
         record_evaluation(con, now)
-        before = find_evaluation_before(con, now)
+        before = find_evaluation_before(con, now, is_there=is_there)
     if before is None:
-        get_stage_logger().info("%s: the first evaluation", evaluation)
+        get_stage_logger().info("%s: the first evaluation in this store, so nothing to compare it with", evaluation)
         return since
     if all(before[role] == now[role] for role in ROLES):
         get_stage_logger().info("%s: the same answers as last time", evaluation)
@@ -274,7 +280,7 @@ def _log_comparison(context: Context, since: Since) -> None:
             interval = write_interval(row["low"], row["high"], write_points)
             logger.info(
                 "%s, %s k=%s: %s, %+.1f points (%s), p = %.3f, %d of %d answers changed",
-                *(evaluation, row["first"], row["k"], row["word"]),
+                *(evaluation, row["first"], row["k"], write_verdict(row)),
                 *(100 * row["value"], interval, row["p_adjusted"], row["changed"], row["n"]),
             )
     for change in compared.causes:

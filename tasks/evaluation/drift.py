@@ -21,6 +21,7 @@ from tasks.evaluation.page_links import find_page, name_page, write_link
 from tasks.run import Run
 from warehouse.connection import open_warehouse
 from warehouse.page.evaluation import Evaluated, render_evaluation
+from warehouse.page.wording import write_verdict
 
 EVALUATION_REPORT = Stage(name="evaluation-report", version="1")
 EVENT = "comem.evaluation.drifted"
@@ -140,7 +141,7 @@ def _make_line(since: Since, row: dict[str, Any]) -> dict[str, Any]:
         "condition": row["first"],
         "k": row["k"],
         "split": row["split"],
-        "verdict": row["word"],
+        "verdict": write_verdict(row),
         "points": round(100 * row["value"], 2),
         "p (Holm)": round(row["p_adjusted"], 4),
         "questions": row["n"],

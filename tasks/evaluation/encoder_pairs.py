@@ -22,7 +22,7 @@ from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import read_asked_questions
 from tasks.run import Run
 from warehouse.page.comparison import name_whole
-from warehouse.page.wording import write_interval, write_points
+from warehouse.page.wording import write_interval, write_points, write_verdict
 
 ENCODER_PAIRS = Stage(name="encoder-pairs", version="2")
 PAIRS = "pairs.json"
@@ -142,7 +142,7 @@ def _log_pairs(found: Sequence[Mapping[str, Any]]) -> None:
             interval = write_interval(row["low"], row["high"], write_points)
             get_stage_logger().info(
                 "%s, %s k=%s: %s against %s: %s, %+.1f points (%s), p = %.3f",
-                *(each["benchmark"], row["condition"], row["k"], row["first"], row["second"], row["word"]),
+                *(each["benchmark"], row["condition"], row["k"], row["first"], row["second"], write_verdict(row)),
                 *(100 * row["value"], interval, row["p_adjusted"]),
             )
         if each["left_out"]:

@@ -314,7 +314,9 @@ def test_the_headline_calls_a_winner_only_when_the_interval_leaves_zero_out() ->
 def test_a_headline_takes_its_word_from_scoring_and_gives_the_reason() -> None:
     [row] = pair("memory", "text", 0.2, 0.01)
     few = row | {"low": None, "high": None, "word": "tied"}
-    assert compute_headline([], [few], {}).title == "Memory and text are tied on b."
+    unknown = compute_headline([], [few | {"n": 5}], {})
+    assert unknown.title == "Memory and text on b: which is better cannot be told with 5 questions."
+    assert [finding.answer for finding in unknown.findings] == ["cannot be told with 5 questions"]
     assert (
         "too few clusters, p = 0.2, so these questions do not tell them apart" in compute_headline([], [few], {}).lede
     )
@@ -450,7 +452,22 @@ def test_a_page_of_evaluations_compares_encoders_and_says_what_it_leaves_out(wor
     text = " ".join(Reader(page).text.split())
     cells = ("latest", "e1", "e2", "memory", "k = 3", "better", "+14.3", "+7 to +22", "0.001", "120", "23", "55")
     assert "".join(cells) in text
-    assert "".join(("oracle", "k = 1", "tied", "+14.3", "too few clusters", "0.001", "120", "2", "466")) in text
+    assert (
+        "".join(
+            (
+                "oracle",
+                "k = 1",
+                "cannot be told with 120 questions",
+                "+14.3",
+                "too few clusters",
+                "0.001",
+                "120",
+                "2",
+                "466",
+            )
+        )
+        in text
+    )
     assert "6 encoders: ten pairs are left out." in text
     assert "Encoders, in pairs" not in alone
 

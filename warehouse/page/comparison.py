@@ -12,7 +12,7 @@ from warehouse.changes import Change
 from warehouse.page.environment import make_environment
 from warehouse.page.head import PageHead, shorten_run
 from warehouse.page.pictures import PagePictures
-from warehouse.page.wording import ConditionWords
+from warehouse.page.wording import ConditionWords, write_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,8 @@ class Compared:
             return "Two benchmarks: the two evaluations share no question, so nothing is compared."
         if not whole:
             return "Nothing can be compared: the two evaluations share no condition."
+        if not moved and all(row["low"] is None for row in whole):
+            return f"{write_verdict(whole[0])}: too few for an interval under any condition.".capitalize()
         if not moved:
             return f"Tied: no difference beyond chance under any of {len(whole)} conditions."
         said = [

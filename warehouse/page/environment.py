@@ -31,6 +31,7 @@ def make_environment() -> Environment:
         "moment": wording.write_moment,
         "direction": wording.find_direction,
         "points": wording.write_points,
+        "verdict": wording.write_verdict,
         "interval": lambda row, digits=1: wording.write_interval(
             row["low"], row["high"], lambda share: wording.write_percent(share, digits)
         ),

@@ -15,6 +15,7 @@ from warehouse.page.wording import (
     write_number,
     write_percent,
     write_points,
+    write_verdict,
 )
 
 MAIN = ("none", "text", "memory")
@@ -75,6 +76,11 @@ class ConditionDifference:
         return self.word != "tied"
 
     @property
+    def verdict(self) -> str:
+        """Write what scoring says of the two."""
+        return write_verdict(vars(self))
+
+    @property
     def interval(self) -> str:
         """Write the interval in points, or why there is none."""
         written = write_interval(self.low, self.high, write_points)
@@ -128,11 +134,12 @@ def _write_for_benchmark(
         return Headline(f"{benchmark} was asked under other conditions than none, text and memory.", "", ())
     best, second = ranked[:2]
     pair = pairs[best, second]
-    title = (
-        f"{_name_winner(best)} wins on {benchmark}."
-        if pair.clear
-        else f"{_name_both(best, second)} are tied on {benchmark}."
-    )
+    if pair.clear:
+        title = f"{_name_winner(best)} wins on {benchmark}."
+    elif pair.low is None:
+        title = f"{_name_both(best, second)} on {benchmark}: which is better {pair.verdict}."
+    else:
+        title = f"{_name_both(best, second)} are tied on {benchmark}."
     lede = (
         f"The frozen model scores {write_percent(pair.value, 0)} on {write_number(pair.n)} questions "
         f"with {_name_with(best)} and"
@@ -204,7 +211,8 @@ def _make_findings(
     for other, question, (better, same, worse) in asked:
         if (pair := pairs.get(("memory", other))) is None:
             continue
-        answer = same if not pair.clear else better if pair.difference > 0 else worse
+        left_open = pair.verdict if pair.low is None else same
+        answer = left_open if not pair.clear else better if pair.difference > 0 else worse
         tone = "open" if not pair.clear else "good" if pair.difference > 0 else "bad"
         detail = f"{write_points(pair.difference)} points against {_name_with(other, conditions)} ({pair.interval})"
         if other == "text" and (cost := _compare_cost(scores, benchmark)):

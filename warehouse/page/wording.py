@@ -62,6 +62,13 @@ def write_interval(
     return TOO_FEW if low is None or high is None else f"{write(low)} to {write(high)}"
 
 
+def write_verdict(row: Mapping) -> str:
+    """Write what scoring says of a difference; one that is tied for want of clusters is left open in plain words."""
+    if row["word"] != "tied" or row["low"] is not None:
+        return row["word"]
+    return f"cannot be told with {write_number(row['n'])} question{'s' * (row['n'] != 1)}"
+
+
 def write_points(difference: float) -> str:
     """Write a difference of shares in signed percentage points, without the word."""
     rounded = round(100 * difference, 1)

@@ -1,8 +1,10 @@
 """Encoders of one run are compared in pairs on the same questions; of many, what is left out is said. Evaluations that
 have no question in common are not compared."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -130,6 +132,33 @@ def test_an_evaluation_is_compared_with_the_last_one_and_its_differences_are_row
     with open_warehouse(run.context.warehouse, read_only=True) as con:
         rows = con.execute("SELECT first, second, k, word FROM difference WHERE before IS NOT NULL").fetchall()
     assert set(rows) == {("memory", "memory", 3, "better")}
+
+
+def test_an_evaluation_is_compared_only_with_those_of_its_own_store(run: Run, tmp_path: Path) -> None:
+    other = replace(run, run_id="run-2", context=replace(run.context, store=tmp_path / "another store"))
+    again = replace(run, run_id="run-3")
+    made = {each.run_id: evaluation(each, each.run_id, {"memory": right}) for each, right in ((run, 9), (other, 50))}
+    made["run-3"] = evaluation(again, "run-3", {"memory": 50})
+    since = {each.run_id: compare_with_last.fn(each, replace(made[each.run_id], name="one")) for each in (run, other)}
+    assert since["run-1"].compared is None and since["run-2"].compared is None  # one warehouse knows both
+    compared = compare_with_last.fn(again, replace(made["run-3"], name="one")).compared
+    assert compared is not None and compared.before["run_id"] == "run-1"
+
+
+def test_what_so_few_questions_cannot_tell_is_said_in_the_log_and_in_the_verdict(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    runs = [run, replace(run, run_id="run-2")]
+    few = [
+        evaluation(each, each.run_id, {"memory": right}, UNSEEN[:5]) for each, right in zip(runs, (5, 2), strict=True)
+    ]
+    compare_with_last.fn(runs[0], replace(few[0], name="one"))
+    compared = compare_with_last.fn(runs[1], replace(few[1], name="one")).compared
+    assert compared is not None and not compared.has_moved
+    assert compared.verdict == "Cannot be told with 5 questions: too few for an interval under any condition."
+    assert "memory k=3: cannot be told with 5 questions, -60.0 points (too few clusters)" in caplog.text
+    assert "tied" not in caplog.text
 
 
 def test_evaluations_without_a_question_in_common_are_said_to_be_of_two_benchmarks(run: Run) -> None:
