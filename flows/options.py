@@ -122,7 +122,8 @@ def _miss_file(path: str) -> NoReturn:
     name = Path(path).stem
     recorded = find_recorded_recipe(Context.from_environment(), name)
     kept = f". A run here has recorded the recipe {name}: -p recipe={name} takes it" if recorded else ""
-    raise ValueError(f"{path}: no such file in {Path.cwd()}{kept}")
+    where = "" if Path(path).expanduser().is_absolute() else f" in {Path.cwd()}"
+    raise ValueError(f"{path}: no such file{where}{kept}")
 
 
 def _check_language(tag: str) -> str:

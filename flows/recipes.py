@@ -40,10 +40,12 @@ def recipe_to_train(
     """
     read, limits = as_knowledge(knowledge), as_limits(limit)
     written = Writing(generator=writing) if isinstance(writing, str) else writing or Writing()
-    for each in written.seeds or ():
-        check_source(each)
+    with refuse_faults("writing"):
+        for each in written.seeds or ():
+            check_source(each)
     if written.generator is not None:
-        read_generator_name(written.generator)
+        with refuse_faults("writing"):
+            read_generator_name(written.generator)
     named = _add_backbone(find_recipe(recipe, limit=limits.questions, seed=seed, variant=variant), backbone)
     whole = with_knowledge(
         _add_judge(named, judge),
@@ -62,7 +64,8 @@ def recipe_to_train(
             "to 1 or more"
         )
     _check_own(recipe, whole, changed=backbone is not None)
-    check_start(whole, start)
+    with refuse_faults("start"):
+        check_start(whole, start)
     return _add_reader(whole, reader)
 
 
@@ -86,12 +89,14 @@ def recipes_to_ask(
     asked = benchmarks if isinstance(benchmarks, Benchmarks) else Benchmarks(names=_make_list(benchmarks))
     shown = conditions if isinstance(conditions, Conditions) else Conditions(names=_make_list(conditions))
     if shown.foreign is not None:
-        check_corpus(shown.foreign)
+        with refuse_faults("conditions.foreign"):
+            check_corpus(shown.foreign)
     named = _add_backbone(find_recipe(recipe, limit=limit), backbone)
     _check_own(recipe, named)
     judged = _add_reader(_add_judge(named, judge), reader)
     if encoders is not None:
-        check_encoders(judged, encoders, Store.of(Context.from_environment()))
+        with refuse_faults("encoders"):
+            check_encoders(judged, encoders, Store.of(Context.from_environment()))
     own = _add_reading(judged, as_knowledge(knowledge))
     return {
         name: with_evaluation(
@@ -121,7 +126,8 @@ def as_knowledge(given: str | Knowledge | None) -> Knowledge:
     """Return the option `knowledge` as a group. Raises ValueError for a corpus that does not exist."""
     read = Knowledge(corpus=given) if isinstance(given, str) else given or Knowledge()
     if read.corpus is not None:
-        check_corpus(read.corpus)
+        with refuse_faults("knowledge"):
+            check_corpus(read.corpus)
     return read
 
 
@@ -154,8 +160,9 @@ def _make_list(names: Sequence[str] | None) -> list[str] | None:
 def _add_judge(recipe: Recipe, judge: str | JudgeRecipe | None) -> Recipe:
     judged = with_judge(recipe, judge)
     if judge is not None and (asked := judged.evaluation.judge):
-        read_generator_name(asked.generator)
-        read_judge_prompts(asked.prompts)
+        with refuse_faults("judge"):
+            read_generator_name(asked.generator)
+            read_judge_prompts(asked.prompts)
     return judged
 
 

@@ -27,8 +27,8 @@ from tasks.engine.plan import start_planning
 from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse, put_history
 from tasks.engine.reuse import explain_older_names
-from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger
 from tasks.engine.workers import Workers
 from tasks.recorded_recipes import STATED
 from tasks.served import ServedHere, find_served_judge, find_served_model

@@ -20,8 +20,8 @@ from comem_core.serving.vllm.installed import find_vllm_version
 from comem_core.synthesis.generator import GeneratorName, read_generator_name
 from tasks.engine.context import Context
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.served import ServedHere, find_engine
 
 BACKBONE = Stage(name="backbone", version="1", explained=Explanation(subject="reader"))

@@ -122,7 +122,7 @@ def _find_local_folder(name: str) -> Path | None:
 
 
 def _list_shipped() -> str:
-    return ", ".join(sorted(path.name for path in SHIPPED.iterdir())) if SHIPPED.is_dir() else "none"
+    return ", ".join(sorted([*DERIVED, *(path.parent.name for path in SHIPPED.glob("*/config.json"))]))
 
 
 def hash_backbone(folder: Path) -> str:

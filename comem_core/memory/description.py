@@ -65,7 +65,8 @@ def find_encoder_folder(name: str | Path) -> Path:
         if (folder / WEIGHTS).is_file():
             return folder
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}")))
-    raise ValueError(f"{name} holds no encoder: {WEIGHTS} is missing; the shipped encoders are: {shipped}")
+    found = f"{WEIGHTS} is missing" if Path(name).is_dir() else "there is no such folder"
+    raise ValueError(f"{name} holds no encoder: {found}; the shipped encoders are: {shipped}")
 
 
 def read_description(folder: Path) -> Description:

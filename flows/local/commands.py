@@ -55,7 +55,7 @@ def _stop_was_clean(layout: Layout) -> bool:
 def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
     with open_client(note.api_url) as client:
         run = find_or_create(client, deployment, voice.say, parameters)
-    voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}")
+    voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}; results go to {_name_store()}")
     try:
         meter = Meter(layout)
         ended = follow(note, layout, run.id, voice=voice, meter=meter)
@@ -81,10 +81,25 @@ def _show_outcome(ended: FlowRun, note: Note, voice: Voice, *, meter: Meter) -> 
         context = replace(context, pages_url=context.pages_url or note.pages_url)
     for line in describe_results(context, ended.id):
         print(line)
-    print(f"took {voice.seconds:.0f} s and at most {meter.peak / GIGABYTE:.1f} GB of memory")
-    print(f"Prefect UI:  {note.ui_url}/runs/flow-run/{ended.id}")
-    print("             (while `make serve` is up)", flush=True)
+    print(f"took {voice.seconds:.0f} s and at most {meter.peak / GIGABYTE:.1f} GB of memory\n")
+    print(_describe_next(note, ended), flush=True)
     return 0
+
+
+def _describe_next(note: Note, ended: FlowRun) -> str:
+    """Describe what a user may do with what the demo left."""
+    served = "" if note.keep else ", once `make serve` has started its server again"
+    return f"""what to do next:
+  open the report page in a browser: the scores with their intervals, and questions with what they were shown
+  make serve-memory                                ask the memory questions about pictures, in a browser
+  make plan ARGS="-p knowledge=/path/to/folder"    show what a run with your own pictures and texts would do
+  make demo                                        once more: all that has not changed is reused
+The run in Prefect: {note.ui_url}/runs/flow-run/{ended.id}{served}"""
+
+
+def _name_store() -> str:
+    context = Context.from_environment()
+    return context.store_address or str(context.store)
 
 
 def find_or_create(

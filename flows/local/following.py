@@ -1,9 +1,11 @@
-"""Follows one flow run on a terminal or into a file: changes of state, messages of the stages, time and memory."""
+"""Follows one flow run on a terminal or into a file: the lines of its stages, what goes wrong, time and memory."""
 
 import contextlib
 import json
+import re
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -24,10 +26,12 @@ from prefect.states import Cancelling
 from flows.local.layout import Layout, Note
 from flows.local.processes import StartError, list_processes, read_tail, reap
 from flows.local.servers import open_client
+from tasks.engine.telling import BEGINS
 
 # Each look costs server and follower together a tenth of a second of processor time, which the run itself needs. So the
 # looks become rarer while nothing new is found.
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 4.0
+QUIET_SECONDS = 15.0  # after so long without a line, a log says that work goes on
 SAMPLE_SECONDS = 6.0  # a sample reads the page tables of a dozen processes
 GIGABYTE = 1024**3
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -38,26 +42,41 @@ ENGINE_TALK = (
     "Created subflow run",
     "View at ",
     "Opening",
+    "Running 1 deployment pull step",
+    "Executing deployment step",
+    "Deployment step ",
+    "All deployment steps completed",
 )
-"""How Prefect's own lines about states begin; they are left out because states are shown anyway."""
+"""How Prefect's own lines begin about what goes as it should; they are left out."""
+TOLD_AT_THE_END = ("report page: ", "open them in Python")
+"""What lines have that the end of a demo tells; what the log calls the page's address is that of a server that ends."""
+PASSING = re.compile(rf"([^:]+): ({BEGINS}($| \()|\d+ of \d+ shards)")
+"""A line about a stage that its next one makes old."""
+SAID_STATES = {"Running": "the run has begun; its libraries are loaded and Ray is started, then the stages follow"}
+UNSAID_STATES = ("Scheduled", "Pending", "Submitting", "Completed")
+TROUBLE = ("Failed", "Crashed", "Cancelling", "Cancelled", "AwaitingRetry", "Retrying", "TimedOut", "Paused", "Late")
+"""The states of stages that are said; for the others, their log speaks."""
 
 
 class Voice:
     """Prints lines with the time since the start; on a terminal, the last line is a running clock."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
+        self.started = self.last_said = time.monotonic()
         self.clock = sys.stdout.isatty()
         self.num_said = 0
 
     def say(self, line: str) -> None:
-        self.num_said += 1
+        self.num_said, self.last_said = self.num_said + 1, time.monotonic()
         erase = "\r\033[K" if self.clock else ""
         print(f"{erase}[{self.seconds:5.0f} s] {line}", flush=True)
 
     def tick(self, what: str) -> None:
+        """Show on a terminal's running clock what is under way; a file gets a line after a while of silence."""
         if self.clock:
             print(f"\r\033[K[{self.seconds:5.0f} s] … {what}", end="", flush=True)
+        elif time.monotonic() - self.last_said > QUIET_SECONDS:
+            self.say(f"… {what}")
 
     def end_clock(self) -> None:
         if self.clock:
@@ -75,27 +94,29 @@ class Follower:
         self.client, self.flow_run_id, self.voice = client, flow_run_id, voice
         self.said_states: dict[UUID, str] = {}
         self.said_logs: set[UUID] = set()
-        self.names: dict[UUID, str] = {}
+        self.under_way = "the run waits for the worker"
         self.last_log = datetime.now(UTC) - timedelta(days=365)
 
     def step(self) -> FlowRun:
         """Print what is new and return the flow run."""
         run = self.client.read_flow_run(self.flow_run_id)
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run_id]))
-        for task_run in self.client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC):
-            self.names[task_run.id] = task_run.name
-            if task_run.state is not None and task_run.state_name not in (None, "Pending"):
-                self._say_state(task_run.id, f"{task_run.name}: {task_run.state_name}", task_run.state.message)
+        task_runs = self.client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC)
         self._say_logs()
-        self._say_state(run.id, f"flow run {run.name}: {run.state_name}", run.state.message if run.state else None)
+        for task_run in task_runs:
+            if task_run.state is not None and task_run.state_name in TROUBLE:
+                stage = task_run.name.rpartition("-")[0]  # Prefect adds a few letters that tell runs apart
+                self._say_state(task_run.id, f"{stage}: {task_run.state_name}", task_run.state.message)
+        if run.state is not None and run.state_name in SAID_STATES:
+            self._say_state(run.id, SAID_STATES[run.state_name], None)
+        elif run.state is not None and run.state_name not in UNSAID_STATES:
+            self._say_state(run.id, f"flow run {run.name}: {run.state_name}", run.state.message)
         return run
 
     def _say_state(self, key: UUID, line: str, message: str | None) -> None:
         if self.said_states.get(key) != line:
             self.said_states[key] = line
-            self.voice.say(
-                line + (f" ({shorten_message(message)})" if message and not line.endswith("Completed") else "")
-            )
+            self.voice.say(line + (f" ({shorten_message(message)})" if message else ""))
 
     def _say_logs(self) -> None:
         wanted = LogFilter(
@@ -103,14 +124,29 @@ class Follower:
             level=LogFilterLevel(ge_=20),
             timestamp=LogFilterTimestamp.model_validate({"after_": self.last_log - timedelta(seconds=5)}),
         )
+        lines = []
         for log in self.client.read_logs(wanted, sort=LogSort.TIMESTAMP_ASC):
             if log.id in self.said_logs:
                 continue
             self.said_logs.add(log.id)
             self.last_log = max(self.last_log, log.timestamp)
             if log.name in RUN_LOGGERS and not log.message.startswith(ENGINE_TALK):
-                name = self.names.get(log.task_run_id) if log.task_run_id else None
-                self.voice.say(f"{name}: {log.message}" if name else f"  {log.message}")
+                lines.append(log.message)
+        for line in drop_passing(lines):
+            if told := PASSING.match(line):
+                self.under_way = f"{told.group(1)}: under way"
+            if not any(words in line for words in TOLD_AT_THE_END):
+                self.voice.say(line)
+
+
+def drop_passing(lines: Sequence[str]) -> list[str]:
+    """Leave out the beginning and the pace of a stage where a later line tells of the same stage."""
+    return [
+        line
+        for place, line in enumerate(lines)
+        if not (told := PASSING.match(line))
+        or not any(each.startswith(f"{told.group(1)}: ") for each in lines[place + 1 :])
+    ]
 
 
 class Meter:
@@ -161,7 +197,7 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
                     raise StartError(f"the {name} ended before the run did. The end of {log}:\n{read_tail(log)}")
             meter.sample()
             for _ in range(round(pause / POLL_SECONDS)):
-                voice.tick(f"{run.name}: {run.state_name}")
+                voice.tick(follower.under_way)
                 time.sleep(POLL_SECONDS)
 
 

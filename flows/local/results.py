@@ -1,4 +1,4 @@
-"""The results of a flow run, read from the warehouse for a terminal: stages, scores by condition, and the page."""
+"""The results of a flow run, read from the warehouse for a terminal: scores by condition, answers, page and memory."""
 
 from pathlib import Path
 from uuid import UUID
@@ -18,7 +18,7 @@ NUM_EXAMPLES = 3
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
-    """Return the lines to print about a run's stages, scores and page, or a line that says that there are none."""
+    """Return the lines to print about a run's scores, page and memory, or a line that says that there are none."""
     if not context.warehouse.exists():
         return [f"(no warehouse at {context.warehouse}: this flow recorded nothing)"]
     with open_warehouse(context.warehouse, read_only=True) as con:
@@ -31,17 +31,10 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         conditions = ConditionWords(read_conditions(con))
         asked = collect_examples(con, found[0], num=NUM_EXAMPLES)
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
-    lines = ["", *_write_stages(stages), "", *read_by, *_write_scores(scores, conditions), ""]
-    lines += _write_examples(asked)
+    lines = ["", *read_by, *_write_scores(scores, conditions), "", *_write_examples(asked)]
+    lines += [f"results: {Store.of(context).place}"]
     lines += [f"report page: {name_page(context, page)}" for page in _find_pages(stages)]
     return lines + _describe_memory(context, stages)
-
-
-def _write_stages(stages: list[dict]) -> list[str]:
-    cells = [
-        (each["stage"], each["action"], _write_count(each["num_rows"]), f"{each['seconds']:.1f}") for each in stages
-    ]
-    return _align_columns([("stage", "action", "rows", "seconds"), *cells])
 
 
 def _write_scores(scores: list[dict], conditions: ConditionWords) -> list[str]:

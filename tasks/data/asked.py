@@ -149,7 +149,6 @@ def ask_about_items(
         def write(run: Run) -> None:
             work, until = bind(_make_asker, run, knowledge), run.find_deadline(ASKED_BY)
             make_shards(
-                "ask-questions",
                 run.context,
                 artefact,
                 requests,

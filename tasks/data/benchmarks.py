@@ -16,8 +16,9 @@ from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import write_questions
 from tasks.run import Run, warm_workers
 from warehouse.schemas import check_rows

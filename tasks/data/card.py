@@ -8,7 +8,7 @@ from pathlib import Path
 from comem_core.serving.layout import TRAINING_SET_STAGE
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.rows.samples import SampleSet
 from tasks.rows.tables import list_shards
@@ -56,9 +56,8 @@ def write_card(
             kept=_list_all_shards(sets, "kept", "sample"),
             rows_per_table=key.rows_per_file,
         )
-        num_rows = 0
         for place, table in enumerate(tables):
-            num_rows += artefact.write_shard(f"{TRAIN}-{place:05d}", table)
+            artefact.write_shard(f"{TRAIN}-{place:05d}", table)
         with open_warehouse(run.context.warehouse, read_only=True) as con:
             text = render_card(
                 con,
@@ -69,7 +68,6 @@ def write_card(
             )
         with artefact.open_file(CARD) as path:
             path.write_text(text, encoding="utf-8")
-        get_stage_logger().info("training set: %d samples", num_rows)
 
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):

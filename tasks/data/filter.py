@@ -7,13 +7,14 @@ import pyarrow.parquet as pq
 
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import list_shards
 from tasks.run import Run
 from warehouse.samples.filtering import list_kept_samples, run_filters
 
-SAMPLES = Stage(name="samples", version="7", table="sample")
+SAMPLES = Stage(name="samples", version="7", table="sample", of="drafts")
 KEPT_SHARD, DROPS = "part-00000", "drops"
 HELD_OUT = "held_out"
 

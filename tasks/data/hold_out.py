@@ -9,8 +9,9 @@ from comem_core.knowledge.items import Question
 from tasks.data.filter import HELD_OUT, read_dropped
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import read_columns, read_questions, write_questions
 from tasks.run import Run
 

@@ -105,7 +105,7 @@ def _embed(run: Run, artefact: Partial, knowledge: Reference, lasting: LastingRo
     if left := [each for each in units if each[0] not in known]:
         work = bind(_make_image_work if side == IMAGE else _make_text_work, run, knowledge)
         length = _get_length if side == TEXT else None
-        make_shards("build-index", run.context, artefact, left, work, prefix=side, length=length)
+        make_shards(run.context, artefact, left, work, prefix=side, length=length)
 
 
 def _find_earlier_index(store: Store, lasting: LastingRows, side: str) -> str | None:

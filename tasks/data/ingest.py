@@ -49,8 +49,9 @@ from tasks.engine.context import refuse_faults
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, report_progress, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger, report_progress
 from tasks.engine.workers import Workers
 from tasks.run import Run, warm_workers
 from warehouse.schemas import make_schema
@@ -148,7 +149,7 @@ def _read_pieces(run: Run, corpus: Corpus, pieces: list[Piece], writer: PieceWri
         shard = next(iter(missing))
         writer(missing.pop(shard))
     if missing:
-        map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress("ingest-knowledge"))
+        map_shards(make_writer, missing, workers=Workers.of(run.context), on_done=report_progress())
         writer.artefact.fetch_finished()
 
 

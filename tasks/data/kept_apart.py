@@ -13,8 +13,9 @@ from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import PICTURE, make_question_table
 from tasks.run import Run
 

@@ -8,7 +8,7 @@ from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
 from tasks.engine.context import refuse_faults
-from tasks.engine.stage import say
+from tasks.engine.telling import say
 from tasks.run import Run
 
 MOST_UNKNOWN = 0.2  # share of words above which a run warns

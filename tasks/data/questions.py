@@ -15,8 +15,9 @@ from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import read_items, write_questions
 from tasks.run import Run
 from warehouse.schemas import check_rows

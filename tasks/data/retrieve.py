@@ -19,8 +19,9 @@ from tasks.data.embedders import find_embedder, name_embedders
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import read_columns, read_questions
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -30,6 +31,7 @@ RETRIEVAL = Stage(
     version="5",
     table="retrieval",
     explained=Explanation(roles=("retrieved",), extent=("k",)),
+    of="questions",
 )
 
 
@@ -47,7 +49,7 @@ def retrieve(run: Run, index: Reference, questions: Reference) -> Reference:
 
     def make(artefact: Partial) -> None:
         units = range(questions.num_rows)
-        make_shards("retrieve", run.context, artefact, units, bind(_make_searcher, run, index, questions))
+        make_shards(run.context, artefact, units, bind(_make_searcher, run, index, questions))
         shards = [pq.read_table(path, columns=["item_ids"]) for path in sorted(artefact.folder.glob("part-*.parquet"))]
         found = pa.concat_tables(shards)["item_ids"].to_pylist()
         if without := sum(not item_ids for item_ids in found):

@@ -111,7 +111,7 @@ def synthesize_qa(run: Run, knowledge: Reference, questions: Reference, retrieve
 
             def write(run: Run) -> None:
                 work, length = bind(_make_drafter, run, posed), lambda unit: lengths[unit.question_id]
-                make_shards("synthesize-qa", run.context, artefact, units, work, length=length, until=until)
+                make_shards(run.context, artefact, units, work, length=length, until=until)
 
             write_with_generator(run, write)
         measure_cost(artefact)
@@ -199,7 +199,7 @@ def judge_qa(
 
             def write(run: Run) -> None:
                 work, length = bind(_make_judge, run, posed), lambda unit: lengths[unit.question_id]
-                make_shards("judge-qa", run.context, artefact, units, work, length=length, until=until)
+                make_shards(run.context, artefact, units, work, length=length, until=until)
 
             write_with_generator(run, write)
         measure_cost(artefact)

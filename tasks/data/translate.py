@@ -182,7 +182,7 @@ def _renew_check(row: dict[str, Any], unit: ToCheck) -> dict[str, Any]:
 
 def _translate(run: Run, artefact: Partial, units: Sequence[ToTranslate], translator: OpenModel) -> None:
     factory = bind(_make_translator, run, translator)
-    make_shards("translate-qa", run.context, artefact, units, factory, length=_estimate_length, prefix=DRAFTS)
+    make_shards(run.context, artefact, units, factory, length=_estimate_length, prefix=DRAFTS)
 
 
 def _make_translator(run: Run, translator: OpenModel) -> Work:
@@ -209,7 +209,7 @@ def _list_checks(run: Run, artefact: Partial, requests: Sequence[TranslationRequ
 
 
 def _judge(run: Run, artefact: Partial, units: Sequence[ToCheck], translator: OpenModel) -> None:
-    make_shards("judge-translations", run.context, artefact, units, bind(_make_judge, run, translator), prefix=VERDICTS)
+    make_shards(run.context, artefact, units, bind(_make_judge, run, translator), prefix=VERDICTS)
 
 
 def _make_judge(run: Run, translator: OpenModel) -> Work:

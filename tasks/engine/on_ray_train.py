@@ -27,7 +27,7 @@ from comem_core.training.reports import NotFiniteError
 from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.on_ray import POLL_SECONDS, map_shards, rest_workers
 from tasks.engine.partial import Partial
-from tasks.engine.stage import get_stage_logger
+from tasks.engine.telling import get_stage_logger
 from tasks.engine.worker_process import call_pickled, forget_held, handed_on
 from tasks.engine.workers import WorkerDied, Workers
 

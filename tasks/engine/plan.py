@@ -6,7 +6,7 @@ anything. Estimates come from measurements: earlier artefacts of the same stage,
 Uses the store, but not Prefect, Ray or the warehouse's file.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Any
 
 from comem_core.serving.layout import Record
 from tasks.engine.ledger import Rates, count_done_rows, measure_rates
-from tasks.engine.reuse import NAMING
+from tasks.engine.reuse import NAMING, Stage
 from tasks.engine.store import Reference, Store
 from warehouse.changes import differing_fields, is_of_one_kind
 
@@ -29,6 +29,7 @@ class PlannedStage:
     `missing`: some may be in earlier results."""
 
     stage: str
+    told: str
     fingerprint: str
     action: str
     reason: str
@@ -70,7 +71,7 @@ class Plan:
         """Return the plan as rows of a table; the last row sums what is known."""
         whole = [
             {
-                "stage": each.stage,
+                "stage": each.told,
                 "do": each.action,
                 "rows": _format_number(each.rows),
                 "to make": ("at most " if each.at_most else "") + _format_number(each.missing),
@@ -85,7 +86,7 @@ class Plan:
         sums = {"stage": "all that is known", "do": "", "rows": "", "to make": "", "estimated from": "", "why": ""}
         for name, column, unit in (("tokens", "tokens", 1), ("seconds", "hours", 3600), ("bytes", "GB", GIGABYTE)):
             sums[column] = _format_number(sum(getattr(each, name) or 0 for each in self.stages), unit)
-        if unknown := [each.stage for each in self.stages if each.seconds is None and each.reason != OF_EACH_RUN]:
+        if unknown := [each.told for each in self.stages if each.seconds is None and each.reason != OF_EACH_RUN]:
             sums["why"] = (
                 f"not included, because nothing like them was made yet: {', '.join(unknown)}. A run with a small "
                 "`limit` measures them"
@@ -98,6 +99,7 @@ class Plan:
         stage: str,
         fingerprint: str,
         *,
+        told: str,
         reason: str,
         inputs: Mapping[str, Reference],
         expected: int | None,
@@ -130,6 +132,7 @@ class Plan:
         self.stages.append(
             PlannedStage(
                 stage=stage,
+                told=told,
                 fingerprint=fingerprint,
                 action=action,
                 reason=reason,
@@ -173,22 +176,21 @@ def start_planning() -> Iterator[Plan]:
 def explain_making(
     recipe: dict[str, Any],
     inputs: Mapping[str, Reference],
-    version: str,
     store: Store,
     *,
-    stage: str,
-    kinds: Sequence[str] = (),
+    declared: Stage,
 ) -> str:
     """Describe how this differs from the most similar earlier artefact of the stage (the latest of equals).
 
-    An artefact of another kind (by the fields in `kinds`) is not compared, because its fields and inputs differ anyway.
-    Nor is one that belongs to its run, because every run makes its own.
+    An artefact of another kind (by the fields in `kinds`), or of another stage's results (`Stage.of`), is not compared,
+    because its fields and inputs differ anyway. Nor is one that belongs to its run, because every run makes its own.
     """
+    kinds = declared.explained.kinds
     if "run_id" in recipe:
         return OF_EACH_RUN
     made_from = {role: reference.fingerprint for role, reference in inputs.items()}
-    asked = {"stage": stage, "recipe": recipe, "inputs": made_from}
-    records = store.list_records(stage)
+    asked = {"stage": declared.name, "recipe": recipe, "inputs": made_from}
+    records = [each for each in store.list_records(declared.name) if _is_of_one_stage(each, inputs, store, declared.of)]
     earlier = [record for record in records if is_of_one_kind(record, asked, kinds)]
     if not earlier:
         named = [
@@ -198,7 +200,10 @@ def explain_making(
         of = "".join(f": {now}, and earlier ones are of {', '.join(sorted(before))}" for now, before in named if before)
         return f"no artefact of this kind yet{of}" if records else "no artefact yet"
     compared = [
-        (_find_inputs_of_other_stages(each, inputs, store), _list_differences(recipe, made_from, version, each))
+        (
+            _find_inputs_of_other_stages(each, inputs, store),
+            _list_differences(recipe, made_from, declared, each),
+        )
         for each in reversed(earlier)
     ]
     others, found = min(compared, key=lambda both: (len(both[0]), len(both[1])))
@@ -218,6 +223,13 @@ def describe_making(action: str, reason: str) -> str:
     return f"{action}: {reason}"
 
 
+def _is_of_one_stage(earlier: Record, inputs: Mapping[str, Reference], store: Store, of: str) -> bool:
+    """Tell whether an earlier artefact is of results of the same stage as this one, such as of a benchmark."""
+    fingerprint = earlier["inputs"].get(of)
+    before = store.find_anywhere(fingerprint) if fingerprint and of in inputs else None
+    return before is None or before["stage"] == inputs[of].stage
+
+
 def _find_inputs_of_other_stages(earlier: Record, inputs: Mapping[str, Reference], store: Store) -> list[str]:
     """List the earlier artefact's inputs that another stage made, such as questions that come from a benchmark."""
     found = []
@@ -229,12 +241,12 @@ def _find_inputs_of_other_stages(earlier: Record, inputs: Mapping[str, Reference
     return found
 
 
-def _list_differences(recipe: dict[str, Any], inputs: Mapping[str, str], version: str, earlier: Record) -> list[str]:
+def _list_differences(recipe: dict[str, Any], inputs: Mapping[str, str], declared: Stage, earlier: Record) -> list[str]:
     found = []
     if (naming := earlier.get("naming", 1)) != NAMING:
         found.append(f"the rule that names results changed from {naming} to {NAMING}")
-    if earlier["version"] != version:
-        found.append(f"version changed from {earlier['version']} to {version}")
+    if earlier["version"] != declared.version:
+        found.append(f"version changed from {earlier['version']} to {declared.version}")
     for kind, old, new in (("input", earlier["inputs"], inputs), ("recipe field", earlier["recipe"], recipe)):
         for name, before, now in differing_fields(old, new):
             if kind == "input" and None in (before, now):

@@ -10,8 +10,8 @@ from pathlib import Path
 from comem_core.addresses.copies import is_table, open_folder
 from comem_core.serving.layout import Record
 from tasks.engine.context import Context
-from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Store
+from tasks.engine.telling import get_stage_logger
 from warehouse.connection import open_warehouse, set_aside_unreadable
 from warehouse.history import restore_runs
 from warehouse.records import register_artefact

@@ -50,7 +50,7 @@ class Explanation:
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage as its module declares it: its name in store and warehouse, the version of its code, and the warehouse
-    table of its rows, if they have one.
+    table of its rows, if they have one. `of` is the role of the input that tells results of one run apart.
 
     Raise `version` when the code makes something else from the same key and inputs; older results are then not reused.
     """
@@ -59,6 +59,7 @@ class Stage:
     version: str
     table: str | None = None
     explained: Explanation = Explanation()
+    of: str = ""
 
     @property
     def row(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import BudgetSpent, Partial
-from tasks.engine.stage import report_progress
+from tasks.engine.telling import report_progress
 from tasks.engine.workers import Progress, Workers
 
 Unit = TypeVar("Unit")
@@ -34,7 +34,6 @@ class WholeShards:
 
 
 def make_shards(
-    stage: str,
     context: Context,
     artefact: Partial,
     units: Sequence[Unit],
@@ -58,7 +57,7 @@ def make_shards(
     done = artefact.list_finished()
     missing = {name: (name, _sort_units(part, length)) for name, part in shards.items() if name not in done}
     writer = bind(_Writer, make_work, artefact, context.batch_size, until)
-    show = report_progress(stage)
+    show = report_progress()
 
     def on_done(progress: Progress) -> None:
         if progress.result is not None:

@@ -8,8 +8,6 @@ where a stage is called.
 import contextlib
 import functools
 import hashlib
-import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +24,7 @@ from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
-from tasks.engine.workers import Pace, Progress
+from tasks.engine.telling import get_stage_logger, is_under_prefect, tell_begin, tell_of, tell_outcome
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
@@ -48,7 +46,13 @@ class _Making:
     recipe: dict[str, Any]
     references: Mapping[str, Reference]
     fingerprint: str
-    kinds: tuple[str, ...] = ()
+    declared: Stage
+
+    @property
+    def told(self) -> str:
+        """The stage as a run tells of it: with what its result is of, if a run makes several."""
+        of = self.references.get(self.declared.of)
+        return f"{self.stage} ({of.stage})" if of else self.stage
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -57,7 +61,7 @@ class _Making:
 
     def explain(self, store: Store) -> str:
         """Explain why the artefact has to be made."""
-        return explain_making(self.recipe, self.references, self.version, store, stage=self.stage, kinds=self.kinds)
+        return explain_making(self.recipe, self.references, store, declared=self.declared)
 
     def describe_outcome(self, action: str, reason: str, seconds: float) -> dict[str, Any]:
         """Describe what a run did with the artefact, as a row for the warehouse."""
@@ -122,14 +126,14 @@ def run_stage(
         recipe=asdict(key),
         references=inputs,
         fingerprint=name,
-        kinds=declared.explained.kinds,
+        declared=declared,
     )
     store, started = Store.of(run.context), time.monotonic()
     if (plan := get_plan()) is not None:
         reason = making.explain(store)
         counts = {"expected": expects, "count_missing": count_missing, "workers": run.context.num_actors}
-        return plan.add(store, stage, name, reason=reason, inputs=inputs, **counts)
-    with store.lock(stage, name) as waited:
+        return plan.add(store, stage, name, told=making.told, reason=reason, inputs=inputs, **counts)
+    with tell_of(making.told), store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
             damage = store.damage(record)
@@ -141,7 +145,7 @@ def run_stage(
             with _record_failure(run, making):
                 action, reason, record = _make(store, making, make, table=table, damage=damage)
                 making = replace(making, fingerprint=record["fingerprint"])
-    _log(action, making, reason)
+        tell_outcome(action, reason, record, seconds=time.monotonic() - started)
     hashed = action != "reused" or making.fingerprint == name  # a cut-off result that exists was found, not verified
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
@@ -168,9 +172,9 @@ def _make(
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
         action, reason = "made", making.explain(store)
-    get_stage_logger().info("%s %s: begins (%s)", making.stage, making.fingerprint, reason)
+    tell_begin(reason)
     if mixed := [f"{name} {versions}" for name, versions in libraries.items() if " and " in versions]:
-        get_stage_logger().warning("%s continues with other libraries: %s", making.stage, ", ".join(mixed))
+        get_stage_logger().warning("continues with other libraries: %s", ", ".join(mixed))
     try:
         make(partial)
     except BudgetSpent:
@@ -240,50 +244,6 @@ def _check(partial: Partial, stage: str, table: str | None) -> None:
         target = (found.metadata or {}).get(ROWS_OF, (table or "").encode()).decode()
         if target and (misfit := describe_misfit(found, target)):
             raise ValueError(f"{path.name} of {stage}: {misfit}")
-
-
-def report_progress(stage: str, *, every_seconds: float = 5.0) -> Callable[[Progress], None]:
-    """Return an `on_done` for `map_shards` that logs rate and remaining time every few seconds and at the end."""
-    last, pace = time.monotonic(), Pace()
-
-    def on_done(progress: Progress) -> None:
-        nonlocal last
-        described = pace.describe(progress)
-        if time.monotonic() - last >= every_seconds or progress.done == progress.total:
-            last = time.monotonic()
-            get_stage_logger().info("%s: %s", stage, described)
-
-    return on_done
-
-
-def is_under_prefect() -> bool:
-    """Tell whether this code runs in a Prefect flow or task that is not only planned."""
-    if "prefect" not in sys.modules or get_plan() is not None:
-        return False  # nothing runs under Prefect before something imports it
-    from prefect.context import FlowRunContext, TaskRunContext
-
-    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
-
-
-def say(line: str, level: int = logging.INFO) -> None:
-    """Say a line before the plan, or in the log where stages really run."""
-    plan.notes.append(line) if (plan := get_plan()) else get_stage_logger().log(level, "%s", line)
-
-
-def get_stage_logger() -> Any:
-    """Return Prefect's logger of the current run, or a plain one outside a flow."""
-    if not is_under_prefect():
-        return logging.getLogger("comem.stage")
-    from prefect import get_run_logger
-
-    return get_run_logger()
-
-
-def _log(action: str, making: _Making, reason: str) -> None:
-    if action == "reused":
-        get_stage_logger().info("reused %s %s: %s", making.stage, making.fingerprint, reason)
-    else:
-        get_stage_logger().info("%s [%s %s]", describe_making(action, reason), making.stage, making.fingerprint)
 
 
 def _show(action: str, making: _Making, reason: str, record: Record) -> None:

@@ -57,7 +57,7 @@ def answer_benchmark(run: Run, exam: Exam, *, is_trial: bool = False) -> Referen
         units = list(list_units(run, key, exam, questions))
         missing = leave_missing(run.context, artefact, answers, units, _make_renewal(run, questions))
         if missing:
-            make_shards("answer-benchmark", run.context, artefact, missing, bind(_make_examiner, run, exam))
+            make_shards(run.context, artefact, missing, bind(_make_examiner, run, exam))
         if exam.gate is not None and CHOSEN not in artefact.list_finished():
             rows = list(choose_answers(run, exam, _read_answers(artefact)))
             artefact.write_shard(CHOSEN, check_rows("prediction", rows, extra=CERTAINTY))

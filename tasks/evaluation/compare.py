@@ -23,8 +23,9 @@ from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger
 from tasks.evaluation.page_links import name_page
 from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import list_question_shards, read_asked_questions

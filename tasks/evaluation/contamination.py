@@ -8,8 +8,9 @@ from comem_core.recipes.recipe import ContaminationRecipe
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger
 from tasks.rows.tables import list_shards, read_columns, read_rows
 from tasks.run import Run
 from tasks.training.training_data import TrainingData, find_training_data

@@ -13,8 +13,9 @@ from comem_core.measures.provenance import describe_machine
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger, is_under_prefect
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
 from tasks.evaluation.page_links import find_page, name_page, write_link

@@ -15,8 +15,9 @@ from comem_core.evaluation.comparison import add_words
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.evaluation.compare import ROLES, Evaluation, Marks, compare_by_condition, read_official_marks
 from tasks.evaluation.score import convert_to_shares
 from tasks.rows.tables import read_asked_questions

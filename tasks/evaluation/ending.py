@@ -18,8 +18,8 @@ from tasks.data.filter import HELD_OUT, read_dropped
 from tasks.engine.address.lease import LeaseLost
 from tasks.engine.context import ParameterRefused
 from tasks.engine.plan import get_plan
-from tasks.engine.stage import is_under_prefect
 from tasks.engine.store import Reference
+from tasks.engine.telling import is_under_prefect
 from tasks.evaluation.report import write_ended_report
 from tasks.run import NothingKept, Run
 from warehouse.connection import open_warehouse

@@ -22,8 +22,9 @@ from tasks.engine.ledger import measure_cost
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage, fingerprint
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.models import judge_with_generator, make_judge
 from tasks.rows.earlier import LastingRows, count_missing, is_of_these_libraries, leave_missing
 from tasks.rows.tables import read_asked_questions, read_columns
@@ -139,7 +140,7 @@ def _ask(run: Run, artefact: Partial, recipe: JudgeRecipe, units: Sequence[Judge
         left = [unit for unit in units if unit.key not in judged]
         if left:
             work = bind(_make_judge_work, run, recipe, keep_failed=prefix == AGAIN)
-            make_shards("judge-predictions", run.context, artefact, left, work, length=_get_length, prefix=prefix)
+            make_shards(run.context, artefact, left, work, length=_get_length, prefix=prefix)
 
 
 def _make_judge_work(run: Run, recipe: JudgeRecipe, *, keep_failed: bool) -> Work:

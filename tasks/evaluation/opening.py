@@ -7,8 +7,8 @@ from prefect.artifacts import create_markdown_artifact
 from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, Record
 from tasks.engine.context import Context
 from tasks.engine.plan import get_plan
-from tasks.engine.stage import get_stage_logger, is_under_prefect
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger, is_under_prefect
 from tasks.run import Run
 
 

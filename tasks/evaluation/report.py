@@ -12,8 +12,9 @@ from tasks.data.card import JudgedSet
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, is_under_prefect, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger, is_under_prefect
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run

@@ -24,8 +24,9 @@ from comem_core.recipes.recipe import EvaluationRecipe
 from tasks.data.benchmarks import MISSING, find_benchmark_folder, name_part
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import is_under_prefect, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import is_under_prefect
 from tasks.evaluation.contamination import map_clean_questions, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows

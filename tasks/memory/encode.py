@@ -15,8 +15,9 @@ from comem_core.serving.layout import BANK_STAGE
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
-from tasks.engine.stage import get_stage_logger, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger
 from tasks.memory.earlier import EarlierBanks
 from tasks.memory.parts import drop_incomplete_parts, finish_bank, read_linked_ids
 from tasks.rows.tables import read_items
@@ -53,7 +54,7 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
         rows, readable = _take_over(artefact, earlier, list(read_items(knowledge)))
         if rows:
             work = bind(_make_encoding, run, knowledge, encoder, key.number_type, readable)
-            make_shards("encode-memory", run.context, artefact, rows, work)
+            make_shards(run.context, artefact, rows, work)
         finish_bank(artefact)
 
     def count_missing() -> tuple[int, int]:
@@ -77,7 +78,7 @@ def _take_over(
     rows = [row for row, item_id in enumerate(item_ids) if item_id not in linked]
     readable, num_found = earlier.find_readable([item_ids[row] for row in rows])
     if num_reused := len(linked) + num_found:
-        get_stage_logger().info("bank: %d of %d rows are reused from earlier results", num_reused, len(item_ids))
+        get_stage_logger().info("%d of %d rows are reused from earlier results", num_reused, len(item_ids))
         artefact.measure(REUSED, num_reused)
     return rows, readable
 

@@ -20,8 +20,8 @@ from comem_core.serving.layout import Record, ShardRecord
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage, list_libraries
-from tasks.engine.stage import get_stage_logger
 from tasks.engine.store import Store, hash_file
+from tasks.engine.telling import get_stage_logger
 
 ROWS_AT_ONCE = 4096
 NOWHERE = -1
@@ -63,9 +63,9 @@ class LastingRows:
     needed: str | None = None
 
     @property
-    def name(self) -> str:
-        """What the log calls them."""
-        return self.stage.name + ("" if self.first_word == "part-" else f" ({self.first_word[:-1]})")
+    def kind(self) -> str:
+        """What the log calls them, if the stage has rows of several kinds."""
+        return "" if self.first_word == "part-" else f" ({self.first_word[:-1]})"
 
     @property
     def first_word(self) -> str:
@@ -141,7 +141,8 @@ def take_over(
                     num_rows += len(table)
         artefact.measure(measured, num_rows)
     num_rows = artefact.read_measured().get(measured, 0)
-    get_stage_logger().info("%s: %d of %d rows are reused from earlier results", lasting.name, num_rows, total)
+    if num_rows:
+        get_stage_logger().info("%d of %d rows%s are reused from earlier results", num_rows, total, lasting.kind)
     return set(pq.read_table(path, columns=[lasting.key])[lasting.key].to_pylist()) if path.exists() else set()
 
 

@@ -18,8 +18,9 @@ from tasks.engine.context import Context
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, say, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import say
 from tasks.models import load_for
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run

@@ -11,11 +11,13 @@ from comem_core.memory.recipe import read_recipe
 from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import Record
 from tasks.engine.context import ParameterRefused, refuse_faults
-from tasks.engine.stage import get_stage_logger, stage_task
+from tasks.engine.stage import stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import get_stage_logger
 from tasks.run import Run
 from tasks.training.encoder import ENCODER
 
+NUM_SHOWN = 3  # fingerprints of trained encoders that a message names
 LATEST, ALL = "latest", "all"
 
 
@@ -87,10 +89,10 @@ def _find_folder(recipe: Recipe, name: str, trained: Sequence[Record]) -> Path:
     try:
         folder = find_encoder_folder(name)
     except ValueError as error:
-        known = ", ".join(record["fingerprint"] for record in trained) or "none yet"
+        known = ", ".join(record["fingerprint"] for record in trained[-NUM_SHOWN:]) or "none yet"
         raise ValueError(
-            f"no encoder {name!r}: expected {LATEST}, {ALL}, the fingerprint of an encoder that was trained here for "
-            f"{recipe.backbone.name} ({known}), or a folder. {error}"
+            f"{error}. Others are {LATEST}, {ALL}, and the fingerprints of those that were trained here for "
+            f"{recipe.backbone.name} (the last: {known})"
         ) from error
     made_for = read_description(folder)
     if made_for.backbone != recipe.backbone.name and not is_same_model(made_for.backbone, recipe.backbone.name):

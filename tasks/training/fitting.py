@@ -12,7 +12,7 @@ from comem_core.recipes.recipe import Recipe
 from comem_core.training import gpu_defaults
 from comem_core.training.recipe import ComputeOptions, OptimizerRecipe
 from tasks.engine.context import ParameterRefused, has_gpu
-from tasks.engine.stage import say
+from tasks.engine.telling import say
 from tasks.run import Run
 from tasks.training.encoder import make_compute_options
 

@@ -28,8 +28,9 @@ from tasks.engine.on_ray import release_workers, run_on_ray
 from tasks.engine.on_ray_train import name_tracked
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import get_stage_logger, run_stage, say, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger, say
 from tasks.run import Run
 from warehouse.schemas import check_rows
 

@@ -11,8 +11,9 @@ from comem_core.training.recipe import TrainingRecipe
 from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
-from tasks.engine.stage import run_stage, say, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import say
 from tasks.models import load_transfer, make_transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run

@@ -19,7 +19,7 @@ from comem_core.synthesis.generator import ServerGone
 from tasks.engine.cluster import describe_wait
 from tasks.engine.context import Context
 from tasks.engine.on_ray import DIED, POLL_SECONDS, START_SECONDS, find_own_error, kept, kept_lock, release_workers
-from tasks.engine.stage import get_stage_logger
+from tasks.engine.telling import get_stage_logger
 from tasks.engine.workers import Kind, Workers
 from tasks.vllm.process import END_SECONDS, EngineFailed, EngineOrder, EngineProcess
 

@@ -192,17 +192,29 @@ def test_a_list_in_the_place_of_a_group_is_its_names(option: str, names: list[st
         (synth_and_train, {"seed": 2**32}, "seed: found 4294967296; expected 0 to 4294967295"),
         (synth_and_train, {"reader": {"name": "tiny-text", "seed": 2**32}}, "reader: seed is 4294967296"),
         (synth_and_train, {"knowledge": {"language": "../../etc"}}, "knowledge.language: found '../../etc'"),
-        (synth_and_train, {"knowledge": "/no/such/folder"}, "corpus '/no/such/folder': no such file or folder"),
-        (rebuild_memory, {"knowledge": "/no/such/folder"}, "corpus '/no/such/folder': no such file or folder"),
-        (re_evaluate, {"conditions": {"foreign": "/no/such"}}, "corpus '/no/such': no such file or folder"),
+        (
+            synth_and_train,
+            {"knowledge": "/no/such/folder"},
+            "knowledge: corpus '/no/such/folder': no such file or folder",
+        ),
+        (
+            rebuild_memory,
+            {"knowledge": "/no/such/folder"},
+            "knowledge: corpus '/no/such/folder': no such file or folder",
+        ),
+        (
+            re_evaluate,
+            {"conditions": {"foreign": "/no/such"}},
+            "conditions.foreign: corpus '/no/such': no such file or folder",
+        ),
         (synth_and_train, {"writing": {"seeds": [], "ask_about": 0}}, "there would be no question"),
         (synth_and_train, {"writing": {"seeds": ["nonsense"]}}, "seeds 'nonsense': expected a benchmark"),
-        (synth_and_train, {"writing": "gpt"}, "generator 'gpt'; expected 'backbone'"),
-        (synth_and_train, {"writing": "vllm:"}, "generator 'vllm:'; expected 'backbone'"),
+        (synth_and_train, {"writing": "gpt"}, "writing: generator 'gpt'; expected 'backbone'"),
+        (synth_and_train, {"writing": "vllm:"}, "writing: generator 'vllm:'; expected 'backbone'"),
         (synth_and_train, {"writing": "vllm:http://there:8000"}, "names an address, .* COMEM_SERVED_URL"),
-        (synth_and_train, {"judge": "gpt"}, "generator 'gpt'; expected 'backbone'"),
-        (synth_and_train, {"start": "/no/encoder"}, "/no/encoder holds no encoder"),
-        (re_evaluate, {"encoders": ["nonsense"]}, "no encoder 'nonsense': expected latest, all, the fingerprint"),
+        (synth_and_train, {"judge": "gpt"}, "judge: generator 'gpt'; expected 'backbone'"),
+        (synth_and_train, {"start": "/no/encoder"}, "start: /no/encoder holds no encoder"),
+        (re_evaluate, {"encoders": ["nonsense"]}, "encoders: nonsense holds no encoder: there is no such folder; "),
         (
             re_evaluate,
             {"encoders": ["tiny-encoder"], "recipe": "smol_cpu"},
@@ -238,6 +250,18 @@ def test_a_value_of_another_type_is_refused_in_our_words(flow: str, option: str,
         else:
             accepted.append(value)
     assert len(accepted) <= 3
+
+
+@pytest.mark.parametrize(
+    ("flow", "option", "kind"), [pytest.param(*each, id="-".join(each[:2])) for each in _all_options()]
+)
+def test_a_path_where_nothing_is_gets_one_short_line_that_has_it(flow: str, option: str, kind: Any) -> None:
+    for value in ("/no/such/place", ["/no/such/place"]):
+        try:
+            check_parameters(FLOWS[flow], _given(option, value))
+        except ValueError as error:
+            _, *faults = str(error).splitlines()
+            assert len(faults) <= 2 and "/no/such/place" in faults[0] and max(map(len, faults)) < 330, error
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[Flow[..., Any], dict[str, Any], str]] = {
     "no encoder to rebuild a memory with": (rebuild_memory, {}, NONE_TRAINED),
     "no latest encoder": (re_evaluate, {}, NONE_TRAINED),
     "no encoder at all": (re_evaluate, {"encoders": ["all"]}, NONE_TRAINED),
-    "no encoder of this name": (re_evaluate, {"encoders": ["0123abcd"]}, "no encoder '0123abcd': expected latest"),
+    "no encoder of this name": (re_evaluate, {"encoders": ["0123abcd"]}, "encoders: 0123abcd holds no encoder"),
     "no files of a benchmark": (re_evaluate, {**SHIPPED, "benchmarks": ["okvqa"]}, NO_FILES),
     "an evaluation of documents without an item": (re_evaluate, SHIPPED | DOCUMENTS, NO_ITEM),
 }  # fmt: skip

@@ -50,14 +50,8 @@ __all__ = [
 
 TAR = ".tar"
 TEXT_TABLES = (*jsonl.ENDINGS, *delimited.ENDINGS)
-TABLES = (
-    *TEXT_TABLES,
-    *(ending + packed for ending in TEXT_TABLES for packed in PACKED),
-    *parquet.ENDINGS,
-    annotations.ENDING,
-    TAR,
-)
-TABLE_ENDINGS = (*TABLES, *(TAR + packed for packed in PACKED))
+TABLES = (*TEXT_TABLES, *parquet.ENDINGS, annotations.ENDING, TAR)
+TABLE_ENDINGS = (*TABLES, *(ending + packed for ending in (*TEXT_TABLES, TAR) for packed in PACKED))
 ROWS_OF_A_PIECE = 1024
 ROWS_OF_A_SAMPLE = 256
 NUM_REASONS_SHOWN = 5
@@ -160,7 +154,8 @@ def check_corpus(corpus: str) -> None:
 
 
 def _not_there(corpus: str) -> ValueError:
-    return ValueError(f"corpus {corpus!r}: no such file or folder. {_describe_expected()}")
+    where = "" if Path(corpus).is_absolute() else f" in {Path.cwd()}"
+    return ValueError(f"corpus {corpus!r}: no such file or folder{where}. {_describe_expected()}")
 
 
 def read_corpus(corpus: str, *, reading: ReadingOptions | None = None) -> Iterator[KnowledgeItem | BadRow]:
@@ -264,6 +259,6 @@ def _find_table(files: Files, name: str, reading: ReadingOptions) -> Form | None
 
 def _describe_expected() -> str:
     return (
-        f"A corpus is a built-in one ({', '.join(BUILT_IN)}), a folder of images with .txt files beside them, a folder "
-        f"that datasets' `save_to_disk` wrote, or a table or a folder of tables ({', '.join(TABLES)})"
+        "Expected a folder of pictures with .txt files beside them, a table or a folder of tables "
+        f"({', '.join(TABLES)}), or a built-in one ({', '.join(BUILT_IN)}); docs/data.md has all that a corpus may be"
     )

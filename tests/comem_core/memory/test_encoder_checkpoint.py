@@ -236,10 +236,9 @@ def test_an_encoder_can_run_in_another_number_type_than_it_was_trained_in(items:
 
 
 def test_a_folder_without_an_encoder_or_an_unknown_name_is_refused_with_what_ships(tmp_path: Path):
-    for name in ("huge-encoder", tmp_path):
-        with pytest.raises(
-            ValueError, match=r"holds no encoder: .* is missing; the shipped encoders are: .*tiny-encoder"
-        ):
+    for name, found in (("huge-encoder", "there is no such folder"), (tmp_path, "encoder.safetensors is missing")):
+        said = rf"{name} holds no encoder: {found}; the shipped encoders are: .*tiny-encoder"
+        with pytest.raises(ValueError, match=said):
             MemoryEncoder.from_pretrained(name)
 
 

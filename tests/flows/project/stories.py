@@ -14,8 +14,9 @@ from tasks.engine.context import Context, RunRef
 from tasks.engine.on_ray import join_ray, map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import report_progress, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import report_progress
 from tasks.engine.workers import Workers
 from warehouse.connection import open_warehouse
 from warehouse.records import finish_run, record_run
@@ -47,7 +48,7 @@ def filter_qa(run: RunRef, recipe: SmallRecipe) -> Reference:
 
         names = [f"part-{number:05d}" for number in range(recipe.num_shards)]
         waiting = {name: name for name in names if name not in partial.list_finished()}
-        progress = report_progress("filter", every_seconds=0)
+        progress = report_progress(every_seconds=0)
         map_shards(make_worker, waiting, workers=Workers.of(run.context), on_done=progress)
 
     return run_stage(run, Stage(name="filter", version="1", table="sample"), recipe, {}, make)

@@ -1,7 +1,8 @@
 """A plan says what a run would do; it makes nothing, and its numbers are those of earlier rows."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.plan import Plan, PlannedStage, Rates, explain_making, start_planning
 from tasks.engine.plan_table import write_plan
-from tasks.engine.reuse import Stage
+from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
 
@@ -132,10 +133,10 @@ class HoldingOut:
 
 def test_a_reason_names_what_changed(run: RunRef) -> None:
     store = Store.of(run.context)
-    assert explain_making({"k": 3}, {}, "1", store, stage="drafts") == "no artefact yet"
+    assert explain_making({"k": 3}, {}, store, declared=Stage(name="drafts", version="1")) == "no artefact yet"
     stage(run, drafts(8))
     assert (
-        explain_making({"k": 4}, {}, "1", store, stage="drafts")
+        explain_making({"k": 4}, {}, store, declared=Stage(name="drafts", version="1"))
         == "differs from the nearest one: recipe field `k` changed from 3 to 4"
     )
 
@@ -157,37 +158,46 @@ def test_a_report_is_made_by_each_run_and_no_plan_says_that_nothing_like_it_was_
     assert (line["do"], line["why"], sums["why"]) == ("make", "each run makes its own", "")
 
 
+OF_KINDS = Stage(name="benchmark", version="1", explained=Explanation(kinds=("benchmark",)))
+
+
 def test_what_is_of_another_kind_is_not_said_to_have_changed(run: RunRef) -> None:
     kept, store = stage(run, drafts(8)), Store.of(run.context)
     released = Collecting(benchmark="okvqa", revision="1")
     run_stage(run, Stage(name="benchmark", version="1"), released, {}, drafts(4))
     held = {"benchmark": "own"}
-    said = explain_making(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
+    said = explain_making(held, {"kept": kept}, store, declared=replace(OF_KINDS, version="2"))
     assert said == "no artefact of this kind yet: own, and earlier ones are of okvqa"
     run_stage(run, Stage(name="benchmark", version="1"), HoldingOut(benchmark="own"), {"kept": kept}, drafts(4))
     assert (
-        explain_making(held, {"kept": kept}, "2", store, stage="benchmark", kinds=("benchmark",))
+        explain_making(held, {"kept": kept}, store, declared=replace(OF_KINDS, version="2"))
         == "differs from the nearest one: version changed from 1 to 2"
     )
     also = {"kept": kept, "drafts": kept}
     assert (
-        explain_making(held, also, "1", store, stage="benchmark", kinds=("benchmark",))
+        explain_making(held, also, store, declared=replace(OF_KINDS, version="1"))
         == "differs from the nearest one: input `drafts` is new"
     )
 
 
-def test_what_is_made_of_another_kind_of_thing_is_told_by_both(run: RunRef) -> None:
+def test_what_is_of_another_stage_s_results_is_compared_with_its_like_alone_and_told_apart(
+    run: RunRef, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="comem.stage")
     asked = run_stage(run, Stage(name="questions", version="1"), Drafting(), {}, drafts(4))
     released = run_stage(run, Stage(name="benchmark", version="1"), Drafting(k=4), {}, drafts(4))
-    run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": asked}, drafts(4))
-    store = Store.of(run.context)
-    assert explain_making({"k": 3}, {"questions": released}, "1", store, stage="retrieval") == (
-        f"no artefact of this kind yet: the nearest one is of the questions {asked.fingerprint}, and this of the "
-        f"benchmark {released.fingerprint}"
-    )
-    run_stage(run, Stage(name="retrieval", version="1"), Drafting(), {"questions": released}, drafts(4))
-    said = explain_making({"k": 5}, {"questions": released}, "1", store, stage="retrieval")
+    retrieval, store = Stage(name="retrieval", version="1", of="questions"), Store.of(run.context)
+    run_stage(run, retrieval, Drafting(), {"questions": asked}, drafts(4))
+    assert explain_making({"k": 3}, {"questions": released}, store, declared=retrieval) == "no artefact yet"
+    run_stage(run, retrieval, Drafting(), {"questions": released}, drafts(4))
+    told = [each.getMessage() for each in caplog.records if each.getMessage().startswith("retrieval")]
+    assert [line.partition(":")[0] for line in told] == 2 * ["retrieval (questions)"] + 2 * ["retrieval (benchmark)"]
+    said = explain_making({"k": 5}, {"questions": released}, store, declared=retrieval)
     assert said == "differs from the nearest one: recipe field `k` changed from 3 to 5"
+    with start_planning() as plan:
+        for each in (asked, released):
+            run_stage(run, retrieval, Drafting(k=9), {"questions": each}, drafts(4))
+    assert [line["stage"] for line in plan.list_lines()[:2]] == ["retrieval (questions)", "retrieval (benchmark)"]
 
 
 def test_a_plan_ends_with_its_block(run: RunRef, tmp_path: Path) -> None:
@@ -205,10 +215,12 @@ def test_a_plan_fits_a_narrow_terminal_and_gives_reasons_in_words(
     changes = f"input `knowledge` changed from {before} to {now}; recipe field `k` changed from 3 to 5"
     reason = f"differs from the nearest one: {changes}"
     stages = [
-        PlannedStage(stage=name, fingerprint=now, reason=reason, rates=rates, **facts)
+        PlannedStage(stage=name, told=name, fingerprint=now, reason=reason, rates=rates, **facts)
         for name in ("drafts", "verdicts")
     ]
-    stages.append(PlannedStage(stage="encoder", fingerprint=now, reason="no artefact yet", rates=None, **facts))
+    stages.append(
+        PlannedStage(stage="encoder", told="encoder", fingerprint=now, reason="no artefact yet", rates=None, **facts)
+    )
     write_plan(Plan(stages=stages, notes=["words: tiny does not know 1 of 2 words (50%)"]))
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80 and before not in said and now not in said

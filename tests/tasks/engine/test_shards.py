@@ -46,7 +46,7 @@ def passing(calls: Path, *, fail_at: int | None = None, slow_until: float = 0.0)
 
 def stage(run: RunRef, make_work: Callable[[], Work], **options: object) -> Reference:
     def make(artefact: Partial) -> None:
-        make_shards("passing", run.context, artefact, UNITS, make_work, **options)  # pyright: ignore[reportArgumentType]
+        make_shards(run.context, artefact, UNITS, make_work, **options)  # pyright: ignore[reportArgumentType]
 
     return run_stage(run, Stage(name="passing", version="1"), Passing(), {}, make)
 

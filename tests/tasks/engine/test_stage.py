@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,9 @@ import pytest
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
-from tasks.engine.stage import report_progress, run_stage, stage_task
+from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
+from tasks.engine.telling import report_progress, tell_of
 from tasks.engine.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.schemas import make_schema
@@ -73,8 +75,11 @@ def test_what_was_made_is_reused_and_the_log_says_so(run: RunRef, caplog: pytest
     assert again == first
     assert (made, first.num_rows) == (NAMES, 8)
     assert [path.name for path in first.list_shards()] == [f"{name}.parquet" for name in NAMES]
-    assert f"made, because there was no artefact yet [filter {first.fingerprint}]" in caplog.text
-    assert f"reused filter {first.fingerprint}: same recipe, same inputs, 4 shards verified" in caplog.text
+    [begins, told, again_told] = [record.getMessage() for record in caplog.records]
+    assert begins == "filter: begins"
+    assert re.fullmatch(rf"filter: made 8 rows in \d+\.\d s \[filter {first.fingerprint}\]", told)
+    why = "same recipe, same inputs, 4 shards verified"
+    assert again_told == f"filter: reused 8 rows ({why}) [filter {first.fingerprint}]"
     assert rows(run, "SELECT count(*) FROM sample") == [(8,)]
     assert rows(run, "SELECT run_id, action FROM run_stage ORDER BY run_id") == [("run-1", "made"), ("run-2", "reused")]
 
@@ -91,7 +96,7 @@ def test_what_is_made_again_says_what_changed(run: RunRef, caplog, changes: dict
     caplog.set_level(logging.INFO, logger="comem.stage")
     filter_stage(run, make_samples([]))
     filter_stage(run, make_samples([]), **changes)
-    assert f"made, because it differs from the nearest one: {why} [filter" in caplog.text
+    assert f" s (differs from the nearest one: {why}) [filter" in caplog.text
 
 
 def test_an_interrupted_artefact_continues_and_nothing_is_made_twice(run: RunRef, caplog) -> None:
@@ -104,7 +109,7 @@ def test_an_interrupted_artefact_continues_and_nothing_is_made_twice(run: RunRef
     ]
     filter_stage(run, make_samples(made))
     assert made == NAMES
-    assert "continued: 3 of 4 shards were there" in caplog.text
+    assert re.search(r"continued 8 rows in \d+\.\d s \(3 of 4 shards were there\)", caplog.text)
     assert rows(run, "SELECT action FROM run_stage") == [("continued",)]
 
 
@@ -118,7 +123,7 @@ def test_a_flipped_byte_means_made_again_and_the_log_says_why(run: RunRef, caplo
     shard.write_bytes(content)
     assert filter_stage(run, make_samples(made)) == reference
     assert made == [*NAMES, NAMES[1]]
-    assert f"made again: {shard.name} differs from its record" in caplog.text
+    assert f"begins (again: {shard.name} differs from its record" in caplog.text
     assert rows(run, "SELECT count(*), count(DISTINCT sample_id) FROM sample") == [(8, 8)]
 
 
@@ -193,9 +198,10 @@ def test_two_runs_that_want_one_artefact_make_it_once(run: RunRef) -> None:
 
 def test_progress_is_logged_now_and_then_and_at_the_end(caplog) -> None:
     caplog.set_level(logging.INFO, logger="comem.stage")
-    on_done = report_progress("judge", every_seconds=60)
+    on_done = report_progress(every_seconds=60)
     for done in (1, 2, 3):
-        on_done(Progress(str(done), None, done=done, total=3, seconds=0.5 * done, num_workers=0))
+        with tell_of("judge"):
+            on_done(Progress(str(done), None, done=done, total=3, seconds=0.5 * done, num_workers=0))
     assert [record.getMessage() for record in caplog.records] == [
         "judge: 3 of 3 shards, 2.00 a second, 0 s remain",
     ]
@@ -203,10 +209,10 @@ def test_progress_is_logged_now_and_then_and_at_the_end(caplog) -> None:
 
 def test_the_remaining_time_is_that_of_shards_that_wait_for_no_model(caplog) -> None:
     caplog.set_level(logging.INFO, logger="comem.stage")
-    on_done = report_progress("draft", every_seconds=0)
+    on_done = report_progress(every_seconds=0)
     for done, seconds in enumerate((40.0, 41.0, 43.0, 45.0, 47.0), start=1):  # two workers load for 40 s
         on_done(Progress(str(done), None, done=done, total=6, seconds=seconds, num_workers=2))
-    assert [record.getMessage().removeprefix("draft: ") for record in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         "1 of 6 shards",
         "2 of 6 shards",
         "3 of 6 shards, 0.50 a second, 6 s remain",
@@ -260,4 +266,4 @@ def test_a_result_that_was_continued_with_other_libraries_says_so(
     reference = filter_stage(run, make_samples([]))
     record = json.loads((reference.folder / "record.json").read_text())
     assert record["libraries"] == {"torch": "2.13.0 and 2.14.0", "pillow": "12.0"}
-    assert "filter continues with other libraries: torch 2.13.0 and 2.14.0" in caplog.text
+    assert "filter: continues with other libraries: torch 2.13.0 and 2.14.0" in caplog.text

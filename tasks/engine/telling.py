@@ -1,0 +1,97 @@
+"""What a run says while it works: when a stage begins, how fast it is, and what was made or reused, and why.
+
+The lines are in Prefect's log of the run, or in a plain one; each begins with its stage.
+"""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+from comem_core.serving.layout import Record
+from tasks.engine.plan import OF_EACH_RUN, get_plan
+from tasks.engine.workers import Pace, Progress
+
+BEGINS = "begins"
+_stage: ContextVar[str | None] = ContextVar("stage", default=None)
+
+
+class _OfStage(logging.LoggerAdapter[Any]):
+    """Puts the stage before each line, on whichever thread it is said."""
+
+    def __init__(self, logger: Any, stage: str) -> None:
+        super().__init__(logger)
+        self.stage = stage
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return f"{self.stage}: {msg}", kwargs
+
+
+@contextlib.contextmanager
+def tell_of(stage: str) -> Iterator[None]:
+    """Let every line of the block begin with the stage."""
+    token = _stage.set(stage)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
+
+
+def is_under_prefect() -> bool:
+    """Tell whether this code runs in a Prefect flow or task that is not only planned."""
+    if "prefect" not in sys.modules or get_plan() is not None:
+        return False  # nothing runs under Prefect before something imports it
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+
+
+def get_stage_logger() -> Any:
+    """Return Prefect's logger of the current run, or a plain one outside a flow; in a stage its lines begin with it."""
+    logger: Any = logging.getLogger("comem.stage")
+    if is_under_prefect():
+        from prefect import get_run_logger
+
+        logger = get_run_logger()
+    stage = _stage.get()
+    return logger if stage is None else _OfStage(logger, stage)
+
+
+def say(line: str, level: int = logging.INFO) -> None:
+    """Say a line before the plan, or in the log where stages really run."""
+    plan.notes.append(line) if (plan := get_plan()) else get_stage_logger().log(level, "%s", line)
+
+
+def report_progress(*, every_seconds: float = 5.0) -> Callable[[Progress], None]:
+    """Return an `on_done` for `map_shards` that logs rate and remaining time every few seconds and at the end."""
+    last, pace = time.monotonic(), Pace()
+
+    def on_done(progress: Progress) -> None:
+        nonlocal last
+        described = pace.describe(progress)
+        if time.monotonic() - last >= every_seconds or progress.done == progress.total:
+            last = time.monotonic()
+            get_stage_logger().info("%s", described)
+
+    return on_done
+
+
+def tell_begin(reason: str) -> None:
+    """Log that a stage begins, and why."""
+    get_stage_logger().info("%s%s", BEGINS, _write_reason(reason))
+
+
+def tell_outcome(action: str, reason: str, record: Record, *, seconds: float) -> None:
+    """Log what was done with an artefact, and why."""
+    rows = f" {record['num_rows']:,} rows" if record.get("table") or record["num_rows"] else ""
+    took = "" if action == "reused" else f" in {seconds:.1f} s"
+    said = f"{action}{rows}{took}{_write_reason(reason)}"
+    get_stage_logger().info("%s [%s %s]", said, record["stage"], record["fingerprint"])
+
+
+def _write_reason(reason: str) -> str:
+    """Write a reason in brackets; that there was none yet, and could not be, is not worth a word."""
+    return "" if reason.startswith("no artefact") or reason == OF_EACH_RUN else f" ({reason})"
