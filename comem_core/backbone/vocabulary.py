@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
+MOST_UNKNOWN = 0.2  # the share of words above which texts are of another world than the model's
 WORD = re.compile(r"[^\W\d_]{2,}")
 NUM_SHOWN = 5
 
@@ -26,18 +27,22 @@ class UnknownWords:
         return self.num_unknown / self.num_words if self.num_words else 0.0
 
 
-def count_unknown_words(folder: Path, texts: Iterable[str]) -> UnknownWords | None:
-    """Count the words (of two letters or more) of texts that a model's tokenizer writes as single bytes.
-
-    None if the vocabulary in `folder` is not closed: a tokenizer with merges makes any word of parts that it knows.
-    """
+def read_closed_tokenizer(folder: Path) -> Tokenizer | None:
+    """Read the tokenizer of the model in `folder`; None if it has none, or its vocabulary is not closed."""
     path = folder / TOKENIZER_FILE
-    if not path.is_file():
-        return None
-    model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
-    if model.get("type") != "BPE" or model.get("merges"):
-        return None
-    tokenizer, unknown, num_words = Tokenizer.from_file(str(path)), [], 0
+    tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else None
+    return tokenizer if tokenizer is not None and is_closed(tokenizer) else None
+
+
+def is_closed(tokenizer: Tokenizer) -> bool:
+    """Tell whether a vocabulary is closed: a tokenizer with merges makes any word of parts that it knows."""
+    model = json.loads(tokenizer.to_str()).get("model", {})
+    return model.get("type") == "BPE" and not model.get("merges")
+
+
+def count_unknown_words(tokenizer: Tokenizer, texts: Iterable[str]) -> UnknownWords:
+    """Count the words (of two letters or more) of texts that a tokenizer with a closed vocabulary writes as bytes."""
+    unknown, num_words = [], 0
     for text in texts:
         encoding = tokenizer.encode(text, add_special_tokens=False)
         places = {at for (at, _), token in zip(encoding.offsets, encoding.tokens, strict=True) if len(token) == 1}

@@ -16,7 +16,7 @@ from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.knowledge.languages import UNKNOWN
 from comem_core.knowledge.retrieval import Restriction
-from comem_core.knowledge.searching import Searcher
+from comem_core.knowledge.searching import IMAGE, Searcher
 from comem_core.memory.answering import Answering, cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
@@ -29,6 +29,7 @@ from comem_core.serving.answers import (
     SearchSettings,
     describe_item,
 )
+from comem_core.serving.closed_world import ClosedWorld
 from comem_core.serving.loading import MemorySource
 from comem_core.serving.questions import PictureLike, PictureLimits, make_question
 
@@ -57,16 +58,14 @@ class Memory:
         has_pictures: bool = True,
         gates: Mapping[int, Gate] | None = None,
     ):
-        """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written.
-
-        Without `has_pictures`, items that show a picture lack it, because it was not saved with them. `gates` decide
-        whether items are trusted, by how many are shown.
-        """
+        """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written. Without
+        `has_pictures`, items that show a picture lack it, because it was not saved with them. `gates` decide whether
+        items are trusted, by how many are shown."""
         bank.refuse_other_encoder(encoder.encoder_id)
         self.encoder, self.bank, self.items, self.searcher = encoder, bank, items, searcher
         self.settings, self.version, self.made_from = settings, version, made_from
         self.source, self.limits, self.has_pictures = source, limits or PictureLimits(), has_pictures
-        self.gates = dict(gates or {})
+        self.gates, self._world = dict(gates or {}), ClosedWorld(encoder.backbone)
         self.languages = tuple(sorted({each for index in searcher.indexes.values() for each in index.languages}))
         self._guesser = Guesser(latin=frozenset(self.languages), others=frozenset(self.languages))
 
@@ -122,9 +121,9 @@ class Memory:
             ValueError: the picture cannot be read, the question is empty, k is less than 1, or no gate was fitted.
             KeyError: an item is not in the bank.
         """
+        how: dict[str, Any] = {"language": language, "k": k, "with_memory": with_memory, "gated": gated}
         chosen = None if item_ids is None else tuple(item_ids)
-        asked: dict[str, Any] = {"image": image, "question": question, "language": language, "k": k, "gated": gated}
-        inquiry = Inquiry(**asked, with_memory=with_memory, item_ids=chosen)
+        inquiry = Inquiry(image=image, question=question, item_ids=chosen, **how)
         return self.ask_many([inquiry], max_new_tokens=max_new_tokens, decoding=decoding)[0]
 
     def ask_many(
@@ -173,7 +172,9 @@ class Memory:
                 gate = self._find_gate(k) if inquiries[place].gated else None
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
-        return [each for each in found if each is not None]
+        shown = [each for each in found if each is not None]
+        self._world.warn(shown, by_picture=self.searcher.by == IMAGE)
+        return shown
 
     def answer(
         self,
@@ -232,8 +233,7 @@ class Memory:
         """
         from comem_core.serving.hub import push_memory
 
-        options = {"pictures": pictures, "training_set": training_set}
-        return push_memory(self, repository, private=private, token=token, **options)
+        return push_memory(self, repository, private=private, token=token, pictures=pictures, training_set=training_set)
 
     def _understand(self, inquiry: Inquiry) -> tuple[Question, bool]:
         """Return the question, and whether only items in its language are searched."""

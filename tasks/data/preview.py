@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from comem_core.backbone.vocabulary import UnknownWords, count_unknown_words
+from comem_core.backbone.vocabulary import MOST_UNKNOWN, UnknownWords, count_unknown_words, read_closed_tokenizer
 from comem_core.knowledge.corpora import BUILT_IN
 from comem_core.knowledge.preview import read_preview
 from tasks.data.ingest import make_reading_options
@@ -11,7 +11,6 @@ from tasks.engine.context import refuse_faults
 from tasks.engine.telling import say
 from tasks.run import Run
 
-MOST_UNKNOWN = 0.2  # share of words above which a run warns
 PAGE = "docs/data.md"
 
 
@@ -27,10 +26,11 @@ def say_preview(run: Run) -> None:
     with refuse_faults("knowledge"):
         preview = read_preview(recipe.corpus, reading=make_reading_options(recipe))
         preview.refuse_without_items()
-    unknown = count_unknown_words(Path(run.backbone.uri), preview.texts) if run.backbone.uri else None
+    tokenizer = read_closed_tokenizer(Path(run.backbone.uri)) if run.backbone.uri else None
     for line in preview.describe():
         say(line)
-    if unknown is not None:
+    if tokenizer is not None:
+        unknown = count_unknown_words(tokenizer, preview.texts)
         level = logging.WARNING if unknown.share > MOST_UNKNOWN else logging.INFO
         say(describe_unknown_words(unknown, model=run.recipe.backbone.name), level)
 
