@@ -24,11 +24,10 @@ from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context, ParameterRefused, RunRef, refuse_faults
 from tasks.engine.on_ray import join_ray, start_workers
 from tasks.engine.plan import start_planning
-from tasks.engine.plan_table import write_plan
 from tasks.engine.rebuild import find_history, mend_warehouse, put_history
 from tasks.engine.reuse import explain_older_names
 from tasks.engine.store import Reference, Store
-from tasks.engine.telling import get_stage_logger
+from tasks.engine.telling import get_stage_logger, write_plan
 from tasks.engine.workers import Workers
 from tasks.recorded_recipes import STATED
 from tasks.served import ServedHere, find_served_judge, find_served_model

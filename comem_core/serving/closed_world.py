@@ -26,7 +26,7 @@ class ClosedWorld:
         tokenizer: Tokenizer | None = getattr(reader.tokenizer, "backend_tokenizer", None)
         self._tokenizer = tokenizer if tokenizer is not None and is_closed(tokenizer) else None
 
-    def warn(self, found: Sequence[Found], *, by_picture: bool) -> None:
+    def say_once(self, found: Sequence[Found], *, by_picture: bool) -> None:
         """Log, once, why one of these questions is outside the reader's world."""
         reason = None if self._tokenizer is None else self._find_reason(found, self._tokenizer, by_picture)
         if reason is not None:

@@ -173,7 +173,7 @@ class Memory:
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
         shown = [each for each in found if each is not None]
-        self._world.warn(shown, by_picture=self.searcher.by == IMAGE)
+        self._world.say_once(shown, by_picture=self.searcher.by == IMAGE)
         return shown
 
     def answer(

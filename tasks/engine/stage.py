@@ -24,7 +24,7 @@ from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
-from tasks.engine.telling import get_stage_logger, is_under_prefect, tell_begin, tell_of, tell_outcome
+from tasks.engine.telling import get_stage_logger, is_under_prefect, name_stage, say_begin, say_outcome
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
@@ -133,7 +133,7 @@ def run_stage(
         reason = making.explain(store)
         counts = {"expected": expects, "count_missing": count_missing, "workers": run.context.num_actors}
         return plan.add(store, stage, name, told=making.told, reason=reason, inputs=inputs, **counts)
-    with tell_of(making.told), store.lock(stage, name) as waited:
+    with name_stage(making.told), store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
             damage = store.damage(record)
@@ -145,7 +145,7 @@ def run_stage(
             with _record_failure(run, making):
                 action, reason, record = _make(store, making, make, table=table, damage=damage)
                 making = replace(making, fingerprint=record["fingerprint"])
-        tell_outcome(action, reason, record, seconds=time.monotonic() - started)
+        say_outcome(action, reason, record, seconds=time.monotonic() - started)
     hashed = action != "reused" or making.fingerprint == name  # a cut-off result that exists was found, not verified
     with open_warehouse(run.context.warehouse) as con:
         declare_stages(con, [declared.row])
@@ -172,7 +172,7 @@ def _make(
         action, reason = "continued", f"{len(before)} shards and {begun} batches of others were there"
     else:
         action, reason = "made", making.explain(store)
-    tell_begin(reason)
+    say_begin(reason)
     if mixed := [f"{name} {versions}" for name, versions in libraries.items() if " and " in versions]:
         get_stage_logger().warning("continues with other libraries: %s", ", ".join(mixed))
     try:

@@ -1,21 +1,28 @@
-"""What a run says while it works: when a stage begins, how fast it is, and what was made or reused, and why.
+"""What a run says: when a stage begins, how fast it is, what was made or reused, and why; of a plan, what it would do.
 
-The lines are in Prefect's log of the run, or in a plain one; each begins with its stage.
+The lines are in Prefect's log of the run, or in a plain one; each begins with its stage. A plan is a table, as wide as
+the terminal is, and its reasons are sentences.
 """
 
 import contextlib
 import logging
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from comem_core.serving.layout import Record
-from tasks.engine.plan import OF_EACH_RUN, get_plan
+from tasks.engine.plan import OF_EACH_RUN, Plan, get_plan
 from tasks.engine.workers import Pace, Progress
 
 BEGINS = "begins"
+NUMBERS = ("stage", "do", "rows", "to make", "tokens", "hours", "GB")
+HASH = r"[0-9a-f]{12,64}"
+CHANGED = re.compile(rf"changed from {HASH} to {HASH}")
+NAMED = re.compile(rf" (?:of )?{HASH}\b")
+TITLE = "What this run would do"
 _stage: ContextVar[str | None] = ContextVar("stage", default=None)
 
 
@@ -31,7 +38,7 @@ class _OfStage(logging.LoggerAdapter[Any]):
 
 
 @contextlib.contextmanager
-def tell_of(stage: str) -> Iterator[None]:
+def name_stage(stage: str) -> Iterator[None]:
     """Let every line of the block begin with the stage."""
     token = _stage.set(stage)
     try:
@@ -79,12 +86,12 @@ def report_progress(*, every_seconds: float = 5.0) -> Callable[[Progress], None]
     return on_done
 
 
-def tell_begin(reason: str) -> None:
+def say_begin(reason: str) -> None:
     """Log that a stage begins, and why."""
     get_stage_logger().info("%s%s", BEGINS, _write_reason(reason))
 
 
-def tell_outcome(action: str, reason: str, record: Record, *, seconds: float) -> None:
+def say_outcome(action: str, reason: str, record: Record, *, seconds: float) -> None:
     """Log what was done with an artefact, and why."""
     rows = f" {record['num_rows']:,} rows" if record.get("table") or record["num_rows"] else ""
     took = "" if action == "reused" else f" in {seconds:.1f} s"
@@ -95,3 +102,43 @@ def tell_outcome(action: str, reason: str, record: Record, *, seconds: float) ->
 def _write_reason(reason: str) -> str:
     """Write a reason in brackets; that there was none yet, and could not be, is not worth a word."""
     return "" if reason.startswith("no artefact") or reason == OF_EACH_RUN else f" ({reason})"
+
+
+def write_plan(plan: Plan) -> None:
+    """Print a plan as wide as the terminal is; under Prefect, also make a table of it."""
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import FlowRunContext
+    from rich.console import Console
+    from rich.table import Table
+
+    console, lines = Console(), plan.list_lines()
+    for note in plan.notes:
+        console.print(note, markup=False, highlight=False)
+    table = Table(title=TITLE, title_justify="left")
+    for name in NUMBERS:
+        table.add_column(name, justify="left" if name in NUMBERS[:2] else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*(line[name] for name in NUMBERS))
+    console.print(table)
+    for said in describe_reasons(lines):
+        console.print(said, markup=False, highlight=False)
+    if FlowRunContext.get() is not None:
+        create_table_artifact(lines, key="plan", description=TITLE)
+
+
+def describe_reasons(lines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return why the stages of a plan are made or reused, and what their cost is estimated from, without fingerprints.
+
+    Stages with the same reason share a sentence.
+    """
+    stages: dict[str, list[str]] = {}
+    for line in lines:
+        estimated = f" (estimated from {line['estimated from']})" if line["estimated from"] else ""
+        if said := drop_hashes(line["why"] + estimated):
+            stages.setdefault(said, []).append(line["stage"])
+    return [f"{', '.join(dict.fromkeys(names))}: {said}" for said, names in stages.items()]
+
+
+def drop_hashes(text: str) -> str:
+    """Write a reason without fingerprints: what changed is named, and that it is another one."""
+    return NAMED.sub("", CHANGED.sub("is another one", text))

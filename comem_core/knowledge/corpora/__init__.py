@@ -154,7 +154,7 @@ def check_corpus(corpus: str) -> None:
 
 
 def _not_there(corpus: str) -> ValueError:
-    where = "" if Path(corpus).is_absolute() else f" in {Path.cwd()}"
+    where = "" if Path(corpus).is_absolute() or "://" in corpus else f" in {Path.cwd()}"
     return ValueError(f"corpus {corpus!r}: no such file or folder{where}. {_describe_expected()}")
 
 

@@ -22,6 +22,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.implementations.zip import ZipFileSystem
 from fsspec.utils import infer_compression
 
+from comem_core.addresses.faults import shorten
 from comem_core.knowledge.tars import BROKEN, PROTOCOL, CheckedTar
 
 MOST_HELD = 250_000  # files of a listing that is kept: some 70 MB
@@ -185,12 +186,21 @@ class Files:
 def find_files(corpus: str) -> Files | None:
     """Find the folder or the file at a path or address; None if there is nothing.
 
-    Raises ValueError for a kind of address that fsspec does not know, or lacks a package for.
+    Raises ValueError for an address that fsspec does not know, or lacks a package for, or where nobody answers.
     """
     filesystem, path = _open(corpus)
-    if filesystem.isdir(path):
+    try:
+        is_folder, is_file = filesystem.isdir(path), filesystem.isfile(path)
+    except Exception as error:  # each filesystem has errors of its own
+        if "://" not in corpus:
+            raise
+        raise ValueError(
+            f"corpus {corpus!r} cannot be looked at: {shorten(error)}. Look at the address, the network and the "
+            "credentials of its filesystem"
+        ) from error
+    if is_folder:
         return Files(corpus)
-    if not filesystem.isfile(path):
+    if not is_file:
         return None
     head, _, name = path.rstrip("/").rpartition("/")
     if "://" not in corpus:

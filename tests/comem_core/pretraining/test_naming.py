@@ -73,7 +73,7 @@ def test_numbers_of_imaginary_countries_are_not_those_of_the_world():
     assert sum(area in known for area in areas) < len(areas) / 4
 
 
-def test_real_passages_never_tell_of_held_out_countries_or_held_out_facts():
+def test_real_passages_never_name_stage_held_out_countries_or_held_out_facts():
     countries = {country.facts["en"]["name"][0]: country for country in load_countries()}
     flags = set()
     for passage in drawn(300, real_share=1.0):

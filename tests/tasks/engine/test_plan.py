@@ -12,10 +12,10 @@ import pytest
 from tasks.engine.context import RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.plan import Plan, PlannedStage, Rates, explain_making, start_planning
-from tasks.engine.plan_table import write_plan
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
+from tasks.engine.telling import write_plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.engine.telling import report_progress, tell_of
+from tasks.engine.telling import name_stage, report_progress
 from tasks.engine.workers import Progress
 from warehouse.connection import open_warehouse
 from warehouse.schemas import make_schema
@@ -200,7 +200,7 @@ def test_progress_is_logged_now_and_then_and_at_the_end(caplog) -> None:
     caplog.set_level(logging.INFO, logger="comem.stage")
     on_done = report_progress(every_seconds=60)
     for done in (1, 2, 3):
-        with tell_of("judge"):
+        with name_stage("judge"):
             on_done(Progress(str(done), None, done=done, total=3, seconds=0.5 * done, num_workers=0))
     assert [record.getMessage() for record in caplog.records] == [
         "judge: 3 of 3 shards, 2.00 a second, 0 s remain",

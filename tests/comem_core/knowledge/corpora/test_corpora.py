@@ -16,6 +16,7 @@ import pytest
 from comem_core.knowledge.corpora import BadRow, FoundItem, ReadingOptions, open_corpus, read_corpus
 from comem_core.knowledge.items import KnowledgeItem
 from comem_core.worlds.countries import world
+from tests.buckets import KEYS, find_port
 
 GROCERY = Path(__file__).parents[4] / "../shared/fixtures/grocery"
 
@@ -59,6 +60,18 @@ def test_a_corpus_that_does_not_exist_is_an_error_at_once(tmp_path: Path):
         read_corpus(str(tmp_path / "items.doc"))
     with pytest.raises(ValueError, match="cannot be opened"):
         read_corpus("nonsense://bucket/items.jsonl")
+
+
+def test_an_address_where_nobody_answers_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    nobody = f"127.0.0.1:{find_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{nobody}")
+    for address in ("s3://bucket/items", f"http://{nobody}/items.jsonl"):
+        with pytest.raises(ValueError, match=f"corpus '{address}' cannot be looked at: .*Look at the address") as said:
+            read_corpus(address)
+        assert "\n" not in str(said.value)
 
 
 def test_what_a_row_does_not_say_is_filled_in(tmp_path: Path, write_jsonl, split):
