@@ -108,6 +108,8 @@ class Follower:
                 stage = task_run.name.rpartition("-")[0]  # Prefect adds a few letters that tell runs apart
                 self._say_state(task_run.id, f"{stage}: {task_run.state_name}", task_run.state.message)
         if run.state is not None and run.state_name in SAID_STATES:
+            if run.id not in self.said_states:
+                self.under_way = "libraries are loaded"
             self._say_state(run.id, SAID_STATES[run.state_name], None)
         elif run.state is not None and run.state_name not in UNSAID_STATES:
             self._say_state(run.id, f"flow run {run.name}: {run.state_name}", run.state.message)
@@ -133,8 +135,8 @@ class Follower:
             if log.name in RUN_LOGGERS and not log.message.startswith(ENGINE_TALK):
                 lines.append(log.message)
         for line in drop_passing(lines):
-            if told := PASSING.match(line):
-                self.under_way = f"{told.group(1)}: under way"
+            told = PASSING.match(line)
+            self.under_way = f"{told.group(1)} is under way" if told else "the next stage is under way"
             if not any(words in line for words in TOLD_AT_THE_END):
                 self.voice.say(line)
 

@@ -100,8 +100,8 @@ def say_outcome(action: str, reason: str, record: Record, *, seconds: float) -> 
 
 
 def _write_reason(reason: str) -> str:
-    """Write a reason in brackets; that there was none yet, and could not be, is not worth a word."""
-    return "" if reason.startswith("no artefact") or reason == OF_EACH_RUN else f" ({reason})"
+    """Write a reason in brackets, without fingerprints; that there was none yet, or could be, is not worth a word."""
+    return "" if reason.startswith("no artefact") or reason == OF_EACH_RUN else f" ({drop_hashes(reason)})"
 
 
 def write_plan(plan: Plan) -> None:
