@@ -72,8 +72,11 @@ PYTHON=$(find_python)
 mkdir -p "$(dirname "$LOG")"
 echo "installing into $VENV with $($PYTHON --version) (once, some minutes; log: $LOG)"
 : >"$LOG"
+# What pip does at present, without its bars and warnings.
+STEPS='^ *(Collecting|Downloading|Processing|Building|Installing|Successfully (built|installed)|the last step).*'
+tell_step() { grep -aoE "$STEPS" "$LOG" | tail -n 1 | sed -E 's/^ +| \(from .*//g' | cut -c1-100; }
 # The sleep that outlives the script must not hold a pipe that the output goes to.
-while sleep "$TELL_SECONDS" >/dev/null 2>&1; do echo "  $SECONDS s: $(tail -n 1 "$LOG" | cut -c1-100)"; done &
+while sleep "$TELL_SECONDS" >/dev/null 2>&1; do echo "  $SECONDS s: $(tell_step)"; done &
 trap 'kill $!' EXIT
 if ! install_all >>"$LOG" 2>&1; then
   tail -20 "$LOG" >&2
