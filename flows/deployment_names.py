@@ -2,14 +2,16 @@
 
 The server is the one that `make serve` keeps up. `prefect deployment run synth-and-train` runs that flow's default
 deployment: its only one, or the one tagged `default`. Parameters are checked by the flow's own rules before a run is
-created. Prefect offers a hook for the server; the other two wrap methods of its client, sync and async. Imports no
-stage.
+created. With `--watch`, the command ends with the run's results, where they are on this machine. Prefect offers a hook
+for the server; the others wrap methods of its client, sync and async. Imports no stage.
 """
 
+import atexit
 import functools
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from prefect.client.orchestration._deployments.client import DeploymentAsyncClient, DeploymentClient
@@ -75,7 +77,7 @@ def _check_first(create: Callable[..., Any]) -> Callable[..., Any]:
     def create_flow_run_from_deployment(self: Any, deployment_id: Any, **asked: Any) -> Any:
         if asked.get("parameters"):
             asked["parameters"] = _check(self.read_deployment(deployment_id), asked["parameters"])
-        return create(self, deployment_id, **asked)
+        return _tell_at_the_end(create(self, deployment_id, **asked))
 
     return create_flow_run_from_deployment
 
@@ -85,7 +87,7 @@ def _check_first_async(create: Callable[..., Awaitable[Any]]) -> Any:
     async def create_flow_run_from_deployment(self: Any, deployment_id: Any, **asked: Any) -> Any:
         if asked.get("parameters"):
             asked["parameters"] = _check(await self.read_deployment(deployment_id), asked["parameters"])
-        return await create(self, deployment_id, **asked)
+        return _tell_at_the_end(await create(self, deployment_id, **asked))
 
     return create_flow_run_from_deployment
 
@@ -107,6 +109,27 @@ def _check(deployment: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
             raise
         _end_command(error)
     return {name: whole[name] for name in parameters}
+
+
+def _tell_at_the_end(run: Any) -> Any:
+    """Let `prefect deployment run --watch`, which shows no log, print what a run that it waited for has left."""
+    if sys.argv[1:3] == ["deployment", "run"] and "--watch" in sys.argv:
+        atexit.register(_print_results, run.id)
+    return run
+
+
+def _print_results(flow_run_id: Any) -> None:
+    from flows.local.results import describe_results, has_completed  # takes seconds, which only this command needs
+    from tasks.engine.context import Context
+
+    try:
+        note = Layout.find().read_note()
+        context = Context.from_environment()
+        context = replace(context, pages_url=context.pages_url or (note and note.pages_url))
+        if has_completed(context, flow_run_id):
+            print(*describe_results(context, flow_run_id), sep="\n")
+    except ValueError as error:
+        print(f"the results cannot be shown: {error}", file=sys.stderr)
 
 
 def _end_command(error: ValueError) -> NoReturn:

@@ -37,6 +37,15 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
     return lines + _describe_memory(context, stages)
 
 
+def has_completed(context: Context, flow_run_id: UUID) -> bool:
+    """Tell whether a run that ended well is recorded on this machine."""
+    if not context.warehouse.exists():
+        return False
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        asked = "SELECT 1 FROM run WHERE flow_run_id = ? AND status = 'completed'"
+        return con.execute(asked, [str(flow_run_id)]).fetchone() is not None
+
+
 def _write_scores(scores: list[dict], conditions: ConditionWords) -> list[str]:
     if not scores:
         return ["(this flow records no scores)"]

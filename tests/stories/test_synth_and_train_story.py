@@ -15,7 +15,7 @@ from prefect.client.schemas.sorting import LogSort
 
 import comem_core as comem
 from comem_core.backbone.finding import SHIPPED
-from flows.local.results import NUM_EXAMPLES, describe_results
+from flows.local.results import NUM_EXAMPLES, describe_results, has_completed
 from flows.options import Knowledge, Writing
 from flows.re_evaluate import re_evaluate
 from flows.rebuild_memory import rebuild_memory
@@ -144,7 +144,10 @@ def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(
 ) -> None:
     monkeypatch.setenv("COMEM_ROOT", str(place.parent))
     [(flow_run_id,)] = _rows(place, "SELECT flow_run_id FROM run ORDER BY started LIMIT 1")
+    assert has_completed(Context.from_environment(), UUID(flow_run_id))
+    assert not has_completed(Context.from_environment(), UUID(int=0))
     lines = describe_results(Context.from_environment(), UUID(flow_run_id))
+    assert f"results: {place}/store" in lines
     assert any(line.startswith(f"encoder: {place}/store/encoder/") for line in lines)
     for words in ("from memory", "without memory"):
         said = [line for line in lines if line.startswith(f"    {words}: ")]
