@@ -14,8 +14,8 @@ from tasks.data.benchmarks import name_part
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.telling import get_stage_logger
 from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger
 from tasks.evaluation.choosing import LOGPROB
 from tasks.evaluation.exam import Exam
 from tasks.rows.tables import read_asked_questions, read_rows
