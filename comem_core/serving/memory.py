@@ -20,7 +20,7 @@ from comem_core.knowledge.searching import IMAGE, Searcher
 from comem_core.memory.answering import Answering, cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
-from comem_core.serving.answering import answer_found
+from comem_core.serving.answering import ClosedWorld, answer_found
 from comem_core.serving.answers import (
     EVERY_LANGUAGE,
     Found,
@@ -29,7 +29,6 @@ from comem_core.serving.answers import (
     SearchSettings,
     describe_item,
 )
-from comem_core.serving.closed_world import ClosedWorld
 from comem_core.serving.loading import MemorySource
 from comem_core.serving.questions import PictureLike, PictureLimits, make_question
 
