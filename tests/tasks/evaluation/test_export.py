@@ -20,6 +20,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
+from tasks.evaluation.choosing import CERTAINTY
 from tasks.evaluation.export import export, main
 from tasks.rows.tables import make_question_table
 from warehouse.connection import open_warehouse
@@ -70,7 +71,7 @@ def answered(run: RunRef, encoder: MemoryEncoder, questions: Sequence[Question],
         artefact.write_shard("part-00000", make_question_table(questions))
 
     def answer(artefact: Partial) -> None:
-        artefact.write_shard("part-00000", check_rows("prediction", rows))
+        artefact.write_shard("part-00000", check_rows("prediction", rows, extra=CERTAINTY))
 
     with open_warehouse(run.context.warehouse) as con:
         record_run(
