@@ -57,9 +57,10 @@ def mark_crashed(layout: Layout, note: Note, say: Callable[[str], None]) -> None
 
 
 def _may_have_ended(run: FlowRun, note: Note) -> bool:
-    """Tell whether a run's process was on this machine; Prefect notes it as host:process."""
+    """Tell whether a run's process was on this machine; Prefect notes it as host:process, or as the process alone. The
+    runs of a server of this folder's own are all of this machine."""
     host, _, pid = (run.infrastructure_pid or "").rpartition(":")
     was_here = host == socket.gethostname() and pid.isdecimal()
     if note.url:
         return was_here and not psutil.pid_exists(int(pid))
-    return was_here or not run.infrastructure_pid
+    return was_here or not host

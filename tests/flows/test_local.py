@@ -347,7 +347,7 @@ def test_a_demo_shows_its_stages_and_ends_all_and_the_next_one_reuses(project: L
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, number: signal.Signals) -> None:
     process = local(project, "demo", SHARD_SECONDS="8")
-    read_until(process, "filter: 2 of 6 shards")
+    read_until(process, " of 6 shards")
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
@@ -372,7 +372,7 @@ def test_ctrl_c_while_things_start_leaves_no_process(project: Layout) -> None:
 @pytest.mark.slow
 def test_a_second_ctrl_c_kills_at_once(project: Layout) -> None:
     process = local(project, "demo", SHARD_SECONDS="3")
-    read_until(process, "filter: 1 of 6 shards")
+    read_until(process, " of 6 shards")
     process.send_signal(signal.SIGINT)
     read_until(process, "Ctrl-C again kills")
     time.sleep(0.3)
@@ -386,7 +386,7 @@ def test_a_second_ctrl_c_kills_at_once(project: Layout) -> None:
 @pytest.mark.slow
 def test_after_kill_9_of_everything_the_next_demo_says_crashed_and_continues(project: Layout) -> None:
     process = local(project, "demo", SHARD_SECONDS="3")
-    read_until(process, "filter: 2 of 6 shards")
+    read_until(process, " of 6 shards")
     process.kill()
     end_all(project, grace=0)
     process.communicate(timeout=20)
@@ -401,7 +401,7 @@ def test_after_kill_9_of_everything_the_next_demo_says_crashed_and_continues(pro
 @pytest.mark.slow
 def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_all(project: Layout) -> None:
     process = local(project, "demo", SHARD_SECONDS="3")
-    read_until(process, "filter: 1 of 6 shards")
+    read_until(process, " of 6 shards")
     process.kill()
     process.communicate(timeout=20)
     code, output = run_local(project, "demo")
@@ -414,7 +414,7 @@ def test_after_kill_9_of_the_demo_alone_the_next_one_follows_its_run_and_ends_al
 @pytest.mark.slow
 def test_a_demo_leaves_the_server_to_a_run_that_somebody_else_asked_for(project: Layout) -> None:
     process = local(project, "demo", SHARD_SECONDS="3")
-    read_until(process, "filter: 1 of 6 shards")
+    read_until(process, " of 6 shards")
     longer = ("--job-variable", 'env={"SHARD_SECONDS": "30"}')
     code, output = prefect(project, "deployment", "run", "synth-and-train/other", *longer)
     assert code == 0, output
