@@ -20,7 +20,7 @@ def find_recorded_recipe(context: Context, named: str) -> dict[str, Any] | None:
     """
     if not context.warehouse.exists():
         return None
-    with open_warehouse(context.warehouse, read_only=True) as con:
+    with open_warehouse(context.warehouse) as con:  # for writing, which brings that of an earlier version up to date
         rows = read_report_rows(con, "recorded_recipe", {"named": named})
     if not rows:
         return None

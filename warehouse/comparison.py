@@ -44,6 +44,7 @@ KEYS = {
     "difference": ("benchmark", "metric", "first", "second", "k", "split"),
     "missing_question": ("question_id", "reason", "row"),
     "contamination": ("question_id", "source", "kind"),
+    "gate": ("k", "fold"),
 }
 LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 

@@ -16,6 +16,7 @@ PROMPTS = read_prompt_set("short")
 BENCHMARK = find_benchmark("countries-vqa")
 OFFICIAL = BENCHMARK.metrics(None)[0]
 COLUMNS = {
+    "answer_logprob",
     "prediction_id", "benchmark", "question_id", "split", "condition", "k", "item_ids", "answer_raw", "answer",
     "correct", "timed_out", "prefill_seconds",
     "decode_seconds", "prompt_hash", "prompt_tokens", "memory_vectors", "answer_tokens", "truncated", "seconds",
@@ -46,7 +47,9 @@ def askings(
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+    """Leave out times, and digits of the certainty that depend on the batch."""
+    kept = [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+    return [row | {"answer_logprob": round(row["answer_logprob"], 4)} for row in kept]
 
 
 def test_a_row_says_what_was_asked_under_which_condition_and_what_was_answered(

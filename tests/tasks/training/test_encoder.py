@@ -9,7 +9,6 @@ import torch
 
 from comem_core.backbone.finding import SHIPPED
 from comem_core.backbone.loading import load_backbone
-from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
 from tasks.engine.context import Context
@@ -41,7 +40,9 @@ def test_the_recipe_names_the_start_and_a_folder_takes_its_place(run: Run, tmp_p
 
 
 def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{WEIGHTS} is missing; the shipped encoders are: .*tiny-encoder"):
+    with pytest.raises(
+        ValueError, match="holds no encoder: there is no such folder; the shipped encoders are: .*tiny-enc"
+    ):
         find_start.fn(run, str(tmp_path / "nowhere"))
     recipe = replace(run.recipe.training.encoder, num_vectors=2, lora_rank=4)
     MemoryEncoder(load_backbone("tiny"), recipe).save(tmp_path / "two")
