@@ -41,7 +41,7 @@ def test_the_recipe_names_the_start_and_a_folder_takes_its_place(run: Run, tmp_p
 
 def test_a_start_that_is_not_there_or_of_another_shape_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="holds no encoder: there is no such folder; the shipped encoders are: .*tiny-enc"
+        ValueError, match=r"holds no encoder: there is no such folder; the shipped encoders are: .*tiny-enc"
     ):
         find_start.fn(run, str(tmp_path / "nowhere"))
     recipe = replace(run.recipe.training.encoder, num_vectors=2, lora_rank=4)
