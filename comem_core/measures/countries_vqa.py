@@ -19,8 +19,8 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import average_interval
 from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf, round_memories
 from comem_core.measures.provenance import shorten_folder
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import describe_rows, record_rows
 from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 
@@ -39,11 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _make_parser().parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     rows = list(chosen.measure(chosen))
-    for row in rows:
-        interval = "" if row.low is None else f"({row.low} to {row.high})"
-        print(f"{row.measure:>34}  {row.value:7.2f} {row.unit:<7} {interval:<18} n {row.n}")
-    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    print(*describe_rows(rows), sep="\n")
+    record_rows(TOPIC, rows)
 
 
 @dataclass(frozen=True)

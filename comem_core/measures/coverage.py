@@ -22,8 +22,8 @@ from comem_core.evaluation.statistics import (
     compare_pairs,
     score_interval,
 )
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import record_rows
 
 TOPIC, COMMAND, RECIPE = "coverage", "python -m comem_core.measures.coverage", "made answers"
 NUMS_CLUSTERS = (FEWEST_CLUSTERS, 20, 40)
@@ -62,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = list(measure(chosen.simulations))
     for row in rows:
         print(f"{row.measure:>30}  {row.value:6.2f} {row.unit} ({row.low} to {row.high})")
-    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    record_rows(TOPIC, rows)
 
 
 def measure(num_simulations: int) -> Iterator[Measured]:

@@ -29,8 +29,8 @@ from comem_core.evaluation.passage_questions import (
 )
 from comem_core.evaluation.statistics import score_interval
 from comem_core.measures import drawing
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import record_rows
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
@@ -249,8 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     os.environ["TQDM_DISABLE"] = "1"
-    for path in (write_results(TOPIC, options.measure(options)), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    record_rows(TOPIC, options.measure(options))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from comem_core.measures.reading import (
     measure_median_seconds,
     measure_ttft_ratio,
 )
-from comem_core.measures.results import Measured, write_results
+from comem_core.measures.results import Measured
 from comem_core.measures.scoring import NUM_PREDICTIONS, measure_scoring
 from comem_core.measures.service import measure_service
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.tables import record_rows
 from comem_core.measures.training.estimates import SHAPE, compare_with_estimates, estimate_7b
 from comem_core.measures.training.rates import measure_encoding_ratios, measure_two_workers
 from comem_core.measures.training.sharing import HELD, SHARED, measure_sharing
@@ -66,8 +66,7 @@ def main(
     for row in chain.from_iterable(measure() for name, measure in parts.items() if only in (None, name)):
         print(f"{row.measure:>32}  {row.value:.2f} {row.unit}", flush=True)
         rows.append(row)
-    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    record_rows(TOPIC, rows)
 
 
 def _measure_scoring() -> Iterator[Measured]:

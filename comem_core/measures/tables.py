@@ -4,14 +4,30 @@ The page decides which measures a table shows, and describes them; the numbers a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from comem_core.measures.results import RESULTS, read_results
+from comem_core.measures.results import RESULTS, Measured, read_results, write_results
 
 MARK = re.compile(r"(<!-- results: (\w+) -->\n)((?:\|.*\n)+)")
 NUMBERS = ("value", "low", "high", "n", "unit")
+
+
+def describe_rows(rows: Sequence[Measured]) -> list[str]:
+    """Return a line for each row, in columns: measure, value, unit, interval and n."""
+    width = max((len(row.measure) for row in rows), default=0)
+    intervals = ("" if row.low is None else f"({row.low} to {row.high})" for row in rows)
+    return [
+        f"{row.measure:>{width}}  {row.value:7.2f} {row.unit:<7} {interval:<18} n {row.n}"
+        for row, interval in zip(rows, intervals, strict=True)
+    ]
+
+
+def record_rows(topic: str, rows: Sequence[Measured]) -> None:
+    """Replace a topic's stored rows of the same measures, refresh the pages that quote them, and print the paths."""
+    for path in (write_results(topic, rows), *refresh_tables(topic)):
+        print(f"written: {path}", flush=True)
 
 
 def refresh_tables(topic: str, *, root: Path = Path()) -> list[Path]:

@@ -19,8 +19,8 @@ from comem_core.backbone.finding import find_installed_folder
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures.countries_exam import CountriesExam
 from comem_core.measures.countries_vqa import AnswerMarker, list_choices
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import record_rows
 from comem_core.memory.description import DESCRIPTION, find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes import find_recipe
@@ -66,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in measure_option(option, samples, exam, context.root / TOPIC):
             print(f"{row.measure:>40}  {row.value:.1f} {row.unit}", flush=True)
             rows.append(row)
-        for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-            print(f"written: {path}")
+        record_rows(TOPIC, rows)
 
 
 def read_samples(store: Store) -> Sequence[TrainingSample]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import faiss
 
 from comem_core.measures.provenance import describe_machine
-from comem_core.measures.results import Measured, write_results
+from comem_core.measures.results import Measured
 from comem_core.measures.scale_index import measure_beside_faiss, measure_index
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.tables import record_rows
 from tasks.measures.bank_scale import SMALL, measure_bank
 from tasks.measures.changing import NUM, measure_changing
 from tasks.measures.ingesting import measure_against, measure_ingest
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = [_make_row(measured, value, num, command) for measured, value in found.items()]
             for row in rows:
                 print(f"{row.measure:>36}  {row.value:g} {row.unit}", flush=True)
-            for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-                print(f"written: {path}", flush=True)
+            record_rows(TOPIC, rows)
 
 
 def _measure_ingest(num: int) -> dict[str, float]:

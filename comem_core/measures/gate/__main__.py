@@ -22,8 +22,8 @@ from comem_core.measures.countries_exam import CountriesExam
 from comem_core.measures.gate.asking import ITEMS, NONE, RETRIEVED, USELESS, Asked, GateExam
 from comem_core.measures.gate.half_known import is_known
 from comem_core.measures.provenance import shorten_folder
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import describe_rows, record_rows
 from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.recipes.held_out import HeldOutRecipe
@@ -41,11 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _make_parser().parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     rows = list(chosen.measure(chosen))
-    for row in rows:
-        interval = "" if row.low is None else f"({row.low} to {row.high})"
-        print(f"{row.measure:>44}  {row.value:7.2f} {row.unit:<7} {interval:<18} n {row.n}")
-    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    print(*describe_rows(rows), sep="\n")
+    record_rows(TOPIC, rows)
 
 
 @dataclass(frozen=True)

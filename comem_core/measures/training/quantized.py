@@ -19,8 +19,8 @@ from comem_core.backbone.quantization import OFF, QUANTIZATIONS, Quantization
 from comem_core.measures.countries_exam import CountriesExam, ItemsOf
 from comem_core.measures.countries_vqa import AnswerMarker
 from comem_core.measures.gpu.workload import WORKLOADS
-from comem_core.measures.results import Measured, write_results
-from comem_core.measures.tables import refresh_tables
+from comem_core.measures.results import Measured
+from comem_core.measures.tables import record_rows
 from comem_core.measures.training.estimates import SHAPE, estimate_7b
 from comem_core.memory.checkpoint import copy_weights, read_weights
 from comem_core.memory.description import WEIGHTS, find_encoder_folder
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in (each for part in parts for each in part):
         print(f"{row.measure:>48}  {row.value} {row.unit}", flush=True)
         rows.append(row)
-    for path in (write_results(TOPIC, rows), *refresh_tables(TOPIC)):
-        print(f"written: {path}")
+    record_rows(TOPIC, rows)
 
 
 def measure_answers(num_questions: int, *, steps: int | None = None) -> Iterator[Measured]:
