@@ -16,11 +16,14 @@ SEARCH = ("by", "text_weight", "same_language")
 def find_gates(store: StoredArtefacts, encoder: str, index: Record, retrieval: Record | None) -> Record | None:
     """Return the latest gates of an encoder whose questions were searched for as this retrieval does, in an index with
     the same embedders; the items may be others. None if there are none."""
+    fitted = [each for each in store.list_records(GATE_STAGE) if each["inputs"]["encoder"] == encoder]
+    if not fitted or retrieval is None:
+        return None  # as in most stores: a service looks again and again, and need not read all other records for it
     retrievals = {each["fingerprint"]: each for each in store.list_records(RETRIEVAL_STAGE)}
     indexes = {each["fingerprint"]: each for each in store.list_records(INDEX_STAGE)}
-    for record in reversed(store.list_records(GATE_STAGE)):
+    for record in reversed(fitted):
         searched = retrievals.get(record["inputs"]["retrieved"])
-        if record["inputs"]["encoder"] != encoder or searched is None or retrieval is None:
+        if searched is None:
             continue
         same_search = all(searched["recipe"].get(name) == retrieval["recipe"].get(name) for name in SEARCH)
         if same_search and _is_embedded_alike(indexes.get(searched["inputs"]["index"]), index):

@@ -23,6 +23,7 @@ from flows.local.results import describe_results
 from flows.local.schedules import switch
 from flows.local.servers import check_server, open_client
 from tasks.engine.context import Context
+from tasks.engine.store import Store
 
 NOTHING_KEPT = "NothingKept"  # as `tasks.evaluation.ending` names it, which takes seconds to import
 
@@ -55,7 +56,8 @@ def _stop_was_clean(layout: Layout) -> bool:
 def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, parameters: dict[str, Any]) -> int:
     with open_client(note.api_url) as client:
         run = find_or_create(client, deployment, voice.say, parameters)
-    voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}; results go to {_name_store()}")
+    place = Store.of(Context.from_environment()).place
+    voice.say(f"watch it at {note.ui_url}/runs/flow-run/{run.id}; results go to {place}")
     try:
         meter = Meter(layout)
         ended = follow(note, layout, run.id, voice=voice, meter=meter)
@@ -95,11 +97,6 @@ def _describe_next(note: Note, ended: FlowRun) -> str:
   make plan ARGS="-p knowledge=/path/to/folder"    show what a run with your own pictures and texts would do
   make demo                                        once more: all that has not changed is reused
 The run in Prefect: {note.ui_url}/runs/flow-run/{ended.id}{served}"""
-
-
-def _name_store() -> str:
-    context = Context.from_environment()
-    return context.store_address or str(context.store)
 
 
 def find_or_create(
