@@ -1,12 +1,13 @@
-"""Answers "what was this made from", "what was made from this" and "what rests on these", for artefacts and rows.
+"""Answers "what was this made from", "what was made from this", "what rests on these" and "on what does nothing rest".
 
-Each answer is one SQL query (warehouse/reports/artefacts_*.sql, lineage_of_*.sql, dependents.sql).
+Each answer is one query of warehouse/reports (artefacts_*, lineage_of_*, dependents, unneeded_artefacts).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from duckdb import DuckDBPyConnection
 
@@ -15,6 +16,8 @@ from warehouse.sql import read_report_rows
 COLUMNS = {"item": "item_id", "image": "image_id", "licence": "licence", "source": "source"}
 GONE = "gone"
 MOST_NAMED = 8
+ALIVE = timedelta(days=30)
+"""How long a run that never ended is taken for one that goes on, after its last finished stage."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,17 @@ class Dependent:
     last_run: str | None
 
 
+@dataclass(frozen=True)
+class Unneeded:
+    """An artefact that may be removed. `last_used` is when a run last used it, or something that was made from it."""
+
+    fingerprint: str
+    stage: str
+    uri: str
+    num_bytes: int
+    last_used: datetime
+
+
 def trace_upward(con: DuckDBPyConnection, *fingerprints: str) -> list[Edge]:
     """Return every edge above the artefacts: their inputs, the inputs of these, and so on."""
     return [Edge(**row) for row in read_report_rows(con, "artefacts_upward", {"fingerprints": list(fingerprints)})]
@@ -92,6 +106,30 @@ def find_dependents(con: DuckDBPyConnection, by: str, values: Sequence[str] = ()
     if by != GONE:
         _refuse_unknown(con, by, values)
     return [Dependent(**row) for row in read_report_rows(con, "dependents", {"by": by, "values": list(values)})]
+
+
+def list_unneeded(
+    con: DuckDBPyConnection, *, now: datetime, keep_runs: int, keep_for: timedelta, keep: Sequence[str] = ()
+) -> list[Unneeded]:
+    """Return the artefacts that may be removed, longest unused first; none comes behind something it was made from.
+
+    Kept are the last `keep_runs` completed runs of each flow, recipe and corpus, runs that go on, what was used within
+    `keep_for`, the artefacts and runs with an id in `keep`, and all that these were made from.
+    """
+    parameters = {
+        "keep_runs": keep_runs,
+        "keep": list(keep),
+        "unused_since": now - keep_for,
+        "alive_since": now - ALIVE,
+    }
+    return [Unneeded(**row) for row in read_report_rows(con, "unneeded_artefacts", parameters)]
+
+
+def refuse_unknown_ids(con: DuckDBPyConnection, ids: Sequence[str]) -> None:
+    """Raise ValueError for ids that name neither an artefact nor a run, so that a slip removes nothing."""
+    query = "SELECT unnest($ids) EXCEPT (SELECT fingerprint FROM artefact UNION SELECT run_id FROM run)"
+    if unknown := sorted(name for (name,) in con.execute(query, {"ids": list(ids)}).fetchall()):
+        raise ValueError(f"the warehouse has neither an artefact nor a run {', '.join(map(repr, unknown))}")
 
 
 def find_kind(con: DuckDBPyConnection, identifier: str) -> str:

@@ -21,20 +21,9 @@ from warehouse.content import hash_file
 from warehouse.schemas import ARTEFACT_COLUMN, ITEM_LINKS, list_row_tables, make_schema
 
 _ARTEFACT_KEYS = [
-    "fingerprint",
-    "stage",
-    "version",
-    "recipe",
-    "inputs",
-    "num_rows",
-    "num_bytes",
-    "shards",
-    "content_sha256",
-    "seconds",
-    "measured",
-    "commit",
-    "created",
-]
+    "fingerprint", "stage", "version", "recipe", "inputs", "num_rows", "num_bytes", "shards", "content_sha256",
+    "seconds", "measured", "commit", "created",
+]  # fmt: skip
 _STAGE_KEYS = ["stage", "fingerprint", "action", "reason", "seconds"]
 # Rows are loaded in the order of the column that lineage looks up. DuckDB keeps the smallest and largest value of every
 # few thousand rows, so it finds one id among millions in a millisecond, without an index.
@@ -99,7 +88,7 @@ def register_artefact(
     def load(in_order: bool) -> None:
         with open_transaction(con):
             if not equal:
-                forget_rows(con, fingerprint)
+                _forget_rows(con, fingerprint)
                 _load_rows(con, record, table, folder, in_order=in_order)
             _upsert_artefact(con, record, uri)
 
@@ -169,6 +158,13 @@ def find_artefact(con: DuckDBPyConnection, fingerprint: str) -> dict | None:
     return record
 
 
+def forget_artefact(con: DuckDBPyConnection, fingerprint: str) -> None:
+    """Delete an artefact and its rows; the runs that used it keep their own rows."""
+    with open_transaction(con):
+        _forget_rows(con, fingerprint)
+        con.execute("DELETE FROM artefact WHERE fingerprint = ?", [fingerprint])
+
+
 def record_run(con: DuckDBPyConnection, run: Mapping) -> None:
     """Record that a run started: run_id, flow, recipe_name, recipe, flow_run_id. A restarted run keeps its row."""
     _check_keys("run", run, _RUN_KEYS)
@@ -221,7 +217,7 @@ def _check_keys(name: str, given: Mapping, keys: list[str]) -> None:
         raise ValueError(f"the {name} lacks {', '.join(missing)}; it has {', '.join(map(str, given))}")
 
 
-def forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
+def _forget_rows(con: DuckDBPyConnection, fingerprint: str) -> None:
     """Delete the rows and inputs of an artefact, in the caller's transaction."""
     for table in (*list_row_tables(), *ITEM_LINKS.values()):
         con.execute(f"DELETE FROM {table} WHERE {ARTEFACT_COLUMN} = ?", [fingerprint])

@@ -22,7 +22,8 @@ from comem_core.serving.stored_artefacts import StoredArtefacts
 from tasks.engine.context import Context
 from tasks.engine.store import ArtefactBusy, Store
 from warehouse.connection import open_warehouse
-from warehouse.retention import Unneeded, forget_artefact, list_unneeded, refuse_unknown
+from warehouse.lineage import Unneeded, list_unneeded, refuse_unknown_ids
+from warehouse.records import forget_artefact
 
 KEEP_RUNS, KEEP_DAYS = 3, 14.0
 MB, GB = 1e6, 1e9
@@ -37,18 +38,17 @@ class Room:
     num_bytes: int = 0
     names: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def add(self, artefact: Unneeded) -> int:
-        """Count an artefact as removed, and return the bytes of all; at an address no file has two names."""
+    def add(self, artefact: Unneeded) -> None:
+        """Count an artefact as removed; at an address no file has two names."""
         if is_address(artefact.uri):
             self.num_bytes += artefact.num_bytes
-            return self.num_bytes
+            return
         for path in Path(artefact.uri).rglob("*"):
             if path.is_file():
                 found = path.stat()
                 file = (found.st_dev, found.st_ino)
                 self.names[file] += 1
                 self.num_bytes += found.st_size * (self.names[file] == found.st_nlink)
-        return self.num_bytes
 
 
 def find_garbage(
@@ -59,14 +59,14 @@ def find_garbage(
     keep: Sequence[str] = (),
     budget_gb: float | None = None,
 ) -> list[Unneeded]:
-    """Return what may be removed, in the order in which it can be: nothing goes before what was made from it.
+    """Return what may be removed from the context's store, nothing before what was made from it.
 
-    The latest encoder, and what `comem.open` opens, are always kept; see `warehouse.retention.list_unneeded` for the
+    The latest encoder, and what `comem.open` opens, are always kept; see `warehouse.lineage.list_unneeded` for the
     rest. With `budget_gb`, only as much as makes the store fit. An id in `keep` that names nothing is a ValueError.
     """
-    now = datetime.now(UTC)
+    now, store = datetime.now(UTC), Store.of(context)
     with open_warehouse(context.warehouse, read_only=True) as con:
-        refuse_unknown(con, keep)
+        refuse_unknown_ids(con, keep)
         found = list_unneeded(
             con,
             now=now,
@@ -74,12 +74,37 @@ def find_garbage(
             keep_for=timedelta(days=keep_days),
             keep=[*keep, *list_in_use(context)],
         )
-        [[total]] = con.execute("SELECT coalesce(sum(num_bytes), 0) FROM artefact").fetchall()
-    found = [*list_abandoned(Store.of(context), before=now - timedelta(days=keep_days)), *found]
-    if budget_gb is None:
-        return found
-    room, excess = Room(), total - budget_gb * GB
-    return [each for each in found if room.num_bytes < excess and room.add(each) >= 0]
+    found = [
+        *list_abandoned(store, before=now - timedelta(days=keep_days)),
+        *(here for each in found if (here := _find_here(store, each)) is not None),
+    ]
+    return found if budget_gb is None else _take_until(found, excess=_measure_size(store) - budget_gb * GB)
+
+
+def _find_here(store: Store, artefact: Unneeded) -> Unneeded | None:
+    """Return an artefact with its place in this store; None if it is in another one that the warehouse knows.
+
+    One that was half removed has no record any more, but its place tells. A store that was moved has other places.
+    """
+    place = store.name_artefact(artefact.stage, artefact.fingerprint)
+    is_here = artefact.uri == place or store.find(artefact.stage, artefact.fingerprint) is not None
+    return replace(artefact, uri=place) if is_here else None
+
+
+def _measure_size(store: Store) -> float:
+    """Return the bytes of all complete artefacts; a file that several share is counted for each."""
+    return sum(record["num_bytes"] for record in store.all_records())
+
+
+def _take_until(garbage: Sequence[Unneeded], *, excess: float) -> list[Unneeded]:
+    """Return as many from the beginning as give back at least `excess` bytes."""
+    room, taken = Room(), []
+    for each in garbage:
+        if room.num_bytes >= excess:
+            break
+        room.add(each)
+        taken.append(each)
+    return taken
 
 
 def list_in_use(context: Context) -> list[str]:
@@ -115,15 +140,20 @@ def remove_garbage(context: Context, garbage: Iterable[Unneeded]) -> Iterator[tu
     for artefact in garbage:
         try:
             with store.lock(artefact.stage, artefact.fingerprint):
-                if artefact.uri.endswith(UNFINISHED) and store.find(artefact.stage, artefact.fingerprint):
-                    raise ArtefactBusy("it was finished since it was listed")
-                store.remove(artefact.stage, artefact.fingerprint)
-                with open_warehouse(context.warehouse) as con:
-                    forget_artefact(con, artefact.fingerprint)
+                is_gone = _remove(context, store, artefact)
         except ArtefactBusy:
-            yield artefact, False
-        else:
-            yield artefact, True
+            is_gone = False
+        yield artefact, is_gone
+
+
+def _remove(context: Context, store: Store, artefact: Unneeded) -> bool:
+    """Remove an artefact, unless it was finished since it was listed as unfinished; tell whether it is gone."""
+    if artefact.uri.endswith(UNFINISHED) and store.find(artefact.stage, artefact.fingerprint):
+        return False
+    store.remove(artefact.stage, artefact.fingerprint)
+    with open_warehouse(context.warehouse) as con:
+        forget_artefact(con, artefact.fingerprint)
+    return True
 
 
 def describe(garbage: Sequence[Unneeded]) -> Table:

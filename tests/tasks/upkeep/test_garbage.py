@@ -19,8 +19,8 @@ from tasks.engine.store import Reference, Store
 from tasks.upkeep.garbage import Room, find_garbage, main, remove_garbage
 from tests.tasks.engine.test_rebuild import OWN_TABLES, read_all
 from warehouse.connection import open_warehouse
+from warehouse.lineage import Unneeded
 from warehouse.records import finish_run, record_run
-from warehouse.retention import Unneeded
 from warehouse.schemas import make_schema
 
 KNOWLEDGE, FILTER, PAGE = (
@@ -189,6 +189,26 @@ def test_a_file_with_two_names_gives_room_with_its_last_one(context: Context) ->
         assert room.num_bytes == records + shards * first.stat().st_size
     remove_all(context, find_garbage(context, keep_runs=1, keep_days=0))
     assert not first.exists() and second.stat().st_nlink == 1
+
+
+def test_results_of_another_store_that_the_warehouse_knows_stay(context: Context, tmp_path: Path) -> None:
+    there = run_all(replace(context, store=tmp_path / "another"), "run-1", corpus="a")
+    here = run_all(context, "run-2", corpus="b")
+    before = read_all(context.warehouse)
+    garbage = find_garbage(context, keep_runs=0, keep_days=0)
+    assert {*names(garbage)} == {*names(here)}
+    assert all(remove_all(context, garbage)) and all(Path(each.uri).exists() for each in there)
+    kept = {each.fingerprint for each in there}
+    assert read_all(context.warehouse)["sample"] == [row for row in before["sample"] if row[0] in kept] != []
+
+
+def test_a_store_that_was_moved_is_still_the_one_that_is_collected(context: Context, tmp_path: Path) -> None:
+    made = run_all(context, "run-1")
+    moved = replace(context, store=tmp_path / "moved")
+    shutil.move(context.store, moved.store)
+    garbage = find_garbage(moved, keep_runs=0, keep_days=0)
+    assert names(garbage) == names(made[::-1]) and all(Path(each.uri).is_dir() for each in garbage)
+    assert all(remove_all(moved, garbage)) and not list(Store.of(moved).all_records())
 
 
 def test_an_artefact_that_somebody_works_on_stays_for_now(context: Context) -> None:
