@@ -16,7 +16,7 @@ SEARCH = ("by", "text_weight", "same_language")
 def find_gates(store: StoredArtefacts, encoder: str, index: Record, retrieval: Record | None) -> Record | None:
     """Return the latest gates of an encoder whose questions were searched for as this retrieval does, in an index with
     the same embedders; the items may be others. None if there are none."""
-    fitted = [each for each in store.list_records(GATE_STAGE) if each["inputs"]["encoder"] == encoder]
+    fitted = [each for each in store.list_records(GATE_STAGE) if each["inputs"].get("encoder") == encoder]
     if not fitted or retrieval is None:
         return None  # as in most stores: a service looks again and again, and need not read all other records for it
     retrievals = {each["fingerprint"]: each for each in store.list_records(RETRIEVAL_STAGE)}
