@@ -251,6 +251,8 @@ class Conditions:
     """Names of conditions; by default the recipe's."""
     k: Annotated[list[Count], AfterValidator(_check_filled)] | None = None
     """Numbers of items to show, such as [3, 10, 50]; by default the recipe's."""
+    k_among: Annotated[list[Count], AfterValidator(_check_filled)] | None = None
+    """Numbers of items, such as [1, 2, 3, 5, 10], of which held-out questions decide one (docs/evaluation.md)."""
     foreign: Filled | None = None
     """The corpus whose items the condition `foreign` shows."""
 

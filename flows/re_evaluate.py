@@ -56,8 +56,8 @@ def re_evaluate(
         encoders: `latest` (the default), `all`, or fingerprints, folders or names of shipped encoders.
         benchmarks: names of benchmarks (docs/benchmarks.md), or fields that also set the prompts and how questions
             without an answer count; by default the recipe's.
-        conditions: names of conditions, or fields that also set the numbers of items (`k`) and the foreign corpus; by
-            default the recipe's.
+        conditions: names of conditions, or fields that also set the numbers of items (`k`, or `k_among` to let
+            held-out questions choose) and the foreign corpus; by default the recipe's.
         knowledge: a corpus in place of the recipe's, as in synth-and-train.
         judge: a language model that also marks every answer, as in synth-and-train.
         reader: a text-only model that answers in the backbone's place, or `vllm:<address>`, as in synth-and-train; it

@@ -104,6 +104,7 @@ def recipes_to_ask(
             name,
             conditions=shown.names,
             k=shown.k,
+            k_among=shown.k_among,
             foreign=shown.foreign,
             unanswered=asked.unanswered,
             prompts=asked.prompts,

@@ -128,4 +128,4 @@ def synth_and_train(
         evaluation = evaluate(run, named, items, index, asked, shown)
         compare_with_last(run, evaluation)
         explain_opening(run, evaluation.bank)
-        return write_report(run, items, asked, evaluation.scores)
+        return write_report(run, items, evaluation.questions, evaluation.scores)

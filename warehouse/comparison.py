@@ -45,6 +45,7 @@ KEYS = {
     "missing_question": ("question_id", "reason", "row"),
     "contamination": ("question_id", "source", "kind"),
     "gate": ("k", "fold"),
+    "tried_k": ("k",),
 }
 LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 

@@ -16,7 +16,7 @@ from comem_core.evaluation.scores import Unanswered
 from comem_core.memory.description import Dtype
 from comem_core.prompts import read_prompt_set
 from comem_core.recipes.comem_7b import comem_qwen2_vl_7b, comem_qwen25_vl_7b
-from comem_core.recipes.conditions import check_conditions
+from comem_core.recipes.conditions import check_conditions, find_condition_to_try
 from comem_core.recipes.engine import VLLM, EngineRecipe
 from comem_core.recipes.files import ENDING, make_own_recipe, read_recipe_file
 from comem_core.recipes.recipe import (
@@ -147,15 +147,19 @@ def with_evaluation(
     *,
     conditions: Sequence[str] | None = None,
     k: Sequence[int] | None = None,
+    k_among: Sequence[int] | None = None,
     unanswered: Unanswered | None = None,
     foreign: str | None = None,
     prompts: str | None = None,
 ) -> Recipe:
     """Return the recipe with another benchmark, and other conditions or numbers of items; what is None stays.
 
+    With `k`, the numbers are given. With `k_among`, one of these is chosen on held-out questions.
+
     Raises:
         ValueError: an unknown benchmark, condition or prompt set (the message lists the known ones), no condition, a
-            number of items below 1, or the condition `foreign` without a corpus to show.
+            number of items below 1, numbers that are given and chosen, no condition to choose one by, or the condition
+            `foreign` without a corpus to show.
     """
     asked = recipe.evaluation
     find_benchmark(benchmark)
@@ -164,10 +168,14 @@ def with_evaluation(
     if conditions is not None and not conditions:
         raise ValueError("conditions are empty; name at least one, or leave them out for the recipe's")
     check_conditions(conditions or ())
-    if k is not None and (not k or min(k) < 1):
-        raise ValueError(f"k is {list(k)}; expected numbers of items, each at least 1")
+    for name, numbers in (("k", k), ("k_among", k_among)):
+        if numbers is not None and (not numbers or min(numbers) < 1):
+            raise ValueError(f"{name} is {list(numbers)}; expected numbers of items, each at least 1")
+    if k is not None and k_among is not None:
+        raise ValueError(f"k is {list(k)} and k_among is {list(k_among)}; give the numbers, or let one be chosen")
     if "foreign" in (conditions or ()) and not (foreign or asked.foreign):
         raise ValueError("the condition foreign shows items of another corpus: name one (foreign=...)")
+    among = asked.held_out.k_among if k_among is None else tuple(k_among)
     asked = replace(
         asked,
         benchmark=benchmark,
@@ -178,8 +186,11 @@ def with_evaluation(
         unanswered=asked.unanswered if unanswered is None else unanswered,
         foreign=asked.foreign if foreign is None else foreign,
         prompts=asked.prompts if prompts is None else prompts,
+        held_out=replace(asked.held_out, k_among=among if k is None else ()),
     )
-    retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k))
+    if asked.held_out.k_among:
+        find_condition_to_try(asked.conditions)
+    retrieval = replace(recipe.retrieval, k=max(recipe.retrieval.k, *asked.all_k, *asked.held_out.k_among))
     return replace(recipe, evaluation=asked, retrieval=retrieval)
 
 

@@ -1,8 +1,10 @@
-"""Checks conditions that are asked together."""
+"""Conditions that are asked together: checks them, and finds the one by which a number of items is chosen."""
 
 from collections.abc import Sequence
 
 from comem_core.evaluation.conditions import find_condition
+
+TRIED = ("memory", "text")
 
 
 def check_conditions(names: Sequence[str]) -> None:
@@ -14,3 +16,17 @@ def check_conditions(names: Sequence[str]) -> None:
                 f"{condition.name} chooses between the answers under {' and '.join(condition.chooses or ())}; name "
                 f"{' and '.join(missing)} too"
             )
+
+
+def find_condition_to_try(names: Sequence[str]) -> str:
+    """Return the condition under which numbers of items are tried: `memory`, or `text` where memory is not asked.
+
+    Raises ValueError if neither is asked.
+    """
+    for name in TRIED:
+        if name in names:
+            return name
+    raise ValueError(
+        f"a number of items (k_among) is chosen by the answers under {' or '.join(TRIED)}; found conditions "
+        f"{', '.join(names)}. Name one of these too, or give k"
+    )

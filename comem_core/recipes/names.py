@@ -11,7 +11,7 @@ from comem_core.knowledge.corpora.columns import check_columns
 from comem_core.knowledge.languages import check_language
 from comem_core.memory.description import find_encoder_folder
 from comem_core.prompts import read_prompt_set
-from comem_core.recipes.conditions import check_conditions
+from comem_core.recipes.conditions import check_conditions, find_condition_to_try
 from comem_core.recipes.prompts import check_prompts
 from comem_core.recipes.recipe import BackboneRecipe, EvaluationRecipe, Recipe
 from comem_core.recipes.retrieval import check_retrieval
@@ -55,6 +55,8 @@ def _list_named(recipe: Recipe) -> Iterator[tuple[str, Check, Any]]:
     yield "evaluation.part", _check_part, asked
     yield "evaluation.conditions", _check_filled, asked.conditions
     yield "evaluation.conditions", check_conditions, asked.conditions
+    if asked.held_out.k_among:
+        yield "evaluation.held_out.k_among", find_condition_to_try, asked.conditions
     yield "evaluation.prompts", read_prompt_set, asked.prompts
     if asked.foreign is not None:
         yield "evaluation.foreign", check_corpus, asked.foreign

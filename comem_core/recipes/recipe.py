@@ -202,8 +202,9 @@ class EvaluationRecipe:
     """Which benchmark is asked, with how many questions, under which conditions, and with how many items.
 
     `part` None is the benchmark's last part. A condition that shows items is asked with `k` of them, and again with
-    each number in `more_k`. The condition `foreign` shows items of the corpus `foreign`. `unanswered` decides whether
-    questions without an answer are left out of a score or count as wrong.
+    each number in `more_k`. With `held_out.k_among`, held-out questions decide `k`. The condition `foreign` shows items
+    of the corpus `foreign`. `unanswered` decides whether questions without an answer are left out of a score or count
+    as wrong.
     """
 
     benchmark: str = "countries-vqa"
@@ -217,7 +218,7 @@ class EvaluationRecipe:
     max_new_tokens: OneOrMore = 24
     unanswered: Literal["left_out", "wrong"] = "left_out"
     contamination: ContaminationRecipe = field(default_factory=ContaminationRecipe)
-    # For the condition `gated`: the questions on which it is learnt when to trust memory.
+    # The questions on which it is learnt how many items to show, and when to trust them.
     held_out: HeldOutRecipe = field(default_factory=HeldOutRecipe)
     # A language model as one more metric; None: no judge.
     judge: JudgeRecipe | None = None

@@ -62,7 +62,8 @@ def _check_numbers(recipe: Recipe) -> None:
     retrieved, own = recipe.retrieval.k, recipe.own_synthesis
     shown = [("retrieval.k", retrieved), ("synthesis.k", recipe.synthesis.k)]
     shown += [("own_synthesis.k", own.k)] if own else []
-    for name, k in [*shown, *(("evaluation.k", k) for k in recipe.evaluation.all_k)]:
+    shown += [("evaluation.k", k) for k in recipe.evaluation.all_k]
+    for name, k in [*shown, *(("evaluation.held_out.k_among", k) for k in recipe.evaluation.held_out.k_among)]:
         if k < 1:
             raise ValueError(f"{name} is {k}; expected a number of items, at least 1")
         if k > retrieved:

@@ -12,11 +12,13 @@ from comem_core.serving.layout import (
     BANK_STAGE,
     ENCODER_STAGE,
     FOREIGN_BANK_ROLE,
+    GATE_STAGE,
     INDEX_STAGE,
     KNOWLEDGE_STAGE,
     PREDICTIONS_STAGE,
     RETRIEVAL_STAGE,
     TRAINING_SET_STAGE,
+    TRIED_K_STAGE,
     Record,
 )
 from comem_core.serving.stored_artefacts import StoredArtefacts
@@ -30,6 +32,8 @@ class Choice:
     """The records of what is opened together. `encoder` is None for an encoder in `encoder_folder`, outside the store.
 
     `retrieval` says how the run searched this index, or else another one; None if no question was retrieved for yet.
+    `asked` has the latest answers from memory by this encoder, if there are any: the first number of items that they
+    show is the one to show.
     """
 
     encoder: Record | None
@@ -40,11 +44,20 @@ class Choice:
     retrieval: Record | None
     training_set: Record | None
     gate: Record | None = None
+    asked: Record | None = None
+
+    @property
+    def k(self) -> int | None:
+        """How many items to show; None if no evaluation says it."""
+        return None if self.asked is None else self.asked["recipe"]["k"][0]
 
     @property
     def version(self) -> str:
-        """The fingerprints that decide every answer: of the encoder, the bank and the index."""
-        return "-".join((self.bank["inputs"]["encoder"], self.bank["fingerprint"], self.index["fingerprint"]))
+        """What decides every answer: the fingerprints of encoder, bank and index, and the gate's and the number of
+        items where an evaluation gave them."""
+        parts = [self.bank["inputs"]["encoder"], self.bank["fingerprint"], self.index["fingerprint"]]
+        parts += [] if self.gate is None else [self.gate["fingerprint"]]
+        return "-".join(parts if self.k is None else [*parts, f"k{self.k}"])
 
     def list_records(self) -> dict[str, Record]:
         """Return the records by stage, without those that are missing."""
@@ -115,8 +128,25 @@ def _complete(
         index=index,
         retrieval=retrieval,
         gate=find_gates(store, bank["inputs"]["encoder"], index, retrieval),
+        asked=_find_asked(store, bank),
         training_set=None if encoder is None else _find_training_set(store, encoder),
     )
+
+
+def _find_asked(store: StoredArtefacts, bank: Record) -> Record | None:
+    """Return the latest answers from memory by the bank's encoder, best those from this bank; but not those on which an
+    evaluation only decided something."""
+    decided = [record["inputs"] for stage in (GATE_STAGE, TRIED_K_STAGE) for record in store.list_records(stage)]
+    tried = {inputs.get("predictions") for inputs in decided}
+    asked = [
+        record
+        for record in store.list_records(PREDICTIONS_STAGE)
+        if record["inputs"].get("encoder") == bank["inputs"]["encoder"]
+        and record["fingerprint"] not in tried
+        and "memory" in record["recipe"].get("conditions", ())
+    ]
+    own = [record for record in asked if record["inputs"].get(BANK_ROLE) == bank["fingerprint"]]
+    return next(reversed(own or asked), None)
 
 
 def _list_foreign_banks(store: StoredArtefacts) -> set[str]:

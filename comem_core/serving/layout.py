@@ -13,7 +13,7 @@ SHARDS = "part-*.parquet"
 
 ENCODER_STAGE, BANK_STAGE, KNOWLEDGE_STAGE = "encoder", "bank", "knowledge"
 INDEX_STAGE, RETRIEVAL_STAGE, TRAINING_SET_STAGE = "index", "retrieval", "training-set"
-PREDICTIONS_STAGE, GATE_STAGE = "predictions", "gate"
+PREDICTIONS_STAGE, GATE_STAGE, TRIED_K_STAGE = "predictions", "gate", "tried-k"
 BANK_ROLE, FOREIGN_BANK_ROLE = "bank", "foreign_bank"
 """The inputs of answers that are banks: of the corpus asked about, and of the condition `foreign`."""
 

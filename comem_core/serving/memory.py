@@ -39,7 +39,7 @@ class Memory:
     """An encoder with its frozen reader, a bank, the bank's items, and the search that finds them.
 
     Calls keep nothing but what they have read; one thread at a time may call. `version` names encoder, bank and index
-    by their fingerprints.
+    by their fingerprints, and the gate and the number of items where an evaluation gave them.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class Memory:
         """Answer a question about a picture: a path, encoded bytes, a PIL image, or an address.
 
         Without `language` it is identified, or is the only one of the items. `k` items are shown, by default as many as
-        in the run. With `item_ids` these are shown instead; without memory, none. If `gated`, items are shown only
-        where the best one is near enough to the question and the reader is not sure by itself.
+        in the encoder's latest evaluation. With `item_ids` these are shown instead; without memory, none. If `gated`,
+        items are shown only where the best one is near enough to the question and the reader is not sure by itself.
 
         Raises:
             ValueError: the picture cannot be read, the question is empty, k is less than 1, or no gate was fitted.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -88,6 +88,7 @@ class StoreSource(MemorySource):
         searcher, settings = open_search(
             index_folder, choice.index, choice.retrieval, encoder.backbone, named=loading.embedders
         )
+        settings = settings if choice.k is None else replace(settings, k=choice.k)
         return Memory(
             encoder,
             Bank.load(bank_folder),

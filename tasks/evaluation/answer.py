@@ -17,8 +17,8 @@ from tasks.engine.partial import Partial
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.evaluation.choosing import CERTAINTY, LOGPROB, choose_answers
 from tasks.evaluation.exam import KEY, PREDICTIONS, Exam, Unit, count_answers, list_units, make_predictions_key
+from tasks.evaluation.held_out.choosing import CERTAINTY, LOGPROB, choose_answers
 from tasks.rows.earlier import LastingRows, count_missing, leave_missing
 from tasks.rows.tables import read_questions
 from tasks.run import Run

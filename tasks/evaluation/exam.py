@@ -84,7 +84,7 @@ class Exam:
     """Everything that answering needs, by reference.
 
     `foreign` and `foreign_bank` are for the condition `foreign`, `gate` for the condition `gated`, `transfer` for a
-    text-only reader of another width.
+    text-only reader of another width. `tried_k` is what the number of items was chosen by, if it was not given.
     """
 
     knowledge: Reference
@@ -96,6 +96,7 @@ class Exam:
     foreign: Reference | None = None
     foreign_bank: Reference | None = None
     gate: Reference | None = None
+    tried_k: Reference | None = None
 
     def name_inputs(self) -> dict[str, Reference]:
         return {role: reference for role, reference in vars(self).items() if reference is not None}

@@ -15,8 +15,8 @@ from comem_core.memory.bank import Bank
 from comem_core.prompts import read_prompt_set
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.shards import Work
-from tasks.evaluation.choosing import CERTAINTY
 from tasks.evaluation.exam import KEY, Exam, Unit
+from tasks.evaluation.held_out.choosing import CERTAINTY
 from tasks.memory.encode import read_encode_seconds
 from tasks.models import load_answering
 from tasks.rows.tables import read_items, read_questions, read_rows

@@ -18,20 +18,23 @@ from tasks.engine.rebuild import mend_warehouse
 from tasks.evaluation.drift import DRIFTED, EVENT
 
 EVERY = ["none", "text", "memory", "gated", "oracle", "shuffled", "foreign", "empty"]
-ENCODER, FEW, MORE = "tiny-encoder", 6, 24
+ENCODER, FEW, MORE, MANY, AMONG = "tiny-encoder", 6, 24, 60, [3, 1]
+ON_DEV = {"base": "tiny_cpu", "name": "on_dev", "evaluation": {"part": "dev"}}
 
 
 @pytest.fixture(scope="module")
 def ends(
     tmp_path_factory: pytest.TempPathFactory, prefect_server: None, small_ray: None
 ) -> dict[str, tuple[Path, State]]:
-    """Four evaluations after each other, each with its folder and its final state."""
+    """Evaluations after each other, each with its folder and its final state."""
     root = tmp_path_factory.mktemp("evaluations")
     asked: dict[str, dict[str, Any]] = {
         "first": {"limit": FEW, "conditions": {"names": EVERY, "k": [2, 3]}},
         "more": {"limit": MORE, "conditions": ["none", "memory"]},
         "other words": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
         "the same": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
+        "chosen": {"limit": MORE, "conditions": {"names": ["none", "memory"], "k_among": AMONG}},
+        "chosen on a fold": {"recipe": ON_DEV, "limit": MANY, "conditions": {"names": ["memory"], "k_among": AMONG}},
     }
     found: dict[str, tuple[Path, State]] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -134,17 +137,51 @@ def test_another_prompt_is_named_as_the_reason_and_the_run_is_called_drifted(end
 def test_the_same_again_asks_nothing_and_tells_no_drift(ends) -> None:
     place, state = ends["the same"]
     assert state.is_completed() and state.name != DRIFTED
-    last = rows(place, "SELECT run_id FROM run ORDER BY started DESC LIMIT 1")[0][0]
+    last = rows(place, "SELECT run_id FROM run ORDER BY started LIMIT 1 OFFSET 3")[0][0]
     actions = dict(rows(place, f"SELECT stage, action FROM run_stage WHERE run_id = '{last}'"))
     assert actions.pop("evaluation-report") == "made"
     assert set(actions.values()) == {"reused"}
 
 
+@pytest.mark.parametrize(("number", "is_apart"), [(4, True), (5, False)])
+def test_a_number_of_items_is_chosen_on_questions_that_are_not_scored(ends, number: int, is_apart: bool) -> None:
+    place, _ = ends["chosen"]
+    made = f"SELECT run_id, predictions, questions FROM evaluation ORDER BY made LIMIT 1 OFFSET {number}"
+    [(run_id, predictions, questions)] = rows(place, made)
+    [(tried,)] = rows(place, f"SELECT fingerprint FROM run_stage WHERE run_id = '{run_id}' AND stage = 'tried-k'")
+    marks = rows(place, f"SELECT k, n, score, is_chosen FROM tried_k WHERE artefact = '{tried}' ORDER BY k")
+    best = max(score for _, _, score, _ in marks)
+    [chosen] = [k for k, _, _, is_chosen in marks if is_chosen]
+    assert chosen == min(k for k, _, score, _ in marks if score >= best - 0.005)
+    shown = f"SELECT DISTINCT k FROM prediction WHERE condition = 'memory' AND artefact = '{predictions}'"
+    assert rows(place, shown) == [(chosen,)]
+    roles = dict(rows(place, f"SELECT role, input_fingerprint FROM artefact_input WHERE fingerprint = '{tried}'"))
+    right = f"SELECT k, avg(correct) FROM prediction WHERE artefact = '{roles['predictions']}' GROUP BY 1 ORDER BY 1"
+    assert rows(place, right) == [(k, pytest.approx(score)) for k, _, score, _ in marks]
+    asked = "SELECT question_id, image_id FROM question WHERE artefact = "
+    on, scored = rows(place, f"{asked}'{roles['questions']}'"), rows(place, f"{asked}'{questions}'")
+    assert on and scored and not {each[1] for each in on} & {each[1] for each in scored}
+    assert {n for _, n, _, _ in marks} == {len(on)}
+    assert (len(on), len(scored)) == ((MORE, MORE) if is_apart else (len(on), MANY - len(on)))
+
+
+def test_what_a_number_of_items_was_chosen_by_stands_behind_the_answers_and_on_the_page(ends) -> None:
+    place, _ = ends["chosen"]
+    [(run_id, predictions)] = rows(place, "SELECT run_id, predictions FROM evaluation ORDER BY made LIMIT 1 OFFSET 4")
+    roles = rows(place, f"SELECT role FROM artefact_input WHERE fingerprint = '{predictions}'")
+    assert ("tried_k",) in roles
+    own = "SELECT fingerprint FROM run_answers SEMI JOIN prediction ON artefact = fingerprint WHERE run_id = "
+    assert rows(place, f"{own}'{run_id}'") == [(predictions,)]  # those that were only tried are not the run's own
+    pages = [path.read_text(encoding="utf-8") for path in (place / "store").glob("evaluation-report/*/evaluation.html")]
+    [page] = [page for page in pages if run_id in page]
+    assert "How many items are shown" in page and f"was chosen on {MORE} held-out questions" in page
+
+
 def test_every_run_has_a_page_with_both_verdicts_and_scores(ends) -> None:
     place, _ = ends["first"]
     pages = [path.read_text(encoding="utf-8") for path in (place / "store").glob("evaluation-report/*/evaluation.html")]
-    assert len(pages) == 4
-    assert sum("first evaluation of its series" in page for page in pages) == 1
+    assert len(pages) == 6
+    assert sum("first evaluation of its series" in page for page in pages) == 2
     assert sum("The same answers as last time" in page for page in pages) == 1
     assert all("Which condition is better" in page and "countries-vqa" in page for page in pages)
 
@@ -156,7 +193,7 @@ def test_a_warehouse_that_was_cut_off_comes_back_from_the_store_with_every_row(e
         context = replace(Context.from_environment(), warehouse=tmp_path / "warehouse.duckdb")
     whole = (place / "warehouse.duckdb").read_bytes()
     context.warehouse.write_bytes(whole[: len(whole) // 3])
-    assert "the history of 4 runs. " in str(mend_warehouse(context))
+    assert "the history of 6 runs. " in str(mend_warehouse(context))
     with duckdb.connect(str(place / "warehouse.duckdb"), read_only=True) as con:
         con.execute(f"ATTACH '{context.warehouse}' AS again (READ_ONLY)")
         tables = [

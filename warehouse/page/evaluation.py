@@ -137,6 +137,7 @@ def _make_section(con: DuckDBPyConnection, evaluated: Evaluated) -> dict:
             [each for each in scores if not _is_line(each["split"]) and each["metric"] == evaluated.metric],
             conditions,
         ),
+        "tried": read_report_rows(con, "tried_k", {"predictions": row["predictions"]}),
         "gates": read_report_rows(con, "gates", {"predictions": row["predictions"]}),
         "found": read_report_rows(con, "found_at_rank", {"predictions": row["predictions"]}),
         "differences": [each for each in differences if each["split"] == whole],

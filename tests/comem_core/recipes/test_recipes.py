@@ -11,7 +11,7 @@ from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import CONDITIONS
 from comem_core.pretraining.base_recipe import PretrainingRecipe
 from comem_core.prompts import read_prompt_set
-from comem_core.recipes import RECIPES, find_recipe, with_knowledge
+from comem_core.recipes import RECIPES, find_recipe, with_evaluation, with_knowledge
 from comem_core.recipes.recipe import BackboneRecipe, Recipe
 from comem_core.synthesis.seeds import find_source
 
@@ -153,6 +153,20 @@ def test_no_part_of_a_recipe_asks_for_more_items_than_are_retrieved(name: str):
     recipe = find_recipe(name)
     assert recipe.training.items_per_sample <= recipe.synthesis.k <= recipe.retrieval.k
     assert recipe.evaluation.k <= recipe.retrieval.k
+
+
+def test_a_number_of_items_is_given_or_chosen():
+    recipe = find_recipe("tiny_cpu")
+    chosen = with_evaluation(recipe, "countries-vqa", k_among=[1, 10])
+    assert (chosen.evaluation.held_out.k_among, chosen.retrieval.k) == ((1, 10), 10)
+    assert with_evaluation(chosen, "countries-vqa", k=[2]).evaluation.held_out.k_among == ()
+    assert with_evaluation(chosen, "countries-vqa").evaluation == chosen.evaluation
+    with pytest.raises(ValueError, match=r"k is \[2\] and k_among is \[1\]; give the numbers, or let one be chosen"):
+        with_evaluation(recipe, "countries-vqa", k=[2], k_among=[1])
+    with pytest.raises(ValueError, match=r"k_among is \[1, 0\]; expected numbers of items, each at least 1"):
+        with_evaluation(recipe, "countries-vqa", k_among=[1, 0])
+    with pytest.raises(ValueError, match="by the answers under memory or text; found conditions none, empty"):
+        with_evaluation(recipe, "countries-vqa", conditions=["none", "empty"], k_among=[1])
 
 
 def test_the_defaults_are_the_papers():

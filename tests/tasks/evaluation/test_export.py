@@ -20,8 +20,8 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
-from tasks.evaluation.choosing import CERTAINTY
 from tasks.evaluation.export import export, main
+from tasks.evaluation.held_out.choosing import CERTAINTY
 from tasks.rows.tables import make_question_table
 from warehouse.connection import open_warehouse
 from warehouse.records import record_run

@@ -19,7 +19,7 @@ from tasks.engine.store import Reference
 from tasks.evaluation.answer import answer_benchmark
 from tasks.evaluation.contamination import find_contamination
 from tasks.evaluation.exam import Exam
-from tasks.evaluation.gate import GATE, Trial, describe_gate, find_trial, fit_gates
+from tasks.evaluation.held_out.gate import GATE, Trial, describe_gate, find_trial_of_gate, fit_gates
 from tasks.evaluation.score import score_predictions
 from tasks.rows.tables import make_question_table, read_questions, read_rows
 from tasks.run import Run
@@ -36,7 +36,7 @@ def make_asking(run: Run, *, part: str | None = None, conditions: tuple[str, ...
 
 
 def trial_of(run: Run) -> Trial:
-    trial = find_trial(run)
+    trial = find_trial_of_gate(run)
     assert trial is not None
     return trial
 
@@ -98,7 +98,7 @@ def test_the_answers_that_it_chooses_between_have_to_be_asked():
 
 
 def test_a_recipe_without_the_condition_needs_no_gate(finished: Finished):
-    assert find_trial(finished.run) is None
+    assert find_trial_of_gate(finished.run) is None
     assert "gated" not in finished.run.recipe.evaluation.conditions
 
 
@@ -203,7 +203,7 @@ def test_an_opened_memory_has_the_gates_of_its_encoder(finished: Finished, gate:
     assert comem.open(memory.save(tmp_path / "saved")).gates == memory.gates
     question = load_benchmark_questions("dev")[0]
     with pytest.raises(ValueError, match=r"no gate was fitted for k=3 \(there is one for 2\)"):
-        memory.ask(question.image, question.question, language=question.language, gated=True)
+        memory.ask(question.image, question.question, language=question.language, k=3, gated=True)
     with pytest.raises(ValueError, match="leave out item_ids and with_memory"):
         memory.ask(question.image, question.question, with_memory=False, gated=True)
 

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from safetensors.torch import save_file
 
 import comem_core as comem
 from comem_core.knowledge.downloads import Downloads
+from comem_core.memory.description import find_encoder_folder
 from comem_core.serving.layout import Record
 from tasks.data.index import build_index
 from tasks.data.ingest import KNOWLEDGE
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
+from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.exam import PREDICTIONS, Exam
@@ -232,6 +235,49 @@ def test_the_latest_encoder_with_a_bank_is_opened_and_any_other_by_name(
         comem.open(context.root, encoder="tiny-encoder")
     with pytest.raises(ValueError, match="no bank 'ffffffff'"):
         comem.open(context.root, bank="ffffffff")
+
+
+@dataclass(frozen=True)
+class AnswersKey:
+    """What of answers' key says how they were asked for."""
+
+    conditions: tuple[str, ...]
+    k: tuple[int, ...]
+
+
+def put_answers(
+    context: Context,
+    finished: Finished,
+    *,
+    k: tuple[int, ...],
+    conditions: tuple[str, ...] = ("none", "memory"),
+    encoder: Reference | None = None,
+    decides: str | None = None,
+) -> None:
+    """Put answers into the store as an evaluation leaves them, or only `decides` something by them."""
+    run, table = make_run(context), check_rows("prediction", [])
+    inputs = {"encoder": encoder or finished.encoder, "bank": finished.bank}
+    key = AnswersKey(conditions=conditions, k=k)
+    answers = run_stage(run, PREDICTIONS, key, inputs, lambda artefact: write(artefact, table))
+    if decides is not None:
+        tried = {"encoder": finished.encoder, "predictions": answers}
+        run_stage(run, Stage(name=decides, version="1"), key, tried, lambda artefact: write(artefact, table))
+
+
+def test_as_many_items_are_shown_as_the_latest_evaluation_showed_first(finished: Finished, context: Context) -> None:
+    shutil.copytree(finished.place / "store", context.store)
+    assert comem.open(context.root).settings.k == 3  # as its questions were searched for
+    put_answers(context, finished, k=(1, 5))
+    opened = comem.open(context.root)
+    assert (opened.settings.k, opened.version.split("-")[-1]) == (1, "k1")
+    put_answers(context, finished, k=(2,))
+    assert not opened.is_current() and opened.reload().settings.k == 2
+    put_answers(context, finished, k=(4,), conditions=("none", "text"))  # tells nothing about memory
+    another = put_encoder(make_run(context), "another", find_encoder_folder("tiny-encoder"))
+    put_answers(context, finished, k=(5,), encoder=another)
+    put_answers(context, finished, k=(1, 4), decides="tried-k")  # the number was chosen on them, for others
+    assert comem.open(context.root).settings.k == 2
+    assert len(opened.ask(QUESTIONS[0].image, QUESTIONS[0].question, language="en", k=3).items) == 3
 
 
 def test_the_bank_of_the_condition_foreign_is_opened_only_by_its_name(finished: Finished, context: Context) -> None:

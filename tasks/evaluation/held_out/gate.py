@@ -1,7 +1,7 @@
 """Fitting the gate of the condition `gated`, on answers to questions that it does not decide about."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
@@ -10,14 +10,14 @@ from comem_core.evaluation.gate import NUM_FOLDS, HeldOutAnswers, choose_fold, f
 from comem_core.evaluation.scores import Row, find_cluster
 from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.serving.layout import GATE_STAGE
-from tasks.data.benchmarks import name_part
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.telling import get_stage_logger
-from tasks.evaluation.choosing import LOGPROB
 from tasks.evaluation.exam import Exam
+from tasks.evaluation.held_out.choosing import LOGPROB
+from tasks.evaluation.held_out.trial import Trial, make_trial
 from tasks.rows.tables import read_asked_questions, read_rows
 from tasks.run import Run
 from warehouse.schemas import check_rows
@@ -34,29 +34,12 @@ class GateKey:
     max_loss: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """The run that asks the questions on which a gate is fitted: with and without memory, and nothing else.
-
-    `is_apart` tells whether they are another part of the benchmark than the one that is scored.
-    """
-
-    run: Run
-    is_apart: bool
-
-
-def find_trial(run: Run) -> Trial | None:
+def find_trial_of_gate(run: Run) -> Trial | None:
     """Return the trial that the gate of a run's recipe needs, or None if the recipe asks no condition with a gate."""
-    recipe = run.recipe.evaluation
-    choosing = [each.chooses for each in map(find_condition, recipe.conditions) if each.chooses]
+    choosing = [each.chooses for each in map(find_condition, run.recipe.evaluation.conditions) if each.chooses]
     if not choosing:
         return None
-    conditions = tuple(dict.fromkeys(name for names in choosing for name in names))
-    part, asked = find_benchmark(recipe.benchmark).tuning_part, replace(recipe, conditions=conditions, judge=None)
-    is_apart = part is not None and part != name_part(recipe)
-    if is_apart:
-        asked = replace(asked, part=part, num_questions=recipe.held_out.num_questions)
-    return Trial(run=run.with_recipe(evaluation=asked), is_apart=is_apart)
+    return make_trial(run, tuple(dict.fromkeys(name for names in choosing for name in names)))
 
 
 @stage_task(name="fit-gate")

@@ -1,0 +1,1 @@
+"""What is learnt on questions that are not scored: how many items to show, and when to trust memory."""
