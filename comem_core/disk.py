@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 
 def flush(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
+    """Force a file, or a folder's list of names, to the disk. Raises the audit event `comem.flush` with the path."""
+    sys.audit("comem.flush", str(path))
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

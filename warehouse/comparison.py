@@ -22,8 +22,8 @@ from warehouse.sql import write_literal
 # These describe their own run, so they are never the same twice: a report, which is named by its run, a card, which has
 # the run's seconds, and the times of the files that items were made from.
 STAGES_OF_A_RUN = frozenset({"report"})
-FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy"})
-ROWS_OF = b"comem.rows_of"
+FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy", ".kept.json", ".measured.json"})
+ROWS_OF, UNFINISHED = b"comem.rows_of", ".partial"
 KEYS = {
     "knowledge_item": ("item_id",),
     "dropped_row": ("file", "row", "reason"),
@@ -141,6 +141,8 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
     """
     for record in sorted(right.glob(f"*/*/{RECORD}")):
         folder = record.parent
+        if folder.suffix == UNFINISHED:
+            continue
         stage, fingerprint = folder.parts[-2:]
         known = left / stage / fingerprint
         if not (known / RECORD).is_file():

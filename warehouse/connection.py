@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,10 +101,11 @@ def _find_damage(database: Path, timeout: float) -> str | None:
 
 @contextmanager
 def open_transaction(con: DuckDBPyConnection) -> Iterator[None]:
-    """Commit everything that the block does, or nothing if the block raises."""
+    """Commit everything that the block does, or nothing if the block raises. Raises the audit event `comem.commit`."""
     con.execute("BEGIN TRANSACTION")
     try:
         yield
+        sys.audit("comem.commit")
     except BaseException:
         with suppress(duckdb.Error):  # a failed statement may have ended the transaction; keep the first error
             con.execute("ROLLBACK")

@@ -6,7 +6,6 @@ A warehouse is rebuilt from these files and from the records of the artefacts.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def keep_runs(con: DuckDBPyConnection, folder: Path, *, ended: str) -> None:
         path = folder / f"{run_id}.json"
         if run_id == ended or not path.exists():
             rows = {table: _read_rows(con, table, run_id) for table in ROWS_OF_RUN}
-            unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+            unfinished = path.with_suffix(".tmp")  # only the writer of the warehouse is here
             unfinished.write_text(json.dumps(rows, ensure_ascii=False, default=str), encoding="utf-8")
             unfinished.replace(path)
 

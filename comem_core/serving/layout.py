@@ -4,9 +4,13 @@ A store is `<store>/<stage>/<fingerprint>/`, and an artefact is complete when it
 writes it (`tasks`), and this library reads it. Imports little, because workers import it.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 RECORD = "record.json"
+UNFINISHED = ".partial"
+"""How the folder of an artefact ends that is not complete; for a moment it has a record already."""
 STORE = "store"
 """The folder of artefacts inside `.comem`."""
 SHARDS = "part-*.parquet"
@@ -57,3 +61,10 @@ class Record(TypedDict):
     libraries: NotRequired[dict[str, str]]
     commit: str | None
     created: str
+
+
+def list_record_files(store: Path, stage: str = "*") -> Iterator[Path]:
+    """Yield the paths of the records of complete artefacts in a store, in order; of one stage, if it is named."""
+    for path in sorted(store.glob(f"{stage}/*/{RECORD}")):
+        if path.parent.suffix != UNFINISHED:
+            yield path

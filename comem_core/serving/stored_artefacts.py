@@ -10,7 +10,7 @@ from pathlib import Path
 from comem_core.addresses.copies import Copy
 from comem_core.addresses.faults import StoreRefused, explain
 from comem_core.addresses.places import read_place
-from comem_core.serving.layout import ENCODER_STAGE, RECORD, STORE, Record
+from comem_core.serving.layout import ENCODER_STAGE, STORE, Record, list_record_files
 
 
 class StoredArtefacts:
@@ -25,7 +25,7 @@ class StoredArtefacts:
             self.stages = sorted({each["stage"] for each in self._copy.list_records()}) if self._copy else []
         else:
             self.folder = place / STORE if (place / STORE).is_dir() else place
-            self.stages = sorted({path.parent.parent.name for path in self.folder.glob(f"*/*/{RECORD}")})
+            self.stages = sorted({path.parent.parent.name for path in list_record_files(self.folder)})
         if self._copy is None and (isinstance(place, str) or not self.folder.is_dir()):
             raise ValueError(
                 f"there is no store {self.address!r}; expected the folder `.comem` of a run, its folder `store`, or "
@@ -37,7 +37,7 @@ class StoredArtefacts:
         if self._copy is not None:
             return self._copy.list_records(stage)
         found: list[Record] = []
-        for path in sorted((self.folder / stage).glob(f"*/{RECORD}")):
+        for path in list_record_files(self.folder, stage):
             try:
                 record: Record = json.loads(path.read_bytes())
                 found.append({"measured": {}, **record, "uri": str(path.parent)})
@@ -82,4 +82,4 @@ def _find_copy(address: str) -> Copy | None:
 
 def is_store(folder: Path) -> bool:
     """Tell whether a folder is a store, or has one inside."""
-    return (folder / STORE).is_dir() or any(folder.glob(f"*/*/{RECORD}")) or (folder / ENCODER_STAGE).is_dir()
+    return (folder / STORE).is_dir() or any(list_record_files(folder)) or (folder / ENCODER_STAGE).is_dir()

@@ -65,6 +65,7 @@ class Partial:
         """
         if rows_of is not None:
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), ROWS_OF: rows_of.encode()})
+        table = _name_entries(table)
         options: dict[str, Any] = _choose_options(table.schema) | {"write_page_checksum": not self.durable}
         with self.open_file(f"{name}.parquet") as path, pq.ParquetWriter(path, table.schema, **options) as writer:
             if table.num_rows:  # `datasets` refuses a folder in which one file has a row group without rows
@@ -249,6 +250,16 @@ def _choose_options(schema: pa.Schema) -> dict[str, Any]:
     repeating = [field for field in schema if not pa.types.is_binary(field.type)]
     paths = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in repeating]
     return {"compression": "zstd", "use_dictionary": paths if len(paths) < len(schema) else True}
+
+
+def _name_entries(table: pa.Table) -> pa.Table:
+    """Name the entries of lists `item`, as pyarrow does where it makes them and not where it reads them from a file, so
+    that a shard has the same bytes whether or not its rows were read again."""
+    fields = [
+        field.with_type(pa.list_(field.type.value_type)) if pa.types.is_list(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
 
 
 def is_taken_over(file: str) -> bool:

@@ -56,7 +56,7 @@ def make_shards(
         artefact.write_shard(f"{prefix}-00000", make_work()([]))
     done = artefact.list_finished()
     missing = {name: (name, _sort_units(part, length)) for name, part in shards.items() if name not in done}
-    writer = bind(_Writer, make_work, artefact, context.batch_size, until)
+    writer = bind(ShardWriter, make_work, artefact, context.batch_size, until)
     show = report_progress()
 
     def on_done(progress: Progress) -> None:
@@ -73,7 +73,7 @@ def _sort_units(units: Sequence[Unit], length: Length | None) -> Sequence[Unit]:
     return units if length is None else sorted(units, key=length, reverse=True)
 
 
-class _Writer:
+class ShardWriter:
     """Runs in a worker: makes and writes each batch of a shard, then writes the whole shard."""
 
     def __init__(self, make_work: MakeWork, artefact: Partial, batch_size: int, until: float | None) -> None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from comem_core.addresses.copies import DamagedFile, hash_file, open_folder, remove_damaged
 from comem_core.disk import flush
-from comem_core.serving.layout import RECORD, Record, ShardRecord
+from comem_core.serving.layout import RECORD, UNFINISHED, Record, ShardRecord, list_record_files
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, is_taken_over, read_batch
 
@@ -101,7 +101,7 @@ class Store:
 
     def find_partial_folder(self, stage: str, fingerprint: str) -> Path:
         """Return the folder of an unfinished artefact."""
-        return self.find_path(stage, fingerprint).with_suffix(".partial")
+        return self.find_path(stage, fingerprint).with_suffix(UNFINISHED)
 
     def find(self, stage: str, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact; None if there is none, or only a part of one."""
@@ -121,13 +121,13 @@ class Store:
 
     def list_records(self, stage: str) -> list[Record]:
         """List the records of a stage's complete artefacts, oldest first."""
-        names = (path.parent.name for path in (self.folder / stage).glob(f"*/{RECORD}"))
+        names = (path.parent.name for path in list_record_files(self.folder, stage))
         found = [record for name in names if (record := self.find(stage, name))]
         return sorted(found, key=lambda record: record["created"])
 
     def all_records(self) -> Iterator[Record]:
         """Yield the records of all complete artefacts."""
-        for path in sorted(self.folder.glob(f"*/*/{RECORD}")):
+        for path in list_record_files(self.folder):
             if record := self.find(path.parent.parent.name, path.parent.name):
                 yield record
 
@@ -237,13 +237,16 @@ class Store:
                 smaller.write_shard(folder.name, pa.concat_tables(tables, promote_options="default"))
 
     def finish(self, partial: Partial, record: Record) -> Record:
-        """Hash the shards, write the record last, give the artefact its name, and return the completed record."""
+        """Hash the shards, write the record last, give the artefact its name, and return the completed record.
+
+        What was kept and measured goes only after that, so that it is there for a run that finishes in place of this.
+        """
         record = {**record, "measured": partial.read_measured()}
-        for file in (KEPT, MEASURED, RECORD):
-            (partial.folder / file).unlink(missing_ok=True)
+        (partial.folder / RECORD).unlink(missing_ok=True)
         shutil.rmtree(partial.batches, ignore_errors=True)
         _remove_half_written(partial.folder)  # of workers that were killed while the others went on
-        files = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
+        found = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
+        files = [path for path in found if path.name not in (KEPT, MEASURED)]
         shards = [describe_shard(path, partial.folder) for path in files]
         final = self.find_path(record["stage"], record["fingerprint"])
         record = self.complete(record, shards, str(final))
@@ -251,6 +254,8 @@ class Store:
             path.write_text(json.dumps({key: value for key, value in record.items() if key != "uri"}, indent=1))
         os.replace(partial.folder, final)
         flush(final.parent)
+        for file in (KEPT, MEASURED):
+            (final / file).unlink(missing_ok=True)
         return record
 
     def remove(self, stage: str, fingerprint: str) -> None:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from comem_core.addresses.places import is_address
 from comem_core.serving.choosing import choose
-from comem_core.serving.layout import ENCODER_STAGE
+from comem_core.serving.layout import ENCODER_STAGE, UNFINISHED
 from comem_core.serving.stored_artefacts import StoredArtefacts
 from tasks.engine.context import Context
 from tasks.engine.store import ArtefactBusy, Store
@@ -27,7 +27,6 @@ from warehouse.records import forget_artefact
 
 KEEP_RUNS, KEEP_DAYS = 3, 14.0
 MB, GB = 1e6, 1e9
-UNFINISHED = ".partial"
 NUMBERS = {int: "a whole number", float: "a number"}
 
 

@@ -1,0 +1,162 @@
+"""Lets each write of a small run fail in turn, and says what is wrong afterwards.
+
+`every_write.py FOLDER FAILURE STEP` tries each STEP-th write point with one of `write_points.FAILURES`.
+
+Each try is a run that fails at one write point, a look at what it left, and a run that goes on; both are forks of this
+process, which has imported everything. A line of JSON is written for each: the point, how the first run ended, and
+what was found to be wrong.
+"""
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from comem_core.serving.layout import RECORD, Record
+from tasks.engine.store import Store
+from tests.tasks.engine.small_run import STAGES, make_context, run_small
+from tests.tasks.engine.write_points import WritePoints
+from warehouse.comparison import KEYS, compare_stores
+from warehouse.connection import open_warehouse
+
+DONE, ENDED = "done.txt", "ended by "
+TABLES = ("question", "missing_question", "draft")
+
+
+def main(folder: Path, failure: str, step: int) -> None:
+    """Print a line for each write point of the small run that is tried, and one with the number of all."""
+    ready, unbroken = folder / "ready", folder / "unbroken"
+    run_small(folder / "first", folder / DONE, "first")  # so that the forks find all that is imported or read once
+    _fork(lambda: _migrate(ready))
+    shutil.copytree(ready, unbroken)
+    points = _fork(lambda: _run(unbroken))
+    assert not points[-1].startswith(ENDED), points[-1]
+    print(json.dumps({"write_points": len(points)}), flush=True)
+    for number, point in list(enumerate(points, start=1))[step - 1 :: step]:
+        place = Path(shutil.copytree(ready, folder / "broken"))
+        passed = _fork(lambda: _run(place, fails_at=number, failure=failure))  # noqa: B023
+        faults = [*_fork(lambda: find_faults(place)), *_fork(lambda: go_on(place, unbroken))]  # noqa: B023
+        ended = next((each for each in passed if each.startswith(ENDED)), None)
+        print(json.dumps({"point": f"{number} {point}", "ended": ended, "faults": faults}), flush=True)
+        shutil.rmtree(place)
+
+
+def _fork(function: Callable[[], Iterable[str]]) -> list[str]:
+    """Call a function in a process of its own and return its list of words; of one that was ended, nothing."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(reading)
+        try:
+            words = list(function())
+        except BaseException:
+            words = [traceback.format_exc(limit=-4)]
+        with os.fdopen(writing, "w") as file:
+            json.dump(words, file)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        text = file.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else []
+
+
+def _migrate(place: Path) -> Iterator[str]:
+    place.mkdir(parents=True)
+    with open_warehouse(make_context(place).warehouse):
+        yield from ()
+
+
+def _run(place: Path, *, fails_at: int | None = None, failure: str = "killed") -> list[str]:
+    """Run, and return the write points that were passed; or else, last, what the run ended with."""
+    points = WritePoints(place, fails_at=fails_at, failure=failure)
+    try:
+        run_small(place, place.with_name(f"{place.name}-{DONE}"), "first")
+    except Exception as error:
+        return [*points.passed, f"{ENDED}{type(error).__name__}: {error}"]
+    return points.passed
+
+
+def find_faults(place: Path) -> Iterator[str]:
+    """Yield what must not be, whenever a run was ended."""
+    context = make_context(place)
+    store = Store.of(context)
+    for folder in store.folder.glob("*/*"):
+        if folder.is_dir() and not folder.suffix and not (folder / RECORD).exists():
+            yield f"{folder.parent.name} has its final name without a record"
+    records = {record["fingerprint"]: record for record in store.all_records()}
+    for record in records.values():
+        yield from (f"{record['stage']}: {file} {fault}" for file, fault in store.damage(record).items())
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        for stage, name in con.execute("SELECT stage, fingerprint FROM artefact").fetchall():
+            if name not in records:
+                yield f"the warehouse has {stage} {name}, which is not in the store"
+        for table in TABLES:
+            keys = ", ".join(("artefact", *KEYS[table]))
+            twice = con.execute(f"SELECT {keys} FROM {table} GROUP BY {keys} HAVING count(*) > 1").fetchall()
+            yield from (f"{table} has the row {row} twice" for row in twice)
+
+
+def go_on(place: Path, unbroken: Path) -> Iterator[str]:
+    """Start the run again, and yield how its result differs from that of a run which was never ended."""
+    done = place.with_name(f"{place.name}-{DONE}")
+    finished = _list_finished(place)
+    run_small(place, done, "second")
+    times = Counter(done.read_text().split("\n"))
+    done.unlink()
+    yield from (f"{unit} was finished and made again" for unit in finished if times[unit] != 1)
+    yield from find_faults(place)
+    stores = [Store.of(make_context(each)) for each in (unbroken, place)]
+    for left, right in (stores, stores[::-1]):
+        compared = list(compare_stores(left.folder, right.folder))
+        yield from (f"{each.stage} differs: {each}" for each in compared if not each.same)
+        if len(compared) != len(STAGES):
+            yield f"{len(compared)} results are complete"
+    for wanted, found in zip(*(map(_describe, sorted(each.all_records(), key=_name)) for each in stores), strict=False):
+        if wanted != found:
+            yield f"a record differs: {found} instead of {wanted}"
+    yield from (f"{left.relative_to(place)} was left" for left in (place / "store").rglob("*") if _is_left(left))
+    rows = [_read_rows(each) for each in (unbroken, place)]
+    yield from (f"rows of {table}: {rows[1][table]}" for table in rows[0] if rows[0][table] != rows[1][table])
+
+
+def _list_finished(place: Path) -> list[str]:
+    """List the samples that are in finished batches and shards of drafts, whether or not these are complete."""
+    paths = [path for path in (place / "store").glob("drafts/**/*.parquet") if not path.name.startswith(".")]
+    return sorted({unit for path in paths for unit in pq.read_table(path)["sample_id"].to_pylist()})
+
+
+def _name(record: Record) -> str:
+    return record["stage"]
+
+
+def _describe(record: Record) -> dict[str, object]:
+    """Return what of a record does not depend on time and place."""
+    changing = ("uri", "seconds", "created")
+    return {name: value for name, value in record.items() if name not in changing}
+
+
+def _is_left(path: Path) -> bool:
+    return path.name.endswith((".tmp", ".partial"))
+
+
+def _read_rows(place: Path) -> dict[str, list[tuple]]:
+    """Return the rows of the warehouse by table, and how its last run ended."""
+    with open_warehouse(make_context(place).warehouse, read_only=True) as con:
+        rows = {table: con.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in TABLES}
+        rows["artefact"] = con.execute(
+            "SELECT stage, fingerprint, content_sha256 FROM artefact ORDER BY ALL"
+        ).fetchall()
+        rows["run"] = con.execute("SELECT status FROM run ORDER BY started DESC LIMIT 1").fetchall()
+        last = "SELECT run_id FROM run ORDER BY started DESC LIMIT 1"
+        rows["run_stage"] = con.execute(f"SELECT stage FROM run_stage WHERE run_id = ({last}) ORDER BY ALL").fetchall()
+    return rows
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
