@@ -34,7 +34,11 @@ def ends(
         "other words": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
         "the same": {"limit": MORE, "conditions": ["none", "memory"], "benchmarks": {"prompts": "smol"}},
         "chosen": {"limit": MORE, "conditions": {"names": ["none", "memory"], "k_among": AMONG}},
-        "chosen on a fold": {"recipe": ON_DEV, "limit": MANY, "conditions": {"names": ["memory"], "k_among": AMONG}},
+        "chosen on a fold": {
+            "recipe": ON_DEV,
+            "limit": MANY,
+            "conditions": {"names": ["none", "memory"], "k_among": AMONG},
+        },
     }
     found: dict[str, tuple[Path, State]] = {}
     with pytest.MonkeyPatch.context() as patch:
