@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from comem_core.evaluation.gate import Gate
+from comem_core.evaluation.held_out.gate import Gate
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.serving.questions import PictureLike
 

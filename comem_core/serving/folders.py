@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.gate import Gate
+from comem_core.evaluation.held_out.gate import Gate
 from comem_core.knowledge.searching import Searcher
 from comem_core.knowledge.stored_items import FACTS, ITEM_COLUMNS, StoredItems
 from comem_core.memory.answering import cut_into_batches

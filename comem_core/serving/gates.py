@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.gate import Gate
+from comem_core.evaluation.held_out.gate import Gate
 from comem_core.serving.layout import GATE_STAGE, INDEX_STAGE, RETRIEVAL_STAGE, SHARDS, Record
 from comem_core.serving.stored_artefacts import StoredArtefacts
 

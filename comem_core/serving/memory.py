@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from comem_core.backbone.decoding import GREEDY, Decoding
-from comem_core.evaluation.gate import Gate
+from comem_core.evaluation.held_out.gate import Gate
 from comem_core.knowledge.file_languages import Guesser
 from comem_core.knowledge.index.vector_index import Hits
 from comem_core.knowledge.items import KnowledgeItem, Question

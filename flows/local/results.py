@@ -52,7 +52,11 @@ def _write_scores(scores: list[dict], conditions: ConditionWords) -> list[str]:
     asked = ("benchmark", "condition", "items", "split")
     heading = (*asked, "metric", "right", "95 % interval", "n", "prompt tokens", "vectors")
     ordered = sorted(scores, key=lambda row: (row["benchmark"], row["split"], conditions.order(row["condition"])))
-    return _align_columns([heading, *(_make_score_cells(score) for score in ordered)])
+    table = [heading, *(_make_score_cells(score) for score in ordered)]
+    if len({score["encoder_name"] for score in scores}) > 1:
+        names = ["encoder", *(score["encoder_name"] or "" for score in ordered)]
+        table = [(name, *cells) for name, cells in zip(names, table, strict=True)]
+    return _align_columns(table)
 
 
 def _make_score_cells(score: dict) -> tuple[str, ...]:

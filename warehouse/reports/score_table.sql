@@ -1,8 +1,15 @@
--- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high); `memory_vectors` is
--- the mean number of vectors in the prompt, `share_gated` the share of answers that a gate gave without memory. The table `score` also has slices of a split (`all/language=ar`), and the
--- shares of answered questions and of truncated and unparsable answers.
+-- The scores of the run $run_id by benchmark, condition and split, with 95 % intervals (low, high), and the name of the
+-- encoder; `memory_vectors` is the mean number of vectors in the prompt, `share_gated` the share of answers that a gate gave
+-- without memory. The table `score` also has slices of a split (`all/language=ar`), and the shares of answered questions and
+-- of truncated and unparsable answers.
 SELECT
     score.* EXCLUDE (artefact),
+    (
+        SELECT any_value(encoder_name)
+        FROM evaluation
+        WHERE evaluation.run_id = $run_id
+            AND evaluation.scores = score.artefact
+    ) AS encoder_name,
     (
         SELECT avg(memory_vectors)
         FROM prediction

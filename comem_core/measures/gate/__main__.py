@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.evaluation.gate import FittedGate, HeldOutAnswers, fit_gate
+from comem_core.evaluation.held_out.gate import FittedGate, HeldOutAnswers, fit_gate
 from comem_core.evaluation.statistics import average_interval
 from comem_core.knowledge.items import Question
 from comem_core.measures.countries_exam import CountriesExam

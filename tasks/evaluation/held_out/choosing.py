@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import find_condition
-from comem_core.evaluation.gate import Gate, choose_fold
+from comem_core.evaluation.held_out.gate import Gate, choose_fold
 from comem_core.evaluation.prediction_rows import rename_row
 from comem_core.evaluation.scores import Row, find_cluster
 from tasks.engine.store import Reference

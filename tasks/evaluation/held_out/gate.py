@@ -6,7 +6,7 @@ from typing import Any
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import find_condition
-from comem_core.evaluation.gate import NUM_FOLDS, HeldOutAnswers, choose_fold, find_best_score, fit_gate
+from comem_core.evaluation.held_out.gate import NUM_FOLDS, HeldOutAnswers, choose_fold, find_best_score, fit_gate
 from comem_core.evaluation.scores import Row, find_cluster
 from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.serving.layout import GATE_STAGE

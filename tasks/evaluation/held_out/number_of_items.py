@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.number_of_items import choose_number
+from comem_core.evaluation.held_out.number_of_items import choose_number
 from comem_core.evaluation.scores import find_cluster
 from comem_core.evaluation.statistics import score_interval
 from comem_core.recipes.conditions import find_condition_to_try

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.gate import choose_fold
+from comem_core.evaluation.held_out.gate import choose_fold
 from comem_core.evaluation.scores import find_cluster
 from comem_core.knowledge.items import Question
 from tasks.data.benchmarks import name_part
@@ -71,8 +71,8 @@ def set_aside(run: Run, questions: Reference, *, purpose: Purpose) -> Reference:
     def make(artefact: Partial) -> None:
         if not write_questions(artefact, "part-00000", _read_side(questions, cluster_by, purpose)):
             raise ValueError(
-                f"all {questions.num_rows} questions are about what is asked together ({cluster_by}), so none is left "
-                "to choose a number of items on; leave k_among out and give k, or ask more questions"
+                f"all {questions.num_rows} questions are on one side, because they have one {cluster_by}: none is left "
+                "to choose a number of items on, or none to score; leave k_among out and give k, or ask more questions"
             )
 
     return run_stage(run, SET_ASIDE, SetAsideKey(purpose=purpose, cluster_by=cluster_by), {"all": questions}, make)

@@ -10,7 +10,7 @@ import pytest
 
 import comem_core as comem
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.gate import NUM_FOLDS, FittedGate, Gate, HeldOutAnswers, choose_fold, fit_gate
+from comem_core.evaluation.held_out.gate import NUM_FOLDS, FittedGate, Gate, HeldOutAnswers, choose_fold, fit_gate
 from comem_core.recipes.conditions import check_conditions
 from comem_core.worlds.countries.world import load_benchmark_questions
 from tasks.data.benchmarks import BENCHMARK

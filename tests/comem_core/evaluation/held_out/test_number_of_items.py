@@ -2,7 +2,7 @@
 
 import pytest
 
-from comem_core.evaluation.number_of_items import choose_number
+from comem_core.evaluation.held_out.number_of_items import choose_number
 
 
 @pytest.mark.parametrize(

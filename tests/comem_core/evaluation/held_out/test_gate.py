@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from comem_core.evaluation.gate import NUM_FOLDS, FittedGate, Gate, HeldOutAnswers, choose_fold, fit_gate
+from comem_core.evaluation.held_out.gate import NUM_FOLDS, FittedGate, Gate, HeldOutAnswers, choose_fold, fit_gate
 
 
 def fit(
