@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from comem_core.serving.layout import ShardRecord
 from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.rebuild import find_history, mend_warehouse
@@ -125,7 +126,7 @@ def _make_bank(run: RunRef, drafts: Reference) -> Reference:
             with artefact.open_file("bank.json") as path:
                 path.write_text("{}")
         if "drafts" not in finished:
-            shard = {"file": "part-00000.parquet", "sha256": "", "bytes": 0, "rows": 0}
+            shard = ShardRecord(file="part-00000.parquet", sha256="", bytes=0, rows=0)
             artefact.take_file(shard, drafts.uri, "drafts")
 
     return run_stage(run, BANK, SmallKey("bank"), {"drafts": drafts}, make)

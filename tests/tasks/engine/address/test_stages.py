@@ -33,7 +33,7 @@ from tasks.engine.plan import start_planning
 from tasks.engine.rebuild import main as rebuild_warehouse
 from tasks.engine.rebuild import mend_warehouse
 from tasks.engine.reuse import Stage
-from tasks.engine.shards import _Writer
+from tasks.engine.shards import ShardWriter
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference, Store
 from tasks.engine.train_worker import find_checkpoint, write_checkpoint
@@ -80,7 +80,7 @@ def write_shards(partial: Partial, made: list[int], fail_at: int | None = None) 
     done = partial.list_finished()
     for name, units in (("part-00000", [0, 1, 2]), ("part-00001", [3, 4, 5])):
         if name not in done:
-            _Writer(lambda: work, partial, 1, None)((name, units))
+            ShardWriter(lambda: work, partial, 1, None)((name, units))
     partial.fetch_finished()
 
 
