@@ -142,6 +142,7 @@ def main() -> None:
     state["backbone"] = load_backbone("tiny")
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # before the address is told: a request waits then, where it would be refused
     print(json.dumps({"url": f"http://127.0.0.1:{listening.getsockname()[1]}"}), flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listening])
 
