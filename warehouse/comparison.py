@@ -22,7 +22,7 @@ from warehouse.sql import write_literal
 # These describe their own run, so they are never the same twice: a report, which is named by its run, a card, which has
 # the run's seconds, and the times of the files that items were made from.
 STAGES_OF_A_RUN = frozenset({"report"})
-FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy", ".kept.json", ".measured.json"})
+FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy"})
 ROWS_OF, UNFINISHED = b"comem.rows_of", ".partial"
 KEYS = {
     "knowledge_item": ("item_id",),
@@ -156,9 +156,10 @@ def compare_stores(left: Path, right: Path) -> Iterator[Rebuilt]:
 
 
 def _list_other_files(left: Path, right: Path) -> list[str]:
-    """List the files that differ or are on one side only, without shards of a table and files about their own run."""
+    """List the files that differ or are on one side only, without shards of a table, files about their own run, and
+    hidden ones, which a run that was ended left."""
     names = {path.relative_to(side).as_posix() for side in (left, right) for path in side.rglob("*") if path.is_file()}
-    shared = sorted(names - FILES_OF_A_RUN)
+    shared = sorted(name for name in names - FILES_OF_A_RUN if not name.startswith("."))
     others = [name for name in shared if not any(_is_of_table(side / name) for side in (left, right))]
     rows = [name for name in others if name.endswith(".parquet")]
     words = dict.fromkeys(_name_group(name) for name in rows)

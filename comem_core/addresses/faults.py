@@ -54,7 +54,7 @@ def check_protocol(address: str) -> None:
 
     assert is_address(address)
     protocol = address.partition("://")[0]
-    if protocol not in known_implementations and protocol not in fsspec.available_protocols():
+    if protocol not in known_implementations and protocol not in fsspec.registry:  # also what a program registered
         raise StoreRefused(
             f"{address} is an address of the kind {protocol!r}, which fsspec does not know; expected a folder, or an "
             "address such as s3://bucket/store"

@@ -139,6 +139,7 @@ def run_stage(
             damage = store.damage(record)
         if record and not damage:
             action = "reused"
+            store.drop_unfinished(stage, name)
             waiting = ", made by another run while this one waited" if waited else ""
             reason = f"same recipe, same inputs, {len(record['shards'])} shards verified{waiting}"
         else:

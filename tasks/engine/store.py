@@ -258,6 +258,11 @@ class Store:
             (final / file).unlink(missing_ok=True)
         return record
 
+    def drop_unfinished(self, stage: str, fingerprint: str) -> None:
+        """Remove what is here of an artefact's making after it is complete: its process was ended between the two. Call
+        it under the lock."""
+        shutil.rmtree(self.find_partial_folder(stage, fingerprint), ignore_errors=True)
+
     def remove(self, stage: str, fingerprint: str) -> None:
         """Remove an artefact, its record first: what is half removed does not look complete. Call it under the lock."""
         (self.find_path(stage, fingerprint) / RECORD).unlink(missing_ok=True)

@@ -68,9 +68,10 @@ class RemotePartial(Partial):
         return Remote(self.address)
 
     def list_finished(self) -> set[str]:
-        """List the names of finished files and folders, here or at the address."""
-        tops = {name.partition("/")[0] for name in self.read_receipts()}
-        return super().list_finished() | {name.removesuffix(".parquet") for name in tops}
+        """List the names of finished files, here or at the address. A folder is made again: nothing tells whether all
+        of its files came there."""
+        here = {name for name in super().list_finished() if not (self.folder / name).is_dir()}
+        return here | {name.removesuffix(".parquet") for name in self.read_receipts() if "/" not in name}
 
     def read_receipts(self, wanted: Callable[[str, int], bool] = lambda name, size: True) -> dict[str, Receipt]:
         """Read the receipts of the finished files that are there with the size that they say, if the file is wanted."""

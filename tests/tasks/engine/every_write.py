@@ -1,6 +1,7 @@
 """Lets each write of a small run fail in turn, and says what is wrong afterwards.
 
-`every_write.py FOLDER FAILURE STEP` tries each STEP-th write point with one of `write_points.FAILURES`.
+`every_write.py FOLDER WHERE FAILURE STEP` tries each STEP-th write point with one of `write_points.FAILURES`. WHERE is
+`folder` for a store in a folder, or `bucket` for one at an address of a filesystem whose objects are files.
 
 Each try is a run that fails at one write point, a look at what it left, and a run that goes on; both are forks of this
 process, which has imported everything. A line of JSON is written for each: the point, how the first run ended, and
@@ -19,8 +20,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.serving.layout import RECORD, Record
+from tasks.engine.address import lease
+from tasks.engine.address.partial import WHOLE
+from tasks.engine.address.store import RemoteStore
 from tasks.engine.store import Store
-from tests.tasks.engine.small_run import STAGES, make_context, run_small
+from tests.tasks.engine.small_run import BUCKET, STAGES, make_context, run_small
 from tests.tasks.engine.write_points import WritePoints
 from warehouse.comparison import KEYS, compare_stores
 from warehouse.connection import open_warehouse
@@ -29,10 +33,13 @@ DONE, ENDED = "done.txt", "ended by "
 TABLES = ("question", "missing_question", "draft")
 
 
-def main(folder: Path, failure: str, step: int) -> None:
+def main(folder: Path, where: str, failure: str, step: int) -> None:
     """Print a line for each write point of the small run that is tried, and one with the number of all."""
     ready, unbroken = folder / "ready", folder / "unbroken"
     run_small(folder / "first", folder / DONE, "first")  # so that the forks find all that is imported or read once
+    if where == BUCKET:
+        (ready / BUCKET).mkdir(parents=True)
+        hasten_leases()
     _fork(lambda: _migrate(ready))
     shutil.copytree(ready, unbroken)
     points = _fork(lambda: _run(unbroken))
@@ -66,8 +73,15 @@ def _fork(function: Callable[[], Iterable[str]]) -> list[str]:
     return json.loads(text) if text else []
 
 
+def hasten_leases() -> None:
+    """Let leases in this process, which stands for several after each other, end soon after their holder's death."""
+    assert RemoteStore.__init__.__kwdefaults__ is not None
+    RemoteStore.__init__.__kwdefaults__["lease_seconds"] = 2.0
+    lease.SETTLE_SECONDS, lease.POLL_SECONDS = 0.01, 0.1
+
+
 def _migrate(place: Path) -> Iterator[str]:
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     with open_warehouse(make_context(place).warehouse):
         yield from ()
 
@@ -78,7 +92,8 @@ def _run(place: Path, *, fails_at: int | None = None, failure: str = "killed") -
     try:
         run_small(place, place.with_name(f"{place.name}-{DONE}"), "first")
     except Exception as error:
-        return [*points.passed, f"{ENDED}{type(error).__name__}: {error}"]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return [*points.passed, f"{ENDED}{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"]
     return points.passed
 
 
@@ -86,7 +101,7 @@ def find_faults(place: Path) -> Iterator[str]:
     """Yield what must not be, whenever a run was ended."""
     context = make_context(place)
     store = Store.of(context)
-    for folder in store.folder.glob("*/*"):
+    for folder in () if isinstance(store, RemoteStore) else store.folder.glob("*/*"):
         if folder.is_dir() and not folder.suffix and not (folder / RECORD).exists():
             yield f"{folder.parent.name} has its final name without a record"
     records = {record["fingerprint"]: record for record in store.all_records()}
@@ -113,7 +128,7 @@ def go_on(place: Path, unbroken: Path) -> Iterator[str]:
     yield from find_faults(place)
     stores = [Store.of(make_context(each)) for each in (unbroken, place)]
     for left, right in (stores, stores[::-1]):
-        compared = list(compare_stores(left.folder, right.folder))
+        compared = list(compare_stores(*(Path(each.place.removeprefix(f"{BUCKET}:/")) for each in (left, right))))
         yield from (f"{each.stage} differs: {each}" for each in compared if not each.same)
         if len(compared) != len(STAGES):
             yield f"{len(compared)} results are complete"
@@ -127,7 +142,8 @@ def go_on(place: Path, unbroken: Path) -> Iterator[str]:
 
 def _list_finished(place: Path) -> list[str]:
     """List the samples that are in finished batches and shards of drafts, whether or not these are complete."""
-    paths = [path for path in (place / "store").glob("drafts/**/*.parquet") if not path.name.startswith(".")]
+    store = place / BUCKET if (place / BUCKET).is_dir() else place / "store"
+    paths = [path for path in store.glob("drafts/**/*.parquet") if not {path.name[0], path.parent.name} & {".", WHOLE}]
     return sorted({unit for path in paths for unit in pq.read_table(path)["sample_id"].to_pylist()})
 
 
@@ -159,4 +175,4 @@ def _read_rows(place: Path) -> dict[str, list[tuple]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

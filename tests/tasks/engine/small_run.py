@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
-from comem_core.serving.layout import ShardRecord
 from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
-from tasks.engine.rebuild import find_history, mend_warehouse
+from tasks.engine.rebuild import find_history, mend_warehouse, put_history
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import ShardWriter, Work
 from tasks.engine.stage import run_stage
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
 from warehouse.connection import open_warehouse
 from warehouse.history import keep_runs
 from warehouse.records import finish_run, record_run
@@ -25,11 +27,34 @@ from warehouse.schemas import check_rows, make_blank_row
 
 UNITS = [f"sample {number}" for number in range(8)]
 SHARD, BATCH = 4, 2
+BUCKET = "bucket"
 QUESTIONS = Stage(name="questions", version="1", table="question")
 DRAFTS = Stage(name="drafts", version="1", table="draft")
 BANK = Stage(name="bank", version="1")
 STAGES = (QUESTIONS, DRAFTS, BANK)
 EXPLANATION = "eight samples, in two shards of two batches"
+
+
+class Bucket(LocalFileSystem):
+    """A filesystem of addresses whose objects are files, so that writing one is a write point."""
+
+    protocol = BUCKET
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(auto_mkdir=True, **options)
+
+    def _open(self, path: str, **options: Any) -> Any:
+        try:
+            return super()._open(path, **options)
+        except NotADirectoryError as error:  # an object's name may begin with another object's
+            raise FileNotFoundError(*error.args) from error
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(f"/{path.removeprefix(f'{BUCKET}://')}".replace("//", "/"))
+
+
+fsspec.register_implementation(BUCKET, Bucket)
 
 
 @dataclass(frozen=True)
@@ -40,10 +65,12 @@ class SmallKey:
 
 
 def make_context(root: Path) -> Context:
-    """Return a context that keeps all below `root`."""
+    """Return a context that keeps all below `root`; the store is in its folder `bucket`, if there is one."""
+    bucket = root / BUCKET
     return Context(
         root=root,
         store=root / "store",
+        store_address=f"{Bucket.protocol}:/{bucket}" if bucket.is_dir() else None,
         warehouse=root / "warehouse.duckdb",
         benchmarks=root,
         min_free_disk_mb=10,
@@ -70,6 +97,7 @@ def run_small(root: Path, done: Path, run_id: str) -> None:
         with open_warehouse(context.warehouse) as con:
             finish_run(con, run_id, status=status)
             keep_runs(con, find_history(context), ended=run_id)
+        put_history(context)
 
 
 def _make_questions(run: RunRef) -> Reference:
@@ -126,7 +154,8 @@ def _make_bank(run: RunRef, drafts: Reference) -> Reference:
             with artefact.open_file("bank.json") as path:
                 path.write_text("{}")
         if "drafts" not in finished:
-            shard = ShardRecord(file="part-00000.parquet", sha256="", bytes=0, rows=0)
-            artefact.take_file(shard, drafts.uri, "drafts")
+            record = Store.of(run.context).find(drafts.stage, drafts.fingerprint)
+            assert record is not None
+            artefact.take_file(record["shards"][0], drafts.uri, "drafts")
 
     return run_stage(run, BANK, SmallKey("bank"), {"drafts": drafts}, make)

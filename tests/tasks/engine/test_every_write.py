@@ -15,9 +15,9 @@ FEWEST = 100
 """The small run has more write points than this, or the hook that counts them does not see them any more."""
 
 
-def try_points(folder: Path, failure: str, *, step: int) -> list[dict]:
+def try_points(folder: Path, where: str, failure: str, *, step: int) -> list[dict]:
     """Let each `step`-th write point fail, and return what was found at each."""
-    command = [sys.executable, "-m", "tests.tasks.engine.every_write", str(folder), failure, str(step)]
+    command = [sys.executable, "-m", "tests.tasks.engine.every_write", str(folder), where, failure, str(step)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
@@ -27,14 +27,24 @@ def try_points(folder: Path, failure: str, *, step: int) -> list[dict]:
     return tried
 
 
-@pytest.mark.parametrize(("failure", "step"), [("killed", 12), ("no space", 40), ("i/o error", 41)])
-def test_a_run_whose_write_fails_loses_nothing_and_goes_on(tmp_path: Path, failure: str, step: int) -> None:
-    tried = try_points(tmp_path, failure, step=step)
+@pytest.mark.parametrize(
+    ("where", "failure", "step"),
+    [
+        ("folder", "killed", 12),
+        ("folder", "no space", 40),
+        ("folder", "i/o error", 41),
+        ("bucket", "killed", 45),
+        ("bucket", "no space", 43),
+    ],
+)
+def test_a_run_whose_write_fails_loses_nothing_and_goes_on(tmp_path: Path, where: str, failure: str, step: int) -> None:
+    tried = try_points(tmp_path, where, failure, step=step)
     assert [each for each in tried if each["faults"]] == []
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["folder", "bucket"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_run_whose_any_write_fails_loses_nothing_and_goes_on(tmp_path: Path, failure: str) -> None:
-    tried = try_points(tmp_path, failure, step=1)
+def test_a_run_whose_any_write_fails_loses_nothing_and_goes_on(tmp_path: Path, where: str, failure: str) -> None:
+    tried = try_points(tmp_path, where, failure, step=1)
     assert [each for each in tried if each["faults"]] == []
