@@ -168,7 +168,7 @@ class Memory:
             among = Restriction(languages=[each.language for each in asked] if alone else None)
             hits = self.searcher.find(asked, k=k, among=among)
             for place, question, each in zip(places, asked, hits, strict=True):
-                gate = self._find_gate(k) if inquiries[place].gated else None
+                gate = self.find_gate(k) if inquiries[place].gated else None
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
         shown = [each for each in found if each is not None]
@@ -191,6 +191,16 @@ class Memory:
         """
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "decoding": decoding, "max_seconds": max_seconds}
         return answer_found(reader or self.encoder, found, options)
+
+    def find_gate(self, k: int) -> Gate:
+        """Return the gate for k items. Raises ValueError if none was fitted for that number."""
+        if k not in self.gates:
+            known = ", ".join(map(str, sorted(self.gates))) or "no number of items"
+            raise ValueError(
+                f"no gate was fitted for k={k} (there is one for {known}); evaluate this encoder under the condition "
+                "`gated`, which fits one (docs/evaluation.md), and open the memory again"
+            )
+        return self.gates[k]
 
     def is_current(self) -> bool:
         """Tell whether opening again would give this version; cheap, as only records are read."""
@@ -264,15 +274,6 @@ class Memory:
         except ValueError:
             return False
         return True
-
-    def _find_gate(self, k: int) -> Gate:
-        if k not in self.gates:
-            known = ", ".join(map(str, sorted(self.gates))) or "no number of items"
-            raise ValueError(
-                f"no gate was fitted for k={k} (there is one for {known}); evaluate this encoder under the condition "
-                "`gated`, which fits one (docs/evaluation.md), and open the memory again"
-            )
-        return self.gates[k]
 
     def _show(self, question: Question, hits: Hits, searched: str | None, gate: Gate | None = None) -> Found:
         trusted = gate is None or gate.can_trust(hits.scores)

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model=chosen.model_name,
             key=read_key(chosen.key_file, chosen.host),
             k=chosen.k,
+            gated=chosen.gated,
         )
         listening = listen(chosen.host, chosen.port)
         make_reader = None if chosen.reader is None else prepare_reader(chosen.reader, limits)
@@ -56,7 +57,7 @@ def run(
     """Serve a memory at a listening socket until interrupted."""
 
     def open_chosen() -> Memory:
-        return open_memory(
+        memory = open_memory(
             chosen.where,
             encoder=chosen.encoder,
             bank=chosen.bank,
@@ -65,6 +66,9 @@ def run(
             device=chosen.device,
             limits=settings.pictures,
         )
+        if settings.gated:
+            memory.find_gate(settings.k or memory.settings.k)
+        return memory
 
     def end() -> None:
         server.should_exit = True
@@ -99,6 +103,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8400, help="0 takes a free one")
     parser.add_argument("--reader", help=f"{PREFIX}http://127.0.0.1:8000 lets a vLLM server answer (docs/vllm.md)")
     parser.add_argument("--k", type=int, help="items shown where a request does not say it (as many as in the run)")
+    parser.add_argument(
+        "--gated", action="store_true", help="show items only where a gate trusts them, where a request does not say it"
+    )
     parser.add_argument("--key-file", type=Path, help=f"the key that clients send; else the variable {KEY}")
     parser.add_argument("--allow-urls", action="store_true", help="fetch pictures from http(s) addresses")
     parser.add_argument("--model-name", default="comem", help="the name of the model in requests")

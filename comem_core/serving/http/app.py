@@ -33,13 +33,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """The name of the model, the bounds, the pictures that are accepted, and the key that clients send, if any."""
+    """The name of the model, the bounds, the pictures that are accepted, the key that clients send, if any, and how
+    many items are shown and whether a gate decides it, where a request does not say it."""
 
     limits: ServiceLimits
     pictures: PictureLimits
     model: str = "comem"
     key: str | None = None
     k: int | None = None
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None and not 1 <= self.k <= self.limits.max_items:
@@ -111,6 +113,8 @@ class Endpoints:
             "items": len(memory),
             "languages": memory.languages,
             "k": self.settings.k or memory.settings.k,
+            "gated": self.settings.gated,
+            "gates": sorted(memory.gates),
             "searched_by": memory.searcher.by,
             "reader": opened.reader_name,
         }
@@ -173,7 +177,7 @@ class Endpoints:
         settings = self.settings
         body = await read_body(request, settings.limits.max_body_bytes)
         options = {"model": settings.model, "limits": settings.limits, "pictures": settings.pictures}
-        asked = await asyncio.to_thread(read_request, body, **options, k=settings.k)
+        asked = await asyncio.to_thread(read_request, body, **options, k=settings.k, gated=settings.gated)
         opened = self.worker.opened
         if asked.inquiry.language is not None and opened is not None:
             try:

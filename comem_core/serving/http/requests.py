@@ -75,13 +75,15 @@ class UserTurn(BaseModel):
 
 
 class MemoryOptions(BaseModel):
-    """The extra field `comem` of a request: which items are shown."""
+    """The extra field `comem` of a request: which items are shown, and whether a gate decides it (None: as the service
+    does)."""
 
     model_config = STRICT
     k: int | None = Field(default=None, ge=1)
     language: str | None = Field(default=None, min_length=1, max_length=35)
     with_memory: bool = True
     item_ids: list[str] | None = Field(default=None, min_length=1)
+    gated: bool | None = None
 
     @field_validator("language")
     @classmethod
@@ -125,9 +127,17 @@ class ChatQuestion:
 
 
 def read_request(
-    body: bytes, *, model: str, limits: ServiceLimits, pictures: PictureLimits, k: int | None = None
+    body: bytes,
+    *,
+    model: str,
+    limits: ServiceLimits,
+    pictures: PictureLimits,
+    k: int | None = None,
+    gated: bool = False,
 ) -> ChatQuestion:
-    """Read a chat request for `model`, and fetch its picture. `k` items are shown where it does not say it.
+    """Read a chat request for `model`, and fetch its picture.
+
+    Where the request does not say it, `k` items are shown, and `gated` tells whether a gate decides if they are.
 
     Raises:
         RequestFault: something in it is wrong, too large or without effect; the fault names the field.
@@ -142,7 +152,7 @@ def read_request(
     _refuse_options(asked)
     picture, question = _read_turn(asked.messages, pictures)
     return ChatQuestion(
-        inquiry=_make_inquiry(picture, question, asked.comem or MemoryOptions(), limits, k),
+        inquiry=_make_inquiry(picture, question, asked.comem or MemoryOptions(), limits, k=k, gated=gated),
         max_new_tokens=_choose_length(asked, limits),
         decoding=_read_decoding(asked),
         stream=bool(asked.stream),
@@ -217,7 +227,7 @@ def _read_picture(address: str, pictures: PictureLimits) -> bytes:
 
 
 def _make_inquiry(
-    picture: bytes, question: str, options: MemoryOptions, limits: ServiceLimits, k: int | None
+    picture: bytes, question: str, options: MemoryOptions, limits: ServiceLimits, *, k: int | None, gated: bool
 ) -> Inquiry:
     chosen = options.item_ids
     if (number := max(options.k or 0, len(chosen or ()))) > limits.max_items:
@@ -229,13 +239,18 @@ def _make_inquiry(
         raise RequestFault(400, message, param="comem.item_ids", code="unsupported_parameter")
     if options.k is not None and not options.with_memory:
         raise RequestFault(400, "comem.k has no effect without memory", param="comem.k", code="unsupported_parameter")
+    searches = options.with_memory and chosen is None
+    if options.gated and not searches:
+        message = "comem.gated is about items that are found; it does not go with item_ids or with_memory: false"
+        raise RequestFault(400, message, param="comem.gated", code="unsupported_parameter")
     return Inquiry(
         image=picture,
         question=question,
         language=options.language,
-        k=k if options.k is None and options.with_memory and chosen is None else options.k,
+        k=k if options.k is None and searches else options.k,
         with_memory=options.with_memory,
         item_ids=None if chosen is None else tuple(chosen),
+        gated=searches and (gated if options.gated is None else options.gated),
     )
 
 

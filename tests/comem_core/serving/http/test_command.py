@@ -45,6 +45,13 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_service_that_is_to_be_gated_needs_a_gate(tmp_path: Path) -> None:
+    Memory.make(MemoryEncoder.from_pretrained("tiny-encoder"), load_knowledge_items()[:2]).save(tmp_path / "memory")
+    command = [sys.executable, "-m", "comem_core.serving.http", str(tmp_path / "memory"), "--port", "0", "--gated"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 2 and "no gate was fitted for k=3" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from comem_core.evaluation.held_out.gate import Gate
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.serving.answers import Found, Inquiry
 from comem_core.serving.http.limits import ServiceLimits
@@ -69,6 +71,30 @@ def test_the_extra_field_chooses_what_is_shown(
     assert (alone["items"], alone["memory_vectors"]) == ([], 0)
     assert len(ask(k=1)["items"]) == 1
     assert ask(language="ar")["language"] == "ar"
+
+
+def test_a_gate_leaves_items_out_where_the_service_or_the_request_asks_it(
+    memory: Memory, questions: Sequence[Question], make_body: MakeBody
+) -> None:
+    gated = copy(memory)
+    gated.gates = {2: Gate(threshold=2.0)}  # no cosine is above that
+    with run_service(lambda: gated, gated=True) as running:
+        told = running.client.get("/health").json()
+        assert (told["gated"], told["gates"], told["k"]) == (True, [2], 2)
+
+        def ask(**options: Any) -> httpx.Response:
+            return running.ask(make_body(questions[0], comem=options))
+
+        for left_out in (ask(), ask(gated=True)):
+            told = left_out.json()["comem"]
+            assert (told["items"], told["memory_vectors"], told["trusted"]) == ([], 0, False)
+        shown = ask(gated=False).json()["comem"]
+        assert shown["items"] and shown["trusted"]
+        assert ask(with_memory=False).json()["comem"]["trusted"]  # nothing was found that could be left out
+        refused = ask(k=1)
+        assert refused.status_code == 400 and "no gate was fitted for k=1" in refused.json()["error"]["message"]
+        refused = ask(gated=True, with_memory=False)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "comem.gated")
 
 
 def test_openai_s_client_reads_answers_streams_models_and_faults(
