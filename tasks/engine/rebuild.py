@@ -51,14 +51,14 @@ def load_store(context: Context) -> str:
     store = Store.of(context)
     store.fetch_files(RUNS)
     records = sorted(store.all_records(), key=lambda record: record["created"])
-    left = [record for record in records if not _register(context, record)]
+    left = [record for record in records if not load_artefact(context, record)]
     with open_warehouse(context.warehouse) as con:
         num_runs = restore_runs(con, find_history(context))
     later = f"; {len(left)} more come back when a run uses them" if left else ""
     return f"{len(records) - len(left)} results and the history of {num_runs} runs{later}"
 
 
-def _register(context: Context, record: Record) -> bool:
+def load_artefact(context: Context, record: Record) -> bool:
     """Load an artefact's rows again; False if it is damaged, or from a version of comem that recorded no table."""
     if "table" not in record:
         return False

@@ -43,9 +43,9 @@ class Bucket(LocalFileSystem):
     def __init__(self, **options: Any) -> None:
         super().__init__(auto_mkdir=True, **options)
 
-    def _open(self, path: str, **options: Any) -> Any:
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         try:
-            return super()._open(path, **options)
+            return super()._open(path, mode, block_size, **options)
         except NotADirectoryError as error:  # an object's name may begin with another object's
             raise FileNotFoundError(*error.args) from error
 
