@@ -11,7 +11,7 @@ from tasks.evaluation.compare import Evaluation
 from tasks.evaluation.contamination import find_contamination
 from tasks.evaluation.exam import Exam
 from tasks.evaluation.held_out.gate import find_trial_of_gate, fit_gates
-from tasks.evaluation.held_out.number_of_items import choose_k, find_trial_of_k, with_chosen_k
+from tasks.evaluation.held_out.number_of_items import can_try, choose_k, find_trial_of_k, with_chosen_k
 from tasks.evaluation.held_out.trial import Trial, set_aside
 from tasks.evaluation.judge import judge_predictions
 from tasks.evaluation.score import score_predictions
@@ -64,8 +64,10 @@ def _choose_k(run: Run, index: Reference, exam: Exam) -> tuple[Run, Exam]:
         return run, exam
     held = _hold(trial, index, exam)
     if not trial.is_apart:
-        held = replace(held, questions=set_aside(run, exam.questions, purpose="tried"))
-        exam = replace(exam, questions=set_aside(run, exam.questions, purpose="scored"))
+        sides = [set_aside(run, exam.questions, purpose=purpose) for purpose in ("tried", "scored")]
+        if not can_try(run, *sides):
+            return run, exam
+        held, exam = (replace(each, questions=side) for each, side in zip((held, exam), sides, strict=True))
     tried = choose_k(run, trial, held, answer_benchmark(trial.run, held))
     return with_chosen_k(run, tried), replace(exam, tried_k=tried)
 

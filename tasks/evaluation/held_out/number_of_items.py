@@ -42,6 +42,19 @@ def find_trial_of_k(run: Run) -> Trial | None:
     return make_trial(run, [find_condition_to_try(recipe.conditions)], k=sorted(set(recipe.held_out.k_among)))
 
 
+def can_try(run: Run, tried: Reference, scored: Reference) -> bool:
+    """Tell whether there are questions to try numbers of items on, and others to score; say so if not."""
+    recipe, is_planned = run.recipe.evaluation, tried.planned is not None or scored.planned is not None
+    if is_planned or (tried.num_rows and scored.num_rows):
+        return True
+    get_stage_logger().warning(
+        "no number of items is chosen: %d questions would be tried and %d scored, because all that share their %s stay "
+        "together. All are asked with k=%d, which the recipe names",
+        *(tried.num_rows, scored.num_rows, find_benchmark(recipe.benchmark).cluster_by, recipe.k),
+    )
+    return False
+
+
 @stage_task(name="choose-k")
 def choose_k(run: Run, trial: Trial, held: Exam, predictions: Reference) -> Reference:
     """Choose among the numbers of items of a trial, by its answers."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.held_out.gate import choose_fold
+from comem_core.evaluation.held_out.gate import NUM_FOLDS, choose_fold
 from comem_core.evaluation.scores import find_cluster
 from comem_core.knowledge.items import Question
 from tasks.data.benchmarks import name_part
@@ -62,20 +62,16 @@ def make_trial(run: Run, conditions: Sequence[str], *, k: Sequence[int] | None =
 
 @stage_task(name="set-aside")
 def set_aside(run: Run, questions: Reference, *, purpose: Purpose) -> Reference:
-    """Return a fifth of the questions, to try something on, or the other four. All of a cluster are on one side.
-
-    Raises ValueError if a side would have no question.
-    """
+    """Return a fifth of the questions, to try something on, or the other four. All of a cluster are on one side, so one
+    of them may be empty."""
     cluster_by = find_benchmark(run.recipe.evaluation.benchmark).cluster_by
+    share = 1 / NUM_FOLDS if purpose == "tried" else 1 - 1 / NUM_FOLDS
 
     def make(artefact: Partial) -> None:
-        if not write_questions(artefact, "part-00000", _read_side(questions, cluster_by, purpose)):
-            raise ValueError(
-                f"all {questions.num_rows} questions are on one side, because they have one {cluster_by}: none is left "
-                "to choose a number of items on, or none to score; leave k_among out and give k, or ask more questions"
-            )
+        write_questions(artefact, "part-00000", _read_side(questions, cluster_by, purpose))
 
-    return run_stage(run, SET_ASIDE, SetAsideKey(purpose=purpose, cluster_by=cluster_by), {"all": questions}, make)
+    key, expected = SetAsideKey(purpose=purpose, cluster_by=cluster_by), round(share * questions.num_rows)
+    return run_stage(run, SET_ASIDE, key, {"all": questions}, make, expects=expected)
 
 
 def _read_side(questions: Reference, cluster_by: str, purpose: Purpose) -> Iterator[Question]:
