@@ -30,11 +30,11 @@ def try_points(folder: Path, where: str, failure: str, *, step: int) -> list[dic
 @pytest.mark.parametrize(
     ("where", "failure", "step"),
     [
-        ("folder", "killed", 12),
-        ("folder", "no space", 40),
-        ("folder", "i/o error", 41),
-        ("bucket", "killed", 45),
-        ("bucket", "no space", 43),
+        ("folder", "killed", 16),
+        ("folder", "no space", 60),
+        ("folder", "i/o error", 61),
+        ("bucket", "killed", 70),
+        ("bucket", "no space", 75),
     ],
 )
 def test_a_run_whose_write_fails_loses_nothing_and_goes_on(tmp_path: Path, where: str, failure: str, step: int) -> None:
