@@ -10,7 +10,16 @@ from flows.local.measuring import Checkout, main, shown_scores
 from flows.local.results import _write_scores
 from warehouse.page.wording import ConditionWords, write_percent
 
-SCORE = {"benchmark": "countries-vqa", "k": 3, "split": "all", "metric": "infoseek", "low": 0.1, "high": 0.9, "n": 400}
+SCORE = {
+    "encoder_name": "trained",
+    "benchmark": "countries-vqa",
+    "k": 3,
+    "split": "all",
+    "metric": "infoseek",
+    "low": 0.1,
+    "high": 0.9,
+    "n": 400,
+}
 SCORE |= {"prompt_tokens_mean": 20.0, "memory_vectors": 0}
 
 
@@ -49,6 +58,15 @@ def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
     ]
     with pytest.raises(ValueError, match="no table of scores"):
         shown_scores("it ended")
+
+
+def test_the_scores_of_several_encoders_name_them() -> None:
+    words = ConditionWords([{"name": "none"}, {"name": "memory"}])
+    rows = [SCORE | {"condition": "memory", "encoder_name": name} for name in ("latest", "tiny-encoder")]
+    heading, _, *lines = _write_scores(rows, words)
+    assert heading.split()[:2] == ["encoder", "benchmark"]
+    assert [line.split()[0] for line in lines] == ["latest", "tiny-encoder"]
+    assert _write_scores(rows[:1], words)[0].startswith("benchmark")
 
 
 SUITE = """#!/bin/sh
