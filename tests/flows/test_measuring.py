@@ -62,7 +62,7 @@ def test_conditions_and_scores_are_read_from_what_a_demo_prints() -> None:
 
 def test_the_scores_of_several_encoders_name_them() -> None:
     words = ConditionWords([{"name": "none"}, {"name": "memory"}])
-    rows = [SCORE | {"condition": "memory", "encoder_name": name} for name in ("latest", "tiny-encoder")]
+    rows = [SCORE | {"condition": "memory", "value": 0.5, "encoder_name": name} for name in ("latest", "tiny-encoder")]
     heading, _, *lines = _write_scores(rows, words)
     assert heading.split()[:2] == ["encoder", "benchmark"]
     assert [line.split()[0] for line in lines] == ["latest", "tiny-encoder"]
