@@ -70,10 +70,10 @@ def set_aside_unreadable(path: str | Path, *, timeout: float = 60.0) -> tuple[Pa
     Nothing is deleted. A missing file, or one that this process may not read, is not damaged.
     """
     database = Path(path).absolute()
-    if not database.exists() or _find_damage(database, timeout) is None:
+    if find_damage(database, timeout=timeout) is None:
         return None
     with _hold_lock(database, timeout):
-        if (damage := _find_damage(database, timeout)) is None:
+        if (damage := find_damage(database, timeout=timeout)) is None:
             return None  # another run has rebuilt it in the meantime
         aside = database.with_name(f"{database.stem}.unreadable-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{database.suffix}")
         with suppress(FileNotFoundError):
@@ -82,11 +82,14 @@ def set_aside_unreadable(path: str | Path, *, timeout: float = 60.0) -> tuple[Pa
     return aside, damage
 
 
-def _find_damage(database: Path, timeout: float) -> str | None:
-    """Return why the file cannot be read as a whole, or None if it can.
+def find_damage(path: str | Path, *, timeout: float = 60.0) -> str | None:
+    """Return why the warehouse cannot be read as a whole, or None if it can, or there is none.
 
     It is opened for reading only, so that a full disk is not taken for damage.
     """
+    database = Path(path).absolute()
+    if not database.exists():
+        return None
     try:
         with _connect(database, True, time.monotonic() + timeout, timeout, MEMORY_LIMIT) as con:
             for (table,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall():

@@ -239,13 +239,9 @@ def _upsert_artefact(con: DuckDBPyConnection, record: Mapping, uri: str) -> None
 
 def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, folder: Path, *, in_order: bool) -> None:
     """Insert the rows of the Parquet shards, table by table, with the columns that each table has."""
-    shards: dict[str, list[Mapping]] = {}
-    for shard in record["shards"]:
-        target = shard.get("table", table)
-        if target is not None and shard["file"].endswith(".parquet"):
+    for target, listed in group_shards(record, table).items():
+        for shard in listed:
             _check_shard(record["fingerprint"], shard, target, folder)
-            shards.setdefault(target, []).append(shard)
-    for target, listed in shards.items():
         columns = ", ".join(f'"{name}"' for name in make_schema(target).names)
         order = f"ORDER BY {_ORDER[target]}" if target in _ORDER and in_order else ""
         con.execute(
@@ -254,6 +250,16 @@ def _load_rows(con: DuckDBPyConnection, record: Mapping, table: str | None, fold
         )
         if target in ITEM_LINKS:
             _link_items(con, record["fingerprint"], target)
+
+
+def group_shards(record: Mapping, table: str | None) -> dict[str, list[Mapping]]:
+    """Group the Parquet shards of a record by the table of their rows; `table` is that of shards that name none."""
+    shards: dict[str, list[Mapping]] = {}
+    for shard in record["shards"]:
+        target = shard.get("table", table)
+        if target is not None and shard["file"].endswith(".parquet"):
+            shards.setdefault(target, []).append(shard)
+    return shards
 
 
 def _check_shard(fingerprint: str, shard: Mapping, target: str, folder: Path) -> None:

@@ -17,8 +17,8 @@ from comem_core.serving.layout import RECORD, Record, list_record_files
 from tasks.engine.context import Context
 from tasks.engine.rebuild import load_artefact, mend_warehouse
 from tasks.engine.store import Store
-from warehouse.connection import open_warehouse
-from warehouse.records import forget_artefact
+from warehouse.connection import find_damage, open_warehouse
+from warehouse.records import forget_artefact, group_shards
 from warehouse.verification import count_rows, list_known
 
 AGAIN = "the next run that needs it makes it again, from what is undamaged"
@@ -47,6 +47,10 @@ def find_faults(context: Context, *, hashed: bool = True) -> Iterator[Fault]:
     Nobody should write meanwhile: what a run has put into one and not yet into the other would be named too.
     """
     store = Store.of(context)
+    if damage := find_damage(context.warehouse):
+        todo = "--repair sets it aside, and makes it again of all that is in the store"
+        yield Fault(name=str(context.warehouse), found=f"it cannot be read ({damage})", todo=todo)
+        return
     yield from _find_unreadable(store)
     records = {record["fingerprint"]: record for record in store.all_records()}
     with open_warehouse(context.warehouse, read_only=True) as con:
@@ -55,7 +59,7 @@ def find_faults(context: Context, *, hashed: bool = True) -> Iterator[Fault]:
         yield from _find_damage(store, record, hashed=hashed)
         yield from _find_lost_inputs(record, records, known)
         yield from _find_row_faults(context, record, rows.get(record["fingerprint"], {}), known)
-    for fingerprint in (rows.keys() | known.keys()) - records.keys():
+    for fingerprint in sorted((rows.keys() | known.keys()) - records.keys()):
         yield from _find_rows_alone(context, store, fingerprint, rows.get(fingerprint, {}), known)
 
 
@@ -98,11 +102,14 @@ def _find_row_faults(
     context: Context, record: Record, rows: Mapping[str, int], known: Mapping[str, tuple[str, str | None]]
 ) -> Iterator[Fault]:
     """Yield how the warehouse's rows of a result differ from its files."""
-    fingerprint, wanted = record["fingerprint"], _count_rows(record)
     if "table" not in record:
         return  # an earlier version did not record it
+    fingerprint, shards = record["fingerprint"], group_shards(record, record["table"])
+    wanted = {table: sum(shard["rows"] for shard in listed) for table, listed in shards.items()}
 
     def reload() -> bool:
+        if Store.of(context).damage(record):
+            return False  # the rows that are left are kept, until a run has made the files again
         with open_warehouse(context.warehouse) as con:
             forget_artefact(con, fingerprint)
         return load_artefact(context, record)
@@ -141,16 +148,6 @@ def _find_rows_alone(
     found = f"the warehouse has it (rows: {sum(rows.values()):,}), and the store does not"
     todo = "--repair removes them; a run of the same recipe makes it again"
     yield Fault(name=f"{stage or 'a result'} {fingerprint}", found=found, todo=todo, repair=forget)
-
-
-def _count_rows(record: Record) -> dict[str, int]:
-    """Count a result's rows by table, as its record has them."""
-    wanted: dict[str, int] = {}
-    for shard in record["shards"]:
-        table = shard.get("table", record.get("table"))
-        if table is not None and shard["file"].endswith(".parquet"):
-            wanted[table] = wanted.get(table, 0) + shard["rows"]
-    return wanted
 
 
 def _name(record: Record) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.addresses.places import find_store_cache
 from comem_core.serving.layout import RECORD
 from tasks.engine.context import Context
 from tasks.engine.store import Reference, Store
@@ -73,15 +72,6 @@ def add_rows(context: Context, made: list[Reference]) -> None:
         con.execute("INSERT INTO sample BY NAME SELECT 'feedfeed' AS artefact, 'a sample' AS sample_id")
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, context: Context) -> Context:
-    """Return a context whose store is in a folder, and one whose store is in a bucket."""
-    if request.param == "folder":
-        return context
-    address = request.getfixturevalue("bucket")
-    return replace(context, store=find_store_cache(address), store_address=address)
-
-
 def test_nothing_is_wrong_with_what_runs_left(place: Context) -> None:
     run_all(place, "run-0")
     run_all(place, "run-1", corpus="trees", status="failed")
@@ -109,7 +99,7 @@ def test_what_is_wrong_with_the_store_is_named_and_not_touched(context: Context,
     assert any(said.format(*names(made)) in each for each in say_faults(context))
 
 
-@pytest.mark.parametrize("plant", [flip_a_byte, lose_a_file, cut_a_record, lose_an_input])
+@pytest.mark.parametrize("plant", [flip_a_byte, lose_a_file, cut_a_record, lose_an_input, leave_a_file])
 def test_the_next_run_makes_good_what_the_store_lost(context: Context, plant: Plant) -> None:
     plant(context, run_all(context, "run-0"))
     run_all(context, "run-0")
@@ -135,6 +125,32 @@ def test_what_is_wrong_with_the_warehouse_is_mended_by_the_store(place: Context,
     assert say_faults(place) == []
     with open_warehouse(place.warehouse, read_only=True) as con:
         assert con.execute(LOADED, [made[1].fingerprint]).fetchall() == [(50,)]
+
+
+def test_rows_whose_files_are_damaged_too_are_not_given_up(context: Context) -> None:
+    made = run_all(context, "run-0")
+    lose_rows(context, made)
+    flip_a_byte(context, made)
+    faults = [fault for fault in find_faults(context) if fault.repair is not None]
+    assert len(faults) == 1 and not any(fault.repair() for fault in faults if fault.repair)
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        assert con.execute(LOADED, [made[1].fingerprint]).fetchall() == [(45,)]
+    run_all(context, "run-0")  # which makes the files again
+    repair(context)
+    assert say_faults(context) == []
+
+
+def test_a_warehouse_that_cannot_be_read_is_named_and_made_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Context, "from_environment", lambda: context)
+    run_all(context, "run-0")
+    whole = context.warehouse.read_bytes()
+    context.warehouse.write_bytes(whole[: len(whole) // 3])
+    assert main([]) == 1 and "it cannot be read" in capsys.readouterr().out
+    assert context.warehouse.stat().st_size == len(whole) // 3
+    assert main(["--repair"]) == 0 and "rebuilt from the store: 3 results" in capsys.readouterr().out
+    assert main([]) == 0
 
 
 def test_results_of_another_store_are_left_alone(context: Context, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from comem_core.addresses.places import find_store_cache
 from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.rebuild import load_store
@@ -80,15 +79,6 @@ def names(references: Sequence[Reference | Unneeded]) -> list[str]:
 
 def remove_all(context: Context, garbage: Sequence[Unneeded]) -> list[bool]:
     return [done for _, done in remove_garbage(context, garbage)]
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, context: Context) -> Context:
-    """Return a context whose store is in a folder, and one whose store is in a bucket."""
-    if request.param == "folder":
-        return context
-    address = request.getfixturevalue("bucket")
-    return replace(context, store=find_store_cache(address), store_address=address)
 
 
 def test_old_runs_go_with_what_only_they_rest_on_and_can_be_made_again(place: Context) -> None:
