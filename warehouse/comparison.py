@@ -15,7 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from warehouse.content import RECORD, UNSTABLE_COLUMNS, hash_content, hash_file
+from warehouse.content import RECORD, UNFINISHED, UNSTABLE_COLUMNS, hash_content, hash_file
 from warehouse.schemas import list_row_tables, make_schema
 from warehouse.sql import write_literal
 
@@ -23,7 +23,7 @@ from warehouse.sql import write_literal
 # the run's seconds, and the times of the files that items were made from.
 STAGES_OF_A_RUN = frozenset({"report"})
 FILES_OF_A_RUN = frozenset({RECORD, "README.md", "sources.npy"})
-ROWS_OF, UNFINISHED = b"comem.rows_of", ".partial"
+ROWS_OF = b"comem.rows_of"
 KEYS = {
     "knowledge_item": ("item_id",),
     "dropped_row": ("file", "row", "reason"),

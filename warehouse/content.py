@@ -20,6 +20,7 @@ UNSTABLE_COLUMNS = frozenset(
     {"seconds", "retrieve_seconds", "encode_seconds", "prefill_seconds", "decode_seconds", ROW_KEY}
 )
 RECORD = "record.json"  # beside the shards of a complete artefact
+UNFINISHED = ".partial"
 _LANES = 4
 
 

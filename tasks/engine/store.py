@@ -254,14 +254,15 @@ class Store:
             path.write_text(json.dumps({key: value for key, value in record.items() if key != "uri"}, indent=1))
         os.replace(partial.folder, final)
         flush(final.parent)
-        for file in (KEPT, MEASURED):
-            (final / file).unlink(missing_ok=True)
+        self.drop_unfinished(record["stage"], record["fingerprint"])
         return record
 
     def drop_unfinished(self, stage: str, fingerprint: str) -> None:
-        """Remove what is here of an artefact's making after it is complete: its process was ended between the two. Call
-        it under the lock."""
+        """Remove what is here of the making of an artefact that is complete; a process may have been ended before it
+        could. Call it under the lock."""
         shutil.rmtree(self.find_partial_folder(stage, fingerprint), ignore_errors=True)
+        for file in (KEPT, MEASURED):
+            (self.find_path(stage, fingerprint) / file).unlink(missing_ok=True)
 
     def remove(self, stage: str, fingerprint: str) -> None:
         """Remove an artefact, its record first: what is half removed does not look complete. Call it under the lock."""
