@@ -33,9 +33,9 @@ class ShownItem:
 class Inquiry:
     """One request: a picture (path, bytes, PIL image or address) and a question.
 
-    `k` None shows as many items as the run did; `item_ids` shows these, in this order, without a search. Without
-    memory, the reader answers from question and picture alone. If `gated`, it does so too where no found item is near
-    enough to be trusted, or it is sure by itself.
+    `k` None shows as many items as the latest evaluation did; `item_ids` shows these, in this order, without a search.
+    Without memory, the reader answers from question and picture alone. If `gated`, it does so too where no found item
+    is near enough to be trusted, or it is sure by itself.
 
     Raises:
         ValueError: it is gated, but nothing is searched for.

@@ -89,7 +89,8 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
         made = [each for each in banks if each["inputs"]["encoder"] in places]
     if not made:
         raise ValueError(_describe_other_banks(store, encoder, banks, trained))
-    foreign = _list_foreign_banks(store)
+    answers = store.list_records(PREDICTIONS_STAGE)
+    foreign = _list_foreign_banks(answers)
     made.sort(
         key=lambda each: (
             places.get(each["inputs"]["encoder"], -1),
@@ -100,7 +101,7 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
     indexes = store.list_records(INDEX_STAGE)
     for chosen in reversed(made):
         if (index := _find_index(indexes, chosen)) is not None:
-            return _complete(store, chosen, index, trained, folder)
+            return _complete(store, chosen, index, trained, answers, folder)
     raise ValueError(
         f"{len(made)} banks in {store.address} have no index of their items' pictures or texts, so nothing can be "
         "found in them. Run rebuild-memory on the same corpus: it keeps the bank and makes the index"
@@ -108,7 +109,12 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
 
 
 def _complete(
-    store: StoredArtefacts, bank: Record, index: Record, trained: Sequence[Record], folder: Path | None
+    store: StoredArtefacts,
+    bank: Record,
+    index: Record,
+    trained: Sequence[Record],
+    answers: Sequence[Record],
+    folder: Path | None,
 ) -> Choice:
     encoder = next((each for each in trained if each["fingerprint"] == bank["inputs"]["encoder"]), None)
     known = {each["fingerprint"]: each for each in store.list_records(KNOWLEDGE_STAGE)}
@@ -128,19 +134,19 @@ def _complete(
         index=index,
         retrieval=retrieval,
         gate=find_gates(store, bank["inputs"]["encoder"], index, retrieval),
-        asked=_find_asked(store, bank),
+        asked=_find_asked(store, answers, bank),
         training_set=None if encoder is None else _find_training_set(store, encoder),
     )
 
 
-def _find_asked(store: StoredArtefacts, bank: Record) -> Record | None:
+def _find_asked(store: StoredArtefacts, answers: Sequence[Record], bank: Record) -> Record | None:
     """Return the latest answers from memory by the bank's encoder, best those from this bank; but not those on which an
     evaluation only decided something."""
     decided = [record["inputs"] for stage in (GATE_STAGE, TRIED_K_STAGE) for record in store.list_records(stage)]
     tried = {inputs.get("predictions") for inputs in decided}
     asked = [
         record
-        for record in store.list_records(PREDICTIONS_STAGE)
+        for record in answers
         if record["inputs"].get("encoder") == bank["inputs"]["encoder"]
         and record["fingerprint"] not in tried
         and "memory" in record["recipe"].get("conditions", ())
@@ -149,9 +155,9 @@ def _find_asked(store: StoredArtefacts, bank: Record) -> Record | None:
     return next(reversed(own or asked), None)
 
 
-def _list_foreign_banks(store: StoredArtefacts) -> set[str]:
+def _list_foreign_banks(answers: Sequence[Record]) -> set[str]:
     """Return the fingerprints of banks that only the condition `foreign` asked: they are controls."""
-    asked = [record["inputs"] for record in store.list_records(PREDICTIONS_STAGE)]
+    asked = [record["inputs"] for record in answers]
     foreign = {inputs[FOREIGN_BANK_ROLE] for inputs in asked if FOREIGN_BANK_ROLE in inputs}
     return foreign - {inputs[BANK_ROLE] for inputs in asked if BANK_ROLE in inputs}
 

@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs a key")
     parser.add_argument("--port", type=int, default=8400, help="0 takes a free one")
     parser.add_argument("--reader", help=f"{PREFIX}http://127.0.0.1:8000 lets a vLLM server answer (docs/vllm.md)")
-    parser.add_argument("--k", type=int, help="items shown where a request does not say it (as many as in the run)")
+    parser.add_argument("--k", type=int, help="items shown where a request does not say it (else as the run asked)")
     parser.add_argument(
         "--gated", action="store_true", help="show items only where a gate trusts them, where a request does not say it"
     )
