@@ -7,7 +7,7 @@ from typing import Any
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.conditions import find_condition
 from comem_core.evaluation.held_out.gate import NUM_FOLDS, HeldOutAnswers, choose_fold, find_best_score, fit_gate
-from comem_core.evaluation.scores import Row, find_cluster
+from comem_core.evaluation.scores import Row
 from comem_core.recipes.recipe import EvaluationRecipe
 from comem_core.serving.layout import GATE_STAGE
 from tasks.engine.partial import Partial
@@ -17,8 +17,8 @@ from tasks.engine.store import Reference
 from tasks.engine.telling import get_stage_logger
 from tasks.evaluation.exam import Exam
 from tasks.evaluation.held_out.choosing import LOGPROB
-from tasks.evaluation.held_out.trial import Trial, make_trial
-from tasks.rows.tables import read_asked_questions, read_rows
+from tasks.evaluation.held_out.trial import Trial, make_trial, map_clusters
+from tasks.rows.tables import read_rows
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
@@ -72,11 +72,8 @@ def describe_gate(row: Mapping[str, Any]) -> str:
 
 def _fit(recipe: EvaluationRecipe, key: GateKey, held: Exam, answered: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Yield the rows of all gates: for each k one that was fitted on all questions, then those of folds."""
-    cluster_by = find_benchmark(recipe.benchmark).cluster_by
-    fold_of = {
-        row["question_id"]: choose_fold(find_cluster(row, cluster_by))
-        for row in read_asked_questions(held.questions.folder)
-    }
+    clusters = map_clusters(held.questions, find_benchmark(recipe.benchmark).cluster_by)
+    fold_of = {question_id: choose_fold(cluster) for question_id, cluster in clusters.items()}
     best = {row["question_id"]: find_best_score(row["scores"]) for row in read_rows(held.retrieved)}
     rows = {(row["condition"], row["k"], row["question_id"]): row for row in answered}
     for k in key.k:

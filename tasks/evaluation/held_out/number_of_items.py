@@ -6,7 +6,6 @@ from typing import Any
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.held_out.number_of_items import choose_number
-from comem_core.evaluation.scores import find_cluster
 from comem_core.evaluation.statistics import score_interval
 from comem_core.recipes.conditions import find_condition_to_try
 from comem_core.recipes.recipe import EvaluationRecipe
@@ -17,8 +16,8 @@ from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.telling import get_stage_logger
 from tasks.evaluation.exam import Exam
-from tasks.evaluation.held_out.trial import Trial, make_trial
-from tasks.rows.tables import read_asked_questions, read_rows
+from tasks.evaluation.held_out.trial import Trial, make_trial, map_clusters
+from tasks.rows.tables import read_rows
 from tasks.run import Run
 from warehouse.schemas import check_rows
 
@@ -94,9 +93,7 @@ def describe_choice(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _mark(recipe: EvaluationRecipe, key: TriedKey, held: Exam, answered: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """Yield a row for each number of items that was tried, with its mean mark and the interval of that."""
-    cluster_by = find_benchmark(recipe.benchmark).cluster_by
-    asked = read_asked_questions(held.questions.folder)
-    clusters = {row["question_id"]: find_cluster(row, cluster_by) for row in asked}
+    clusters = map_clusters(held.questions, find_benchmark(recipe.benchmark).cluster_by)
     marks = {(row["k"], row["question_id"]): row["correct"] for row in answered}
     found = {k: score_interval([marks[k, each] for each in clusters], list(clusters.values())) for k in key.k}
     chosen = choose_number({k: each.value for k, each in found.items()}, max_loss=key.max_loss)

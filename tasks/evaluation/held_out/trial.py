@@ -74,9 +74,13 @@ def set_aside(run: Run, questions: Reference, *, purpose: Purpose) -> Reference:
     return run_stage(run, SET_ASIDE, key, {"all": questions}, make, expects=expected)
 
 
+def map_clusters(questions: Reference, cluster_by: str) -> dict[str, str]:
+    """Map each question's id to its cluster: the questions that are correlated, and so stay together."""
+    return {row["question_id"]: find_cluster(row, cluster_by) for row in read_asked_questions(questions.folder)}
+
+
 def _read_side(questions: Reference, cluster_by: str, purpose: Purpose) -> Iterator[Question]:
     stored = read_questions(questions)
-    for row in read_asked_questions(questions.folder):
-        is_tried = choose_fold(find_cluster(row, cluster_by)) == HELD_OUT_FOLD
-        if is_tried == (purpose == "tried"):
-            yield stored.of(row["question_id"])
+    for question_id, cluster in map_clusters(questions, cluster_by).items():
+        if (choose_fold(cluster) == HELD_OUT_FOLD) == (purpose == "tried"):
+            yield stored.of(question_id)

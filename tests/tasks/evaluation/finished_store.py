@@ -21,6 +21,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage
 from tasks.engine.store import Reference
+from tasks.evaluation.exam import Exam
 from tasks.memory.encode import encode_memory
 from tasks.rows.tables import make_item_table, make_question_table
 from tasks.run import Run
@@ -49,6 +50,17 @@ class Finished:
     bank: Reference
     index: Reference
     retrieved: Reference
+
+    def make_exam(self, **changed: Reference) -> Exam:
+        """Return the exam of its questions, with these references changed."""
+        exam = Exam(
+            knowledge=self.knowledge,
+            encoder=self.encoder,
+            bank=self.bank,
+            questions=self.questions,
+            retrieved=self.retrieved,
+        )
+        return replace(exam, **changed)
 
 
 def make_run(context: Context) -> Run:

@@ -12,7 +12,6 @@ from comem_core.recipes.recipe import ReaderRecipe
 from comem_core.serving.vllm.template import MEMORY_FIRST
 from comem_core.synthesis.generator import ServerGone
 from tasks.evaluation.answer import answer_benchmark
-from tasks.evaluation.exam import Exam
 from tasks.rows.tables import read_rows
 from tasks.run import Run
 from tasks.sources import name_engine
@@ -41,13 +40,7 @@ def answer(finished: Finished, reader: str | None) -> tuple[Run, list[dict[str, 
     recipe = replace(recipe, evaluation=replace(recipe.evaluation, conditions=CONDITIONS))
     run = replace(finished.run, recipe=with_reader(recipe, reader))
     run = replace(run, engine=name_engine(run.recipe, run.backbone, run.context))
-    exam = Exam(
-        knowledge=finished.knowledge,
-        encoder=finished.encoder,
-        bank=finished.bank,
-        questions=finished.questions,
-        retrieved=finished.retrieved,
-    )
+    exam = finished.make_exam()
     rows = read_rows(answer_benchmark.fn(run, exam))
     return run, sorted(rows, key=lambda row: (row["condition"], row["question_id"]))
 

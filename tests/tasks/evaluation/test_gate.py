@@ -44,13 +44,7 @@ def trial_of(run: Run) -> Trial:
 @pytest.fixture(scope="module")
 def held(finished: Finished) -> Exam:
     """The questions of the part `dev`, on which a gate may be fitted."""
-    return Exam(
-        knowledge=finished.knowledge,
-        encoder=finished.encoder,
-        bank=finished.bank,
-        questions=finished.questions,
-        retrieved=finished.retrieved,
-    )
+    return finished.make_exam()
 
 
 @pytest.fixture(scope="module")

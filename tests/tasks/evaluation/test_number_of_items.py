@@ -10,7 +10,6 @@ from tasks.data.benchmarks import BENCHMARK
 from tasks.data.retrieve import retrieve
 from tasks.engine.plan import start_planning
 from tasks.evaluation.answer import answer_benchmark
-from tasks.evaluation.exam import Exam
 from tasks.evaluation.held_out.number_of_items import (
     can_try,
     choose_k,
@@ -51,13 +50,7 @@ def test_a_trial_asks_one_condition_with_every_number(finished: Finished) -> Non
 def test_the_fewest_items_of_the_best_answers_are_chosen(finished: Finished) -> None:
     run = make_asking(finished.run, part="dev")
     trial = trial_of(run)
-    exam = Exam(
-        knowledge=finished.knowledge,
-        encoder=finished.encoder,
-        bank=finished.bank,
-        questions=finished.questions,
-        retrieved=finished.retrieved,
-    )
+    exam = finished.make_exam()
     predictions = answer_benchmark.fn(trial.run, exam)
     tried = choose_k.fn(run, trial, exam, predictions)
     rows, marks = list(read_rows(tried)), list(read_rows(predictions))
@@ -101,13 +94,7 @@ def test_a_plan_counts_with_the_most_items(finished: Finished) -> None:
         sides = [set_aside.fn(run, questions, purpose=purpose) for purpose in ("tried", "scored")]
         assert can_try(run, *sides)
         retrieved = retrieve.fn(run, finished.index, sides[0])
-        exam = Exam(
-            knowledge=finished.knowledge,
-            encoder=finished.encoder,
-            bank=finished.bank,
-            questions=sides[0],
-            retrieved=retrieved,
-        )
+        exam = finished.make_exam(questions=sides[0], retrieved=retrieved)
         trial = trial_of(run)
         tried = choose_k.fn(run, trial, exam, answer_benchmark.fn(trial.run, exam))
         assert with_chosen_k(run, tried).recipe.evaluation.k == max(AMONG)
