@@ -257,10 +257,31 @@ class Conditions:
     """The corpus whose items the condition `foreign` shows."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A way to search that is compared with others: the recipe's retrieval with these fields."""
+
+    __pydantic_config__: ClassVar = GROUP
+
+    embedder: Filled | None = None
+    """What embeds pictures, or, of one that reads texts alone, these (docs/data.md); by default the recipe's."""
+    by: Literal["image", "text", "both"] | None = None
+    """What is compared; by default pictures, with an embedder that sees none texts, and both with a text_embedder."""
+    text_embedder: Filled | None = None
+    """What embeds texts."""
+    text_weight: Annotated[float, Within(float, 0, 1)] | None = None
+    """The weight of the texts where both are compared; that of the pictures is the rest."""
+    grid: tuple[Count, Count] | None = None
+    """The cells, rows and columns, in which the backbone's view of a picture is averaged."""
+    same_language: bool | None = None
+    """Whether only items in the question's language are searched."""
+
+
 BackboneOption = Annotated[str | ChosenBackbone, Word(ChosenBackbone, "name", TEXT)]
 KnowledgeOption = Annotated[str | Knowledge, Word(Knowledge, "corpus", TEXT)]
 WritingOption = Annotated[str | Writing, Word(Writing, "generator", TEXT)]
 LimitOption = Annotated[int | Limits, Word(Limits, "questions", {"type": "integer", "minimum": 1})]
+SearchesOption = Annotated[list[Annotated[str | Search, Word(Search, "embedder", TEXT)]], AfterValidator(_check_filled)]
 BenchmarksOption = Annotated[Sequence[str] | Benchmarks, Word(Benchmarks, "names", TEXTS)]
 ConditionsOption = Annotated[Sequence[str] | Conditions, Word(Conditions, "names", TEXTS)]
 JudgeOption = Annotated[str | JudgeRecipe, Word(JudgeRecipe, "generator", TEXT)]

@@ -11,9 +11,10 @@ from comem_core.recipes import find_recipe, with_backbone, with_evaluation, with
 from comem_core.recipes.names import check_names
 from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
 from comem_core.recipes.scaling import Variant
+from comem_core.recipes.searches import PICTURES, SearchTrial, make_trial, vary_search
 from comem_core.synthesis.generator import read_generator_name
 from comem_core.synthesis.seeds import check_source
-from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Writing
+from flows.options import Benchmarks, ChosenBackbone, Conditions, Knowledge, Limits, Search, Writing
 from tasks.engine.context import Context, refuse_faults
 from tasks.engine.store import Store
 from tasks.training.encoder import check_start
@@ -123,6 +124,28 @@ def recipe_to_encode(
     return whole
 
 
+@refuse_faults()
+def make_search_trial(
+    recipe: str | Mapping[str, Any],
+    *,
+    backbone: str | ChosenBackbone | None,
+    knowledge: str | Knowledge | None,
+    questions: str | None,
+    among: Sequence[str | Search] | None,
+    limit: int,
+) -> SearchTrial:
+    """Return what compare-retrieval tries: the questions, and the ways to search for them.
+
+    Raises ParameterRefused for a corpus, a benchmark or a search that cannot be.
+    """
+    read = as_knowledge(knowledge)
+    whole = recipe_to_encode(recipe, backbone=backbone, knowledge=read)
+    asked = questions or (whole.evaluation.benchmark if read.corpus is None else PICTURES)
+    given = None if among is None else [Search(embedder=each) if isinstance(each, str) else each for each in among]
+    searches = None if given is None else [vary_search(whole.retrieval, **vars(each)) for each in given]
+    return make_trial(whole, asked, searches, num_questions=limit)
+
+
 def as_knowledge(given: str | Knowledge | None) -> Knowledge:
     """Return the option `knowledge` as a group. Raises ValueError for a corpus that does not exist."""
     read = Knowledge(corpus=given) if isinstance(given, str) else given or Knowledge()
@@ -193,5 +216,6 @@ MAKERS: Mapping[str, Callable[..., object]] = {
     "synth-and-train": recipe_to_train,
     "re-evaluate": recipes_to_ask,
     "rebuild-memory": recipe_to_encode,
+    "compare-retrieval": make_search_trial,
 }
 """The function that makes the recipe of each flow, by flow name; its parameters are among the flow's."""

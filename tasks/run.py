@@ -18,7 +18,7 @@ from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpus_names import find_address
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.recipes.prompts import check_prompts
-from comem_core.recipes.recipe import EvaluationRecipe, JudgeRecipe, KnowledgeRecipe, Recipe
+from comem_core.recipes.recipe import EvaluationRecipe, JudgeRecipe, KnowledgeRecipe, Recipe, RetrievalRecipe
 from comem_core.recipes.retrieval import check_retrieval
 from tasks.devices import describe_missing_gpu
 from tasks.engine.context import Context, ParameterRefused, RunRef, refuse_faults
@@ -94,6 +94,7 @@ class Run(RunRef):
         knowledge: KnowledgeRecipe | None = None,
         encoder: EncoderRecipe | None = None,
         evaluation: EvaluationRecipe | None = None,
+        retrieval: RetrievalRecipe | None = None,
     ) -> "Run":
         """Return the run with these parts of its recipe replaced."""
         recipe = self.recipe
@@ -102,6 +103,7 @@ class Run(RunRef):
             knowledge=knowledge or recipe.knowledge,
             training=replace(recipe.training, encoder=encoder or recipe.training.encoder),
             evaluation=evaluation or recipe.evaluation,
+            retrieval=retrieval or recipe.retrieval,
         )
         return replace(self, recipe=changed)
 

@@ -46,6 +46,7 @@ KEYS = {
     "contamination": ("question_id", "source", "kind"),
     "gate": ("k", "fold"),
     "tried_k": ("k",),
+    "tried_search": ("search", "language", "k"),
 }
 LEFT, RIGHT, BOTH = "left only", "right only", "differs"
 

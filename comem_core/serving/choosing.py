@@ -17,8 +17,10 @@ from comem_core.serving.layout import (
     KNOWLEDGE_STAGE,
     PREDICTIONS_STAGE,
     RETRIEVAL_STAGE,
+    SEARCHES_STAGE,
     TRAINING_SET_STAGE,
     TRIED_K_STAGE,
+    TRIED_SEARCH_ROLE,
     Record,
 )
 from comem_core.serving.stored_artefacts import StoredArtefacts
@@ -98,10 +100,10 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
             each["created"],
         )
     )
-    indexes = store.list_records(INDEX_STAGE)
+    indexes, searched = store.list_records(INDEX_STAGE), _list_searched(store, answers)
     for chosen in reversed(made):
-        if (index := _find_index(indexes, chosen)) is not None:
-            return _complete(store, chosen, index, trained, answers, folder)
+        if (index := _find_index(indexes, chosen, searched)) is not None:
+            return _complete(store, chosen, index, searched, trained, answers, folder)
     raise ValueError(
         f"{len(made)} banks in {store.address} have no index of their items' pictures or texts, so nothing can be "
         "found in them. Run rebuild-memory on the same corpus: it keeps the bank and makes the index"
@@ -112,6 +114,7 @@ def _complete(
     store: StoredArtefacts,
     bank: Record,
     index: Record,
+    searched: "_Searched",
     trained: Sequence[Record],
     answers: Sequence[Record],
     folder: Path | None,
@@ -123,9 +126,8 @@ def _complete(
             f"the items of bank {bank['fingerprint']} (knowledge {bank['inputs']['knowledge']}) are not in "
             f"{store.address}; run the flow again, or copy the whole store"
         )
-    retrieval = _find_latest(store, RETRIEVAL_STAGE, "index", index["fingerprint"]) or next(
-        reversed(store.list_records(RETRIEVAL_STAGE)), None
-    )
+    own = [each for each in searched.used if each["inputs"].get("index") == index["fingerprint"]]
+    retrieval = next(reversed(own or searched.used), None)
     return Choice(
         encoder=encoder,
         encoder_folder=folder if encoder is None else None,
@@ -162,18 +164,36 @@ def _list_foreign_banks(answers: Sequence[Record]) -> set[str]:
     return foreign - {inputs[BANK_ROLE] for inputs in asked if BANK_ROLE in inputs}
 
 
-def _find_index(indexes: Sequence[Record], bank: Record) -> Record | None:
-    """Return the latest index of a bank's items, made by the bank's own backbone or by a model apart."""
+@dataclass(frozen=True)
+class _Searched:
+    """The retrievals of a store: those that were `used`, and those that were only `tried`, to compare searches."""
+
+    used: Sequence[Record]
+    tried: Sequence[Record]
+
+    def is_only_tried(self, index: Record) -> bool:
+        """Tell whether an index was only made to compare it with others."""
+        used, tried = ({each["inputs"].get("index") for each in some} for some in (self.used, self.tried))
+        return index["fingerprint"] in tried - used
+
+
+def _list_searched(store: StoredArtefacts, answers: Sequence[Record]) -> _Searched:
+    compared = [record["inputs"] for record in store.list_records(SEARCHES_STAGE)]
+    others = {name for inputs in compared for role, name in inputs.items() if role.startswith(TRIED_SEARCH_ROLE)}
+    others -= {name for record in answers for name in record["inputs"].values()}
+    found = store.list_records(RETRIEVAL_STAGE)
+    used = [each for each in found if each["fingerprint"] not in others]
+    return _Searched(used, [each for each in found if each["fingerprint"] in others])
+
+
+def _find_index(indexes: Sequence[Record], bank: Record, searched: _Searched) -> Record | None:
+    """Return the latest index of a bank's items, made by the bank's own backbone or by a model apart; one that was only
+    tried comes last."""
     wanted = bank["inputs"]
     made = [each for each in indexes if each["inputs"].get("knowledge") == wanted["knowledge"]]
     fitting = [each for each in made if each["inputs"].get("backbone", wanted["backbone"]) == wanted["backbone"]]
+    fitting.sort(key=lambda each: not searched.is_only_tried(each))
     return fitting[-1] if fitting else None
-
-
-def _find_latest(store: StoredArtefacts, stage: str, role: str, fingerprint: str) -> Record | None:
-    """Return the latest artefact of a stage that was made from this input."""
-    made = [each for each in store.list_records(stage) if each["inputs"].get(role) == fingerprint]
-    return made[-1] if made else None
 
 
 def _find_training_set(store: StoredArtefacts, encoder: Record) -> Record | None:

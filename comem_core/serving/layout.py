@@ -18,6 +18,8 @@ SHARDS = "part-*.parquet"
 ENCODER_STAGE, BANK_STAGE, KNOWLEDGE_STAGE = "encoder", "bank", "knowledge"
 INDEX_STAGE, RETRIEVAL_STAGE, TRAINING_SET_STAGE = "index", "retrieval", "training-set"
 PREDICTIONS_STAGE, GATE_STAGE, TRIED_K_STAGE = "predictions", "gate", "tried-k"
+SEARCHES_STAGE, TRIED_SEARCH_ROLE = "tried-searches", "tried-"
+"""The stage that compares searches, and how the roles of those begin that are not the recipe's own."""
 BANK_ROLE, FOREIGN_BANK_ROLE = "bank", "foreign_bank"
 """The inputs of answers that are banks: of the corpus asked about, and of the condition `foreign`."""
 

@@ -1,20 +1,21 @@
 """The results of a flow run, read from the warehouse for a terminal: scores by condition, answers, page and memory."""
 
-from pathlib import Path
 from uuid import UUID
 
 from comem_core.addresses.copies import open_folder
-from comem_core.serving.layout import BANK_STAGE
+from comem_core.serving.layout import BANK_STAGE, SEARCHES_STAGE
 from tasks.engine.context import Context
 from tasks.engine.store import Store
 from tasks.evaluation.page_links import name_page
 from warehouse.connection import open_warehouse
 from warehouse.declared import read_conditions
 from warehouse.examples import collect_examples
+from warehouse.page.searches import describe_searches
 from warehouse.page.wording import ConditionWords, write_interval, write_percent
 from warehouse.sql import read_report_rows
 
 NUM_EXAMPLES = 3
+REPORT_STAGE = "report"  # `tasks.evaluation.report`, which also imports the drawing of pages
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
@@ -27,13 +28,17 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
             return ["(the flow recorded no run in the warehouse)"]
         stages = read_report_rows(con, "stage_table", {"run_id": found[0]})
         scores = read_report_rows(con, "score_table", {"run_id": found[0]})
+        searched = read_report_rows(con, "tried_searches", {"run_id": found[0]})
         [reader] = read_report_rows(con, "reader", {"run_id": found[0]})
         conditions = ConditionWords(read_conditions(con))
         asked = collect_examples(con, found[0], num=NUM_EXAMPLES)
     read_by = [f"answered by the text-only {reader['name']} ({reader['weights']})"] if reader["text_only"] else []
+    if searched:
+        told = describe_searches([row for row in searched if row["language"] is None])
+        return ["", *told, *_list_pages(context, stages, SEARCHES_STAGE)]
     lines = ["", *read_by, *_write_scores(scores, conditions), "", *_write_examples(asked)]
     lines += [f"results: {Store.of(context).place}"]
-    lines += [f"report page: {name_page(context, page)}" for page in _find_pages(stages)]
+    lines += _list_pages(context, stages, REPORT_STAGE)
     return lines + _describe_memory(context, stages)
 
 
@@ -101,11 +106,11 @@ def _align_columns(table: list[tuple[str, ...]]) -> list[str]:
     return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
-def _find_pages(stages: list[dict]) -> list[Path]:
-    from tasks.evaluation.report import REPORT  # imported here because it also imports the drawing of pages
-
-    folders = [open_folder(each["uri"]) for each in stages if each["stage"] == REPORT.name and each["uri"]]
-    return [page for folder in folders for page in sorted(folder.glob("*.html"))]
+def _list_pages(context: Context, stages: list[dict], stage: str) -> list[str]:
+    """Return a line for each page that a stage wrote."""
+    folders = [open_folder(each["uri"]) for each in stages if each["stage"] == stage and each["uri"]]
+    pages = [page for folder in folders for page in sorted(folder.glob("*.html"))]
+    return [f"report page: {name_page(context, page)}" for page in pages]
 
 
 def _describe_memory(context: Context, stages: list[dict]) -> list[str]:

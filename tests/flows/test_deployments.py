@@ -30,6 +30,7 @@ def test_the_deployments_that_the_readme_names_are_there() -> None:
         "re-evaluate/backfill",
         "rebuild-memory/tiny-cpu",
         "rebuild-memory/hourly",
+        "compare-retrieval/tiny-cpu",
         "pretrain-base/tiny-cpu",
     }
 

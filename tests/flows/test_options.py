@@ -17,6 +17,7 @@ from prefect.utilities.callables import parameter_schema
 
 from comem_core.recipes import RECIPES, find_recipe
 from flows.checking import check_parameters
+from flows.compare_retrieval import compare_retrieval
 from flows.local.parameters import read_parameters
 from flows.options import Word
 from flows.pretrain_base import pretrain_base
@@ -26,7 +27,9 @@ from flows.recipes import MAKERS
 from flows.synth_and_train import synth_and_train
 
 ROOT = Path(__file__).parents[2]
-FLOWS: dict[str, Flow] = {flow.name: flow for flow in (synth_and_train, re_evaluate, rebuild_memory, pretrain_base)}
+FLOWS: dict[str, Flow] = {
+    flow.name: flow for flow in (synth_and_train, re_evaluate, rebuild_memory, compare_retrieval, pretrain_base)
+}
 
 # Values that say too little or too much, by the type of an option; each is refused but for those in MEANT.
 SUSPICIOUS: Mapping[Any, tuple[Any, ...]] = {

@@ -1,0 +1,199 @@
+"""Compares ways to search by how often each has the right item of a question among the first ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.comparison import add_words
+from comem_core.evaluation.held_out.searches import (
+    Ranks,
+    average_reciprocal_rank,
+    find_rank,
+    mark_found,
+    order_searches,
+)
+from comem_core.evaluation.scores import find_cluster
+from comem_core.evaluation.statistics import Difference, compare_pairs, score_interval
+from comem_core.recipes.recipe import RetrievalRecipe
+from comem_core.recipes.retrieval import name_sides
+from comem_core.serving.layout import SEARCHES_STAGE, TRIED_SEARCH_ROLE
+from tasks.engine.partial import Partial
+from tasks.engine.plan import get_plan
+from tasks.engine.reuse import Stage
+from tasks.engine.stage import run_stage, stage_task
+from tasks.engine.store import Reference
+from tasks.engine.telling import get_stage_logger, is_under_prefect
+from tasks.evaluation.page_links import find_page, name_page
+from tasks.evaluation.searches.questions import AUGMENTED
+from tasks.rows.tables import read_asked_questions, read_columns, read_rows
+from tasks.run import Run
+from warehouse.page.searches import Searched, describe_searches, render_searches
+from warehouse.page.wording import write_interval, write_percent
+from warehouse.schemas import check_rows
+
+TRIED_SEARCHES = Stage(name=SEARCHES_STAGE, version="1", table="tried_search")
+PAGE = "searches.html"
+COMPARED = ("difference", "difference_low", "difference_high", "word")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchesKey:
+    """The searches by name, the numbers of first items that count, which of them is shown, and which questions are
+    correlated."""
+
+    searches: tuple[str, ...]
+    k: tuple[int, ...]
+    shown: int
+    cluster_by: str
+
+
+@stage_task(name="compare-searches")
+def compare_searches(
+    run: Run,
+    questions: Reference,
+    knowledge: Reference,
+    searches: Mapping[str, RetrievalRecipe],
+    found: Mapping[str, Reference],
+) -> Reference:
+    """Compare searches by what they retrieved for the same questions; log which is best, and write a page."""
+    shown = min(run.recipe.evaluation.k, *(each.k for each in searches.values()))
+    deepest = min(each.k for each in searches.values())
+    is_own = questions.stage == AUGMENTED.name
+    key = SearchesKey(
+        searches=tuple(searches),
+        k=tuple(sorted({1, shown, deepest})),
+        shown=shown,
+        cluster_by="gold_item_id" if is_own else find_benchmark(run.recipe.evaluation.benchmark).cluster_by,
+    )
+    roles = {name: _name_role(run, place, searches[name]) for place, name in enumerate(searches)}
+    inputs = {"questions": questions, "knowledge": knowledge} | {role: found[name] for name, role in roles.items()}
+
+    def make(artefact: Partial) -> None:
+        asked = _list_answerable(questions, knowledge)
+        sizes = {name: len(name_sides(search)) for name, search in searches.items()}
+        rows = [row | {"num_embedders": sizes[row["search"]]} for row in _make_rows(key, asked, found)]
+        artefact.write_shard("part-00000", check_rows("tried_search", rows))
+        searched = Searched(
+            corpus=run.recipe.knowledge.corpus,
+            questions=questions.stage if is_own else run.recipe.evaluation.benchmark,
+            is_augmented=is_own,
+            settings={name: vars(search) for name, search in searches.items()},
+            rows=rows,
+        )
+        with artefact.open_file(PAGE) as path:
+            path.write_text(render_searches(searched), encoding="utf-8")
+
+    compared = run_stage(run, TRIED_SEARCHES, key, inputs, make, expects=len(searches))
+    if get_plan() is None:
+        _tell(run, compared)
+    return compared
+
+
+def _name_role(run: Run, place: int, search: RetrievalRecipe) -> str:
+    """Return the role of what a search retrieved: `own` for the recipe's, which is not only tried."""
+    own = run.recipe.retrieval
+    is_own = search == type(search)(**{**vars(own), "k": search.k})
+    return f"own-{place}" if is_own else f"{TRIED_SEARCH_ROLE}{place}"
+
+
+def _list_answerable(questions: Reference, knowledge: Reference) -> list[Row]:
+    """List the questions whose right item is in the corpus; say how many others are left out.
+
+    Raises ValueError if there are none.
+    """
+    known = {row["item_id"] for row in read_columns(knowledge, "item_id")}
+    asked = read_asked_questions(questions.folder)
+    answerable = [row for row in asked if row["gold_item_id"] in known]
+    if not answerable:
+        raise ValueError(f"none of {len(asked)} questions is about an item of this corpus")
+    if left_out := len(asked) - len(answerable):
+        get_stage_logger().warning(
+            "%d of %d questions are left out: the corpus does not have the item that they are about",
+            left_out,
+            len(asked),
+        )
+    return answerable
+
+
+def _make_rows(key: SearchesKey, asked: Sequence[Row], found: Mapping[str, Reference]) -> Iterator[Row]:
+    """Yield the rows of each search, the best one first: of all questions and of each language, at each k."""
+    ranks, seconds = {}, {}
+    for name in key.searches:
+        hits = {row["question_id"]: row for row in read_rows(found[name])}
+        ranks[name] = [find_rank(hits[row["question_id"]]["item_ids"], row["gold_item_id"]) for row in asked]
+        seconds[name] = sum(row["seconds"] for row in hits.values()) / len(hits)
+    ordered = order_searches(ranks, key.shown)
+    clusters = [find_cluster(row, key.cluster_by) for row in asked]
+    differences = _compare_with_best(ordered, ranks, clusters, k=key.shown)
+    parts: dict[str | None, list[int]] = {None: list(range(len(asked)))}
+    for place, row in enumerate(asked):
+        parts.setdefault(row["language"], []).append(place)
+    for place, name in enumerate(ordered, start=1):
+        for language, chosen in parts.items():
+            part = [ranks[name][each] for each in chosen]
+            for k in key.k:
+                row = _make_row(part, [clusters[each] for each in chosen], k)
+                row |= {"search": name, "place": place, "language": language, "is_shown": k == key.shown}
+                row |= {"seconds": seconds[name] if language is None else None}
+                compared = differences.get(name, {}) if language is None and k == key.shown else {}
+                yield row | {each: compared.get(each) for each in COMPARED}
+
+
+def _make_row(ranks: Ranks, clusters: Sequence[str], k: int) -> Row:
+    share = score_interval(mark_found(ranks, k), clusters)
+    row = {"k": k, "n": share.n, "found": share.value, "low": share.low, "high": share.high}
+    return row | {"reciprocal_rank": average_reciprocal_rank(ranks)}
+
+
+def _compare_with_best(
+    ordered: Sequence[str], ranks: Mapping[str, Ranks], clusters: Sequence[str], *, k: int
+) -> dict[str, Row]:
+    """Compare each search with the best one on the same questions; the p-values are adjusted for all (Holm)."""
+    best, *others = ordered
+    pairs = {name: compare_pairs(mark_found(ranks[name], k), mark_found(ranks[best], k), clusters) for name in others}
+    worded = add_words([{"name": name, "difference": each.value} | _get_bounds(each) for name, each in pairs.items()])
+    return {
+        row["name"]: {
+            "difference": row["difference"],
+            "difference_low": row["low"],
+            "difference_high": row["high"],
+            "word": row["word"],
+        }
+        for row in worded
+    }
+
+
+def _get_bounds(found: Difference) -> Row:
+    return {"low": found.low, "high": found.high, "p_value": found.p_value, "n": found.n}
+
+
+def _tell(run: Run, compared: Reference) -> None:
+    """Log the best searches, and show all of them with their page in the Prefect UI."""
+    rows = [row for row in read_rows(compared) if row["language"] is None]
+    get_stage_logger().info("%s", "\n  ".join(describe_searches(rows)))
+    if len({row["search"] for row in rows}) == 1:
+        get_stage_logger().warning("one search was compared with no other; `make embedders` installs more embedders")
+    page = compared.folder / PAGE
+    get_stage_logger().info("page: %s", name_page(run.context, page))
+    if not is_under_prefect():
+        return
+    create_table_artifact(
+        [_make_cells(row) for row in rows], key="searches", description="How often the right item is found"
+    )
+    create_link_artifact(find_page(run.context, page), key="searches-page", description="The page of these searches")
+
+
+def _make_cells(row: Row) -> Row:
+    return {
+        "search": row["search"],
+        "k": row["k"],
+        "found": write_percent(row["found"]),
+        "95 % interval": write_interval(row["low"], row["high"]),
+        "reciprocal rank": round(row["reciprocal_rank"], 3),
+        "ms a question": round(1000 * row["seconds"], 1),
+        "n": row["n"],
+    }
