@@ -123,7 +123,7 @@ def test_a_memory_is_searched_as_before_whatever_was_tried(context: Context) -> 
     finished: Finished = finish_run(context, ITEMS, QUESTIONS)
     before = comem.open(finished.place).version
     searches = make_searches(finished.run, (1, 1), (2, 2))
-    _, found = compare(finished.run, finished.knowledge, finished.questions, searches)
+    compare(finished.run, finished.knowledge, finished.questions, searches)
     assert comem.open(finished.place).version == before
     # What was tried is opened once a run asks with it.
     chosen = finished.run.with_recipe(retrieval=replace(searches["backbone 2x2"], k=3))
@@ -137,7 +137,7 @@ def test_what_is_tried_can_be_opened_where_nothing_else_was_made(context: Contex
     finished = finish_run(context, ITEMS, QUESTIONS)
     tried = make_searches(finished.run, (1, 1))["backbone"]
     others = make_trial(finished.run.recipe, "pictures", [tried], num_questions=10).searches
-    _, found = compare(finished.run, finished.knowledge, finished.questions, others)
+    compare(finished.run, finished.knowledge, finished.questions, others)
     store = Store.of(finished.run.context)
     for stage, reference in (("index", finished.index), ("retrieval", finished.retrieved)):
         (store.folder / stage / reference.fingerprint / "record.json").unlink()
