@@ -26,6 +26,9 @@ LEAST_EFFORT = {"ivf": 1, "ivf_pq": 16}
 K = 10
 TARGET_RECALL = {"ivf": 0.99, "ivf_pq": 0.98}
 NUM_PROBES, NOISE = 256, 0.5
+CHANCE = 0.01
+"""By which two recalls of so many queries may differ: three standard errors of a difference at a recall of 0.99, where
+queries miss one of ten or none (standard deviation 0.035)."""
 CODED_WIDTH = 8  # numbers that one byte of a code stands for
 POINTS_PER_LIST, POINTS_PER_CODE = 128, 64  # of which the lists' centres and the codes are made (docs/log.md)
 
@@ -37,7 +40,8 @@ class Facts:
     """The kind and quality of an approximate index: `recall_at_10` against exact search, at this effort.
 
     `effort` is nprobe, the number of lists read; of a graph (`hnsw`), which earlier versions built, it is efSearch. At
-    least the best `candidates` that a search finds are scored again. The lists were made for `trained_on` vectors.
+    least the best `candidates` that a search finds are scored again. The lists were made for `trained_on` vectors, of
+    which a search had the recall `trained_recall` (0: not recorded).
     """
 
     kind: Literal["hnsw", "ivf", "ivf_pq"]
@@ -46,6 +50,12 @@ class Facts:
     candidates: int
     recall_at_10: float = 0.0
     trained_on: int = 0
+    trained_recall: float = 0.0
+
+    @property
+    def least_recall(self) -> float:
+        """The recall below which these lists no longer suit, beyond what two samples of queries differ by."""
+        return min(TARGET_RECALL[self.kind], self.trained_recall or self.recall_at_10) - CHANCE
 
 
 class Approximate:
@@ -68,7 +78,10 @@ class Approximate:
         index.train(_padded(_sample(vectors, index.nlist * POINTS_PER_LIST, seed=seed), width))
         for _, block_BE in vectors.read_blocks():
             index.add(_padded(block_BE, width))
-        made = cls._tune(index, kind, vectors, trained_on=len(vectors), seed=seed)
+        candidates = FEWEST_CANDIDATES if kind == "ivf_pq" else K
+        made = cls(index, Facts(kind=kind, width=width, effort=LEAST_EFFORT[kind], candidates=candidates))
+        chosen = made._choose_effort(vectors, seed=seed)
+        made.facts = replace(chosen, trained_on=len(vectors), trained_recall=chosen.recall_at_10)
         logger.info("%d items: %s", len(vectors), made.facts)
         return made
 
@@ -78,7 +91,8 @@ class Approximate:
 
         `row_of` (int64) has the new row of each of this index's rows, or -1 where its vector is gone. None if the lists
         no longer suit: there are over twice or under half as many vectors as they were made for, this is a graph, or
-        the recall falls below the target and below what it was.
+        the recall falls below the target and below what it was when they were made. A search looks at least as far as
+        in this index.
         """
         facts = self.facts
         if facts.kind == "hnsw" or not facts.trained_on / 2 <= len(vectors) <= facts.trained_on * 2:
@@ -89,19 +103,10 @@ class Approximate:
         for start in range(0, len(new_rows := np.flatnonzero(is_new_N)), BLOCK_ROWS):
             rows_B = new_rows[start : start + BLOCK_ROWS]
             index.add_with_ids(_padded(vectors.vectors_NE[rows_B], facts.width), rows_B)
-        made = self._tune(index, facts.kind, vectors, trained_on=facts.trained_on, seed=seed)
-        logger.info("%d items, of which %d are new: %s", len(vectors), len(new_rows), made.facts)
-        return made if made.facts.recall_at_10 >= min(TARGET_RECALL[facts.kind], facts.recall_at_10) else None
-
-    @classmethod
-    def _tune(
-        cls, index: Any, kind: Literal["ivf", "ivf_pq"], vectors: Vectors, *, trained_on: int, seed: int
-    ) -> "Approximate":
-        """Return filled lists with the least effort that reaches the target."""
-        candidates, effort = FEWEST_CANDIDATES if kind == "ivf_pq" else K, LEAST_EFFORT[kind]
-        made = cls(index, Facts(kind=kind, width=index.d, effort=effort, candidates=candidates, trained_on=trained_on))
+        made = Approximate(index, facts)
         made.facts = made._choose_effort(vectors, seed=seed)
-        return made
+        logger.info("%d items, of which %d are new: %s", len(vectors), len(new_rows), made.facts)
+        return made if made.facts.recall_at_10 >= facts.least_recall else None
 
     def _renumber(self, row_of: np.ndarray) -> Any:
         """Return this index with the entries that stay, in memory and under their new rows."""
@@ -165,6 +170,7 @@ class Approximate:
         return cls(index, facts)
 
     def _choose_effort(self, vectors: Vectors, *, seed: int) -> Facts:
+        """Return the facts with the least effort, from theirs on, that reaches the target, and its recall."""
         queries_QE = perturb_vectors(_sample(vectors, 2 * NUM_PROBES, seed=seed + 1), seed=seed + 2)
         nearest_QK, _ = vectors.compare_all(queries_QE, 0, len(vectors), num=K)
         half = len(queries_QE) // 2

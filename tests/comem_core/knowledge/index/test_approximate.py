@@ -1,12 +1,14 @@
 """Candidates from lists of vectors or of their codes, ranked as if every item had been compared."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from comem_core.knowledge.index.approximate import WHOLE_UP_TO, perturb_vectors
+from comem_core.knowledge.index.approximate import WHOLE_UP_TO, Facts, perturb_vectors
 from comem_core.knowledge.index.shown import PictureItems
 from comem_core.knowledge.index.vector_index import VectorIndex
 from comem_core.knowledge.index.vectors import VectorWriter
@@ -190,3 +192,26 @@ def test_the_items_that_show_a_picture_are_found(tmp_path: Path):
     assert shown.find_items("p2") == {"a", "b"}
     assert shown.find_items("p1") == {"c"}
     assert shown.find_items("p") == shown.find_items("p22") == shown.find_items("zzz") == frozenset()
+
+
+def test_what_grew_is_searched_at_least_as_far_as_before(embeddings: np.ndarray, tmp_path: Path) -> None:
+    """With fewer lists the other queries may miss what these find, and all lists would be made anew for that."""
+    before = write(tmp_path / "before", embeddings, kind="ivf", rows=range(NUM - 50)).approximate
+    assert before is not None and before.facts.effort < 32
+    before.facts = replace(before.facts, effort=32)
+    before.save(tmp_path / "before")
+    grown = write(tmp_path / "grown", embeddings, kind="ivf", earlier=tmp_path / "before").approximate
+    assert grown is not None
+    assert (grown.facts.effort, grown.facts.trained_on) == (32, NUM - 50)
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained", "now", "least"),
+    [("ivf", 0.999, 0.995, 0.98), ("ivf", 0.97, 0.96, 0.96), ("ivf_pq", 0.999, 0.9, 0.97), ("ivf", 0.0, 0.95, 0.94)],
+)
+def test_lists_suit_until_the_recall_falls_by_more_than_chance_below_what_they_had(
+    kind: Literal["ivf", "ivf_pq"], trained: float, now: float, least: float
+) -> None:
+    """However often they grow, it is compared with the recall when they were made; older records have only the last."""
+    facts = Facts(kind=kind, width=8, effort=1, candidates=10, recall_at_10=now, trained_recall=trained)
+    assert facts.least_recall == pytest.approx(least)
