@@ -38,12 +38,14 @@ def list_installed() -> list[str]:
 
 
 def list_searches(recipe: RetrievalRecipe, installed: Sequence[str], *, with_words: bool) -> list[RetrievalRecipe]:
-    """List what can be tried: the recipe's own search, the backbone's tower and every installed embedder; and, where
-    questions have words, the recipe's embedder of pictures together with each of texts, with `FUSION_WEIGHTS`."""
+    """List what can be tried: the recipe's own search, also among items in every language or only in the question's,
+    the backbone's tower and every installed embedder; and, where questions have words, the recipe's embedder of
+    pictures together with each of texts, with `FUSION_WEIGHTS`."""
     seeing = [BACKBONE, *(name for name in installed if PACKAGED[name].images)]
     reading = [name for name in installed if PACKAGED[name].texts] if with_words else []
     own_eye = BACKBONE if recipe.by == TEXT else recipe.embedder
-    found = [recipe] if with_words or recipe.by == IMAGE else []
+    own = [recipe, replace(recipe, same_language=not recipe.same_language)]
+    found = own if with_words or recipe.by == IMAGE else []
     found += [_search_by(recipe, IMAGE, embedder=name) for name in dict.fromkeys([own_eye, *seeing])]
     found += [_search_by(recipe, TEXT, text_embedder=name) for name in reading]
     found += [
@@ -51,7 +53,10 @@ def list_searches(recipe: RetrievalRecipe, installed: Sequence[str], *, with_wor
         for name in reading
         for weight in FUSION_WEIGHTS
     ]
-    return list({name_search(each): each for each in reversed(found)}.values())[::-1]
+    named: dict[str, RetrievalRecipe] = {}
+    for search in found:
+        named.setdefault(name_search(search), search)
+    return list(named.values())
 
 
 def vary_search(

@@ -15,7 +15,6 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.evaluation.benchmarks.countries_vqa import name_revision as countries_revision
 from comem_core.knowledge.corpora import (
     BUILT_IN,
     BadRow,
@@ -169,7 +168,8 @@ def _say_what_is_new(artefact: Partial, counts: Counter[str], num_rows: int) -> 
 
 def _name_content(corpus: Corpus) -> str:
     """Name a corpus's content: the revision of a built-in one, else a hash of its files' names, sizes and times."""
-    return f"{corpus.name}@{countries_revision('', None)}" if corpus.name in BUILT_IN else corpus.name_content()
+    shipped = BUILT_IN.get(corpus.name)
+    return f"{corpus.name}@{shipped.name_revision()}" if shipped else corpus.name_content()
 
 
 def count_files(artefact: Partial, corpus: Corpus, pieces: Sequence[Piece]) -> None:

@@ -5,7 +5,6 @@ metric are InfoSeek's: `unseen_entity` asks about countries that no training que
 about known countries, but for facts that no training question asks for.
 """
 
-import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,16 +15,10 @@ from comem_core.evaluation.metrics.totals import HARMONIC
 from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
 
-DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
 
-
-@cache
 def name_revision(part: str, folder: Path | None) -> str:
     """Hash the files of the shipped data (16 hex digits)."""
-    digest = hashlib.sha256()
-    for name in DATA_FILES:
-        digest.update(hashlib.sha256((world.DATA / name).read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return world.name_revision()
 
 
 def read(part: str, folder: Path | None) -> Iterator[Question]:

@@ -5,10 +5,7 @@ a temporary folder and compares with the shipped data. `templates.json` and `LIC
 """
 
 import argparse
-import hashlib
 import json
-import shutil
-import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,9 +19,10 @@ import pyarrow.parquet as pq
 
 from comem_core.worlds.countries.facts import CORRECTIONS, CountryFacts, read_facts
 from comem_core.worlds.countries.flags import draw_flags, hash_pixels, make_thumbnail
-from comem_core.worlds.countries.sources import SOURCES, check_installed
+from comem_core.worlds.countries.sources import SOURCES
 from comem_core.worlds.countries.splits import choose_split
 from comem_core.worlds.countries.world import ATTRIBUTES, DATA, KNOWLEDGE_STYLE, LANGUAGES, Flag
+from comem_core.worlds.packages import check_installed, hash_rows, install, write_json
 
 HERE = Path(__file__).parent
 SAME_FLAG = 0.02  # two drawings whose thumbnails have a mean colour difference below this show the same flag
@@ -45,7 +43,7 @@ OTHER_FLAGS = {
 
 def build(modules: Path, data: Path) -> dict:
     """Write the data files; return the content of `build.json`: counts, what was dropped and why, content hashes."""
-    check_installed(modules)
+    check_installed(SOURCES, modules)
     countries, dropped = read_facts(modules)
     flags = draw_flags(modules, [country.country_id for country in countries])
     twins = _find_flag_twins(countries, flags)
@@ -66,7 +64,7 @@ def build(modules: Path, data: Path) -> dict:
             for (country_id, attribute), (value, why) in sorted(CORRECTIONS.items())
         ],
     }
-    _write_json(data / "SOURCES.json", sources)
+    write_json(data / "SOURCES.json", sources)
     report = {
         "num_countries": _count(choose_split(country.country_id) for country in countries),
         "num_flags": _count(flag.style for flag in flags),
@@ -78,24 +76,8 @@ def build(modules: Path, data: Path) -> dict:
         "near_identical": _count_near_identical(flags),
         "content_sha256": {name: hash_rows(table) for name, table in tables.items()},
     }
-    _write_json(data / "build.json", report)
+    write_json(data / "build.json", report)
     return report
-
-
-def install(folder: Path) -> Path:
-    """Install the pinned npm packages into a folder, without running their scripts; return the folder of modules."""
-    shutil.copy(HERE / "package.json", folder)
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / "node_modules"
-
-
-def hash_rows(table: pa.Table) -> str:
-    """Hash the rows of a table, independently of the version of the Parquet writer."""
-    digest = hashlib.sha256()
-    for row in table.to_pylist():
-        digest.update(repr(sorted(row.items())).encode())
-    return digest.hexdigest()
 
 
 def _find_flag_twins(countries: list[CountryFacts], flags: list[Flag]) -> dict[str, str]:
@@ -187,17 +169,13 @@ def _count(keys: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Install the packages, build, and print what was made; or check that a build gives the shipped data."""
     parser = argparse.ArgumentParser(description="Make the data files of the countries world.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
     check = parser.parse_args().check
     with tempfile.TemporaryDirectory() as folder:
-        modules = install(Path(folder))
+        modules = install(HERE / "package.json", Path(folder))
         report = build(modules, Path(folder) / "data" if check else DATA)
     if check and report != json.loads((DATA / "build.json").read_text(encoding="utf-8")):
         raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")

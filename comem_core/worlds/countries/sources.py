@@ -1,22 +1,6 @@
 """Lists every source of the countries world: its version, its licence, what was taken from it, and its credit line."""
 
-import json
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One package. `licence` is an SPDX id; `gives` lists the facts, or the style of pictures, taken from it."""
-
-    package: str
-    registry: str
-    version: str
-    licence: str
-    gives: tuple[str, ...]
-    attribution: str
-
+from comem_core.worlds.packages import Source
 
 UNICODE = "© 2004-2026 Unicode, Inc. Data of the Unicode CLDR, used under the Unicode License v3."
 
@@ -94,19 +78,3 @@ SOURCES = (
         attribution="Flags from Flagpack, © Yummygum, MIT; rasterised.",
     ),
 )
-
-
-def check_installed(modules: Path) -> None:
-    """Check that every installed package has the version (for npm also the licence) that is written here.
-
-    Raises ValueError for the first one that differs.
-    """
-    for source in SOURCES:
-        expected = f"{source.version} under {source.licence}"
-        if source.registry == "npm":
-            package = json.loads((modules / source.package / "package.json").read_text())
-            found = f"{package['version']} under {package['license']}"
-        else:  # PyPI says the licence of the code, not of the data in it
-            found = f"{version(source.package)} under {source.licence}"
-        if found != expected:
-            raise ValueError(f"{source.package}: found {found}, expected {expected}; correct the pin or sources.py")

@@ -1,16 +1,16 @@
 """Decides by hash what is train, dev or test, so that it is the same in every run and in any order."""
 
-import hashlib
+from functools import partial
+
+from comem_core.worlds import hashing
 
 SALT = "comem-countries-1"
 SPLITS = ("train", "dev", "test")
 HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them dev, half test
 
 
-def hash_to_unit(*parts: str) -> float:
-    """Map text to a number in [0, 1), evenly distributed and always the same."""
-    digest = hashlib.sha256("\x1f".join((SALT, *parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+hash_to_unit = partial(hashing.hash_to_unit, SALT)
+"""Maps text to a number in [0, 1)."""
 
 
 def choose_split(country_id: str) -> str:

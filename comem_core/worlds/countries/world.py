@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.worlds.countries.splits import choose_pair_split, hash_to_unit
+from comem_core.worlds.hashing import hash_files
 
 DATA = Path(__file__).parent / "data"
+DATA_FILES = ("countries.parquet", "flags.parquet", "templates.json")
 BENCHMARK = "countries-vqa"
 LANGUAGES = ("en", "es", "ru", "zh", "ar")
 ATTRIBUTES = ("name", "capital", "currency", "language", "region", "neighbour", "calling_code", "area")
@@ -53,6 +55,12 @@ class Flag:
     image: bytes
     width: int
     height: int
+
+
+@cache
+def name_revision() -> str:
+    """Name the shipped data by the content of their files."""
+    return hash_files(DATA, DATA_FILES)
 
 
 @cache

@@ -43,19 +43,21 @@ def test_a_varied_search_keeps_what_the_recipe_says_and_drops_what_it_does_not_u
 def test_all_that_is_installed_is_tried_each_once_with_texts_only_where_questions_have_words() -> None:
     named = [name_search(each) for each in list_searches(OWN, ["efficientnet-lite0", "e5"], with_words=True)]
     fused = [f"backbone 3x4, e5 at {weight}" for weight in (0.25, 0.5, 0.75)]
-    assert named == ["backbone 3x4", "efficientnet-lite0", "e5", *fused]
+    assert named == ["backbone 3x4", "backbone 3x4, every language", "efficientnet-lite0", "e5", *fused]
     pictures = list_searches(OWN, ["efficientnet-lite0", "e5"], with_words=False)
     assert [(name_search(each), each.by) for each in pictures] == [
         ("backbone 3x4", "image"),
+        ("backbone 3x4, every language", "image"),
         ("efficientnet-lite0", "image"),
     ]
-    assert list_searches(OWN, [], with_words=True) == [OWN]
+    assert list_searches(OWN, [], with_words=True) == [OWN, replace(OWN, same_language=False)]
 
 
 def test_a_recipe_that_searches_otherwise_is_compared_with_the_backbone() -> None:
     own = vary_search(OWN, embedder="clip:/models/one", text_embedder="e5", text_weight=0.4)
     named = [name_search(each) for each in list_searches(own, ["e5"], with_words=True)]
-    assert named[:4] == ["clip:one, e5 at 0.4", "clip:one", "backbone", "e5"]
+    flipped = "clip:one, e5 at 0.4, every language"
+    assert named[:5] == ["clip:one, e5 at 0.4", flipped, "clip:one", "backbone", "e5"]
     assert [name_search(each) for each in list_searches(own, [], with_words=False)] == ["clip:one", "backbone"]
 
 

@@ -11,8 +11,8 @@ from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_
 # The whole of a benchmark in one file, as docs/benchmarks.md shows it.
 DOCS = Path(__file__).parents[4] / "docs/benchmarks.md"
 NAMES = {
-    "a-okvqa", "a-okvqa-mc", "countries-vqa", "cvqa", "infoseek", "infoseek-multilingual", "mrag-bench", "okvqa",
-    "oven", "own", "viquae",
+    "a-okvqa", "a-okvqa-mc", "countries-vqa", "cvqa", "emoji-vqa", "infoseek", "infoseek-multilingual", "mrag-bench",
+    "okvqa", "oven", "own", "viquae",
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_every_benchmark_of_the_folder_is_found_and_says_what_it_needs() -> None
     assert list(find_all_benchmarks()) == sorted(NAMES)
     for name, benchmark in find_all_benchmarks().items():
         assert benchmark.name == name and benchmark.source and benchmark.licence and benchmark.parts
-        assert (benchmark.files is None) == (name in ("countries-vqa", "own"))
+        assert (benchmark.files is None) == (name in ("countries-vqa", "emoji-vqa", "own"))
 
 
 def test_the_guide_names_every_benchmark_its_parts_and_the_words_of_its_prompt() -> None:

@@ -1,0 +1,1 @@
+"""How often embedders find a picture's own item among all of a world."""
