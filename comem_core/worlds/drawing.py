@@ -14,7 +14,7 @@ VARIATION = "-fe0f"  # asks for the coloured form of a character; sets write it 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class Drawn:
     """PNG bytes, with width and height in pixels."""
 
     image: bytes
@@ -47,7 +47,7 @@ class IconSet:
         )
 
 
-def draw_svg(svg: str, *, box: int) -> Drawing:
+def draw_svg(svg: str, *, box: int) -> Drawn:
     """Rasterise, crop transparent margins, put on white, fit the longer side into `box` pixels, and reduce colours."""
     drawn = Image.open(io.BytesIO(bytes(svg_to_bytes(svg_string=svg, width=DRAWN)))).convert("RGBA")
     drawn = drawn.crop(drawn.getchannel("A").point([0] * 9 + [255] * 247).getbbox())
@@ -60,4 +60,4 @@ def draw_svg(svg: str, *, box: int) -> Drawing:
     picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         packed, "PNG", optimize=True
     )
-    return Drawing(image=packed.getvalue(), width=size[0], height=size[1])
+    return Drawn(image=packed.getvalue(), width=size[0], height=size[1])

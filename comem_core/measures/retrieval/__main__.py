@@ -33,7 +33,7 @@ NUMBERS, AUGMENTED_AT, AT_ONCE = (1, 3, 10), 3, 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class SearchedWorld:
     """Items and questions that ship, and whether a question is answered from an item in its own language."""
 
     items: Sequence[KnowledgeItem]
@@ -41,13 +41,13 @@ class World:
     same_language: bool
 
 
-WORLDS: Mapping[str, Callable[[], World]] = {
-    "countries": lambda: World(
+WORLDS: Mapping[str, Callable[[], SearchedWorld]] = {
+    "countries": lambda: SearchedWorld(
         items=countries.load_knowledge_items(),
         questions=countries.load_benchmark_questions(PART),
         same_language=True,
     ),
-    "emoji": lambda: World(
+    "emoji": lambda: SearchedWorld(
         items=emoji.load_knowledge_items(), questions=emoji.load_benchmark_questions(PART), same_language=False
     ),
 }
@@ -86,7 +86,7 @@ def measure_worlds() -> Iterator[Measured]:
             yield _make_row(f"found_{AUGMENTED_AT}_{world_name}_{name}_augmented", world, ranks, AUGMENTED_AT)
 
 
-def find_ranks(world: World, embedder: Embedder, asked: Sequence[bytes]) -> Ranks:
+def find_ranks(world: SearchedWorld, embedder: Embedder, asked: Sequence[bytes]) -> Ranks:
     """Return the rank of the right item of each question when it is asked with these pictures."""
     shown = [item.picture for item in world.items]
     found = _embed_once(embedder, [*shown, *asked])
@@ -111,7 +111,7 @@ def _embed_once(embedder: Embedder, pictures: Sequence[bytes]) -> dict[bytes, np
     return found
 
 
-def _make_row(measure: str, world: World, ranks: Ranks, k: int) -> Measured:
+def _make_row(measure: str, world: SearchedWorld, ranks: Ranks, k: int) -> Measured:
     clusters = [question.entity_id or "" for question in world.questions]
     found = score_interval(mark_found(ranks, k), clusters)
     value, low, high = (None if each is None else round(100 * each, 2) for each in (found.value, found.low, found.high))

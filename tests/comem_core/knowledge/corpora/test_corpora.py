@@ -52,7 +52,8 @@ def test_a_corpus_without_a_good_row_is_an_error_with_its_first_reasons(tmp_path
 
 def test_a_corpus_that_does_not_exist_is_an_error_at_once(tmp_path: Path):
     with pytest.raises(
-        ValueError, match=r"no such file or folder.*built-in one \(countries, imaginary-countries\); docs/data\.md"
+        ValueError,
+        match=r"no such file or folder.*built-in one \(countries, imaginary-countries, emoji\); docs/data\.md",
     ):
         read_corpus(str(tmp_path / "nowhere"))
     (tmp_path / "items.doc").write_text("x")
