@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from comem_core.backbone.finding import check_backbone_name
+from comem_core.evaluation.benchmarks.own import NAME as OWN
 from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
 from comem_core.recipes import find_recipe, with_backbone, with_evaluation, with_judge, with_knowledge, with_reader
@@ -140,7 +141,7 @@ def make_search_trial(
     """
     read = as_knowledge(knowledge)
     whole = recipe_to_encode(recipe, backbone=backbone, knowledge=read)
-    asked = questions or (whole.evaluation.benchmark if read.corpus is None else PICTURES)
+    asked = questions or (PICTURES if read.corpus or whole.evaluation.benchmark == OWN else whole.evaluation.benchmark)
     given = None if among is None else [Search(embedder=each) if isinstance(each, str) else each for each in among]
     searches = None if given is None else [vary_search(whole.retrieval, **vars(each)) for each in given]
     return make_trial(whole, asked, searches, num_questions=limit)

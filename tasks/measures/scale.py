@@ -17,11 +17,13 @@ from comem_core.measures.scale_index import measure_beside_faiss, measure_index
 from comem_core.measures.tables import record_rows
 from tasks.measures.bank_scale import SMALL, measure_bank
 from tasks.measures.changing import NUM, measure_changing
+from tasks.measures.growth import measure_growth
 from tasks.measures.ingesting import measure_against, measure_ingest
 from warehouse.measures import filters
 
 TOPIC, COMMAND = "scale", "make bench-scale"
 MILLION, WIDTH, NUM_QUERIES, FAISS_QUERIES = 1_000_000, 512, 200, 2000
+GROWTH = "exponent of rows"
 UNITS = {
     "_per_s": "rows/s",
     "_gb": "GB",
@@ -84,11 +86,17 @@ def _measure_filters(num: int) -> dict[str, float]:
     return {name.replace(" ", "_"): value for name, value in filters.measure(num).items()}
 
 
+def _measure_growth(num: int) -> dict[str, float]:
+    faiss.omp_set_num_threads(1)
+    return measure_growth(num)
+
+
 PARTS: Mapping[str, Callable[[int], dict[str, float]]] = {
     "bank": measure_bank,
     "changing": lambda num: measure_changing(num // 10),
     "faiss": _measure_beside_faiss,
     "filters": _measure_filters,
+    "growth": _measure_growth,
     "index": _measure_index,
     "ingest": _measure_ingest,
 }
@@ -101,6 +109,8 @@ def _write_command(num: int, against: Path | None) -> str:
 
 def _make_row(measure: str, value: float, num: int, command: str) -> Measured:
     unit = next((unit for ending, unit in UNITS.items() if measure.endswith(ending) or f"{ending}_" in measure), "")
+    if measure.startswith("growth_"):
+        unit = GROWTH
     return Measured(
         measure=measure,
         recipe="made rows",

@@ -56,8 +56,10 @@ def filter_in_pandas(
         for paths in (drafts, verdicts, questions, benchmarks)
     ]
     draft, verdict, question, benchmark = frames
-    question = question[["question_id", "attribute", "gold_item_id", *_PICTURE]]
-    verdict = verdict[["sample_id", "metric_score", "without_score", "grounded", "consistent", "language_found"]]
+    question = question[["question_id", "attribute", "entity_id", "gold_item_id", *_PICTURE]]
+    verdict = verdict[
+        ["sample_id", "judge", "metric_score", "without_score", "grounded", "consistent", "language_found"]
+    ]
     joined = draft.merge(question, on="question_id", how="left").merge(
         verdict, on="sample_id", how="left", indicator="judged"
     )
@@ -174,6 +176,20 @@ def _over_represented_source(frames: _Frames) -> Any:
     )
 
 
+def _held_out(frames: _Frames) -> Any:
+    drafts = frames.drafts
+    about = drafts["entity_id"].fillna(drafts["gold_item_id"]).fillna(drafts["image_id"])
+    places = {each: int(hashlib.sha256(each.encode()).hexdigest()[:8], 16) / 2**32 for each in about.unique()}
+    place = about.map(places.get)
+    is_held = place < frames.limits["held_out_share"]
+    is_held |= place.rank(method="dense") <= min(5, len(set(places.values())) // 2)
+    return drafts[["sample_id"]].assign(value=place)[is_held]
+
+
+def _is_translated(frames: _Frames) -> Any:
+    return frames.drafts["judge"] == "round_trip"
+
+
 _ALONE: dict[str, Callable[[_Frames], _Found]] = {
     "failed": lambda frames: (frames.drafts["error"].notna(), np.nan),
     "unjudged": lambda frames: (frames.drafts["judged"] == "left_only", np.nan),
@@ -182,7 +198,11 @@ _ALONE: dict[str, Callable[[_Frames], _Found]] = {
     "question_length": _question_length,
     "wrong_language": _wrong_language,
     "wrong": lambda frames: (
-        frames.drafts["metric_score"] < frames.limits["min_metric_score"],
+        (frames.drafts["metric_score"] < frames.limits["min_metric_score"]) & ~_is_translated(frames),
+        frames.drafts["metric_score"],
+    ),
+    "mistranslated": lambda frames: (
+        (frames.drafts["metric_score"] < frames.limits["min_round_trip"]) & _is_translated(frames),
         frames.drafts["metric_score"],
     ),
     "inconsistent": lambda frames: (frames.drafts["consistent"] == False, 0.0),  # noqa: E712  a null is neither
@@ -199,6 +219,7 @@ _AMONG: dict[str, Callable[[_Frames], Any]] = {
     "near_duplicate": _near_duplicate,
     "over_represented": _over_represented,
     "over_represented_source": _over_represented_source,
+    "held_out": _held_out,
 }
 
 

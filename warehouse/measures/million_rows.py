@@ -36,10 +36,7 @@ class Rows:
 
 
 def set_all_filters(num_drafts: int) -> dict[str, object]:
-    """Return every filter's parameters; the limits for over-represented drafts grow with the rows.
-
-    A filter for which the rows have no fault is off, at None: they have no translations, and none is held out.
-    """
+    """Return every filter's parameters, all switched on; the limits for over-represented drafts grow with the rows."""
     return {
         "min_metric_score": 1.0,
         "max_without_score": 1.0,
@@ -57,8 +54,8 @@ def set_all_filters(num_drafts: int) -> dict[str, object]:
         "contaminated_pictures": 50,  # twenty pictures show the place that a question names
         "max_per_answer": max(2, num_drafts // 2500),
         "max_per_item": max(12, num_drafts // 2500),
-        "min_round_trip": None,
-        "held_out_share": None,
+        "min_round_trip": 0.5,
+        "held_out_share": 0.1,
     }
 
 

@@ -7,16 +7,8 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from comem_core.evaluation.benchmarks.registry import find_benchmark
-from comem_core.evaluation.comparison import add_words
-from comem_core.evaluation.held_out.searches import (
-    Ranks,
-    average_reciprocal_rank,
-    find_rank,
-    mark_found,
-    order_searches,
-)
+from comem_core.evaluation.held_out.searches import find_rank, score_searches
 from comem_core.evaluation.scores import find_cluster
-from comem_core.evaluation.statistics import Difference, compare_pairs, score_interval
 from comem_core.recipes.recipe import RetrievalRecipe
 from comem_core.recipes.retrieval import name_sides
 from comem_core.serving.layout import SEARCHES_STAGE, TRIED_SEARCH_ROLE
@@ -74,8 +66,7 @@ def compare_searches(
 
     def make(artefact: Partial) -> None:
         asked = _list_answerable(questions, knowledge)
-        sizes = {name: len(name_sides(search)) for name, search in searches.items()}
-        rows = [row | {"num_embedders": sizes[row["search"]]} for row in _make_rows(key, asked, found)]
+        rows = list(_make_rows(key, asked, searches, found))
         artefact.write_shard("part-00000", check_rows("tried_search", rows))
         searched = Searched(
             corpus=run.recipe.knowledge.corpus,
@@ -119,56 +110,20 @@ def _list_answerable(questions: Reference, knowledge: Reference) -> list[Row]:
     return answerable
 
 
-def _make_rows(key: SearchesKey, asked: Sequence[Row], found: Mapping[str, Reference]) -> Iterator[Row]:
+def _make_rows(
+    key: SearchesKey, asked: Sequence[Row], searches: Mapping[str, RetrievalRecipe], found: Mapping[str, Reference]
+) -> Iterator[Row]:
     """Yield the rows of each search, the best one first: of all questions and of each language, at each k."""
     ranks, seconds = {}, {}
     for name in key.searches:
         hits = {row["question_id"]: row for row in read_rows(found[name])}
         ranks[name] = [find_rank(hits[row["question_id"]]["item_ids"], row["gold_item_id"]) for row in asked]
         seconds[name] = sum(row["seconds"] for row in hits.values()) / len(hits)
-    ordered = order_searches(ranks, key.shown)
-    clusters = [find_cluster(row, key.cluster_by) for row in asked]
-    differences = _compare_with_best(ordered, ranks, clusters, k=key.shown)
-    parts: dict[str | None, list[int]] = {None: list(range(len(asked)))}
-    for place, row in enumerate(asked):
-        parts.setdefault(row["language"], []).append(place)
-    for place, name in enumerate(ordered, start=1):
-        for language, chosen in parts.items():
-            part = [ranks[name][each] for each in chosen]
-            for k in key.k:
-                row = _make_row(part, [clusters[each] for each in chosen], k)
-                row |= {"search": name, "place": place, "language": language, "is_shown": k == key.shown}
-                row |= {"seconds": seconds[name] if language is None else None}
-                compared = differences.get(name, {}) if language is None and k == key.shown else {}
-                yield row | {each: compared.get(each) for each in COMPARED}
-
-
-def _make_row(ranks: Ranks, clusters: Sequence[str], k: int) -> Row:
-    share = score_interval(mark_found(ranks, k), clusters)
-    row = {"k": k, "n": share.n, "found": share.value, "low": share.low, "high": share.high}
-    return row | {"reciprocal_rank": average_reciprocal_rank(ranks)}
-
-
-def _compare_with_best(
-    ordered: Sequence[str], ranks: Mapping[str, Ranks], clusters: Sequence[str], *, k: int
-) -> dict[str, Row]:
-    """Compare each search with the best one on the same questions; the p-values are adjusted for all (Holm)."""
-    best, *others = ordered
-    pairs = {name: compare_pairs(mark_found(ranks[name], k), mark_found(ranks[best], k), clusters) for name in others}
-    worded = add_words([{"name": name, "difference": each.value} | _get_bounds(each) for name, each in pairs.items()])
-    return {
-        row["name"]: {
-            "difference": row["difference"],
-            "difference_low": row["low"],
-            "difference_high": row["high"],
-            "word": row["word"],
-        }
-        for row in worded
-    }
-
-
-def _get_bounds(found: Difference) -> Row:
-    return {"low": found.low, "high": found.high, "p_value": found.p_value, "n": found.n}
+    languages, clusters = [row["language"] for row in asked], [find_cluster(row, key.cluster_by) for row in asked]
+    for row in score_searches(ranks, languages, clusters, numbers=key.k, shown=key.shown):
+        row["num_embedders"] = len(name_sides(searches[row["search"]]))
+        row["seconds"] = seconds[row["search"]] if row["language"] is None else None
+        yield dict.fromkeys(COMPARED) | row
 
 
 def _tell(run: Run, compared: Reference) -> None:

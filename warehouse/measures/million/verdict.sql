@@ -1,9 +1,13 @@
--- A verdict on each draft in `plan`, except 4 % of them.
+-- A verdict on each draft in `plan`, except 4 % of them. Every tenth is of a translation.
 SELECT
     '' AS artefact,
     identifier('sample', number) AS sample_id,
-    'infoseek' AS judge,
-    (chance(number, 'wrong') >= 0.04)::DOUBLE AS metric_score,
+    if(chance(number, 'translated') < 0.1, 'round_trip', 'infoseek') AS judge,
+    if(
+        chance(number, 'translated') < 0.1,
+        if(chance(number, 'round trip') < 0.04, 0.25, 0.75),
+        (chance(number, 'wrong') >= 0.04)::DOUBLE
+    ) AS metric_score,
     'I do not know' AS answer_without_items,
     (chance(number, 'needed') < 0.04)::DOUBLE AS without_score,
     chance(number, 'grounded') >= 0.04 AS grounded,
