@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -38,6 +39,7 @@ EXPECTED_OWN = (
 )
 GROUP = ConfigDict(extra="forbid", use_attribute_docstrings=True, revalidate_instances="always")
 TEXT, TEXTS = {"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}
+ONE_OR_MORE = {"anyOf": [TEXT, TEXTS]}
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Word:
         return given if isinstance(given, Mapping | self.group) else {self.field: given}
 
 
+def _list_one(given: Any) -> Any:
+    """Let one word stand for a list of it."""
+    return [given] if isinstance(given, str) else given
+
+
 def _check_filled(given: Any) -> Any:
     if not (given.strip() if isinstance(given, str) else given):
         raise ValueError(f"found {given!r}; expected at least one {'letter' if isinstance(given, str) else 'entry'}")
@@ -140,7 +147,7 @@ Count = Annotated[int, Within(int, 1)]
 Seed = Annotated[int, Within(int, 0, LARGEST_SEED)]
 Points = Annotated[float, Within(float, 0)]
 Filled = Annotated[str, AfterValidator(_check_filled), WithJsonSchema(TEXT)]
-Names = Annotated[list[Filled], AfterValidator(_check_filled), WithJsonSchema(TEXTS)]
+Names = Annotated[list[Filled], BeforeValidator(_list_one), AfterValidator(_check_filled), WithJsonSchema(ONE_OR_MORE)]
 RecipeOption = Annotated[
     str | dict[str, Any],
     PlainValidator(_read_recipe),
@@ -281,8 +288,9 @@ BackboneOption = Annotated[str | ChosenBackbone, Word(ChosenBackbone, "name", TE
 KnowledgeOption = Annotated[str | Knowledge, Word(Knowledge, "corpus", TEXT)]
 WritingOption = Annotated[str | Writing, Word(Writing, "generator", TEXT)]
 LimitOption = Annotated[int | Limits, Word(Limits, "questions", {"type": "integer", "minimum": 1})]
-SearchesOption = Annotated[list[Annotated[str | Search, Word(Search, "embedder", TEXT)]], AfterValidator(_check_filled)]
-BenchmarksOption = Annotated[Sequence[str] | Benchmarks, Word(Benchmarks, "names", TEXTS)]
-ConditionsOption = Annotated[Sequence[str] | Conditions, Word(Conditions, "names", TEXTS)]
+SearchOption = Annotated[str | Search, Word(Search, "embedder", TEXT)]
+SearchesOption = Annotated[list[SearchOption], BeforeValidator(_list_one), AfterValidator(_check_filled)]
+BenchmarksOption = Annotated[Sequence[str] | Benchmarks, Word(Benchmarks, "names", ONE_OR_MORE)]
+ConditionsOption = Annotated[Sequence[str] | Conditions, Word(Conditions, "names", ONE_OR_MORE)]
 JudgeOption = Annotated[str | JudgeRecipe, Word(JudgeRecipe, "generator", TEXT)]
 ReaderOption = Annotated[str | ReaderRecipe, Word(ReaderRecipe, "name", TEXT)]

@@ -311,3 +311,13 @@ def test_json_that_is_not_valid_is_not_taken_for_a_text(value: str) -> None:
     with pytest.raises(ValueError, match=r"-p knowledge: .* looks like JSON, but is not valid"):
         read_parameters([f"knowledge={value}"])
     assert read_parameters(["knowledge=/tmp/flags"]) == {"knowledge": "/tmp/flags"}
+
+
+def test_one_name_stands_for_a_list_of_it() -> None:
+    given = {"encoders": "tiny-encoder", "benchmarks": "countries-vqa", "conditions": "memory"}
+    read = check_parameters(re_evaluate, given)
+    assert read["encoders"] == ["tiny-encoder"]
+    assert (read["benchmarks"].names, read["conditions"].names) == (["countries-vqa"], ["memory"])
+    assert [each.embedder for each in check_parameters(compare_retrieval, {"among": "backbone"})["among"]] == [
+        "backbone"
+    ]
