@@ -46,7 +46,9 @@ def build(modules: Path, data: Path) -> dict[str, Any]:
     known = {each: words[each] for each in words if _is_known(words[each], characters)}
     names = {asked: _read_language_names(modules, asked) for asked in ASKED_IN}
     known = {each: found for each, found in known.items() if all(each in named for named in names.values())}
-    rows = [_make_row(points, *found, things[points], known) for points, found in sorted(seen.items())]
+    rows = [
+        _make_row(points, character, svgs, things[points], known) for points, (character, svgs) in sorted(seen.items())
+    ]
 
     data.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from comem_core.evaluation.benchmarks import countries_vqa
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
@@ -55,10 +54,10 @@ def test_the_revision_changes_with_the_data_and_with_nothing_else(tmp_path: Path
     copy = tmp_path / "data"
     shutil.copytree(world.DATA, copy)
     monkeypatch.setattr(world, "DATA", copy)
-    assert countries_vqa.name_revision.__wrapped__("test", None) == BENCHMARK.revision("test", None)
+    assert world.name_revision.__wrapped__() == BENCHMARK.revision("test", None)
     with (copy / "templates.json").open("a") as templates:
         templates.write(" ")
-    assert countries_vqa.name_revision.__wrapped__("test", None) != BENCHMARK.revision("test", None)
+    assert world.name_revision.__wrapped__() != BENCHMARK.revision("test", None)
 
 
 def test_unknown_names_are_answered_with_the_allowed_ones():
