@@ -103,8 +103,9 @@ def _find_nearest(name: str, known: Iterable[str]) -> str:
 
 def _find_group(hint: Any) -> type | None:
     """Return the group type of an option, or None if it is not a group."""
-    if get_origin(hint) is Annotated:
-        return next((each.group for each in hint.__metadata__ if isinstance(each, Word)), None)
+    words = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    if word := next((each for each in words if isinstance(each, Word)), None):
+        return word.group
     return next((found for each in get_args(hint) if (found := _find_group(each))), None)
 
 
@@ -119,7 +120,8 @@ def _describe(option: str, error: ErrorDetails, hint: Any) -> str:
     if error["type"] == "value_error":
         return f"{where}: {error['ctx']['error']}"  # pyright: ignore[reportTypedDictNotRequiredAccess]
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _list_fields(hint) if len(error["loc"]) == 1 else []
+        names = [each for each in error["loc"] if not isinstance(each, int)]
+        known = _list_fields(hint) if len(names) == 1 else []
         meant = (
             f"; did you mean {_find_nearest(str(error['loc'][-1]), known)}? The fields are {', '.join(known)}"
             if known

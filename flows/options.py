@@ -96,8 +96,8 @@ class Word:
 
 
 def _list_one(given: Any) -> Any:
-    """Let one word stand for a list of it."""
-    return [given] if isinstance(given, str) else given
+    """Let one word, or one group of fields, stand for a list of it."""
+    return [given] if isinstance(given, str | Mapping) else given
 
 
 def _check_filled(given: Any) -> Any:

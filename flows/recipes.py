@@ -10,7 +10,7 @@ from comem_core.evaluation.llm_judge import read_judge_prompts
 from comem_core.knowledge.corpora import check_corpus
 from comem_core.recipes import find_recipe, with_backbone, with_evaluation, with_judge, with_knowledge, with_reader
 from comem_core.recipes.names import check_names
-from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe
+from comem_core.recipes.recipe import JudgeRecipe, ReaderRecipe, Recipe, RetrievalRecipe
 from comem_core.recipes.scaling import Variant
 from comem_core.recipes.searches import PICTURES, SearchTrial, make_trial, vary_search
 from comem_core.synthesis.generator import read_generator_name
@@ -143,8 +143,13 @@ def make_search_trial(
     whole = recipe_to_encode(recipe, backbone=backbone, knowledge=read)
     asked = questions or (PICTURES if read.corpus or whole.evaluation.benchmark == OWN else whole.evaluation.benchmark)
     given = None if among is None else [Search(embedder=each) if isinstance(each, str) else each for each in among]
-    searches = None if given is None else [vary_search(whole.retrieval, **vars(each)) for each in given]
+    searches = None if given is None else [_make_search(whole, number, each) for number, each in enumerate(given)]
     return make_trial(whole, asked, searches, num_questions=limit)
+
+
+def _make_search(recipe: Recipe, number: int, given: Search) -> RetrievalRecipe:
+    with refuse_faults(f"among.{number}"):
+        return vary_search(recipe.retrieval, **vars(given))
 
 
 def as_knowledge(given: str | Knowledge | None) -> Knowledge:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from comem_core.evaluation.benchmarks.own import NAME as OWN
-from comem_core.evaluation.benchmarks.registry import find_benchmark
+from comem_core.evaluation.benchmarks.registry import find_all_benchmarks, find_benchmark
 from comem_core.knowledge.embedders.registry import BACKBONE, PACKAGED, can_embed_images, find_embedder_files
 from comem_core.knowledge.searching import BOTH, IMAGE, TEXT
 from comem_core.recipes.recipe import Recipe, RetrievalRecipe
@@ -38,16 +38,17 @@ def list_installed() -> list[str]:
 
 
 def list_searches(recipe: RetrievalRecipe, installed: Sequence[str], *, with_words: bool) -> list[RetrievalRecipe]:
-    """List what can be tried: the recipe's own search, also among items in every language or only in the question's,
-    the backbone's tower and every installed embedder; and, where questions have words, the recipe's embedder of
+    """List what can be tried: the recipe's own search, the backbone's tower and every installed embedder, each among
+    items in the question's language and in every language; and, where questions have words, the recipe's embedder of
     pictures together with each of texts, with `FUSION_WEIGHTS`."""
     seeing = [BACKBONE, *(name for name in installed if PACKAGED[name].images)]
     reading = [name for name in installed if PACKAGED[name].texts] if with_words else []
     own_eye = BACKBONE if recipe.by == TEXT else recipe.embedder
-    own = [recipe, replace(recipe, same_language=not recipe.same_language)]
-    found = own if with_words or recipe.by == IMAGE else []
-    found += [_search_by(recipe, IMAGE, embedder=name) for name in dict.fromkeys([own_eye, *seeing])]
-    found += [_search_by(recipe, TEXT, text_embedder=name) for name in reading]
+    alone = [recipe] if with_words or recipe.by == IMAGE else []
+    alone += [_search_by(recipe, IMAGE, embedder=name) for name in dict.fromkeys([own_eye, *seeing])]
+    alone += [_search_by(recipe, TEXT, text_embedder=name) for name in reading]
+    scopes = (recipe.same_language, not recipe.same_language)
+    found = [replace(search, same_language=scope) for search in alone for scope in scopes]
     found += [
         _search_by(recipe, BOTH, embedder=own_eye, text_embedder=name, text_weight=weight)
         for name in reading
@@ -71,11 +72,13 @@ def vary_search(
 
     Without `by`, an embedder that sees no pictures compares texts, a `text_embedder` both, and any other pictures.
 
-    Raises ValueError for an unknown embedder.
+    Raises ValueError for an unknown embedder, one that lacks what is compared, and a field that nothing would use.
     """
     if embedder is not None and not can_embed_images(embedder):
-        by, text_embedder = by or TEXT, text_embedder or embedder
+        by = by or TEXT
     by = by or (BOTH if text_embedder else IMAGE if embedder else recipe.by)
+    if by == TEXT and embedder is not None:
+        text_embedder, embedder = text_embedder or embedder, None
     sides: dict[str, Any] = {}
     if by != TEXT:
         sides["embedder"] = embedder or recipe.embedder
@@ -83,8 +86,18 @@ def vary_search(
         sides["text_embedder"] = text_embedder or recipe.text_embedder
     if by == BOTH:
         sides["text_weight"] = recipe.text_weight
+    eye = sides.get("embedder")
+    unused = {"text_embedder": text_embedder} if by == IMAGE else {}
+    unused |= {"text_weight": fields.get("text_weight")} if by != BOTH else {}
+    unused |= {"grid": fields.get("grid")} if eye != BACKBONE else {}
+    for name, value in unused.items():
+        if value is not None:
+            why = f"pictures are seen by {eye}" if name == "grid" and eye else f"by is {by!r}"
+            raise ValueError(f"{name} is {value!r}, which has no effect, because {why}; leave it out")
     given = {name: value for name, value in fields.items() if value is not None}
-    return replace(_search_by(recipe, by, **sides), **given)
+    varied = replace(_search_by(recipe, by, **sides), **given)
+    name_sides(varied)
+    return varied
 
 
 def make_trial(
@@ -94,9 +107,10 @@ def make_trial(
 
     A benchmark is asked by the part that models are tuned on, if it has one.
 
-    Raises ValueError for an unknown benchmark, a search that its embedders do not allow, that needs words where the
-    questions have none, or that is named twice, and for an embedder that is missing.
+    Raises ValueError for questions that do not name their items, a search that its embedders do not allow, that needs
+    words where the questions have none, or that is named twice, and for an embedder that is missing.
     """
+    _check_questions(questions)
     recipe = _ask(recipe, questions, num_questions)
     has_words = questions != PICTURES
     deep = replace(recipe.retrieval, k=max(DEEPEST, recipe.retrieval.k))
@@ -115,8 +129,18 @@ def make_trial(
                 find_embedder_files(name)
     named = {name_search(search): search for search in searches}
     if len(named) < len(searches):
+        named = {name_search(search, whole=True): search for search in searches}
+    if len(named) < len(searches):
         raise ValueError(f"a search is named twice; found {', '.join(map(name_search, searches))}")
     return SearchTrial(recipe=recipe, questions=questions, searches=named)
+
+
+def _check_questions(questions: str) -> None:
+    known = [name for name, benchmark in find_all_benchmarks().items() if benchmark.names_items]
+    if questions in (PICTURES, ASKED, *known):
+        return
+    why = "its questions do not name the item that answers them" if questions in find_all_benchmarks() else "unknown"
+    raise ValueError(f"questions is {questions!r} ({why}); expected {PICTURES}, {ASKED} or one of {', '.join(known)}")
 
 
 def _ask(recipe: Recipe, questions: str, num: int) -> Recipe:
@@ -132,13 +156,13 @@ def _ask(recipe: Recipe, questions: str, num: int) -> Recipe:
     return replace(recipe, evaluation=replace(recipe.evaluation, benchmark=questions, part=part, num_questions=num))
 
 
-def name_search(recipe: RetrievalRecipe) -> str:
-    """Return the name of a search: its embedders, those in a folder by its last part, and what else sets it apart, such
-    as `backbone 4x4, e5 at 0.5`."""
+def name_search(recipe: RetrievalRecipe, *, whole: bool = False) -> str:
+    """Return the name of a search: its embedders, those in a folder by its last part (`whole`: by all of it), and what
+    else sets it apart, such as `backbone 4x4, e5 at 0.5`."""
     parts = []
     for side, named in name_sides(recipe).items():
         kind, _, where = named.partition(":")
-        embedder = f"{kind}:{PurePath(where).name}" if where else kind
+        embedder = f"{kind}:{where if whole else PurePath(where).name}" if where else kind
         is_gridded = embedder == BACKBONE and tuple(recipe.grid) != (1, 1)
         parts.append(f"{embedder} {recipe.grid[0]}x{recipe.grid[1]}" if is_gridded else embedder)
         if side == TEXT and recipe.by == BOTH:

@@ -54,6 +54,14 @@ def test_a_search_with_fewer_embedders_is_used_where_it_is_tied_with_the_best(wo
     )
 
 
+def test_a_search_that_too_few_questions_cannot_tell_from_the_best_is_not_used() -> None:
+    rows = [dict(row) | {"difference_low": None, "difference_high": None} for row in make_searched("tied").rows]
+    shown = list_shown(rows)
+    assert find_simplest(shown)["search"] == "seen, read at 0.25"
+    lines = describe_searches([row for row in rows if row["language"] is None])
+    assert "simpler" not in lines[0] and "too few to tell: " in lines[2]
+
+
 def test_the_page_has_every_search_and_language_and_escapes_names() -> None:
     page = render_searches(make_searched("worse"))
     assert (

@@ -61,7 +61,7 @@ def list_shown(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def find_simplest(shown: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the row of the search with the fewest embedders among the best and those that are tied with it."""
-    as_good = [row for row in shown if row["word"] != "worse"]
+    as_good = [row for row in shown if row["word"] is None or _is_tied(row)]
     return min(as_good, key=itemgetter("num_embedders", "place"))
 
 
@@ -75,12 +75,18 @@ def write_outcome(shown: Sequence[Mapping[str, Any]]) -> str:
     return f"{found}; worse beyond chance: {num_worse} of {len(others)} others" if others else found
 
 
+def _is_tied(row: Mapping[str, Any]) -> bool:
+    """Tell whether a search is as good as the best: no difference beyond chance, with enough clusters to see one."""
+    return row["word"] == "tied" and (row["difference_low"] is not None or not row["difference"])
+
+
 def _compare(row: Mapping[str, Any]) -> str:
     """Say how a search differs from the best one."""
     if row["word"] is None:
         return "the best"
     bounds = write_interval(row["difference_low"], row["difference_high"], write_points)
-    return f"{row['word']}: {write_points(row['difference'])} points ({bounds})"
+    word = "too few to tell" if row["word"] == "tied" and not _is_tied(row) else row["word"]
+    return f"{word}: {write_points(row['difference'])} points ({bounds})"
 
 
 def describe_search(settings: Mapping[str, Any]) -> str:

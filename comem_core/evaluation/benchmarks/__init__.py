@@ -67,6 +67,7 @@ class Benchmark:
     splits become one number. `cluster_by` is the column of the question by whose values intervals are resampled,
     because answers with the same value are correlated. Scores are also reported for each value of the columns in
     `slices`. `tuning_part` is a part that shares no question with the others and on which thresholds are fitted.
+    `names_items` tells that questions have a `gold_item_id`, so that what is retrieved for them is right or wrong.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Benchmark:
     cluster_by: str = "image_id"
     tuning_part: str | None = None
     slices: tuple[str, ...] = ("language", "attribute")
+    names_items: bool = False
     # The training split's questions, for synthesis, from the same folder; None where it has no training split. Each
     # question names this benchmark. The first of `metrics(None)` judges the answers.
     seeds: Callable[[Path | None], Iterable[Question | MissingQuestion]] | None = None

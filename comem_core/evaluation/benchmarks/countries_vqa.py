@@ -56,6 +56,7 @@ BENCHMARK = Benchmark(
     metrics=lambda folder: (INFOSEEK,),
     total=HARMONIC,
     cluster_by="entity_id",  # a country has up to three drawings, but one item answers the questions about all of them
+    names_items=True,
     seeds=read_seeds,
     held_out=read_held_out,
 )

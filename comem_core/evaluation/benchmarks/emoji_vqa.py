@@ -35,6 +35,7 @@ BENCHMARK = Benchmark(
     revision=lambda part, folder: world.name_revision(),
     metrics=lambda folder: (INFOSEEK,),
     cluster_by="entity_id",  # one item answers the questions about both pictures of a thing
+    names_items=True,
     seeds=lambda folder: iter(world.load_seed_questions()),
     held_out=read_held_out,
 )

@@ -3,7 +3,7 @@
 `Ranks` are of the same questions in the same order; a rank is from 1, or None where the item was not retrieved.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from comem_core.evaluation.comparison import add_words
@@ -12,9 +12,9 @@ from comem_core.evaluation.statistics import compare_pairs, score_interval
 Ranks = Sequence[int | None]
 
 
-def find_rank(item_ids: Sequence[str], right: str) -> int | None:
-    """Return the rank of the right item among those that were retrieved, best first, or None."""
-    return item_ids.index(right) + 1 if right in item_ids else None
+def find_rank(item_ids: Sequence[str], right: Collection[str]) -> int | None:
+    """Return the rank of the first right item among those that were retrieved, best first, or None."""
+    return next((rank for rank, item_id in enumerate(item_ids, start=1) if item_id in right), None)
 
 
 def mark_found(ranks: Ranks, k: int) -> list[float]:

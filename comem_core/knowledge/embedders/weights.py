@@ -25,7 +25,7 @@ def find_model_folder(where: str) -> Path:
     """
     if (Path(where) / "config.json").is_file():
         return Path(where)
-    if where.count("/") != 1:
+    if where.count("/") != 1 or where.startswith("/"):
         raise ValueError(f"no model {where!r}: it is not a folder with a config.json, and not a hub name (owner/name)")
     return find_hub_folder(where, MODEL_FILES, missing=f"model {where!r} is neither a folder")
 

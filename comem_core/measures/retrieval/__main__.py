@@ -98,7 +98,7 @@ def find_ranks(world: SearchedWorld, embedder: Embedder, asked: Sequence[bytes])
     languages = [question.language for question in world.questions] if world.same_language else None
     hits = index.search(np.stack([found[each] for each in asked]), k=max(NUMBERS), languages=languages)
     return [
-        find_rank(hit.item_ids, question.gold_item_id or "")
+        find_rank(hit.item_ids, {question.gold_item_id or ""})
         for question, hit in zip(world.questions, hits, strict=True)
     ]
 

@@ -65,8 +65,9 @@ def compare_searches(
     inputs = {"questions": questions, "knowledge": knowledge} | {role: found[name] for name, role in roles.items()}
 
     def make(artefact: Partial) -> None:
-        asked = _list_answerable(questions, knowledge)
-        rows = list(_make_rows(key, asked, searches, found))
+        asked = read_asked_questions(questions.folder)
+        right = _find_right_items(asked, knowledge, by_picture=is_own)
+        rows = list(_make_rows(key, asked, right, searches, found))
         artefact.write_shard("part-00000", check_rows("tried_search", rows))
         searched = Searched(
             corpus=run.recipe.knowledge.corpus,
@@ -91,33 +92,41 @@ def _name_role(run: Run, place: int, search: RetrievalRecipe) -> str:
     return f"own-{place}" if is_own else f"{TRIED_SEARCH_ROLE}{place}"
 
 
-def _list_answerable(questions: Reference, knowledge: Reference) -> list[Row]:
-    """List the questions whose right item is in the corpus; say how many others are left out.
+def _find_right_items(asked: Sequence[Row], knowledge: Reference, *, by_picture: bool) -> dict[str, set[str]]:
+    """Map each question that can be answered to its right items: the one that it names and, `by_picture`, all that
+    show the same picture. Say how many others are left out.
 
     Raises ValueError if there are none.
     """
-    known = {row["item_id"] for row in read_columns(knowledge, "item_id")}
-    asked = read_asked_questions(questions.folder)
-    answerable = [row for row in asked if row["gold_item_id"] in known]
-    if not answerable:
+    shown = {row["item_id"]: row["image_id"] for row in read_columns(knowledge, "item_id", "image_id")}
+    showing: dict[str | None, set[str]] = {}
+    for item_id, image_id in shown.items():
+        showing.setdefault(image_id, set()).add(item_id)
+    named = {row["question_id"]: row["gold_item_id"] for row in asked if row["gold_item_id"] in shown}
+    if not named:
         raise ValueError(f"none of {len(asked)} questions is about an item of this corpus")
-    if left_out := len(asked) - len(answerable):
+    if left_out := len(asked) - len(named):
         get_stage_logger().warning(
             "%d of %d questions are left out: the corpus does not have the item that they are about",
             left_out,
             len(asked),
         )
-    return answerable
+    return {each: showing[shown[item_id]] if by_picture else {item_id} for each, item_id in named.items()}
 
 
 def _make_rows(
-    key: SearchesKey, asked: Sequence[Row], searches: Mapping[str, RetrievalRecipe], found: Mapping[str, Reference]
+    key: SearchesKey,
+    asked: Sequence[Row],
+    right: Mapping[str, set[str]],
+    searches: Mapping[str, RetrievalRecipe],
+    found: Mapping[str, Reference],
 ) -> Iterator[Row]:
     """Yield the rows of each search, the best one first: of all questions and of each language, at each k."""
-    ranks, seconds = {}, {}
+    asked, ranks, seconds = [row for row in asked if row["question_id"] in right], {}, {}
     for name in key.searches:
         hits = {row["question_id"]: row for row in read_rows(found[name])}
-        ranks[name] = [find_rank(hits[row["question_id"]]["item_ids"], row["gold_item_id"]) for row in asked]
+        ids = [row["question_id"] for row in asked]
+        ranks[name] = [find_rank(hits[each]["item_ids"], right[each]) for each in ids]
         seconds[name] = sum(row["seconds"] for row in hits.values()) / len(hits)
     languages, clusters = [row["language"] for row in asked], [find_cluster(row, key.cluster_by) for row in asked]
     for row in score_searches(ranks, languages, clusters, numbers=key.k, shown=key.shown):
@@ -131,7 +140,9 @@ def _tell(run: Run, compared: Reference) -> None:
     rows = [row for row in read_rows(compared) if row["language"] is None]
     get_stage_logger().info("%s", "\n  ".join(describe_searches(rows)))
     if len({row["search"] for row in rows}) == 1:
-        get_stage_logger().warning("one search was compared with no other; `make embedders` installs more embedders")
+        get_stage_logger().warning(
+            "one search was compared with no other; name several with -p among, or install more with `make embedders`"
+        )
     page = compared.folder / PAGE
     get_stage_logger().info("page: %s", name_page(run.context, page))
     if not is_under_prefect():

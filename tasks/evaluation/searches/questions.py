@@ -15,7 +15,6 @@ from tasks.data.benchmarks import collect_benchmark
 from tasks.data.questions import pose_questions
 from tasks.engine.context import ParameterRefused
 from tasks.engine.partial import Partial
-from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
@@ -37,16 +36,17 @@ class AugmentedKey:
 def collect_questions(run: Run, knowledge: Reference, source: str) -> Reference:
     """Return the questions of a source: `pictures`, `asked`, or else the recipe's benchmark.
 
-    Raises ParameterRefused if none of a benchmark's questions names an item of this corpus.
+    Raises ParameterRefused if no item has a picture to ask about, if the VLM asked nothing, or if none of a benchmark's
+    questions is about an item of this corpus. A plan refuses what it can see.
     """
+    if source in (PICTURES, ASKED):
+        _refuse_no_picture(knowledge)
     if source == PICTURES:
         return augment_pictures(run, knowledge)
-    if source == ASKED:
-        return augment_questions(run, pose_questions(run, knowledge))
-    asked = collect_benchmark(run)
-    if get_plan() is None:
+    asked = pose_questions(run, knowledge) if source == ASKED else collect_benchmark(run)
+    if asked.planned is None and knowledge.planned is None:
         _refuse_unknown_items(source, knowledge, asked)
-    return asked
+    return augment_questions(run, asked) if source == ASKED else asked
 
 
 @stage_task(name="augment-pictures")
@@ -56,31 +56,21 @@ def augment_pictures(run: Run, knowledge: Reference) -> Reference:
     assert num is not None  # `make_trial` sets it
 
     def make(artefact: Partial) -> None:
-        num_made = write_questions(artefact, "part-00000", _make_questions(knowledge, num))
-        if not num_made:
-            raise ValueError(
-                f"none of {knowledge.num_rows} items has a picture, so there is nothing to ask about; name a benchmark"
-            )
+        write_questions(artefact, "part-00000", _make_questions(knowledge, num))
 
-    return run_stage(run, AUGMENTED, AugmentedKey(num_questions=num), {"knowledge": knowledge}, make, expects=num)
+    key, expected = AugmentedKey(num_questions=num), min(num, knowledge.num_rows or num)
+    return run_stage(run, AUGMENTED, key, {"knowledge": knowledge}, make, expects=expected)
 
 
 @stage_task(name="augment-questions")
 def augment_questions(run: Run, asked: Reference) -> Reference:
     """Augment the pictures of questions that the VLM asked."""
-    num = run.recipe.synthesis.num_asked_items
 
     def make(artefact: Partial) -> None:
-        num_made = write_questions(artefact, "part-00000", map(_augment, read_questions(asked)))
-        if not num_made:
-            raise ValueError(
-                "the VLM asked nothing that is a question about this corpus; use a model that knows its words, or "
-                f"compare by pictures alone: -p questions={PICTURES}"
-            )
+        write_questions(artefact, "part-00000", map(_augment, read_questions(asked)))
 
-    return run_stage(
-        run, AUGMENTED, AugmentedKey(num_questions=num), {"questions": asked}, make, expects=asked.num_rows
-    )
+    key = AugmentedKey(num_questions=run.recipe.synthesis.num_asked_items)
+    return run_stage(run, AUGMENTED, key, {"questions": asked}, make, expects=asked.num_rows)
 
 
 def _make_questions(knowledge: Reference, num: int) -> Iterator[Question]:
@@ -109,15 +99,25 @@ def _augment(question: Question) -> Question:
     return replace(question, image=augment_picture(question.image, seed=question.question_id), **named)
 
 
-def _refuse_unknown_items(benchmark: str, knowledge: Reference, asked: Reference) -> None:
-    wanted = {row["gold_item_id"] for row in read_columns(asked, "gold_item_id")} - {None}
-    if not wanted:
+def _refuse_no_picture(knowledge: Reference) -> None:
+    if knowledge.planned is not None:
+        return
+    if all(row["image_id"] is None for row in read_columns(knowledge, "image_id")):
         raise ParameterRefused(
-            f"no question of {benchmark} names the item that answers it, so what is found cannot be right or wrong; "
-            f"compare on the corpus's own pictures: -p questions={PICTURES}"
+            f"none of {knowledge.num_rows} items has a picture, and every question is asked with one; compare searches "
+            "on a corpus with pictures"
+        )
+
+
+def _refuse_unknown_items(source: str, knowledge: Reference, asked: Reference) -> None:
+    wanted = {row["gold_item_id"] for row in read_columns(asked, "gold_item_id")} - {None}
+    if source == ASKED and not wanted:
+        raise ParameterRefused(
+            "the VLM asked nothing that is a question about this corpus; use a model that knows its words, or compare "
+            f"by pictures alone: -p questions={PICTURES}"
         )
     if not any(row["item_id"] in wanted for row in read_columns(knowledge, "item_id")):
         raise ParameterRefused(
-            f"none of the {len(wanted)} items that questions of {benchmark} are about is in this corpus; compare on "
-            f"its own pictures: -p questions={PICTURES}"
+            f"none of the {len(wanted)} items that questions of {source} are about is in this corpus; compare on its "
+            f"own pictures: -p questions={PICTURES}"
         )

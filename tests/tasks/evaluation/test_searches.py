@@ -15,7 +15,7 @@ from tasks.data.benchmarks import BENCHMARK
 from tasks.data.index import build_index
 from tasks.data.ingest import KNOWLEDGE
 from tasks.data.retrieve import retrieve
-from tasks.engine.context import Context
+from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.plan import start_planning
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.searches.compare import PAGE, compare_searches
@@ -111,12 +111,28 @@ def test_questions_whose_item_is_not_in_the_corpus_are_left_out(
     assert "make embedders" in caplog.text  # nothing to compare with
 
 
-def test_a_corpus_without_pictures_says_what_is_missing(context: Context) -> None:
+def test_a_corpus_without_pictures_is_refused_before_anything_is_made(context: Context) -> None:
     run = make_asking(context, 5)
-    texts = [replace(item, image=None) for item in ITEMS[:3]]
-    knowledge = put(run, KNOWLEDGE, "texts", make_item_table(texts))
-    with pytest.raises(ValueError, match="none of 3 items has a picture"):
-        augment_pictures.fn(run, knowledge)
+    knowledge = put(run, KNOWLEDGE, "texts", make_item_table([replace(item, image=None) for item in ITEMS[:3]]))
+    for source in ("pictures", "asked"):
+        with pytest.raises(ParameterRefused, match="none of 3 items has a picture"):
+            collect_questions(run, knowledge, source)
+
+
+def test_every_item_that_shows_the_picture_is_right_where_the_question_is_a_picture(context: Context) -> None:
+    """Ten items of one flag in one language, and others: which of the ten is first says nothing of the search."""
+    run = make_asking(context, 6)
+    english = [item for item in ITEMS if item.language == "en"]
+    same = [replace(english[0], text=f"{english[0].text} {number}") for number in range(10)]
+    knowledge = put(run, KNOWLEDGE, "captions", make_item_table([*same, *english[1:6]]))
+    questions = augment_pictures.fn(run, knowledge)
+    compared, found = compare(run, knowledge, questions, make_searches(run))
+    [first] = [row["found"] for row in read_rows(compared) if row["language"] is None and row["k"] == 1]
+    image_of = {item.item_id: item.image_id for item in [*same, *english[1:6]]}
+    asked = {each.question_id: image_of[each.gold_item_id or ""] for each in read_questions(questions)}
+    [retrieved] = found.values()
+    by_picture = [image_of[row["item_ids"][0]] == asked[row["question_id"]] for row in read_rows(retrieved)]
+    assert first == pytest.approx(sum(by_picture) / 6) and first > 0.5
 
 
 def test_a_memory_is_searched_as_before_whatever_was_tried(context: Context) -> None:

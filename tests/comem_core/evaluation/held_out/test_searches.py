@@ -12,8 +12,8 @@ from comem_core.evaluation.held_out.searches import (
 
 
 def test_a_rank_counts_from_one_and_what_was_not_retrieved_has_none() -> None:
-    assert [find_rank(["a", "b", "c"], each) for each in ("a", "c", "d")] == [1, 3, None]
-    assert find_rank([], "a") is None
+    assert [find_rank(["a", "b", "c"], each) for each in ({"a"}, {"c", "b"}, {"d"}, ())] == [1, 2, None, None]
+    assert find_rank([], {"a"}) is None
 
 
 def test_found_is_what_is_among_the_first_k() -> None:
