@@ -16,7 +16,7 @@ def augment_picture(image: bytes, seed: str) -> bytes:
     """Return a picture as JPEG that is turned a little, cropped, lit otherwise, scaled down and packed with losses.
 
     The same picture and seed give the same bytes, with the same release of Pillow. What the amounts are worth was
-    measured beside real pairs of pictures (docs/evaluation.md).
+    measured beside real pairs of pictures (docs/emoji.md).
 
     Raises:
         ValueError: the picture cannot be decoded.

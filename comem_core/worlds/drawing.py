@@ -10,7 +10,6 @@ from resvg_py import svg_to_bytes  # pyright: ignore[reportMissingImports] (the 
 
 DRAWN = 640  # pixels; the width at which an icon is rasterised before it is cropped and reduced
 COLOURS = 64
-VARIATION = "-fe0f"  # asks for the coloured form of a character; sets write it or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +27,12 @@ class IconSet:
     def __init__(self, folder: Path) -> None:
         self.set = json.loads((folder / "icons.json").read_text())
         chars = folder / "chars.json"
-        names = json.loads(chars.read_text()) if chars.exists() else {}
-        self.names = {points.replace(VARIATION, ""): name for points, name in names.items()}
+        self.names = json.loads(chars.read_text()) if chars.exists() else {}
 
     def find_emoji(self, points: str) -> str | None:
-        """Return the SVG of an emoji by its code points in hexadecimal, joined by `-`; None if the set lacks it."""
-        return self.find_icon(self.names.get(points.replace(VARIATION, "")))
+        """Return the SVG of an emoji by its code points in hexadecimal, joined by `-` and without variation selectors
+        (U+FE0F), which sets leave out; None if the set lacks it."""
+        return self.find_icon(self.names.get(points))
 
     def find_icon(self, name: str | None) -> str | None:
         """Return the SVG of an icon by its name; None if the set lacks it."""

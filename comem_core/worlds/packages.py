@@ -1,15 +1,21 @@
 """The packages that worlds are built from: their licences, their installation, and the proof of what was built."""
 
+import argparse
 import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+
+UNICODE = "© 2004-2026 Unicode, Inc. Data of the Unicode CLDR, used under the Unicode License v3."
+"""The credit line of CLDR's packages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +66,20 @@ def hash_rows(table: pa.Table) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write a value as a file that can be read and compared line by line."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def run_build(build: Callable[[Path, Path], dict[str, Any]], world: Path, *, shown: Sequence[str]) -> None:
+    """Install the packages of the world in a folder, build, and print what was made; with `--check`, compare.
+
+    `build` writes data files from a folder of npm modules, and returns the content of `build.json`, of which the
+    entries `shown` are printed.
+    """
+    parser = argparse.ArgumentParser(description=f"Make the data files of the {world.name} world.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
+    check, data = parser.parse_args().check, world / "data"
+    with tempfile.TemporaryDirectory() as folder:
+        modules = install(world / "package.json", Path(folder))
+        report = build(modules, Path(folder) / "data" if check else data)
+    if check and report != json.loads((data / "build.json").read_text(encoding="utf-8")):
+        raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")
+    print(json.dumps({key: report[key] for key in shown}, indent=2))

@@ -16,11 +16,6 @@ from comem_core.knowledge.items import Question
 from comem_core.worlds.countries import world
 
 
-def name_revision(part: str, folder: Path | None) -> str:
-    """Hash the files of the shipped data (16 hex digits)."""
-    return world.name_revision()
-
-
 def read(part: str, folder: Path | None) -> Iterator[Question]:
     """Yield the questions of a part ("dev" or "test"). Raises ValueError for any other."""
     if part not in world.PARTS:
@@ -52,7 +47,7 @@ BENCHMARK = Benchmark(
     parts=world.PARTS,
     tuning_part="dev",
     read=read,
-    revision=name_revision,
+    revision=lambda part, folder: world.name_revision(),
     metrics=lambda folder: (INFOSEEK,),
     total=HARMONIC,
     cluster_by="entity_id",  # a country has up to three drawings, but one item answers the questions about all of them

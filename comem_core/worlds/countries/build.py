@@ -4,9 +4,6 @@ Needs npm and the `world` extra. Builds from the same packages write files with 
 a temporary folder and compares with the shipped data. `templates.json` and `LICENCES.md` are written by hand.
 """
 
-import argparse
-import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -21,10 +18,9 @@ from comem_core.worlds.countries.facts import CORRECTIONS, CountryFacts, read_fa
 from comem_core.worlds.countries.flags import draw_flags, hash_pixels, make_thumbnail
 from comem_core.worlds.countries.sources import SOURCES
 from comem_core.worlds.countries.splits import choose_split
-from comem_core.worlds.countries.world import ATTRIBUTES, DATA, KNOWLEDGE_STYLE, LANGUAGES, Flag
-from comem_core.worlds.packages import check_installed, hash_rows, install, write_json
+from comem_core.worlds.countries.world import ATTRIBUTES, KNOWLEDGE_STYLE, LANGUAGES, Flag
+from comem_core.worlds.packages import check_installed, hash_rows, run_build, write_json
 
-HERE = Path(__file__).parent
 SAME_FLAG = 0.02  # two drawings whose thumbnails have a mean colour difference below this show the same flag
 NEAR = 0.05  # two drawings with a difference below this are counted as near-identical
 
@@ -169,18 +165,5 @@ def _count(keys: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def main() -> None:
-    """Install the packages, build, and print what was made; or check that a build gives the shipped data."""
-    parser = argparse.ArgumentParser(description="Make the data files of the countries world.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
-    check = parser.parse_args().check
-    with tempfile.TemporaryDirectory() as folder:
-        modules = install(HERE / "package.json", Path(folder))
-        report = build(modules, Path(folder) / "data" if check else DATA)
-    if check and report != json.loads((DATA / "build.json").read_text(encoding="utf-8")):
-        raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")
-    print(json.dumps({key: report[key] for key in ("num_countries", "num_flags", "content_sha256")}, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    run_build(build, Path(__file__).parent, shown=("num_countries", "num_flags", "content_sha256"))

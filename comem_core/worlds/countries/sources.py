@@ -1,8 +1,6 @@
 """Lists every source of the countries world: its version, its licence, what was taken from it, and its credit line."""
 
-from comem_core.worlds.packages import Source
-
-UNICODE = "© 2004-2026 Unicode, Inc. Data of the Unicode CLDR, used under the Unicode License v3."
+from comem_core.worlds.packages import UNICODE, Source
 
 SOURCES = (
     Source(

@@ -12,6 +12,9 @@ HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them d
 hash_to_unit = partial(hashing.hash_to_unit, SALT)
 """Maps text to a number in [0, 1)."""
 
+pick = partial(hashing.pick, SALT)
+"""Picks one of some choices by the hash of a key."""
+
 
 def choose_split(country_id: str) -> str:
     """Return the split of a country: 60 % train, 15 % dev, 25 % test."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.countries.splits import choose_pair_split, hash_to_unit
+from comem_core.worlds.countries.splits import choose_pair_split, hash_to_unit, pick
 from comem_core.worlds.hashing import hash_files
 
 DATA = Path(__file__).parent / "data"
@@ -205,8 +205,8 @@ def _make_question(country: Country, attribute: str, *, language: str, part: str
     is_area = attribute == "area"
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
-        question=_pick(read_templates()[language]["question"][attribute], "wording", *key),
-        image=_load_pictures()[country.country_id, _pick(styles, "style", *key)],
+        question=pick(read_templates()[language]["question"][attribute], "wording", *key),
+        image=_load_pictures()[country.country_id, pick(styles, "style", *key)],
         language=language,
         answers=read_value(country, attribute, language),
         question_type="numerical" if is_area else "string",
@@ -228,10 +228,6 @@ def _load_pictures() -> dict[tuple[str, str], bytes]:
 @cache
 def _map_item_ids() -> dict[tuple[str | None, str], str]:
     return {(item.entity_id, item.language): item.item_id for item in load_knowledge_items()}
-
-
-def _pick(choices: Sequence[str], *key: str) -> str:
-    return choices[int(hash_to_unit(*key) * len(choices))]
 
 
 def _shuffle(questions: Iterable[Question]) -> tuple[Question, ...]:

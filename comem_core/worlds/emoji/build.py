@@ -4,9 +4,7 @@ Needs npm and the `world` extra. Builds from the same packages write files with 
 a temporary folder and compares with the shipped data. `templates.json` and `LICENCES.md` are written by hand.
 """
 
-import argparse
 import json
-import tempfile
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.worlds.drawing import VARIATION, IconSet, draw_svg
+from comem_core.worlds.drawing import IconSet, draw_svg
 from comem_core.worlds.emoji.sources import SOURCES
-from comem_core.worlds.emoji.splits import choose_split, hash_to_unit
-from comem_core.worlds.emoji.world import ASKED_IN, DATA, EMOJI_FILE, LANGUAGES_FILE, SCHEMA, STYLES
-from comem_core.worlds.packages import check_installed, hash_rows, install, write_json
+from comem_core.worlds.emoji.splits import choose_split, hash_to_unit, pick
+from comem_core.worlds.emoji.world import ASKED_IN, EMOJI_FILE, LANGUAGES_FILE, SCHEMA, STYLES
+from comem_core.worlds.packages import check_installed, hash_rows, run_build, write_json
 
-HERE = Path(__file__).parent
 BOX = 96  # pixels; the longer side of a picture
 THINGS = ("Activities", "Animals & Nature", "Food & Drink", "Objects", "Travel & Places")
 """The categories of Twemoji whose pictures are of things: neither faces, people, signs nor flags."""
@@ -83,11 +80,11 @@ def _choose_language(points: str, languages: list[str]) -> str:
     asked = [each for each in languages if each in ASKED_IN]
     others = [each for each in languages if each not in ASKED_IN]
     among = asked if hash_to_unit("asked in", points) < ASKED_IN_SHARE else others
-    return sorted(among)[int(hash_to_unit("language", points) * len(among))]
+    return pick(sorted(among), "language", points)
 
 
 def _write_points(character: str) -> str:
-    return "-".join(f"{ord(each):x}" for each in character).replace(VARIATION, "")
+    return "-".join(f"{ord(each):x}" for each in character)
 
 
 def _list_things(modules: Path, twemoji: IconSet) -> dict[str, str]:
@@ -122,18 +119,5 @@ def _is_known(words: dict[str, Any], characters: list[str]) -> bool:
     return sum(_is_named(words.get(each)) for each in characters) >= LEAST_KNOWN * len(characters)
 
 
-def main() -> None:
-    """Install the packages, build, and print what was made; or check that a build gives the shipped data."""
-    parser = argparse.ArgumentParser(description="Make the data files of the emoji world.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
-    check = parser.parse_args().check
-    with tempfile.TemporaryDirectory() as folder:
-        modules = install(HERE / "package.json", Path(folder))
-        report = build(modules, Path(folder) / "data" if check else DATA)
-    if check and report != json.loads((DATA / "build.json").read_text(encoding="utf-8")):
-        raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")
-    print(json.dumps({key: report[key] for key in ("num_emoji", "num_languages", "content_sha256")}, indent=2))
-
-
 if __name__ == "__main__":
-    main()
+    run_build(build, Path(__file__).parent, shown=("num_emoji", "num_languages", "content_sha256"))

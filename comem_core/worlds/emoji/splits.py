@@ -9,6 +9,9 @@ SALT = "comem-emoji-1"
 hash_to_unit = partial(hashing.hash_to_unit, SALT)
 """Maps text to a number in [0, 1)."""
 
+pick = partial(hashing.pick, SALT)
+"""Picks one of some choices by the hash of a key."""
+
 
 def choose_split(emoji_id: str) -> str:
     """Return the split of an emoji: half train, a fifth dev, the rest test."""

@@ -6,7 +6,7 @@ packages that they were built from (`build.py`), and of models.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.emoji.splits import hash_to_unit
+from comem_core.worlds.emoji.splits import hash_to_unit, pick
 from comem_core.worlds.hashing import hash_files
 
 DATA = Path(__file__).parent / "data"
@@ -133,7 +133,7 @@ def _ask_about(emoji: Emoji, part: str) -> Iterator[Question]:
     """Yield a question for each attribute in another language, and in the item's own if questions are asked in it."""
     for attribute in ATTRIBUTES:
         others = [each for each in ASKED_IN if each != emoji.language]
-        yield _make_question(emoji, attribute, part, _pick(others, "asked in", emoji.emoji_id, attribute))
+        yield _make_question(emoji, attribute, part, pick(others, "asked in", emoji.emoji_id, attribute))
         if emoji.language in ASKED_IN:
             yield _make_question(emoji, attribute, part, emoji.language)
 
@@ -146,7 +146,7 @@ def _make_question(emoji: Emoji, attribute: str, part: str, language: str) -> Qu
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
         question=wording.replace("{language}", read_language_names()[language][emoji.language]),
-        image=emoji.pictures[_pick(QUESTION_STYLES, "style", *key)],
+        image=emoji.pictures[pick(QUESTION_STYLES, "style", *key)],
         language=language,
         answers=emoji.list_answers(attribute),
         benchmark=BENCHMARK,
@@ -160,10 +160,6 @@ def _make_question(emoji: Emoji, attribute: str, part: str, language: str) -> Qu
 @cache
 def _map_item_ids() -> dict[str | None, str]:
     return {item.entity_id: item.item_id for item in load_knowledge_items()}
-
-
-def _pick(choices: Sequence[str], *key: str) -> str:
-    return choices[int(hash_to_unit(*key) * len(choices))]
 
 
 def _shuffle(questions: Iterable[Question]) -> tuple[Question, ...]:
