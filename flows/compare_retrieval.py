@@ -4,13 +4,12 @@ from prefect import flow
 
 from flows.options import BackboneOption, Count, Filled, KnowledgeOption, RecipeOption, SearchesOption
 from flows.recipes import make_search_trial
-from tasks.data.index import build_index
 from tasks.data.ingest import ingest_knowledge
-from tasks.data.retrieve import retrieve
 from tasks.engine.store import Reference
 from tasks.evaluation.ending import end_with_explanation
 from tasks.evaluation.searches.compare import compare_searches
 from tasks.evaluation.searches.questions import collect_questions
+from tasks.evaluation.searches.retrieving import retrieve_by_each
 from tasks.run import open_run
 
 
@@ -49,7 +48,5 @@ def compare_retrieval(
     ) as run:
         items = ingest_knowledge(run)
         asked = collect_questions(run, items, trial.questions)
-        searching = {name: run.with_recipe(retrieval=search) for name, search in trial.searches.items()}
-        indexes = {name: build_index(each, items) for name, each in searching.items()}
-        found = {name: retrieve(each, indexes[name], asked) for name, each in searching.items()}
+        found = retrieve_by_each(run, items, asked, trial.searches)
         return compare_searches(run, asked, items, trial.searches, found)

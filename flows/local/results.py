@@ -15,7 +15,6 @@ from warehouse.page.wording import ConditionWords, write_interval, write_percent
 from warehouse.sql import read_report_rows
 
 NUM_EXAMPLES = 3
-REPORT_STAGE = "report"  # `tasks.evaluation.report`, which also imports the drawing of pages
 
 
 def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
@@ -38,7 +37,9 @@ def describe_results(context: Context, flow_run_id: UUID) -> list[str]:
         return ["", *told, *_list_pages(context, stages, SEARCHES_STAGE)]
     lines = ["", *read_by, *_write_scores(scores, conditions), "", *_write_examples(asked)]
     lines += [f"results: {Store.of(context).place}"]
-    lines += _list_pages(context, stages, REPORT_STAGE)
+    from tasks.evaluation.report import REPORT  # imported here because it also imports the drawing of pages
+
+    lines += _list_pages(context, stages, REPORT.name)
     return lines + _describe_memory(context, stages)
 
 

@@ -20,6 +20,7 @@ from tasks.engine.plan import start_planning
 from tasks.engine.store import Reference, Store
 from tasks.evaluation.searches.compare import PAGE, compare_searches
 from tasks.evaluation.searches.questions import augment_pictures, augment_questions, collect_questions
+from tasks.evaluation.searches.retrieving import retrieve_by_each
 from tasks.rows.tables import make_item_table, make_question_table, read_questions, read_rows
 from tasks.run import Run
 from tests.tasks.evaluation.finished_store import ITEMS, QUESTIONS, Finished, finish_run, make_run, put
@@ -171,3 +172,17 @@ def test_a_plan_counts_every_search(context: Context) -> None:
     assert [each.stage for each in planned.stages] == [
         "augmented-questions", "index", "retrieval", "index", "retrieval", "tried-searches",
     ]  # fmt: skip
+
+
+def test_searches_among_the_same_vectors_share_an_index(context: Context) -> None:
+    """Other weights, numbers of items or languages search the same index; a plan counts it once."""
+    run = make_asking(context, 8)
+    knowledge = put(run, KNOWLEDGE, "items", make_item_table(ITEMS))
+    own = run.recipe.retrieval
+    searches = [own, replace(own, same_language=False), replace(own, exclude_own_image=True), replace(own, grid=(1, 1))]
+    with start_planning() as planned:
+        questions = collect_questions(run, knowledge, "pictures")
+        found = retrieve_by_each(run, knowledge, questions, {str(each): each for each in searches})
+    stages = [each.stage for each in planned.stages]
+    assert (stages.count("index"), stages.count("retrieval")) == (2, 4)
+    assert len({each.fingerprint for each in found.values()}) == 4
