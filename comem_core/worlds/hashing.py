@@ -14,7 +14,7 @@ def hash_to_unit(salt: str, *parts: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def pick(salt: str, choices: Sequence[Choice], *key: str) -> Choice:
+def choose_one(salt: str, choices: Sequence[Choice], *key: str) -> Choice:
     """Pick one of some choices by the hash of a key, always the same one."""
     return choices[int(hash_to_unit(salt, *key) * len(choices))]
 

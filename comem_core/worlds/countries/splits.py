@@ -12,7 +12,7 @@ HELD_OUT_PAIRS = 0.15  # of the (train country, attribute) pairs; half of them d
 hash_to_unit = partial(hashing.hash_to_unit, SALT)
 """Maps text to a number in [0, 1)."""
 
-pick = partial(hashing.pick, SALT)
+choose_one = partial(hashing.choose_one, SALT)
 """Picks one of some choices by the hash of a key."""
 
 

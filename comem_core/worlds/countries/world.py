@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.countries.splits import choose_pair_split, hash_to_unit, pick
+from comem_core.worlds.countries.splits import choose_one, choose_pair_split, hash_to_unit
 from comem_core.worlds.hashing import hash_files
 
 DATA = Path(__file__).parent / "data"
@@ -205,8 +205,8 @@ def _make_question(country: Country, attribute: str, *, language: str, part: str
     is_area = attribute == "area"
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
-        question=pick(read_templates()[language]["question"][attribute], "wording", *key),
-        image=_load_pictures()[country.country_id, pick(styles, "style", *key)],
+        question=choose_one(read_templates()[language]["question"][attribute], "wording", *key),
+        image=_load_pictures()[country.country_id, choose_one(styles, "style", *key)],
         language=language,
         answers=read_value(country, attribute, language),
         question_type="numerical" if is_area else "string",

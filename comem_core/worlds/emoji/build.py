@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from comem_core.worlds.drawing import IconSet, draw_svg
 from comem_core.worlds.emoji.sources import SOURCES
-from comem_core.worlds.emoji.splits import choose_split, hash_to_unit, pick
+from comem_core.worlds.emoji.splits import choose_one, choose_split, hash_to_unit
 from comem_core.worlds.emoji.world import ASKED_IN, EMOJI_FILE, LANGUAGES_FILE, SCHEMA, STYLES
 from comem_core.worlds.packages import check_installed, hash_rows, run_build, write_json
 
@@ -80,7 +80,7 @@ def _choose_language(points: str, languages: list[str]) -> str:
     asked = [each for each in languages if each in ASKED_IN]
     others = [each for each in languages if each not in ASKED_IN]
     among = asked if hash_to_unit("asked in", points) < ASKED_IN_SHARE else others
-    return pick(sorted(among), "language", points)
+    return choose_one(sorted(among), "language", points)
 
 
 def _write_points(character: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.worlds.emoji.splits import hash_to_unit, pick
+from comem_core.worlds.emoji.splits import choose_one, hash_to_unit
 from comem_core.worlds.hashing import hash_files
 
 DATA = Path(__file__).parent / "data"
@@ -133,7 +133,7 @@ def _ask_about(emoji: Emoji, part: str) -> Iterator[Question]:
     """Yield a question for each attribute in another language, and in the item's own if questions are asked in it."""
     for attribute in ATTRIBUTES:
         others = [each for each in ASKED_IN if each != emoji.language]
-        yield _make_question(emoji, attribute, part, pick(others, "asked in", emoji.emoji_id, attribute))
+        yield _make_question(emoji, attribute, part, choose_one(others, "asked in", emoji.emoji_id, attribute))
         if emoji.language in ASKED_IN:
             yield _make_question(emoji, attribute, part, emoji.language)
 
@@ -146,7 +146,7 @@ def _make_question(emoji: Emoji, attribute: str, part: str, language: str) -> Qu
     return Question(
         question_id="/".join((BENCHMARK, part, *key)),
         question=wording.replace("{language}", read_language_names()[language][emoji.language]),
-        image=emoji.pictures[pick(QUESTION_STYLES, "style", *key)],
+        image=emoji.pictures[choose_one(QUESTION_STYLES, "style", *key)],
         language=language,
         answers=emoji.list_answers(attribute),
         benchmark=BENCHMARK,
