@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record gc fsck export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -40,6 +40,9 @@ gc: $(INSTALLED) ## say which results nothing rests on, and how much room they t
 
 fsck: $(INSTALLED) ## check store and warehouse, and each against the other (ARGS="--repair" mends the warehouse; docs/operations.md)
 	@$(PYTHON) -m tasks.upkeep.fsck $(ARGS)
+
+withdraw: $(INSTALLED) ## withdraw items: nothing shows them or trains on them any more (ARGS="--item ID", "--licence NAME"; docs/operations.md)
+	@$(PYTHON) -m tasks.upkeep.withdraw $(ARGS)
 
 export: $(INSTALLED) ## write a run's answers for a benchmark's official evaluator (ARGS="--benchmark okvqa --condition memory --output FOLDER")
 	@$(PYTHON) -m tasks.evaluation.export $(ARGS)

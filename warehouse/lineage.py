@@ -108,6 +108,13 @@ def find_dependents(con: DuckDBPyConnection, by: str, values: Sequence[str] = ()
     return [Dependent(**row) for row in read_report_rows(con, "dependents", {"by": by, "values": list(values)})]
 
 
+def find_items(con: DuckDBPyConnection, by: str, values: Sequence[str]) -> list[str]:
+    """Return the ids of the items that have one of these values, in order. Raises ValueError for one that none has."""
+    _refuse_unknown(con, by, values)
+    query = f"SELECT DISTINCT item_id FROM knowledge_item WHERE list_contains(?, {COLUMNS[by]}) ORDER BY 1"
+    return [item_id for (item_id,) in con.execute(query, [list(values)]).fetchall()]
+
+
 def list_unneeded(
     con: DuckDBPyConnection, *, now: datetime, keep_runs: int, keep_for: timedelta, keep: Sequence[str] = ()
 ) -> list[Unneeded]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comem_core.backbone.finding import hash_backbone
+from comem_core.knowledge.items import hash_content_parts
+from comem_core.knowledge.withdrawn import list_withdrawn
 from comem_core.memory.description import find_encoder_folder
 from comem_core.serving.gates import find_gates
 from comem_core.serving.layout import (
@@ -35,7 +37,8 @@ class Choice:
 
     `retrieval` says how the run searched this index, or else another one; None if no question was retrieved for yet.
     `asked` has the latest answers from memory by this encoder, if there are any: the first number of items that they
-    show is the one to show.
+    show is the one to show. `withdrawn` has the ids of items that are not to be found, though bank and index may still
+    have them.
     """
 
     encoder: Record | None
@@ -47,6 +50,7 @@ class Choice:
     training_set: Record | None
     gate: Record | None = None
     asked: Record | None = None
+    withdrawn: frozenset[str] = frozenset()
 
     @property
     def k(self) -> int | None:
@@ -55,11 +59,13 @@ class Choice:
 
     @property
     def version(self) -> str:
-        """What decides every answer: the fingerprints of encoder, bank and index, and the gate's and the number of
-        items where an evaluation gave them."""
+        """What decides every answer: the fingerprints of encoder, bank and index, the gate's and the number of items
+        where an evaluation gave them, and what was withdrawn."""
         parts = [self.bank["inputs"]["encoder"], self.bank["fingerprint"], self.index["fingerprint"]]
         parts += [] if self.gate is None else [self.gate["fingerprint"]]
-        return "-".join(parts if self.k is None else [*parts, f"k{self.k}"])
+        parts += [] if self.k is None else [f"k{self.k}"]
+        parts += [f"w{hash_content_parts(*sorted(self.withdrawn))}"] if self.withdrawn else []
+        return "-".join(parts)
 
     def list_records(self) -> dict[str, Record]:
         """Return the records by stage, without those that are missing."""
@@ -137,6 +143,7 @@ def _complete(
         retrieval=retrieval,
         gate=find_gates(store, bank["inputs"]["encoder"], index, retrieval),
         asked=_find_asked(store, answers, bank),
+        withdrawn=list_withdrawn(store.read_withdrawals()),
         training_set=None if encoder is None else _find_training_set(store, encoder),
     )
 

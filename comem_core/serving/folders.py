@@ -61,6 +61,11 @@ class SavedMemory:
 def save_memory(memory: Memory, folder: Path, *, pictures: bool, training_set: bool) -> Path:
     """Write a memory into a folder (see `Memory.save`)."""
     _refuse_other_files(folder)
+    if memory.withdrawn:
+        raise ValueError(
+            f"{len(memory.withdrawn)} items of this memory were withdrawn, and its index still has their embeddings; "
+            "run rebuild-memory, which leaves them out, open the memory again and save that"
+        )
     if pictures and not memory.has_pictures:
         raise ValueError(
             "the items' pictures were not saved with this memory; open the run's store, or leave pictures out"

@@ -5,7 +5,7 @@ Finding and answering are two steps that keep nothing between calls, so a servic
 Shapes: K items of a question, M vectors of an item, D width.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,17 @@ class Memory:
         limits: PictureLimits | None = None,
         has_pictures: bool = True,
         gates: Mapping[int, Gate] | None = None,
+        withdrawn: Collection[str] = (),
     ):
         """`made_from` has the records of encoder, bank, knowledge and index, from which cards are written. Without
         `has_pictures`, items that show a picture lack it, because it was not saved with them. `gates` decide whether
-        items are trusted, by how many are shown."""
+        items are trusted, by how many are shown. Items that are `withdrawn` are not found; the bank lacks them too."""
         bank.refuse_other_encoder(encoder.encoder_id)
         self.encoder, self.bank, self.items, self.searcher = encoder, bank, items, searcher
         self.settings, self.version, self.made_from = settings, version, made_from
         self.source, self.limits, self.has_pictures = source, limits or PictureLimits(), has_pictures
-        self.gates, self._world = dict(gates or {}), ClosedWorld(encoder.backbone)
+        self.gates, self.withdrawn = dict(gates or {}), frozenset(withdrawn)
+        self._world = ClosedWorld(encoder.backbone)
         self.languages = tuple(sorted({each for index in searcher.indexes.values() for each in index.languages}))
         self._guesser = Guesser(latin=frozenset(self.languages), others=frozenset(self.languages))
 
@@ -165,7 +167,10 @@ class Memory:
             groups.setdefault((k, alone), []).append(place)
         for (k, alone), places in groups.items():
             asked = [understood[place][0] for place in places]
-            among = Restriction(languages=[each.language for each in asked] if alone else None)
+            among = Restriction(
+                languages=[each.language for each in asked] if alone else None,
+                excluded=[self.withdrawn] * len(asked) if self.withdrawn else None,
+            )
             hits = self.searcher.find(asked, k=k, among=among)
             for place, question, each in zip(places, asked, hits, strict=True):
                 gate = self.find_gate(k) if inquiries[place].gated else None
@@ -220,7 +225,8 @@ class Memory:
         also the samples that the encoder was trained on, which hold pictures.
 
         Raises:
-            ValueError: the folder has other files, or pictures or training set are not here.
+            ValueError: the folder has other files, pictures or training set are not here, or items of the index were
+                withdrawn.
         """
         from comem_core.serving.folders import save_memory
 

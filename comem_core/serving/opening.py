@@ -89,9 +89,13 @@ class StoreSource(MemorySource):
             index_folder, choice.index, choice.retrieval, encoder.backbone, named=loading.embedders
         )
         settings = settings if choice.k is None else replace(settings, k=choice.k)
+        bank = Bank.load(bank_folder)
+        withdrawn = frozenset(each for each in choice.withdrawn if each in bank)
+        if withdrawn:
+            bank.remove(withdrawn)
         return Memory(
             encoder,
-            Bank.load(bank_folder),
+            bank,
             StoredItems(items_folder),
             searcher,
             settings=settings,
@@ -100,6 +104,7 @@ class StoreSource(MemorySource):
             source=self,
             limits=loading.limits,
             gates=None if choice.gate is None else read_gates(self.artefacts.fetch(choice.gate)),
+            withdrawn=withdrawn,
         )
 
     def fetch_training_set(self) -> Path | None:

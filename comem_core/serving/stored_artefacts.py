@@ -10,6 +10,7 @@ from pathlib import Path
 from comem_core.addresses.copies import Copy
 from comem_core.addresses.faults import StoreRefused, explain
 from comem_core.addresses.places import read_place
+from comem_core.knowledge.withdrawn import Withdrawal, read_withdrawals
 from comem_core.serving.layout import ENCODER_STAGE, STORE, Record, list_record_files
 
 
@@ -44,6 +45,10 @@ class StoredArtefacts:
             except (OSError, ValueError, TypeError):
                 continue
         return sorted(found, key=lambda record: record["created"])
+
+    def read_withdrawals(self) -> list[Withdrawal]:
+        """Read what was withdrawn from this store, oldest first. Raises ValueError as `read_withdrawals`."""
+        return read_withdrawals(self.folder if self._copy is None else self._copy.address)
 
     def fetch(self, record: Record) -> Path:
         """Return the local folder of an artefact, with files of the sizes in its record.

@@ -8,7 +8,7 @@ killed at any point continues with the missing pieces and gives the same rows in
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial as bind
 from pathlib import PurePosixPath
 
@@ -28,7 +28,9 @@ from comem_core.knowledge.corpora import (
     open_corpus,
 )
 from comem_core.knowledge.corpus_names import find_address
+from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.preview import UncertainLanguages
+from comem_core.knowledge.withdrawn import COLUMNS, find_withdrawn, read_withdrawals
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
 from comem_core.serving.layout import CORPUS_ADDRESS, KNOWLEDGE_STAGE
@@ -40,11 +42,12 @@ from tasks.data.item_shards import (
     UNCERTAIN,
     PieceWriter,
     forget_parts_without_dropped_rows,
+    leave_out_items,
     name_part_shard,
     take_out_duplicates,
 )
 from tasks.data.known_items import find_earlier, join_sources
-from tasks.engine.context import refuse_faults
+from tasks.engine.context import ParameterRefused, refuse_faults
 from tasks.engine.on_ray import map_shards
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
@@ -52,6 +55,7 @@ from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.engine.telling import get_stage_logger, report_progress
 from tasks.engine.workers import Workers
+from tasks.rows.tables import read_items
 from tasks.run import Run, warm_workers
 from warehouse.schemas import make_schema
 
@@ -73,11 +77,15 @@ class KnowledgeKey:
     near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
     # The version of how languages are guessed; None where the rows or the recipe state them.
     guessing: int | None = field(default=None, metadata=OFF_AT_NONE)
+    # How many items were left out because they were withdrawn, and a hash of their ids.
+    withdrawn: str | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="ingest-knowledge")
 def ingest_knowledge(run: Run) -> Reference:
     """Read the recipe's corpus into items; bad rows are counted and listed beside them.
+
+    Items that were withdrawn from the store are left out, in an artefact of its own beside that of the whole corpus.
 
     Raises ParameterRefused for a corpus that cannot be opened, or in which no row is an item.
     """
@@ -115,7 +123,29 @@ def ingest_knowledge(run: Run) -> Reference:
         near_duplicate_bits=recipe.near_duplicate_bits,
         guessing=GUESSING if recipe.language is None and recipe.corpus not in BUILT_IN else None,
     )
-    return run_stage(run, KNOWLEDGE, key, {}, make)
+    return _leave_out_withdrawn(run, key, run_stage(run, KNOWLEDGE, key, {}, make))
+
+
+def _leave_out_withdrawn(run: Run, key: KnowledgeKey, whole: Reference) -> Reference:
+    """Return the items without those that were withdrawn, or the whole corpus if none of them was."""
+    store = Store.of(run.context)
+    if whole.planned or not (withdrawals := read_withdrawals(store.place)):
+        return whole
+    items, record = read_items(whole), store.find(whole.stage, whole.fingerprint)
+    gone = find_withdrawn(items.rows.read_tables(*COLUMNS.values()), withdrawals)
+    if not gone or record is None:
+        return whole
+    if len(gone) == len(items):
+        raise ParameterRefused(f"knowledge: all {len(items)} items of {key.corpus} were withdrawn from {store.place}")
+
+    def make(artefact: Partial) -> None:
+        leave_out_items(artefact, record, gone, ("withdrawn", "it was withdrawn (make withdraw)"))
+        artefact.measure("bad_rows", {"withdrawn": len(gone)})
+        artefact.measure(CORPUS_ADDRESS, record["measured"].get(CORPUS_ADDRESS))
+        get_stage_logger().warning("%d of %d items were left out, because they were withdrawn", len(gone), len(items))
+
+    named = f"{len(gone)} items, {hash_content_parts(*sorted(gone))}"
+    return run_stage(run, KNOWLEDGE, replace(key, withdrawn=named), {"knowledge": whole}, make)
 
 
 def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from comem_core.addresses.copies import open_folder
 from comem_core.knowledge.corpora import (
     BadRow,
     Corpus,
@@ -28,6 +29,7 @@ from comem_core.knowledge.corpora import (
 from comem_core.knowledge.duplicates import Duplicates, find_equal_items, find_near_items
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.preview import UncertainLanguages
+from comem_core.serving.layout import Record
 from tasks.data.known_items import SOURCES, EarlierArtefact, KnownItems, PieceSources
 from tasks.engine.partial import ROWS_OF, Partial
 from tasks.rows.tables import ITEM_SCHEMA, ROWS_OF_A_GROUP, make_found_item_table
@@ -42,7 +44,7 @@ NEAR = ("near_duplicate", "the same text and language, and nearly the same image
 DROPPED_SCHEMA = make_schema("dropped_row").with_metadata({ROWS_OF: b"dropped_row"})
 DUPLICATE_SCHEMA = DROPPED_SCHEMA.append(pa.field("part", pa.int32()))
 DESCRIBED_AT_ONCE = 4096
-PLACE = ["file", "row"]
+PLACE, REASON = ["file", "row"], ["reason", "detail"]
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,40 @@ def _take_out_again(artefact: Partial, parts: Sequence[Path]) -> None:
         _remove_duplicates(artefact, path, places.join(listed, keys=PLACE, join_type="left semi"))
 
 
+def leave_out_items(artefact: Partial, whole: Record, item_ids: Sequence[str], reason: tuple[str, str]) -> None:
+    """Take over the parts of another artefact without some of its items; `dropped-rows` lists these with the reason.
+
+    A part that has none of them is taken as it is.
+    """
+    folder, gone_N = open_folder(whole["uri"]), np.sort(_parse_ids(item_ids))
+    with artefact.open_shard(DROPPED, DROPPED_SCHEMA) as dropped:
+        for shard in whole["shards"]:
+            path = folder / shard["file"]
+            if not path.match("part-*.parquet"):
+                continue
+            stays = ~np.isin(_read_ids(path), gone_N)
+            if stays.all():
+                artefact.take_file(shard, whole["uri"], path.name)
+            else:
+                _write_some(artefact, path, stays)
+                places = pq.read_table(path, columns=PLACE).filter(pa.array(~stays)).to_pylist()
+                rows = [
+                    place | {"file": place["file"] or ""} | dict(zip(REASON, reason, strict=True)) for place in places
+                ]
+                dropped.write_table(pa.Table.from_pylist(rows, schema=DROPPED_SCHEMA))
+
+
+def _write_some(artefact: Partial, path: Path, stays: np.ndarray) -> None:
+    """Write a part again with some of its rows, row group by row group."""
+    part, start = pq.ParquetFile(path), 0
+    with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
+        for group in range(part.num_row_groups):
+            table = part.read_row_group(group)
+            kept = stays[start : (start := start + table.num_rows)]
+            if kept.any():
+                writer.write_table(table.filter(pa.array(kept)))
+
+
 def forget_parts_without_dropped_rows(artefact: Partial) -> None:
     """Remove the parts of a damaged artefact whose `dropped-rows` is lost: nothing else says what they lack.
 
@@ -170,7 +206,10 @@ def _find_duplicates(parts: Sequence[Path], near_duplicate_bits: int | None) -> 
 
 
 def _read_ids(path: Path) -> np.ndarray:
-    item_ids = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
+    return _parse_ids(pq.read_table(path, columns=["item_id"])["item_id"].to_pylist())
+
+
+def _parse_ids(item_ids: Sequence[str]) -> np.ndarray:
     return np.frombuffer(bytes.fromhex("".join(item_ids)), ">u8").astype(np.uint64)
 
 
@@ -238,15 +277,9 @@ def _remove_duplicates(artefact: Partial, path: Path, again: pa.Table) -> None:
 
     All rows of a part are of one form, so that their numbers tell them apart.
     """
-    rows, part = again["row"].to_numpy(), pq.ParquetFile(path)
-    if not np.isin(part.read(columns=["row"])["row"].to_numpy(), rows).any():
-        return
-    with artefact.open_shard(path.stem, ITEM_SCHEMA) as writer:
-        for group in range(part.num_row_groups):
-            table = part.read_row_group(group)
-            stays = ~np.isin(table["row"].to_numpy(), rows)
-            if stays.any():
-                writer.write_table(table.filter(pa.array(stays)))
+    stays = ~np.isin(pq.read_table(path, columns=["row"])["row"].to_numpy(), again["row"].to_numpy())
+    if not stays.all():
+        _write_some(artefact, path, stays)
 
 
 def _write_dropped(artefact: Partial, num_parts: int, again: Path, repeating: np.ndarray) -> None:

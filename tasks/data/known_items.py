@@ -112,10 +112,10 @@ def find_earlier(store: Store, stage: Stage, key: Any, *, ignore: str) -> tuple[
 
     Their sources are verified here; a part is verified when it is first read.
     """
-    asked, found = _leave_out(json.loads(json.dumps(asdict(key))), ignore), []
+    asked, found = _list_set(json.loads(json.dumps(asdict(key))), ignore), []
     for record in reversed(store.list_records(stage.name)):
         shards = {shard["file"]: shard for shard in record["shards"]}
-        fits = record["version"] == stage.version and _leave_out(record["recipe"], ignore) == asked
+        fits = record["version"] == stage.version and _list_set(record["recipe"], ignore) == asked
         same = record.get("libraries", {}).get(DECIDING) == list_libraries()[DECIDING]
         if not fits or not same or SOURCES not in shards:
             continue
@@ -129,8 +129,9 @@ def find_earlier(store: Store, stage: Stage, key: Any, *, ignore: str) -> tuple[
     return tuple(found)
 
 
-def _leave_out(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {each: value for each, value in recipe.items() if each != name}
+def _list_set(recipe: Mapping[str, Any], ignore: str) -> dict[str, Any]:
+    """Return the fields that are set; what is off is missing where an earlier version did not know it."""
+    return {name: value for name, value in recipe.items() if name != ignore and value is not None}
 
 
 class KnownItems:

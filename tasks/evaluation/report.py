@@ -7,21 +7,26 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from comem_core.addresses.copies import open_folder
+from comem_core.knowledge.withdrawn import Withdrawal, list_pictures, list_withdrawn, read_withdrawals
 from comem_core.measures.provenance import describe_machine
+from comem_core.serving.layout import Record
 from tasks.data.card import JudgedSet
+from tasks.engine.context import Context
 from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference
+from tasks.engine.store import Reference, Store
 from tasks.engine.telling import get_stage_logger, is_under_prefect
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
+from tasks.training.training_data import find_reference
 from warehouse.connection import open_warehouse
 from warehouse.openlineage import write_openlineage_lines
-from warehouse.page.data import RunData, collect
-from warehouse.records import finish_run
+from warehouse.page.data import RunData, collect, has_in_gallery
+from warehouse.records import finish_run, register_artefact
 
 REPORT = Stage(name="report", version="1")
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
@@ -53,17 +58,10 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     """Write the page and the lineage events; `pictured` are the rows whose pictures the page may show."""
 
     def make(artefact: Partial) -> None:
-        from warehouse.page.render import render_page  # imports matplotlib, which is only needed to draw
-
-        stored = [each.open_pictures() for each in pictured]
-
-        def picture(image_id: str) -> bytes | None:
-            return next((found for each in stored if (found := each.get(image_id))), None)
-
         with open_warehouse(run.context.warehouse) as con:
             finish_run(con, run.run_id, status=status)  # the page comes last and describes a finished run
+        page = _render(run.context, run.run_id, pictured, machine=describe_machine())
         with open_warehouse(run.context.warehouse, read_only=True) as con:
-            page = render_page(con, run.run_id, images=picture, machine=describe_machine())
             events = write_openlineage_lines(con, run.run_id)
             _show_plots(collect(con, run.run_id))
         for name, text in ((PAGE, page), (EVENTS, events)):
@@ -78,6 +76,50 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     if is_under_prefect():
         create_link_artifact(find_page(run.context, page), key="report-page", description="The page of this run")
     return report
+
+
+def _render(context: Context, run_id: str, pictured: Sequence[Any], *, machine: str | None) -> str:
+    """Return the page of a run, without what was withdrawn from the store."""
+    from warehouse.page.render import render_page  # imports matplotlib, which is only needed to draw
+
+    stored, withdrawals = [each.open_pictures() for each in pictured], read_withdrawals(Store.of(context).place)
+    hidden = list_pictures(withdrawals)
+
+    def picture(image_id: str) -> bytes | None:
+        return None if image_id in hidden else next((found for each in stored if (found := each.get(image_id))), None)
+
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        return render_page(con, run_id, images=picture, machine=machine, withdrawn=list_withdrawn(withdrawals))
+
+
+def render_again(context: Context, withdrawal: Withdrawal) -> int:
+    """Write the pages again that show what was withdrawn, or taken back; return how many there were."""
+    store, shown = Store.of(context), {"item_ids": set(withdrawal.item_ids), "image_ids": list_pictures([withdrawal])}
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        found = [
+            each for each in store.list_records(REPORT.name) if has_in_gallery(con, each["recipe"]["run_id"], **shown)
+        ]
+    for record in found:
+        _write_again(context, store, record)
+    return len(found)
+
+
+def _write_again(context: Context, store: Store, record: Record) -> None:
+    """Replace the page of an earlier run; pictures whose artefact is gone are missing in it."""
+    pictured = [
+        read(found)
+        for role, read in (("benchmark", read_questions), ("knowledge", read_items))
+        if (found := find_reference(store, record["inputs"].get(role, ""))) is not None
+    ]
+    page = _render(context, record["recipe"]["run_id"], pictured, machine=None)
+    with store.lock(record["stage"], record["fingerprint"]):
+        artefact = store.begin(record["stage"], record["fingerprint"])
+        with artefact.open_file(PAGE) as path:
+            path.write_text(page, encoding="utf-8")
+        finished = store.finish(artefact, record)
+    with open_warehouse(context.warehouse) as con:
+        place = {"folder": open_folder(finished["uri"]), "uri": finished["uri"]}
+        register_artefact(con, finished, table=None, **place, replace=True)
 
 
 def _show_plots(data: RunData) -> None:

@@ -74,7 +74,7 @@ def find_samples(store: Store, encoder: Reference) -> Samples:
             "here, or a reader of the encoder's own width"
         )
     sets, unknown = _find_own_sets(store, record)
-    knowledge = _find_reference(store, record["inputs"]["knowledge"])
+    knowledge = find_reference(store, record["inputs"]["knowledge"])
     if unknown or knowledge is None:
         raise ValueError(
             f"a projection to the reader needs the encoder's own samples, but {'; '.join(unknown)}"
@@ -134,7 +134,7 @@ def _find_own_sets(store: Store, record: Record) -> tuple[list[SampleSet], list[
     """Return the sets in an encoder's own record, and a message for each set that is gone."""
     sets, unknown = [], []
     for names in find_sets(record["inputs"]):
-        found = {field: _find_reference(store, name) for field, name in names.items()}
+        found = {field: find_reference(store, name) for field, name in names.items()}
         if absent := [f"{field} {names[field]}" for field, reference in found.items() if reference is None]:
             unknown.append(f"samples of the encoder {record['fingerprint']} are not in the store: {', '.join(absent)}")
         else:
@@ -149,7 +149,7 @@ def _find_record(store: Store, weights: str) -> Record | None:
     )
 
 
-def _find_reference(store: Store, fingerprint: str) -> Reference | None:
+def find_reference(store: Store, fingerprint: str) -> Reference | None:
     """Find an artefact by its fingerprint alone; None if it, or one of its shards, is gone."""
     record = store.find_anywhere(fingerprint)
     if record is None or not store.has_all(record):

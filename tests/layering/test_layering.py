@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "training": {"engine", "rows", "served", "run", "models", "data"},
     "memory": {"engine", "rows", "run", "models"},
     "evaluation": {"engine", "rows", "served", "run", "models", "data", "training", "memory"},
-    "upkeep": {"engine"},
+    "upkeep": {"engine", "evaluation"},
     "measures": {"engine", "rows", "served", "sources", "run", "models", "data", "training", "memory", "evaluation"},
 }
 MAY_TALK_TO_RAY = {

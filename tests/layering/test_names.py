@@ -39,7 +39,7 @@ push put quantize read readline reap rebuild record refresh refuse register rele
 rename render replace report require rest restore retrieve round run save say scale schedule score search see
 seek select serve set setup shard share shorten shut simulate sort spawn split start step stop stream strip sum
 switch synth synthesize take tick tokenize trace train translate turn unify upload vary verify wait warm watch
-work write
+withdraw work write
 """
 # A question, or a way to make one thing from another: `is_whole`, `Store.of(context)`, `without_pictures`.
 OTHER_BEGINNINGS = {"is", "has", "can", "as", "from", "of", "to", "with", "without", "forward", "backward", "main"}

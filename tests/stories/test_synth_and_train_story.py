@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from prefect.client.schemas.sorting import LogSort
 
 import comem_core as comem
 from comem_core.backbone.finding import SHIPPED
+from comem_core.knowledge.withdrawn import read_withdrawals
 from flows.local.results import NUM_EXAMPLES, describe_results, has_completed
 from flows.options import Knowledge, Writing
 from flows.re_evaluate import re_evaluate
@@ -22,7 +24,9 @@ from flows.rebuild_memory import rebuild_memory
 from flows.synth_and_train import synth_and_train
 from tasks.engine.context import Context
 from tasks.engine.store import Reference
+from tasks.upkeep.fsck import find_faults
 from tasks.upkeep.garbage import find_garbage, remove_garbage
+from tasks.upkeep.withdraw import main as withdraw
 from warehouse.connection import open_warehouse
 from warehouse.lineage import trace_upward
 from warehouse.records import find_artefact
@@ -137,6 +141,52 @@ def test_what_programs_open_stays_however_little_is_kept(place: Path, tmp_path: 
     with open_warehouse(context.warehouse, read_only=True) as con:
         edges = trace_upward(con, *(record["fingerprint"] for record in opened.values()))
         assert all(find_artefact(con, each.fingerprint) is not None for each in edges)
+
+
+def test_what_is_withdrawn_is_forgotten_at_once_by_memory_page_and_next_run(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place, tmp_path / ".comem")
+    monkeypatch.setenv("COMEM_ROOT", str(tmp_path))
+    [(item_id, text, question_id)] = _rows(
+        tmp_path / ".comem",
+        "SELECT item_id, text, question_id FROM prediction_item JOIN prediction USING (prediction_id) "
+        "JOIN knowledge_item USING (item_id) WHERE place = 1 AND condition = 'memory' ORDER BY ALL LIMIT 1",
+    )
+    asked = next(each for each in comem.load_benchmark_questions("test") if each.question_id == question_id)
+    question = {"image": asked.image, "question": asked.question, "language": asked.language}
+    pages = sorted((tmp_path / ".comem" / "store" / "report").glob("*/report.html"))
+    shown = escape(text)[:150]
+    assert all(shown in page.read_text(encoding="utf-8") for page in pages)
+    before = comem.open(tmp_path / ".comem")
+    assert item_id in [each.item_id for each in before.ask(**question).items]
+
+    assert withdraw(["--item", item_id, "--reason", "somebody asked"]) == 0
+    said = capsys.readouterr().out
+    assert "2 pages were written again" in said and "rests on answers with them" in said
+    assert not any(shown in page.read_text(encoding="utf-8") for page in pages)
+    after = before.reload()
+    assert after is not before and after.encoder is before.encoder and len(after) == len(before) - 1
+    assert item_id not in [each.item_id for each in after.ask(**question).items]
+    assert len(after.ask(**question).items) == len(before.ask(**question).items)
+    with pytest.raises(KeyError, match=item_id):
+        after.ask(**question, item_ids=[item_id])
+    with pytest.raises(ValueError, match="run rebuild-memory"):
+        after.save(tmp_path / "saved")
+
+    rebuild_memory()
+    rebuilt = comem.open(tmp_path / ".comem")
+    assert len(rebuilt) == len(after) and item_id not in rebuilt.items
+    assert rebuilt.ask(**question).items == after.ask(**question).items
+    rebuilt.save(tmp_path / "saved")
+    found = _rows(tmp_path / ".comem", "SELECT reason FROM dropped_row WHERE reason = 'withdrawn'")
+    assert len(found) == 1
+    assert not list(find_faults(Context.from_environment()))
+
+    assert withdraw(["--undo", read_withdrawals(tmp_path / ".comem" / "store")[0].name]) == 0
+    assert all(shown in page.read_text(encoding="utf-8") for page in pages)
+    rebuild_memory()
+    assert len(comem.open(tmp_path / ".comem")) == len(before)
 
 
 def test_the_run_tells_where_encoder_and_bank_are_and_how_they_open(

@@ -92,12 +92,19 @@ def begun(tmp_path: Path) -> SmallWorld:
 
 
 def know(
-    world: SmallWorld, rows: Sequence[Mapping], *, content: str, corpus: str = "a", address: str | None = None
+    world: SmallWorld,
+    rows: Sequence[Mapping],
+    *,
+    content: str,
+    corpus: str = "a",
+    address: str | None = None,
+    withdrawn: str | None = None,
 ) -> str:
     """Register a state of a corpus, as an ingestion does."""
-    made_from = {"content": content, "of": corpus, "address": address or ""}
+    made_from = {"content": content, "of": corpus, "address": address or "", "withdrawn": withdrawn}
     record, folder = write_artefact(world, "knowledge", {"knowledge_item": rows}, made_from)
-    record |= {"recipe": {"corpus": corpus, "content": content, "reading": {"max_side": 1024}}, "inputs": {}}
+    recipe = {"corpus": corpus, "content": content, "reading": {"max_side": 1024}, "withdrawn": withdrawn}
+    record |= {"recipe": recipe, "inputs": {}}
     record["measured"] = {"corpus_address": address or f"/srv/{corpus}"}
     with open_warehouse(world.database) as con:
         register_artefact(con, record, table="knowledge_item", folder=folder)
@@ -124,6 +131,12 @@ def test_gone_is_what_the_last_used_state_of_a_corpus_lacks(begun: SmallWorld) -
     assert find_gone(begun) == [(first, 2)]
     use(begun, first)  # somebody brought the documents back
     assert find_gone(begun) == [(second, 2)]
+
+
+def test_what_was_withdrawn_from_a_corpus_is_gone(begun: SmallWorld) -> None:
+    whole = know(begun, items()[:6], content="1")
+    know(begun, items()[1:6], content="1", withdrawn="1 items, 0123456789abcdef")
+    assert find_gone(begun) == [(whole, 1)]
 
 
 def test_what_another_corpus_still_has_is_not_gone(begun: SmallWorld) -> None:

@@ -11,6 +11,7 @@ from duckdb import DuckDBPyConnection
 from warehouse.lineage import (
     COLUMNS,
     GONE,
+    Dependent,
     Edge,
     Link,
     find_dependents,
@@ -99,14 +100,19 @@ def _rests_on(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     if not found:
         print("No item is gone: the latest state of each corpus has all items of the states before.")
         return 0
+    print("\n".join(describe_dependents(found)))
+    return 0
+
+
+def describe_dependents(found: Sequence[Dependent]) -> list[str]:
+    """Return a line on the items, and one for each artefact that rests on them."""
     one = found[0].num_items == 1
-    print(f"{found[0].num_items:,} item{'' if one else 's'}; on {'it' if one else 'them'} rest, oldest first:")
+    lines = [f"{found[0].num_items:,} item{'' if one else 's'}; on {'it' if one else 'them'} rest, oldest first:"]
     for each in found:
         rows = "" if each.num_rows is None else f" ({each.num_rows:,} rows)"
-        print(
-            f"  {each.stage:<14} {each.fingerprint}  {each.why}{rows}, last used by run {each.last_run or '(unknown)'}"
-        )
-    return 0
+        last = each.last_run or "(unknown)"
+        lines.append(f"  {each.stage:<14} {each.fingerprint}  {each.why}{rows}, last used by run {last}")
+    return lines
 
 
 def _verify(con: DuckDBPyConnection, options: argparse.Namespace) -> int:

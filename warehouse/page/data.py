@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -163,6 +164,16 @@ def _collect_gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
         row | {"answers_by": answers[row["benchmark"], row["question_id"]], "items": items[row["question_id"]]}
         for row in questions
     ]
+
+
+def has_in_gallery(
+    con: DuckDBPyConnection, run_id: str, *, item_ids: Collection[str], image_ids: Collection[str]
+) -> bool:
+    """Tell whether the page of a run shows one of these items, or asks about one of these pictures."""
+    return any(
+        card["image_id"] in image_ids or any(item["item_id"] in item_ids for item in card["items"])
+        for card in _collect_gallery(con, run_id)
+    )
 
 
 def _collect_artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -> dict[str, dict]:

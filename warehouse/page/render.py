@@ -6,7 +6,7 @@ Owns the arrangement of the collected data for the templates. Independent of SQL
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from duckdb import DuckDBPyConnection
 
@@ -27,16 +27,23 @@ from warehouse.page.headline import compute_headline
 from warehouse.page.pictures import PagePictures
 from warehouse.page.plots import draw_funnel, draw_loss, score_plot
 
+HIDDEN = {"title": None, "text": "This item was withdrawn.", "image_id": None}
 OVERALL_SPLITS = ("all", "overall")  # names of the split whose score stands for the whole benchmark
 
 
 def render_page(
-    con: DuckDBPyConnection, run_id: str, *, images: Callable[[str], bytes | None], machine: str | None = None
+    con: DuckDBPyConnection,
+    run_id: str,
+    *,
+    images: Callable[[str], bytes | None],
+    machine: str | None = None,
+    withdrawn: Collection[str] = (),
 ) -> str:
     """Return the page of a run as HTML.
 
     `images` returns the bytes of an image_id, or None if it does not have the image; `machine` describes where the run
-    ran. An unknown run_id is a ValueError. The page says which parts the run did not reach.
+    ran. Of items that are `withdrawn`, neither picture nor text is shown. The page says which parts the run did not
+    reach. An unknown run_id is a ValueError.
     """
     data = collect(con, run_id)
     conditions = wording.ConditionWords(read_conditions(con))
@@ -63,7 +70,7 @@ def render_page(
                 )
             ],
             conditions=_list_conditions(data, conditions),
-            gallery=[_make_gallery_card(question, conditions) for question in data.gallery],
+            gallery=[_make_gallery_card(question, conditions, withdrawn) for question in data.gallery],
             funnel_plot=draw_funnel(data.funnel) if data.funnel else None,
             trainings=[(each, draw_loss(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
@@ -137,7 +144,8 @@ def _list_conditions(data: RunData, conditions: wording.ConditionWords) -> list[
     return [{"name": name, "meaning": conditions.meaning(name, data.reader)} for name in ordered]
 
 
-def _make_gallery_card(question: dict, conditions: wording.ConditionWords) -> dict:
-    """Put a question's answers in the order that conditions have everywhere."""
+def _make_gallery_card(question: dict, conditions: wording.ConditionWords, withdrawn: Collection[str]) -> dict:
+    """Put a question's answers in the order that conditions have everywhere, and hide items that were withdrawn."""
     answers = sorted(question["answers_by"], key=lambda row: conditions.order(row["condition"]))
-    return question | {"answers_by": answers}
+    items = [item | HIDDEN if item["item_id"] in withdrawn else item for item in question["items"]]
+    return question | {"answers_by": answers, "items": items}

@@ -4,7 +4,7 @@ WITH RECURSIVE use_of_corpus AS (
     SELECT
         fingerprint,
         -- A corpus that is read with other options is another one, and so is a folder of the same name elsewhere.
-        json_merge_patch(recipe, '{"content": null}') AS corpus,
+        json_merge_patch(recipe, '{"content": null, "withdrawn": null}') AS corpus,
         measured ->> '$.corpus_address' AS address,
         (SELECT max(finished) FROM run_stage WHERE run_stage.fingerprint = artefact.fingerprint) AS last_used
     FROM artefact

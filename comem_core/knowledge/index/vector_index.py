@@ -182,7 +182,7 @@ class VectorIndex:
     ) -> list[Hits]:
         """Search rows first..end; fetch more rows until no unfetched item can tie with the k-th."""
         found = [Hits((), ())] * len(queries_QE)
-        num = min(end - first, k + max(map(len, left_out), default=0) + SPARE)
+        num = min(end - first, k + min(SECOND_LOOK, max(map(len, left_out), default=0)) + SPARE)
         open_Q = np.arange(len(queries_QE))
         while len(open_Q):
             candidates = self._find_candidates(queries_QE[open_Q], first, end, num=num)
@@ -216,8 +216,9 @@ class VectorIndex:
         scores_QF, ids_QF = self.vectors.score_rows(rows_QF, queries_QE), np.asarray(self.vectors.item_ids_N)[rows_QF]
         worst_Q = candidates.find_worst(scores_QF)
         if is_restricted:
+            encoded = {id(ids): encode_ids(list(ids)) for ids in left_out}  # often the same ones for all queries
             for query, ids in enumerate(left_out):
-                scores_QF[query, np.isin(ids_QF[query], encode_ids(list(ids)))] = -np.inf
+                scores_QF[query, np.isin(ids_QF[query], encoded[id(ids)])] = -np.inf
         order_QK = np.lexsort((ids_QF, -scores_QF), axis=1)[:, :k]
         queries_Q1 = np.arange(len(rows_QF))[:, None]
         scores_QK, ids_QK = scores_QF[queries_Q1, order_QK], ids_QF[queries_Q1, order_QK]

@@ -14,19 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from comem_core.addresses.places import find_store_cache
 from comem_core.backbone.loading import load_backbone
 from comem_core.knowledge.corpora import ReadingOptions, open_corpus
 from comem_core.knowledge.items import Question
 from comem_core.knowledge.pictures import hash_picture
+from comem_core.knowledge.withdrawn import Withdrawal, write_withdrawal
 from comem_core.recipes import find_recipe
 from comem_core.serving.layout import CORPUS_ADDRESS
 from comem_core.worlds.countries.world import load_benchmark_questions, load_knowledge_items
 from tasks.data.ingest import count_files, finish, ingest_knowledge
 from tasks.data.item_shards import PieceWriter, name_part_shard, take_out_duplicates
 from tasks.data.known_items import SOURCES, EarlierArtefact, join_sources
-from tasks.engine.context import Context
+from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.partial import Partial
-from tasks.engine.store import Reference, hash_file
+from tasks.engine.store import Reference, Store, hash_file
 from tasks.rows.tables import make_item_table, make_question_table, read_items, read_questions
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
@@ -376,3 +378,73 @@ def test_a_corpus_without_a_good_row_is_an_error_with_its_first_reasons(tmp_path
     path.write_text("{broken\n" * 9)
     with pytest.raises(ValueError, match=r"no usable item; 9 bad rows, first:\n  items.jsonl row 1: wrong_schema"):
         ingest_knowledge.fn(run_on(path, context))
+
+
+def withdraw(context: Context, by: str, *values: str, item_ids: tuple[str, ...] = ()) -> None:
+    when = "2026-01-01T00:00:00+00:00"
+    write_withdrawal(Store.of(context).place, Withdrawal(by=by, values=values, item_ids=item_ids, when=when))
+
+
+def test_withdrawn_items_are_left_out_and_listed_and_other_parts_are_the_same_files(
+    tmp_path: Path, context: Context
+) -> None:
+    corpus, names = tmp_path / "many", ["image", "text", "language", "source", "licence"]
+    corpus.mkdir()
+    pq.write_table(make_item_table(load_knowledge_items()[:150]).select(names), corpus / "a.parquet")
+    run = run_on(corpus, replace(context, rows_per_shard=4))
+    whole = ingest_knowledge.fn(run)
+    items = list(read_items(whole).values())
+    withdraw(run.context, "source", "nobody's")
+    assert ingest_knowledge.fn(run) == whole
+    withdraw(run.context, "item", items[3].item_id)
+    withdraw(run.context, "image", items[10].image_id or "")
+    gone = {items[3].item_id} | {each.item_id for each in items if each.image_id == items[10].image_id}
+
+    left = ingest_knowledge.fn(run)
+    assert left.fingerprint != whole.fingerprint and ingest_knowledge.fn(run) == left
+    assert list(read_items(left)) == [each.item_id for each in items if each.item_id not in gone]
+    assert list(read_items(left).values()) == [each for each in items if each.item_id not in gone]
+    dropped = pq.read_table(left.folder / "dropped-rows.parquet").to_pylist()
+    assert {(each["file"], each["reason"]) for each in dropped} == {("a.parquet", "withdrawn")}
+    assert [each["row"] for each in dropped] == [n for n, item in enumerate(items, 1) if item.item_id in gone]
+    parts = {path.name: path.stat().st_ino for path in left.folder.glob("part-*.parquet")}
+    same = [name for name, inode in parts.items() if (whole.folder / name).stat().st_ino == inode]
+    assert len(parts) == 3 and len(same) == 2
+
+
+def test_a_store_in_a_bucket_knows_what_was_withdrawn(corpus: Path, context: Context, bucket: str) -> None:
+    run = run_on(corpus, replace(context, store=find_store_cache(bucket), store_address=bucket))
+    before = read_items(ingest_knowledge.fn(run))
+    withdraw(run.context, "item", *list(before)[:1])
+    left = ingest_knowledge.fn(run)
+    assert list(read_items(left)) == list(before)[1:] and left.uri.startswith(bucket)
+
+
+def test_what_was_withdrawn_and_then_removed_from_the_corpus_costs_no_artefact_of_its_own(
+    corpus: Path, context: Context
+) -> None:
+    run = run_on(corpus, context)
+    before = read_items(ingest_knowledge.fn(run))
+    withdraw(context, "source", "a page", item_ids=(next(iter(before)),))
+    assert list(read_items(ingest_knowledge.fn(run))) == list(before)[1:]
+    lines = corpus.read_text(encoding="utf-8").splitlines()
+    corpus.write_text("\n".join(lines[1:]), encoding="utf-8")
+    whole = ingest_knowledge.fn(run_on(corpus, context))
+    record = Store.of(context).find(whole.stage, whole.fingerprint)
+    assert record is not None and record["recipe"]["withdrawn"] is None
+    assert record["measured"]["rows_as_they_were"] == 1
+
+
+def test_what_comes_later_is_withdrawn_too(corpus: Path, context: Context) -> None:
+    withdraw(context, "source", "page-2")
+    rows = [json.loads(line) for line in corpus.read_text(encoding="utf-8").splitlines()]
+    rows.append({"image": "good.png", "text": "Another.", "language": "en", "source": "page-2", "licence": "CC0-1.0"})
+    corpus.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    knowledge = ingest_knowledge.fn(run_on(corpus, context))
+    assert [each.text for each in read_items(knowledge).values()] == ["Country: Andorra.", "Currency: Euro."]
+
+
+def test_a_corpus_of_which_all_was_withdrawn_is_refused(corpus: Path, context: Context) -> None:
+    withdraw(context, "licence", "CC0-1.0")
+    with pytest.raises(ParameterRefused, match=r"all 2 items of corpus\.jsonl were withdrawn"):
+        ingest_knowledge.fn(run_on(corpus, context))

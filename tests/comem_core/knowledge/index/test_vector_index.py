@@ -110,6 +110,18 @@ def test_excluded_items_make_room_for_the_next():
     assert (nothing.item_ids, nothing.scores) == ((), ())
 
 
+def test_thousands_of_nearer_items_that_are_excluded_for_all_questions_make_room_too():
+    generator = np.random.default_rng(5)
+    embeddings = generator.normal(size=(6000, 16)).astype(np.float32)
+    embeddings[:5000, 0] += 9  # nearest to both questions
+    index = VectorIndex(embeddings, item_ids=[f"item{row:04}" for row in range(6000)], languages=["en"] * 6000)
+    queries = np.eye(2, 16, dtype=np.float32) + np.eye(1, 16, dtype=np.float32)
+    excluded = {f"item{row:04}" for row in range(5000)}
+    cosines = queries @ (embeddings[5000:] / np.linalg.norm(embeddings[5000:], axis=1, keepdims=True)).T
+    for row, hits in enumerate(index.search(queries, k=3, excluded=[excluded, excluded])):
+        assert hits.item_ids == tuple(f"item{5000 + place}" for place in np.argsort(-cosines[row])[:3])
+
+
 def test_no_queries_find_nothing():
     assert index_of(AXES).search(np.zeros((0, 3), np.float32), k=1, languages=[]) == []
     assert index_of(AXES).search(np.zeros((0, 3), np.float32), k=1) == []
