@@ -5,20 +5,16 @@ items that it was true of when it was made, so that a memory is opened without r
 """
 
 import json
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from comem_core.addresses.places import is_address
-from comem_core.addresses.remote import Remote
-from comem_core.disk import flush
+from comem_core.addresses.beside import read_beside, remove_beside, write_beside
 from comem_core.knowledge.items import hash_content_parts
 
 WITHDRAWN = ".withdrawn"
@@ -76,42 +72,19 @@ def read_withdrawals(store: str | Path) -> list[Withdrawal]:
 
     Raises ValueError for a file that cannot be read.
     """
-    contents = _read_files(store)
+    contents = read_beside(store, WITHDRAWN)
     found = [Withdrawal.parse(content, f"{store}/{WITHDRAWN}/{name}") for name, content in contents.items()]
     return sorted(found, key=lambda each: (each.when, each.name))
 
 
 def write_withdrawal(store: str | Path, withdrawal: Withdrawal) -> None:
-    """Withdraw from a store: from then on, whoever opens it knows. The file is there whole or not at all."""
-    if is_address(str(store)):
-        Remote(f"{store}/{WITHDRAWN}").write(withdrawal.file, withdrawal.write())
-        return
-    folder = Path(store) / WITHDRAWN
-    folder.mkdir(parents=True, exist_ok=True)
-    hidden = folder / f".{withdrawal.file}.{uuid4().hex[:8]}.tmp"
-    try:
-        hidden.write_bytes(withdrawal.write())
-        flush(hidden)
-        os.replace(hidden, folder / withdrawal.file)
-        flush(folder)
-    finally:
-        hidden.unlink(missing_ok=True)
+    """Withdraw from a store: from then on, whoever opens it knows."""
+    write_beside(store, WITHDRAWN, withdrawal.file, withdrawal.write())
 
 
 def remove_withdrawal(store: str | Path, withdrawal: Withdrawal) -> None:
     """Take a withdrawal back."""
-    if is_address(str(store)):
-        Remote(f"{store}/{WITHDRAWN}").remove([withdrawal.file])
-    else:
-        (Path(store) / WITHDRAWN / withdrawal.file).unlink(missing_ok=True)
-
-
-def _read_files(store: str | Path) -> Mapping[str, bytes]:
-    if is_address(str(store)):
-        remote = Remote(f"{store}/{WITHDRAWN}")
-        names = [name for name in remote.list_names() if name.endswith(".json")]
-        return {name: content for name, content in remote.read_each(names).items() if content is not None}
-    return {path.name: path.read_bytes() for path in sorted((Path(store) / WITHDRAWN).glob("*.json"))}
+    remove_beside(store, WITHDRAWN, withdrawal.file)
 
 
 def list_withdrawn(withdrawals: Iterable[Withdrawal]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from comem_core.serving.gates import find_gates
 from comem_core.serving.layout import (
     BANK_ROLE,
     BANK_STAGE,
+    CORPUS_ADDRESS,
     ENCODER_STAGE,
     FOREIGN_BANK_ROLE,
     GATE_STAGE,
@@ -28,6 +29,7 @@ from comem_core.serving.layout import (
 from comem_core.serving.stored_artefacts import StoredArtefacts
 
 SAMPLES = ("questions", "drafts", "kept")  # roles of inputs, some with a number behind
+OF_A_STATE = ("content", "withdrawn")  # fields of the key of knowledge that tell states of one corpus apart
 LEAST_LETTERS = 6  # of a fingerprint, to name an artefact
 
 
@@ -76,7 +78,7 @@ class Choice:
 def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | None = None) -> Choice:
     """Choose the latest encoder that has a bank, and its latest bank that can be searched; or those that are named.
 
-    A bank that only the condition `foreign` asked comes last.
+    A bank that only the condition `foreign` asked comes last. Of one corpus it is the bank that was made or used last.
 
     `encoder` is a fingerprint (or its first letters) in the store, a folder, or a shipped encoder's name; `bank` is a
     fingerprint.
@@ -107,13 +109,36 @@ def choose(store: StoredArtefacts, *, encoder: str | None = None, bank: str | No
         )
     )
     indexes, searched = store.list_records(INDEX_STAGE), _list_searched(store, answers)
-    for chosen in reversed(made):
+    for chosen in reversed(_order_states(store, made)):
         if (index := _find_index(indexes, chosen, searched)) is not None:
             return _complete(store, chosen, index, searched, trained, answers, folder)
     raise ValueError(
         f"{len(made)} banks in {store.address} have no index of their items' pictures or texts, so nothing can be "
         "found in them. Run rebuild-memory on the same corpus: it keeps the bank and makes the index"
     )
+
+
+def _order_states(store: StoredArtefacts, banks: Sequence[Record]) -> list[Record]:
+    """Return the banks with those of the last one's encoder and corpus at the end, in the order of their last use."""
+    if not (uses := store.read_uses()):
+        return list(banks)
+    corpora = {record["fingerprint"]: _name_corpus(record) for record in store.list_records(KNOWLEDGE_STAGE)}
+
+    def is_state(bank: Record) -> bool:
+        one, other = bank["inputs"], banks[-1]["inputs"]
+        return one["encoder"] == other["encoder"] and corpora.get(one["knowledge"]) == corpora.get(other["knowledge"])
+
+    def find_use(bank: Record) -> str:
+        return max(bank["created"], uses.get(bank["fingerprint"], ""))
+
+    others = [bank for bank in banks if not is_state(bank)]
+    return [*others, *sorted(filter(is_state, banks), key=find_use)]
+
+
+def _name_corpus(knowledge: Record) -> tuple[object, ...]:
+    """Return what the states of one corpus have in common: how it is read, and where it is."""
+    read = {name: value for name, value in knowledge["recipe"].items() if value is not None and name not in OF_A_STATE}
+    return repr(sorted(read.items())), knowledge["measured"].get(CORPUS_ADDRESS)
 
 
 def _complete(

@@ -13,6 +13,9 @@ UNFINISHED = ".partial"
 """How the folder of an artefact ends that is not complete; for a moment it has a record already."""
 STORE = "store"
 """The folder of artefacts inside `.comem`."""
+USED = ".used"
+"""The folder of a store with a file for each bank that a run used again: its time. Such a bank may be newer than its
+record says, as where documents were removed and brought back."""
 SHARDS = "part-*.parquet"
 
 ENCODER_STAGE, BANK_STAGE, KNOWLEDGE_STAGE = "encoder", "bank", "knowledge"

@@ -7,11 +7,12 @@ A record is what makes an artefact complete. Of an artefact at an address a copy
 import json
 from pathlib import Path
 
+from comem_core.addresses.beside import read_beside
 from comem_core.addresses.copies import Copy
 from comem_core.addresses.faults import StoreRefused, explain
 from comem_core.addresses.places import read_place
 from comem_core.knowledge.withdrawn import Withdrawal, read_withdrawals
-from comem_core.serving.layout import ENCODER_STAGE, STORE, Record, list_record_files
+from comem_core.serving.layout import ENCODER_STAGE, STORE, USED, Record, list_record_files
 
 
 class StoredArtefacts:
@@ -48,7 +49,15 @@ class StoredArtefacts:
 
     def read_withdrawals(self) -> list[Withdrawal]:
         """Read what was withdrawn from this store, oldest first. Raises ValueError as `read_withdrawals`."""
-        return read_withdrawals(self.folder if self._copy is None else self._copy.address)
+        return read_withdrawals(self._place)
+
+    def read_uses(self) -> dict[str, str]:
+        """Return when banks were used again, by their fingerprints, as ISO 8601."""
+        return {name: content.decode() for name, content in read_beside(self._place, USED).items()}
+
+    @property
+    def _place(self) -> str | Path:
+        return self.folder if self._copy is None else self._copy.address
 
     def fetch(self, record: Record) -> Path:
         """Return the local folder of an artefact, with files of the sizes in its record.

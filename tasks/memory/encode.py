@@ -6,13 +6,16 @@ by one item costs one item.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial as bind
 
 import pyarrow.parquet as pq
 
+from comem_core.addresses.beside import read_beside, write_beside
 from comem_core.prompts import read_prompt_set
-from comem_core.serving.layout import BANK_STAGE
+from comem_core.serving.layout import BANK_STAGE, USED
 from tasks.engine.partial import Partial
+from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import Work, make_shards
 from tasks.engine.stage import run_stage, stage_task
@@ -61,7 +64,19 @@ def encode_memory(run: Run, knowledge: Reference, encoder: Reference) -> Referen
         item_ids = list(read_items(knowledge))
         return len(item_ids), EarlierBanks.find(Store.of(run.context), BANK, key, inputs).count_missing(item_ids)
 
-    return run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows, count_missing=count_missing)
+    bank = run_stage(run, BANK, key, inputs, make, expects=knowledge.num_rows, count_missing=count_missing)
+    return _remember_use(run, bank)
+
+
+def _remember_use(run: Run, bank: Reference) -> Reference:
+    """Note that a run used this bank last, unless it is the newest anyway: programs open the last state of a corpus."""
+    if get_plan() is not None:
+        return bank
+    store = Store.of(run.context)
+    is_newest = store.list_records(BANK.name)[-1]["fingerprint"] == bank.fingerprint
+    if not is_newest or read_beside(store.place, USED):
+        write_beside(store.place, USED, bank.fingerprint, datetime.now(UTC).isoformat().encode())
+    return bank
 
 
 def _take_over(
