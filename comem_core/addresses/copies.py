@@ -24,8 +24,8 @@ STAMPS = (
     ".verified.json"  # what a process found to be as recorded, so that the next one on this machine need not hash it
 )
 Wanted = Callable[[str], bool]
-# What this process found to be as its record says: the file's size and time, and its hash.
-_verified: dict[str, tuple[int, int, str]] = {}
+# What this process found to be as its record says: the file's size, time and inode, and its hash.
+_verified: dict[str, tuple[int, int, int, str]] = {}
 _opened: dict[str, Path] = {}
 _records: dict[str, Record] = {}
 _opening = threading.Lock()
@@ -97,7 +97,7 @@ class Copy:
         Raises DamagedFile for a file that is missing at the address, or differs from the record there.
         """
         folder = self.find_path(record["stage"], record["fingerprint"])
-        _read_stamps(folder)
+        read_stamps(folder)
         shards = [each for each in record["shards"] if wanted is None or wanted(each["file"])]
         missing = [each for each in shards if not is_as_recorded(folder / each["file"], each)]
         for start in range(0, len(missing), AT_ONCE):
@@ -150,7 +150,7 @@ def is_as_recorded(path: Path, shard: Mapping[str, Any]) -> bool:
         return False
     if stat.st_size != shard["bytes"]:
         return False
-    stamp = (stat.st_size, stat.st_mtime_ns, shard["sha256"])
+    stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ino, shard["sha256"])
     if _verified.get(str(path)) == stamp:
         return True
     if hash_file(path) != shard["sha256"]:
@@ -164,19 +164,23 @@ def _remember(hidden: Path, path: Path, sha256: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     os.replace(hidden, path)
     stat = path.stat()
-    _verified[str(path)] = (stat.st_size, stat.st_mtime_ns, sha256)
+    _verified[str(path)] = (stat.st_size, stat.st_mtime_ns, stat.st_ino, sha256)
     _verified.pop(str(hidden), None)
 
 
-def _read_stamps(folder: Path) -> None:
+def read_stamps(folder: Path) -> None:
     """Take over what another process of this machine found, unless the file has changed since."""
     with contextlib.suppress(OSError, ValueError):
-        for file, (size, time, sha256) in json.loads((folder / STAMPS).read_text()).items():
-            _verified.setdefault(str(folder / file), (size, time, sha256))
+        for file, (size, time, inode, sha256) in json.loads((folder / STAMPS).read_text()).items():
+            _verified.setdefault(str(folder / file), (size, time, inode, sha256))
+
+
+def _list_verified(folder: Path, record: Record) -> dict[str, tuple[int, int, int, str] | None]:
+    return {each["file"]: _verified.get(str(folder / each["file"])) for each in record["shards"]}
 
 
 def _write_stamps(folder: Path, record: Record) -> None:
-    stamps = {each["file"]: _verified.get(str(folder / each["file"])) for each in record["shards"]}
+    stamps = _list_verified(folder, record)
     beside = folder / f".{STAMPS}.{uuid4().hex[:8]}.tmp"
     folder.mkdir(parents=True, exist_ok=True)
     beside.write_text(json.dumps({file: stamp for file, stamp in stamps.items() if stamp}))
@@ -231,9 +235,32 @@ def forget_opened(uri: str) -> None:
     _records.pop(uri, None)
 
 
+def find_damage(folder: Path, record: Record, *, again: bool) -> dict[str, str]:
+    """Map each file of an artefact's folder that differs from the record to its fault.
+
+    Without `again`, a file that some process found to be as recorded is not read, unless its size, time or inode is
+    another one; what is found is noted for the next process.
+    """
+    read_stamps(folder)
+    faults, known = {}, _list_verified(folder, record)
+    for shard in record["shards"]:
+        path = folder / shard["file"]
+        if not path.exists():
+            faults[shard["file"]] = "is missing"
+        elif not (is_whole(path, shard["sha256"]) if again else is_as_recorded(path, shard)):
+            faults[shard["file"]] = f"differs from its record (sha256 {hash_file(path)[:8]}, was {shard['sha256'][:8]})"
+            if is_as_recorded(path, shard):  # by what was noted, although it is not
+                forget_verified(folder)
+    if not again and not faults and known != _list_verified(folder, record):
+        with contextlib.suppress(OSError):  # a store that may only be read is hashed each time
+            _write_stamps(folder, record)
+    return faults
+
+
 def forget_verified(folder: Path) -> None:
     """Hash the files of a folder again when they are next needed."""
-    (folder / STAMPS).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / STAMPS).unlink()
     for name in [name for name in _verified if name.startswith(f"{folder}/")]:
         _verified.pop(name, None)
 

@@ -136,7 +136,7 @@ def run_stage(
     with name_stage(making.told), store.lock(stage, name) as waited:
         damage = None
         if record := store.find(stage, name):
-            damage = store.damage(record)
+            damage = store.damage(record, again=False)
         if record and not damage:
             action = "reused"
             store.drop_unfinished(stage, name)

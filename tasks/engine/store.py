@@ -16,7 +16,7 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comem_core.addresses.copies import DamagedFile, hash_file, open_folder, remove_damaged
+from comem_core.addresses.copies import STAMPS, DamagedFile, find_damage, hash_file, open_folder, remove_damaged
 from comem_core.disk import flush
 from comem_core.serving.layout import RECORD, UNFINISHED, Record, ShardRecord, list_record_files
 from tasks.engine.context import MEGABYTE, Context
@@ -131,17 +131,12 @@ class Store:
             if record := self.find(path.parent.parent.name, path.parent.name):
                 yield record
 
-    def damage(self, record: Record) -> dict[str, str]:
-        """Hash every shard again and map each file that differs from the record to its fault; empty means verified."""
-        folder = self.find_path(record["stage"], record["fingerprint"])
-        faults = {}
-        for shard in record["shards"]:
-            path = folder / shard["file"]
-            if not path.exists():
-                faults[shard["file"]] = "is missing"
-            elif (found := hash_file(path)) != shard["sha256"]:
-                faults[shard["file"]] = f"differs from its record (sha256 {found[:8]}, was {shard['sha256'][:8]})"
-        return faults
+    def damage(self, record: Record, *, again: bool = True) -> dict[str, str]:
+        """Map each file that differs from the record to its fault; empty means verified.
+
+        Without `again`, what was verified before and has not been touched since is not hashed again.
+        """
+        return find_damage(self.find_path(record["stage"], record["fingerprint"]), record, again=again)
 
     def find_file(self, record: Record, shard: ShardRecord) -> Path | None:
         """Return the local path of an artefact's file; None if it is missing. It may be damaged."""
@@ -246,7 +241,7 @@ class Store:
         shutil.rmtree(partial.batches, ignore_errors=True)
         _remove_half_written(partial.folder)  # of workers that were killed while the others went on
         found = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
-        files = [path for path in found if path.name not in (KEPT, MEASURED)]
+        files = [path for path in found if path.name not in (KEPT, MEASURED, STAMPS)]
         shards = [describe_shard(path, partial.folder) for path in files]
         final = self.find_path(record["stage"], record["fingerprint"])
         record = self.complete(record, shards, str(final))

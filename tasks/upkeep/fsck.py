@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from comem_core.addresses.copies import STAMPS
 from comem_core.addresses.places import is_address
 from comem_core.serving.layout import RECORD, Record, list_record_files
 from tasks.engine.context import Context
@@ -79,7 +80,7 @@ def _find_damage(store: Store, record: Record, *, hashed: bool) -> Iterator[Faul
     elif not store.has_all(record):
         yield Fault(name=name, found="files of it are missing", todo=AGAIN)
     if not is_address(store.place):
-        listed = {RECORD, *(shard["file"] for shard in record["shards"])}
+        listed = {RECORD, STAMPS, *(shard["file"] for shard in record["shards"])}
         folder = Path(record["uri"])
         for path in sorted(each for each in folder.rglob("*") if each.is_file()):
             if (file := path.relative_to(folder).as_posix()) not in listed:

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from comem_core.addresses.copies import Copy, DamagedFile, find_whole, forget_opened, forget_verified, is_as_recorded
+from comem_core.addresses.copies import (
+    Copy,
+    DamagedFile,
+    find_whole,
+    forget_opened,
+    forget_verified,
+    is_as_recorded,
+    read_stamps,
+)
 from comem_core.addresses.remote import Remote
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.address.lease import LEASE_SECONDS, Lease, hold_lease
@@ -71,16 +79,16 @@ class RemoteStore(Store):
             partial.fetch_unfinished()
         return partial.folder
 
-    def damage(self, record: Record) -> dict[str, str]:
+    def damage(self, record: Record, *, again: bool = True) -> dict[str, str]:
         """Map each file that differs from the record to its fault; empty means verified.
 
         Files with rows are fetched and hashed, because the warehouse reads them. Of weights and vectors that are not
         here the address tells the size; they are hashed when a process fetches them.
         """
         place, faults = f"{record['stage']}/{record['fingerprint']}", {}
-        forget_verified(self.find_path(record["stage"], record["fingerprint"]))
-        sizes = self.copy.remote.list_sizes(place)
         folder = self.find_path(record["stage"], record["fingerprint"])
+        (forget_verified if again else read_stamps)(folder)
+        sizes = self.copy.remote.list_sizes(place)
         for shard in record["shards"]:
             found = sizes.get(f"{place}/{shard['file']}")
             if found is None:

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from comem_core.addresses import copies
+from comem_core.addresses.copies import STAMPS
 from tasks.engine.partial import ROWS_OF, DiskFull
 from tasks.engine.store import ArtefactBusy, Store
 from tests.tasks.engine.drafts import ROWS, draft
@@ -67,6 +69,53 @@ def test_what_differs_is_named_and_only_that_is_made_again(tmp_path: Path) -> No
     assert "differs from its record" in store.damage(record)["part-1.parquet"]
     assert store.begin("filter", "f00d").list_finished() == {"part-0", "part-2"}
     assert store.find("filter", "f00d") is None
+
+
+def test_what_was_verified_is_not_read_again_until_it_is_touched_or_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    partial = store.begin("filter", "f00d")
+    partial.write_shard("part-0", ROWS)
+    record = store.finish(partial, draft())
+    path = store.find_path("filter", "f00d") / "part-0.parquet"
+    assert store.damage(record, again=False) == {}
+    stat = path.stat()
+    flip_a_byte(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # a disk that lost a bit says nothing
+    assert store.damage(record, again=False) == {}
+    assert list(store.damage(record)) == ["part-0.parquet"]
+    assert list(store.damage(record, again=False)) == ["part-0.parquet"]
+
+
+@pytest.mark.parametrize("change", ["written", "copied", "stamps", "other process"])
+def test_a_touched_file_is_verified_again(tmp_path: Path, change: str) -> None:
+    store = Store(tmp_path)
+    partial = store.begin("filter", "f00d")
+    partial.write_shard("part-0", ROWS)
+    record = store.finish(partial, draft())
+    assert store.damage(record, again=False) == {}
+    path, stamps = (store.find_path("filter", "f00d") / name for name in ("part-0.parquet", STAMPS))
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    copies._verified.clear()
+    content[-9] ^= 1
+    if change == "copied":
+        path.rename(path.with_suffix(".old"))
+    elif change == "stamps":
+        stamps.write_text("{")
+    path.write_bytes(content)
+    if change != "written":
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    is_seen = change != "other process"  # what another process verified counts
+    assert bool(store.damage(record, again=False)) == is_seen
+
+
+def test_a_damaged_artefact_is_made_again_without_what_was_noted_of_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    partial = store.begin("filter", "f00d")
+    partial.write_shard("part-0", ROWS)
+    record = store.finish(partial, draft())
+    assert store.damage(record, again=False) == {} and (Path(record["uri"]) / STAMPS).exists()
+    again = store.finish(store.begin("filter", "f00d"), draft())
+    assert again["shards"] == record["shards"]
 
 
 def test_what_must_not_change_half_way_is_kept_from_the_first_start(tmp_path: Path) -> None:
