@@ -87,7 +87,7 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m tasks.measures.speed $(ARGS)
 
-bench-against: $(INSTALLED) ## time suite and demo beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
+bench-against: $(INSTALLED) ## time suite, demos and training steps beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
 	$(PYTHON) -m flows.local.measuring $(ARGS)
 
 bench-scale: $(INSTALLED) ## measure ingestion, index, bank, filters and lineage at a million (an hour), and write docs/results/scale.json

@@ -1,22 +1,26 @@
-"""`make bench-against`: how long the fast tests and a demo from nothing take, beside those of another checkout.
+"""`make bench-against`: what tests, demos and training steps take, beside those of another checkout.
 
 Both run on the same machine and by turns, so that a busy hour is so for both. What is written is the ratio of the
-median times: of the tests that both checkouts have, and of demos that show the same scores.
+medians: of the tests that both checkouts have, of demos from nothing that show the same scores, of a demo that finds
+everything made, and of training steps on the same samples.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.training import commits
+from comem_core.measures.training.commits import LARGE, TINY
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
 PYTHON = ".venv/bin/python"
@@ -98,10 +102,15 @@ def find_shared_tests(this: Checkout, other: Checkout) -> dict[str, list[str]]:
 def run_demo(checkout: Checkout) -> str:
     """Run a demo in an empty folder, and return condition and score of each line of its table."""
     with tempfile.TemporaryDirectory(prefix="comem-bench-") as folder:
-        for name in LINKED:
-            (Path(folder) / name).symlink_to(checkout.folder / name)
-        said = checkout.run([str(checkout.folder / PYTHON), "-m", "flows.local", "demo"], cwd=Path(folder))
-    return shown_scores(said)
+        return run_demo_in(checkout, Path(folder))
+
+
+def run_demo_in(checkout: Checkout, folder: Path) -> str:
+    """Run a demo in a folder, where it reuses what is there, as `run_demo` does."""
+    for name in LINKED:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(checkout.folder / name)
+    return shown_scores(checkout.run([str(checkout.folder / PYTHON), "-m", "flows.local", "demo"], cwd=folder))
 
 
 def shown_scores(said: str) -> str:
@@ -134,26 +143,74 @@ def measure_ratio(
     return statistics.median(seconds[this.commit]) / statistics.median(seconds[other.commit]), said
 
 
+def _measure_suite(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
+    work = partial(run_suite, tests=find_shared_tests(this, other))
+    ratio, said = measure_ratio("suite", work, this, other, rounds=rounds)
+    _print_said(said)
+    yield _make_row("suite_ratio", ratio, "fast tests of both", f"time / time at {other.commit}", this, other, rounds)
+
+
+def _measure_demo(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
+    ratio, said = measure_ratio("demo", run_demo, this, other, rounds=rounds)
+    _print_said(said)
+    if said[this.commit] != said[other.commit]:
+        raise ValueError("the two demos show different scores, so their times are not compared")
+    yield _make_row("demo_ratio", ratio, "tiny_cpu", f"time / time at {other.commit}", this, other, rounds)
+
+
+def _measure_reuse(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
+    """Time demos that find everything made: each checkout has a folder, in which one ran before."""
+    with tempfile.TemporaryDirectory(prefix="comem-bench-") as place:
+        folders = {each.commit: Path(place, each.commit) for each in (this, other)}
+        for each in (this, other):
+            folders[each.commit].mkdir()
+            run_demo_in(each, folders[each.commit])
+
+        def run_again(checkout: Checkout) -> str:
+            return run_demo_in(checkout, folders[checkout.commit])
+
+        ratio, _ = measure_ratio("demo that finds everything made", run_again, this, other, rounds=rounds)
+    yield _make_row("reused_run_ratio", ratio, "tiny_cpu", f"time / time at {other.commit}", this, other, rounds)
+
+
+def _measure_training(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
+    """Time the steps of both on the same samples, in processes of their own and by turns."""
+    for model, recipe in ((TINY, "tiny_cpu"), (LARGE, "random_117m")):
+        seconds: dict[str, list[float]] = {this.commit: [], other.commit: []}
+        for turn in range(rounds):
+            for checkout in (other, this) if turn % 2 == 0 else (this, other):
+                said = checkout.run([str(checkout.folder / PYTHON), commits.__file__, model], cwd=Path("/"))
+                seconds[checkout.commit] += json.loads(said.splitlines()[-1])
+        medians = {commit: statistics.median(found) for commit, found in seconds.items()}
+        print(
+            *(f"{model} at {commit}: {found:.3f} s a step" for commit, found in medians.items()), sep="\n", flush=True
+        )
+        unit = f"samples/s / samples/s at {other.commit}"
+        yield _make_row(
+            f"train_vs_earlier/{model}", medians[other.commit] / medians[this.commit], recipe, unit, this, other, rounds
+        )
+
+
+MEASURES = {"suite": _measure_suite, "demo": _measure_demo, "reuse": _measure_reuse, "training": _measure_training}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure suite and demo against another checkout, print, and write `docs/results/speed.json`."""
+    """Measure this checkout against another one, print, and write `docs/results/speed.json`."""
     parser = argparse.ArgumentParser(prog="make bench-against ARGS=...", description=main.__doc__)
     parser.add_argument("--against", type=Path, required=True, help="folder of another checkout, with its .venv")
-    parser.add_argument("--only", choices=("suite", "demo"), help="measure one of them")
+    parser.add_argument("--only", choices=MEASURES, help="measure one of them")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is run; default: %(default)s")
     parsed = parser.parse_args(arguments)
     try:
         this, other = Checkout.at(Path.cwd()), Checkout.at(parsed.against)
         if this.commit == other.commit:
             raise ValueError(f"both are {this.commit}: there is nothing to compare")
-        rows = []
-        for name, recipe in (("suite", "fast tests of both"), ("demo", "tiny_cpu")):
-            if parsed.only in (None, name):
-                work = partial(run_suite, tests=find_shared_tests(this, other)) if name == "suite" else run_demo
-                ratio, said = measure_ratio(name, work, this, other, rounds=parsed.rounds)
-                print(*(f"{commit}:\n{each}" for commit, all_ in said.items() for each in all_), sep="\n")
-                if name == "demo" and said[this.commit] != said[other.commit]:
-                    raise ValueError("the two demos show different scores, so their times are not compared")
-                rows.append(_row(f"{name}_ratio", ratio, recipe, this, other, rounds=parsed.rounds))
+        rows = [
+            row
+            for name, measure in MEASURES.items()
+            if parsed.only in (None, name)
+            for row in measure(this, other, parsed.rounds)
+        ]
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -161,13 +218,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _row(measure: str, ratio: float, recipe: str, this: Checkout, other: Checkout, *, rounds: int) -> Measured:
+def _print_said(said: Mapping[str, set[str]]) -> None:
+    print(*(f"{commit}:\n{each}" for commit, all_ in said.items() for each in all_), sep="\n")
+
+
+def _make_row(
+    measure: str, ratio: float, recipe: str, unit: str, this: Checkout, other: Checkout, rounds: int
+) -> Measured:
     print(f"{measure}: {ratio:.2f}")
     return Measured(
         measure=measure,
         recipe=recipe,
         value=round(ratio, 2),
-        unit=f"time / time at {other.commit}",
+        unit=unit,
         n=rounds,
         command=COMMAND.format(against=f"CHECKOUT_OF_{other.commit}"),
         commit=this.commit,

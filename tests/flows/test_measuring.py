@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from comem_core.measures.training import commits
 from flows.local.measuring import Checkout, main, shown_scores
 from flows.local.results import _write_scores
 from warehouse.page.wording import ConditionWords, write_percent
@@ -108,3 +109,27 @@ def test_two_suites_without_a_test_in_common_have_no_ratio(
     monkeypatch.chdir(this)
     assert main(["--against", str(other), "--only", "suite"]) == 2
     assert "no test is in both checkouts" in capsys.readouterr().err
+
+
+def test_training_steps_of_both_are_compared_by_their_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"before": "[2.0, 9.0, 2.0]", "now": "[1.0, 1.0, 7.0]"}
+    before, now = (
+        checkout(tmp_path / name, python=f"#!/bin/sh\necho loading\necho '{each}'\n") for name, each in steps.items()
+    )
+    monkeypatch.chdir(now)
+    assert main(["--against", str(before), "--only", "training", "--rounds", "2"]) == 0
+    rows = json.loads((now / "docs/results/speed.json").read_text())
+    assert [(row["measure"], row["value"]) for row in rows] == [
+        ("train_vs_earlier/tiny", 2.0),
+        ("train_vs_earlier/117m", 2.0),
+    ]
+    assert all(Checkout.at(before).commit in row["unit"] for row in rows)
+
+
+def test_training_steps_take_the_time_that_they_say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "NUM_STEPS", {commits.TINY: 2})
+    commits.main(commits.TINY)
+    [seconds] = json.loads(capsys.readouterr().out)
+    assert 0 < seconds < 60
