@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule alert compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -61,6 +61,9 @@ status: $(INSTALLED) ## say what is up
 
 schedule: $(INSTALLED) ## switch the weekly re-evaluation on (ARGS=off: off again; ARGS="on rebuild-memory/hourly -p knowledge=FOLDER"); needs `make serve`
 	@$(PYTHON) -m flows.local schedule $(or $(ARGS),on)
+
+alert: $(INSTALLED) ## call COMEM_WEBHOOK when a score moved or a run failed (ARGS=off: not any more; docs/operations.md); needs `make serve`
+	@$(PYTHON) -m flows.local alert $(ARGS)
 
 compare: $(INSTALLED) ## write a page on two evaluations (ARGS="RUN_BEFORE RUN_NOW")
 	@$(PYTHON) -m flows.local compare $(ARGS)

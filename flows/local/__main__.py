@@ -16,6 +16,7 @@ COMMANDS = {
     "stop": "end everything that serve started",
     "status": "show what is running",
     "schedule": "switch the schedule of a deployment on or off (it is off at first)",
+    "alert": "call a webhook (COMEM_WEBHOOK) when a score moved or a run failed, and mark dead runs as crashed",
     "compare": "write pages that compare the evaluations of two runs",
 }
 
@@ -62,6 +63,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 "deployment", nargs="?", default="re-evaluate/weekly",
                 help="one that has a schedule in prefect.yaml; default: %(default)s",
             )  # fmt: skip
+        if name == "alert":
+            command.add_argument("switch", nargs="?", choices=("on", "off"), default="on")
         if name == "compare":
             command.add_argument("before", help=f"a run_id, as `{LISTING}` lists them")
             command.add_argument("now", help="another run_id")

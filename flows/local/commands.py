@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.local import runs, service
-from flows.local.deploying import find_deployment
+from flows.local import alerts, runs, service
+from flows.local.deploying import find_deployment, list_flows
 from flows.local.following import GIGABYTE, Meter, Voice, cancel, follow, shorten_message
 from flows.local.layout import Layout, Note
 from flows.local.parameters import read_parameters
@@ -122,8 +123,8 @@ def serve(layout: Layout, arguments: argparse.Namespace) -> int:
     Context.from_environment().check()
     voice = Voice()
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
-    with service.keep_up(layout, voice.say, keep=True) as note:
-        pass
+    with service.keep_up(layout, voice.say, keep=True) as note, open_client(note.api_url) as client:
+        alerts.set_up(client, alerts.find_dead_runs(list_flows(layout)))
     command = Path(sys.executable).parent / "prefect"
     shown = command.relative_to(layout.root) if command.is_relative_to(layout.root) else command
     ended = (
@@ -196,6 +197,22 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
     where = f" on {note.whose} at {note.ui_url}" if note.url else ""
     when = f" ({'; '.join(lines)}); it runs while `make serve` is up" if arguments.switch == "on" else ""
     print(f"{arguments.deployment} is {arguments.switch}{where}{when}")
+    return 0
+
+
+def alert(layout: Layout, arguments: argparse.Namespace) -> int:
+    """Let the Prefect server call a webhook when a score moved or a run failed, and mark dead runs as crashed."""
+    note = layout.read_note()
+    api_url = layout.asked or (note.api_url if note else None)
+    if api_url is None:
+        raise ValueError("nothing is up, so there is no server to set alerts on; run `make serve` first")
+    with open_client(api_url) as client:
+        if arguments.switch == "off":
+            print(f"removed: {', '.join(alerts.remove_all(client)) or 'nothing, for there were no alerts'}")
+            return 0
+        address = os.environ.get(alerts.WEBHOOK)
+        for line in alerts.set_all(client, api_url, list_flows(layout), address):
+            print(line)
     return 0
 
 

@@ -165,6 +165,11 @@ def _list_entrypoints(declared: Path) -> list[str]:
     return [each["entrypoint"] for each in _read_declared(declared)]
 
 
+def list_flows(layout: Layout) -> list[str]:
+    """List the names of the flows of prefect.yaml, in order."""
+    return sorted({_name_flow(each) for each in _list_entrypoints(layout.root / "prefect.yaml")})
+
+
 def list_scheduled(layout: Layout) -> list[str]:
     """List the deployments of prefect.yaml that have a schedule, as `flow/name`."""
     declared = _read_declared(layout.root / "prefect.yaml")

@@ -18,6 +18,8 @@ from tasks.engine.plan import OF_EACH_RUN, Plan, get_plan
 from tasks.engine.workers import Pace, Progress
 
 BEGINS = "begins"
+DRIFT_EVENT = "comem.evaluation.drifted"
+"""The event on Prefect's server that says that a score moved."""
 NUMBERS = ("stage", "do", "rows", "to make", "tokens", "hours", "GB")
 HASH = r"[0-9a-f]{12,64}"
 CHANGED = re.compile(rf"changed from {HASH} to {HASH}")

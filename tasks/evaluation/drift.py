@@ -15,7 +15,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.engine.telling import get_stage_logger, is_under_prefect
+from tasks.engine.telling import DRIFT_EVENT, get_stage_logger, is_under_prefect
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
 from tasks.evaluation.page_links import find_page, name_page, write_link
@@ -25,7 +25,6 @@ from warehouse.page.evaluation import Evaluated, render_evaluation
 from warehouse.page.wording import write_verdict
 
 EVALUATION_REPORT = Stage(name="evaluation-report", version="1")
-EVENT = "comem.evaluation.drifted"
 RESOURCE = "comem.evaluation"
 DRIFTED = "Drifted"
 PAGE = "evaluation.html"
@@ -110,7 +109,7 @@ def _raise_event(run: Run, since: Since, moved: Sequence[dict[str, Any]]) -> Non
         "inputs": list(compared.inputs),
         "page": find_page(run.context, since.page),
     }
-    emit_event(event=EVENT, resource=resource, payload=payload)
+    emit_event(event=DRIFT_EVENT, resource=resource, payload=payload)
 
 
 def _write_sentence(since: Since, moved: Sequence[dict[str, Any]]) -> str:

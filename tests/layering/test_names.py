@@ -28,8 +28,8 @@ CLASS_MAKERS = [
 ]
 
 VERBS = """
-accumulate acquire add adjust allow allows answer append apply ask attend augment average begin borrow build call cancel
-change check checkpoint choose clean clear close collect combine compare complete compress compute convert copy
+accumulate acquire add adjust alert allow allows answer append apply ask attend augment average begin borrow build call
+cancel change check checkpoint choose clean clear close collect combine compare complete compress compute convert copy
 count cut declare decode define deliver deploy describe download draft draw drop embed encode end enter estimate
 evaluate exists explain export extract fetch filter find finish fit flatten flush follow forget generate get go
 group guess hash hold identify ignore import index ingest inject install interrupt iterate join judge keep kill

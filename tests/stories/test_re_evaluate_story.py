@@ -15,7 +15,8 @@ from flows.local.comparing import compare_runs
 from flows.re_evaluate import re_evaluate
 from tasks.engine.context import Context
 from tasks.engine.rebuild import mend_warehouse
-from tasks.evaluation.drift import DRIFTED, EVENT
+from tasks.engine.telling import DRIFT_EVENT
+from tasks.evaluation.drift import DRIFTED
 
 EVERY = ["none", "text", "memory", "gated", "oracle", "shuffled", "foreign", "empty"]
 ENCODER, FEW, MORE, MANY, AMONG = "tiny-encoder", 6, 24, 60, [3, 1]
@@ -54,7 +55,7 @@ def drift_events() -> list[dict[str, Any]]:
     until = time.monotonic() + 30
     with get_client(sync_client=True) as client:
         while True:
-            answer = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [EVENT]}}})
+            answer = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [DRIFT_EVENT]}}})
             events = answer.json()["events"]
             if events or time.monotonic() > until:
                 return events
