@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.data_roots import read_data_roots
 from comem_core.knowledge.corpora import (
     BUILT_IN,
     BadRow,
@@ -82,8 +83,8 @@ def ingest_knowledge(run: Run) -> Reference:
     Raises ParameterRefused for a corpus that cannot be opened, or in which no row is an item.
     """
     recipe = run.recipe.knowledge
-    reading = make_reading_options(recipe)
     with refuse_faults("knowledge"):
+        reading = make_reading_options(recipe)
         corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
@@ -119,7 +120,7 @@ def ingest_knowledge(run: Run) -> Reference:
 
 
 def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
-    """Return how the recipe reads rows."""
+    """Return how the recipe reads rows. Raises ValueError for a wrong COMEM_DATA_ROOTS."""
     return ReadingOptions(
         language=recipe.language,
         source=recipe.source,
@@ -129,6 +130,7 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
         max_side=recipe.max_side,
         max_pixels=recipe.max_pixels,
         columns=recipe.columns,
+        roots=read_data_roots(),
     )
 
 

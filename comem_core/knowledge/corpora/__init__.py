@@ -113,6 +113,8 @@ class Corpus:
     @cached_property
     def _maker(self) -> ItemMaker:
         files = self.files or Files("/")
+        if beside := [path for form in self.forms for path in form.beside]:
+            files = replace(files, roots=(*files.roots, *beside))
         return ItemMaker(files=files, reading=self.reading, downloads=self.downloads)
 
 
@@ -133,7 +135,7 @@ def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads
     if corpus in BUILT_IN:
         return Corpus(corpus, None, reading, (BuiltIn(corpus),), fetching)
     check_corpus(corpus)
-    files = find_files(corpus)
+    files = find_files(corpus, reading.roots)
     if files is None:
         raise _not_there(corpus)
     forms = tuple(_find_forms(files, reading))
