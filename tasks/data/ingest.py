@@ -8,7 +8,7 @@ killed at any point continues with the missing pieces and gives the same rows in
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial as bind
 from pathlib import PurePosixPath
 
@@ -29,6 +29,7 @@ from comem_core.knowledge.corpora import (
     open_corpus,
 )
 from comem_core.knowledge.corpus_names import find_address
+from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.preview import UncertainLanguages
 from comem_core.neutral import OFF_AT_NONE
 from comem_core.recipes.recipe import KnowledgeRecipe
@@ -74,6 +75,8 @@ class KnowledgeKey:
     near_duplicate_bits: int | None = field(default=None, metadata=OFF_AT_NONE)
     # The version of how languages are guessed; None where the rows or the recipe state them.
     guessing: int | None = field(default=None, metadata=OFF_AT_NONE)
+    # The further folders that its paths and links may lead to, as a hash: a row that was refused may be read then.
+    roots: str | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="ingest-knowledge")
@@ -112,9 +115,10 @@ def ingest_knowledge(run: Run) -> Reference:
     key = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
         content=_name_content(corpus),
-        reading=reading,
+        reading=replace(reading, roots=()),
         near_duplicate_bits=recipe.near_duplicate_bits,
         guessing=GUESSING if recipe.language is None and recipe.corpus not in BUILT_IN else None,
+        roots=hash_content_parts(*reading.roots) if reading.roots else None,
     )
     return run_stage(run, KNOWLEDGE, key, {}, make)
 

@@ -1,7 +1,8 @@
 """A benchmark's files as released: which ones a part needs, where they are in its folder, and a hash of their content.
 
 Files are found by name, at any depth. Links are followed in the folder, into those of other benchmarks beside it and
-into the folders of COMEM_DATA_ROOTS, so that large pictures need not be copied. Nothing is downloaded: a missing file is an error that says where to get it.
+into the folders of COMEM_DATA_ROOTS, so that large pictures need not be copied. Nothing is downloaded: a missing file
+is an error that says where to get it.
 """
 
 import hashlib
