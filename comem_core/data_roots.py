@@ -62,6 +62,11 @@ def describe_outside(path: str, real: str, own: str) -> str:
     return f"{leads} is outside {own}; if it may be read, name its folder in {SETTING}"
 
 
+def is_file_name(name: object) -> bool:
+    """Tell whether a file's name in a record or a list stays in the folder that the record or list is about."""
+    return isinstance(name, str) and not name.startswith("/") and not {"", ".", ".."} & {*name.split("/")}
+
+
 def _find_blobs(folder: Path) -> Iterator[str]:
     for snapshot in (folder, *folder.parents):
         repository = snapshot.parent.parent
