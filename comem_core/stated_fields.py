@@ -55,30 +55,30 @@ def refuse_unknown(stated: Any, kind: type[Any], *, where: str, optional: bool =
         raise ValueError(f"{where} is damaged: {', '.join(map(repr, missing))} is missing")
     hints = get_type_hints(kind, include_extras=True)
     for name, value in stated.items():
-        if not fits(value, hints[name]):
+        if not matches(value, hints[name]):
             shown = repr(value) if isinstance(value, str | int | float) else type(value).__name__
             cut = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
             raise ValueError(f"{name!r} in {where} is {cut}, expected {_describe(hints[name])}")
 
 
-def fits(value: Any, hint: Any) -> bool:
+def matches(value: Any, hint: Any) -> bool:
     """Tell whether a value from JSON is of a field's type, and in its range."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
     if origin is Annotated:
-        return fits(value, inner[0]) and all(each.allows(value) for each in inner[1:] if isinstance(each, Range))
+        return matches(value, inner[0]) and all(each.allows(value) for each in inner[1:] if isinstance(each, Range))
     if origin in (Union, UnionType):
-        return any(fits(value, each) for each in inner)
+        return any(matches(value, each) for each in inner)
     if origin is Literal:
         return any(type(value) is type(each) and value == each for each in inner)
     if origin is tuple:
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis and isinstance(value, list) else list(inner)
-        return isinstance(value, list) and len(value) == len(kinds) and all(map(fits, value, kinds))
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(matches, value, kinds))
     if origin is list:
-        return isinstance(value, list) and all(fits(each, inner[0]) for each in value)
+        return isinstance(value, list) and all(matches(each, inner[0]) for each in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, dict) and all(fits(each, inner[1]) for each in value.values())
+        return isinstance(value, dict) and all(matches(each, inner[1]) for each in value.values())
     if hint in (int, float):
         return (type(value) is int and abs(value) < LARGEST) or (hint is float and type(value) is float)
     if hint is None or not isinstance(hint, type):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast, get_type_hints
 
 from comem_core.data_roots import is_file_name
-from comem_core.stated_fields import fits, parse_json
+from comem_core.stated_fields import matches, parse_json
 
 RECORD = "record.json"
 UNFINISHED = ".partial"
@@ -93,7 +93,7 @@ def _list_types(kind: Any) -> Mapping[str, Any]:
 
 def _have_types(stated: Mapping[str, Any], kind: Any) -> bool:
     """Tell whether those fields are of their types that are stated: older records lack some."""
-    return all(fits(value, _list_types(kind).get(name, Any)) for name, value in stated.items())
+    return all(matches(value, _list_types(kind).get(name, Any)) for name, value in stated.items())
 
 
 def list_record_files(store: Path, stage: str = "*") -> Iterator[Path]:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.terminal import guard_output
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
 PYTHON = ".venv/bin/python"
@@ -176,4 +177,5 @@ def _row(measure: str, ratio: float, recipe: str, this: Checkout, other: Checkou
 
 
 if __name__ == "__main__":
+    guard_output()
     raise SystemExit(main())

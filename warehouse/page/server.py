@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from warehouse.commands.terminal import guard_output
 from warehouse.content import RECORD
 from warehouse.page.environment import make_environment
 from warehouse.page.head import read_head
@@ -82,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

@@ -25,7 +25,7 @@ import numpy as np
 
 from comem_core.data_roots import is_file_name
 from comem_core.disk import flush
-from comem_core.knowledge.index.ids import encode_ids
+from comem_core.knowledge.index.ids import encode_ids, map_array
 from comem_core.ranges import NoneOrMore, OneOrMore
 from comem_core.stated_fields import parse_json, read_fields, refuse_unknown, write_fields
 
@@ -176,10 +176,13 @@ def map_items(folder: Path, state: int) -> tuple[np.ndarray, np.ndarray]:
     """Map the ids and places of a state's items (see `Contents`).
 
     Raises:
-        OSError, ValueError, EOFError: a file is missing or damaged.
+        OSError, ValueError: a file is missing or damaged.
     """
     place = find_state(folder, state)
-    return np.load(place / IDS_FILE, mmap_mode="r"), np.load(place / PLACES_FILE, mmap_mode="r")
+    ids_N, places_N2 = map_array(place / IDS_FILE), map_array(place / PLACES_FILE)
+    if (ids_N.dtype.kind, places_N2.dtype, places_N2.shape) != ("S", np.int32, (*ids_N.shape[:1], 2)):
+        raise ValueError(f"{IDS_FILE} and {PLACES_FILE} do not hold as many ids and places")
+    return ids_N, places_N2
 
 
 def open_contents(folder: Path) -> Contents | None:
@@ -189,7 +192,7 @@ def open_contents(folder: Path) -> Contents | None:
         if description is None:
             return None
         return Contents(*map_items(folder, description.state), read_shards(folder, description.state))
-    except (OSError, ValueError, EOFError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
