@@ -31,8 +31,8 @@ VERBS = """
 accumulate acquire add adjust allow allows answer append apply ask attend augment average begin borrow build call cancel
 change check checkpoint choose clean clear close collect combine compare complete compress compute convert copy
 count cut declare decode define deliver deploy describe download draft draw drop embed encode end enter escape estimate
-evaluate exists explain export extract fetch filter find finish fit flatten flush follow forget generate get getMessage go
-group guard guess hash hold identify ignore import index ingest inject install interrupt iterate join judge keep kill
+evaluate exists explain export extract fetch filter find finish fit flatten flush follow forget generate get getMessage
+go group guard guess hash hold identify ignore import index ingest inject install interrupt iterate join judge keep kill
 learn leave lengthen lift link list listen load lock look make map mark matches measure mend merge name need
 normalise number open order pack pair parse perturb plan pool pose post predict prepare pretrain process project
 push put quantize read readline reap rebuild record refresh refuse register release reload remember remove

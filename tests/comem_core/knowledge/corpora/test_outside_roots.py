@@ -165,6 +165,13 @@ def test_a_link_in_a_tar_and_a_path_in_a_zip_lead_to_nothing_outside(places: tup
         split(f"zip://::{outside / 'a.zip'}")
 
 
+@pytest.mark.parametrize("address", ["ftp://me:sesame@host/a", "zip://x::sftp://me:sesame@host/a.zip"])
+def test_an_address_with_a_password_is_refused_without_naming_it(address: str) -> None:
+    with pytest.raises(ValueError, match="has a password in it") as refused:
+        open_corpus(address)
+    assert "sesame" not in str(refused.value)
+
+
 def test_usual_corpora_are_read_as_before(tmp_path: Path, picture, split) -> None:
     repository = tmp_path / "datasets--me--flags"
     snapshot = repository / "snapshots" / "12ab"
