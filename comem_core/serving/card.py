@@ -80,10 +80,8 @@ def _count(memory: Memory, column: str) -> Counter[str]:
 
 
 def _make_table(name: str, counts: Counter[str]) -> list[str]:
-    rows = [
-        f"| {_escape(value)} | {count:,} |"
-        for value, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    ]
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    rows = [f"| {_escape(value)} | {count:,} |" for value, count in ordered]
     return [f"| {name} | items |", "| --- | --- |", *rows]
 
 
