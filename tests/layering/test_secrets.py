@@ -12,8 +12,8 @@ from detect_secrets.settings import transient_settings
 ROOT = Path(__file__).parents[2]
 KINDS = (
     "AWSKeyDetector", "AzureStorageKeyDetector", "DiscordBotTokenDetector", "GitHubTokenDetector",
-    "GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector", "PypiTokenDetector",
-    "SendGridDetector", "SlackDetector", "StripeDetector", "TelegramBotTokenDetector",
+    "GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector",
+    "PypiTokenDetector", "SendGridDetector", "SlackDetector", "StripeDetector", "TelegramBotTokenDetector",
 )  # fmt: skip
 LARGEST = 100_000  # bytes: what is larger are tokenizers, weights and tables
 
