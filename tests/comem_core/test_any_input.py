@@ -138,7 +138,7 @@ def test_texts_and_fields_beside_a_picture(text: bytes, fields: bytes, picture: 
 BENCHMARKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "infoseek": ("infoseek_val.jsonl", "val", ("data_id", "question", "image_id", "answer", "answer_eval")),
     "viquae": ("test.jsonl", "test", ("id", "input", "output", "image", "wikidata_id")),
-    "oven": ("oven_query_val.jsonl", "val", ("data_id", "question", "image_id", "entity_id", "entity_text")),
+    "oven": ("oven_entity_val_3k.jsonl", "val_3k", ("data_id", "question", "image_id", "entity_id", "entity_text")),
 }
 
 
