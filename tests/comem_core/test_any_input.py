@@ -138,20 +138,27 @@ def test_texts_and_fields_beside_a_picture(text: bytes, fields: bytes, picture: 
 BENCHMARKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "infoseek": ("infoseek_val.jsonl", "val", ("data_id", "question", "image_id", "answer", "answer_eval")),
     "viquae": ("test.jsonl", "test", ("id", "input", "output", "image", "wikidata_id")),
-    "oven": ("oven_entity_val_3k.jsonl", "val_3k", ("data_id", "question", "image_id", "entity_id", "entity_text")),
+    "oven": (
+        "oven_query_val.jsonl oven_entity_val.jsonl",
+        "val",
+        ("data_id", "question", "image_id", "entity_id", "entity_text"),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_rows_of_benchmarks(name: str) -> None:
-    file, part, columns = BENCHMARKS[name]
+    files, part, columns = BENCHMARKS[name]
     benchmark = find_benchmark(name)
 
     @FEW
     @given(rows=st.lists(lines(*columns), max_size=4))
     @example(rows=[DEEP.encode(), b'{"a":' * 50_000])
     def check(rows: list[bytes]) -> None:
-        with make_folder(**{file.replace(".", "__"): b"\n".join(rows)}) as folder, suppress(ValueError):
+        with (
+            make_folder(**{file.replace(".", "__"): b"\n".join(rows) for file in files.split()}) as folder,
+            suppress(ValueError),
+        ):
             read = list(benchmark.read(part, folder))
             assert all(isinstance(each, Question | MissingQuestion) for each in read)
 
