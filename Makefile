@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule alert compare smol test test-slow test-gpu check bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule alert compare smol test test-slow test-gpu check audit bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -86,6 +86,10 @@ check: $(INSTALLED) ## check format, lint and types, then run the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
 	$(PYTHON) -m pytest $(AT_ONCE) -m "$(FAST)"
+
+audit: $(INSTALLED) ## ask the advisory database about every pinned package (needs the network; docs/security.md)
+	test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install pip-audit; }
+	build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m tasks.measures.speed $(ARGS)

@@ -18,7 +18,7 @@ class Range:
         """Tell whether a number is finite and in the range."""
         enough = number > self.least if self.above else number >= self.least
         not_too_much = number < self.most if self.below else number <= self.most
-        return math.isfinite(number) and enough and not_too_much
+        return abs(number) < math.inf and enough and not_too_much
 
     def __str__(self) -> str:
         if self.most < math.inf:

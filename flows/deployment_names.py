@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.plugins import HookContext, SetupResult, register_hook
 from prefect.settings import get_current_settings
 
+from comem_core.terminal import escape_controls
 from flows.local.layout import POOL, Layout
 
 
@@ -127,14 +128,14 @@ def _print_results(flow_run_id: Any) -> None:
         context = Context.from_environment()
         context = replace(context, pages_url=context.pages_url or (note and note.pages_url))
         if has_completed(context, flow_run_id):
-            print(*describe_results(context, flow_run_id), sep="\n")
+            print(*map(escape_controls, describe_results(context, flow_run_id)), sep="\n")
     except ValueError as error:
-        print(f"the results cannot be shown: {error}", file=sys.stderr)
+        print(escape_controls(f"the results cannot be shown: {error}"), file=sys.stderr)
 
 
 def _end_command(error: ValueError) -> NoReturn:
     """End the command `prefect` with the message only; by default it would show a traceback."""
-    print(f"error: {error}", file=sys.stderr)
+    print(escape_controls(f"error: {error}"), file=sys.stderr)
     raise SystemExit(2)
 
 

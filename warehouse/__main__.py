@@ -15,6 +15,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection, Error
 
 from warehouse.commands import lineage
+from warehouse.commands.terminal import guard_output
 from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import NO_RUN, open_warehouse
 from warehouse.content import RECORD, UNSTABLE_COLUMNS
@@ -224,4 +225,5 @@ def _find_run_id(con: DuckDBPyConnection, options: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

@@ -17,7 +17,7 @@ from duckdb import DuckDBPyConnection
 
 from warehouse.content import RECORD, UNFINISHED, UNSTABLE_COLUMNS, hash_content, hash_file
 from warehouse.schemas import list_row_tables, make_schema
-from warehouse.sql import write_literal
+from warehouse.sql import write_literal, write_name
 
 # These describe their own run, so they are never the same twice: a report, which is named by its run, a card, which has
 # the run's seconds, and the times of the files that items were made from.
@@ -113,7 +113,7 @@ def compare_rows(
     with duckdb.connect() as con:
         columns = [name for name in _open(con, left, right) if name not in ignore and name not in KEYS[table]]
         keys = ", ".join(f'"{name}"' for name in KEYS[table])
-        content = ", ".join(f'"{name}"' for name in (*KEYS[table], *columns))
+        content = ", ".join(map(write_name, (*KEYS[table], *columns)))
         for side in ("left_rows", "right_rows"):
             twin = f"row_number() OVER (PARTITION BY {keys} ORDER BY hash({content})) AS twin"
             con.execute(f"CREATE TEMP VIEW numbered_{side} AS SELECT *, {twin} FROM {side}")
@@ -217,7 +217,7 @@ def _open(con: DuckDBPyConnection, left: Sequence[Path], right: Sequence[Path]) 
         described[side] = [row[0] for row in con.execute(f"DESCRIBE {side}_shards").fetchall()]
     columns = list(dict.fromkeys(described["left"] + described["right"]))
     for side, has in described.items():
-        listed = ", ".join(f'"{name}"' if name in has else f'NULL AS "{name}"' for name in columns)
+        listed = ", ".join(write_name(name) if name in has else f"NULL AS {write_name(name)}" for name in columns)
         con.execute(f"CREATE TEMP VIEW {side}_rows AS SELECT {listed} FROM {side}_shards")
     return columns
 
@@ -226,7 +226,10 @@ def _write_query(keys: Sequence[str], columns: Sequence[str]) -> str:
     """Write the query that pairs rows by key and finds differences; rows of one key are paired in order of content."""
     same = " AND ".join(f'l."{name}" IS NOT DISTINCT FROM r."{name}"' for name in (*keys, "twin"))
     named = ", ".join(f'coalesce(l."{name}", r."{name}") AS "{name}"' for name in keys)
-    changed = ", ".join(f'CASE WHEN l."{name}" IS DISTINCT FROM r."{name}" THEN \'{name}\' END' for name in columns)
+    changed = ", ".join(
+        f"CASE WHEN l.{write_name(name)} IS DISTINCT FROM r.{write_name(name)} THEN {write_literal(name)} END"
+        for name in columns
+    )
     ordered = ", ".join(f'"{name}"' for name in keys)
     return f"""
         SELECT {", ".join(f'"{name}"' for name in keys)}, kind, columns

@@ -14,6 +14,8 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
+from warehouse.sql import write_name
+
 ROW_KEY = "row_key"  # a column of shards alone: the name under which a row is found again
 # Times and names are not content: the same sample made on a slower machine has the same content.
 UNSTABLE_COLUMNS = frozenset(
@@ -60,7 +62,8 @@ def _hash_rows(con: DuckDBPyConnection, columns: Sequence[tuple[str, str]], path
     twice. string_agg would hold every hash at once. The hash detects accidents, not forgery.
     """
     values = ", ".join(
-        f'"{name}" := ' + (f'sha256("{name}")' if kind == "BLOB" else f'"{name}"') for name, kind in columns
+        f"{name} := " + (f"sha256({name})" if kind == "BLOB" else name)
+        for name, kind in ((write_name(name), kind) for name, kind in columns)
     )
     lanes = ", ".join(
         f"coalesce(sum(('0x' || substr(hash, {1 + 16 * lane}, 16))::UBIGINT::HUGEINT), 0)" for lane in range(_LANES)

@@ -35,15 +35,25 @@ def keep_runs(con: DuckDBPyConnection, folder: Path, *, ended: str) -> None:
 
 
 def restore_runs(con: DuckDBPyConnection, folder: Path) -> int:
-    """Insert the rows of all files in a new warehouse, oldest file first; return the number of runs."""
+    """Insert the rows of all files in a new warehouse, oldest file first; return the number of runs.
+
+    Raises ValueError for a file with a table or a column that the warehouse does not have for runs.
+    """
     paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     with open_transaction(con):
         for path in paths:
             for table, rows in json.loads(path.read_text(encoding="utf-8")).items():
+                known = _list_columns(con, table) if table in ROWS_OF_RUN else set()
                 for row in rows:
+                    if not row.keys() <= known:
+                        raise ValueError(f"{path} has rows of {table!r} with columns that the warehouse does not have")
                     columns, marks = ", ".join(row), ", ".join("?" * len(row))
                     con.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", [*row.values()])
     return len(paths)
+
+
+def _list_columns(con: DuckDBPyConnection, table: str) -> set[str]:
+    return {column[0] for column in con.execute(f"SELECT * FROM {table} LIMIT 0").description or []}
 
 
 def _read_rows(con: DuckDBPyConnection, table: str, run_id: str) -> list[dict[str, Any]]:

@@ -68,6 +68,11 @@ def write_with_values(text: str, parameters: Mapping[str, object]) -> str:
     )
 
 
+def write_name(name: str) -> str:
+    """Write the name of a column that a file brings as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def write_literal(value: object) -> str:
     """Write a plain value as SQL: 'it''s', 3, NULL, ['a', 'b']."""
     if value is None:

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from comem_core.addresses.places import find_store_cache, is_address, split_artefact
 from comem_core.addresses.remote import Remote
-from comem_core.serving.layout import RECORD, Record, ShardRecord
+from comem_core.data_roots import is_file_name
+from comem_core.serving.layout import RECORD, Record, ShardRecord, parse_record
 
 AT_ONCE = 64
 STAMPS = (
@@ -83,13 +84,10 @@ class Copy:
         return sorted((each for each in found if each is not None), key=lambda record: record["created"])
 
     def _parse(self, name: str, content: bytes | None) -> Record | None:
-        try:
-            record: Any = None if content is None else json.loads(content)
-        except ValueError:
-            return None
-        if not isinstance(record, dict) or "shards" not in record:
-            return None
-        return {"measured": {}, **record, "uri": f"{self.address}/{name.removesuffix('/' + RECORD)}"}  # pyright: ignore[reportReturnType]
+        place = name.removesuffix(f"/{RECORD}")
+        record = None if content is None else parse_record(content, uri=f"{self.address}/{place}")
+        is_of_place = record is not None and f"{record.get('stage')}/{record.get('fingerprint')}" == place
+        return record if is_of_place and is_file_name(place) else None
 
     def fetch(self, record: Record, wanted: Wanted | None = None) -> Path:
         """Return the folder of an artefact's copy with all its files, or those whose names are wanted; each verified.

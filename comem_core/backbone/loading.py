@@ -90,4 +90,4 @@ def read_family(folder: Path) -> Family:
 
 def read_width(folder: Path) -> int:
     """Read the width of a model's token embeddings from its config.json alone."""
-    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().hidden_size

@@ -31,9 +31,9 @@ from comem_core.backbone.sampling import (
 def load_model(kind: Any, name_or_path: str | Path, *, dtype: torch.dtype, device: str) -> Any:
     """Load a model by one of transformers' `AutoModel` classes; on the device `meta`, its shapes without a weight."""
     if device != "meta":
-        return kind.from_pretrained(name_or_path, dtype=dtype).to(device)
+        return kind.from_pretrained(name_or_path, dtype=dtype, trust_remote_code=False).to(device)
     with torch.device(device):
-        return kind.from_config(AutoConfig.from_pretrained(name_or_path), dtype=dtype)
+        return kind.from_config(AutoConfig.from_pretrained(name_or_path, trust_remote_code=False), dtype=dtype)
 
 
 class Reader(ABC):

@@ -43,7 +43,7 @@ class TextModel(Reader):
         Raises:
             ValueError: this class cannot read the model.
         """
-        kind = AutoConfig.from_pretrained(name_or_path).model_type
+        kind = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False).model_type
         if kind not in MODEL_TYPES:
             raise ValueError(
                 f"{name_or_path} is a {kind!r} model; a text-only reader is one of {', '.join(MODEL_TYPES)}"

@@ -15,6 +15,7 @@ from comem_core.evaluation.latex import read_latex
 from comem_core.prompts import ExtractionMethod, list_all_markers
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"[{}]")
 _ANSWER_TAGS = re.compile(r"<(answer|final_answer|conclusion)>(.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL)
 _FENCE = re.compile(r"^\s*(?:`{3,}|~{3,})[\w+-]*\s*$\n?", re.MULTILINE)
 _FENCED = re.compile(r"\A\s*(```|~~~)(?:json\b)?\s*((?:(?!\1).)*?)\s*\1\s*\Z", re.DOTALL)
@@ -101,10 +102,10 @@ def find_boxed(text: str) -> str:
     The last one counts because a model that reasons may try an answer before it gives its final one. CoMEM's authors
     take the first box and stop at its first closing brace, which breaks on nested braces.
     """
+    closings = _find_closings(text)
     for box in reversed([*_BOX.finditer(text)]):
-        content = _until_closing_brace(text, box.end())
-        if content is not None:
-            return content.strip()
+        if (closing := closings.get(box.end() - 1)) is not None:
+            return text[box.end() : closing].strip()
     return ""
 
 
@@ -216,10 +217,13 @@ def _compile_markers(markers: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(f"{_BEFORE}(?:{words})(?:{_BEHIND}|{_ALONE})", re.IGNORECASE | re.MULTILINE)
 
 
-def _until_closing_brace(text: str, start: int) -> str | None:
-    depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[start:place]
-    return None
+def _find_closings(text: str) -> dict[int, int]:
+    """Map the place of each opening brace that is closed to that of its closing brace."""
+    found: dict[int, int] = {}
+    open_: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            open_.append(brace.start())
+        elif open_:
+            found[open_.pop()] = brace.start()
+    return found

@@ -13,6 +13,8 @@ The official evaluators read:
 - CVQA's site: rows `ID,Prediction`, the index of an option from 0, or -1 where an answer names no option.
 """
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -26,6 +28,8 @@ Row = Mapping[str, Any]
 Files = dict[str, str]
 
 _LETTERS = "ABCDEFGH"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet may run."""
 
 
 def write_submission(benchmark: str, rows: Iterable[Row], *, find_entity: Callable[[str], str] | None = None) -> Files:
@@ -113,11 +117,19 @@ def _mrag_bench(rows: Sequence[Row]) -> Files:
 
 
 def _cvqa(rows: Sequence[Row]) -> Files:
-    lines = ["ID,Prediction"]
+    places = [find_option_of_label(row["answer"] or "", len(row["options"])) for row in rows]
+    chosen = [-1 if place is None else place for place in places]
+    table = [("ID", "Prediction"), *zip((row["question_id"] for row in rows), chosen, strict=True)]
+    return {"cvqa_submission.csv": _write_csv(table)}
+
+
+def _write_csv(rows: Iterable[Sequence[str | int]]) -> str:
+    """Write a table; a text that a spreadsheet would run as a formula gets an apostrophe, which makes it a text."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
     for row in rows:
-        place = find_option_of_label(row["answer"] or "", len(row["options"]))
-        lines.append(f"{row['question_id']},{-1 if place is None else place}")
-    return {"cvqa_submission.csv": "\n".join(lines) + "\n"}
+        table.writerow([f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell for cell in row])
+    return written.getvalue()
 
 
 def _json(value: object) -> str:

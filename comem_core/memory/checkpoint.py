@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description, write_fields
+from comem_core.memory.description import DESCRIPTION, WEIGHTS, Description
+from comem_core.stated_fields import write_fields
 
 
 def write_checkpoint(folder: Path, weights: Mapping[str, Tensor], description: Description) -> Description:

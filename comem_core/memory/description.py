@@ -1,13 +1,13 @@
 """The description beside an encoder's weights, and the folders of encoders. Reading them needs no torch."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from comem_core.backbone.finding import SHIPPED
-from comem_core.backbone.quantization import OFF, QUANTIZATIONS, Quantization, describe_weights
+from comem_core.backbone.quantization import OFF, Quantization, describe_weights
+from comem_core.stated_fields import read_fields
 
 if TYPE_CHECKING:
     from comem_core.backbone.interface import Backbone
@@ -26,7 +26,7 @@ class Description:
     recipe: Mapping[str, Any]
     backbone: str
     backbone_sha256: str
-    backbone_dtype: str = "float32"
+    backbone_dtype: Dtype = "float32"
     backbone_quantization: Quantization = OFF
     parameters: Mapping[str, int]
     parameter_share: str = ""
@@ -48,11 +48,6 @@ class Description:
                 f"this encoder was trained for backbone {self.backbone!r} (weights {self.backbone_sha256[:12]}), but "
                 f"{backbone.name!r} has weights {found[:12]}"
             )
-
-
-def write_fields(path: Path, description: Any) -> None:
-    """Write a dataclass as a JSON object, for `read_fields`."""
-    path.write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
 
 def find_encoder_folder(name: str | Path) -> Path:
@@ -77,40 +72,4 @@ def read_description(folder: Path) -> Description:
     """
     if missing := [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no encoder: {', '.join(missing)} is missing")
-    description = Description(**read_fields(folder / DESCRIPTION, Description))
-    if description.backbone_dtype not in DTYPES:
-        raise ValueError(
-            f"{folder / DESCRIPTION} names the number type {description.backbone_dtype!r}, expected one of "
-            f"{', '.join(DTYPES)}"
-        )
-    if description.backbone_quantization not in QUANTIZATIONS:
-        raise ValueError(
-            f"{folder / DESCRIPTION} names the quantisation {description.backbone_quantization!r}, expected one of "
-            f"{', '.join(QUANTIZATIONS)}"
-        )
-    return description
-
-
-def read_fields(path: Path, kind: type[Any]) -> dict[str, Any]:
-    """Read a dataclass's fields from a JSON object. Raises ValueError for a damaged file and as `refuse_unknown`."""
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are not text
-        raise ValueError(f"{path} is damaged: {error}; copy it again from where it was saved") from error
-    refuse_unknown(stated, kind, where=str(path))
-    return stated
-
-
-def refuse_unknown(stated: Mapping[str, Any], kind: type[Any], *, where: str, optional: bool = False) -> None:
-    """Raise ValueError for fields that the dataclass `kind` lacks, and, unless `optional`, for missing fields."""
-    if not isinstance(stated, Mapping):
-        raise ValueError(f"{where} is a {type(stated).__name__}, expected an object")
-    known = [each.name for each in fields(kind)]
-    if unknown := sorted(stated.keys() - set(known)):
-        raise ValueError(
-            f"{where} has {', '.join(map(repr, unknown))}, which {kind.__name__} does not know (it knows "
-            f"{', '.join(known)}); another version of this library wrote it"
-        )
-    needed = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
-    if not optional and (missing := sorted(needed - stated.keys())):
-        raise ValueError(f"{where} is damaged: {', '.join(map(repr, missing))} is missing")
+    return Description(**read_fields(folder / DESCRIPTION, Description))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig
@@ -27,11 +27,11 @@ from comem_core.backbone.reader import Reader
 from comem_core.knowledge.items import Question
 from comem_core.memory.answering import LocalAnswering
 from comem_core.memory.checkpoint import copy_weights, hash_weights, read_weights, write_checkpoint
-from comem_core.memory.description import WEIGHTS, Description, find_encoder_folder, read_description
+from comem_core.memory.description import WEIGHTS, Description, Dtype, find_encoder_folder, read_description
 from comem_core.memory.encoding import ItemEncoder
 from comem_core.memory.parameters import describe_parameter_share
 from comem_core.memory.qformer import QFormer, QFormerRecipe
-from comem_core.memory.recipe import EncoderRecipe, read_recipe
+from comem_core.memory.recipe import EncoderRecipe, read_recipe, refuse_other_sizes
 from comem_core.neutral import is_off
 
 ADAPTER = "memory"
@@ -113,6 +113,7 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
         recipe = read_recipe(description.recipe, where=str(folder))
         description.refuse_other_backbone(backbone)
         weights = read_weights(folder / WEIGHTS)
+        refuse_other_sizes(recipe, {name: each.shape for name, each in weights.items()}, where=str(folder))
         encoder = cls(backbone, recipe)
         copy_weights(weights, encoder.parameters())
         encoder._made_for = (description.backbone_sha256, description.backbone_dtype)
@@ -136,7 +137,7 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
             recipe=asdict(self.recipe),
             backbone=self.backbone.name,
             backbone_sha256=sha256,
-            backbone_dtype=dtype,
+            backbone_dtype=cast(Dtype, dtype),
             backbone_quantization=self.backbone.quantization,
             parameters=dict(report),
             parameter_share=describe_parameter_share(report),

@@ -30,11 +30,12 @@ from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
 from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
-from comem_core.memory.description import DTYPES, read_fields, write_fields
+from comem_core.memory.description import Dtype
 from comem_core.memory.encoder import ADAPTER, MemoryEncoder, make_qformer
 from comem_core.memory.encoding import ItemEncoder
 from comem_core.memory.qformer import QFormer
-from comem_core.memory.recipe import EncoderRecipe, read_recipe
+from comem_core.memory.recipe import EncoderRecipe, read_recipe, refuse_other_sizes
+from comem_core.stated_fields import read_fields, write_fields
 
 BACKBONE, QFORMER, DESCRIPTION = "backbone", "qformer.safetensors", "merged.json"
 BATCH_SIZE = 16
@@ -92,7 +93,7 @@ class MergedDescription:
     reader_sha256: str
     reader_dtype: str
     merged_sha256: str
-    merged_dtype: str
+    merged_dtype: Dtype
     compared: Mapping[str, Any]
     tolerance: Mapping[str, float]
 
@@ -120,8 +121,10 @@ class MergedEncoder(ItemEncoder):
                 f"{folder / BACKBONE} has weights {found[:12]}, but {description.merged_sha256[:12]} were exported; "
                 "export the encoder again"
             )
+        weights = read_weights(folder / QFORMER)
+        refuse_other_sizes(recipe, {f"qformer.{name}": each.shape for name, each in weights.items()}, where=str(folder))
         qformer = make_qformer(backbone, recipe)
-        copy_weights(read_weights(folder / QFORMER), dict(qformer.named_parameters()))
+        copy_weights(weights, dict(qformer.named_parameters()))
         return cls(backbone, qformer, recipe, description)
 
     def __repr__(self) -> str:
@@ -271,13 +274,7 @@ def _describe(folder: Path, stated: Mapping[str, Any]) -> MergedDescription:
 def _read_description(folder: Path) -> MergedDescription:
     if missing := [name for name in (DESCRIPTION, QFORMER, BACKBONE) if not (folder / name).exists()]:
         raise ValueError(f"{folder} holds no merged encoder: {', '.join(missing)} is missing")
-    description = MergedDescription(**read_fields(folder / DESCRIPTION, MergedDescription))
-    if description.merged_dtype not in DTYPES:
-        raise ValueError(
-            f"{folder / DESCRIPTION} names the number type {description.merged_dtype!r}, expected one of "
-            f"{', '.join(DTYPES)}"
-        )
-    return description
+    return MergedDescription(**read_fields(folder / DESCRIPTION, MergedDescription))
 
 
 def _distance(one_MD: Tensor, other_MD: Tensor) -> float:

@@ -1,13 +1,13 @@
 """The shape of an encoder and what it reads, as plain values that need no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from comem_core.backbone.images import VisualTokens
-from comem_core.memory.description import refuse_unknown
 from comem_core.neutral import OFF_AT_FALSE, OFF_AT_NONE, is_off, off_at
 from comem_core.ranges import NoneOrMore, OneOrMore, Range
+from comem_core.stated_fields import refuse_unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class EncoderRecipe:
     lora_alpha: OneOrMore = 32
     lora_dropout: Annotated[float, Range(0, 1, below=True)] = field(default=0.05, metadata=off_at(0.0))
     num_vectors: OneOrMore = 8
-    num_rounds: OneOrMore = 8
+    num_rounds: Annotated[int, Range(1, 1000)] = 8
     num_heads: OneOrMore = 16
     prompts: str = "short"
     # Visual tokens of an item's and of a question's picture; None: the backbone's own processor decides.
@@ -61,19 +61,34 @@ def read_recipe(stated: Mapping[str, Any], *, where: str) -> EncoderRecipe:
     """Read an encoder's recipe from its description. Fields that an early version did not have take their defaults.
 
     Raises:
-        ValueError: a field is unknown or has the wrong type; the message names it.
+        ValueError: a field is unknown, of the wrong type or out of its range; the message names it.
     """
     refuse_unknown(stated, EncoderRecipe, where=f"the recipe in {where}", optional=True)
     values = dict(stated)
-    for each in fields(EncoderRecipe):
-        value = values.get(each.name, each.default)
-        if each.default is not None and type(value) is not type(each.default):
-            expected = type(each.default).__name__
-            raise ValueError(f"{each.name!r} in the recipe in {where} is {value!r}, expected {expected}")
-        if each.default is None and value is not None:
-            refuse_unknown(value, VisualTokens, where=f"{each.name} in {where}")
-            values[each.name] = VisualTokens(**value)
+    for name in ("item_visual_tokens", "query_visual_tokens"):
+        if (value := values.get(name)) is not None:
+            refuse_unknown(value, VisualTokens, where=f"{name} in {where}")
+            values[name] = VisualTokens(**value)
     return EncoderRecipe(**values)
+
+
+def refuse_other_sizes(recipe: EncoderRecipe, shapes: Mapping[str, Sequence[int]], *, where: str) -> None:
+    """Compare the sizes in a recipe with the weights beside it, before memory of these sizes is asked for.
+
+    Raises:
+        ValueError: a size is another one; the message names it.
+    """
+    latents = shapes.get("qformer.latents_MD", ())
+    sizes = {"num_vectors": {*latents[:1]}, "lora_rank": {each[0] for name, each in shapes.items() if "lora_A" in name}}
+    for name, found in sizes.items():
+        if name == "lora_rank" and not found:  # the weights of a merged encoder
+            continue
+        if found != {getattr(recipe, name)}:
+            there = ", ".join(map(str, sorted(found))) or "none"
+            raise ValueError(
+                f"{name!r} in the recipe in {where} is {getattr(recipe, name)}, but its weights have {there}; copy the "
+                "folder again from where it was saved"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

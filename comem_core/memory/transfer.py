@@ -25,9 +25,9 @@ from comem_core.backbone.text import TextModel
 from comem_core.knowledge.items import KnowledgeItem, Question
 from comem_core.memory.answering import AnsweringFor, LocalAnswering
 from comem_core.memory.checkpoint import copy_weights, read_weights, write_weights
-from comem_core.memory.description import read_fields, refuse_unknown, write_fields
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.transfer_recipe import DESCRIPTION, WEIGHTS, TransferRecipe
+from comem_core.stated_fields import read_fields, refuse_unknown, write_fields
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The card of a saved memory: what it is, where it is from and how to open it, from records and from its items."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ from comem_core.knowledge.stored_items import StoredItems
 from comem_core.memory.description import Description
 from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, KNOWLEDGE_STAGE
 from comem_core.serving.memory import Memory
+from comem_core.terminal import escape_controls
 
 UNKNOWN_LICENCE = "other"
+MARKUP = re.compile(r"[\\|`*_\[\]]")
 
 
 def write_card(memory: Memory, encoder: Description, path: Path, *, with_training_set: bool) -> None:
@@ -77,7 +80,8 @@ def _count(memory: Memory, column: str) -> Counter[str]:
 
 
 def _make_table(name: str, counts: Counter[str]) -> list[str]:
-    rows = [f"| {value} | {count:,} |" for value, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    rows = [f"| {_escape(value)} | {count:,} |" for value, count in ordered]
     return [f"| {name} | items |", "| --- | --- |", *rows]
 
 
@@ -89,4 +93,10 @@ def _describe_records(records: Mapping[str, Any]) -> list[str]:
             made, commit = record["created"][:19], record.get("commit") or "unknown"
             rows.append(f"| {stage} | `{record['fingerprint']}` | {record['num_rows']:,} | {made} | `{commit}` |")
     corpus = records.get(KNOWLEDGE_STAGE, {}).get("recipe", {}).get("corpus")
-    return rows if corpus is None else [*rows, "", f"The items are of the corpus `{corpus}`."]
+    return rows if corpus is None else [*rows, "", f"The items are of the corpus {_escape(corpus)}."]
+
+
+def _escape(text: str) -> str:
+    """Return a text of somebody else's data without line breaks, and without anything that Markdown or HTML obeys."""
+    plain = escape_controls(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
+    return MARKUP.sub(r"\\\g<0>", plain)

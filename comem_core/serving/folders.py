@@ -19,13 +19,13 @@ from comem_core.knowledge.searching import Searcher
 from comem_core.knowledge.stored_items import FACTS, ITEM_COLUMNS, StoredItems
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.bank import Bank
-from comem_core.memory.description import read_fields, write_fields
 from comem_core.serving.answers import SearchSettings
 from comem_core.serving.card import write_card
 from comem_core.serving.layout import CORPUS_ADDRESS, INDEX_STAGE, RECORD
 from comem_core.serving.loading import Loading, load_encoder
 from comem_core.serving.memory import Memory, MemorySource
 from comem_core.serving.searching import open_search
+from comem_core.stated_fields import read_fields, write_fields
 
 MEMORY_FILE, ITEMS_FILE, CARD_FILE = "memory.json", "items.parquet", "README.md"
 BANK_FOLDER, INDEX_FOLDER, TRAINING_SET_FOLDER = "bank", "index", "training_set"

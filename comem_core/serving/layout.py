@@ -4,9 +4,13 @@ A store is `<store>/<stage>/<fingerprint>/`, and an artefact is complete when it
 writes it (`tasks`), and this library reads it. Imports little, because workers import it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast, get_type_hints
+
+from comem_core.data_roots import is_file_name
+from comem_core.stated_fields import matches, parse_json
 
 RECORD = "record.json"
 UNFINISHED = ".partial"
@@ -66,6 +70,33 @@ class Record(TypedDict):
     libraries: NotRequired[dict[str, str]]
     commit: str | None
     created: str
+
+
+def parse_record(raw: str | bytes, *, uri: str) -> Record | None:
+    """Parse the record of an artefact, and add where it is.
+
+    None for one that is damaged, or names files that are not in the artefact's folder.
+    """
+    try:
+        record = parse_json(raw)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not {"shards", "created"} <= record.keys() or not _have_types(record, Record):
+        return None
+    for each in record["shards"]:
+        if not _have_types(each, ShardRecord) or not is_file_name(each.get("file")):
+            return None
+    return cast(Record, {"measured": {}, **record, "uri": uri})
+
+
+@cache
+def _list_types(kind: Any) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _have_types(stated: Mapping[str, Any], kind: Any) -> bool:
+    """Tell whether those fields are of their types that are stated: older records lack some."""
+    return all(matches(value, _list_types(kind).get(name, Any)) for name, value in stated.items())
 
 
 def list_record_files(store: Path, stage: str = "*") -> Iterator[Path]:

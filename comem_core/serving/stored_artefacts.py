@@ -4,7 +4,7 @@ A record is what makes an artefact complete. Of an artefact at an address a copy
 (or `COMEM_CACHE`), which runs on this machine use too; each file is compared with its record when it is fetched.
 """
 
-import json
+from contextlib import suppress
 from pathlib import Path
 
 from comem_core.addresses.beside import read_beside
@@ -12,7 +12,14 @@ from comem_core.addresses.copies import Copy
 from comem_core.addresses.faults import StoreRefused, explain
 from comem_core.addresses.places import read_place
 from comem_core.knowledge.withdrawn import Withdrawal, read_withdrawals
-from comem_core.serving.layout import ENCODER_STAGE, STORE, USED, Record, list_record_files
+from comem_core.serving.layout import (
+    ENCODER_STAGE,
+    STORE,
+    USED,
+    Record,
+    list_record_files,
+    parse_record,
+)
 
 
 class StoredArtefacts:
@@ -40,11 +47,9 @@ class StoredArtefacts:
             return self._copy.list_records(stage)
         found: list[Record] = []
         for path in list_record_files(self.folder, stage):
-            try:
-                record: Record = json.loads(path.read_bytes())
-                found.append({"measured": {}, **record, "uri": str(path.parent)})
-            except (OSError, ValueError, TypeError):
-                continue
+            with suppress(OSError):
+                if record := parse_record(path.read_bytes(), uri=str(path.parent)):
+                    found.append(record)
         return sorted(found, key=lambda record: record["created"])
 
     def read_withdrawals(self) -> list[Withdrawal]:

@@ -21,6 +21,7 @@ from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.languages import UNKNOWN, identify_language_as_declared, read_primary_code
 from comem_core.prompts import hash_prompt
 from comem_core.prompts.files import read_prompt_file
+from comem_core.stated_fields import parse_json
 from comem_core.synthesis.generator import Generator
 from comem_core.synthesis.translation_checks import (
     is_left_untranslated,
@@ -175,7 +176,7 @@ def _keep_aliases(original: Texts, found: Texts) -> tuple[str, ...]:
 def read_reply(text: str) -> Texts | None:
     """Parse a reply: one JSON object with question and answer, bare or fenced, after any thinking; else None."""
     try:
-        found = json.loads(take_off_fences(cut_thinking(text)))
+        found = parse_json(take_off_fences(cut_thinking(text)))
     except ValueError:
         return None
     if not isinstance(found, dict):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 
+from comem_core.terminal import guard_output
 from flows.local.layout import Layout, find_asked_server
 
 COMMANDS = {
@@ -78,4 +79,5 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    guard_output()
     raise SystemExit(main())

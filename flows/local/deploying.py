@@ -23,6 +23,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.templating import apply_values
 
+from comem_core.terminal import guard_output
 from flows.local import schedules
 from flows.local.layout import Layout, Note
 from flows.local.processes import StartError, read_tail
@@ -211,4 +212,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.states import Cancelling
 
+from comem_core.terminal import write_controls
 from flows.local.layout import Layout, Note
 from flows.local.processes import StartError, list_processes, read_tail, reap
 from flows.local.servers import open_client
@@ -68,19 +69,21 @@ class Voice:
 
     def say(self, line: str) -> None:
         self.num_said, self.last_said = self.num_said + 1, time.monotonic()
-        erase = "\r\033[K" if self.clock else ""
-        print(f"{erase}[{self.seconds:5.0f} s] {line}", flush=True)
+        self.end_clock()
+        print(f"[{self.seconds:5.0f} s] {line}", flush=True)
 
     def tick(self, what: str) -> None:
         """Show on a terminal's running clock what is under way; a file gets a line after a while of silence."""
         if self.clock:
-            print(f"\r\033[K[{self.seconds:5.0f} s] … {what}", end="", flush=True)
+            self.end_clock()
+            print(f"[{self.seconds:5.0f} s] … {what}", end="", flush=True)
         elif time.monotonic() - self.last_said > QUIET_SECONDS:
             self.say(f"… {what}")
 
     def end_clock(self) -> None:
+        """Erase the running clock, which the next line replaces."""
         if self.clock:
-            print("\r\033[K", end="", flush=True)
+            write_controls("\r\033[K")
 
     @property
     def seconds(self) -> float:

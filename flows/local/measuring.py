@@ -21,6 +21,7 @@ from pathlib import Path
 from comem_core.measures.results import Measured, describe_machine, write_results
 from comem_core.measures.training import commits
 from comem_core.measures.training.commits import LARGE, TINY
+from comem_core.terminal import guard_output
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
 PYTHON = ".venv/bin/python"
@@ -239,4 +240,5 @@ def _make_row(
 
 
 if __name__ == "__main__":
+    guard_output()
     raise SystemExit(main())

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from comem_core.data_roots import read_data_roots
 from comem_core.knowledge.corpora import (
     BUILT_IN,
     BadRow,
@@ -79,6 +80,8 @@ class KnowledgeKey:
     guessing: int | None = field(default=None, metadata=OFF_AT_NONE)
     # How many items were left out because they were withdrawn, and a hash of their ids.
     withdrawn: str | None = field(default=None, metadata=OFF_AT_NONE)
+    # The further folders that its paths and links may lead to, as a hash: a row that was refused may be read then.
+    roots: str | None = field(default=None, metadata=OFF_AT_NONE)
 
 
 @stage_task(name="ingest-knowledge")
@@ -90,8 +93,8 @@ def ingest_knowledge(run: Run) -> Reference:
     Raises ParameterRefused for a corpus that cannot be opened, or in which no row is an item.
     """
     recipe = run.recipe.knowledge
-    reading = make_reading_options(recipe)
     with refuse_faults("knowledge"):
+        reading = make_reading_options(recipe)
         corpus = open_corpus(recipe.corpus, reading=reading)
 
     def make(artefact: Partial) -> None:
@@ -119,9 +122,10 @@ def ingest_knowledge(run: Run) -> Reference:
     key = KnowledgeKey(
         corpus=PurePosixPath(recipe.corpus).name,
         content=_name_content(corpus),
-        reading=reading,
+        reading=replace(reading, roots=()),
         near_duplicate_bits=recipe.near_duplicate_bits,
         guessing=GUESSING if recipe.language is None and recipe.corpus not in BUILT_IN else None,
+        roots=hash_content_parts(*reading.roots) if reading.roots else None,
     )
     return _leave_out_withdrawn(run, key, run_stage(run, KNOWLEDGE, key, {}, make))
 
@@ -149,7 +153,7 @@ def _leave_out_withdrawn(run: Run, key: KnowledgeKey, whole: Reference) -> Refer
 
 
 def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
-    """Return how the recipe reads rows."""
+    """Return how the recipe reads rows. Raises ValueError for a wrong COMEM_DATA_ROOTS."""
     return ReadingOptions(
         language=recipe.language,
         source=recipe.source,
@@ -159,6 +163,7 @@ def make_reading_options(recipe: KnowledgeRecipe) -> ReadingOptions:
         max_side=recipe.max_side,
         max_pixels=recipe.max_pixels,
         columns=recipe.columns,
+        roots=read_data_roots(),
     )
 
 

@@ -27,14 +27,10 @@ from tasks.engine.workers import WORKER_ENVIRONMENT, Workers
 PACKAGES = ("comem_core", "flows", "tasks", "warehouse")
 CODE = "code of this project"
 COMPARED = ("ray", *DECIDING)
-# Variables of the run's process that its workers need; on other nodes they would have those of `ray start`.
-FORWARDED = (
-    "HF_HUB_OFFLINE",
-    "TOKENIZERS_PARALLELISM",
-    "PREFECT_API_URL",
-    "PREFECT_API_KEY",
-    "PREFECT_API_AUTH_STRING",
-)
+# Variables of the run's process that its workers need; on other nodes they would have those of `ray start`. Workers get
+# those that may hold a key in their arguments, because everybody on the cluster can read Ray's runtime environment.
+FORWARDED = ("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM")
+WITH_KEYS = ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 ANSWER_SECONDS = 10.0  # Ray itself tries an address where nobody answers for more than two minutes
 LOOK_SECONDS = 120.0  # a node's first worker unpacks the code
 Facts = Mapping[str, str]
@@ -53,22 +49,26 @@ def join_cluster(context: Context, describe: Describe | None = None) -> None:
     address = context.ray_address
     assert address is not None
     handed_on.clear()
-    handed_on.update(list_store_variables(context))
+    handed_on.update(list_variables_with_keys(context))
     _check_address(address)
     try:
-        ray.init(
-            address=address, logging_level=logging.WARNING, log_to_driver=True, runtime_env=build_environment(context)
-        )
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=True, runtime_env=build_environment())
     except Exception as error:
         raise ConnectionError(_explain(address, error)) from error
     check_nodes(context, describe)
 
 
-def build_environment(context: Context) -> dict[str, Any]:
+def list_variables_with_keys(context: Context) -> dict[str, str]:
+    """List the variables of this process that workers on other nodes need and nobody else may see: those of Prefect's
+    server, of the tracker and of the store at an address."""
+    named = {name: os.environ[name] for name in WITH_KEYS if name in os.environ}
+    return named | choose_variables(context.tracker, os.environ) | list_store_variables(context)
+
+
+def build_environment() -> dict[str, Any]:
     """Return Ray's runtime environment of a run on a cluster: the project's code, and variables of this process."""
     root = Path(__file__).parents[2]
     variables = WORKER_ENVIRONMENT | {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    variables |= choose_variables(context.tracker, os.environ)
     return {"py_modules": [str(root / name) for name in PACKAGES], "env_vars": variables}
 
 

@@ -40,6 +40,7 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
     "COMEM_WEBHOOK": "the address that `make alert` lets the Prefect server call (flows/local)",
     "COMEM_SERVICE_KEY": "the key that clients of `make serve-memory` send (comem_core)",
+    "COMEM_DATA_ROOTS": "the folders that paths and links in data may lead to (comem_core)",
     "COMEM_CACHE": "the cache folder: everything in it can be made again (comem_core)",
     "COMEM_STORE_CACHE": "the folder of local copies of stores that are addresses (comem_core)",
     "COMEM_STORE_WAIT_SECONDS": "how long a process waits for the address of the store to answer (comem_core)",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comem_core.addresses.copies import is_table, open_folder
 from comem_core.serving.layout import Record
+from comem_core.terminal import guard_output
 from tasks.engine.context import Context
 from tasks.engine.store import Store
 from tasks.engine.telling import get_stage_logger
@@ -80,6 +81,7 @@ def main(database: Path) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m tasks.engine.rebuild NEW.duckdb")
     main(Path(sys.argv[1]))

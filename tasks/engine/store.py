@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from comem_core.addresses.copies import STAMPS, DamagedFile, find_damage, hash_file, open_folder, remove_damaged
 from comem_core.disk import flush
-from comem_core.serving.layout import RECORD, UNFINISHED, Record, ShardRecord, list_record_files
+from comem_core.serving.layout import RECORD, UNFINISHED, Record, ShardRecord, list_record_files, parse_record
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, is_taken_over, read_batch
 
@@ -108,11 +108,7 @@ class Store:
         path = self.find_path(stage, fingerprint) / RECORD
         if not path.exists():
             return None
-        try:
-            record: Record = json.loads(path.read_text())
-        except ValueError:
-            return None
-        return {"measured": {}, **record, "uri": str(path.parent)}
+        return parse_record(path.read_bytes(), uri=str(path.parent))
 
     def find_anywhere(self, fingerprint: str) -> Record | None:
         """Read the record of a complete artefact of any stage; None if there is none."""

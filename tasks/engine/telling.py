@@ -113,7 +113,7 @@ def write_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console, lines = Console(), plan.list_lines()
+    console, lines = Console(color_system=None), plan.list_lines()  # colours would be escaped
     for note in plan.notes:
         console.print(note, markup=False, highlight=False)
     table = Table(title=TITLE, title_justify="left")

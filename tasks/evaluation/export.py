@@ -12,6 +12,7 @@ from typing import Any
 from comem_core.evaluation.benchmarks.registry import find_benchmark
 from comem_core.evaluation.metrics.oven import open_title_finder
 from comem_core.evaluation.submissions import write_submission
+from comem_core.terminal import guard_output
 from tasks.data.benchmarks import find_benchmark_folder
 from tasks.engine.context import Context
 from warehouse.connection import NO_RUN, open_warehouse
@@ -112,4 +113,5 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    guard_output()
     raise SystemExit(main())

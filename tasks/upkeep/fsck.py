@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from comem_core.addresses.copies import STAMPS
 from comem_core.addresses.places import is_address
 from comem_core.serving.layout import RECORD, Record, list_record_files
+from comem_core.terminal import guard_output
 from tasks.engine.context import Context
 from tasks.engine.rebuild import load_artefact, mend_warehouse
 from tasks.engine.store import Store
@@ -56,7 +57,7 @@ def find_faults(context: Context, *, hashed: bool = True) -> Iterator[Fault]:
     records = {record["fingerprint"]: record for record in store.all_records()}
     with open_warehouse(context.warehouse, read_only=True) as con:
         rows, known = count_rows(con), list_known(con)
-    for record in tqdm(records.values(), unit="result", disable=None):
+    for record in tqdm(records.values(), unit="result", disable=None, file=sys.__stderr__):
         yield from _find_damage(store, record, hashed=hashed)
         yield from _find_lost_inputs(record, records, known)
         yield from _find_row_faults(context, record, rows.get(record["fingerprint"], {}), known)
@@ -186,4 +187,5 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

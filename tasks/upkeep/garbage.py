@@ -19,6 +19,7 @@ from comem_core.addresses.places import is_address
 from comem_core.serving.choosing import choose
 from comem_core.serving.layout import ENCODER_STAGE, UNFINISHED
 from comem_core.serving.stored_artefacts import StoredArtefacts
+from comem_core.terminal import guard_output
 from tasks.engine.context import Context
 from tasks.engine.store import ArtefactBusy, Store
 from warehouse.connection import open_warehouse
@@ -187,12 +188,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     for each in garbage:
         room.add(each)
-    Console().print(describe(garbage))
+    Console(color_system=None).print(describe(garbage))  # colours would be escaped
     told = f"{len(garbage):,} artefacts of {place} on which nothing rests that is kept, {room.num_bytes / MB:,.1f} MB"
     if not given.delete:
         print(f"{told}.\nNothing was removed; --delete removes them.")
         return 0
-    removed = [done for _, done in tqdm(remove_garbage(context, garbage), total=len(garbage), unit="artefact")]
+    shown = tqdm(remove_garbage(context, garbage), total=len(garbage), unit="artefact", file=sys.__stderr__)
+    removed = [done for _, done in shown]
     print(f"Removed {sum(removed):,} of {told}.")
     if not all(removed):
         print(f"{removed.count(False):,} stay for now, because a run works on them.")
@@ -242,4 +244,5 @@ def _read_number(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from comem_core.terminal import guard_output
+
 LOOK_SECONDS, GRACE_SECONDS = 0.5, 10.0
 PARENT_DIED, REAP_ORPHANS = 1, 36  # prctl: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 
@@ -81,4 +83,5 @@ def end_descendants() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

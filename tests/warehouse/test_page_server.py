@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from starlette.testclient import TestClient
 
 from warehouse.content import RECORD
-from warehouse.page.environment import make_environment
+from warehouse.page.environment import POLICY, TEMPLATES, make_environment
 from warehouse.page.head import PageHead, read_head
 from warehouse.page.server import make_app
 
@@ -79,3 +80,16 @@ def test_nothing_else_of_the_machine_is_served(store: Path, path: str) -> None:
 
 def test_another_host_name_is_refused(store: Path) -> None:
     assert open_store(store, "pages.example:4300").get("/").status_code == 400
+
+
+def test_every_page_holds_the_policy_that_it_is_served_with(store: Path) -> None:
+    templates = [each for each in TEMPLATES.glob("*.j2") if "<head>" in each.read_text(encoding="utf-8")]
+    assert len(templates) >= 4
+    head = make_environment().get_template("head.html.j2").render(described=PageHead(title="x"))
+    listed = open_store(store).get("/")
+    for page in (head, listed.text):
+        assert f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">' in page
+    for each in templates:
+        assert "head.html.j2" in each.read_text(encoding="utf-8") or "{{ policy }}" in each.read_text(encoding="utf-8")
+    assert listed.headers["Content-Security-Policy"].startswith(POLICY)
+    assert "script" not in POLICY and POLICY.startswith("default-src 'none'")

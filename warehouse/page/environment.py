@@ -11,6 +11,8 @@ from markupsafe import Markup
 from warehouse.page import wording
 
 TEMPLATES = Path(__file__).parent / "templates"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+"""What a page may load, written into it for who opens the file: nothing but its own style and pictures."""
 
 
 @cache
@@ -39,6 +41,7 @@ def make_environment() -> Environment:
         "svg": Markup,  # only for drawings of plots.py
     }
     environment.globals |= {
+        "policy": POLICY,
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
     }
     return environment

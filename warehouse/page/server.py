@@ -22,14 +22,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from warehouse.commands.terminal import guard_output
 from warehouse.content import RECORD
-from warehouse.page.environment import make_environment
+from warehouse.page.environment import POLICY, make_environment
 from warehouse.page.head import read_head
 
 HOST = "127.0.0.1"
 NUM_LISTED = 200
-HEADERS = {  # a page needs nothing but its own style and pictures
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+HEADERS = {
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
@@ -82,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

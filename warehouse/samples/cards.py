@@ -21,6 +21,8 @@ from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_v
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUM_EXAMPLES, NUM_KINDS, LONGEST_TEXT = 10, 40, 240
+MARKUP = re.compile(r"[\\|`*_\[\]]")
+"""What Markdown takes for a bar of a table, emphasis, code, a link or a picture."""
 QUERIES = ("totals", "languages", "kinds", "sources", "models", "ledger", "examples", "artefacts")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Part of the names of recipe fields, of any stage, that identify the prompts a model was given.
@@ -171,7 +173,7 @@ def _make_environment() -> Environment:
 
 
 def _write_cell(value: object) -> str:
-    """Write a value for a table's cell: no line breaks, escaped bars, short numbers, long texts cut."""
+    """Write a value for a table's cell: no line breaks, nothing that is markup, short numbers, long texts cut."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -180,4 +182,4 @@ def _write_cell(value: object) -> str:
         return f"{value:,}"
     text = " ".join(str(value).split())
     text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT].rstrip() + " …"
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))

@@ -17,7 +17,10 @@ from comem_core.evaluation.meaning import is_empty
 from comem_core.knowledge.items import Question, hash_content_parts
 
 # What a row with missing or unexpected fields raises while it becomes a question.
-BAD_ROW = (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError)
+BAD_ROW = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError),
+    *(SyntaxError, ArithmeticError, RecursionError, MemoryError),
+)
 UNREADABLE = (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, tarfile.TarError)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from comem_core.data_roots import DataRoots, read_data_roots
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 Stamp = tuple[int, int]  # of a file: its size in bytes, and when it was last written (ns since 1970)
 ARCHIVES = {".zip", ".tar"}
@@ -59,9 +61,13 @@ def is_picture(path: PurePosixPath) -> bool:
 
 
 def open_pictures(path: Path) -> PictureFiles:
-    """List the pictures of a folder or an archive. Raises ValueError for other files, among them a compressed tar."""
+    """List the pictures of a folder or an archive. Raises ValueError for other files, among them a compressed tar, and
+    OutsideRoots for a link that leads out of the folder."""
     if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
+        found, roots = [file for file in path.rglob("*") if file.is_file()], DataRoots.of(path, read_data_roots())
+        for link in filter(Path.is_symlink, found):
+            roots.check(link)
+        files = {file.relative_to(path).as_posix(): file.stat().st_size for file in found}
         return PictureFiles(files, lambda name: (path / name).read_bytes(), lambda name: _read_stamp(path / name))
     return _open_archive(path, _read_stamp(path))
 

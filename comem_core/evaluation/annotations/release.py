@@ -1,16 +1,18 @@
 """A benchmark's files as released: which ones a part needs, where they are in its folder, and a hash of their content.
 
-Files are found by name, at any depth. Links to folders are followed, so that large pictures need not be copied. Nothing
-is downloaded: a missing file is an error that says where to get it.
+Files are found by name, at any depth. Links are followed in the folder, into those of other benchmarks beside it and
+into the folders of COMEM_DATA_ROOTS, so that large pictures need not be copied. Nothing is downloaded: a missing file
+is an error that says where to get it.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from comem_core.data_roots import DataRoots, read_data_roots
 from comem_core.evaluation.annotations.asking import AnnotatedQuestion, put_in_order
 from comem_core.evaluation.annotations.pictures import (
     ARCHIVES,
@@ -21,6 +23,7 @@ from comem_core.evaluation.annotations.pictures import (
     open_pictures,
 )
 from comem_core.evaluation.benchmarks import MissingQuestion
+from comem_core.evaluation.benchmarks.registry import find_all_benchmarks
 from comem_core.knowledge.items import Question
 
 SHOWN_FILES = 8
@@ -101,7 +104,7 @@ class Release:
             raise ValueError(
                 f"{self.benchmark} needs a folder with its files; found {folder}. {self._describe_wanted(folder)}"
             )
-        return list(list_files(folder))
+        return list(list_files(folder, beside=find_all_benchmarks()))
 
     def _find_needed(self, part: str, files: Sequence[File], folder: Path | None) -> Found:
         if part not in self.parts:
@@ -121,19 +124,26 @@ class Release:
         return f"It should hold {self.files}".replace("FOLDER", str(folder or "FOLDER"))
 
 
-def list_files(folder: Path) -> Iterator[File]:
-    """Yield the files of a folder at any depth, sorted, without hidden ones; each real folder is entered once."""
+def list_files(folder: Path, beside: Iterable[str] = ()) -> Iterator[File]:
+    """Yield the files of a folder at any depth, sorted, without hidden ones; each real folder is entered once.
+
+    Links may lead into the folders `beside` it, by name, too. Raises OutsideRoots for one that leads elsewhere.
+    """
     entered: set[str] = set()
+    roots = DataRoots.of(folder, (*read_data_roots(), *(str(folder.parent / name) for name in beside)))
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in entered:
             folders.clear()
             continue
         entered.add(real)
+        roots.check(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(place, name)
             if path.is_file():
+                if path.is_symlink():
+                    roots.check(path)
                 state = path.stat()
                 yield File(path, path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns)
 

@@ -4,7 +4,6 @@ A row names its file and its number there, counted from 1. A picture is read onl
 held in memory, and pictures would not fit.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from comem_core.stated_fields import parse_json
 
 BATCH_ROWS = 16  # pictures in memory at a time
 
@@ -38,8 +39,8 @@ def read_json_lines(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             try:
-                fields = json.loads(line)
-            except ValueError as error:  # not JSON, or not UTF-8
+                fields = parse_json(line)
+            except ValueError as error:  # not JSON, not UTF-8, or nested too deeply
                 yield Row(path.name, number, fault=str(error))
                 continue
             yield _make_row(path.name, number, fields)
@@ -51,7 +52,7 @@ def read_json_entries(path: Path, name: str | None = None) -> Iterator[Row]:
     Raises ValueError for a file of another form.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         entries = document if name is None else document[name]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} has no list `{name}`: {error}") from error

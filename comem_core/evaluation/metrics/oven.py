@@ -7,7 +7,6 @@ memory-mapped.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from comem_core.backbone.finding import find_hub_folder
 from comem_core.evaluation.metrics import GoldAnswers, Metric, Scored
 from comem_core.evaluation.metrics.title_index import LAYOUT, TitleIndex, build_index
+from comem_core.stated_fields import parse_json
 
 TITLES = {
     "wikipedia_6m.jsonl": ("content", "id"),
@@ -154,7 +154,7 @@ def _read_chunks(path: Path) -> Iterator[tuple[list[str], list[str]]]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 title, entity_id = row[title_key], row[id_key]
             except (ValueError, TypeError, KeyError) as error:
                 wanted = f'{{"{title_key}": ..., "{id_key}": ...}}'

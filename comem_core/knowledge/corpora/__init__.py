@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from comem_core.knowledge.corpora import annotations, delimited, jsonl, parquet
 from comem_core.knowledge.corpora.annotations import Annotations
@@ -113,6 +114,8 @@ class Corpus:
     @cached_property
     def _maker(self) -> ItemMaker:
         files = self.files or Files("/")
+        if beside := [path for form in self.forms for path in form.beside]:
+            files = replace(files, roots=(*files.roots, *beside))
         return ItemMaker(files=files, reading=self.reading, downloads=self.downloads)
 
 
@@ -133,7 +136,7 @@ def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads
     if corpus in BUILT_IN:
         return Corpus(corpus, None, reading, (BuiltIn(corpus),), fetching)
     check_corpus(corpus)
-    files = find_files(corpus)
+    files = find_files(corpus, reading.roots)
     if files is None:
         raise _not_there(corpus)
     forms = tuple(_find_forms(files, reading))
@@ -143,12 +146,19 @@ def open_corpus(corpus: str, *, reading: ReadingOptions | None = None, downloads
 
 
 def check_corpus(corpus: str) -> None:
-    """Refuse a corpus without a name, and a local one that does not exist. Reads no file and asks no address.
+    """Refuse a corpus without a name, an address with a password in it, and a local corpus that does not exist.
+
+    Reads no file and asks no address.
 
     Raises ValueError that says what a corpus may be.
     """
     if not corpus.strip():
         raise ValueError(f"corpus {corpus!r}: found no name. {_describe_expected()}")
+    if any(each.password and each.scheme != "github" for each in map(urlsplit, corpus.split("::"))):
+        raise ValueError(
+            "the address of the corpus has a password in it, which would be written into records, pages and logs. Give "
+            "the address alone, and the password in the variables of its filesystem (FSSPEC_<PROTOCOL>_PASSWORD)"
+        )
     if corpus not in BUILT_IN and "://" not in corpus and not Path(corpus).exists():
         raise _not_there(corpus)
 

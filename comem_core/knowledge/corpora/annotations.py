@@ -79,8 +79,18 @@ class Annotations(Form):
 
     @cached_property
     def _places(self) -> tuple[str, ...]:
+        return tuple(above + place for above in ("", "../") for place in ("", *(f"{each}/" for each in self._usual)))
+
+    @cached_property
+    def _usual(self) -> tuple[str, ...]:
         split = self.name.rpartition("/")[2].removesuffix(ENDING).rpartition("_")[2]
-        return tuple(above + place for above in ("", "../") for place in ("", "images/", f"{split}/"))
+        return ("images", split) if split.isalnum() else ("images",)
+
+    @cached_property
+    def beside(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The usual folders of pictures beside the file's own folder."""
+        local = self.files.find_local(self.name)
+        return tuple(str(local.parent / ".." / each) for each in self._usual) if local else ()
 
 
 def _join_captions(coco: Mapping[str, Any]) -> Iterator[Any]:

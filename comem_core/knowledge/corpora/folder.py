@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from functools import partial as bind
 
+from comem_core.data_roots import OUTSIDE
 from comem_core.knowledge.corpora.columns import rename_fields
 from comem_core.knowledge.corpora.conversations import join_turns
 from comem_core.knowledge.corpora.files import Entry, Files, FolderListing, LeftOut
@@ -81,13 +82,15 @@ class Folder(Form):
         return replace(found, name=self.inside.rstrip("/") or found.name) if found else None
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]:
-        """Cut the listing into pieces of `size` pairs. Of a tar file that is cut off, the last row says so."""
+        """Cut the listing into pieces of `size` pairs. A link out of the corpus is a row too. Of a tar file that is cut
+        off, the last row says so."""
         waiting: list[PictureTextPair] = []
         row, files = 1, [CorpusFile(self._fault.name)] if self._fault else []
         for listed in self.files.list_folders():
             pairs, left_out = self._sort(listed)
             waiting += pairs
             files += self._describe_files(listed, left_out)
+            waiting += [PictureTextPair(None, fault=each) for each in listed.left_out if each.reason == OUTSIDE]
             while len(waiting) >= size:
                 yield Piece(row=row, num_rows=size, entries=tuple(waiting[:size]))
                 row, waiting = row + size, waiting[size:]
@@ -111,7 +114,10 @@ class Folder(Form):
         if num_read := sum(entry.name not in self.taken for entry in listed.entries) - len(left_out):
             yield CorpusFile(self.inside + listed.folder or HERE, num_read)
         for each in (*listed.left_out, *left_out):
-            yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
+            if each.reason == OUTSIDE:  # a bad row, with this reason
+                yield CorpusFile(each.name)
+            else:
+                yield CorpusFile(self.inside + each.name, reason=each.reason, detail=each.detail)
 
     def count_rows(self, piece: Piece) -> Counter[str]:
         return Counter(

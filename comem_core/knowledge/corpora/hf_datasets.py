@@ -3,7 +3,6 @@
 A folder with `dataset_dict.json` holds one dataset per split; all splits are read, in the order of that file.
 """
 
-import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from comem_core.knowledge.corpora.columns import check_names
 from comem_core.knowledge.corpora.files import Files
 from comem_core.knowledge.corpora.parquet import cut_rows, read_columns, read_labels, read_rows_of
 from comem_core.knowledge.corpora.rows import Form, Piece, RawRow
+from comem_core.stated_fields import parse_json
 
 STATE, SPLITS, INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 LIMIT = 10_000_000  # bytes of a JSON file that describes a dataset
@@ -46,7 +46,7 @@ def find_saved_dataset(files: Files) -> SavedDataset | None:
 
 def _read_state(files: Files, name: str) -> dict:
     try:
-        described = json.loads(files.read(name, limit=LIMIT))
+        described = parse_json(files.read(name, limit=LIMIT))
         assert described["splits" if name == SPLITS else "_data_files"] is not None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{name} does not describe a dataset that `save_to_disk` wrote: {error!r}") from error

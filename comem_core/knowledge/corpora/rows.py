@@ -21,7 +21,8 @@ class ReadingOptions:
     the text, the source is the file, the licence is "unknown". With `images` "optional", a row without a picture is an
     item of text alone. Addresses are fetched only with `allow_urls`. Pictures larger than `max_side` (pixels) are
     scaled down; those of more than `max_pixels` are refused before they are decoded. `columns` adds column names that
-    `corpora.columns` does not know, in pairs such as ("text", "beschreibung").
+    `corpora.columns` does not know, in pairs such as ("text", "beschreibung"). Paths and links lead only into the
+    corpus' own folder and into the folders `roots`.
     """
 
     language: str | None = field(default=None, metadata=OFF_AT_NONE)
@@ -32,6 +33,7 @@ class ReadingOptions:
     max_side: int = 1024
     max_pixels: int = 50_000_000
     columns: tuple[tuple[str, str], ...] = field(default=(), metadata=off_at(()))
+    roots: tuple[str, ...] = field(default=(), metadata=off_at(()))
 
     def __post_init__(self) -> None:
         """Refuse an invalid language tag. Raises ValueError."""
@@ -131,6 +133,8 @@ class Form(Protocol):
     """One file format of items: it can be cut into pieces, and reads the rows of a piece. Small enough for a worker."""
 
     name: str
+    beside: tuple[str, ...] = ()
+    """Folders beside that of the corpus where pictures of its rows may be, because the format has them there."""
 
     def cut_into_pieces(self, size: int) -> Iterator[Piece]: ...
 

@@ -20,13 +20,15 @@ class ContrastiveEmbedder(Embedder):
 
     def __init__(self, folder: Path, *, name: str, device: str = "cpu") -> None:
         """Load a model from a folder. Raises ValueError for another family."""
-        config: Any = AutoConfig.from_pretrained(folder)
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type not in PADDING:
             raise ValueError(f"{folder} holds a {config.model_type!r} model; expected one of {', '.join(PADDING)}")
         self.name, self.device = name, device
-        self.model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        self.image_processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = (
+            AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).to(device).eval()
+        )
+        self.image_processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.padding = PADDING[config.model_type]
         self.max_tokens = config.text_config.max_position_embeddings
         self.width = getattr(config, "projection_dim", None) or config.vision_config.hidden_size

@@ -22,10 +22,12 @@ class SentenceEmbedder(Embedder):
     """A text encoder that pools token vectors into one. `prefixes` are put before a question and before other texts."""
 
     def __init__(self, folder: Path, *, name: str, prefixes: tuple[str, str] = ("", ""), device: str = "cpu") -> None:
-        config: Any = AutoConfig.from_pretrained(folder)
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.name, self.device, self.prefixes = name, device, prefixes
-        self.model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = (
+            AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).to(device).eval()
+        )
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.pools_first = _reads_first_token(folder)
         self.width = config.hidden_size
         self.max_tokens = min(self.tokenizer.model_max_length, _read_max_tokens(folder, config.max_position_embeddings))

@@ -4,6 +4,8 @@ Shapes: N ids, K ids that are looked up.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -11,6 +13,14 @@ import numpy as np
 def encode_ids(ids: Sequence[str]) -> np.ndarray:
     """Return ids as an array of UTF-8 bytes of one length, in their order."""
     return np.array([each.encode() for each in ids], dtype=np.bytes_)
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Map an array of plain values into memory. Raises ValueError for a damaged file, and OSError for a missing one."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, TokenError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}") from error
 
 
 def find_ids(ids_N: np.ndarray, wanted: Sequence[str]) -> np.ndarray:

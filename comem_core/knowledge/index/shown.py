@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comem_core.knowledge.index.ids import encode_ids
+from comem_core.knowledge.index.ids import encode_ids, map_array
 
 IMAGES_FILE, ITEMS_FILE = "shown_images.npy", "shown_items.npy"
 
@@ -40,4 +40,4 @@ class PictureItems:
     @classmethod
     def open(cls, folder: Path) -> "PictureItems":
         """Memory-map what `save` wrote."""
-        return cls(*(np.load(folder / file, mmap_mode="r") for file in (IMAGES_FILE, ITEMS_FILE)))
+        return cls(*(map_array(folder / file) for file in (IMAGES_FILE, ITEMS_FILE)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from comem_core.knowledge.index.ids import encode_ids, find_ids
+from comem_core.knowledge.index.ids import encode_ids, find_ids, map_array
 from comem_core.knowledge.languages import read_primary_code
 
 VECTORS_FILE, IDS_FILE, RANGES_FILE = "vectors.npy", "item_ids.npy", "languages.json"
@@ -118,8 +118,8 @@ class Vectors:
         for file in (VECTORS_FILE, IDS_FILE, RANGES_FILE):
             if not (folder / file).is_file():
                 raise ValueError(f"{folder} holds no index: {file} is missing; build the index again")
-        vectors_NE = np.load(folder / VECTORS_FILE, mmap_mode="r")
-        item_ids_N = np.load(folder / IDS_FILE, mmap_mode="r")
+        vectors_NE = map_array(folder / VECTORS_FILE)
+        item_ids_N = map_array(folder / IDS_FILE)
         ranges = json.loads((folder / RANGES_FILE).read_text(encoding="utf-8"))
         if len(vectors_NE) != len(item_ids_N):
             raise ValueError(

@@ -23,9 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from comem_core.data_roots import is_file_name
 from comem_core.disk import flush
-from comem_core.knowledge.index.ids import encode_ids
-from comem_core.memory.description import read_fields, write_fields
+from comem_core.knowledge.index.ids import encode_ids, map_array
+from comem_core.ranges import NoneOrMore, OneOrMore
+from comem_core.stated_fields import parse_json, read_fields, refuse_unknown, write_fields
 
 BANK_FILE, IDS_FILE, PLACES_FILE, SHARDS_FILE, PICTURES = (
     "bank.json",
@@ -47,12 +49,12 @@ class BankDescription:
 
     format: int = FORMAT
     encoder_id: str
-    num_vectors: int
-    width: int
+    num_vectors: OneOrMore
+    width: OneOrMore
     number_type: str
-    grid: tuple[int, int] | None = None
-    num_items: int = 0
-    state: int = 0
+    grid: tuple[OneOrMore, OneOrMore] | None = None
+    num_items: NoneOrMore = 0
+    state: NoneOrMore = 0
 
     @property
     def item_bytes(self) -> int:
@@ -74,8 +76,8 @@ class Shard:
     """One file of memories, as `shards.json` lists it."""
 
     file: str
-    rows: int
-    bytes: int
+    rows: NoneOrMore
+    bytes: NoneOrMore
     sha256: str
 
     @classmethod
@@ -174,10 +176,13 @@ def map_items(folder: Path, state: int) -> tuple[np.ndarray, np.ndarray]:
     """Map the ids and places of a state's items (see `Contents`).
 
     Raises:
-        OSError, ValueError, EOFError: a file is missing or damaged.
+        OSError, ValueError: a file is missing or damaged.
     """
     place = find_state(folder, state)
-    return np.load(place / IDS_FILE, mmap_mode="r"), np.load(place / PLACES_FILE, mmap_mode="r")
+    ids_N, places_N2 = map_array(place / IDS_FILE), map_array(place / PLACES_FILE)
+    if (ids_N.dtype.kind, places_N2.dtype, places_N2.shape) != ("S", np.int32, (*ids_N.shape[:1], 2)):
+        raise ValueError(f"{IDS_FILE} and {PLACES_FILE} do not hold as many ids and places")
+    return ids_N, places_N2
 
 
 def open_contents(folder: Path) -> Contents | None:
@@ -187,13 +192,21 @@ def open_contents(folder: Path) -> Contents | None:
         if description is None:
             return None
         return Contents(*map_items(folder, description.state), read_shards(folder, description.state))
-    except (OSError, ValueError, EOFError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
 def read_shards(folder: Path, state: int) -> list[Shard]:
-    """Read the list of a state's shards."""
-    return [Shard(**each) for each in json.loads((find_state(folder, state) / SHARDS_FILE).read_text(encoding="utf-8"))]
+    """Read the list of a state's shards. Raises ValueError for a damaged one, and for a file outside the folder."""
+    path = find_state(folder, state) / SHARDS_FILE
+    stated = parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(stated, list):
+        raise ValueError(f"{path} is a {type(stated).__name__}, expected a list")
+    for each in stated:
+        refuse_unknown(each, Shard, where=str(path))
+        if not is_file_name(each["file"]):
+            raise ValueError(f"{path} names the file {each['file']!r}, which is not in its folder")
+    return [Shard(**each) for each in stated]
 
 
 def name_shard() -> str:

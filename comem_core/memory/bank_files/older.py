@@ -3,7 +3,6 @@
 Shapes: N items, M vectors of an item, D width.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from comem_core.memory.bank_files.pictures import Picture
+from comem_core.stated_fields import parse_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ def read_older_bank(path: Path) -> OlderBank:
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-            header = json.loads((stored.metadata() or {})["bank"])
+            header = parse_json((stored.metadata() or {})["bank"])
         memory_NMD, grid = tensors["memory"], header["grid"]
         _, num_vectors, width = memory_NMD.shape
         pictures = None if grid is None else []

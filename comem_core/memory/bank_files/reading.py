@@ -1,6 +1,6 @@
 """The memories in a bank's folder, memory-mapped: opening reads a few hundred bytes, and an item is read alone.
 
-Shapes: N items, K items asked for, M vectors of an item, D width.
+Shapes: N items, K items asked for, S shards, M vectors of an item, D width.
 """
 
 from collections import OrderedDict
@@ -45,7 +45,7 @@ class StoredMemories:
         self.folder, self.description = folder, description
         try:
             self.ids_N, self.places_N2 = map_items(folder, description.state)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{folder} is not a complete bank: {error}. {REPAIR}") from error
         if not len(self.ids_N) == len(self.places_N2) == description.num_items:
             raise ValueError(
@@ -87,7 +87,7 @@ class StoredMemories:
         """The shards, in the order of their numbers."""
         try:
             return read_shards(self.folder, self.description.state)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             self._refuse_changed()
             raise ValueError(f"{self.folder} is not a complete bank: {error}. {REPAIR}") from error
 
@@ -103,7 +103,9 @@ class StoredMemories:
         Raises:
             ValueError: a shard is missing, cut off or of another encoder, or a number is not finite.
         """
-        packed = join_packed([self._read_row(*place) for place in self.places_N2[rows_K].tolist()])
+        places_K2 = self.places_N2[rows_K]
+        self._check_places(places_K2)
+        packed = join_packed([self._read_row(*place) for place in places_K2.tolist()])
         if bad := packed.find_not_finite():
             named = [each.decode() for each in self.ids_N[rows_K[bad]].tolist()]
             raise describe_not_finite(named, len(packed), where=str(self.folder))
@@ -115,7 +117,11 @@ class StoredMemories:
         return Packed(opened.get_tensor("memory"), opened.get_tensor("scale") if self._is_scaled else None)
 
     def list_rows(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield for each shard the ids of its items (bytes) and the row of each, in the order of rows."""
+        """Yield for each shard the ids of its items (bytes) and the row of each, in the order of rows.
+
+        Raises ValueError for places that are not there.
+        """
+        self._check_places(self.places_N2)
         order_N = np.lexsort((self.places_N2[:, 1], self.places_N2[:, 0]))
         numbers_N = self.places_N2[order_N, 0]
         ends = np.searchsorted(numbers_N, np.arange(len(self.shards)), side="right")
@@ -151,6 +157,22 @@ class StoredMemories:
             return Packed(values, opened.get_slice("scale")[row : row + 1] if self._is_scaled else None)
         except (SafetensorError, IndexError) as error:
             raise ValueError(f"{self.folder / self.shards[number].file} lacks row {row}: {error}. {REPAIR}") from error
+
+    def _check_places(self, places_N2: np.ndarray) -> None:
+        """Refuse places that the shards do not have, as a damaged file may name them. Raises ValueError."""
+        numbers_N, rows_N = places_N2.T
+        are_there = (numbers_N >= 0) & (numbers_N < len(self._rows_S)) & (rows_N >= 0)
+        are_there[are_there] = rows_N[are_there] < self._rows_S[numbers_N[are_there]]
+        if not are_there.all():
+            number, row = places_N2[~are_there][0].tolist()
+            raise ValueError(
+                f"{self.folder} is not a complete bank: {PLACES_FILE} names row {row} of shard {number}, which is not "
+                f"there. {REPAIR}"
+            )
+
+    @cached_property
+    def _rows_S(self) -> np.ndarray:
+        return np.array([each.rows for each in self.shards], np.int64)
 
     def _find_open(self, number: int) -> Any:
         """Return an open shard; those used longest ago are closed."""

@@ -22,6 +22,7 @@ from comem_core.serving.memory import Memory
 from comem_core.serving.opening import open as open_memory
 from comem_core.serving.vllm.reader import VllmReader
 from comem_core.serving.vllm.server import PREFIX, VllmServer
+from comem_core.terminal import guard_output
 
 KEY = "COMEM_SERVICE_KEY"
 """The variable with the key that clients send."""
@@ -173,4 +174,5 @@ def prepare_reader(name: str, limits: ServiceLimits) -> MakeReader:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

@@ -9,6 +9,7 @@ from pathlib import Path
 from comem_core.backbone.finding import find_backbone_folder
 from comem_core.backbone.loading import read_family
 from comem_core.serving.vllm.template import describe_command, make_server_command, write_template
+from comem_core.terminal import guard_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,4 +43,5 @@ def _read_dtype(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

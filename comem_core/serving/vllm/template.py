@@ -29,7 +29,7 @@ def make_memory_template(backbone: str | Path) -> str:
     Raises:
         ValueError: the model has no chat template.
     """
-    own = AutoTokenizer.from_pretrained(backbone).chat_template
+    own = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False).chat_template
     if not isinstance(own, str):
         raise ValueError(f"{backbone} has {'several chat templates' if own else 'no chat template'}; expected one")
     return MEMORY_FIRST + own

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from comem_core.addresses.copies import hash_file, is_as_recorded
 from comem_core.addresses.remote import Remote
+from comem_core.data_roots import is_file_name
 from comem_core.serving.layout import ShardRecord
 from tasks.engine.partial import BATCHES, KEPT, MEASURED, Partial
 
@@ -142,7 +143,7 @@ class RemotePartial(Partial):
         for path in self.folder.glob("*"):
             if path.is_file() and sizes.get(path.name) != path.stat().st_size:
                 path.unlink()
-        self._download(name for name in sizes if not (self.folder / name).exists())
+        self._download(name for name in sizes if is_file_name(name) and not (self.folder / name).exists())
 
     def _download(self, names: Iterable[str]) -> None:
         """Bring files here; each gets its name when it is whole."""

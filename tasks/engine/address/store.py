@@ -23,6 +23,7 @@ from comem_core.addresses.copies import (
     read_stamps,
 )
 from comem_core.addresses.remote import Remote
+from comem_core.data_roots import is_file_name
 from comem_core.serving.layout import RECORD, Record, ShardRecord
 from tasks.engine.address.lease import LEASE_SECONDS, Lease, hold_lease
 from tasks.engine.address.partial import HEAVY, WHOLE, Receipt, RemotePartial
@@ -243,6 +244,7 @@ class RemoteStore(Store):
             {
                 name: self.folder / folder / name
                 for name, size in remote.list_sizes().items()
-                if not (self.folder / folder / name).exists() or (self.folder / folder / name).stat().st_size != size
+                if is_file_name(name)
+                and not ((path := self.folder / folder / name).exists() and path.stat().st_size == size)
             }
         )

@@ -104,6 +104,15 @@ def test_cvqa_is_a_table_of_places():
     assert list(csv.reader(io.StringIO(text))) == [["ID", "Prediction"], ["59_0", "1"], ["59_1", "3"], ["59_2", "-1"]]
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_text_that_a_spreadsheet_would_run_is_quoted_and_a_number_is_not(begin: str):
+    options = {"options": ["a", "b"], "right_option": 0}
+    rows = [row(f'{begin}SUM(1,2)&"x"', "none", **options), row("a=b", "1", **options)]
+    (text,) = write_submission("cvqa", rows).values()
+    read = list(csv.reader(io.StringIO(text, newline="")))
+    assert read == [["ID", "Prediction"], [f'\'{begin}SUM(1,2)&"x"', "-1"], ["a=b", "0"]]
+
+
 def test_what_cannot_be_submitted_is_said():
     with pytest.raises(ValueError, match=r"known for 'own'; known are a-okvqa, a-okvqa-mc, cvqa, infoseek"):
         write_submission("own", [])

@@ -124,7 +124,7 @@ def test_a_missing_weight_is_refused_by_name(saved: Path, new_backbone: NewBackb
     weights = load_file(saved / WEIGHTS)
     del weights["qformer.latents_MD"]
     save_file(weights, saved / WEIGHTS)
-    with pytest.raises(ValueError, match=r"1 weights are missing from the checkpoint, first 'qformer\.latents_MD'"):
+    with pytest.raises(ValueError, match=r"'num_vectors' in the recipe in .* is 8, but its weights have none"):
         MemoryEncoder.load(saved, new_backbone())
 
 
@@ -135,13 +135,18 @@ def test_an_unknown_weight_is_refused_by_name(saved: Path, new_backbone: NewBack
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"), [((4, 64), r"is \(4, 64\), expected \(8, 64\)"), ((8, 1), r"is \(8, 1\)"), ((), r"is \(\)")]
+    ("shape", "message"),
+    [
+        ((4, 64), r"'num_vectors' in the recipe in .* is 8, but its weights have 4"),
+        ((8, 1), r"'qformer\.latents_MD' is \(8, 1\), expected \(8, 64\)"),
+        ((), r"'num_vectors' in the recipe in .* is 8, but its weights have none"),
+    ],
 )
 def test_a_wrong_shape_is_refused_by_name_even_one_that_would_broadcast(
     saved: Path, new_backbone: NewBackbone, shape: tuple[int, ...], message: str
 ):
     save_file(load_file(saved / WEIGHTS) | {"qformer.latents_MD": torch.zeros(shape)}, saved / WEIGHTS)
-    with pytest.raises(ValueError, match=rf"'qformer\.latents_MD' {message}"):
+    with pytest.raises(ValueError, match=message):
         MemoryEncoder.load(saved, new_backbone())
 
 
@@ -189,8 +194,11 @@ def test_a_description_that_is_no_json_is_refused(saved: Path, new_backbone: New
         ),
         ({"recipe": {"num_heads": 4, "item_visual_tokens": {"most": 3}}}, r"has 'most', which VisualTokens does not"),
         ({"recipe": {"num_heads": "four"}}, r"'num_heads' in the recipe .* is 'four', expected int"),
-        ({"recipe": [4]}, r"the recipe in .* is a list, expected an object"),
-        ({"backbone_dtype": "float17"}, r"names the number type 'float17', expected one of float32, bfloat16, float16"),
+        ({"recipe": [4]}, r"'recipe' in .*encoder\.json is list, expected an object"),
+        (
+            {"backbone_dtype": "float17"},
+            r"'backbone_dtype' .* is 'float17', expected one of float32, bfloat16, float16",
+        ),
     ],
 )
 def test_a_description_with_missing_unknown_or_misshapen_fields_is_refused_by_name(
@@ -199,6 +207,31 @@ def test_a_description_with_missing_unknown_or_misshapen_fields_is_refused_by_na
     restate(saved, **changes)
     with pytest.raises(ValueError, match=message):
         MemoryEncoder.load(saved, new_backbone())
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "message"),
+    [
+        ("num_vectors", 10**9, "is 1000000000, but its weights have 8"),
+        ("lora_rank", 10**9, "is 1000000000, but its weights have 4"),
+        ("num_vectors", 10**30, "expected int, 1 or more"),
+        ("num_vectors", 0, "is 0, expected int, 1 or more"),
+        ("num_heads", 0, "is 0, expected int, 1 or more"),
+        ("num_heads", -(10**30), "expected int, 1 or more"),
+        ("num_rounds", 10**9, "is 1000000000, expected int, 1 to 1000"),
+        ("lora_dropout", 1.5, "is 1.5, expected float, 0 to below 1"),
+    ],
+)
+def test_sizes_are_checked_before_memory_of_that_size_is_asked_for(
+    saved: Path, new_backbone: NewBackbone, monkeypatch: pytest.MonkeyPatch, size: str, number: float, message: str
+):
+    recipe = json.loads((saved / DESCRIPTION).read_text())["recipe"]
+    restate(saved, recipe=recipe | {size: number})
+    backbone = new_backbone()
+    monkeypatch.setattr("comem_core.memory.encoder.make_qformer", lambda *_: pytest.fail("the Q-Former is made"))
+    monkeypatch.setattr(backbone.model, "add_adapter", lambda *_: pytest.fail("the LoRA is made"))
+    with pytest.raises(ValueError, match=rf"{size!r} in the recipe in .* {message}"):
+        MemoryEncoder.load(saved, backbone)
 
 
 def test_an_early_description_without_later_fields_still_loads(saved: Path, new_backbone: NewBackbone):

@@ -67,6 +67,33 @@ def test_good_rows_go_on_and_bad_rows_are_listed_with_file_row_and_reason(corpus
         ]
 
 
+def test_the_setting_that_allows_paths_outside_makes_another_result(
+    tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "pictures").mkdir()
+    picture = tmp_path / "pictures" / "a.png"
+    picture.write_bytes(load_knowledge_items()[0].picture)
+    rows = [{"text": text, "language": "en"} for text in ("Inside.", "Outside.")]
+    rows[0]["image"], rows[1]["image"] = "b.png", str(picture)
+    (tmp_path / "corpus" / "b.png").write_bytes(load_knowledge_items()[1].picture)
+    (tmp_path / "corpus" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run = run_on(tmp_path / "corpus" / "rows.jsonl", context)
+    monkeypatch.delenv("COMEM_DATA_ROOTS", raising=False)
+    assert [item.text for item in read_items(ingest_knowledge.fn(run)).values()] == ["Inside."]
+    with duckdb.connect(str(context.warehouse), read_only=True) as con:
+        assert con.execute("SELECT file, row, reason FROM dropped_row").fetchall() == [
+            ("rows.jsonl", 2, "outside_roots")
+        ]
+    monkeypatch.setenv("COMEM_DATA_ROOTS", str(tmp_path / "pictures"))
+    assert [item.text for item in read_items(ingest_knowledge.fn(run)).values()] == ["Inside.", "Outside."]
+    monkeypatch.delenv("COMEM_DATA_ROOTS")
+    assert [item.text for item in read_items(ingest_knowledge.fn(run)).values()] == ["Inside."]
+    monkeypatch.setenv("COMEM_DATA_ROOTS", str(tmp_path / "gone"))
+    with pytest.raises(ParameterRefused, match=r"COMEM_DATA_ROOTS names .*gone"):
+        ingest_knowledge.fn(run)
+
+
 def test_a_picture_that_is_taken_can_be_read_and_one_too_narrow_is_a_bad_row(tmp_path: Path, context: Context) -> None:
     sizes = [(4000, 10), (1990, 10), (10, 1990), (1, 1), (7, 1400), (10, 4000), (2400, 12)]
     for number, size in enumerate(sizes):

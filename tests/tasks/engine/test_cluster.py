@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from tasks.engine import on_ray
-from tasks.engine.cluster import build_environment, check_nodes, join_cluster
+from tasks.engine.cluster import build_environment, check_nodes, join_cluster, list_variables_with_keys
 from tasks.engine.context import Context
 from tasks.engine.on_ray import map_shards, release_workers
 from tasks.engine.workers import Workers
@@ -51,15 +51,18 @@ def test_a_node_with_other_code_of_this_project_is_named(
         check_nodes(context)
 
 
-def test_workers_elsewhere_get_the_variables_of_the_run_s_tracker(
+def test_workers_elsewhere_get_the_keys_of_a_run_and_ray_s_logs_do_not(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
-    monkeypatch.setenv("WANDB_API_KEY", "sesame")
-    asked = replace(context, tracker="mlflow")
-    assert build_environment(asked)["env_vars"]["MLFLOW_TRACKING_URI"] == "http://there:5000"
-    assert "WANDB_API_KEY" not in build_environment(asked)["env_vars"]
-    assert "MLFLOW_TRACKING_URI" not in build_environment(context)["env_vars"]
+    keys = {"WANDB_API_KEY": "sesame", "PREFECT_API_KEY": "sesame", "PREFECT_API_AUTH_STRING": "me:sesame"}
+    for name, value in (keys | {"MLFLOW_TRACKING_URI": "http://me:sesame@there:5000"}).items():
+        monkeypatch.setenv(name, value)
+    asked = list_variables_with_keys(replace(context, tracker="mlflow"))
+    assert asked.items() >= {"MLFLOW_TRACKING_URI": "http://me:sesame@there:5000", "PREFECT_API_KEY": "sesame"}.items()
+    assert "WANDB_API_KEY" not in asked
+    assert list_variables_with_keys(replace(context, tracker="wandb")).items() >= keys.items()
+    assert "MLFLOW_TRACKING_URI" not in list_variables_with_keys(context)
+    assert "sesame" not in str(build_environment())
 
 
 def test_a_node_with_another_version_of_the_tracker_is_named(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from comem_core.data_roots import OUTSIDE, OutsideRoots
 from comem_core.knowledge.corpora.columns import SAMPLE, is_stored_picture, rename_fields
 from comem_core.knowledge.corpora.conversations import join_turns
 from comem_core.knowledge.corpora.files import Files
@@ -57,8 +58,11 @@ class FieldReader:
             picture = next((f"{place}{key}{end}" for end in IMAGE_ENDINGS if files.exists(f"{place}{key}{end}")), None)
             if picture and any(files.exists(f"{place}{key}{end}") for end in (".txt", ".json")):
                 return Refused("duplicate_id", f"the same sample as {picture}, which has its text beside it")
-            if picture:
-                return fields | {"image": files.read(picture, limit=MAX_BYTES)}
+            try:
+                if picture:
+                    return fields | {"image": files.read(picture, limit=MAX_BYTES)}
+            except OutsideRoots as error:  # the key has `..` in it
+                return Refused(OUTSIDE, str(error))
         if status not in (None, "success") and self.reading.images == "needed" and self.downloads is None:
             return Refused("missing_image", f"img2dataset did not get {fields['image']}: {status}, {error}")
         return fields

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeGuard
 
+from comem_core.data_roots import OUTSIDE, OutsideRoots
 from comem_core.knowledge.corpora.columns import is_missing
 from comem_core.knowledge.corpora.files import Files, make_readable
 from comem_core.knowledge.corpora.making.fields import FieldReader, find_file_name, is_address, read_row_text
@@ -213,6 +214,8 @@ class ItemMaker:
     def _read_file(self, name: str, shown: str) -> bytes:
         try:
             content = self.files.read(name, limit=MAX_BYTES)
+        except OutsideRoots as error:
+            raise Refused(OUTSIDE, str(error)) from error
         except PermissionError as error:
             raise Refused("unreadable_image", f"no permission to read {shown}") from error
         except (OSError, ValueError) as error:

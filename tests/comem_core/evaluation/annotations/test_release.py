@@ -110,7 +110,10 @@ def test_the_revision_is_of_content_and_not_of_place(make: Callable[..., Path], 
     assert len({before, with_more, with_optional, RELEASE.name_revision("test", here)}) == 4
 
 
-def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(make: Callable[..., Path], tmp_path: Path) -> None:
+def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(
+    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMEM_DATA_ROOTS", str(tmp_path / "elsewhere"))
     elsewhere = tmp_path / "elsewhere/05"
     elsewhere.mkdir(parents=True)
     (elsewhere / "p3.png").write_bytes(picture(3))
@@ -132,6 +135,31 @@ def test_pictures_lie_loose_in_zips_in_tars_and_behind_links(make: Callable[...,
     assert isinstance(missing, MissingQuestion)
     assert missing.detail == "no picture p4; these archives cannot be read, unpack them: c.zip"
     assert len(list(list_files(folder))) == 6  # the circle of links is gone round once
+
+
+@pytest.mark.parametrize("link", ["images", "images/p3.png", "deep/more.jsonl"])
+def test_a_link_out_of_the_folder_is_refused_unless_the_setting_names_the_place(
+    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    target = tmp_path / "elsewhere" / link
+    target.parent.mkdir(parents=True)
+    target.mkdir() if target.suffix == "" else target.write_bytes(picture(3))
+    folder = make(num=1, pictures={"p0.png": picture(0)})
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(target)
+    for ask in (RELEASE.name_revision, lambda *asked: list(RELEASE.read(*asked))):
+        with pytest.raises(ValueError, match=rf"{link} leads to {target}, which is outside .*COMEM_DATA_ROOTS"):
+            ask("test", folder)
+    monkeypatch.setenv("COMEM_DATA_ROOTS", f"/usr:{tmp_path / 'elsewhere'}")
+    assert len(list(RELEASE.read("test", folder))) == 1
+
+
+def test_a_link_into_another_benchmark_s_folder_is_followed(make: Callable[..., Path], tmp_path: Path) -> None:
+    make("infoseek", pictures={"images/p0.png": picture(0)})
+    folder = make("oven", num=1)
+    (folder / "images").symlink_to("../infoseek/images")
+    [asked] = RELEASE.read("test", folder)
+    assert isinstance(asked, Question)
 
 
 def test_a_changed_archive_is_looked_at_again(make: Callable[..., Path]) -> None:

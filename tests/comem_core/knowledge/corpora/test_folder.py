@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.knowledge.corpora import open_corpus
+from comem_core.knowledge.corpora import ReadingOptions, open_corpus
 
 
 def lay(folder: Path, files: dict[str, bytes | str]) -> Path:
@@ -122,8 +122,9 @@ def test_a_name_that_is_no_text_is_read_and_shown(tmp_path: Path, picture, split
     assert bad == []
 
 
-def list_left_out(corpus: Path) -> dict[str, str]:
-    return {each.file: each.reason for each in open_corpus(str(corpus)).list_files() if each.reason}
+def list_left_out(corpus: Path, *roots: Path) -> dict[str, str]:
+    opened = open_corpus(str(corpus), reading=ReadingOptions(roots=tuple(map(str, roots))))
+    return {each.file: each.reason for each in opened.list_files() if each.reason}
 
 
 def count_read(corpus: Path) -> dict[str, int]:
@@ -160,10 +161,10 @@ def test_linked_folders_are_read_once_and_every_other_link_is_left_out_with_a_re
         (inside / name).symlink_to(target)
     (outside / "loop").symlink_to(outside)
     (inside / "c.png").symlink_to(inside / "gone.png")
-    items, bad = split(inside)
+    items, bad = split(inside, roots=(str(outside),))
     assert sorted(item.text for item in items) == ["below", "from outside", "top"]
     assert [(row.file, row.reason) for row in bad] == [("again/deep/y.txt", "missing_image")]
-    assert list_left_out(inside) == {
+    assert list_left_out(inside, outside) == {
         "again/loop/": "linked_again", "more/": "linked_again", "sub/up/": "linked_again", "twin/": "linked_again",
         "c.png": "broken_link",
     }  # fmt: skip

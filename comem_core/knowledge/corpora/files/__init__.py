@@ -4,6 +4,7 @@ What is not listed is left out with a reason. Independent of what the files cont
 """
 
 import os
+import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -23,58 +24,39 @@ from fsspec.implementations.zip import ZipFileSystem
 from fsspec.utils import infer_compression
 
 from comem_core.addresses.faults import shorten
+from comem_core.data_roots import DataRoots, OutsideRoots, describe_outside
+from comem_core.knowledge.corpora.files.listing import (
+    Entry,
+    FolderListing,
+    LeftOut,
+    list_local_folders,
+    list_remote_folders,
+    make_entry,
+)
 from comem_core.knowledge.tars import BROKEN, PROTOCOL, CheckedTar
 
 MOST_HELD = 250_000  # files of a listing that is kept: some 70 MB
-HIDDEN = ("hidden_file", "its name begins with a dot")
-# Fields of a filesystem's `info` that change with a file's content; the first one present is used.
-OF_CONTENT = ("ETag", "etag", "md5Hash", "CRC")
-STAMPS = (*OF_CONTENT, "mtime", "LastModified", "last_modified", "modified", "created")
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Entry:
-    """A file: its name in the corpus, its size in bytes, and a stamp that changes with its content.
-
-    `changed` is when a local file was last touched in any way (nanoseconds), which no program can set back; 0 for a
-    stamp that is made from the content; None where a stamp is all there is, and may have been set back.
-    """
-
-    name: str
-    size: int
-    stamp: str
-    changed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A file that is not read, or a folder that is not listed: a one-word reason, and a sentence of detail."""
-
-    name: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class FolderListing:
-    """One folder: its name in the corpus (empty, or with a slash at its end), its files in order, and the rest."""
-
-    folder: str
-    entries: list[Entry]
-    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True)
 class Files:
-    """A folder of files, or one file in it, named by `only`. Made by `find_files`; workers get a copy."""
+    """A folder of files, or one file in it, named by `only`. Made by `find_files`; workers get a copy.
+
+    Names lead only into the folder or, on this machine, into the folders `roots`.
+    """
 
     address: str
     only: str | None = None
+    roots: tuple[str, ...] = ()
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
         filesystem, root = _open(self.address)
         return filesystem, root.rstrip("/")
+
+    @cached_property
+    def _roots(self) -> DataRoots:
+        return DataRoots.of(self._place[1] or "/", self.roots)
 
     def find_path(self, name: str) -> str:
         """Return the path of a file in its filesystem; a name that starts at the root is returned as it is."""
@@ -82,8 +64,10 @@ class Files:
         return name if name.startswith("/") or not root else f"{root}/{name}"
 
     def open(self, name: str, *, compression: str | None = None) -> IO[bytes]:
-        """Open a file for reading. `compression` "infer" decompresses by the name's ending. Raises OSError."""
+        """Open a file for reading. `compression` "infer" decompresses by the name's ending. Raises OSError,
+        and OutsideRoots for a name that leads elsewhere."""
         filesystem, name = self._place[0], self._find_name(name)
+        self._check(name)
         if isinstance(filesystem, MemoryFileSystem):  # all its readers share one file object and its position
             content = BytesIO(filesystem.cat_file(self.find_path(name)))
             kind = infer_compression(name) if compression == "infer" else compression
@@ -97,7 +81,8 @@ class Files:
             return stream.read(limit + 1)
 
     def find_local(self, name: str) -> Path | None:
-        """Return the path of a file on this machine, or None if it is remote."""
+        """Return the path of a file on this machine, or None if it is remote. Raises OutsideRoots as `open`."""
+        self._check(name)
         return Path(self.find_path(name)) if isinstance(self._place[0], LocalFileSystem) else None
 
     def find_version(self, name: str) -> tuple[str, int, int, int] | None:
@@ -106,13 +91,25 @@ class Files:
             return None
         path = self.find_path(self._find_name(name))
         try:
+            self._check(name)
             state = os.stat(path)
-        except (OSError, ValueError):  # ValueError: no file can have this name
+        except (OSError, ValueError):  # ValueError: no file can have this name, or it may not be read
             return None
         return path, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
     def exists(self, name: str) -> bool:
         return self._place[0].isfile(self.find_path(self._find_name(name)))
+
+    def _check(self, name: str) -> None:
+        """Refuse a name that leads elsewhere; the file that the user named may be a link. Raises OutsideRoots."""
+        filesystem, root = self._place
+        if name == self.only:
+            return
+        path = self.find_path(name)
+        if isinstance(filesystem, LocalFileSystem):
+            self._roots.check(path)
+        elif not is_below(path, root):
+            raise OutsideRoots(describe_outside(name, posixpath.normpath(path), root or self.address))
 
     def _find_name(self, name: str) -> str:
         """Return the form of a name that a file has: some systems write `é` as one character, some as two."""
@@ -164,11 +161,11 @@ class Files:
     def _list_folders(self) -> Iterator[FolderListing]:
         filesystem, root = self._place
         if self.only is not None:
-            yield FolderListing("", [_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
+            yield FolderListing("", [make_entry(self.only, filesystem.info(self.find_path(self.only)))], [])
         elif isinstance(filesystem, LocalFileSystem):
-            yield from _list_local_folders(root)
+            yield from list_local_folders(self._roots)
         else:
-            yield from _list_remote_folders(filesystem, root)
+            yield from list_remote_folders(filesystem, root)
 
     def list_entries(self) -> Iterator[Entry]:
         """Yield all files of `list_folders`."""
@@ -183,8 +180,8 @@ class Files:
         return digest.hexdigest()[:16]
 
 
-def find_files(corpus: str) -> Files | None:
-    """Find the folder or the file at a path or address; None if there is nothing.
+def find_files(corpus: str, roots: tuple[str, ...] = ()) -> Files | None:
+    """Find the folder or the file at a path or address; None if there is nothing. Names in it may lead into `roots`.
 
     Raises ValueError for an address that fsspec does not know, or lacks a package for, or where nobody answers.
     """
@@ -199,15 +196,21 @@ def find_files(corpus: str) -> Files | None:
             "credentials of its filesystem"
         ) from error
     if is_folder:
-        return Files(corpus)
+        return Files(corpus, roots=roots)
     if not is_file:
         return None
     head, _, name = path.rstrip("/").rpartition("/")
     if "://" not in corpus:
-        return Files(head or "/", only=name)
+        return Files(head or "/", only=name, roots=roots)
     inner, chained, outer = corpus.partition("::")
     protocol, _, rest = inner.partition("://")
-    return Files(f"{protocol}://{rest.rstrip('/').rpartition('/')[0]}{chained}{outer}", only=name)
+    return Files(f"{protocol}://{rest.rstrip('/').rpartition('/')[0]}{chained}{outer}", only=name, roots=roots)
+
+
+def is_below(path: str, root: str) -> bool:
+    """Tell whether a path at an address is in a folder, by its letters: nothing is followed there."""
+    plain, folder = posixpath.normpath(path), posixpath.normpath(root) if root else ""
+    return plain.split("/")[0] != ".." and (not folder or plain.startswith(f"{folder}/"))
 
 
 def make_readable(file: str) -> str:
@@ -228,72 +231,3 @@ def _open(address: str) -> tuple[Any, str]:
             raise
         name, kind = address.rpartition("/")[2], "zip" if checked.startswith("zip") else "tar"
         raise ValueError(f"{name} is not a {kind} file, or is damaged or cut off: {error}") from error
-
-
-def _entry(name: str, info: dict[str, Any]) -> Entry:
-    kind = next((key for key in STAMPS if info.get(key) is not None), None)
-    return Entry(name, int(info.get("size") or 0), str(info[kind] if kind else ""), 0 if kind in OF_CONTENT else None)
-
-
-def _list_local_folders(
-    root: str, folder: str = "", seen: dict[tuple[int, int], str] | None = None
-) -> Iterator[FolderListing]:
-    """As `_list_remote_folders`, without a dictionary per file. `seen` names each folder by its device and inode."""
-    path = os.path.join(root, folder)
-    seen = {_identify(os.stat(path)): "the corpus itself"} if seen is None else seen
-    listed, folders = FolderListing(folder, [], []), []
-    try:
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-    except PermissionError as error:
-        yield FolderListing(folder, [], [LeftOut(folder, "unreadable_folder", str(error.strerror))])
-        return
-    for entry in entries:
-        name = f"{folder}{entry.name}"
-        is_plain = entry.is_file(follow_symlinks=False) and not _is_hidden(entry.name)
-        if not is_plain and (reason := _find_reason(root, entry, seen)):
-            listed.left_out.append(LeftOut(name + "/" * entry.is_dir(), *reason))
-        elif not is_plain and entry.is_dir():
-            seen[_identify(entry.stat())] = name
-            folders.append(f"{name}/")
-        else:
-            state = entry.stat()
-            listed.entries.append(Entry(name, state.st_size, str(state.st_mtime_ns), state.st_ctime_ns))
-    yield listed
-    for each in folders:
-        yield from _list_local_folders(root, each, seen)
-
-
-def _find_reason(root: str, entry: os.DirEntry, seen: dict[tuple[int, int], str]) -> tuple[str, str] | None:
-    """Return why a file or folder is left out, if it is. A link is followed unless the corpus has its files already."""
-    if _is_hidden(entry.name):
-        return HIDDEN
-    if entry.is_symlink() and not os.path.exists(entry.path):
-        return "broken_link", f"it points to {os.readlink(entry.path)}, which does not exist"
-    if not entry.is_dir():
-        return None if entry.is_file() else ("other_kind", "it is neither a file nor a folder")
-    if earlier := seen.get(_identify(entry.stat())):
-        return "linked_again", f"it is the same folder as {earlier}"
-    real = os.path.relpath(os.path.realpath(entry.path), os.path.realpath(root))
-    if entry.is_symlink() and not any(_is_hidden(part) for part in real.split(os.sep)):  # `..` is outside
-        return "linked_again", f"it points to {real}, which is in the corpus"
-    return None
-
-
-def _identify(state: os.stat_result) -> tuple[int, int]:
-    return state.st_dev, state.st_ino
-
-
-def _list_remote_folders(filesystem: Any, root: str) -> Iterator[FolderListing]:
-    for path, folders, files in filesystem.walk(root, detail=True):
-        below = path.strip("/").removeprefix(root.strip("/")).strip("/")
-        folder = f"{below}/" if below else ""
-        hidden = [*(name for name in sorted(files) if _is_hidden(name)), *(f"{n}/" for n in folders if _is_hidden(n))]
-        shown = {name: folders[name] for name in sorted(folders) if not _is_hidden(name)}
-        folders.clear()  # `walk` goes on into what this dictionary holds, in its order
-        folders.update(shown)
-        entries = sorted(_entry(folder + name, info) for name, info in files.items() if not _is_hidden(name))
-        yield FolderListing(folder, entries, [LeftOut(folder + name, *HIDDEN) for name in hidden])
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") and name != "."  # `tar -cf a.tar .` writes its members below a folder of this name
