@@ -37,7 +37,7 @@ learn leave lengthen lift link list listen load lock look make map mark matches 
 normalise number open order pack pair parse perturb plan pool pose post predict prepare pretrain process project
 push put quantize read readline reap rebuild record refresh refuse register release reload remember remove
 rename render replace report require rest restore retrieve round run save say scale schedule score search see
-seek select serve set setup shard share shorten shut simulate sort spawn split start step stop stream strip sum
+seek select serve set setup shard share shorten show shut simulate sort spawn split start step stop stream strip sum
 switch synth synthesize take tick tokenize trace train translate turn unify upload vary verify wait warm watch
 work write
 """
