@@ -12,6 +12,10 @@ from warehouse.comparison import KEYS, STAGES_OF_A_RUN, compare_stores
 from warehouse.connection import find_damage, open_warehouse
 from warehouse.schemas import ARTEFACT_COLUMN
 
+OF_HISTORY = STAGES_OF_A_RUN | {"comparison"}
+"""Stages whose results are about certain runs: their pages name these."""
+CLOSED = "the warehouse does not open"
+
 
 def find_half_done(context: Context) -> Iterator[str]:
     """Yield what must not be even at the moment after a kill: a final name without a record, a closed warehouse."""
@@ -20,14 +24,16 @@ def find_half_done(context: Context) -> Iterator[str]:
         if is_final and not (folder / RECORD).exists():
             yield f"{_name(folder)} has its final name without a record"
     if damage := find_damage(context.warehouse):
-        yield f"the warehouse does not open: {damage}"
+        yield f"{CLOSED}: {damage}"
 
 
 def find_wrong(context: Context) -> Iterator[str]:
     """Yield what must not be when a run has ended well: a damaged or unknown file, rows that are lost or twice."""
-    yield from find_half_done(context)
+    half_done = [*find_half_done(context)]
+    yield from half_done
     yield from (str(fault) for fault in find_faults(context))
-    yield from find_twins(context)
+    if not any(each.startswith(CLOSED) for each in half_done):
+        yield from find_twins(context)
     for left in context.store.rglob("*"):
         if left.suffix in (UNFINISHED, ".tmp"):
             yield f"{left.relative_to(context.store)} was left"
@@ -73,7 +79,7 @@ def compare_ends(context: Context, unbroken: Context) -> tuple[int, list[str]]:
     rows these lack, have too many or have otherwise, and what differs."""
     rows, differing = 0, []
     for each in compare_stores(Store.of(context).folder, Store.of(unbroken).folder):
-        if each.stage in STAGES_OF_A_RUN:
+        if each.stage in OF_HISTORY:
             continue
         if not each.known:
             record = Store.of(unbroken).find(each.stage, each.fingerprint)

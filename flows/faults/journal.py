@@ -41,8 +41,10 @@ class Journal:
 
     @property
     def next_number(self) -> int:
-        """The number of a run that was not tried yet."""
-        return 1 + max((number for each in self.rounds for number in each.numbers), default=-1)
+        """The number of a run on which no fault was tried yet."""
+        return 1 + max(
+            (number for each in self.rounds if each.fault != UNBROKEN for number in each.numbers), default=-1
+        )
 
     def list_of(self, fault: str) -> list[Round]:
         """List the rounds of a fault."""
