@@ -46,7 +46,7 @@ SMALL_LOG, HUGE_LOG = 5, 1500
 
 
 @dataclass
-class Trial:
+class FaultTrial:
     """A fault that is tried from the run of a number on; `round` is what comes of it."""
 
     stand: Stand
@@ -107,19 +107,19 @@ class Trial:
 
 def try_fault(stand: Stand, fault: str, number: int) -> Round:
     """Try one fault, and return what came of it."""
-    trial = Trial(stand, Round(fault=fault, numbers=[number], starts=0))
+    trial = FaultTrial(stand, Round(fault=fault, numbers=[number], starts=0))
     FAULTS[fault](trial)
     trial.check()
     trial.round.seconds = time.monotonic() - trial.began
     return trial.round
 
 
-def start_two_flows(trial: Trial) -> None:
+def start_two_flows(trial: FaultTrial) -> None:
     """Two runs of the same recipe are started at once."""
     trial.finish(trial.start(), trial.start(), need_all=True)
 
 
-def start_five_of_a_deployment(trial: Trial) -> None:
+def start_five_of_a_deployment(trial: FaultTrial) -> None:
     """Five runs of one deployment are started at once, of which four want what another one makes too."""
     attempts = [trial.deploy(), trial.deploy()]
     trial.take_next()
@@ -128,7 +128,7 @@ def start_five_of_a_deployment(trial: Trial) -> None:
     trial.finish(*attempts, trial.deploy(), need_all=True)
 
 
-def stop_server(trial: Trial) -> None:
+def stop_server(trial: FaultTrial) -> None:
     """Prefect's server is stopped for a minute in the middle of a run, so that it takes calls and answers none."""
     attempt, note = trial.deploy(), trial.stand.read_note()
     assert note.server is not None
@@ -141,7 +141,7 @@ def stop_server(trial: Trial) -> None:
     trial.finish(attempt, need_all=True)
 
 
-def kill_server(trial: Trial) -> None:
+def kill_server(trial: FaultTrial) -> None:
     """Prefect's server is killed in the middle of a run, and started again half a minute later by `make serve`."""
     attempt, note = trial.deploy(), trial.stand.read_note()
     assert note.server is not None
@@ -152,7 +152,7 @@ def kill_server(trial: Trial) -> None:
     trial.finish(attempt, need_all=True)
 
 
-def shorten_memory(trial: Trial) -> None:
+def shorten_memory(trial: FaultTrial) -> None:
     """A run is started that wants more memory than there is; then the workers of one may not take any more."""
     refused = trial.start(COMEM_MIN_FREE_MEMORY_MB="100000000")
     if wait_for_end(refused):
@@ -166,7 +166,7 @@ def shorten_memory(trial: Trial) -> None:
     trial.finish(attempt)
 
 
-def set_clock_back(trial: Trial) -> None:
+def set_clock_back(trial: FaultTrial) -> None:
     """A run is killed, and every file is given a time of tomorrow, as if the clock had been set back by a day."""
     _kill_at_work(trial)
     context, tomorrow = trial.stand.context, time.time() + DAY
@@ -175,17 +175,17 @@ def set_clock_back(trial: Trial) -> None:
     trial.finish(trial.start())
 
 
-def tear_shard(trial: Trial) -> None:
+def tear_shard(trial: FaultTrial) -> None:
     """A run is killed, and half of the newest finished shard or batch of an unfinished result is cut off."""
-    _kill_at_work(trial)
     store = trial.stand.context.store
-    finished = [store / name for name in list_finished(store)]
+    while not (finished := [store / name for name in list_finished(store)]):
+        _kill_at_work(trial)
     newest = max(finished, key=lambda path: path.stat().st_mtime_ns)
     os.truncate(newest, newest.stat().st_size // 2)
     trial.finish(trial.start())
 
 
-def flip_bytes(trial: Trial) -> None:
+def flip_bytes(trial: FaultTrial) -> None:
     """A byte of a file of each stage's result is flipped; `make fsck` names each, and the same run makes them good."""
     trial.finish(trial.start())
     context, flipped = trial.stand.context, {}
@@ -203,7 +203,7 @@ def flip_bytes(trial: Trial) -> None:
     trial.finish(trial.start())
 
 
-def break_log(trial: Trial) -> None:
+def break_log(trial: FaultTrial) -> None:
     """A writer of the warehouse is killed, and its log is cut off, changed in the middle, and made huge."""
     log = Path(f"{trial.stand.context.warehouse}.wal")
     for transactions, damage in ((SMALL_LOG, _tear), (SMALL_LOG, _flip_a_byte), (HUGE_LOG, None)):
@@ -216,7 +216,7 @@ def break_log(trial: Trial) -> None:
         trial.check()
 
 
-def lose_warehouse(trial: Trial) -> None:
+def lose_warehouse(trial: FaultTrial) -> None:
     """The warehouse is deleted; the next run makes it again of all that is in the store."""
     trial.finish(trial.start())
     for path in trial.stand.context.warehouse.parent.glob(f"{trial.stand.context.warehouse.name}*"):
@@ -224,7 +224,7 @@ def lose_warehouse(trial: Trial) -> None:
     trial.finish(trial.start(), need_all=True)
 
 
-def _kill_at_work(trial: Trial) -> None:
+def _kill_at_work(trial: FaultTrial) -> None:
     attempt = trial.start()
     if not trial.wait_for_work(attempt):
         trial.round.wrong.append("the run ended before it was killed")
@@ -248,7 +248,7 @@ def _write_and_die(stand: Stand, transactions: int) -> None:
     assert ended.returncode == -signal.SIGKILL, ended
 
 
-FAULTS: Mapping[str, Callable[[Trial], None]] = {
+FAULTS: Mapping[str, Callable[[FaultTrial], None]] = {
     "two_flows": start_two_flows,
     "five_of_a_deployment": start_five_of_a_deployment,
     "server_stopped": stop_server,
