@@ -34,6 +34,9 @@ def find_wrong(context: Context) -> Iterator[str]:
     yield from (str(fault) for fault in find_faults(context))
     if not any(each.startswith(CLOSED) for each in half_done):
         yield from find_twins(context)
+    with open_warehouse(context.warehouse, read_only=True) as con:
+        for (run_id,) in con.execute("SELECT run_id FROM run WHERE status = 'running'").fetchall():
+            yield f"run {run_id} was killed, and the warehouse has it as one that goes on"
     for left in context.store.rglob("*"):
         if left.suffix in (UNFINISHED, ".tmp"):
             yield f"{left.relative_to(context.store)} was left"
