@@ -17,11 +17,12 @@ from comem_core.measures.tables import record_rows
 from flows.faults.checking import compare_ends
 from flows.faults.journal import KILLS, UNBROKEN, Journal, Round, describe_round
 from flows.faults.killing import DEPLOYED_EVERY, FEWEST_KILLS, MOST_KILLS, TARGETS, Killing
+from flows.faults.page import OF_FAULT, TOPIC, write_table
 from flows.faults.single import FAULTS, try_fault
 from flows.faults.stand import Stand
 from flows.local.commands import interrupt_on
 
-TOPIC, COMMAND, RECIPE = "reliability", "make faults", "tiny_cpu"
+COMMAND, RECIPE = "make faults", "tiny_cpu"
 NUM_KILLS = 200
 FOLDER = Path(".comem/faults")
 
@@ -34,16 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stand.unbroken.prepare()
     journal = Journal(stand.folder)
     interrupt_on(signal.SIGTERM, signal.SIGHUP)
-    with stand.unbroken.keep_clean(), stand.keep_clean():
-        _measure_unbroken(stand, journal)
-        for ended in _try_all(stand, journal, given):
-            journal.add(ended)
-            print(describe_round(ended), flush=True)
+    try:
+        with stand.unbroken.keep_clean(), stand.keep_clean():
+            _measure_unbroken(stand, journal)
+            for ended in _try_all(stand, journal, given):
+                journal.add(ended)
+                print(describe_round(ended), flush=True)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
     rows = list(make_rows(journal))
     for row in rows:
         print(f"{row.measure:>28}  {row.value:g} {row.unit}, n {row.n}", flush=True)
     if given.record:
         record_rows(TOPIC, rows)
+        print(f"written: {write_table()}", flush=True)
     return int(any(each.wrong for each in journal.rounds))
 
 
@@ -117,7 +123,7 @@ def make_rows(journal: Journal) -> Iterator[Measured]:
     yield _make_row("rows_lost", sum(each.rows_lost for each in tried), "rows", len(tried))
     for fault in FAULTS:
         if found := journal.list_of(fault):
-            yield _make_row(f"wrong_after_{fault}", sum(len(each.wrong) for each in found), "found wrong", len(found))
+            yield _make_row(f"{OF_FAULT}{fault}", sum(len(each.wrong) for each in found), "found wrong", len(found))
 
 
 def _make_row(measure: str, value: float, unit: str, num: int) -> Measured:
