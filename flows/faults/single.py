@@ -219,8 +219,9 @@ def break_log(trial: FaultTrial) -> None:
 def lose_warehouse(trial: FaultTrial) -> None:
     """The warehouse is deleted; the next run makes it again of all that is in the store."""
     trial.finish(trial.start())
-    for path in trial.stand.context.warehouse.parent.glob(f"{trial.stand.context.warehouse.name}*"):
-        path.unlink()
+    warehouse = trial.stand.context.warehouse
+    for path in (warehouse, Path(f"{warehouse}.wal")):
+        path.unlink(missing_ok=True)
     trial.finish(trial.start(), need_all=True)
 
 
