@@ -1,7 +1,7 @@
 # Everything below runs in .venv, which the first command makes. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule alert compare smol test test-slow test-gpu check audit bench bench-against bench-scale gpu-check embedders lmms-eval countries format clean
+.PHONY: help demo plan rebuild record gc fsck withdraw export serve serve-memory stop status schedule alert compare smol test test-slow test-gpu check audit bench bench-against faults bench-scale gpu-check embedders lmms-eval countries format clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -96,6 +96,9 @@ bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.js
 
 bench-against: $(INSTALLED) ## time suite, demos and training steps beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
 	$(PYTHON) -m flows.local.measuring $(ARGS)
+
+faults: $(INSTALLED) ## kill and break runs again and again, and check what is left (ARGS="--record" writes docs/results/reliability.json; docs/reliability.md)
+	@$(PYTHON) -m flows.faults $(ARGS)
 
 bench-scale: $(INSTALLED) ## measure ingestion, index, bank, filters and lineage at a million (an hour), and write docs/results/scale.json
 	$(PYTHON) -m tasks.measures.scale $(ARGS)

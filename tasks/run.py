@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial as bind
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import filelock
 
 from comem_core.backbone.quantization import find_quantization_fault
 from comem_core.evaluation.conditions import condition_rows
@@ -45,7 +48,7 @@ from tasks.sources import (
 )
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
-from warehouse.history import keep_runs
+from warehouse.history import finish_killed, keep_runs
 from warehouse.records import finish_run, record_run
 
 # Modules that every worker with a model needs; importing them takes seconds.
@@ -199,26 +202,46 @@ def open_run(
         started["recipe"][STATED] = dict(stated)
     if mended := mend_warehouse(context):
         get_stage_logger().warning("%s", mended)
-    with open_warehouse(context.warehouse) as con:
-        record_run(con, started | {"flow_run_id": flow_run.id})
-        declare_conditions(con, condition_rows())
-        declare_stages(con, [BACKBONE.row, READER.row, WRITER.row])
-    status, error = "failed", "interrupted"
-    try:
-        with join_ray(context, bind(describe_sources, recipe, context.vllm_python)):
-            yield run
-        status, error = "completed", None
-    except (NothingKept, ParameterRefused) as ended:
-        error = str(ended)[:1000]
-        raise
-    except Exception as failure:
-        error = f"{type(failure).__name__}: {failure}"[:1000]
-        raise
-    finally:
+    with hold_run(context, str(run_id)) as killed:
         with open_warehouse(context.warehouse) as con:
-            finish_run(con, run_id, status=status, error=error)
-            keep_runs(con, find_history(context), ended=run_id)
-        put_history(context)
+            finish_killed(con, killed)
+            record_run(con, started | {"flow_run_id": flow_run.id})
+            declare_conditions(con, condition_rows())
+            declare_stages(con, [BACKBONE.row, READER.row, WRITER.row])
+        status, error = "failed", "interrupted"
+        try:
+            with join_ray(context, bind(describe_sources, recipe, context.vllm_python)):
+                yield run
+            status, error = "completed", None
+        except (NothingKept, ParameterRefused) as ended:
+            error = str(ended)[:1000]
+            raise
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"[:1000]
+            raise
+        finally:
+            with open_warehouse(context.warehouse) as con:
+                finish_run(con, run_id, status=status, error=error)
+                keep_runs(con, find_history(context), ended=run_id)
+            put_history(context)
+
+
+@contextlib.contextmanager
+def hold_run(context: Context, run_id: str) -> Iterator[list[str]]:
+    """Hold a lock that ends with this process, and yield the runs of this machine that were killed: their locks are
+    free, and only the end of a run removes its own."""
+    folder, killed = Path(f"{context.warehouse}.runs"), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(path, timeout=0):
+            killed.append(path.stem)
+            path.unlink()
+    path = folder / f"{run_id}.lock"
+    with filelock.FileLock(path):
+        try:
+            yield killed
+        finally:
+            path.unlink()
 
 
 def with_addresses(recipe: Recipe) -> Recipe:

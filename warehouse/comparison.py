@@ -232,16 +232,16 @@ def _write_query(keys: Sequence[str], columns: Sequence[str]) -> str:
     )
     ordered = ", ".join(f'"{name}"' for name in keys)
     return f"""
-        SELECT {", ".join(f'"{name}"' for name in keys)}, kind, columns
+        SELECT {", ".join(f'"{name}"' for name in keys)}, found_in, found_columns
         FROM (
             SELECT
                 {named},
-                CASE WHEN r.twin IS NULL THEN '{LEFT}' WHEN l.twin IS NULL THEN '{RIGHT}' ELSE '{BOTH}' END AS kind,
+                CASE WHEN r.twin IS NULL THEN '{LEFT}' WHEN l.twin IS NULL THEN '{RIGHT}' ELSE '{BOTH}' END AS found_in,
                 CASE WHEN l.twin IS NULL OR r.twin IS NULL THEN []::VARCHAR[]
-                    ELSE list_filter([{changed or "NULL::VARCHAR"}], lambda name: name IS NOT NULL) END AS columns
+                    ELSE list_filter([{changed or "NULL::VARCHAR"}], lambda name: name IS NOT NULL) END AS found_columns
             FROM numbered_left_rows AS l
             FULL JOIN numbered_right_rows AS r ON {same}
         )
-        WHERE kind <> '{BOTH}' OR len(columns) > 0
-        ORDER BY {ordered}, kind
+        WHERE found_in <> '{BOTH}' OR len(found_columns) > 0
+        ORDER BY {ordered}, found_in
     """

@@ -6,6 +6,8 @@ A warehouse is rebuilt from these files and from the records of the artefacts.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ ROWS_OF_RUN = {
     "stage": "name IN (SELECT stage FROM run_stage WHERE run_id = $run_id)",
 }
 
+KILLED = "its process was killed; the same run goes on from what it finished"
+
 
 def keep_runs(con: DuckDBPyConnection, folder: Path, *, ended: str) -> None:
     """Write the file of the run that has just ended, and those of runs that have none, such as killed ones."""
@@ -32,6 +36,16 @@ def keep_runs(con: DuckDBPyConnection, folder: Path, *, ended: str) -> None:
             unfinished = path.with_suffix(".tmp")  # only the writer of the warehouse is here
             unfinished.write_text(json.dumps(rows, ensure_ascii=False, default=str), encoding="utf-8")
             unfinished.replace(path)
+
+
+def finish_killed(con: DuckDBPyConnection, run_ids: Collection[str]) -> None:
+    """Record that runs were killed, if they have no end yet; unknown ones are left out."""
+    ended = "UPDATE run SET status = 'failed', error = ?, ended = ?"
+    with open_transaction(con):
+        con.execute(
+            f"{ended} WHERE status = 'running' AND list_contains(?, run_id)",
+            [KILLED, datetime.now(UTC), list(run_ids)],
+        )
 
 
 def restore_runs(con: DuckDBPyConnection, folder: Path) -> int:

@@ -146,8 +146,8 @@ class Layout:
     def lock_path(self) -> Path:
         return self.home / "local.lock"
 
-    def read_note(self) -> Note | None:
-        """Read what is running; None if there is no note, or the noted server has ended."""
+    def read_note(self, *, even_ended: bool = False) -> Note | None:
+        """Read what is running; None if there is no note, or the noted server has ended (unless `even_ended`)."""
         try:
             values = json.loads(self.note_path.read_text())
         except (OSError, ValueError):
@@ -156,7 +156,7 @@ class Layout:
         processes = {name: Process(**each) if (each := values.pop(name, None)) else None for name in named}
         users = [user for each in values.pop("users") if (user := Process(**each)).is_alive()]
         note = Note(**processes, users=users, **values)
-        return note if note.is_up() else None
+        return note if note.is_up() or even_ended else None
 
     def write_note(self, note: Note) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -183,6 +183,7 @@ class Layout:
             "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "5",
             "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
             "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+            "PREFECT_CLIENT_MAX_RETRIES": "8",  # a run waits eight minutes for a server that is gone to take its end
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -71,8 +71,11 @@ def is_port_free(port: int) -> bool:
         return True
 
 
-def choose_port() -> int:
-    """Take COMEM_PORT, or the first free port from 4200. Raises StartError if the port asked for cannot be had."""
+def choose_port(last: int | None = None) -> int:
+    """Take COMEM_PORT, or the `last` port if it is free, or the first free one from 4200.
+
+    Raises StartError if the port asked for cannot be had.
+    """
     asked = os.environ.get("COMEM_PORT")
     if asked is not None:
         if not asked.isdecimal() or not 1 <= int(asked) <= LAST_PORT:
@@ -80,10 +83,12 @@ def choose_port() -> int:
         if not is_port_free(int(asked)):
             raise StartError(f"COMEM_PORT is {asked}: that port is taken. Set a free one, or unset it")
         return int(asked)
+    if last is not None and is_port_free(last):
+        return last
     if (port := find_free_port(DEFAULT_PORT)) is not None:
         return port
-    last = DEFAULT_PORT + NUM_TRIED - 1
-    raise StartError(f"the ports {DEFAULT_PORT} to {last} are all taken. Set COMEM_PORT to a free one")
+    end = DEFAULT_PORT + NUM_TRIED - 1
+    raise StartError(f"the ports {DEFAULT_PORT} to {end} are all taken. Set COMEM_PORT to a free one")
 
 
 def find_free_port(first: int) -> int | None:
@@ -92,15 +97,16 @@ def find_free_port(first: int) -> int | None:
     return next((port for port in ports if is_port_free(port)), None)
 
 
-def list_processes(layout: Layout, flow_run_id: str | None = None) -> list[psutil.Process]:
-    """List the processes that this folder's local Prefect started, or those of one flow run, without our own."""
+def list_processes(layout: Layout, flow_run_id: str | None = None, *, any_run: bool = False) -> list[psutil.Process]:
+    """List the processes that this folder's local Prefect started, without our own; or those of one or any flow run."""
     ours, found = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}, []
     for process in psutil.process_iter():
         try:
             environment = process.environ() if process.pid not in ours else {}
         except (psutil.Error, OSError):
             continue
-        right_run = flow_run_id is None or environment.get(FLOW_RUN) == flow_run_id
+        of_run = environment.get(FLOW_RUN)
+        right_run = of_run is not None if any_run else flow_run_id in (None, of_run)
         if environment.get(MARK) == str(layout.root) and right_run:
             found.append(process)
     return found

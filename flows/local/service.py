@@ -88,9 +88,11 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     if layout.asked:
         note = join_server(layout, note, say)
     elif note is None:
-        end_all(layout, grace=5)
+        last = find_going_on(layout)
+        if last is None:
+            end_all(layout, grace=5)
         with hold_ports():
-            note, begun = start_server(layout, say)
+            note, begun = start_server(layout, say, last=last)
     else:
         say(f"the Prefect server is running already at {note.ui_url}: it is used")
     note.users += [user] if user else []
@@ -109,9 +111,24 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     return note
 
 
-def start_server(layout: Layout, say: Say) -> tuple[Note, "subprocess.Popen[bytes] | None"]:
-    """Start the server, and beside it what deploys if there is something to deploy. Call it under the lock of ports."""
-    note, begun = Note(port=choose_port(), server=Process.find_current()), None
+def find_going_on(layout: Layout) -> Note | None:
+    """Return the note of a server that was killed, if runs go on without it. Their worker stays: it reads what they
+    say."""
+    last = layout.read_note(even_ended=True)
+    return last if last and list_processes(layout, any_run=True) else None
+
+
+def start_server(
+    layout: Layout, say: Say, *, last: Note | None = None
+) -> tuple[Note, "subprocess.Popen[bytes] | None"]:
+    """Start the server, and beside it what deploys if there is something to deploy. Call it under the lock of ports.
+
+    The runs and the worker of the `last` server, which was killed, look for it at their port.
+    """
+    note, begun = Note(port=choose_port(last.port if last else None), server=Process.find_current()), None
+    if last is not None:
+        say("the last Prefect server has ended without its runs, which go on")
+        note.worker, note.pages, note.pages_port = last.worker, last.pages, last.pages_port
     say(f"starting the Prefect server at {note.ui_url} (log: {shorten_path(layout, 'server.log')})")
     command = find_prefect("server", "start", "--host", HOST, "--port", str(note.port))
     note.server = spawn(command, layout=layout, log="server.log", api_url=note.api_url)

@@ -46,8 +46,6 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_STORE_WAIT_SECONDS": "how long a process waits for the address of the store to answer (comem_core)",
 }
 """The project's variables that are not fields of the context."""
-
-
 GPU_DEFAULTS: Mapping[str, object] = {
     "train_tokens": gpu_defaults.TOKENS_AT_ONCE,
     "train_checkpointing": "on" if gpu_defaults.GRADIENT_CHECKPOINTING else "off",

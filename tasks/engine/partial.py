@@ -273,3 +273,21 @@ def read_batch(path: Path) -> pa.Table | None:
         return pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid):
         return None
+
+
+def drop_unwritten(folder: Path) -> None:
+    """Remove what a process was writing when it was ended."""
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def drop_torn(folder: Path) -> None:
+    """Remove the finished shards that a fault of the disk has cut off, which have no end.
+
+    If such a one was taken over, all go, because the others were shared out without its rows.
+    """
+    for path in folder.glob("[!.]*.parquet"):
+        try:
+            pq.read_metadata(path)
+        except (pa.ArrowInvalid, OSError):
+            shutil.rmtree(folder) if is_taken_over(path.name) else path.unlink(missing_ok=True)

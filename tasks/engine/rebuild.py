@@ -3,11 +3,15 @@
 A run does so where its warehouse cannot be read. `python -m tasks.engine.rebuild NEW.duckdb` does it for any machine.
 """
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
+
 from comem_core.addresses.copies import is_table, open_folder
+from comem_core.addresses.places import is_address
 from comem_core.serving.layout import Record
 from comem_core.terminal import guard_output
 from tasks.engine.context import Context
@@ -36,15 +40,38 @@ def put_history(context: Context) -> None:
 def mend_warehouse(context: Context) -> str | None:
     """Set aside a warehouse that cannot be read, rebuild it from the store, and say so; None if it can be read.
 
-    A damaged artefact is left to the runs that use it, which make it again.
+    One that is lost is rebuilt too, but not from an address, where each machine has what its own runs touched. A
+    damaged artefact is left to the runs that use it, which make it again.
     """
     if (found := set_aside_unreadable(context.warehouse)) is None:
-        return None
+        return _rebuild_lost(context)
     aside, damage = found
     return (
         f"the warehouse {context.warehouse} could not be read ({damage}). It was renamed to {aside.name}, and rebuilt "
-        f"from the store: {load_store(context)}. Remove the renamed file when you no longer need it"
+        f"from the store: {_rebuild(context)}. Remove the renamed file when you no longer need it"
     )
+
+
+def _rebuild_lost(context: Context) -> str | None:
+    """Make a warehouse that is not there of what is in the store's folder; None if there is nothing to do."""
+    store = Store.of(context)
+    if context.warehouse.exists() or is_address(store.place) or next(store.all_records(), None) is None:
+        return None
+    return f"there was no warehouse at {context.warehouse}. It was rebuilt from the store: {_rebuild(context)}"
+
+
+def _rebuild(context: Context) -> str:
+    """Make the warehouse anew under another name, so that it is whole or not there, and say what it has."""
+    unfinished = context.warehouse.with_suffix(f".unfinished{context.warehouse.suffix}")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{context.warehouse}.rebuild.lock"):
+        if context.warehouse.exists():
+            return "by another run"
+        for left in (unfinished, Path(f"{unfinished}.wal")):
+            left.unlink(missing_ok=True)  # of a run that was ended while it did this
+        said = load_store(replace(context, warehouse=unfinished))
+        os.rename(unfinished, context.warehouse)
+    return said
 
 
 def load_store(context: Context) -> str:

@@ -24,7 +24,7 @@ from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
 from tasks.engine.store import LIBRARIES, Reference, Store
-from tasks.engine.telling import get_stage_logger, is_under_prefect, name_stage, say_begin, say_outcome
+from tasks.engine.telling import get_stage_logger, is_under_prefect, name_stage, say_begin, say_outcome, show
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_stages
 from warehouse.records import record_stage, register_artefact
@@ -257,4 +257,4 @@ def _show(action: str, making: _Making, reason: str, record: Record) -> None:
     row |= {"bytes": record["num_bytes"], "shards": len(record["shards"]), "folder": record["uri"]}
     row |= {f"input {role}": name for role, name in making.inputs.items()}
     key = f"stage-{making.stage}".replace("_", "-").lower()
-    create_table_artifact([row], key=key, description=f"{making.stage} {describe_making(action, reason)}")
+    show(create_table_artifact, [row], key=key, description=f"{making.stage} {describe_making(action, reason)}")

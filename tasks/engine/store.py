@@ -20,7 +20,7 @@ from comem_core.addresses.copies import STAMPS, DamagedFile, find_damage, hash_f
 from comem_core.disk import flush
 from comem_core.serving.layout import RECORD, UNFINISHED, Record, ShardRecord, list_record_files, parse_record
 from tasks.engine.context import MEGABYTE, Context
-from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, is_taken_over, read_batch
+from tasks.engine.partial import KEPT, MEASURED, ROWS_OF, Partial, drop_torn, drop_unwritten, is_taken_over, read_batch
 
 LIBRARIES = "libraries"
 
@@ -194,8 +194,9 @@ class Store:
                     Partial(folder).keep_each(LIBRARIES, record["libraries"])
             else:
                 shutil.rmtree(final)  # without a record, nothing tells which shards are damaged either
+        drop_torn(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_half_written(folder)
+        drop_unwritten(folder)
         partial = Partial(folder, self.min_free_bytes)
         for shard in sorted(partial.batches.glob("*")):
             self.remove_damaged_batches(shard)
@@ -235,7 +236,7 @@ class Store:
         record = {**record, "measured": partial.read_measured()}
         (partial.folder / RECORD).unlink(missing_ok=True)
         shutil.rmtree(partial.batches, ignore_errors=True)
-        _remove_half_written(partial.folder)  # of workers that were killed while the others went on
+        drop_unwritten(partial.folder)  # of workers that were killed while the others went on
         found = [path for path in sorted(partial.folder.rglob("*")) if path.is_file()]
         files = [path for path in found if path.name not in (KEPT, MEASURED, STAMPS)]
         shards = [describe_shard(path, partial.folder) for path in files]
@@ -271,11 +272,6 @@ class Store:
         record["num_bytes"] = sum(shard["bytes"] for shard in shards)
         record["content_sha256"] = hashlib.sha256(digests.encode()).hexdigest()
         return record
-
-
-def _remove_half_written(folder: Path) -> None:
-    for left in folder.glob(".*.tmp"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def describe_shard(path: Path, folder: Path) -> ShardRecord:

@@ -20,12 +20,15 @@ from tasks.engine.workers import Pace, Progress
 BEGINS = "begins"
 DRIFT_EVENT = "comem.evaluation.drifted"
 """The event on Prefect's server that says that a score moved."""
+GONE_SECONDS, ANSWER_SECONDS = 60.0, 10.0
+"""How long nothing is shown after Prefect's server did not answer, and how long it may take to."""
 NUMBERS = ("stage", "do", "rows", "to make", "tokens", "hours", "GB")
 HASH = r"[0-9a-f]{12,64}"
 CHANGED = re.compile(rf"changed from {HASH} to {HASH}")
 NAMED = re.compile(rf" (?:of )?{HASH}\b")
 TITLE = "What this run would do"
 _stage: ContextVar[str | None] = ContextVar("stage", default=None)
+_gone_until = 0.0
 
 
 class _OfStage(logging.LoggerAdapter[Any]):
@@ -56,6 +59,26 @@ def is_under_prefect() -> bool:
     from prefect.context import FlowRunContext, TaskRunContext
 
     return TaskRunContext.get() is not None or FlowRunContext.get() is not None
+
+
+def show(create: Callable[..., object], *args: Any, **options: Any) -> None:
+    """Show something in the Prefect UI, by one of Prefect's own functions, where this runs under Prefect.
+
+    A server that does not answer costs nothing but this view: the log says so, and the run goes on.
+    """
+    global _gone_until
+    if not is_under_prefect() or time.monotonic() < _gone_until:
+        return
+    import httpx
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS}):
+            create(*args, **options)
+    except httpx.HTTPError as error:
+        _gone_until = time.monotonic() + GONE_SECONDS
+        said = str(error).partition("\n")[0] or type(error).__name__
+        get_stage_logger().warning("the Prefect server did not take what its page shows of this (%s)", said)
 
 
 def get_stage_logger() -> Any:

@@ -15,7 +15,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.engine.telling import DRIFT_EVENT, get_stage_logger, is_under_prefect
+from tasks.engine.telling import DRIFT_EVENT, get_stage_logger, is_under_prefect, show
 from tasks.evaluation.compare import Since, open_pictures
 from tasks.evaluation.encoder_pairs import read_pairs
 from tasks.evaluation.page_links import find_page, name_page, write_link
@@ -66,9 +66,8 @@ def report_evaluations(run: Run, evaluations: Sequence[Since], pairs: Reference 
     if get_plan() is None:
         page = report.folder / PAGE
         get_stage_logger().info("evaluation page: %s", name_page(run.context, page))
-        if is_under_prefect():
-            address = find_page(run.context, page)
-            create_link_artifact(address, key="evaluation-page", description="The page of this run")
+        address = find_page(run.context, page)
+        show(create_link_artifact, address, key="evaluation-page", description="The page of this run")
     return report
 
 
@@ -126,11 +125,11 @@ def _show(evaluations: Sequence[Since]) -> None:
     compared = [(each, each.compared) for each in evaluations if each.compared]
     lines = [_make_line(each, row) for each, found in compared for row in found.differences if "/" not in row["split"]]
     if lines:
-        create_table_artifact(lines, key="since-last-time", description="This evaluation against the one before")
+        show(create_table_artifact, lines, key="since-last-time", description="This evaluation against the one before")
     for each, found in compared:
         causes = "\n".join(f"- {change}" for change in found.causes) or "- nothing that decides an answer"
         text = f"{each.evaluation}\n\n{causes}"
-        create_markdown_artifact(text, key="why", description="What changed since the previous evaluation")
+        show(create_markdown_artifact, text, key="why", description="What changed since the previous evaluation")
 
 
 def _make_line(since: Since, row: dict[str, Any]) -> dict[str, Any]:

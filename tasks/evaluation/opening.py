@@ -8,7 +8,7 @@ from comem_core.serving.layout import BANK_STAGE, ENCODER_STAGE, Record
 from tasks.engine.context import Context
 from tasks.engine.plan import get_plan
 from tasks.engine.store import Reference, Store
-from tasks.engine.telling import get_stage_logger, is_under_prefect
+from tasks.engine.telling import get_stage_logger, show
 from tasks.run import Run
 
 
@@ -21,9 +21,8 @@ def explain_opening(run: Run, bank: Reference) -> None:
     if (opening := describe_opening(run.context, record)) is None:
         return
     get_stage_logger().info("%s", "\n".join(opening.lines))
-    if is_under_prefect():
-        text = "\n".join(["\n\n".join(opening.places), "", "```python", *opening.code, "```"])
-        create_markdown_artifact(text, key="memory", description="The encoder and the bank, and how to open them")
+    text = "\n".join(["\n\n".join(opening.places), "", "```python", *opening.code, "```"])
+    show(create_markdown_artifact, text, key="memory", description="The encoder and the bank, and how to open them")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
-from tasks.engine.telling import get_stage_logger, is_under_prefect
+from tasks.engine.telling import get_stage_logger, is_under_prefect, show
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
@@ -73,8 +73,7 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
         return report
     page = report.folder / PAGE
     get_stage_logger().info("report page: %s", name_page(run.context, page))
-    if is_under_prefect():
-        create_link_artifact(find_page(run.context, page), key="report-page", description="The page of this run")
+    show(create_link_artifact, find_page(run.context, page), key="report-page", description="The page of this run")
     return report
 
 
@@ -136,4 +135,4 @@ def _show_plots(data: RunData) -> None:
         if plot is not None:
             encoded = base64.b64encode(write_standalone(plot).encode()).decode()
             picture = f"![{plot.alt}](data:image/svg+xml;base64,{encoded})"
-            create_markdown_artifact(f"{picture}\n\n{plot.alt}", key=key, description=key.replace("-", " "))
+            show(create_markdown_artifact, f"{picture}\n\n{plot.alt}", key=key, description=key.replace("-", " "))

@@ -26,7 +26,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.engine.telling import is_under_prefect
+from tasks.engine.telling import is_under_prefect, show
 from tasks.evaluation.contamination import map_clean_questions, read_measured
 from tasks.evaluation.judge import NO_JUDGE, read_judgements
 from tasks.rows.tables import read_asked_questions, read_rows
@@ -203,12 +203,13 @@ def _show_scores(
     sentences = "; ".join(describe_overlap(read_measured(run, contamination)))
     read_by = f", read by {run.recipe.read_by}" if run.recipe.read_by else ""
     description = f"{benchmark.name}{read_by}, percent, with 95 % intervals. {sentences}"
-    create_table_artifact(lines, key=f"scores-{benchmark.name}", description=description)
+    show(create_table_artifact, lines, key=f"scores-{benchmark.name}", description=description)
     with open_warehouse(run.context.warehouse, read_only=True) as con:
         found = read_report_rows(con, "found_at_rank", {"predictions": predictions.fingerprint})
     if found:
         asked = f"{found[0]['num_questions']} questions of {benchmark.name}"
-        create_table_artifact(
+        show(
+            create_table_artifact,
             [_make_rank_line(row) for row in found],
             key=f"found-{benchmark.name}",
             description=f"At which rank retrieval has the right item, of {asked} that have one in the knowledge",

@@ -4,6 +4,7 @@ A part's Parquet file is written last and says which shard belongs to it. Needs 
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comem_core.knowledge.index.ids import encode_ids
-from comem_core.memory.bank_files.layout import BankDescription, Contents, Shard, write_state
+from comem_core.memory.bank_files.layout import BANK_FILE, BankDescription, Contents, Shard, write_state
 from tasks.engine.partial import Partial
 
 PARTS, LINKED = "part-*.parquet", "part-linked-*-before.parquet"
+STATES = "state-*"
 SHARD_OF_PART = b"comem.memory"
 
 
@@ -90,10 +92,22 @@ def drop_incomplete_parts(artefact: Partial) -> None:
 
 
 def finish_bank(artefact: Partial) -> None:
-    """Make the parts' shards the content of a bank."""
+    """Make the parts' shards the content of a bank: its first state, also where an earlier making got as far."""
+    _drop_states(artefact)
     paths = list_parts(artefact.folder)
     parts = [MemoryPart.read(path) for path in paths]
     described = {part.bank for part in parts}
     assert len(described) == 1, f"one encoder makes one kind of memory, found {described}"
     ids = [encode_ids(read_part_ids(path)) for path in paths]
     write_state(artefact.folder, described.pop(), Contents.of([part.shard for part in parts], ids))
+
+
+def _drop_states(artefact: Partial) -> None:
+    """Remove the states of a bank that was not completed, or was damaged, so that it is made as any other."""
+    folders = sorted(artefact.folder.glob(STATES))
+    files = [
+        path.relative_to(artefact.folder).as_posix() for each in folders for path in each.rglob("*") if path.is_file()
+    ]
+    artefact.remove(BANK_FILE, *files)
+    for folder in folders:
+        shutil.rmtree(folder)

@@ -256,6 +256,27 @@ def test_an_unknown_deployment_is_refused_with_those_there_are_before_a_server_i
     assert not project.logs.exists()
 
 
+def test_a_run_goes_on_without_its_server_and_the_next_serve_takes_it_over(served: Layout) -> None:
+    before, end = note_of(served), time.monotonic() + 120
+    assert before.server is not None
+    with SyncPrefectClient(before.api_url) as client:
+        deployment = client.read_deployment_by_name("synth-and-train/tiny-cpu")
+        run = client.create_flow_run_from_deployment(deployment.id, parameters={"num_shards": 80})
+        while client.read_flow_run(run.id).state_type != StateType.RUNNING:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    psutil.Process(before.server.pid).kill()
+    code, output = run_local(served, "serve")
+    assert code == 0 and "has ended without its runs, which go on" in output, output
+    after = note_of(served)
+    assert (after.port, after.worker, after.pages) == (before.port, before.worker, before.pages)
+    with SyncPrefectClient(after.api_url) as client:
+        while not (state := client.read_flow_run(run.id).state) or not state.is_final():
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    assert state.is_completed()
+
+
 def test_a_port_that_is_taken_is_a_clear_error_and_nothing_is_left(project: Layout) -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))

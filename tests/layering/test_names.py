@@ -28,18 +28,18 @@ CLASS_MAKERS = [
 ]
 
 VERBS = """
-accumulate acquire add adjust alert allow allows answer append apply ask attend augment average begin borrow build
-call cancel change check checkpoint choose clean clear close collect combine compare complete compress compute
+accumulate acquire add adjust alert allow allows answer append apply ask attend augment average begin borrow break
+build call cancel change check checkpoint choose clean clear close collect combine compare complete compress compute
 convert copy count cut declare decode define deliver deploy describe download draft draw drop embed encode end enter
-escape estimate evaluate exists explain export extract fetch filter find finish fit flatten flush follow forget
+escape estimate evaluate exists explain export extract fetch filter find finish fit flatten flip flush follow forget
 generate get getMessage go group guard guess hash hold identify ignore import index ingest inject install interrupt
-iterate join judge keep kill learn leave lengthen lift link list listen load lock look make map mark matches measure
-mend merge name need normalise number open order pack pair parse perturb plan pool pose post predict prepare
-pretrain process project push put quantize read readline reap rebuild record refresh refuse register release reload
-remember remove rename render replace report require rest restore retrieve round run save say scale schedule score
-search see seek select serve set setup shard share shorten shut simulate sort spawn split start step stop stream
-strip sum switch synth synthesize take tick tokenize trace train translate turn unify upload vary verify wait warm
-watch withdraw work write writelines
+iterate join judge keep kill learn leave lengthen lift link list listen load lock look lose make map mark matches
+measure mend merge name need normalise number open order pack pair parse perturb plan poll pool pose post predict
+prepare pretrain process project push put quantize read readline reap rebuild record refresh refuse register release
+reload remember remove rename render replace report require rest restore retrieve round run save say scale schedule
+score search see seek select serve set setup shard share shorten show shut simulate sort spawn split start step stop
+stream strip sum switch synth synthesize take tear tick tokenize trace train translate try turn unify upload vary
+verify wait warm watch withdraw work write writelines
 """
 # A question, or a way to make one thing from another: `is_whole`, `Store.of(context)`, `without_pictures`.
 OTHER_BEGINNINGS = {"is", "has", "can", "as", "from", "of", "to", "with", "without", "forward", "backward", "main"}

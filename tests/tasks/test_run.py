@@ -1,5 +1,8 @@
 """A run is opened when what its recipe asks for can be done, and otherwise nothing is begun."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +19,42 @@ from comem_core.recipes.recipe import ReaderRecipe
 from tasks.engine.context import Context
 from tasks.engine.reuse import fingerprint
 from tasks.evaluation.exam import PREDICTIONS, Exam, make_predictions_key
-from tasks.run import Run, open_run
+from tasks.run import Run, hold_run, open_run
 from tasks.sources import BACKBONE, NO_BACKBONE, READER, find_backbone, find_served_here, find_text_reader, name_engine
 from tests.vllm_stand_in import write_interpreter
+from warehouse.connection import open_warehouse
+from warehouse.history import finish_killed
+from warehouse.records import record_run
+
+
+def begin_and_die(context: Context) -> None:
+    with hold_run(context, "killed"):
+        record(context, "killed")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def record(context: Context, run_id: str) -> None:
+    facts = {"flow": "f", "recipe_name": "r", "recipe": {}, "flow_run_id": None}
+    with open_warehouse(context.warehouse) as con:
+        record_run(con, facts | {"run_id": run_id})
+
+
+def test_a_run_that_was_killed_is_known_to_have_ended_and_one_that_goes_on_is_left_alone(
+    tmp_path: Path, make_context: Callable[..., Context]
+) -> None:
+    context = make_context(tmp_path)
+    child = multiprocessing.get_context("fork").Process(target=begin_and_die, args=(context,))
+    child.start()
+    child.join()
+    with hold_run(context, "first") as killed:
+        record(context, "first")
+        assert killed == ["killed"]
+        with hold_run(context, "second") as others, open_warehouse(context.warehouse) as con:
+            finish_killed(con, [*killed, *others])
+            found = dict(con.execute("SELECT run_id, status FROM run").fetchall())
+    assert (others, found) == ([], {"killed": "failed", "first": "running"})
+    with hold_run(context, "third") as killed:
+        assert killed == []
 
 
 @pytest.mark.parametrize("plan", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_world import SmallWorld
@@ -36,6 +37,18 @@ def test_rows_in_another_order_and_slower_are_the_same(tmp_path: Path) -> None:
     assert str(found) == "draft: 3 and 3 rows, 3 equal"
     timed = compare_rows("draft", left, parts, ignore=())
     assert timed.columns() == {"seconds": 3} and timed.num_equal == 0
+
+
+@pytest.mark.parametrize("table", KEYS)
+def test_rows_of_every_table_are_the_same_as_themselves(tmp_path: Path, table: str) -> None:
+    path, keys = tmp_path / "rows.parquet", KEYS[table]
+    columns = {each.name: [_make_value(each) if each.name in keys else None] for each in make_schema(table)}
+    pq.write_table(pa.table({each.name: pa.array(columns[each.name], each.type) for each in make_schema(table)}), path)
+    assert compare_rows(table, [path], [path]).differences == ()
+
+
+def _make_value(field: pa.Field) -> object:
+    return "x" if pa.types.is_string(field.type) else 1
 
 
 def test_changed_lost_added_and_doubled_rows_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
-from tasks.engine.telling import get_stage_logger, is_under_prefect
+from tasks.engine.telling import get_stage_logger, show
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.evaluation.searches.questions import AUGMENTED
 from tasks.rows.tables import read_asked_questions, read_columns, read_rows
@@ -145,12 +145,18 @@ def _tell(run: Run, compared: Reference) -> None:
         )
     page = compared.folder / PAGE
     get_stage_logger().info("page: %s", name_page(run.context, page))
-    if not is_under_prefect():
-        return
-    create_table_artifact(
-        [_make_cells(row) for row in rows], key="searches", description="How often the right item is found"
+    show(
+        create_table_artifact,
+        [_make_cells(row) for row in rows],
+        key="searches",
+        description="How often the right item is found",
     )
-    create_link_artifact(find_page(run.context, page), key="searches-page", description="The page of these searches")
+    show(
+        create_link_artifact,
+        find_page(run.context, page),
+        key="searches-page",
+        description="The page of these searches",
+    )
 
 
 def _make_cells(row: Row) -> Row:

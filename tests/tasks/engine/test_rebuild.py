@@ -121,6 +121,31 @@ def test_an_unreadable_warehouse_is_set_aside_and_comes_back_with_every_row(
         assert now[table] == before[table], table
 
 
+def test_a_warehouse_that_is_lost_comes_back_with_every_row(made: RunRef, tmp_path: Path) -> None:
+    before = read_all(made.context.warehouse)
+    lost = replace(made.context, warehouse=tmp_path / "new" / "warehouse.duckdb")
+    said = str(mend_warehouse(lost))
+    assert "there was no warehouse at" in said and "3 results and the history of 1 runs" in said
+    after = read_all(lost.warehouse)
+    assert {name: rows for name, rows in after.items() if name not in OWN_TABLES} == {
+        name: rows for name, rows in before.items() if name not in OWN_TABLES
+    }
+    assert mend_warehouse(lost) is None
+
+
+def test_an_empty_store_needs_no_warehouse_yet(tmp_path: Path, make_context: Callable[..., Context]) -> None:
+    empty = make_context(tmp_path)
+    assert mend_warehouse(empty) is None
+    assert not empty.warehouse.exists()
+
+
+def test_a_rebuilding_that_was_ended_is_begun_again(made: RunRef, tmp_path: Path) -> None:
+    lost = replace(made.context, warehouse=tmp_path / "warehouse.duckdb")
+    (tmp_path / "warehouse.unfinished.duckdb").write_bytes(b"half of a warehouse")
+    assert "3 results" in str(mend_warehouse(lost))
+    assert not (tmp_path / "warehouse.unfinished.duckdb").exists()
+
+
 def test_a_warehouse_that_can_be_read_is_left_as_it_is(run: RunRef) -> None:
     before = run.context.warehouse.read_bytes()
     assert mend_warehouse(run.context) is None

@@ -118,6 +118,16 @@ def test_a_damaged_artefact_is_made_again_without_what_was_noted_of_it(tmp_path:
     assert again["shards"] == record["shards"]
 
 
+def test_a_finished_shard_that_is_cut_off_is_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    partial = store.begin("filter", "f00d")
+    for number in range(2):
+        partial.write_shard(f"part-{number}", ROWS)
+    torn = partial.folder / "part-1.parquet"
+    os.truncate(torn, torn.stat().st_size // 2)
+    assert store.begin("filter", "f00d").list_finished() == {"part-0"}
+
+
 def test_what_must_not_change_half_way_is_kept_from_the_first_start(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.begin("filter", "f00d").keep("rows_per_shard", 64) == 64

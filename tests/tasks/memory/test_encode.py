@@ -230,6 +230,19 @@ def test_an_interrupted_run_keeps_what_it_linked_and_encodes_the_rest(
     check_equal(encode_memory.fn(run, knowledge, encoder), items)
 
 
+def test_a_bank_whose_file_was_damaged_is_made_byte_by_byte_as_before(run: Run, encoder: Reference) -> None:
+    bank = encode(run, ITEMS[:16], encoder)
+    store = Store.of(run.context)
+    before = store.find(bank.stage, bank.fingerprint)
+    vectors = next(bank.folder.glob("memory-*"))
+    vectors.write_bytes(vectors.read_bytes()[:-1] + b"?")
+    assert encode(run, ITEMS[:16], encoder) == bank
+    after = store.find(bank.stage, bank.fingerprint)
+    assert before and after
+    kept, again = ([each for each in record["shards"] if not each["rows"]] for record in (before, after))
+    assert again == kept and len(kept) > 4  # all but the rows, which have the seconds they took
+
+
 def test_reading_memories_of_earlier_banks_needs_no_model(run: Run, encoder: Reference) -> None:
     first = encode(run, ITEMS[:16], encoder)
     knowledge = put(run, KNOWLEDGE, "fewer", make_item_table(ITEMS[3:12]))
