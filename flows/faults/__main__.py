@@ -14,6 +14,7 @@ from pathlib import Path
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured
 from comem_core.measures.tables import record_rows
+from comem_core.terminal import guard_output
 from flows.faults.checking import compare_ends
 from flows.faults.journal import KILLS, UNBROKEN, Journal, Round, describe_round
 from flows.faults.killing import DEPLOYED_EVERY, FEWEST_KILLS, MOST_KILLS, TARGETS, Killing
@@ -145,4 +146,5 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())

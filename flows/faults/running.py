@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from comem_core.terminal import guard_output
 from comem_core.worlds.countries.world import load_knowledge_items
 from flows.checking import check_parameters
 from flows.synth_and_train import synth_and_train
@@ -51,4 +52,5 @@ def run_all(runs: list[Mapping[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     run_all(json.loads(sys.argv[1]))

@@ -17,6 +17,7 @@ from comem_core.knowledge.withdrawn import (
     remove_withdrawal,
     write_withdrawal,
 )
+from comem_core.terminal import guard_output
 from tasks.engine.context import Context
 from tasks.engine.store import Store
 from warehouse.commands.lineage import NAMES, describe_dependents
@@ -146,4 +147,5 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    guard_output()
     sys.exit(main())
