@@ -19,14 +19,21 @@ from tests.tasks.engine.small_run import make_context
 SMALL = """
 import sys, time
 from pathlib import Path
+from tasks.run import hold_run
 from tests.tasks.engine import small_run
+from warehouse.connection import open_warehouse
+from warehouse.history import finish_killed
 
 make = small_run._make_work
 def make_slow(done):
     work = make(done)
     return lambda units: (time.sleep(0.3), work(units))[1]
 small_run._make_work = make_slow
-small_run.run_small(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+context = small_run.make_context(Path(sys.argv[1]))
+with hold_run(context, sys.argv[3]) as killed:
+    small_run.run_small(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    with open_warehouse(context.warehouse) as con:
+        finish_killed(con, killed)
 """
 
 
