@@ -46,11 +46,14 @@ from tasks.sources import (
     find_text_reader,
     name_engine,
 )
+from warehouse.commands.metrics import refresh_metrics
 from warehouse.connection import open_warehouse
 from warehouse.declared import declare_conditions, declare_stages
 from warehouse.history import finish_killed, keep_runs
 from warehouse.records import finish_run, record_run
 
+METRICS = ".prom"
+"""How the file beside the warehouse ends that Prometheus reads."""
 # Modules that every worker with a model needs; importing them takes seconds.
 MODEL_MODULES = ("comem_core.backbone.loading", "comem_core.memory.transfer")
 
@@ -223,6 +226,7 @@ def open_run(
             with open_warehouse(context.warehouse) as con:
                 finish_run(con, run_id, status=status, error=error)
                 keep_runs(con, find_history(context), ended=run_id)
+                refresh_metrics(con, context.warehouse.with_suffix(METRICS))
             put_history(context)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection, Error
 
-from warehouse.commands import lineage
+from warehouse.commands import lineage, metrics
 from warehouse.commands.terminal import guard_output
 from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import NO_RUN, open_warehouse
@@ -51,6 +51,7 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lineage.add_commands(commands, shared)
+    metrics.add_commands(commands, shared)
     of_run = argparse.ArgumentParser(add_help=False, parents=[shared])
     of_run.add_argument("--run", dest="run_id", help="a run_id (default: the last one that fits)")
     counted = commands.add_parser("funnel", parents=[of_run], help="count a run's kept and dropped drafts, by reason")

@@ -108,6 +108,8 @@ def test_a_page_is_written_for_each_run(place: Path) -> None:
     pages = list((place / "store" / "report").glob("*/report.html"))
     assert len(pages) == 2
     assert "countries-vqa" in pages[0].read_text(encoding="utf-8")
+    metrics = (place / "warehouse.prom").read_text(encoding="utf-8")
+    assert 'comem_runs{flow="synth-and-train",recipe="tiny_cpu",status="completed"} 2.0' in metrics
 
 
 def test_what_the_run_left_opens_and_shows_and_answers_what_the_run_did(place: Path) -> None:
