@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
-from comem_core.measures.training import commits
-from comem_core.measures.training.commits import LARGE, TINY
 from comem_core.terminal import guard_output
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
@@ -176,7 +174,9 @@ def _measure_reuse(this: Checkout, other: Checkout, rounds: int) -> Iterator[Mea
 
 def _measure_training(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
     """Time the steps of both on the same samples, in processes of their own and by turns."""
-    for model, recipe in ((TINY, "tiny_cpu"), (LARGE, "random_117m")):
+    from comem_core.measures.training import commits  # imports torch, which other commands need not
+
+    for model, recipe in ((commits.TINY, "tiny_cpu"), (commits.LARGE, "random_117m")):
         seconds: dict[str, list[float]] = {this.commit: [], other.commit: []}
         for turn in range(rounds):
             for checkout in (other, this) if turn % 2 == 0 else (this, other):
