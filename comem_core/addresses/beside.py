@@ -15,7 +15,7 @@ def read_beside(store: str | Path, folder: str) -> dict[str, bytes]:
         remote = Remote(f"{store}/{folder}")
         return remote.read_each(remote.list_names())
     paths = sorted((Path(store) / folder).glob("[!.]*"))
-    return {path.name: path.read_bytes() for path in paths}
+    return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
 
 def write_beside(store: str | Path, folder: str, name: str, content: bytes) -> None:

@@ -16,8 +16,8 @@ from comem_core.evaluation.scores import Row, compute_percent, cut_into_parts, f
 from comem_core.evaluation.statistics import Difference, Resampling, compare_pairs
 
 POWER, ALPHA = 0.8, 0.05
-# A larger effect needs two clusters as well, and a smaller one hundreds of millions; statsmodels finds neither number.
-LARGEST_EFFECT, SMALLEST_EFFECT = 10.0, 1e-4
+# A larger effect needs the fewest clusters of all, and a smaller one hundreds of millions; statsmodels finds neither.
+LARGEST_EFFECT, SMALLEST_EFFECT, FEWEST_CLUSTERS = 5.0, 1e-4, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +88,13 @@ def count_questions_needed(found: Difference) -> int | None:
         return None
     from statsmodels.stats.power import TTestPower
 
-    effect = min(LARGEST_EFFECT, abs(found.value) / (found.standard_error * np.sqrt(found.num_clusters)))
+    effect = abs(found.value) / (found.standard_error * np.sqrt(found.num_clusters))
     if effect < SMALLEST_EFFECT:
         return None
-    num_clusters = np.max(TTestPower().solve_power(effect_size=effect, power=POWER, alpha=ALPHA))
+    solved = effect <= LARGEST_EFFECT
+    num_clusters = (
+        np.max(TTestPower().solve_power(effect_size=effect, power=POWER, alpha=ALPHA)) if solved else FEWEST_CLUSTERS
+    )
     return int(np.ceil(num_clusters * found.n / found.num_clusters))
 
 

@@ -6,16 +6,17 @@ items that it was true of when it was made, so that a memory is opened without r
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from comem_core.addresses.beside import read_beside, remove_beside, write_beside
 from comem_core.knowledge.items import hash_content_parts
+from comem_core.stated_fields import parse_json
 
 WITHDRAWN = ".withdrawn"
 """The folder of a store that has its withdrawals."""
@@ -45,17 +46,20 @@ class Withdrawal:
     def parse(cls, content: bytes, where: str) -> "Withdrawal":
         """Read a withdrawal. Raises ValueError for a damaged file, because nobody may show what it withdrew."""
         try:
-            read: Any = json.loads(content)
-            lists = {name: tuple(map(str, read[name])) for name in ("values", "item_ids")}
-            found = cls(by=read["by"], when=read["when"], reason=read["reason"], **lists)
-        except (ValueError, TypeError, KeyError) as error:
+            found = cls(**parse_json(content))
+            lists = (found.values, found.item_ids)
+            if found.by not in COLUMNS:
+                raise ValueError(f"it withdraws by {found.by!r}; expected one of {', '.join(COLUMNS)}")
+            if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
+                raise ValueError("values and item_ids are not lists of texts")
+            if not (found.values and isinstance(found.when, str) and isinstance(found.reason, str)):
+                raise ValueError("values are empty, or when or reason are not texts")
+        except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{where} cannot be read ({type(error).__name__}: {error}), so what was withdrawn is not known; take "
-                "it from a backup, or remove it and withdraw again"
+                f"{where} cannot be read ({error}), so what was withdrawn is not known; take it from a backup, or "
+                "withdraw the same again, which replaces it"
             ) from error
-        if found.by not in COLUMNS:
-            raise ValueError(f"{where} withdraws by {found.by!r}; expected one of {', '.join(COLUMNS)}")
-        return found
+        return replace(found, values=tuple(found.values), item_ids=tuple(found.item_ids))
 
     def write(self) -> bytes:
         """Return the content of its file."""
@@ -72,8 +76,12 @@ def read_withdrawals(store: str | Path) -> list[Withdrawal]:
 
     Raises ValueError for a file that cannot be read.
     """
-    contents = read_beside(store, WITHDRAWN)
+    contents = {name: each for name, each in read_beside(store, WITHDRAWN).items() if name.endswith(".json")}
     found = [Withdrawal.parse(content, f"{store}/{WITHDRAWN}/{name}") for name, content in contents.items()]
+    if renamed := [name for name, each in zip(contents, found, strict=True) if name != each.file]:
+        raise ValueError(
+            f"{store}/{WITHDRAWN}/{renamed[0]} has another name than it was written under; name it as before"
+        )
     return sorted(found, key=lambda each: (each.when, each.name))
 
 
@@ -114,3 +122,12 @@ def find_withdrawn(tables: Iterable[pa.Table], withdrawals: Collection[Withdrawa
             is_gone = pc.call_function("or", [is_gone, matches])
         found += table["item_id"].filter(is_gone).to_pylist()
     return found
+
+
+def find_shown(training_set: Path, withdrawn: Collection[str]) -> list[str]:
+    """Return the withdrawn items that samples of a training set show, in order."""
+    found: set[str] = set()
+    for path in sorted(training_set.glob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(columns=["item_ids"]):
+            found.update(each for each in batch["item_ids"].flatten().to_pylist() if each in withdrawn)
+    return sorted(found)

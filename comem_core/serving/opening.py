@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from comem_core.knowledge.stored_items import StoredItems
+from comem_core.knowledge.withdrawn import find_shown, list_withdrawn
 from comem_core.memory.bank import Bank
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.choosing import Choice, choose
@@ -110,7 +111,15 @@ class StoreSource(MemorySource):
     def fetch_training_set(self) -> Path | None:
         """Return the local folder of the samples that the encoder was trained on; None if the store has none."""
         found = choose(self.artefacts, encoder=self.encoder, bank=self.bank).training_set
-        return None if found is None else self.artefacts.fetch(found)
+        if found is None:
+            return None
+        folder, withdrawn = self.artefacts.fetch(found), list_withdrawn(self.artefacts.read_withdrawals())
+        if withdrawn and (shown := find_shown(folder, withdrawn)):
+            raise ValueError(
+                f"{len(shown)} items that the training set shows were withdrawn, such as {shown[0]}; run "
+                "synth-and-train, which trains without them, and open the memory again, or leave the training set out"
+            )
+        return folder
 
     def _load_encoder(self, choice: Choice, previous: Memory | None) -> MemoryEncoder:
         name = choice.bank["inputs"]["encoder"]

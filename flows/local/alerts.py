@@ -7,6 +7,7 @@ state and not its type, so a run of ours may also end with `Drifted`: any event 
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
@@ -66,6 +67,16 @@ def _match_flows(flows: Sequence[str]) -> ResourceSpecification:
     return ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": list(flows)})
 
 
+def check_address(address: str | None) -> None:
+    """Raise ValueError for what is not the address of a webhook. The message does not repeat it: it may be a key."""
+    parts = urlsplit("https://none" if address is None else address)
+    is_whole = parts.scheme in ("http", "https") and parts.hostname and not set(address or "") & set(" \n\t")
+    if not is_whole:
+        raise ValueError(
+            f"{WEBHOOK} is not the address of a webhook; expected one that begins with https:// or http://"
+        )
+
+
 def save_webhook(api_url: str, address: str) -> UUID:
     """Save the address of the webhook, which may be a secret, on the server, and return the id that automations use."""
     with temporary_settings({PREFECT_API_URL: api_url}):
@@ -90,8 +101,12 @@ def set_all(client: SyncPrefectClient, api_url: str, flows: Sequence[str], addre
     """Set up the alerts for these flows, those that call a webhook only with its address, and describe each."""
     calls = [] if address is None else list(list_calls(flows, save_webhook(api_url, address)))
     for automation in (find_dead_runs(flows), *calls):
-        yield f"{automation.name}: {'set up' if set_up(client, automation) else 'was set up'}"
-    if address is None:
+        yield f"{automation.name}: {'set up' if set_up(client, automation) else 'is as it was'}"
+    if address is not None:
+        yield f"the address is kept on the server, as the block webhook/{BLOCK}"
+    elif known := [name for name in (DRIFTED, FAILED) if client.read_automations_by_name(name)]:
+        yield f"{', '.join(known)}: still call the address that was given before"
+    else:
         yield f"{WEBHOOK} names no webhook, so nobody is told: set it to the address that is to be called"
 
 

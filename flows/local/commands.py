@@ -202,15 +202,17 @@ def schedule(layout: Layout, arguments: argparse.Namespace) -> int:
 
 def alert(layout: Layout, arguments: argparse.Namespace) -> int:
     """Let the Prefect server call a webhook when a score moved or a run failed, and mark dead runs as crashed."""
-    note = layout.read_note()
+    address, note = os.environ.get(alerts.WEBHOOK), layout.read_note()
+    alerts.check_address(address)
     api_url = layout.asked or (note.api_url if note else None)
     if api_url is None:
         raise ValueError("nothing is up, so there is no server to set alerts on; run `make serve` first")
+    if layout.asked:
+        check_server(api_url)
     with open_client(api_url) as client:
         if arguments.switch == "off":
             print(f"removed: {', '.join(alerts.remove_all(client)) or 'nothing, for there were no alerts'}")
             return 0
-        address = os.environ.get(alerts.WEBHOOK)
         for line in alerts.set_all(client, api_url, list_flows(layout), address):
             print(line)
     return 0

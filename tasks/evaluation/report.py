@@ -1,8 +1,9 @@
 """The report: a static page of the run, its lineage as OpenLineage events, and the key plots as Prefect artifacts."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -25,11 +26,13 @@ from tasks.run import Run
 from tasks.training.training_data import find_reference
 from warehouse.connection import open_warehouse
 from warehouse.openlineage import write_openlineage_lines
-from warehouse.page.data import RunData, collect, has_in_gallery
+from warehouse.page.data import Hidden, RunData, collect, find_pictures_of, has_in_gallery
 from warehouse.records import finish_run, register_artefact
 
 REPORT = Stage(name="report", version="1")
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
+COMPARING = ("comparison", "evaluation-report")
+"""The stages whose pages compare evaluations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,43 +85,77 @@ def _render(context: Context, run_id: str, pictured: Sequence[Any], *, machine: 
     from warehouse.page.render import render_page  # imports matplotlib, which is only needed to draw
 
     stored, withdrawals = [each.open_pictures() for each in pictured], read_withdrawals(Store.of(context).place)
-    hidden = list_pictures(withdrawals)
 
     def picture(image_id: str) -> bytes | None:
-        return None if image_id in hidden else next((found for each in stored if (found := each.get(image_id))), None)
+        return next((found for each in stored if (found := each.get(image_id))), None)
 
     with open_warehouse(context.warehouse, read_only=True) as con:
-        return render_page(con, run_id, images=picture, machine=machine, withdrawn=list_withdrawn(withdrawals))
+        items, pictures = list_withdrawn(withdrawals), list_pictures(withdrawals)
+        hidden = Hidden(items, {*pictures, *(find_pictures_of(con, items, alone=True) if items else ())})
+        return render_page(con, run_id, images=picture, machine=machine, hidden=hidden)
 
 
 def render_again(context: Context, withdrawal: Withdrawal) -> int:
-    """Write the pages again that show what was withdrawn, or taken back; return how many there were."""
-    store, shown = Store.of(context), {"item_ids": set(withdrawal.item_ids), "image_ids": list_pictures([withdrawal])}
+    """Write the pages of runs again that show what was withdrawn, or taken back; return how many there were.
+
+    In pages that compare evaluations, pictures that are withdrawn now are replaced by an empty one, for good.
+    """
+    store = Store.of(context)
     with open_warehouse(context.warehouse, read_only=True) as con:
+        pictures = find_pictures_of(con, withdrawal.item_ids, alone=False)
+        shown = Hidden(set(withdrawal.item_ids), {*list_pictures([withdrawal]), *pictures})
+        gone = find_pictures_of(con, list_withdrawn(read_withdrawals(store.place)), alone=True)
         found = [
-            each for each in store.list_records(REPORT.name) if has_in_gallery(con, each["recipe"]["run_id"], **shown)
+            each for each in store.list_records(REPORT.name) if has_in_gallery(con, each["recipe"]["run_id"], shown)
         ]
     for record in found:
-        _write_again(context, store, record)
-    return len(found)
+        _replace_page(context, store, record, PAGE, _render_recorded(context, store, record))
+    return len(found) + _empty_pictures(context, store, {name: gone[name] for name in pictures if name in gone})
 
 
-def _write_again(context: Context, store: Store, record: Record) -> None:
-    """Replace the page of an earlier run; pictures whose artefact is gone are missing in it."""
+def _render_recorded(context: Context, store: Store, record: Record) -> str:
+    """Return the page of an earlier run; pictures whose artefact is gone are missing in it."""
     pictured = [
         read(found)
         for role, read in (("benchmark", read_questions), ("knowledge", read_items))
         if (found := find_reference(store, record["inputs"].get(role, ""))) is not None
     ]
-    page = _render(context, record["recipe"]["run_id"], pictured, machine=None)
+    return _render(context, record["recipe"]["run_id"], pictured, machine=None)
+
+
+def _empty_pictures(context: Context, store: Store, pictures: Mapping[str, str]) -> int:
+    """Empty these pictures, each of an artefact, in the pages that compare evaluations; return how many had some."""
+    from warehouse.page.pictures import EMPTY, make_data_uri
+
+    uris = []
+    for image_id, artefact in pictures.items():
+        knowledge = find_reference(store, artefact)
+        data = None if knowledge is None else read_items(knowledge).open_pictures().get(image_id)
+        uris += [] if data is None else [make_data_uri(data)]
+    num = 0
+    for record in [each for stage in COMPARING for each in store.list_records(stage)] if uris else ():
+        for shard in record["shards"]:
+            if shard["file"].endswith(".html"):
+                text = (open_folder(record["uri"]) / shard["file"]).read_text(encoding="utf-8")
+                emptied = reduce(lambda page, uri: page.replace(uri, EMPTY) if uri else page, uris, text)
+                if emptied != text:
+                    _replace_page(context, store, record, shard["file"], emptied)
+                    num += 1
+    return num
+
+
+def _replace_page(context: Context, store: Store, record: Record, name: str, page: str) -> None:
+    """Put another page into a complete artefact; its other files stay."""
     with store.lock(record["stage"], record["fingerprint"]):
         artefact = store.begin(record["stage"], record["fingerprint"])
-        with artefact.open_file(PAGE) as path:
+        with artefact.open_file(name) as path:
             path.write_text(page, encoding="utf-8")
+        for measured, value in record["measured"].items():
+            artefact.measure(measured, value)
         finished = store.finish(artefact, record)
     with open_warehouse(context.warehouse) as con:
         place = {"folder": open_folder(finished["uri"]), "uri": finished["uri"]}
-        register_artefact(con, finished, table=None, **place, replace=True)
+        register_artefact(con, finished, table=finished.get("table"), **place, replace=True)
 
 
 def _show_plots(data: RunData) -> None:

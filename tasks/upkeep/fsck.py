@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from comem_core.addresses.copies import STAMPS
 from comem_core.addresses.places import is_address
+from comem_core.knowledge.withdrawn import read_withdrawals
 from comem_core.serving.layout import RECORD, Record, list_record_files
 from comem_core.terminal import guard_output
 from tasks.engine.context import Context
@@ -54,6 +55,10 @@ def find_faults(context: Context, *, hashed: bool = True) -> Iterator[Fault]:
         yield Fault(name=str(context.warehouse), found=f"it cannot be read ({damage})", todo=todo)
         return
     yield from _find_unreadable(store)
+    try:
+        read_withdrawals(store.place)
+    except ValueError as error:
+        yield Fault(name="a withdrawal", found=str(error), todo="until then nothing opens this store")
     records = {record["fingerprint"]: record for record in store.all_records()}
     with open_warehouse(context.warehouse, read_only=True) as con:
         rows, known = count_rows(con), list_known(con)

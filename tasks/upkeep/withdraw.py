@@ -47,19 +47,22 @@ def find_withdrawal(context: Context, by: str, values: Sequence[str], *, reason:
     with open_warehouse(context.warehouse, read_only=True) as con:
         item_ids = find_items(con, by, values)
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Withdrawal(by=by, values=tuple(values), item_ids=tuple(item_ids), when=when, reason=reason)
+    reason, wanted = " ".join(reason.split()), tuple(sorted(set(values)))
+    return Withdrawal(by=by, values=wanted, item_ids=tuple(item_ids), when=when, reason=reason)
 
 
 def take_back(context: Context, name: str) -> tuple[Withdrawal, int]:
     """Take a withdrawal back; return it, and the number of pages that were written again.
 
-    Raises ValueError unless the name, or its first letters, is that of one withdrawal.
+    Raises ValueError unless the name, or its first letters (four at least), is that of one withdrawal.
     """
     known = read_withdrawals(Store.of(context).place)
     found = [each for each in known if len(name) >= LEAST_LETTERS and each.name.startswith(name)]
     if len(found) != 1:
         names = ", ".join(each.name for each in known) or "nothing"
-        raise ValueError(f"{name!r} is not the name of one withdrawal; withdrawn is: {names}")
+        raise ValueError(
+            f"{name!r} is not the name of one withdrawal (its first {LEAST_LETTERS} letters do); there are: {names}"
+        )
     remove_withdrawal(Store.of(context).place, found[0])
     return found[0], _render_pages_again(context, found[0])
 
@@ -67,7 +70,10 @@ def take_back(context: Context, name: str) -> tuple[Withdrawal, int]:
 def _render_pages_again(context: Context, withdrawal: Withdrawal) -> int:
     from tasks.evaluation.report import render_again  # imports Prefect, which takes seconds
 
-    return render_again(context, withdrawal)
+    try:
+        return render_again(context, withdrawal)
+    except (TimeoutError, OSError, ValueError) as error:
+        raise TimeoutError(f"all but the pages of runs is done ({error}); run the same command again") from error
 
 
 def describe(withdrawal: Withdrawal) -> str:
@@ -80,8 +86,11 @@ def describe(withdrawal: Withdrawal) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Withdraw items, take a withdrawal back, or list what is withdrawn; return 0, or 2 for a wrong request."""
-    given = _make_parser().parse_args(arguments)
+    parser = _make_parser()
+    given = parser.parse_args(arguments)
     by = next((each for each in COLUMNS if getattr(given, each)), None)
+    if by is None and (given.dry_run or given.reason):
+        parser.error(f"--dry-run and --reason go with one of {', '.join(f'--{each}' for each in COLUMNS)}")
     try:
         context = Context.from_environment()
         if given.undo is not None:
@@ -123,7 +132,11 @@ def _list_dependents(context: Context, by: str, values: Sequence[str]) -> list[s
 
 def _undo(context: Context, name: str) -> list[str]:
     found, num_pages = take_back(context, name)
-    return [f"Taken back: {describe(found)}", f"{_count_pages(num_pages)} written again with them.".capitalize()]
+    return [
+        f"Taken back: {describe(found)}",
+        f"{_count_pages(num_pages)} written again. Bank and index have them after the next rebuild-memory, unless "
+        "another withdrawal is about them.",
+    ]
 
 
 def _list(context: Context) -> list[str]:

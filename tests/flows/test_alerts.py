@@ -24,6 +24,7 @@ from flows.local.alerts import (
     DRIFTED,
     FAILED,
     HEARTBEAT,
+    check_address,
     find_dead_runs,
     list_calls,
     remove_all,
@@ -84,6 +85,18 @@ def wait_for(is_so: Callable[[], bool], *, seconds: float) -> bool:
     while not (found := is_so()) and time.monotonic() < until:
         time.sleep(0.5)
     return found
+
+
+@pytest.mark.parametrize("address", ["", "foo", "ftp://x/y", "https://", "https://exa mple/x", "http:///x"])
+def test_what_is_no_address_of_a_webhook_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(ValueError, match="COMEM_WEBHOOK is not the address of a webhook") as refused:
+        check_address(address)
+    assert not address or address not in str(refused.value)
+
+
+def test_an_address_or_none_is_accepted() -> None:
+    for address in (None, "https://hooks.example.org/a?b=c", "http://127.0.0.1:80/x"):
+        check_address(address)
 
 
 def test_setting_up_again_changes_nothing_unless_something_is_other(client: SyncPrefectClient) -> None:

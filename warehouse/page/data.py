@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -30,6 +30,18 @@ class Query:
     name: str
     meaning: str
     text: str
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a page must not show, because it was withdrawn: items, and pictures."""
+
+    item_ids: Collection[str] = ()
+    image_ids: Collection[str] = ()
+
+    def has(self, card: Mapping[str, object]) -> bool:
+        """Tell whether a question is about one of the items or pictures."""
+        return card["image_id"] in self.image_ids or card["gold_item_id"] in self.item_ids
 
 
 @dataclass(frozen=True)
@@ -166,14 +178,21 @@ def _collect_gallery(con: DuckDBPyConnection, run_id: str) -> list[dict]:
     ]
 
 
-def has_in_gallery(
-    con: DuckDBPyConnection, run_id: str, *, item_ids: Collection[str], image_ids: Collection[str]
-) -> bool:
-    """Tell whether the page of a run shows one of these items, or asks about one of these pictures."""
+def has_in_gallery(con: DuckDBPyConnection, run_id: str, hidden: Hidden) -> bool:
+    """Tell whether the page of a run shows one of these items, or asks about one of them or of these pictures."""
     return any(
-        card["image_id"] in image_ids or any(item["item_id"] in item_ids for item in card["items"])
+        hidden.has(card) or any(item["item_id"] in hidden.item_ids for item in card["items"])
         for card in _collect_gallery(con, run_id)
     )
+
+
+def find_pictures_of(con: DuckDBPyConnection, item_ids: Collection[str], *, alone: bool) -> dict[str, str]:
+    """Return the pictures of some items, or those that no other item shows, each with an artefact that has it."""
+    query = """
+        SELECT image_id, any_value(artefact) FROM knowledge_item WHERE image_id IS NOT NULL GROUP BY image_id
+        HAVING bool_or(list_contains($ids, item_id)) AND (NOT $alone OR bool_and(list_contains($ids, item_id)))
+    """
+    return dict(con.execute(query, {"ids": list(item_ids), "alone": alone}).fetchall())
 
 
 def _collect_artefacts(con: DuckDBPyConnection, stages: list[dict], edges: list[Edge]) -> dict[str, dict]:

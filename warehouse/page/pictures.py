@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from PIL import Image, UnidentifiedImageError
 
+EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+"""A picture of nothing."""
 MAX_SIDE = 320  # pixels: twice what the page shows, for sharp screens
 _SMALL_BYTES = 12_000
 _AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}

@@ -6,13 +6,13 @@ Owns the arrangement of the collected data for the templates. Independent of SQL
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from duckdb import DuckDBPyConnection
 
 from warehouse.declared import read_conditions
 from warehouse.page import wording
-from warehouse.page.data import RunData, collect, flatten_recipe
+from warehouse.page.data import Hidden, RunData, collect, flatten_recipe
 from warehouse.page.drawing import draw_lineage
 from warehouse.page.environment import make_environment
 from warehouse.page.head import (
@@ -37,15 +37,15 @@ def render_page(
     *,
     images: Callable[[str], bytes | None],
     machine: str | None = None,
-    withdrawn: Collection[str] = (),
+    hidden: Hidden | None = None,
 ) -> str:
     """Return the page of a run as HTML.
 
     `images` returns the bytes of an image_id, or None if it does not have the image; `machine` describes where the run
-    ran. Of items that are `withdrawn`, neither picture nor text is shown. The page says which parts the run did not
-    reach. An unknown run_id is a ValueError.
+    ran. Of what is `hidden`, neither picture nor text is shown, and no question about it. The page says which parts
+    the run did not reach. An unknown run_id is a ValueError.
     """
-    data = collect(con, run_id)
+    data, hidden = collect(con, run_id), hidden or Hidden()
     conditions = wording.ConditionWords(read_conditions(con))
     return (
         make_environment()
@@ -70,7 +70,7 @@ def render_page(
                 )
             ],
             conditions=_list_conditions(data, conditions),
-            gallery=[_make_gallery_card(question, conditions, withdrawn) for question in data.gallery],
+            gallery=[_make_gallery_card(card, conditions, hidden) for card in data.gallery if not hidden.has(card)],
             funnel_plot=draw_funnel(data.funnel) if data.funnel else None,
             trainings=[(each, draw_loss(each.losses)) for each in data.trainings],
             drawing=draw_lineage(data.artefacts, data.edges),
@@ -144,8 +144,8 @@ def _list_conditions(data: RunData, conditions: wording.ConditionWords) -> list[
     return [{"name": name, "meaning": conditions.meaning(name, data.reader)} for name in ordered]
 
 
-def _make_gallery_card(question: dict, conditions: wording.ConditionWords, withdrawn: Collection[str]) -> dict:
+def _make_gallery_card(question: dict, conditions: wording.ConditionWords, hidden: Hidden) -> dict:
     """Put a question's answers in the order that conditions have everywhere, and hide items that were withdrawn."""
     answers = sorted(question["answers_by"], key=lambda row: conditions.order(row["condition"]))
-    items = [item | HIDDEN if item["item_id"] in withdrawn else item for item in question["items"]]
+    items = [item | HIDDEN if item["item_id"] in hidden.item_ids else item for item in question["items"]]
     return question | {"answers_by": answers, "items": items}

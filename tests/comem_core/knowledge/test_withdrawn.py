@@ -1,5 +1,6 @@
 """What was withdrawn is known to whoever opens the store, and holds for what comes later."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,12 @@ from comem_core.knowledge.withdrawn import (
     write_withdrawal,
 )
 from warehouse import lineage
+
+BROKEN = ["", "[]", "{}", '{"by": "item"}', '{"by": "colour", "values": ["x"]', "[" * 100_000]
+BROKEN += [
+    json.dumps({"by": "item", "values": ["a"], "item_ids": [], "when": "2026", "reason": ""} | wrong)
+    for wrong in ({"by": ["item"]}, {"when": 5}, {"values": "abc"}, {"values": [None]}, {"values": []}, {"more": 1})
+]
 
 
 def make(by: str, *values: str, item_ids: tuple[str, ...] = (), when: str = "2026-01-01T00:00:00+00:00") -> Withdrawal:
@@ -45,12 +52,20 @@ def test_the_same_rule_has_one_name_in_any_order() -> None:
     assert len({make("source", "x", "y").name, make("licence", "x", "y").name, make("source", "xy").name}) == 3
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"by": "item"}', '{"by": "colour", "values": ["x"]'])
+@pytest.mark.parametrize("content", BROKEN)
 def test_a_damaged_withdrawal_is_an_error_and_never_forgotten(tmp_path: Path, content: str) -> None:
     write_withdrawal(tmp_path, make("image", "i"))
     [path] = (tmp_path / WITHDRAWN).iterdir()
     path.write_text(content)
     with pytest.raises(ValueError, match=path.name):
+        read_withdrawals(tmp_path)
+
+
+def test_a_file_that_was_renamed_is_an_error_because_it_could_not_be_taken_back(tmp_path: Path) -> None:
+    write_withdrawal(tmp_path, make("image", "i"))
+    [path] = (tmp_path / WITHDRAWN).iterdir()
+    path.rename(path.with_name("other.json"))
+    with pytest.raises(ValueError, match="name it as before"):
         read_withdrawals(tmp_path)
 
 

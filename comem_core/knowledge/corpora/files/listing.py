@@ -71,7 +71,7 @@ def list_local_folders(
         name = f"{folder}{entry.name}"
         is_plain = entry.is_file(follow_symlinks=False) and not _is_hidden(entry.name)
         if not is_plain and (reason := _find_reason(roots, entry, seen)):
-            listed.left_out.append(LeftOut(name + "/" * entry.is_dir(), *reason))
+            listed.left_out.append(LeftOut(name + "/" * os.path.isdir(entry.path), *reason))
         elif not is_plain and entry.is_dir():
             seen[_identify(entry.stat())] = name
             folders.append(f"{name}/")

@@ -198,7 +198,8 @@ def test_real_photos_are_read_and_another_schema_is_refused_row_by_row(tmp_path:
     photos = sorted((GROCERY / "photos").glob("0[0-3]_0.jpg"))
     names = {row["class_id"]: row["name"] for row in map(json.loads, (GROCERY / "items.jsonl").open())}
     rows = [{"image": str(photo.resolve()), "text": names[int(photo.name[:2])], "language": "en"} for photo in photos]
-    items, bad = split(write_jsonl(tmp_path / "items.jsonl", rows), source="grocery", licence="MIT", max_side=100)
+    options = {"source": "grocery", "licence": "MIT", "max_side": 100, "roots": (str(GROCERY.resolve()),)}
+    items, bad = split(write_jsonl(tmp_path / "items.jsonl", rows), **options)
     assert [item.text for item in items] == [names[number] for number in range(4)]
     assert bad == []
     with pytest.raises(ValueError, match="missing image, text"):
