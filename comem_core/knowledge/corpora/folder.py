@@ -88,9 +88,10 @@ class Folder(Form):
         row, files = 1, [CorpusFile(self._fault.name)] if self._fault else []
         for listed in self.files.list_folders():
             pairs, left_out = self._sort(listed)
+            # First the links, which say why the pairs of their files are incomplete.
+            waiting += [PictureTextPair(None, fault=each) for each in listed.left_out if each.reason == OUTSIDE]
             waiting += pairs
             files += self._describe_files(listed, left_out)
-            waiting += [PictureTextPair(None, fault=each) for each in listed.left_out if each.reason == OUTSIDE]
             while len(waiting) >= size:
                 yield Piece(row=row, num_rows=size, entries=tuple(waiting[:size]))
                 row, waiting = row + size, waiting[size:]

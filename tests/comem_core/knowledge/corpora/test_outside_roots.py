@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from comem_core.knowledge.corpora import open_corpus
+from comem_core.knowledge.corpora import open_corpus, read_corpus
+from comem_core.knowledge.items import KnowledgeItem
 
 
 @pytest.fixture
@@ -184,3 +185,21 @@ def test_usual_corpora_are_read_as_before(tmp_path: Path, picture, split) -> Non
     for corpus in (snapshot, snapshot / "rows.jsonl", tmp_path / "link", tmp_path / "link/rows.jsonl"):
         items, bad = split(corpus)
         assert [item.text for item in items] == ["a pump"] and not bad
+
+
+def test_a_folder_whose_pictures_are_all_links_is_told_first_where_they_lead(
+    places: tuple[Path, Path], tmp_path: Path
+) -> None:
+    linked, (_, outside) = tmp_path / "linked", places
+    linked.mkdir()
+    for number in range(6):
+        (linked / f"p{number}.png").symlink_to(outside / "x.png")
+        (linked / f"p{number}.txt").write_text("a text")
+    with pytest.raises(ValueError, match=r"12 bad rows, first:\n.*row 1: outside_roots: .*COMEM_DATA_ROOTS"):
+        list(read_corpus(str(linked)))
+
+
+def test_a_link_to_itself_is_left_out(places: tuple[Path, Path]) -> None:
+    corpus, _ = places
+    (corpus / "loop.png").symlink_to(corpus / "loop.png")
+    assert len([each for each in read_corpus(str(corpus)) if isinstance(each, KnowledgeItem)]) == 1
