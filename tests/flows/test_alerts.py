@@ -87,11 +87,13 @@ def wait_for(is_so: Callable[[], bool], *, seconds: float) -> bool:
     return found
 
 
-@pytest.mark.parametrize("address", ["", "foo", "ftp://x/y", "https://", "https://exa mple/x", "http:///x"])
+@pytest.mark.parametrize(
+    "address", ["", "secret", "ftp://x/secret", "https://", "https://exa mple/secret", "http:///secret"]
+)
 def test_what_is_no_address_of_a_webhook_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(ValueError, match="COMEM_WEBHOOK is not the address of a webhook") as refused:
         check_address(address)
-    assert not address or address not in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_an_address_or_none_is_accepted() -> None:
