@@ -95,7 +95,7 @@ bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.js
 	$(PYTHON) -m tasks.measures.speed $(ARGS)
 
 bench-against: $(INSTALLED) ## time suite, demos and training steps beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
-	$(PYTHON) -m flows.local.measuring $(ARGS)
+	$(PYTHON) -m flows.measuring $(ARGS)
 
 faults: $(INSTALLED) ## kill and break runs again and again, and check what is left (ARGS="--record" writes docs/results/reliability.json; docs/reliability.md)
 	@$(PYTHON) -m flows.faults $(ARGS)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from comem_core.measures.training import commits
-from flows.local.measuring import Checkout, main, shown_scores
 from flows.local.results import _write_scores
+from flows.measuring import Checkout, main, shown_scores
 from warehouse.page.wording import ConditionWords, write_percent
 
 SCORE = {

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
+from comem_core.measures.training import commits
 from comem_core.terminal import guard_output
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
@@ -174,8 +175,6 @@ def _measure_reuse(this: Checkout, other: Checkout, rounds: int) -> Iterator[Mea
 
 def _measure_training(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
     """Time the steps of both on the same samples, in processes of their own and by turns."""
-    from comem_core.measures.training import commits  # imports torch, which other commands need not
-
     for model, recipe in ((commits.TINY, "tiny_cpu"), (commits.LARGE, "random_117m")):
         seconds: dict[str, list[float]] = {this.commit: [], other.commit: []}
         for turn in range(rounds):
