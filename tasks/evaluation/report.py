@@ -20,6 +20,8 @@ from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.engine.telling import get_stage_logger, is_under_prefect, show
+from tasks.evaluation.compare import COMPARISON
+from tasks.evaluation.drift import EVALUATION_REPORT
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
@@ -31,7 +33,7 @@ from warehouse.records import finish_run, register_artefact
 
 REPORT = Stage(name="report", version="1")
 PAGE, EVENTS = "report.html", "openlineage.jsonl"
-COMPARING = ("comparison", "evaluation-report")
+COMPARING = (COMPARISON.name, EVALUATION_REPORT.name)
 """The stages whose pages compare evaluations."""
 
 
@@ -127,17 +129,17 @@ def _empty_pictures(context: Context, store: Store, pictures: Mapping[str, str])
     """Empty these pictures, each of an artefact, in the pages that compare evaluations; return how many had some."""
     from warehouse.page.pictures import EMPTY, make_data_uri
 
-    uris = []
+    uris: list[str] = []
     for image_id, artefact in pictures.items():
         knowledge = find_reference(store, artefact)
         data = None if knowledge is None else read_items(knowledge).open_pictures().get(image_id)
-        uris += [] if data is None else [make_data_uri(data)]
+        uris += [uri] if data is not None and (uri := make_data_uri(data)) else []
     num = 0
     for record in [each for stage in COMPARING for each in store.list_records(stage)] if uris else ():
         for shard in record["shards"]:
             if shard["file"].endswith(".html"):
                 text = (open_folder(record["uri"]) / shard["file"]).read_text(encoding="utf-8")
-                emptied = reduce(lambda page, uri: page.replace(uri, EMPTY) if uri else page, uris, text)
+                emptied = reduce(lambda page, uri: page.replace(uri, EMPTY), uris, text)
                 if emptied != text:
                     _replace_page(context, store, record, shard["file"], emptied)
                     num += 1

@@ -189,8 +189,12 @@ def has_in_gallery(con: DuckDBPyConnection, run_id: str, hidden: Hidden) -> bool
 def find_pictures_of(con: DuckDBPyConnection, item_ids: Collection[str], *, alone: bool) -> dict[str, str]:
     """Return the pictures of some items, or those that no other item shows, each with an artefact that has it."""
     query = """
-        SELECT image_id, any_value(artefact) FROM knowledge_item WHERE image_id IS NOT NULL GROUP BY image_id
-        HAVING bool_or(list_contains($ids, item_id)) AND (NOT $alone OR bool_and(list_contains($ids, item_id)))
+        WITH chosen AS (SELECT DISTINCT unnest($ids) AS item_id, TRUE AS is_chosen)
+        SELECT image_id, any_value(artefact)
+        FROM knowledge_item LEFT JOIN chosen USING (item_id)
+        WHERE image_id IS NOT NULL
+        GROUP BY image_id
+        HAVING bool_or(is_chosen) AND (NOT $alone OR bool_and(coalesce(is_chosen, FALSE)))
     """
     return dict(con.execute(query, {"ids": list(item_ids), "alone": alone}).fetchall())
 
