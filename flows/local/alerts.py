@@ -49,18 +49,23 @@ def find_dead_runs(flows: Sequence[str], *, silence: timedelta = SILENCE) -> Aut
         threshold=1,
         within=silence,
     )
-    message = f"no sign of life for {silence.total_seconds() / 60:g} minutes; the same run again goes on where it was"
+    minutes = f"{silence.total_seconds() / 60:g} minutes"
+    message = f"no sign of life for {minutes}; the same run again goes on where it was"
     crash = ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message, force=False)
-    return AutomationCore(name=DEAD, description="What `make serve` sets up", trigger=trigger, actions=[crash])
+    description = f"A run of {', '.join(flows)} sent a heartbeat, and then nothing for {minutes} (make serve)."
+    return AutomationCore(name=DEAD, description=description, trigger=trigger, actions=[crash])
 
 
 def list_calls(flows: Sequence[str], webhook: UUID) -> Iterator[AutomationCore]:
     """Yield the automations that call a webhook: a score moved, or a run of these flows failed or crashed."""
     moved = EventTrigger(expect={DRIFT_EVENT}, posture=Posture.Reactive, threshold=1)
     failed = EventTrigger(expect=ENDED_BADLY, match_related=_match_flows(flows), posture=Posture.Reactive, threshold=1)
-    for name, trigger, payload in ((DRIFTED, moved, SCORE_MOVED), (FAILED, failed, RUN_FAILED)):
+    for name, when, trigger, payload in (
+        (DRIFTED, "A re-evaluation found a score that moved", moved, SCORE_MOVED),
+        (FAILED, f"A run of {', '.join(flows)} failed, crashed or timed out", failed, RUN_FAILED),
+    ):
         call = CallWebhook(block_document_id=webhook, payload=payload)
-        yield AutomationCore(name=name, description="What `make alert` sets up", trigger=trigger, actions=[call])
+        yield AutomationCore(name=name, description=f"{when} (make alert).", trigger=trigger, actions=[call])
 
 
 def _match_flows(flows: Sequence[str]) -> ResourceSpecification:
