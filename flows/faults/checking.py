@@ -52,26 +52,26 @@ def find_twins(context: Context) -> Iterator[str]:
             yield from (f"{table} has the row {row} twice" for row in found)
 
 
-def list_finished(store: Path) -> dict[str, int]:
+def list_finished(store: Path) -> dict[str, tuple[int, int]]:
     """Map the finished shards and batches of unfinished artefacts to what tells a file from another of its name."""
     found = {}
     for folder in store.glob(f"*/*{UNFINISHED}"):
         for path in [*folder.glob("[!.]*.parquet"), *folder.glob(f"{BATCHES}/*/[0-9]*.parquet")]:
             try:
-                found[str(path.relative_to(store))] = path.stat().st_ino
+                found[str(path.relative_to(store))] = _stamp(path)
             except FileNotFoundError:
                 continue  # it became part of a shard while this looked
     return found
 
 
-def find_made_again(before: Mapping[str, int], store: Path) -> Iterator[str]:
+def find_made_again(before: Mapping[str, tuple[int, int]], store: Path) -> Iterator[str]:
     """Yield the shards and batches that were finished and were made again, or are gone. A batch becomes a part of its
     shard; an artefact that is complete has another name."""
-    for name, number in before.items():
+    for name, stamp in before.items():
         places = [store / name, store / name.replace(UNFINISHED, "", 1)]
         shard = [Path(str(each.parent).replace(f"{BATCHES}/", "") + ".parquet") for each in places]
         here = next((each for each in places if each.exists()), None)
-        if here is not None and here.stat().st_ino != number:
+        if here is not None and _stamp(here) != stamp:
             yield f"{name} was finished and made again"
         elif here is None and not any(each.exists() for each in shard):
             yield f"{name} was finished and is gone"
@@ -93,6 +93,13 @@ def compare_ends(context: Context, unbroken: Context) -> tuple[int, list[str]]:
             said = [*each.files, *(str(table) for table in each.tables if table.differences)]
             differing.append(f"{each.stage} {each.fingerprint} differs: {'; '.join(said)}")
     return rows, differing
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = (
+        path.stat()
+    )  # a file system may give the number of a deleted file to the next one: the time tells them apart
+    return state.st_ino, state.st_mtime_ns
 
 
 def _name(folder: Path) -> str:

@@ -16,6 +16,7 @@ from comem_core.memory.bank import Bank
 from comem_core.memory.bank_files import writing
 from comem_core.memory.bank_files.layout import read_description, read_shards
 from comem_core.memory.bank_files.pictures import Picture
+from tests.written import stamp_files
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8]
 
@@ -30,11 +31,6 @@ def make_bank(item_ids: Sequence[str] = (), *, dtype: torch.dtype = torch.float3
 def memory(item_id: str) -> torch.Tensor:
     """Return what the encoder of these tests makes of an item: numbers that depend on its id."""
     return torch.randn(2, 8, generator=torch.Generator().manual_seed(sum(item_id.encode())))
-
-
-def list_files(folder: Path) -> dict[str, int]:
-    """Return the shards of a folder, with what tells whether one was written again."""
-    return {path.name: path.stat().st_ino for path in folder.glob("memory-*")}
 
 
 def check_whole(bank: Bank, item_ids: Sequence[str]) -> None:
@@ -98,7 +94,7 @@ def test_a_number_type_that_is_not_for_memories_is_refused():
 def test_a_bank_grows_and_shrinks_without_touching_shards_that_did_not_change(tmp_path: Path):
     folder, item_ids = tmp_path / "bank", list("abcdefghi")
     make_bank(item_ids).save(folder)
-    first = list_files(folder)
+    first = stamp_files(folder, "memory-*")
     assert len(first) == 3
     bank = Bank.load(folder)
     bank.put(["j"], memory("j")[None])
@@ -111,10 +107,13 @@ def test_a_bank_grows_and_shrinks_without_touching_shards_that_did_not_change(tm
     left = [each for each in item_ids if each != "e"] + ["j"]
     check_whole(Bank.load(folder), left)
     check_whole(bank, left)
-    stayed = first.items() & list_files(folder).items()
+    stayed = first.items() & stamp_files(folder, "memory-*").items()
     assert len(stayed) == 1, "of three shards, one had an item replaced and one an item removed"
     gone = memory("e").numpy().tobytes()
-    assert any(gone in (folder / name).read_bytes() for name in first.keys() & list_files(folder).keys()) is False
+    assert (
+        any(gone in (folder / name).read_bytes() for name in first.keys() & stamp_files(folder, "memory-*").keys())
+        is False
+    )
 
 
 @pytest.mark.usefixtures("small_shards")
