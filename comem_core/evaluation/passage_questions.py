@@ -1,13 +1,15 @@
-"""English questions, each with the one passage that answers it, about real countries and real groceries.
+"""English questions, each with the one passage that answers it, about invented things, real countries and groceries.
 
-There are three sets: `full` uses the countries' knowledge items as they are. `short` cuts them down to the fact that is
-asked for and one other. `grocery` has photos and facts of products, from a folder that is not part of the project.
+There are four sets: `invented` has passages of an open vocabulary, whose names stand in no training passage. `full`
+uses the countries' knowledge items as they are. `short` cuts them down to the fact that is asked for and one other.
+`grocery` has photos and facts of products, from a folder that is not part of the project.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from comem_core.evaluation.metrics.same_answer import score_same_answer
@@ -21,7 +23,11 @@ from comem_core.worlds.countries.world import (
     load_knowledge_items,
     write_facts,
 )
+from comem_core.worlds.imaginary.countries import draw_country
+from comem_core.worlds.invented import passages as invented
 
+INVENTED = "invented"
+INVENTED_FACTS, INVENTED_ASIDES = (4, 6), (1, 4)  # lowest, highest: passages of 30 to 80 words
 GROCERY_SOURCE, GROCERY_LICENCE = "GroceryStoreDataset (tests only, no part of the project)", "MIT"
 # Our names of the facts, and the names in the grocery folder.
 GROCERY_FACTS = {
@@ -48,6 +54,35 @@ class Case:
 
     def score(self, answer: str) -> float:
         return score_same_answer(answer, self.question).correct
+
+
+def make_invented_cases(part: str, *, num_cases: int) -> list[Case]:
+    """Draw passages whose names are of one split, each with one question; `kind` is `number` or `word`, as its answer.
+
+    A number is right if it is the same number with the same unit, so it is scored as text.
+    """
+    cases = []
+    for place in range(num_cases):
+        random = Random(f"invented-{part}-{place}")
+        passage = invented.draw_passage(
+            random, part, num_facts=random.randint(*INVENTED_FACTS), num_asides=random.randint(*INVENTED_ASIDES)
+        )
+        fact = random.choice(passage.facts)
+        item = passage.make_item(draw_country(random, LANGUAGE, num_facts=0).picture(random))
+        question = Question(
+            question_id=f"invented/{part}/{place}",
+            question=fact.question,
+            image=item.picture,
+            language=LANGUAGE,
+            answers=(fact.value,),
+            question_type="string",
+            benchmark=INVENTED,
+            attribute=f"{passage.kind}/{fact.kind}",
+            entity_id=item.entity_id,
+            gold_item_id=item.item_id,
+        )
+        cases.append(Case(question=question, item=item, kind="number" if fact.is_number else "word"))
+    return cases
 
 
 def make_country_cases(part: str, *, num_cases: int | None = None) -> list[Case]:
@@ -133,13 +168,33 @@ def choose_others(cases: Sequence[Case]) -> list[KnowledgeItem]:
     Raises:
         ValueError: a kind of question is asked about one entity only.
     """
+    return [others[0] for others in _list_others(cases, 1)]
+
+
+def choose_three(cases: Sequence[Case]) -> list[list[KnowledgeItem]]:
+    """Return for each case its passage and two as `choose_others` gives them, in an order that a hash decides.
+
+    Raises:
+        ValueError: a kind of question is asked about fewer than three entities.
+    """
+    shown = []
+    for case, others in zip(cases, _list_others(cases, 2), strict=True):
+        place = int(hash_to_unit("three", case.question.question_id) * 3)
+        shown.append([*others[:place], case.item, *others[place:]])
+    return shown
+
+
+def _list_others(cases: Sequence[Case], count: int) -> Iterator[list[KnowledgeItem]]:
     ring = sorted(cases, key=lambda case: hash_to_unit("ring", case.question.question_id))
-    chosen = []
     for case in cases:
         start = ring.index(case)
-        further = [*ring[start + 1 :], *ring[:start]]
-        donor = next((o for o in further if o.kind == case.kind and o.item.entity_id != case.item.entity_id), None)
-        if donor is None:
-            raise ValueError(f"only one entity is asked about {case.kind!r}, so no other passage can be shown")
-        chosen.append(donor.item)
-    return chosen
+        found: dict[str | None, KnowledgeItem] = {}
+        for other in [*ring[start + 1 :], *ring[:start]]:
+            if other.kind == case.kind and other.item.entity_id != case.item.entity_id and len(found) < count:
+                found.setdefault(other.item.entity_id, other.item)
+        if len(found) < count:
+            raise ValueError(
+                f"{case.kind!r} is asked about {len(found) + 1} entities; expected {count + 1}, so that other passages "
+                "can be shown"
+            )
+        yield list(found.values())

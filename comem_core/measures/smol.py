@@ -1,9 +1,11 @@
 """`python -m comem_core.measures.smol`: how well SmolLM2-135M, a real English reader, answers from memory
 (docs/smol.md).
 
-Each question is asked with the one passage that answers it. `none` and `text_gold` have worked examples in the prompt
-(set `smol_shots`), because otherwise this reader answers in whole sentences. The conditions with memory (`memory_gold`,
-`shuffled`, `empty`) use the prompt that the encoder was trained with. `table` measures an encoder on the test part;
+Each question is asked with the one passage that answers it, or (`_three`) with two more about other things, in any
+order. `none` and the conditions with text have worked examples in the prompt (sets `smol_open`, `smol_shots`), because
+otherwise this reader answers in whole sentences. The conditions with memory use the prompt that the encoder was trained
+with. A second share counts the answers that contain the right one, because from text this reader likes to say more than
+the value. `table` measures an encoder on the test part;
 `curve` measures the snapshots of a training run on a fixed sample of the dev part, and draws them. Rows go to
 `docs/results/smol.json`.
 """
@@ -14,20 +16,25 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from comem_core.evaluation.answers import extract_answer
+from comem_core.evaluation.metrics.infoseek import normalise_answer
 from comem_core.evaluation.passage_questions import (
+    INVENTED,
     Case,
     choose_others,
+    choose_three,
     make_country_cases,
+    make_invented_cases,
     make_short_cases,
     read_grocery_cases,
 )
 from comem_core.evaluation.statistics import score_interval
+from comem_core.knowledge.items import KnowledgeItem
 from comem_core.measures import drawing
 from comem_core.measures.results import Measured
 from comem_core.measures.tables import record_rows
@@ -39,9 +46,11 @@ from comem_core.prompts import read_prompt_set
 from comem_core.training.loss import compute_token_losses
 
 TOPIC, RECIPE, COMMAND = "smol", "smol_cpu", "python -m comem_core.measures.smol"
-BY_TEXT, BY_MEMORY = ("none", "text_gold"), ("memory_gold", "shuffled", "empty")
+BY_TEXT = ("none", "text_gold", "text_three")
+BY_MEMORY = ("memory_gold", "memory_three", "shuffled", "empty")
 CONDITIONS = BY_TEXT + BY_MEMORY
-SHOTS = "smol_shots"
+# Prompt sets with worked examples like the passages of a benchmark.
+SHOTS, SHOTS_OF = "smol_shots", {INVENTED: "smol_open"}
 MAX_NEW_TOKENS, BATCH_SIZE = 12, 8
 PLOT = Path("docs/plots/smol_curve.svg")
 DRAWN = {
@@ -54,12 +63,13 @@ DRAWN = {
 
 @dataclass(frozen=True)
 class CaseAnswer:
-    """One answer: its case, its condition, its text, and whether it is right (0.0 or 1.0)."""
+    """One answer: its case, its condition, its text, and whether it is right, and contains what is right (0.0, 1.0)."""
 
     case: Case
     condition: str
     answer: str
     correct: float
+    contains: float
 
 
 def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[CaseAnswer]:
@@ -70,12 +80,14 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
     """
     if condition not in CONDITIONS:
         raise ValueError(f"unknown condition {condition!r}; expected one of {', '.join(CONDITIONS)}")
-    prompts = read_prompt_set(SHOTS) if condition in BY_TEXT else encoder.prompts
+    shots = SHOTS_OF.get(cases[0].question.benchmark or "", SHOTS)
+    prompts = read_prompt_set(shots) if condition in BY_TEXT else encoder.prompts
     asked: list[CaseAnswer] = []
+    shown = _choose_texts(cases, condition)
     for batch in cut_into_batches(zip(cases, _make_memories(encoder, cases, condition), strict=True), BATCH_SIZE):
         conversations = []
         for case, _ in batch:
-            items, question = [case.item] if condition == "text_gold" else [], case.question
+            items, question = shown.get(case.question.question_id, []), case.question
             conversations.append(
                 prompts.make_conversation(question.question, question.image, question.language, items=items)
             )
@@ -83,8 +95,16 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
         answers = encoder.answer_batch(conversations, memories, max_new_tokens=MAX_NEW_TOKENS)
         for (case, _), generated in zip(batch, answers, strict=True):
             answer = extract_answer(generated.text)
-            asked.append(CaseAnswer(case, condition, answer, case.score(answer)))
+            contains = float(normalise_answer(case.question.answers[0]) in normalise_answer(generated.text))
+            asked.append(CaseAnswer(case, condition, answer, case.score(answer), contains))
     return asked
+
+
+def _choose_texts(cases: Sequence[Case], condition: str) -> dict[str, list[KnowledgeItem]]:
+    """Return the passages that stand in each question's prompt."""
+    chosen = {"text_gold": lambda: [[case.item] for case in cases], "text_three": lambda: choose_three(cases)}
+    texts = chosen[condition]() if condition in chosen else [[] for _ in cases]
+    return {case.question.question_id: each for case, each in zip(cases, texts, strict=True)}
 
 
 def _make_memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[Tensor]:
@@ -93,13 +113,20 @@ def _make_memories(encoder: MemoryEncoder, cases: Sequence[Case], condition: str
         return [torch.zeros(0, encoder.backbone.width)] * len(cases)
     if condition == "empty":
         return [encoder.empty_memory()] * len(cases)
-    items = [case.item for case in cases] if condition == "memory_gold" else choose_others(cases)
-    bank = encoder.encode(items, batch_size=BATCH_SIZE, grid=None)
-    return [bank.of([item.item_id]) for item in items]
+    match condition:
+        case "memory_gold":
+            shown = [[each.item] for each in cases]
+        case "memory_three":
+            shown = choose_three(cases)
+        case _:
+            shown = [[item] for item in choose_others(cases)]
+    bank = encoder.encode([item for items in shown for item in items], batch_size=BATCH_SIZE, grid=None)
+    return [bank.of([item.item_id for item in items]) for items in shown]
 
 
 def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str) -> list[Measured]:
-    """Measure the share of right answers of each condition, overall and by kind of fact."""
+    """Measure the share of right answers of each condition, overall and by kind of fact, and overall the share of
+    answers that contain the right one."""
     rows = []
     for condition in CONDITIONS:
         own = [each for each in asked if each.condition == condition]
@@ -110,13 +137,17 @@ def measure_conditions(asked: Sequence[CaseAnswer], *, suffix: str, command: str
             for part, chosen in parts.items()
             if chosen
         ]
+        if own:
+            rows.append(measure_share(f"contains_{condition}{suffix}", own, command=command, of="contains"))
     return rows
 
 
-def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) -> Measured:
-    """Measure the right answers in percent; the interval is by entity."""
+def measure_share(
+    measure: str, asked: Sequence[CaseAnswer], *, command: str, of: Literal["correct", "contains"] = "correct"
+) -> Measured:
+    """Measure answers in percent; the interval is by entity."""
     entities = [each.case.question.entity_id or each.case.question.question_id for each in asked]
-    found = score_interval([each.correct for each in asked], entities)
+    found = score_interval([getattr(each, of) for each in asked], entities)
     value, low, high = (None if part is None else round(100 * part, 1) for part in (found.value, found.low, found.high))
     assert value is not None
     return Measured(
@@ -126,11 +157,14 @@ def measure_share(measure: str, asked: Sequence[CaseAnswer], *, command: str) ->
 
 def measure_table(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
     """Measure every set of cases under the requested conditions."""
-    encoder = MemoryEncoder.from_pretrained(options.encoder)
+    encoder = MemoryEncoder.from_pretrained(options.encoder, dtype=getattr(torch, options.dtype))
     sets = {
+        f"_{INVENTED}": make_invented_cases("test", num_cases=options.questions),
         "": make_country_cases("test", num_cases=options.questions),
         "_short": make_short_cases("test", num_cases=options.questions),
     }
+    if options.only:
+        sets = {f"_{INVENTED}": sets[f"_{INVENTED}"]}
     if options.grocery:
         sets["_grocery"] = read_grocery_cases(options.grocery)
     rows: list[Measured] = []
@@ -148,18 +182,19 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
 
 
 def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
-    """Measure each snapshot of a run on the same short passages of dev countries, under each condition with memory."""
-    cases, rows = make_short_cases("dev", num_cases=options.questions), []
+    """Measure each snapshot of a run on the same invented passages of dev names, under each condition with memory."""
+    cases, rows = make_invented_cases("dev", num_cases=options.questions), []
     samples = _count_samples_seen(options.run / STEPS)
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
-        encoder, seen = MemoryEncoder.from_pretrained(folder), samples[int(folder.name)]
+        encoder = MemoryEncoder.from_pretrained(folder, dtype=getattr(torch, options.dtype))
+        seen = samples[int(folder.name)]
         command = f"{COMMAND} curve RUN --questions {options.questions}"
         for condition in ("memory_gold", "shuffled"):
-            measure = f"accuracy_{condition}_short_dev_after_{seen}"
+            measure = f"accuracy_{condition}_invented_dev_after_{seen}"
             rows.append(measure_share(measure, ask(encoder, cases, condition), command=command))
             say(f"{measure}: {rows[-1].value}")
-        for condition in ("no_memory", *BY_MEMORY):
-            loss, measure = measure_loss(encoder, cases, condition), f"loss_{condition}_short_dev_after_{seen}"
+        for condition in DRAWN:
+            loss, measure = measure_loss(encoder, cases, condition), f"loss_{condition}_invented_dev_after_{seen}"
             rows.append(
                 Measured(
                     measure=measure, recipe=RECIPE, value=round(loss, 3), unit="nats", n=len(cases), command=command
@@ -193,8 +228,9 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
 
 
 def _count_samples_seen(path: Path) -> dict[int, int]:
-    """Return how many passages a run had seen after each step; for a repeated step, the last line counts."""
-    steps = {row["step"]: row["samples"] for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    """Return how many passages the reader had seen after each step; for a repeated step, the last line counts."""
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    steps = {row["step"]: row["samples"] for row in rows if "answer_loss" in row["measures"]}
     seen, total = {}, 0
     for step in sorted(steps):
         total += steps[step]
@@ -204,7 +240,7 @@ def _count_samples_seen(path: Path) -> dict[int, int]:
 
 def curve_measures(measures: Iterable[str]) -> list[str]:
     """Choose the measures that the curve shows, in a fixed order."""
-    starts = tuple(f"{kind}_{condition}_short_dev_after_" for kind in ("accuracy", "loss") for condition in DRAWN)
+    starts = tuple(f"{kind}_{condition}_invented_dev_after_" for kind in ("accuracy", "loss") for condition in DRAWN)
     return sorted(measure for measure in measures if measure.startswith(starts))
 
 
@@ -221,7 +257,7 @@ def draw(rows: Sequence[Measured], path: Path) -> None:
         right, loss = figure.subplots(1, 2)
         for axes, kind, apart in ((right, "accuracy", 25), (loss, "loss", 0)):  # so that intervals do not overlap
             for turn, (condition, (label, colour)) in enumerate(DRAWN.items()):
-                start = f"{kind}_{condition}_short_dev_after_"
+                start = f"{kind}_{condition}_invented_dev_after_"
                 own = {int(each.measure.removeprefix(start)): each for each in rows if each.measure.startswith(start)}
                 if seen := sorted(own):
                     places, drawn = [each + apart * turn for each in seen], [asdict(own[each]) for each in seen]
@@ -240,14 +276,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("encoder", help="the encoder's folder, or the name of one that ships")
     one.add_argument("--grocery", type=Path, help="the folder of the grocery photos; without it they are left out")
     one.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
-    one.add_argument("--questions", type=int, default=160, help="number of test questions in each set about countries")
+    one.add_argument("--questions", type=int, default=160, help="number of test questions in each set")
+    one.add_argument("--only", choices=[INVENTED], help="ask about the invented passages alone")
     one.set_defaults(measure=measure_table)
     many = commands.add_parser("curve", help="measure the snapshots of a training run on dev questions")
     many.add_argument("run", type=Path, help="the folder of the training run")
     many.add_argument("--questions", type=int, default=48, help="number of dev questions")
     many.set_defaults(measure=measure_curve)
+    for command in (one, many):
+        command.add_argument(
+            "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the model (default: float32)"
+        )
+        command.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all)")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     os.environ["TQDM_DISABLE"] = "1"
     record_rows(TOPIC, options.measure(options))
 

@@ -129,20 +129,24 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
         copy_weights(read_weights(folder / WEIGHTS), self.parameters())
         self._encoder_id = None
 
-    def save(self, folder: str | Path) -> Description:
-        """Write the encoder (LoRA, Q-Former, recipe, and which backbone it belongs to) and return its description."""
-        sha256, dtype = self.made_for
+    def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Description:
+        """Write the encoder (LoRA, Q-Former, recipe, and which backbone it belongs to) and return its description.
+
+        With another `dtype` the file is smaller, and the encoder read from it has weights that were rounded to it.
+        """
+        sha256, trained_in = self.made_for
         report = self.count_parameters()
         described = Description(
             recipe=asdict(self.recipe),
             backbone=self.backbone.name,
             backbone_sha256=sha256,
-            backbone_dtype=cast(Dtype, dtype),
+            backbone_dtype=cast(Dtype, trained_in),
             backbone_quantization=self.backbone.quantization,
             parameters=dict(report),
             parameter_share=describe_parameter_share(report),
         )
-        return write_checkpoint(Path(folder), self.parameters(), described)
+        weights = {name: weight.detach().to(dtype) for name, weight in self.parameters().items()}
+        return write_checkpoint(Path(folder), weights, described)
 
     def __repr__(self) -> str:
         m, d = self.recipe.num_vectors, self.backbone.width
@@ -234,6 +238,7 @@ def make_qformer(backbone: Backbone, recipe: EncoderRecipe) -> QFormer:
         num_rounds=recipe.num_rounds,
         initializer_range=backbone.model.config.get_text_config().initializer_range,
         copying_start=recipe.copying_start,
+        reads_counts=recipe.reads_counts,
     )
     qformer = QFormer(shape).to(backbone.device)
     if recipe.match_embedding_norm:

@@ -77,11 +77,16 @@ class ItemEncoder(ABC):
     def read_items(self, tokens: Tokens) -> Tensor:
         """Encode tokenised items: memory_BMD (see `memory`)."""
         with self.reading():
-            embedded = self.backbone.embed(tokens)
-            hidden_BTD = self.backbone.hidden(embedded)
+            inputs_BTD = self.compute_inputs(tokens)
+        return self.compress(inputs_BTD, tokens.mask_BL)
+
+    def compute_inputs(self, tokens: Tokens) -> Tensor:
+        """Read tokenised items with the backbone as it is switched; return what the Q-Former reads, (B, T, D)."""
+        embedded = self.backbone.embed(tokens)
+        hidden_BTD = self.backbone.hidden(embedded)
         if self.recipe.reads_embeddings:
-            hidden_BTD = scale_to_unit_rms(hidden_BTD) + scale_to_unit_rms(embedded.embeds_BLD)
-        return self.compress(hidden_BTD, tokens.mask_BL)
+            return scale_to_unit_rms(hidden_BTD) + scale_to_unit_rms(embedded.embeds_BLD)
+        return hidden_BTD
 
     def compress(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Compress hidden states to memory_BMD, in their dtype. The Q-Former itself computes in float32."""

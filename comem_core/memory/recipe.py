@@ -32,6 +32,8 @@ class EncoderRecipe:
     # Ours: the Q-Former reads the sum of an item's last hidden states and its token embeddings, both at unit RMS. A
     # token's last hidden state predicts the next token, and in a small model it retains little of the token itself.
     reads_embeddings: bool = field(default=False, metadata=OFF_AT_FALSE)
+    # Ours: with each token the Q-Former reads its place among those that are worth remembering (`qformer.Counter`).
+    reads_counts: bool = field(default=False, metadata=OFF_AT_FALSE)
     seed: NoneOrMore = 0
 
     def list_asking_options(self) -> dict[str, Any]:
@@ -47,12 +49,12 @@ class EncoderRecipe:
         }
 
 
-SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings")
+SHAPE = ("num_vectors", "lora_rank", "lora_alpha", "num_heads", "num_rounds", "reads_embeddings", "reads_counts")
 """The options that decide which encoder's weights fit."""
 
 MEMORY_OPTIONS = frozenset({
     "version", "lora_rank", "lora_alpha", "lora_dropout", "num_vectors", "num_rounds", "num_heads", "prompts",
-    "item_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "seed",
+    "item_visual_tokens", "match_embedding_norm", "copying_start", "reads_embeddings", "reads_counts", "seed",
 })  # fmt: skip
 """The options of an encoder on which an answer without memory does not depend."""
 

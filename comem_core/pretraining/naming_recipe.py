@@ -8,26 +8,47 @@ from comem_core.training.recipe import OptimizerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamingPhase:
-    """One part of the curriculum, for `share` of all steps.
+class NamingStage:
+    """One part of the training, with an optimizer of its own. `optimizer.batch_size` is the passages of a step.
 
-    A passage has `num_facts` facts (lowest, highest) and a step has `num_passages` passages, of which `num_asked` are
-    asked about, with `num_questions` questions each. Values are named for the step's passages, and for those of the
-    steps that lie `named_again` steps back, which the backbone does not read again.
+    Each is asked `num_questions` questions (0: the reader does not run), for `beside_share` of them with the memories
+    of one to `max_beside` other passages before and after. `closeness_weight` is how much a vector should be equal to
+    the embedding of its token, not only nearest to it.
     """
 
-    share: float
-    num_facts: tuple[int, int]
-    num_passages: int = 8
-    num_asked: int = 2
-    num_questions: int = 2
-    named_again: tuple[int, ...] = (10, 20)
+    name: str
+    optimizer: OptimizerRecipe
+    naming_weight: float = 1.0
+    closeness_weight: float = 1.0
+    num_questions: int = 0
+    beside_share: float = 0.0
+    max_beside: int = 2
 
 
-# Few facts first: then there is a vector for each token of the values.
-NAMING_CURRICULUM = (
-    NamingPhase(share=0.7, num_facts=(1, 2)),
-    NamingPhase(share=0.3, num_facts=(1, 4)),
+def _make_optimizer(num_steps: int, batch_size: int, learning_rate: float) -> OptimizerRecipe:
+    return OptimizerRecipe(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=0.01,
+        betas=(0.9, 0.98),
+        warmup_ratio=0.06,
+        gradient_clip=1.0,
+        final_learning_rate_ratio=0.05,
+    )
+
+
+# First the vectors learn to name the tokens of the values, which needs no reader; then to be what it answers from.
+NAMING_STAGES = (
+    NamingStage(name="naming", optimizer=_make_optimizer(800, 32, 1e-3)),
+    NamingStage(
+        name="answering",
+        optimizer=_make_optimizer(500, 16, 3e-4),
+        naming_weight=0.5,
+        closeness_weight=0.0,
+        num_questions=2,
+        beside_share=0.35,
+    ),
 )
 
 
@@ -35,34 +56,32 @@ NAMING_CURRICULUM = (
 class NamingRecipe:
     """What decides the encoder of `smol_cpu`."""
 
-    version: str = "2026.11.1"
+    version: str = "2026.11.2"
     encoder: EncoderRecipe = field(
         default_factory=lambda: EncoderRecipe(
             lora_rank=1,
             lora_alpha=2,
             lora_dropout=0.0,
+            num_vectors=24,
+            num_rounds=4,
             num_heads=9,
             prompts="smol",
             item_visual_tokens=VisualTokens(max=6),
             query_visual_tokens=VisualTokens(max=1),
             match_embedding_norm=True,
             copying_start=True,
+            reads_embeddings=True,
+            reads_counts=True,
         )
     )
-    optimizer: OptimizerRecipe = field(
-        default_factory=lambda: OptimizerRecipe(
-            num_steps=360,
-            batch_size=8,
-            learning_rate=1e-3,
-            weight_decay=0.01,
-            betas=(0.9, 0.98),
-            gradient_clip=1.0,
-            final_learning_rate_ratio=0.05,
-        )
-    )
-    curriculum: tuple[NamingPhase, ...] = NAMING_CURRICULUM
-    answer_weight: float = 0.5
-    real_share: float = 0.25
-    product_share: float = 0.2
+    stages: tuple[NamingStage, ...] = NAMING_STAGES
+    num_passages: int = 12_000
+    num_facts: tuple[int, int] = (1, 6)
+    invented_share: float = 0.75
+    real_share: float = 0.08
+    product_share: float = 0.09
+    seed: int = 0
     # Inner products of memory and embeddings times this are the logits (both have a norm of about 3.2).
     naming_scale: float = 4.0
+    # Tokens that a vector is told apart from, besides those of the batch's passages.
+    num_drawn_tokens: int = 2000

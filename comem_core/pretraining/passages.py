@@ -1,10 +1,12 @@
 """Short English passages with the questions that they answer: training data of the encoder for a reader of real words.
 
-There are three kinds: imaginary countries (words of the closed vocabulary, random numbers), imaginary products (for
-numbers with a decimal point), and real countries of the training split, without the facts that the benchmark asks for.
-The imaginary ones describe nothing real. Every draw is a function of its seed.
+There are four kinds: invented things of an open vocabulary (`worlds/invented`), imaginary countries (words of the
+closed vocabulary, random numbers), imaginary products (for numbers with a decimal point), and real countries of the
+training split, without the facts that the benchmark asks for. Only the last describe anything real. Every draw is a
+function of its seed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,9 +25,11 @@ from comem_core.worlds.countries.world import (
     write_facts,
 )
 from comem_core.worlds.imaginary.countries import LICENCE, SOURCE, draw_country
+from comem_core.worlds.invented import passages as invented
 
 LANGUAGE = "en"
 MAX_AREA_DIGITS = 8
+MAX_ASIDES = 3
 
 # The sentence that states a fact about a product, and the questions about it. `{value}` is a word or a number.
 PRODUCT_FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -71,21 +75,49 @@ MAKERS = (
 
 @dataclass(frozen=True)
 class Passage:
-    """A knowledge item, its values in the order of its text, and the questions that it answers, in random order."""
+    """A knowledge item, the places of its values in its text (from, to; in order), and the questions that it answers
+    (question, answer; in random order)."""
 
     item: KnowledgeItem
-    values: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
     questions: tuple[tuple[str, str], ...]
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What the passage states, in the order of its text."""
+        return tuple(self.item.text[start:end] for start, end in self.spans)
 
-def draw_passage(random: Random, *, num_facts: int, real_share: float, product_share: float) -> Passage:
-    """Draw a passage of one of the three kinds with `num_facts` facts (or all, if there are fewer), in fixed order."""
+
+def draw_passage(
+    random: Random, *, num_facts: int, real_share: float, product_share: float, invented_share: float = 0.0
+) -> Passage:
+    """Draw a passage of one of the four kinds with `num_facts` facts (or all, if there are fewer)."""
     place = random.random()
-    if place < real_share:
-        return _draw_real_country(random, num_facts)
-    if place < real_share + product_share:
-        return _draw_product(random, num_facts)
+    for share, draw in (
+        (real_share, _draw_real_country),
+        (product_share, _draw_product),
+        (invented_share, _draw_invented),
+    ):
+        if place < share:
+            return draw(random, num_facts)
+        place -= share
     return _draw_imaginary_country(random, num_facts)
+
+
+def _draw_invented(random: Random, num_facts: int) -> Passage:
+    passage = invented.draw_passage(random, "train", num_facts=num_facts, num_asides=random.randint(0, MAX_ASIDES))
+    questions = [(fact.question, fact.value) for fact in passage.facts]
+    random.shuffle(questions)
+    return Passage(passage.make_item(_draw_picture(random)), passage.spans, tuple(questions))
+
+
+def _draw_picture(random: Random) -> bytes:
+    return draw_country(random, LANGUAGE, num_facts=0).picture(random)
+
+
+def _find_values(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the places of the values in sentences of the form `Name: value.`, without their units."""
+    return tuple(found.span(1) for found in re.finditer(r": (.*?)(?: km²| kcal| g)?\.(?= |$)", text))
 
 
 def _draw_imaginary_country(random: Random, num_facts: int) -> Passage:
@@ -131,12 +163,12 @@ def _make_country_passage(
 ) -> Passage:
     kept = random.sample(sorted(known), k=min(num_facts, len(known)))
     order = [attribute for attribute in ATTRIBUTES if attribute in kept]
-    separator, wordings = read_templates()[LANGUAGE]["list_separator"], read_templates()[LANGUAGE]["question"]
+    wordings = read_templates()[LANGUAGE]["question"]
     questions = [(random.choice(wordings[attribute]), known[attribute][0]) for attribute in kept]
     item = KnowledgeItem(
         image=image, text=write_facts(known, LANGUAGE, order), language=LANGUAGE, source=source, licence=licence
     )
-    return Passage(item, tuple(separator.join(known[attribute]) for attribute in order), tuple(questions))
+    return Passage(item, _find_values(item.text), tuple(questions))
 
 
 def _draw_product(random: Random, num_facts: int) -> Passage:
@@ -144,9 +176,8 @@ def _draw_product(random: Random, num_facts: int) -> Passage:
     facts = {kind: _draw_product_value(random, kind) for kind in PRODUCT_FACTS if kind in kept}
     text = " ".join(PRODUCT_FACTS[kind][0].format(value=value) for kind, value in facts.items())
     questions = tuple((random.choice(PRODUCT_FACTS[kind][1]), facts[kind]) for kind in kept)
-    image = draw_country(random, LANGUAGE, num_facts=0).picture(random)
-    item = KnowledgeItem(image=image, text=text, language=LANGUAGE, source=SOURCE, licence=LICENCE)
-    return Passage(item, tuple(facts.values()), questions)
+    item = KnowledgeItem(image=_draw_picture(random), text=text, language=LANGUAGE, source=SOURCE, licence=LICENCE)
+    return Passage(item, _find_values(text), questions)
 
 
 def _draw_product_value(random: Random, kind: str) -> str:

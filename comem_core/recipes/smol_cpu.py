@@ -9,7 +9,8 @@ from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 def smol_cpu() -> Recipe:
     """Return the recipe: a pretrained reader of English on a small part of the countries world, a second per question.
 
-    Drafts are written with worked examples in the prompt; questions with memory use the encoder's own prompt.
+    Drafts are written with worked examples in the prompt; questions with memory use the encoder's own prompt. Its
+    encoder starts from one that was trained on invented passages.
     """
     return Recipe(
         name="smol_cpu",
@@ -21,6 +22,7 @@ def smol_cpu() -> Recipe:
         own_synthesis=SynthesisRecipe(num_asked_items=60, k=1, prompts="smol_pairs", max_new_tokens=40),
         training=TrainingRecipe(
             encoder=NamingRecipe().encoder,
+            start="smol-encoder",
             optimizer=OptimizerRecipe(num_steps=40, batch_size=6, learning_rate=3e-4, gradient_clip=1.0),
             items_per_sample=1,
         ),

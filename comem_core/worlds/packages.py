@@ -69,7 +69,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def run_build(build: Callable[[Path, Path], dict[str, Any]], world: Path, *, shown: Sequence[str]) -> None:
-    """Install the packages of the world in a folder, build, and print what was made; with `--check`, compare.
+    """Install the npm packages of the world (if it has any) in a folder, build, and print what was made; with
+    `--check`, compare.
 
     `build` writes data files from a folder of npm modules, and returns the content of `build.json`, of which the
     entries `shown` are printed.
@@ -78,7 +79,8 @@ def run_build(build: Callable[[Path, Path], dict[str, Any]], world: Path, *, sho
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the shipped data differs")
     check, data = parser.parse_args().check, world / "data"
     with tempfile.TemporaryDirectory() as folder:
-        modules = install(world / "package.json", Path(folder))
+        packages = world / "package.json"
+        modules = install(packages, Path(folder)) if packages.exists() else Path(folder)
         report = build(modules, Path(folder) / "data" if check else data)
     if check and report != json.loads((data / "build.json").read_text(encoding="utf-8")):
         raise SystemExit("the shipped data differs from this build; run without --check and look at the difference")

@@ -62,8 +62,11 @@ def _share(value: Values, of: str, whole: str) -> str:
 
 
 def _smol(value: Values) -> list[str]:
-    better = [value(f"loss_{which}_short_dev_after_2880") for which in ("shuffled", "memory_gold")]
-    return [f"after 2,880 a passage's own memory is {better[0] - better[1]:.2f} nats a token better than another's"]
+    return [
+        f"answers {value('accuracy_memory_gold_invented'):.0f} % of the questions from memory",
+        f"({value('accuracy_text_gold_invented'):.0f} % from the passage itself",
+        f"{value('accuracy_memory_three_invented'):.0f} % among three passages",
+    ]
 
 
 def _side_tables(value: Values) -> list[str]:

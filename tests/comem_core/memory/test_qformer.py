@@ -159,3 +159,86 @@ def test_gradients_reach_every_weight_and_every_visible_input_only():
 def test_a_width_that_the_heads_do_not_divide_is_refused():
     with pytest.raises(ValueError, match="width 64 is not a multiple of its 5 heads"):
         QFormer(QFormerRecipe(width=64, num_heads=5))
+
+
+COUNTING = QFormerRecipe(width=64, num_heads=4, num_rounds=2, reads_counts=True)
+
+
+def open_gate(qformer: QFormer, *, worth: float) -> None:
+    """Give every token the same worth, whatever it is."""
+    assert qformer.counter is not None
+    with torch.no_grad():
+        qformer.counter.gate.weight.zero_()
+        qformer.counter.gate.bias.fill_(math.log(worth / (1 - worth)))
+
+
+def test_counts_are_the_running_sum_of_worths_scaled_to_the_vectors_and_coded_by_sines_and_cosines():
+    qformer = small_qformer(COUNTING)
+    assert qformer.counter is not None
+    open_gate(qformer, worth=0.5)
+    for length, scale in ((6, 1.0), (40, 8 / 20)):
+        code_BTD, worth_BT = qformer.counter(torch.randn(1, length, 64), torch.ones(1, length, dtype=torch.bool))
+        torch.testing.assert_close(worth_BT, torch.zeros(1, length))
+        rates = [200 ** (-2 * number / 64) for number in range(32)]
+        for place in range(length):
+            count = 0.5 * (place + 1) * scale
+            expected = [4 * math.sin(count * rate) for rate in rates] + [4 * math.cos(count * rate) for rate in rates]
+            torch.testing.assert_close(code_BTD[0, place], torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_a_worth_is_that_of_a_token_and_the_one_before_it_alone():
+    qformer = small_qformer(COUNTING)
+    assert qformer.counter is not None
+    inputs_BTD, mask_BT = torch.randn(1, 9, 64), torch.ones(1, 9, dtype=torch.bool)
+    before_BT = qformer.counter(inputs_BTD, mask_BT)[1]
+    inputs_BTD[0, 4] += 1.0
+    changed = (qformer.counter(inputs_BTD, mask_BT)[1] - before_BT).abs() > 1e-6
+    assert changed[0].nonzero().flatten().tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("garbage", [0.0, 1e4])
+def test_padding_is_not_counted_and_changes_no_memory_on_either_side(garbage: float):
+    qformer = small_qformer(COUNTING)
+    inputs_BTD, nothing = torch.randn(1, 7, 64), torch.full((1, 5, 64), garbage)
+    own, out = torch.ones(1, 7, dtype=torch.bool), torch.zeros(1, 5, dtype=torch.bool)
+    alone = qformer(inputs_BTD, own)
+    for inputs, mask in (((nothing, inputs_BTD), (out, own)), ((inputs_BTD, nothing), (own, out))):
+        torch.testing.assert_close(
+            qformer(torch.cat(inputs, dim=1), torch.cat(mask, dim=1)), alone, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_with_counts_the_memory_knows_the_order_of_tokens_and_without_it_does_not():
+    inputs_BTD, mask_BT = torch.randn(1, 7, 64), torch.ones(1, 7, dtype=torch.bool)
+    for recipe, differs in ((COUNTING, True), (SMALL, False)):
+        qformer = small_qformer(recipe)
+        apart = (qformer(inputs_BTD, mask_BT) - qformer(inputs_BTD.flip(1), mask_BT)).abs().max()
+        assert (apart > 1e-2) == differs
+
+
+def test_a_gate_starts_with_one_worth_for_all_and_every_weight_of_it_is_trained():
+    qformer = QFormer(COUNTING)
+    assert qformer.counter is not None
+    inputs_BTD, mask_BT = torch.randn(2, 7, 64), torch.ones(2, 7, dtype=torch.bool)
+    worth_BT = qformer.counter(inputs_BTD, mask_BT)[1]
+    torch.testing.assert_close(worth_BT, torch.full((2, 7), -1.0))
+    qformer = small_qformer(COUNTING)
+    qformer(inputs_BTD, mask_BT).square().sum().backward()
+    assert qformer.counter is not None
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in qformer.counter.parameters())
+
+
+def test_an_item_without_tokens_has_a_memory_with_counts_too():
+    qformer = small_qformer(COUNTING)
+    memory_BMD = qformer(torch.zeros(1, 0, 64), torch.zeros(1, 0, dtype=torch.bool))
+    assert memory_BMD.shape == (1, 8, 64) and torch.isfinite(memory_BMD).all()
+
+
+def test_the_weights_of_the_last_round_are_told():
+    qformer = small_qformer(COUNTING)
+    inputs_BTD, mask_BT = torch.randn(2, 7, 64), torch.ones(2, 7, dtype=torch.bool)
+    mask_BT[1, :3] = False
+    read = qformer.read(inputs_BTD, mask_BT)
+    assert read.weights_BHMT.shape == (2, 4, 8, 7)
+    assert float(read.weights_BHMT[1, :, :, :3].detach().abs().max()) == 0.0
+    assert bool((read.weights_BHMT.sum(dim=-1) < 1).all()), "the rest is what latents attend to among themselves"

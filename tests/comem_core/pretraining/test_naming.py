@@ -1,8 +1,9 @@
 """Naming and answering from memory: what a step is made of, what it trains, and how a killed run goes on."""
 
+import copy
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,35 +15,58 @@ import torch
 from comem_core.backbone.markup import tokenize_text
 from comem_core.backbone.qwen_vl import QwenVL
 from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.qformer import Read
+from comem_core.pretraining import stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
-from comem_core.pretraining.naming_recipe import NamingPhase, NamingRecipe
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
-from comem_core.pretraining.smol import train_smol_encoder
+from comem_core.pretraining.smol import save_for_float32, train_smol_encoder
+from comem_core.pretraining.stored_readings import StoredReadings, make_readings
 from comem_core.training.loop import Training
 from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import load_countries
+from comem_core.worlds.invented.passages import choose_split
+from tests.written import stamp_files
 
-CURRICULUM = (
-    NamingPhase(share=0.5, num_facts=(1, 2), num_passages=3, num_asked=1, named_again=(1, 2)),
-    NamingPhase(share=0.5, num_facts=(1, 8), num_passages=3, num_asked=2, named_again=()),
-)
+NAMING, ANSWERING = 0, 1
+MAX_PASSAGES = 12
+SHARES = {"invented_share": 0.2, "real_share": 0.2, "product_share": 0.2}
 
 
 @pytest.fixture(scope="module")
 def recipe() -> NamingRecipe:
-    """The recipe, for a model of width 64."""
+    """The recipe, for a model of width 64 that knows the words of countries alone."""
     whole = NamingRecipe()
-    return replace(
-        whole,
-        encoder=replace(whole.encoder, num_heads=4),
-        optimizer=replace(whole.optimizer, num_steps=6, learning_rate=3e-3),
-        curriculum=CURRICULUM,
+    stages = tuple(
+        replace(stage, optimizer=replace(stage.optimizer, num_steps=4, batch_size=3, learning_rate=3e-3))
+        for stage in whole.stages
     )
+    encoder = replace(whole.encoder, num_heads=4, num_vectors=8)
+    return replace(whole, encoder=encoder, stages=stages, num_passages=MAX_PASSAGES, num_drawn_tokens=50, **SHARES)
+
+
+@pytest.fixture(scope="module")
+def readings(
+    recipe: NamingRecipe, backbone: QwenVL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StoredReadings]:
+    made = make_readings(
+        tmp_path_factory.mktemp("readings"), num_passages=MAX_PASSAGES, num_facts=(1, 6), shares=SHARES, seed=0
+    )
+    made.write_missing(MemoryEncoder(QwenVL(copy_model(backbone), backbone.processor, backbone.name), recipe.encoder))
+    yield made
 
 
 @pytest.fixture
-def objective(recipe: NamingRecipe, new_backbone: Callable[[], QwenVL]) -> NamingAndAnswering:
-    return NamingAndAnswering(MemoryEncoder(new_backbone(), recipe.encoder), recipe)
+def make_objective(
+    recipe: NamingRecipe, readings: StoredReadings, new_backbone: Callable[[], QwenVL]
+) -> Callable[[int], NamingAndAnswering]:
+    return lambda stage: NamingAndAnswering(
+        MemoryEncoder(new_backbone(), recipe.encoder), recipe, recipe.stages[stage], readings
+    )
+
+
+def copy_model(backbone: QwenVL) -> Any:
+    return copy.deepcopy(backbone.model)
 
 
 def drawn(count: int, **shares: float) -> list[Passage]:
@@ -93,37 +117,98 @@ def test_products_have_numbers_with_a_decimal_point():
     assert sum("." in answer for passage in passages for _, answer in passage.questions) > 20
 
 
-def test_a_step_is_a_function_of_seed_and_number(objective: NamingAndAnswering):
-    first = float(objective.loss(4)[0].detach())
+def test_invented_passages_are_of_the_names_of_training():
+    for passage in drawn(60, invented_share=1.0):
+        assert passage.item.title == passage.values[0] and passage.item.image
+        assert {answer for _, answer in passage.questions} == set(passage.values[1:])
+        people = [answer for question, answer in passage.questions if question.startswith("Who ") and " " in answer]
+        assert all(choose_split(people[0].split()[0]) == "train" for _ in people[:1])
+
+
+def test_what_is_stored_is_what_the_encoder_reads(readings: StoredReadings, make_objective: Callable[..., Any]):
+    encoder, numbers = make_objective(NAMING).encoder, [7, 0, 3]
+    passages = [readings.passage(number) for number in numbers]
+    inputs_BTD, mask_BT, firsts = readings.load(numbers)
+    with encoder.run_inference():
+        stored_BMD = encoder.qformer(inputs_BTD, mask_BT)
+        fresh_BMD = encoder.memory([passage.item for passage in passages])
+    torch.testing.assert_close(stored_BMD, fresh_BMD, rtol=1e-4, atol=1e-4)
+    tokens = encoder.prepare_items([passage.item for passage in passages])
+    for row, (passage, first) in enumerate(zip(passages, firsts, strict=True)):
+        ids = stored_readings.split_text(encoder.backbone.tokenizer, passage.item.text)[0]
+        at = first - mask_BT.shape[1] + tokens.ids_BL.shape[1]
+        assert tokens.ids_BL[row, at : at + len(ids)].tolist() == ids
+
+
+def test_a_shard_that_is_there_is_not_read_again(
+    recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stored_readings, "SHARD", 4)
+    made, encoder = (
+        make_readings(tmp_path, num_passages=10, num_facts=(1, 6), shares=SHARES, seed=0),
+        MemoryEncoder(new_backbone(), recipe.encoder),
+    )
+    seen: list[tuple[int, int]] = []
+    made.write_missing(encoder, lambda done, total: seen.append((done, total)))
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    written = stamp_files(tmp_path, "*")
+    (tmp_path / "000001.safetensors").unlink()
+    made.write_missing(encoder)
+    assert {name for name, _ in written.items() & stamp_files(tmp_path, "*").items()} == {
+        "000000.safetensors",
+        "000002.safetensors",
+    }
+
+
+@pytest.mark.parametrize("stage", [NAMING, ANSWERING], ids=["naming", "answering"])
+def test_a_step_is_a_function_of_seed_and_number(make_objective: Callable[..., NamingAndAnswering], stage: int):
+    objective = make_objective(stage)
+    first = float(objective.loss(2)[0].detach())
     objective.loss(1)
-    assert float(objective.loss(4)[0].detach()) == first
-    assert objective.passages(4) == objective.passages(4) != objective.passages(5)
+    assert float(objective.loss(2)[0].detach()) == first != float(objective.loss(1)[0].detach())
 
 
-def test_a_step_names_and_answers_and_counts_what_the_reader_took(objective: NamingAndAnswering):
-    one, two = objective.loss(0)[1], objective.loss(4)[1]
-    assert one.keys() == {"samples", "tokens", "naming_loss", "named", "answer_loss", "answer_accuracy"}
+def test_a_step_names_and_answers_and_counts_what_was_read(make_objective: Callable[..., NamingAndAnswering]):
+    one, two = (make_objective(stage).loss(0)[1] for stage in (NAMING, ANSWERING))
+    assert one.keys() == {"samples", "tokens", "naming_loss", "named"}
+    assert two.keys() == one.keys() | {"answer_loss", "answer_accuracy"}
     assert one["samples"] == two["samples"] == 3
-    assert 20 < one["tokens"] < two["tokens"]
+    assert one["tokens"] > 20 and two["tokens"] > 20
 
 
-def test_values_are_named_in_the_order_of_the_text_a_vector_for_each_token(objective: NamingAndAnswering):
-    tokenizer: Any = objective.encoder.backbone.tokenizer
-    passage = replace(drawn(2)[1], values=("Oslo", "Norwegian Krone"))
-    places, ids = pair_vectors_with_tokens(passage, tokenizer, num_vectors=8)
-    assert places == list(range(8))
-    assert tokenizer.convert_ids_to_tokens(ids[:2]) == ["Oslo", "Norwegian Krone"]
-    assert set(ids[2:]) == set(tokenize_text(tokenizer, "."))
-    places, ids = pair_vectors_with_tokens(passage, tokenizer, num_vectors=1)
-    assert (places, len(ids)) == ([0, 0], 2)
-    longer = replace(passage, values=("Oslo",) * 12)
-    assert pair_vectors_with_tokens(longer, tokenizer, num_vectors=8)[0] == [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
+def test_other_memories_stand_beside_some_and_change_what_is_read(
+    make_objective: Callable[..., NamingAndAnswering],
+):
+    objective = make_objective(ANSWERING)
+    counts = {}
+    for share in (0.0, 1.0):
+        objective.stage = replace(objective.stage, beside_share=share)
+        counts[share] = objective.loss(0)[1]["tokens"]
+    assert 3 * 8 <= counts[1.0] - counts[0.0] <= 2 * 3 * 8
 
 
-def test_only_the_qformer_is_trained_and_every_part_of_it(objective: NamingAndAnswering):
+def test_values_are_named_in_the_order_of_the_text_with_a_comma_after_each(backbone: QwenVL):
+    tokenizer: Any = backbone.tokenizer
+    passage = next(each for each in drawn(8) if len(each.spans) == 2)
+    named = pair_vectors_with_tokens([passage], [5], tokenizer, num_vectors=8)
+    comma = tokenize_text(tokenizer, ",")[-1]
+    ids = stored_readings.split_text(tokenizer, passage.item.text)[0]
+    assert named.vectors_S.tolist() == [*range(len(named.ids_S))] and set(named.passages_S.tolist()) == {0}
+    values = [id_ for value in passage.values for id_ in [*tokenize_text(tokenizer, value), comma]]
+    assert named.ids_S.tolist() == values
+    kept = [(id_, place - 5) for id_, place in zip(named.ids_S.tolist(), named.places_S.tolist(), strict=True)]
+    assert all(ids[place] == id_ for id_, place in kept if id_ != comma)
+    crowded = pair_vectors_with_tokens([passage, passage], [0, 9], tokenizer, num_vectors=2)
+    assert sorted(set(crowded.vectors_S.tolist())) == [0, 1]
+    assert crowded.passages_S.tolist() == [0] * len(values) + [1] * len(values)
+    assert (crowded.places_S[len(values) :] - crowded.places_S[: len(values)]).unique().tolist() == [9]
+
+
+def test_only_the_qformer_is_trained_and_every_part_of_it(make_objective: Callable[..., NamingAndAnswering]):
+    objective = make_objective(ANSWERING)
     backbone = objective.encoder.backbone
     before = backbone.hash_base_weights()
-    training = Training(objective, objective.recipe.optimizer)
+    training = Training(objective, objective.stage.optimizer)
     own = {name: weight.detach().clone() for name, weight in objective.encoder.parameters().items()}
     training.run(lambda report: None, until=4)
     changed = {name for name, weight in objective.encoder.parameters().items() if not torch.equal(weight, own[name])}
@@ -131,24 +216,42 @@ def test_only_the_qformer_is_trained_and_every_part_of_it(objective: NamingAndAn
     assert backbone.hash_base_weights() == before
 
 
-def test_a_memory_of_the_values_own_embeddings_names_them_and_in_another_order_it_does_not(
-    objective: NamingAndAnswering,
+def test_the_naming_loss_is_least_for_the_values_own_embeddings_and_where_attention_and_worth_are_right(
+    make_objective: Callable[..., NamingAndAnswering], readings: StoredReadings
 ):
-    passage, backbone = replace(drawn(1)[0], values=("Oslo", "Norwegian Krone")), objective.encoder.backbone
-    embeddings_VD: Any = backbone.model.get_input_embeddings().weight
-    _, ids = pair_vectors_with_tokens(passage, backbone.tokenizer, num_vectors=8)
-    right_BMD = embeddings_VD[torch.tensor(ids)][None]
-    losses_B, _ = objective._compute_naming([passage], right_BMD)
-    turned_B, _ = objective._compute_naming([passage], right_BMD.roll(1, dims=1))
-    assert float(losses_B) < float(turned_B) - 0.5
+    objective = make_objective(NAMING)
+    number = next(each for each in range(MAX_PASSAGES) if len(readings.passage(each).spans) == 1)
+    passages, (_, mask_BT, firsts) = [readings.passage(number)], readings.load([number])
+    named = pair_vectors_with_tokens(passages, firsts, objective.encoder.backbone.tokenizer, num_vectors=8)
+    memory_BMD, weights_BHMT = (
+        torch.zeros(1, 8, objective.encoder.backbone.width),
+        torch.zeros(1, 4, 8, mask_BT.shape[1]),
+    )
+    memory_BMD[0, named.vectors_S] = objective.embeddings_VD[named.ids_S].float()
+    weights_BHMT[0, :, named.vectors_S, named.places_S] = 1.0
+    worth_BT = torch.full(mask_BT.shape, -9.0)
+    worth_BT[0, named.places_S] = 9.0
+    right = Read(memory_BMD, weights_BHMT, worth_BT)
+
+    def measure(read: Read) -> float:
+        return float(objective.compute_naming(read, named, passages, mask_BT, step=0)[0])
+
+    for wrong in (
+        right._replace(memory_BMD=memory_BMD.roll(1, dims=1)),
+        right._replace(memory_BMD=0.2 * memory_BMD),
+        right._replace(weights_BHMT=weights_BHMT.roll(1, dims=3)),
+        right._replace(worth_BT=-worth_BT),
+    ):
+        assert measure(right) < measure(wrong) - 0.3
 
 
-@pytest.mark.parametrize("step", [2, 4], ids=["few facts", "many facts"])
-def test_the_loss_of_a_step_falls_when_it_is_trained_on(objective: NamingAndAnswering, step: int):
+@pytest.mark.parametrize("stage", [NAMING, ANSWERING], ids=["naming", "answering"])
+def test_the_loss_of_a_step_falls_when_it_is_trained_on(make_objective: Callable[..., NamingAndAnswering], stage: int):
+    objective = make_objective(stage)
     optimizer = torch.optim.AdamW(objective.trainable().values(), lr=3e-3)
     losses = []
     for _ in range(12):
-        loss, _ = objective.loss(step)
+        loss, _ = objective.loss(2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -165,18 +268,44 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
     class Killed(Exception):
         pass
 
-    def killed_at_five(report: Any) -> None:
-        if report.step == 5:
+    kills = [("naming", 3), ("answering", 1), ("answering", 3)]
+
+    def kill(stage: str, report: Any) -> None:
+        if kills and (stage, report.step) == kills[0]:
+            del kills[0]
             raise Killed
 
-    with pytest.raises(Killed):
-        train_smol_encoder(recipe, new_backbone(), tmp_path / "killed", on_step=killed_at_five)
+    for _ in list(kills):
+        with pytest.raises(Killed):
+            train_smol_encoder(recipe, new_backbone(), tmp_path / "killed", on_step=kill)
     resumed = train_smol_encoder(recipe, new_backbone(), tmp_path / "killed")
     for name, weight in unbroken.parameters().items():
         assert torch.equal(weight, resumed.parameters()[name]), name
-    lines = [json.loads(line)["step"] for line in (tmp_path / "killed" / "steps.jsonl").read_text().splitlines()]
-    assert lines == [1, 2, 3, 4, 5, 5, 6]
-    assert MemoryEncoder.load(tmp_path / "killed" / "encoder", new_backbone()).encoder_id == unbroken.encoder_id
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "steps.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["stage"] == "naming"] == [1, 2, 3, 3, 4]
+    assert [line["step"] for line in lines if line["stage"] == "answering"] == [1, 1, 2, 3, 3, 4]
+    last = tmp_path / "killed" / "answering" / "encoder"
+    assert MemoryEncoder.load(last, new_backbone()).encoder_id == unbroken.encoder_id
+    again = train_smol_encoder(recipe, new_backbone(), tmp_path / "killed")
+    assert again.encoder_id == unbroken.encoder_id, "a finished run is loaded, not trained again"
+
+
+def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one(
+    recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
+):
+    half = new_backbone()
+    half.model.to(torch.bfloat16)
+    trained = train_smol_encoder(recipe, half, tmp_path)
+    last = tmp_path / "answering" / "encoder"
+    with pytest.raises(ValueError, match="trained for backbone .* in bfloat16"):
+        MemoryEncoder.load(last, new_backbone())
+    made = save_for_float32(last, recipe, new_backbone(), tmp_path / "encoder")
+    loaded = MemoryEncoder.load(tmp_path / "encoder", new_backbone())
+    assert loaded.encoder_id == made
+    for name, weight in trained.parameters().items():
+        assert torch.equal(weight.half().float(), loaded.parameters()[name]), name
+    sizes = [(folder / "encoder.safetensors").stat().st_size for folder in (tmp_path / "encoder", last)]
+    assert sizes[0] < 0.6 * sizes[1]
 
 
 def test_a_folder_of_another_recipe_is_refused(

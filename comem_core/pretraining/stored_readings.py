@@ -1,0 +1,131 @@
+"""What the Q-Former reads of many passages, computed once by the frozen backbone and stored.
+
+A backbone without a trained LoRA reads a passage always alike, so its states are computed before the training, in
+shards that a killed run does not make again. Afterwards a step needs no pass of the backbone over items.
+
+Shapes: B passages, T tokens of the longest one, N tokens of a shard, D width.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from comem_core.memory.encoder import MemoryEncoder
+from comem_core.memory.encoding import CPU_TOKENS
+from comem_core.memory.packing import pack_by_tokens
+from comem_core.pretraining.passages import Passage, draw_passage
+
+SHARD = 256
+"""Passages of a shard."""
+
+
+class StoredReadings:
+    """Passages by number, and what the Q-Former reads of them, from a folder.
+
+    `draw` makes a passage from its random numbers; passage n is a function of `seed` and n.
+    """
+
+    def __init__(self, folder: Path, draw: Callable[[Random], Passage], *, num_passages: int, seed: int):
+        self.folder, self.num_passages = folder, num_passages
+        self._draw, self._seed = draw, seed
+        self.passage = lru_cache(maxsize=None)(self._draw_passage)
+        self._open = lru_cache(maxsize=None)(lambda shard: safe_open(self._name_shard(shard), "pt"))
+
+    def _draw_passage(self, number: int) -> Passage:
+        return self._draw(Random(f"passage-{self._seed}-{number}"))
+
+    def write_missing(
+        self, encoder: MemoryEncoder, on_shard: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        """Compute the shards that are not there; `on_shard` gets the number of passages that are, and of all.
+
+        Raises:
+            ValueError: the backbone's tokenizer cuts a text into other tokens alone than in its conversation.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for start in range(0, self.num_passages, SHARD):
+            end = min(start + SHARD, self.num_passages)
+            path = self._name_shard(start // SHARD)
+            if not path.exists():
+                read = read_passages(encoder, [self.passage(number) for number in range(start, end)])
+                beside = path.with_suffix(".tmp")
+                save_file(read, beside)
+                os.replace(beside, path)
+            on_shard(end, self.num_passages)
+
+    def load(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor, list[int]]:
+        """Return what is read of some passages, left-padded: inputs_BTD (float32), mask_BT, and the place of the first
+        token of each text."""
+        rows, firsts = [], []
+        for number in numbers:
+            shard, place = self._open(number // SHARD), number % SHARD
+            ends: list[int] = shard.get_tensor("ends_B").tolist()
+            start = ends[place - 1] if place else 0
+            rows.append(shard.get_slice("inputs_ND")[start : ends[place]])
+            firsts.append(int(shard.get_tensor("firsts_B")[place]))
+        longest = max(map(len, rows))
+        inputs_BTD = torch.zeros(len(rows), longest, rows[0].shape[1])
+        mask_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for place, row in enumerate(rows):
+            inputs_BTD[place, longest - len(row) :] = row
+            mask_BT[place, longest - len(row) :] = True
+        return inputs_BTD, mask_BT, [longest - len(row) + first for row, first in zip(rows, firsts, strict=True)]
+
+    def _name_shard(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.safetensors"
+
+
+def read_passages(encoder: MemoryEncoder, passages: Sequence[Passage]) -> dict[str, Tensor]:
+    """Read passages with the frozen backbone: inputs_ND (in its number type) one passage after the other, where each
+    ends, and which of its tokens is the first of its text.
+
+    Raises:
+        ValueError: see `StoredReadings.write_missing`.
+    """
+    tokens, backbone = encoder.prepare_items([passage.item for passage in passages]), encoder.backbone
+    firsts = []
+    for place, passage in enumerate(passages):
+        first = int(tokens.answer_BL[place].int().argmax())
+        own = split_text(backbone.tokenizer, passage.item.text)[0]
+        if tokens.ids_BL[place, first : first + len(own)].tolist() != own:
+            raise ValueError(f"this tokenizer cuts the text {passage.item.text!r} into other tokens in a conversation")
+        firsts.append(first - int((~tokens.mask_BL[place]).sum()))
+    inputs: list[Tensor] = [torch.empty(0)] * len(passages)
+    with encoder.run_inference(), backbone.switch_adapter(False):
+        for rows in pack_by_tokens(tokens.lengths, CPU_TOKENS):
+            part = backbone.select(tokens, rows).to(backbone.device)
+            for row, inputs_TD, mask_T in zip(rows, encoder.compute_inputs(part), part.mask_BL, strict=True):
+                inputs[row] = inputs_TD[mask_T].cpu()
+    ends_B = torch.tensor([len(each) for each in inputs]).cumsum(dim=0)
+    return {"inputs_ND": torch.cat(inputs).contiguous(), "ends_B": ends_B, "firsts_B": torch.tensor(firsts)}
+
+
+def split_text(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return the token ids of a text, and the places (from, to) of its characters in each."""
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return found["input_ids"], found["offset_mapping"]
+
+
+def make_readings(
+    folder: Path,
+    *,
+    num_passages: int,
+    num_facts: tuple[int, int],
+    shares: dict[str, float],
+    seed: int,
+) -> StoredReadings:
+    """Describe the readings of `num_passages` drawn passages of `num_facts` (lowest, highest) facts each."""
+    return StoredReadings(
+        folder,
+        lambda random: draw_passage(random, num_facts=random.randint(*num_facts), **shares),
+        num_passages=num_passages,
+        seed=seed,
+    )
