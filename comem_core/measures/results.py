@@ -18,6 +18,7 @@ RESULTS = Path("docs/results")
 STATISTICS = {
     "infoseek": "InfoSeek's final score: the harmonic mean of the accuracy of both splits",
     "accuracy": "the share of answers that InfoSeek's metric marks as right, numbers within 10 %",
+    "contains": "the share of answers that contain the right one",
     "em": "exact match: the share of answers that are a gold answer, word by word",
     "alone": "the share of questions that the gate answers without memory",
     "found": "the share of questions whose gold item is among the retrieved ones",

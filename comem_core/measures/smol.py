@@ -5,9 +5,8 @@ Each question is asked with the one passage that answers it, or (`_three`) with 
 order. `none` and the conditions with text have worked examples in the prompt (sets `smol_open`, `smol_shots`), because
 otherwise this reader answers in whole sentences. The conditions with memory use the prompt that the encoder was trained
 with. A second share counts the answers that contain the right one, because from text this reader likes to say more than
-the value. `table` measures an encoder on the test part;
-`curve` measures the snapshots of a training run on a fixed sample of the dev part, and draws them. Rows go to
-`docs/results/smol.json`.
+the value. `table` measures an encoder on the test part; `curve` measures the snapshots of a training run on a fixed
+sample of the dev part, and draws them. Rows go to `docs/results/smol.json`.
 """
 
 import argparse
@@ -102,8 +101,9 @@ def ask(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) -> list[C
 
 def _choose_texts(cases: Sequence[Case], condition: str) -> dict[str, list[KnowledgeItem]]:
     """Return the passages that stand in each question's prompt."""
-    chosen = {"text_gold": lambda: [[case.item] for case in cases], "text_three": lambda: choose_three(cases)}
-    texts = chosen[condition]() if condition in chosen else [[] for _ in cases]
+    nothing: list[list[KnowledgeItem]] = [[] for _ in cases]
+    alone = [[case.item] for case in cases] if condition == "text_gold" else nothing
+    texts = choose_three(cases) if condition == "text_three" else alone
     return {case.question.question_id: each for case, each in zip(cases, texts, strict=True)}
 
 
@@ -163,8 +163,7 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
         "": make_country_cases("test", num_cases=options.questions),
         "_short": make_short_cases("test", num_cases=options.questions),
     }
-    if options.only:
-        sets = {f"_{INVENTED}": sets[f"_{INVENTED}"]}
+    sets = {suffix: cases for suffix, cases in sets.items() if not options.only or suffix == f"_{options.only}"}
     if options.grocery:
         sets["_grocery"] = read_grocery_cases(options.grocery)
     rows: list[Measured] = []
@@ -174,11 +173,14 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
             say(f"{condition}{suffix}: {sum(each.correct for each in asked):.0f} of {len(asked)} right")
             for each in asked[:: max(1, len(asked) // 6)]:
                 say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
-            command = f"{COMMAND} table ENCODER --questions {options.questions}"
-            rows += measure_conditions(
-                asked, suffix=suffix, command=command + (" --grocery FOLDER" if options.grocery else "")
-            )
+            rows += measure_conditions(asked, suffix=suffix, command=_write_command(options))
     return rows
+
+
+def _write_command(options: argparse.Namespace) -> str:
+    """Write the command that measures a table, without what changes no number."""
+    only, grocery = f" --only {options.only}" if options.only else "", " --grocery FOLDER" if options.grocery else ""
+    return f"{COMMAND} table ENCODER --questions {options.questions} --dtype {options.dtype}{only}{grocery}"
 
 
 def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
@@ -188,7 +190,7 @@ def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = prin
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
         encoder = MemoryEncoder.from_pretrained(folder, dtype=getattr(torch, options.dtype))
         seen = samples[int(folder.name)]
-        command = f"{COMMAND} curve RUN --questions {options.questions}"
+        command = f"{COMMAND} curve RUN --questions {options.questions} --dtype {options.dtype}"
         for condition in ("memory_gold", "shuffled"):
             measure = f"accuracy_{condition}_invented_dev_after_{seen}"
             rows.append(measure_share(measure, ask(encoder, cases, condition), command=command))
@@ -211,8 +213,7 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
     The loss shows earlier than accuracy whether a memory helps. The condition `no_memory` has this prompt too,
     unlike `none`.
     """
-    known = "none" if condition == "no_memory" else condition
-    losses: list[Tensor] = []
+    known, losses = "none" if condition == "no_memory" else condition, list[Tensor]()
     backbone, size = encoder.backbone, encoder.recipe.query_visual_tokens
     for batch in cut_into_batches(zip(cases, _make_memories(encoder, cases, known), strict=True), BATCH_SIZE):
         asked = [case.question for case, _ in batch]

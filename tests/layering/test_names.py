@@ -48,7 +48,7 @@ OTHER_BEGINNINGS = {"is", "has", "can", "as", "from", "of", "to", "with", "witho
 NOUNS_FOR_NOW = """
 all_records answering at batch batches_of columns comem_qwen25_vl_7b comem_qwen2_vl_7b condition_rows conversation
 curve_measures damage demo differing_fields empty_memory fingerprint generated held hidden inputs item logits
-loglikelihood loss meaning memory missing off_at parameters passages phrase picture re_evaluate reader
+loglikelihood loss meaning memory missing off_at parameters phrase picture re_evaluate reader
 reading recipe_to_encode recipe_to_train recipes_to_ask sample seen shown_scores smol_cpu stage_task state
 status tiny_cpu trainable
 """

@@ -297,7 +297,7 @@ def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one
     half.model.to(torch.bfloat16)
     trained = train_smol_encoder(recipe, half, tmp_path)
     last = tmp_path / "answering" / "encoder"
-    with pytest.raises(ValueError, match="trained for backbone .* in bfloat16"):
+    with pytest.raises(ValueError, match=r"trained for backbone .* in bfloat16"):
         MemoryEncoder.load(last, new_backbone())
     made = save_for_float32(last, recipe, new_backbone(), tmp_path / "encoder")
     loaded = MemoryEncoder.load(tmp_path / "encoder", new_backbone())
