@@ -194,7 +194,7 @@ def _list_others(cases: Sequence[Case], count: int) -> Iterator[list[KnowledgeIt
                 found.setdefault(other.item.entity_id, other.item)
         if len(found) < count:
             raise ValueError(
-                f"{case.kind!r} is asked about {len(found) + 1} entities; expected {count + 1}, so that other passages "
-                "can be shown"
+                f"too few entities are asked about {case.kind!r} to show other passages: found {len(found) + 1}, "
+                f"expected {count + 1}"
             )
         yield list(found.values())

@@ -61,7 +61,7 @@ def test_the_control_shows_another_entity_and_answers_the_same_kind_of_question(
 
 def test_a_control_needs_a_second_entity():
     case = make_short_cases("dev", num_cases=1)[0]
-    with pytest.raises(ValueError, match="only one entity is asked about 'name'"):
+    with pytest.raises(ValueError, match=r"too few entities are asked about 'name' .*: found 1, expected 2"):
         choose_others([replace(case, kind="name")] * 2)
 
 
