@@ -1,8 +1,8 @@
 """English questions, each with the one passage that answers it, about invented things, real countries and groceries.
 
-There are four sets: `invented` has passages of an open vocabulary, whose names stand in no training passage. `full`
-uses the countries' knowledge items as they are. `short` cuts them down to the fact that is asked for and one other.
-`grocery` has photos and facts of products, from a folder that is not part of the project.
+There are four sets: `invented` has passages of an open vocabulary, whose names stand in no invented passage of the
+training. `full` uses the countries' knowledge items as they are. `short` cuts them down to the fact that is asked for
+and one other. `grocery` has photos and facts of products, from a folder that is not part of the project.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 from comem_core.evaluation.metrics.same_answer import score_same_answer
 from comem_core.knowledge.items import KnowledgeItem, Question
-from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS
+from comem_core.pretraining.passages import LANGUAGE, PRODUCT_FACTS, draw_picture
 from comem_core.worlds.countries.splits import hash_to_unit
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
@@ -23,7 +23,6 @@ from comem_core.worlds.countries.world import (
     load_knowledge_items,
     write_facts,
 )
-from comem_core.worlds.imaginary.countries import draw_country
 from comem_core.worlds.invented import passages as invented
 
 INVENTED = "invented"
@@ -68,7 +67,7 @@ def make_invented_cases(part: str, *, num_cases: int) -> list[Case]:
             random, part, num_facts=random.randint(*INVENTED_FACTS), num_asides=random.randint(*INVENTED_ASIDES)
         )
         fact = random.choice(passage.facts)
-        item = passage.make_item(draw_country(random, LANGUAGE, num_facts=0).picture(random))
+        item = passage.make_item(draw_picture(random))
         question = Question(
             question_id=f"invented/{part}/{place}",
             question=fact.question,

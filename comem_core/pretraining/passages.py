@@ -108,10 +108,11 @@ def _draw_invented(random: Random, num_facts: int) -> Passage:
     passage = invented.draw_passage(random, "train", num_facts=num_facts, num_asides=random.randint(0, MAX_ASIDES))
     questions = [(fact.question, fact.value) for fact in passage.facts]
     random.shuffle(questions)
-    return Passage(passage.make_item(_draw_picture(random)), passage.spans, tuple(questions))
+    return Passage(passage.make_item(draw_picture(random)), passage.spans, tuple(questions))
 
 
-def _draw_picture(random: Random) -> bytes:
+def draw_picture(random: Random) -> bytes:
+    """Draw a picture for a passage that is not about its picture: an imaginary flag (PNG)."""
     return draw_country(random, LANGUAGE, num_facts=0).picture(random)
 
 
@@ -176,7 +177,7 @@ def _draw_product(random: Random, num_facts: int) -> Passage:
     facts = {kind: _draw_product_value(random, kind) for kind in PRODUCT_FACTS if kind in kept}
     text = " ".join(PRODUCT_FACTS[kind][0].format(value=value) for kind, value in facts.items())
     questions = tuple((random.choice(PRODUCT_FACTS[kind][1]), facts[kind]) for kind in kept)
-    item = KnowledgeItem(image=_draw_picture(random), text=text, language=LANGUAGE, source=SOURCE, licence=LICENCE)
+    item = KnowledgeItem(image=draw_picture(random), text=text, language=LANGUAGE, source=SOURCE, licence=LICENCE)
     return Passage(item, _find_values(text), questions)
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import CPU_TOKENS
@@ -37,7 +38,7 @@ class StoredReadings:
         self.folder, self.num_passages = folder, num_passages
         self._draw, self._seed = draw, seed
         self.passage = lru_cache(maxsize=None)(self._draw_passage)
-        self._open = lru_cache(maxsize=None)(lambda shard: safe_open(self._name_shard(shard), "pt"))
+        self._open = lru_cache(maxsize=None)(self._open_shard)
 
     def _draw_passage(self, number: int) -> Passage:
         return self._draw(Random(f"passage-{self._seed}-{number}"))
@@ -66,18 +67,21 @@ class StoredReadings:
         token of each text."""
         rows, firsts = [], []
         for number in numbers:
-            shard, place = self._open(number // SHARD), number % SHARD
-            ends: list[int] = shard.get_tensor("ends_B").tolist()
-            start = ends[place - 1] if place else 0
-            rows.append(shard.get_slice("inputs_ND")[start : ends[place]])
-            firsts.append(int(shard.get_tensor("firsts_B")[place]))
-        longest = max(map(len, rows))
-        inputs_BTD = torch.zeros(len(rows), longest, rows[0].shape[1])
-        mask_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
-        for place, row in enumerate(rows):
-            inputs_BTD[place, longest - len(row) :] = row
-            mask_BT[place, longest - len(row) :] = True
-        return inputs_BTD, mask_BT, [longest - len(row) + first for row, first in zip(rows, firsts, strict=True)]
+            (inputs_ND, starts, shard_firsts), place = self._open(number // SHARD), number % SHARD
+            rows.append(inputs_ND[starts[place] : starts[place + 1]].float())
+            firsts.append(shard_firsts[place])
+        inputs_BTD = pad_sequence(rows, batch_first=True, padding_side="left")
+        seen = [torch.ones(len(row), dtype=torch.bool) for row in rows]
+        longest = inputs_BTD.shape[1]
+        placed = [longest - len(row) + first for row, first in zip(rows, firsts, strict=True)]
+        return inputs_BTD, pad_sequence(seen, batch_first=True, padding_side="left"), placed
+
+    def _open_shard(self, shard: int) -> tuple[Any, list[int], list[int]]:
+        """Return the inputs of a shard, which are read where they are asked for, where each passage begins (and the
+        last one ends), and the first tokens of their texts."""
+        opened = safe_open(self._name_shard(shard), "pt")
+        starts = [0, *opened.get_tensor("ends_B").tolist()]
+        return opened.get_slice("inputs_ND"), starts, opened.get_tensor("firsts_B").tolist()
 
     def _name_shard(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.safetensors"

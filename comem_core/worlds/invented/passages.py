@@ -2,8 +2,8 @@
 
 No passage describes anything real: names and facts are drawn independently. Names of people and cities are real words
 from packages (`data/SOURCES.json`), others are put together from syllables, so the vocabulary is open. Each word of a
-name belongs to one split, so no name of a test passage stands in a training passage. Every draw is a function of its
-seed.
+name belongs to one split, so no name of a test passage stands in a training passage of this world. Every draw is a
+function of its seed.
 """
 
 import json
@@ -76,20 +76,15 @@ def draw_passage(random: Random, split: str, *, num_facts: int, num_asides: int 
 
     `num_asides` sentences that answer no question stand between them (at most one after each fact).
     """
-    frames = _read_frames()
+    frames = _read(FRAMES_FILE)
     kind = random.choice(sorted(frames))
     frame, words = frames[kind], _Words(random, split)
     name, parts = words.fill(random.choice(frame["names"]))
     text = random.choice(frame["openings"]).format(name=name)
     spans, facts, said = [_find(name, text)], list[Fact](), set[str]()
     chosen = random.sample(sorted(frame["facts"]), k=min(num_facts, len(frame["facts"])))
-    asides = dict(
-        zip(
-            random.sample(chosen, k=min(num_asides, len(chosen))),
-            random.sample(_read_lists()["asides"], k=min(num_asides, len(chosen))),
-            strict=True,
-        )
-    )
+    followed = random.sample(chosen, k=min(num_asides, len(chosen)))
+    asides = dict(zip(followed, random.sample(_read(LISTS_FILE)["asides"], k=len(followed)), strict=True))
     for fact in chosen:
         stated = frame["facts"][fact]
         value = words.draw_other(stated["value"], said)
@@ -125,7 +120,7 @@ class _Words:
 
     def draw(self, kind: str) -> str:
         """Draw a value. `kind` is `year`, `price`, `number:LOW:HIGH[:UNIT]`, `list:NAME`, or a kind of name."""
-        random, lists = self.random, _read_lists()
+        random, lists = self.random, _read(LISTS_FILE)
         match kind.split(":"):
             case ["number", low, high, *unit]:
                 return f"{_draw_number(random, int(low), int(high))}{unit[0] if unit else ''}"
@@ -160,7 +155,7 @@ class _Words:
         return value
 
     def _coin(self) -> str:
-        lists = _read_lists()
+        lists = _read(LISTS_FILE)
         while True:
             syllables = self.random.choices(lists["syllables"], k=self.random.randint(1, MAX_SYLLABLES))
             word = ("".join(syllables) + self.random.choice(lists["endings"])).capitalize()
@@ -180,19 +175,9 @@ def _list_placeholders(form: str) -> list[str]:
 
 @cache
 def _list_names(kind: str, split: str) -> Sequence[str]:
-    return [name for name in _read_names()[kind] if choose_split(name) == split]
+    return [name for name in _read(NAMES_FILE)[kind] if choose_split(name) == split]
 
 
 @cache
-def _read_names() -> Mapping[str, Sequence[str]]:
-    return json.loads((DATA / NAMES_FILE).read_text(encoding="utf-8"))
-
-
-@cache
-def _read_lists() -> Mapping[str, Sequence[str]]:
-    return json.loads((DATA / LISTS_FILE).read_text(encoding="utf-8"))
-
-
-@cache
-def _read_frames() -> Mapping[str, Any]:
-    return json.loads((DATA / FRAMES_FILE).read_text(encoding="utf-8"))
+def _read(name: str) -> Mapping[str, Any]:
+    return json.loads((DATA / name).read_text(encoding="utf-8"))
