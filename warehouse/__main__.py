@@ -19,10 +19,10 @@ from warehouse.commands.terminal import guard_output
 from warehouse.comparison import STAGES_OF_A_RUN, compare_folders, compare_stores
 from warehouse.connection import NO_RUN, open_warehouse
 from warehouse.content import RECORD, UNSTABLE_COLUMNS
-from warehouse.openlineage import write_openlineage_lines
+from warehouse.openlineage import send_openlineage_events, write_openlineage_lines
 from warehouse.places import open_place
 from warehouse.records import find_artefact
-from warehouse.samples.cards import find_sources, render_card
+from warehouse.samples.cards import collect_card, find_sources, render_card
 from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, filter_parameters, write_funnel
 from warehouse.samples.refiltering import count_funnel_with, find_run_with_samples, list_filtered_artefacts
 from warehouse.sql import list_parameters, list_sql_names, read_heading, read_report_rows, read_sql
@@ -67,6 +67,7 @@ def _make_parser() -> argparse.ArgumentParser:
     costs = commands.add_parser("ledger", parents=[of_run], help="print tokens, seconds and failures per kept sample")
     costs.set_defaults(run=_ledger)
     events = commands.add_parser("openlineage", parents=[of_run], help="print a run as OpenLineage events, JSON lines")
+    events.add_argument("--send", action="store_true", help="send them to OPENLINEAGE_URL instead (docs/operations.md)")
     events.set_defaults(run=_openlineage)
 
     card = commands.add_parser("card", parents=[of_run], help="print the data card of a run's training set")
@@ -150,7 +151,8 @@ def _card(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
     facts = read_report_rows(con, "run_facts", {"run_id": run_id})
     if not facts:
         raise ValueError(f"the warehouse has no run {run_id!r}")
-    print(render_card(con, find_sources(con, run_id), name=options.name or facts[0]["recipe_name"]), end="")
+    sources = find_sources(con, run_id)
+    print(render_card(collect_card(con, sources), sources, name=options.name or facts[0]["recipe_name"]), end="")
     return 0
 
 
@@ -205,7 +207,11 @@ def _report(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
 
 
 def _openlineage(con: DuckDBPyConnection, options: argparse.Namespace) -> int:
-    print(write_openlineage_lines(con, _find_run_id(con, options)), end="")
+    run_id = _find_run_id(con, options)
+    if options.send:
+        print(f"sent {send_openlineage_events(con, run_id)} events of the run {run_id}")
+    else:
+        print(write_openlineage_lines(con, run_id), end="")
     return 0
 
 

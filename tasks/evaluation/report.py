@@ -27,7 +27,7 @@ from tasks.rows.tables import read_items, read_questions
 from tasks.run import Run
 from tasks.training.training_data import find_reference
 from warehouse.connection import open_warehouse
-from warehouse.openlineage import write_openlineage_lines
+from warehouse.openlineage import is_openlineage_address_given, send_openlineage_events, write_openlineage_lines
 from warehouse.page.data import Hidden, RunData, collect, find_pictures_of, has_in_gallery
 from warehouse.records import finish_run, register_artefact
 
@@ -76,10 +76,24 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     report = run_stage(run, REPORT, ReportKey(run_id=run.run_id), inputs, make)
     if get_plan() is not None:
         return report
+    _send_events(run)
     page = report.folder / PAGE
     get_stage_logger().info("report page: %s", name_page(run.context, page))
     show(create_link_artifact, find_page(run.context, page), key="report-page", description="The page of this run")
     return report
+
+
+def _send_events(run: Run) -> None:
+    """Send the lineage events where OPENLINEAGE_URL says, if it says so; a server that does not answer is a warning."""
+    if not is_openlineage_address_given():
+        return
+    try:
+        with open_warehouse(run.context.warehouse, read_only=True) as con:
+            number = send_openlineage_events(con, run.run_id)
+    except ValueError as error:
+        get_stage_logger().warning("%s", error)
+    else:
+        get_stage_logger().info("sent %d OpenLineage events", number)
 
 
 def _render(context: Context, run_id: str, pictured: Sequence[Any], *, machine: str | None) -> str:

@@ -37,8 +37,8 @@ iterate join judge keep kill learn leave lengthen lift link list listen load loc
 measure mend merge name need normalise number open order pack pair parse perturb plan poll pool pose post predict
 prepare pretrain process project push put quantize read readline reap rebuild record refresh refuse register release
 reload remember remove rename render replace report require rest restore retrieve round run save say scale schedule
-score search see seek select serve set setup shard share shorten show shut simulate sort spawn split start step stop
-stream strip sum switch synth synthesize take tear tick tokenize trace train translate try turn unify upload vary
+score search see seek select send serve set setup shard share shorten show shut simulate sort spawn split start step
+stop stream strip sum switch synth synthesize take tear tick tokenize trace train translate try turn unify upload vary
 verify wait warm watch withdraw work write writelines
 """
 # A question, or a way to make one thing from another: `is_whole`, `Store.of(context)`, `without_pictures`.

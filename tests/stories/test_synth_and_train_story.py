@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -27,6 +27,7 @@ from tasks.engine.store import Reference
 from tasks.upkeep.fsck import find_faults
 from tasks.upkeep.garbage import find_garbage, remove_garbage
 from tasks.upkeep.withdraw import main as withdraw
+from tests.lineage_server import LineageServer, open_lineage_server
 from warehouse.connection import open_warehouse
 from warehouse.lineage import trace_upward
 from warehouse.records import find_artefact
@@ -46,12 +47,19 @@ def pages_url(root: Path, serve_folder: Callable[[Path], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(root: Path, pages_url: str, prefect_server: None, small_ray: None) -> Path:
+def lineage() -> Iterator[LineageServer]:
+    with open_lineage_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(root: Path, pages_url: str, lineage: LineageServer, prefect_server: None, small_ray: None) -> Path:
     """A folder of its own, and in it one finished run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMEM_ROOT", str(root))
         patch.setenv("COMEM_ROWS_PER_SHARD", "32")
         patch.setenv("COMEM_PAGES_URL", pages_url)
+        patch.setenv("OPENLINEAGE_URL", lineage.url)
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
     return root / ".comem"
@@ -108,6 +116,29 @@ def test_a_page_is_written_for_each_run(place: Path) -> None:
     pages = list((place / "store" / "report").glob("*/report.html"))
     assert len(pages) == 2
     assert "countries-vqa" in pages[0].read_text(encoding="utf-8")
+
+
+def test_the_lineage_of_each_run_is_written_and_sent(place: Path, lineage: LineageServer) -> None:
+    written = [
+        json.loads(line)
+        for path in (place / "store" / "report").glob("*/openlineage.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    sent = {json.dumps([each["eventType"], each["run"]["runId"]]): each for each in lineage.events}
+    for event in written:
+        found = sent[json.dumps([event["eventType"], event["run"]["runId"]])]
+        assert (found["job"]["name"], found["inputs"]) == (event["job"]["name"], event["inputs"])
+    ends = [
+        each for each in lineage.events if each["job"]["name"] == "synth-and-train" and each["eventType"] != "START"
+    ]
+    assert [each["eventType"] for each in ends] == ["COMPLETE", "COMPLETE"]
+    models = {
+        each["name"]
+        for event in written
+        for each in event["outputs"]
+        if each["facets"]["datasetType"]["datasetType"] == "MODEL"
+    }
+    assert {name.split("/")[0] for name in models} == {"encoder"}
     metrics = (place / "warehouse.prom").read_text(encoding="utf-8")
     assert 'comem_runs{flow="synth-and-train",recipe="tiny_cpu",status="completed"} 2.0' in metrics
 

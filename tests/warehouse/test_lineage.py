@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from small_world import RUN_ID, SmallWorld, add, make_samples, make_scores, star
 from warehouse.__main__ import main
 from warehouse.connection import open_warehouse
 from warehouse.lineage import Link, find_kind, trace_downward, trace_draft, trace_item, trace_prediction, trace_upward
-from warehouse.openlineage import make_openlineage_events, write_openlineage_lines
 
 
 def by_kind(links: list[Link]) -> dict[str, set[str]]:
@@ -128,25 +125,3 @@ def test_the_command_line_answers(world: SmallWorld, capsys: pytest.CaptureFixtu
     assert "nothing in the warehouse has the id" in capsys.readouterr().err
     assert main(["report", "no_such", *database]) == 2
     assert "the queries are answered" in capsys.readouterr().err
-
-
-def test_the_export_follows_the_openlineage_shape(con: DuckDBPyConnection, world: SmallWorld) -> None:
-    events = list(make_openlineage_events(con, RUN_ID))
-    assert [json.loads(line) for line in write_openlineage_lines(con, RUN_ID).splitlines()] == events
-    assert len(events) == 2 * len(world.fingerprints)
-    for event in events:
-        assert {"eventType", "eventTime", "producer", "schemaURL", "run", "job", "inputs", "outputs"} == event.keys()
-        assert uuid.UUID(event["run"]["runId"]) and datetime.fromisoformat(event["eventTime"]).tzinfo
-        facets = [*event["run"]["facets"].values(), *event["job"]["facets"].values()]
-        for dataset in (*event["inputs"], *event["outputs"]):
-            facets += [*dataset["facets"].values(), *dataset.get("outputFacets", {}).values()]
-        assert facets and all({"_producer", "_schemaURL"} <= facet.keys() for facet in facets)
-    start, end = (event for event in events if event["job"]["name"].endswith(".synthesise"))
-    assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
-    assert start["run"] == end["run"] and start["eventTime"] <= end["eventTime"]
-    (output,) = end["outputs"]
-    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 49
-    assert {"name": "sample_id", "type": "string"} in output["facets"]["schema"]["fields"]
-    assert {dataset["name"] for dataset in end["inputs"]} >= {f"ingest/{world.fingerprints['ingest']}"}
-    (scored,) = events[-1]["outputs"]
-    assert [field["name"] for field in scored["facets"]["schema"]["fields"]] == ["difference", "prediction", "score"]
