@@ -1,9 +1,11 @@
-"""The data card: a folder of training data that can be copied and trained on, with a card that describes it."""
+"""The training set: a folder that can be copied and trained on, with a card for people and metadata for programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from comem_core.serving.layout import TRAINING_SET_STAGE
 from tasks.engine.partial import Partial
@@ -14,11 +16,12 @@ from tasks.rows.samples import SampleSet
 from tasks.rows.tables import list_shards
 from tasks.run import Run
 from warehouse.connection import open_warehouse
-from warehouse.samples.cards import CardSources, render_card
+from warehouse.samples.cards import CardSources, collect_card, render_card
+from warehouse.samples.croissant import write_croissant
 from warehouse.samples.training_files import make_training_tables
 
-TRAINING_SET = Stage(name=TRAINING_SET_STAGE, version="2")
-CARD, TRAIN = "README.md", "train"
+TRAINING_SET = Stage(name=TRAINING_SET_STAGE, version="3")
+CARD, CROISSANT, TRAIN = "README.md", "croissant.json", "train"
 ROWS_PER_FILE = 4096
 
 
@@ -42,7 +45,8 @@ class TrainingSetKey:
 def write_card(
     run: Run, knowledge: Reference, sets: Sequence[JudgedSet], not_compared: Mapping[str, str] | None = None
 ) -> Reference:
-    """Write the kept samples of every set as `train-*.parquet`, and `README.md`, which describes them.
+    """Write the kept samples of every set as `train-*.parquet`, and what describes them: `README.md` for people, and
+    `croissant.json` for programs.
 
     `not_compared` maps each benchmark with which drafts could not be compared to the reason.
     """
@@ -58,16 +62,15 @@ def write_card(
         )
         for place, table in enumerate(tables):
             artefact.write_shard(f"{TRAIN}-{place:05d}", table)
+        sources, pattern = _make_sources(knowledge, sets), f"{TRAIN}-*.parquet"
         with open_warehouse(run.context.warehouse, read_only=True) as con:
-            text = render_card(
-                con,
-                _make_sources(knowledge, sets),
-                name=key.name,
-                files=f"{TRAIN}-*.parquet",
-                not_compared=key.not_compared,
-            )
-        with artefact.open_file(CARD) as path:
-            path.write_text(text, encoding="utf-8")
+            card = collect_card(con, sources)
+        files = sorted(artefact.folder.glob(pattern))
+        metadata = write_croissant(card, name=key.name, files=files, pattern=pattern, schema=pq.read_schema(files[0]))
+        text = render_card(card, sources, name=key.name, files=pattern, not_compared=key.not_compared)
+        for name, content in ((CARD, text), (CROISSANT, metadata)):
+            with artefact.open_file(name) as path:
+                path.write_text(content, encoding="utf-8")
 
     inputs = {"knowledge": knowledge}
     for place, each in enumerate(sets):

@@ -17,6 +17,7 @@ from duckdb import DuckDBPyConnection
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from warehouse.samples.filtering import FILTERS, Funnel, count_funnel, read_reason_meanings
+from warehouse.samples.training_files import COLUMNS
 from warehouse.sql import read_heading, read_report_rows, read_sql, write_with_values
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,6 +59,16 @@ class Card:
     def total(self) -> dict[str, Any]:
         return self.found["totals"][0]
 
+    @property
+    def licences(self) -> list[str]:
+        """The licences of the items that the samples show, sorted."""
+        return sorted({row["licence"] for row in self.found["sources"]})
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the samples, sorted."""
+        return sorted(row["language"] for row in self.found["languages"] if row["language"])
+
 
 def find_sources(con: DuckDBPyConnection, run_id: str) -> CardSources:
     """Find the artefacts that a run's card describes; ValueError for a run without filtered drafts."""
@@ -81,7 +92,7 @@ def collect_card(con: DuckDBPyConnection, sources: CardSources) -> Card:
 
 
 def render_card(
-    con: DuckDBPyConnection,
+    card: Card,
     sources: CardSources,
     *,
     name: str,
@@ -93,7 +104,6 @@ def render_card(
     `name` is the name of the set; `files` is the pattern of its files, beside the card; `not_compared` are benchmarks
     whose files were not at hand, so that drafts were not compared with them.
     """
-    card = collect_card(con, sources)
     filtering = [_parse_recipe(row["recipe"]) for row in card.found["artefacts"] if row["fingerprint"] in sources.kept]
     parameters = filtering[0] if filtering else {}
     names = [*(f"card_{query}" for query in QUERIES), "funnel"]
@@ -102,6 +112,7 @@ def render_card(
         name=name,
         files=files,
         card=card,
+        columns=COLUMNS,
         front=_make_front_matter(card, name=name, files=files),
         meanings=read_reason_meanings(parameters),
         parameters=parameters,
@@ -122,12 +133,11 @@ def _write_query(name: str, parameters: dict[str, object]) -> str:
 def _make_front_matter(card: Card, *, name: str, files: str) -> dict[str, Any]:
     """Return the fields that a hub reads from a card. Values are written as JSON, which is valid YAML."""
     samples = card.total["samples"]
-    licences = sorted({row["licence"] for row in card.found["sources"]})
     return {
         "pretty_name": name,
-        "language": sorted(row["language"] for row in card.found["languages"] if row["language"]),
+        "language": card.languages,
         "license": "other",
-        "license_name": "; ".join(licences) or "unknown",
+        "license_name": "; ".join(card.licences) or "unknown",
         "task_categories": ["visual-question-answering"],
         "size_categories": [next((words for limit, words in SIZES if samples < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],

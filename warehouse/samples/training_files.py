@@ -16,6 +16,21 @@ from duckdb import DuckDBPyConnection
 from warehouse.sql import read_sql, write_literal
 
 MEMORY_LIMIT = "1GB"
+COLUMNS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("sample_id", "question_id", "translated_from"),
+     "ids made from content; the sample of which this one is a translation"),
+    (("mode", "model", "seed", "prompt_hash"),
+     "how the answer was made: `answer` (to a given question), `ask` (the model asked itself), `translate`"),
+    (("language", "question", "answer", "answers"), "the texts; `answers` are all accepted answers"),
+    (("answer_raw",), "the model's full reply, from which the short answer was taken"),
+    (("image", "image_id"), "the question's picture as an encoded file, and its id made from content"),
+    (("item_ids", "item_ranks", "retrieval_scores"), "the retrieved items, best first"),
+    (("item_images", "item_texts", "item_languages", "item_titles"),
+     "the items' contents; the picture is null if an item is only text"),
+    (("item_sources", "item_licences"), "the items' sources and licences"),
+    (("question_type", "attribute"), "the kind of answer, and the property asked about"),
+)  # fmt: skip
+"""The columns of a training set by groups, and what each group means."""
 
 
 def make_training_tables(

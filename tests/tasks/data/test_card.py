@@ -1,14 +1,19 @@
 """A training set stands alone: whole rows in files that can be copied away, and a card that counts them."""
 
+import json
+import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import mlcroissant
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from comem_core.recipes import find_recipe
 from comem_core.worlds.countries.world import load_knowledge_items, load_seed_questions
-from tasks.data.card import CARD, JudgedSet, write_card
+from tasks.data.card import CARD, CROISSANT, JudgedSet, write_card
 from tasks.data.filter import filter_qa
 from tasks.engine.context import Context
 from tasks.engine.partial import Partial
@@ -19,6 +24,7 @@ from tasks.rows.tables import make_item_table, make_question_table
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
 from tests.dictionary_translator import rows_of
+from warehouse.content import hash_file
 from warehouse.samples.training_files import make_training_tables
 from warehouse.schemas import check_rows, make_blank_row
 
@@ -81,6 +87,39 @@ def test_the_folder_holds_every_kept_sample_whole_and_says_so(run: Run, made: tu
     assert "| wrong | 1 | 1 |" in text and "longer than 12 words" in text
     again = write_card.fn(run, knowledge, [judged])
     assert again == card
+
+
+def test_the_metadata_of_a_copied_set_is_read_by_the_official_loader(
+    run: Run, made: tuple[Reference, JudgedSet], tmp_path: Path
+) -> None:
+    knowledge, judged = made
+    card = write_card.fn(run, knowledge, [judged])
+    folder = Path(shutil.copytree(card.folder, tmp_path / "copied"))
+    dataset = mlcroissant.Dataset(str(folder / CROISSANT))
+    issues = dataset.metadata.ctx.issues
+    assert issues.errors == set()
+    assert {word for word in ("citeAs", "datePublished", "version") for each in issues.warnings if word in each} == {
+        "citeAs", "datePublished", "version",
+    }  # fmt: skip
+    assert len(issues.warnings) == 3
+    rows = pq.read_table(folder / "train-00000.parquet").to_pylist()
+    read = list(dataset.records("samples"))
+    assert len(read) == len(rows) == 11
+    for found, row in zip(read, rows, strict=True):
+        values = {name.removeprefix("samples/"): value for name, value in found.items()}
+        assert values.keys() == row.keys()
+        assert values["question"].decode() == row["question"] and values["item_ranks"] == row["item_ranks"]
+        assert [each.decode() for each in values["item_texts"]] == row["item_texts"]
+        assert values["image"].size == Image.open(BytesIO(row["image"])).size
+        assert [each.size for each in values["item_images"]] == [
+            Image.open(BytesIO(each)).size for each in row["item_images"]
+        ]
+    described = json.loads((folder / CROISSANT).read_text(encoding="utf-8"))
+    (file,) = (each for each in described["distribution"] if each["@type"] == "cr:FileObject")
+    assert file["sha256"] == hash_file(folder / file["contentUrl"])
+    assert described["inLanguage"] == ["en"] and described["license"] == sorted(
+        {row["item_licences"][0] for row in rows}
+    )
 
 
 def test_a_large_set_is_cut_into_files_and_an_empty_one_has_a_file_without_rows(

@@ -59,8 +59,8 @@ def test_the_numbers_are_those_of_the_rows(con: DuckDBPyConnection, sources: Car
 
 
 def test_the_card_says_what_was_counted_and_how_to_count_again(con: DuckDBPyConnection, sources: CardSources) -> None:
-    text = render_card(con, sources, name="small world")
-    assert text == render_card(con, sources, name="small world")
+    text = render_card(collect_card(con, sources), sources, name="small world")
+    assert text == render_card(collect_card(con, sources), sources, name="small world")
     _, front, body = text.split("---\n", 2)
     facts = {key: json.loads(value) for key, value in (line.split(": ", 1) for line in front.strip().splitlines())}
     assert facts["language"] == ["ar", "en"] and facts["license_name"] == "CC0-1.0"
