@@ -94,7 +94,7 @@ audit: $(INSTALLED) ## ask the advisory database about every pinned package (nee
 bench: $(INSTALLED) ## measure speed and memory, and write docs/results/speed.json
 	$(PYTHON) -m tasks.measures.speed $(ARGS)
 
-bench-against: $(INSTALLED) ## time suite, demos and training steps beside another checkout's (ARGS="--against FOLDER"), and write docs/results/speed.json
+bench-against: $(INSTALLED) ## time suite, demos and trainings beside another checkout's (ARGS="--against FOLDER"), and write docs/results
 	$(PYTHON) -m flows.measuring $(ARGS)
 
 faults: $(INSTALLED) ## kill and break runs again and again, and check what is left (ARGS="--record" writes docs/results/reliability.json; docs/reliability.md)

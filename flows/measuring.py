@@ -2,7 +2,7 @@
 
 Both run on the same machine and by turns, so that a busy hour is so for both. What is written is the ratio of the
 medians: of the tests that both checkouts have, of demos from nothing that show the same scores, of a demo that finds
-everything made, and of training steps on the same samples.
+everything made, of training steps on the same samples, and of the passages that SmolLM2's encoder is trained on.
 """
 
 import argparse
@@ -20,9 +20,12 @@ from pathlib import Path
 
 from comem_core.measures.results import Measured, describe_machine, write_results
 from comem_core.measures.training import commits
+from comem_core.pretraining.naming_recipe import READING, NamingRecipe
 from comem_core.terminal import guard_output
 
 TOPIC, COMMAND = "speed", 'make bench-against ARGS="--against {against}"'
+SMOL_TOPIC, SMOL_STEPS, SMOL_WARM_UP = "smol", 16, 4
+SMOL_SHORT = ("--passages", "512", "--naming-steps", "40")
 PYTHON = ".venv/bin/python"
 LINKED = ("flows", "prefect.yaml", "prefect.toml")
 
@@ -191,11 +194,53 @@ def _measure_training(this: Checkout, other: Checkout, rounds: int) -> Iterator[
         )
 
 
-MEASURES = {"suite": _measure_suite, "demo": _measure_demo, "reuse": _measure_reuse, "training": _measure_training}
+def _measure_smol(this: Checkout, other: Checkout, rounds: int) -> Iterator[Measured]:
+    """Time the training of SmolLM2's encoder: reading passages, and some steps of each of its stages.
+
+    A checkout from before passages were read once has one stage, whose steps read and ask at once.
+    """
+    rates: dict[str, dict[str, list[float]]] = {this.commit: {}, other.commit: {}}
+    for turn in range(rounds):
+        for checkout in (other, this) if turn % 2 == 0 else (this, other):
+            for stage, found in time_smol_steps(checkout).items():
+                rates[checkout.commit].setdefault(stage, []).extend(found)
+    ours = {stage: statistics.median(found) for stage, found in rates[this.commit].items()}
+    (theirs,) = (statistics.median(found) for found in rates[other.commit].values())
+    recipe = NamingRecipe()
+    samples = {stage.name: stage.optimizer.num_steps * stage.optimizer.batch_size for stage in recipe.stages}
+    seconds = sum(number / ours[stage] for stage, number in samples.items())
+    ours["whole"] = sum(samples.values()) / (recipe.num_passages / ours.pop(READING) + seconds)
+    for stage, rate in ours.items():
+        print(f"{stage}: {3600 * rate:.0f} passages an hour, {3600 * theirs:.0f} at {other.commit}", flush=True)
+        unit = f"passages/h / passages/h at {other.commit}"
+        yield _make_row(f"smol_samples_per_hour_ratio/{stage}", rate / theirs, "smol_cpu", unit, this, other, rounds)
+
+
+def time_smol_steps(checkout: Checkout) -> dict[str, list[float]]:
+    """Return for each stage of the training the passages a second of its steps, but for the first ones."""
+    reads_once = (checkout.folder / "comem_core/pretraining/stored_readings.py").exists()
+    command = [str(checkout.folder / PYTHON), "-m", "comem_core.pretraining.smol"]
+    with tempfile.TemporaryDirectory(prefix="comem-bench-") as folder:
+        options = ["--until", str(SMOL_STEPS), *(SMOL_SHORT if reads_once else ())]
+        checkout.run([*command, folder, *options], cwd=checkout.folder, PYTHONPATH=str(checkout.folder))
+        lines = [json.loads(line) for line in Path(folder, "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    rates: dict[str, list[float]] = {}
+    for line in lines:
+        rates.setdefault(line.get("stage", "together"), []).append(line["samples"] / line["seconds"])
+    return {stage: found if stage == READING else found[SMOL_WARM_UP:] for stage, found in rates.items()}
+
+
+MEASURES = {
+    "suite": (TOPIC, _measure_suite),
+    "demo": (TOPIC, _measure_demo),
+    "reuse": (TOPIC, _measure_reuse),
+    "training": (TOPIC, _measure_training),
+    "smol": (SMOL_TOPIC, _measure_smol),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure this checkout against another one, print, and write `docs/results/speed.json`."""
+    """Measure this checkout against another one, print, and write `docs/results`."""
     parser = argparse.ArgumentParser(prog="make bench-against ARGS=...", description=main.__doc__)
     parser.add_argument("--against", type=Path, required=True, help="folder of another checkout, with its .venv")
     parser.add_argument("--only", choices=MEASURES, help="measure one of them")
@@ -205,16 +250,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         this, other = Checkout.at(Path.cwd()), Checkout.at(parsed.against)
         if this.commit == other.commit:
             raise ValueError(f"both are {this.commit}: there is nothing to compare")
-        rows = [
-            row
-            for name, measure in MEASURES.items()
-            if parsed.only in (None, name)
-            for row in measure(this, other, parsed.rounds)
-        ]
+        rows: dict[str, list[Measured]] = {}
+        for name, (topic, measure) in MEASURES.items():
+            if parsed.only in (None, name):
+                rows.setdefault(topic, []).extend(measure(this, other, parsed.rounds))
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"written: {write_results(TOPIC, rows)}")
+    for topic, own in rows.items():
+        print(f"written: {write_results(topic, own)}")
     return 0
 
 

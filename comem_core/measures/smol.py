@@ -231,7 +231,7 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
 def _count_samples_seen(path: Path) -> dict[int, int]:
     """Return how many passages the reader had seen after each step; for a repeated step, the last line counts."""
     rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    steps = {row["step"]: row["samples"] for row in rows if "answer_loss" in row["measures"]}
+    steps = {row["step"]: row["samples"] for row in rows if "answer_loss" in row.get("measures", ())}
     seen, total = {}, 0
     for step in sorted(steps):
         total += steps[step]

@@ -86,7 +86,9 @@ class NamingAndAnswering(LossObjective):
         dtype = backbone.model.dtype
         with torch.autocast(backbone.device.type, dtype=dtype, enabled=dtype != torch.float32):
             read = self.encoder.qformer.read(inputs_BTD.to(backbone.device), mask_BT.to(backbone.device))
-        named = pair_vectors_with_tokens(passages, firsts, backbone.tokenizer, num_vectors=num_vectors)
+        named = pair_vectors_with_tokens(
+            passages, firsts, backbone.tokenizer, num_vectors=num_vectors, commas=self.recipe.names_commas
+        )
         return read._replace(memory_BMD=read.memory_BMD.float()), named, mask_BT
 
     def compute_naming(
@@ -154,13 +156,13 @@ class NamingAndAnswering(LossObjective):
 
 
 def pair_vectors_with_tokens(
-    passages: Sequence[Passage], firsts: Sequence[int], tokenizer: object, *, num_vectors: int
+    passages: Sequence[Passage], firsts: Sequence[int], tokenizer: object, *, num_vectors: int, commas: bool = True
 ) -> NamedTokens:
     """Pair vectors with the tokens that they name; `firsts` are the places of the first token of each text.
 
-    Values follow the order of the text, one vector a token, and after each value one vector names a comma, at the place
-    of the next token. A token that is only a blank is not named. If there are more tokens than vectors, they are spread
-    evenly, so that one vector names several neighbouring tokens.
+    Values follow the order of the text, one vector a token, and with `commas` one vector after each value names a
+    comma, at the place of the next token. A token that is only a blank is not named. If there are more tokens than
+    vectors, they are spread evenly, so that one vector names several neighbouring tokens.
     """
     blank, comma = tokenize_text(tokenizer, " ")[:1], tokenize_text(tokenizer, SEPARATOR)[-1]
     rows: list[tuple[int, int, int, int]] = []
@@ -170,7 +172,8 @@ def pair_vectors_with_tokens(
         for start, end in passage.spans:
             inside = [place for place, (at, to) in enumerate(offsets) if to > start and at < end]
             named += [(ids[place], place) for place in inside if [ids[place]] != blank]
-            named.append((comma, min(inside[-1] + 1, len(ids) - 1)))
+            if commas:
+                named.append((comma, min(inside[-1] + 1, len(ids) - 1)))
         share = min(1.0, num_vectors / len(named))
         rows += [(row, int(turn * share), id_, first + place) for turn, (id_, place) in enumerate(named)]
     return NamedTokens(*torch.tensor(rows).unbind(dim=1))

@@ -6,6 +6,9 @@ from comem_core.backbone.images import VisualTokens
 from comem_core.memory.recipe import EncoderRecipe
 from comem_core.training.recipe import OptimizerRecipe
 
+READING = "reading"
+"""What a run calls the time in which passages are read, before its stages."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamingStage:
@@ -85,3 +88,5 @@ class NamingRecipe:
     naming_scale: float = 4.0
     # Tokens that a vector is told apart from, besides those of the batch's passages.
     num_drawn_tokens: int = 2000
+    # Whether a vector names a comma after each value. Without, more values fit, and answering has to tell them apart.
+    names_commas: bool = True

@@ -3,16 +3,18 @@
     python -m comem_core.pretraining.smol ~/smol-run
 
 The folder holds what the Q-Former reads of the passages, for each stage its state (weights, optimizer, step), one line
-per step, and a snapshot of the encoder after every `SNAPSHOT_EVERY` steps of answering, for the curve.
+for each shard that was read and for each step, and a snapshot of the encoder after every `SNAPSHOT_EVERY` steps of
+answering, for the curve.
 """
 
 import json
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,8 +25,8 @@ from comem_core.memory.checkpoint import copy_weights, read_weights
 from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.naming import NamingAndAnswering
-from comem_core.pretraining.naming_recipe import NamingRecipe, NamingStage
-from comem_core.pretraining.stored_readings import make_readings
+from comem_core.pretraining.naming_recipe import READING, NamingRecipe, NamingStage
+from comem_core.pretraining.stored_readings import SHARD, make_readings
 from comem_core.pretraining.tiny_base import save_state
 from comem_core.training.loop import Training
 from comem_core.training.reports import StepReport
@@ -56,7 +58,15 @@ def train_smol_encoder(
     readings = make_readings(
         folder / READINGS, num_passages=recipe.num_passages, num_facts=recipe.num_facts, shares=shares, seed=recipe.seed
     )
-    readings.write_missing(encoder, on_shard)
+
+    def report(done: int, total: int, seconds: float) -> None:
+        if seconds:
+            step = -(-done // SHARD)
+            line = {"stage": READING, "step": step, "samples": done - (step - 1) * SHARD, "seconds": seconds}
+            _append_line(folder, line)
+        on_shard(done, total)
+
+    readings.write_missing(encoder, report)
     for stage in recipe.stages:
         finished = folder / stage.name / FINISHED
         if finished.exists():
@@ -96,8 +106,7 @@ def _run_stage(
     end = min(stage.optimizer.num_steps, until if until is not None else stage.optimizer.num_steps)
 
     def report(step: StepReport) -> None:
-        with (folder / STEPS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"stage": stage.name, **asdict(step)}) + "\n")
+        _append_line(folder, {"stage": stage.name, **asdict(step)})
         on_step(stage.name, step)
 
     while training.step < end:
@@ -105,6 +114,11 @@ def _run_stage(
         save_state(training, state)
         if stage.num_questions and (training.step % SNAPSHOT_EVERY == 0 or training.step == end):
             encoder.save(folder / SNAPSHOTS / f"{training.step:06d}")
+
+
+def _append_line(folder: Path, line: dict[str, Any]) -> None:
+    with (folder / STEPS).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 def _claim_folder(folder: Path, recipe: NamingRecipe) -> None:
@@ -115,6 +129,18 @@ def _claim_folder(folder: Path, recipe: NamingRecipe) -> None:
         path.write_text(stated, encoding="utf-8")
     elif path.read_text(encoding="utf-8") != stated:
         raise ValueError(f"{folder} holds a run of another recipe (see {path}); give another folder")
+
+
+def _choose_recipe(options: Namespace) -> NamingRecipe:
+    """Return the shipped encoder's recipe with what the options change."""
+    recipe = NamingRecipe(names_commas=not options.without_commas, seed=options.seed)
+    encoder = replace(recipe.encoder, seed=options.seed, num_vectors=options.vectors or recipe.encoder.num_vectors)
+    lengths = (options.naming_steps, options.answering_steps)
+    stages = tuple(
+        replace(stage, optimizer=replace(stage.optimizer, num_steps=length or stage.optimizer.num_steps))
+        for stage, length in zip(recipe.stages, lengths, strict=True)
+    )
+    return replace(recipe, encoder=encoder, stages=stages, num_passages=options.passages or recipe.num_passages)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -129,9 +155,16 @@ def main(arguments: Sequence[str]) -> None:
         default="bfloat16",
         help="of the frozen model (default: bfloat16; float32 is quicker without AVX512-BF16 or AMX)",
     )
+    changed = parser.add_argument_group("another encoder", "each is by default as in the shipped encoder's recipe")
+    changed.add_argument("--vectors", type=int, help="vectors of an item")
+    changed.add_argument("--without-commas", action="store_true", help="no vector names the comma after a value")
+    changed.add_argument("--passages", type=int, help="passages that are drawn and read before the training")
+    changed.add_argument("--naming-steps", type=int, help="steps of the first stage")
+    changed.add_argument("--answering-steps", type=int, help="steps of the last stage")
+    changed.add_argument("--seed", type=int, default=0, help="of passages, weights and batches (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    recipe = NamingRecipe()
+    recipe = _choose_recipe(options)
     lengths = {stage.name: stage.optimizer.num_steps for stage in recipe.stages}
 
     def on_shard(done: int, total: int) -> None:

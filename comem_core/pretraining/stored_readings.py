@@ -7,6 +7,7 @@ Shapes: B passages, T tokens of the longest one, N tokens of a shard, D width.
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -44,9 +45,10 @@ class StoredReadings:
         return self._draw(Random(f"passage-{self._seed}-{number}"))
 
     def write_missing(
-        self, encoder: MemoryEncoder, on_shard: Callable[[int, int], None] = lambda done, total: None
+        self, encoder: MemoryEncoder, on_shard: Callable[[int, int, float], None] = lambda done, total, seconds: None
     ) -> None:
-        """Compute the shards that are not there; `on_shard` gets the number of passages that are, and of all.
+        """Compute the shards that are not there; `on_shard` gets the number of passages that are, and of all, and the
+        seconds that the shard took (0 if it was there).
 
         Raises:
             ValueError: the backbone's tokenizer cuts a text into other tokens alone than in its conversation.
@@ -54,13 +56,14 @@ class StoredReadings:
         self.folder.mkdir(parents=True, exist_ok=True)
         for start in range(0, self.num_passages, SHARD):
             end = min(start + SHARD, self.num_passages)
-            path = self._name_shard(start // SHARD)
-            if not path.exists():
+            path, began = self._name_shard(start // SHARD), time.monotonic()
+            found = path.exists()
+            if not found:
                 read = read_passages(encoder, [self.passage(number) for number in range(start, end)])
                 beside = path.with_suffix(".tmp")
                 save_file(read, beside)
                 os.replace(beside, path)
-            on_shard(end, self.num_passages)
+            on_shard(end, self.num_passages, 0.0 if found else time.monotonic() - began)
 
     def load(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor, list[int]]:
         """Return what is read of some passages, left-padded: inputs_BTD (float32), mask_BT, and the place of the first

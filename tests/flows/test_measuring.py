@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from comem_core.measures.training import commits
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from flows.local.results import _write_scores
 from flows.measuring import Checkout, main, shown_scores
 from warehouse.page.wording import ConditionWords, write_percent
@@ -124,6 +125,40 @@ def test_training_steps_of_both_are_compared_by_their_median(tmp_path: Path, mon
         ("train_vs_earlier/117m", 2.0),
     ]
     assert all(Checkout.at(before).commit in row["unit"] for row in rows)
+
+
+SMOL = """#!/bin/sh
+printf '%s\\n' {lines} > "$3/steps.jsonl"
+"""
+
+
+def step(seconds: float, samples: int, **named: str) -> str:
+    return "'" + json.dumps(named | {"samples": samples, "seconds": seconds}) + "'"
+
+
+def test_passages_an_hour_are_compared_by_stage_and_over_the_whole_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of the older checkout is 8 passages in a second; the first steps of a stage are not counted."""
+    before = checkout(tmp_path / "before", python=SMOL.format(lines=" ".join([step(50.0, 8)] * 4 + [step(1.0, 8)] * 3)))
+    stages = [step(8.0, 256, stage="reading")]
+    for stage, size, seconds in (("naming", 32, 0.4), ("answering", 16, 1.0)):
+        stages += [step(90.0, size, stage=stage)] * 4 + [step(seconds, size, stage=stage)] * 3
+    now = checkout(tmp_path / "now", python=SMOL.format(lines=" ".join(stages)))
+    (now / "comem_core/pretraining").mkdir(parents=True)
+    (now / "comem_core/pretraining/stored_readings.py").write_text("")
+    subprocess.run(["git", "-C", str(now), "add", "."], check=True)
+    commit = ["git", "-C", str(now), "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "b"]
+    subprocess.run(commit, check=True)
+    monkeypatch.chdir(now)
+    assert main(["--against", str(before), "--only", "smol"]) == 0
+    rows = {row["measure"]: row["value"] for row in json.loads((now / "docs/results/smol.json").read_text())}
+    assert rows["smol_samples_per_hour_ratio/naming"] == 10.0
+    assert rows["smol_samples_per_hour_ratio/answering"] == 2.0
+    naming, answering = (each.optimizer for each in NamingRecipe().stages)
+    seconds = NamingRecipe().num_passages / 32 + naming.num_steps * 0.4 + answering.num_steps * 1.0
+    passages = naming.num_steps * 32 + answering.num_steps * 16
+    assert rows["smol_samples_per_hour_ratio/whole"] == pytest.approx(passages / seconds / 8, abs=0.01)
 
 
 def test_training_steps_take_the_time_that_they_say(

@@ -18,7 +18,7 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.qformer import Read
 from comem_core.pretraining import stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
-from comem_core.pretraining.naming_recipe import NamingRecipe
+from comem_core.pretraining.naming_recipe import READING, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import save_for_float32, train_smol_encoder
 from comem_core.pretraining.stored_readings import StoredReadings, make_readings
@@ -148,12 +148,17 @@ def test_a_shard_that_is_there_is_not_read_again(
         make_readings(tmp_path, num_passages=10, num_facts=(1, 6), shares=SHARES, seed=0),
         MemoryEncoder(new_backbone(), recipe.encoder),
     )
-    seen: list[tuple[int, int]] = []
-    made.write_missing(encoder, lambda done, total: seen.append((done, total)))
-    assert seen == [(4, 10), (8, 10), (10, 10)]
+    seen: list[tuple[int, int, bool]] = []
+
+    def on_shard(done: int, total: int, seconds: float) -> None:
+        seen.append((done, total, seconds > 0))
+
+    made.write_missing(encoder, on_shard)
+    assert seen == [(4, 10, True), (8, 10, True), (10, 10, True)]
     written = stamp_files(tmp_path, "*")
     (tmp_path / "000001.safetensors").unlink()
-    made.write_missing(encoder)
+    made.write_missing(encoder, on_shard)
+    assert seen[3:] == [(4, 10, False), (8, 10, True), (10, 10, False)]
     assert {name for name, _ in written.items() & stamp_files(tmp_path, "*").items()} == {
         "000000.safetensors",
         "000002.safetensors",
@@ -198,6 +203,9 @@ def test_values_are_named_in_the_order_of_the_text_with_a_comma_after_each(backb
     assert named.ids_S.tolist() == values
     kept = [(id_, place - 5) for id_, place in zip(named.ids_S.tolist(), named.places_S.tolist(), strict=True)]
     assert all(ids[place] == id_ for id_, place in kept if id_ != comma)
+    plain = pair_vectors_with_tokens([passage], [5], tokenizer, num_vectors=8, commas=False)
+    assert plain.ids_S.tolist() == [each for each in values if each != comma]
+    assert plain.vectors_S.tolist() == [*range(len(plain.ids_S))]
     crowded = pair_vectors_with_tokens([passage, passage], [0, 9], tokenizer, num_vectors=2)
     assert sorted(set(crowded.vectors_S.tolist())) == [0, 1]
     assert crowded.passages_S.tolist() == [0] * len(values) + [1] * len(values)
@@ -282,6 +290,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
     for name, weight in unbroken.parameters().items():
         assert torch.equal(weight, resumed.parameters()[name]), name
     lines = [json.loads(line) for line in (tmp_path / "killed" / "steps.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["samples"]) for line in lines if line["stage"] == READING] == [(1, MAX_PASSAGES)]
     assert [line["step"] for line in lines if line["stage"] == "naming"] == [1, 2, 3, 3, 4]
     assert [line["step"] for line in lines if line["stage"] == "answering"] == [1, 1, 2, 3, 3, 4]
     last = tmp_path / "killed" / "answering" / "encoder"
@@ -294,7 +303,7 @@ def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one
     recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
 ):
     half = new_backbone()
-    half.model.to(torch.bfloat16)
+    half.model.to(dtype=torch.bfloat16)
     trained = train_smol_encoder(recipe, half, tmp_path)
     last = tmp_path / "answering" / "encoder"
     with pytest.raises(ValueError, match=r"trained for backbone .* in bfloat16"):
