@@ -52,7 +52,7 @@ class Killing:
     planned: int
     is_deployed: bool = False
     only: str | None = None
-    finished: dict[str, int] = field(default_factory=dict)
+    finished: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def run(self) -> Round:
         """Kill and start again, and check at the end."""

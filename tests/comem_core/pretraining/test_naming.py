@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -303,7 +303,7 @@ def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one
     recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
 ):
     half = new_backbone()
-    half.model.to(dtype=torch.bfloat16)
+    cast(Any, half.model).to(torch.bfloat16)
     trained = train_smol_encoder(recipe, half, tmp_path)
     last = tmp_path / "answering" / "encoder"
     with pytest.raises(ValueError, match=r"trained for backbone .* in bfloat16"):
