@@ -202,7 +202,7 @@ def _measure_smol(this: Checkout, other: Checkout, rounds: int) -> Iterator[Meas
     rates: dict[str, dict[str, list[float]]] = {this.commit: {}, other.commit: {}}
     for turn in range(rounds):
         for checkout in (other, this) if turn % 2 == 0 else (this, other):
-            for stage, found in time_smol_steps(checkout).items():
+            for stage, found in measure_smol_steps(checkout).items():
                 rates[checkout.commit].setdefault(stage, []).extend(found)
     ours = {stage: statistics.median(found) for stage, found in rates[this.commit].items()}
     (theirs,) = (statistics.median(found) for found in rates[other.commit].values())
@@ -216,7 +216,7 @@ def _measure_smol(this: Checkout, other: Checkout, rounds: int) -> Iterator[Meas
         yield _make_row(f"smol_samples_per_hour_ratio/{stage}", rate / theirs, "smol_cpu", unit, this, other, rounds)
 
 
-def time_smol_steps(checkout: Checkout) -> dict[str, list[float]]:
+def measure_smol_steps(checkout: Checkout) -> dict[str, list[float]]:
     """Return for each stage of the training the passages a second of its steps, but for the first ones."""
     reads_once = (checkout.folder / "comem_core/pretraining/stored_readings.py").exists()
     command = [str(checkout.folder / PYTHON), "-m", "comem_core.pretraining.smol"]

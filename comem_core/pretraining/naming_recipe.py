@@ -90,3 +90,8 @@ class NamingRecipe:
     num_drawn_tokens: int = 2000
     # Whether a vector names a comma after each value. Without, more values fit, and answering has to tell them apart.
     names_commas: bool = True
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of passages by kind, as `passages.draw_passage` takes them; imaginary countries are the rest."""
+        return {name: getattr(self, name) for name in ("invented_share", "real_share", "product_share")}

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from comem_core.backbone.finding import SMOL
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
+from comem_core.measures.provenance import describe_machine, find_commit
 from comem_core.memory.checkpoint import copy_weights, read_weights
 from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
@@ -28,9 +30,11 @@ from comem_core.pretraining.naming import NamingAndAnswering
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe, NamingStage
 from comem_core.pretraining.stored_readings import SHARD, make_readings
 from comem_core.pretraining.tiny_base import save_state
+from comem_core.pretraining.trained_on import RECORD, list_smol
 from comem_core.training.loop import Training
 from comem_core.training.reports import StepReport
 
+COMMAND = "python -m comem_core.pretraining.smol"
 READINGS, STATE, STEPS, SNAPSHOTS, FINISHED = "readings", "state.pt", "steps.jsonl", "snapshots", "encoder"
 SAVE_EVERY, SNAPSHOT_EVERY = 20, 100
 
@@ -54,10 +58,7 @@ def train_smol_encoder(
     """
     _claim_folder(folder, recipe)
     encoder = MemoryEncoder(backbone, recipe.encoder)
-    shares = {name: getattr(recipe, name) for name in ("invented_share", "real_share", "product_share")}
-    readings = make_readings(
-        folder / READINGS, num_passages=recipe.num_passages, num_facts=recipe.num_facts, shares=shares, seed=recipe.seed
-    )
+    readings = make_readings(folder / READINGS, recipe)
 
     def report(done: int, total: int, seconds: float) -> None:
         if seconds:
@@ -81,14 +82,32 @@ def train_smol_encoder(
     return encoder
 
 
-def save_for_float32(trained: Path, recipe: NamingRecipe, backbone: Backbone, folder: Path) -> str:
-    """Save an encoder that was trained beside a bfloat16 backbone for the float32 one, which all else loads; return its
-    id. Its own weights are rounded to float16, so that the file is half as large."""
+def save_for_float32(trained: Path, recipe: NamingRecipe, backbone: Backbone, folder: Path) -> MemoryEncoder:
+    """Save an encoder that was trained beside a bfloat16 backbone for the float32 one, which all else loads, and return
+    it. Its own weights are rounded to float16, so that the file is half as large."""
     encoder = MemoryEncoder(backbone, recipe.encoder)
     rounded = {name: weight.half() for name, weight in read_weights(trained / WEIGHTS).items()}
     copy_weights(rounded, encoder.parameters())
     encoder.save(folder, dtype=torch.float16)
-    return encoder.encoder_id
+    return encoder
+
+
+def write_record(run: Path, recipe: NamingRecipe, encoder: MemoryEncoder, *, made_by: str) -> None:
+    """Write beside the finished encoder of a run how it was made, and the list of what it was trained on."""
+    lines = [json.loads(line) for line in (run / STEPS).read_text(encoding="utf-8").splitlines()]
+    seconds: dict[str, float] = defaultdict(float)
+    for line in lines:
+        seconds[line["stage"]] += line["seconds"]
+    facts = {
+        "made_by": made_by,
+        "encoder_id": encoder.encoder_id,
+        "recipe": asdict(recipe),
+        "seconds": {stage: round(spent) for stage, spent in seconds.items()},
+        "machine": describe_machine(),
+        "commit": find_commit(),
+    }
+    (run / FINISHED / RECORD).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    list_smol(run / FINISHED, recipe)
 
 
 def _run_stage(
@@ -145,7 +164,7 @@ def _choose_recipe(options: Namespace) -> NamingRecipe:
 
 def main(arguments: Sequence[str]) -> None:
     """Train, and print every tenth step."""
-    parser = ArgumentParser(prog="python -m comem_core.pretraining.smol", description=__doc__)
+    parser = ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of the run; a run that is there is resumed")
     parser.add_argument("--until", type=int, help="stop after this step of the last stage (default: its end)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default: all)")
@@ -180,7 +199,9 @@ def main(arguments: Sequence[str]) -> None:
     last = options.folder / recipe.stages[-1].name / FINISHED
     if last.exists():
         made = save_for_float32(last, recipe, load_backbone(SMOL), options.folder / FINISHED)
-        print(f"wrote {options.folder / FINISHED}: encoder {made}")
+        given = [each for each in arguments if each != str(options.folder)]
+        write_record(options.folder, recipe, made, made_by=" ".join([COMMAND, "FOLDER", *given]))
+        print(f"wrote {options.folder / FINISHED}: encoder {made.encoder_id}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import CPU_TOKENS
 from comem_core.memory.packing import pack_by_tokens
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.pretraining.passages import Passage, draw_passage
 
 SHARD = 256
@@ -121,18 +122,11 @@ def split_text(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, in
     return found["input_ids"], found["offset_mapping"]
 
 
-def make_readings(
-    folder: Path,
-    *,
-    num_passages: int,
-    num_facts: tuple[int, int],
-    shares: dict[str, float],
-    seed: int,
-) -> StoredReadings:
-    """Describe the readings of `num_passages` drawn passages of `num_facts` (lowest, highest) facts each."""
+def make_readings(folder: Path, recipe: NamingRecipe) -> StoredReadings:
+    """Describe the readings of the passages that a recipe draws."""
     return StoredReadings(
         folder,
-        lambda random: draw_passage(random, num_facts=random.randint(*num_facts), **shares),
-        num_passages=num_passages,
-        seed=seed,
+        lambda random: draw_passage(random, num_facts=random.randint(*recipe.num_facts), **recipe.shares),
+        num_passages=recipe.num_passages,
+        seed=recipe.seed,
     )

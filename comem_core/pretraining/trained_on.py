@@ -2,8 +2,8 @@
 weights. `record.json` says which weights the file belongs to.
 
 The encoder of a run has a record in a store, which names its samples; a shipped encoder has this file instead.
-`python -m comem_core.pretraining.trained_on` makes the files of both shipped encoders again. It takes some minutes,
-because the start's samples are drawn again.
+`python -m comem_core.pretraining.trained_on` makes the files of the shipped encoders again. It takes some minutes,
+because their samples are drawn again.
 """
 
 import hashlib
@@ -26,11 +26,13 @@ from comem_core.knowledge.items import hash_content_parts
 from comem_core.knowledge.pictures import hash_picture
 from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.imagined import draw_batch
-from comem_core.worlds.countries.world import load_seed_questions
+from comem_core.pretraining.naming_recipe import NamingRecipe
+from comem_core.pretraining.stored_readings import make_readings
+from comem_core.worlds.countries.world import ITEM_SOURCE, load_seed_questions
 from comem_core.worlds.imaginary.borrowed import read_borrowed_drawings
 
 FILE, RECORD, NOTE = "trained_on.parquet", "record.json", "trained_on"
-START, TRAINED = "tiny-encoder-start", "tiny-encoder"
+START, TRAINED, SMOL = "tiny-encoder-start", "tiny-encoder", "smol-encoder"
 COMMAND = "python -m comem_core.pretraining.trained_on"
 # A picture that was drawn only for training has no `image_id`; a drawing that pictures were made from has no `words`.
 SCHEMA = pa.schema(
@@ -159,6 +161,34 @@ def list_trained(folder: Path) -> Listing:
     )
 
 
+def list_smol(folder: Path, recipe: NamingRecipe) -> Listing:
+    """Write the list of SmolLM2's encoder: all questions about the passages, and what their pictures show.
+
+    The reader saw two of a passage's questions, in passages that were drawn; the list has each of all passages.
+    """
+    return write_listing(
+        folder,
+        chain.from_iterable(tqdm(draw_questions_of_passages(recipe), total=recipe.num_passages, unit="passage")),
+        what="at most: every question about the passages of the training, which state facts of invented things, of "
+        "imaginary countries and products, and of countries of the train split of `countries` but for the facts that a "
+        "part of the benchmark asks for. No picture was read",
+        made_by=COMMAND,
+    )
+
+
+def draw_questions_of_passages(recipe: NamingRecipe) -> Iterator[list[dict[str, Any]]]:
+    """Draw the passages of a training again, and yield the questions about each."""
+    readings = make_readings(Path(), recipe)
+    for number in range(recipe.num_passages):
+        passage = readings.passage(number)
+        is_real = passage.item.source == ITEM_SOURCE
+        row = _make_row("", passage.item.picture) | {"image_id": passage.item.image_id if is_real else None}
+        yield [
+            row | {"sample_id": f"{SMOL}/{number}-{place}", "words": question}
+            for place, (question, _) in enumerate(passage.questions)
+        ]
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -172,3 +202,4 @@ def _hash_file(path: Path) -> str:
 if __name__ == "__main__":
     print(list_trained(SHIPPED / TRAINED))
     print(list_start(SHIPPED / START, EncoderPretrainingRecipe()))
+    print(list_smol(SHIPPED / SMOL, NamingRecipe()))

@@ -4,11 +4,12 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -20,8 +21,9 @@ from comem_core.pretraining import stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
-from comem_core.pretraining.smol import save_for_float32, train_smol_encoder
+from comem_core.pretraining.smol import save_for_float32, train_smol_encoder, write_record
 from comem_core.pretraining.stored_readings import StoredReadings, make_readings
+from comem_core.pretraining.trained_on import FILE, RECORD, read_listing
 from comem_core.training.loop import Training
 from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import load_countries
@@ -49,9 +51,7 @@ def recipe() -> NamingRecipe:
 def readings(
     recipe: NamingRecipe, backbone: QwenVL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StoredReadings]:
-    made = make_readings(
-        tmp_path_factory.mktemp("readings"), num_passages=MAX_PASSAGES, num_facts=(1, 6), shares=SHARES, seed=0
-    )
+    made = make_readings(tmp_path_factory.mktemp("readings"), recipe)
     made.write_missing(MemoryEncoder(QwenVL(copy_model(backbone), backbone.processor, backbone.name), recipe.encoder))
     yield made
 
@@ -145,7 +145,7 @@ def test_a_shard_that_is_there_is_not_read_again(
 ):
     monkeypatch.setattr(stored_readings, "SHARD", 4)
     made, encoder = (
-        make_readings(tmp_path, num_passages=10, num_facts=(1, 6), shares=SHARES, seed=0),
+        make_readings(tmp_path, replace(recipe, num_passages=10)),
         MemoryEncoder(new_backbone(), recipe.encoder),
     )
     seen: list[tuple[int, int, bool]] = []
@@ -310,11 +310,28 @@ def test_an_encoder_trained_beside_a_bfloat16_model_is_saved_for_the_float32_one
         MemoryEncoder.load(last, new_backbone())
     made = save_for_float32(last, recipe, new_backbone(), tmp_path / "encoder")
     loaded = MemoryEncoder.load(tmp_path / "encoder", new_backbone())
-    assert loaded.encoder_id == made
+    assert loaded.encoder_id == made.encoder_id
     for name, weight in trained.parameters().items():
         assert torch.equal(weight.half().float(), loaded.parameters()[name]), name
     sizes = [(folder / "encoder.safetensors").stat().st_size for folder in (tmp_path / "encoder", last)]
     assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
+    recipe: NamingRecipe, new_backbone: Callable[[], QwenVL], tmp_path: Path
+):
+    train_smol_encoder(recipe, new_backbone(), tmp_path)
+    made = save_for_float32(tmp_path / "answering" / "encoder", recipe, new_backbone(), tmp_path / "encoder")
+    write_record(tmp_path, recipe, made, made_by="a test")
+    facts = json.loads((tmp_path / "encoder" / RECORD).read_text(encoding="utf-8"))
+    assert facts["encoder_id"] == made.encoder_id and facts["recipe"] == json.loads(json.dumps(asdict(recipe)))
+    assert facts["seconds"].keys() == {READING, "naming", "answering"}
+    listing = read_listing(tmp_path / "encoder")
+    readings = make_readings(tmp_path, recipe)
+    asked = [question for number in range(MAX_PASSAGES) for question, _ in readings.passage(number).questions]
+    listed = pq.read_table(tmp_path / "encoder" / FILE).to_pylist()
+    assert listing is not None and [row["words"] for row in listed] == asked
+    assert len({row["sample_id"] for row in listed}) == len(asked) == listing.num_rows
 
 
 def test_a_folder_of_another_recipe_is_refused(
