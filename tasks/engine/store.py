@@ -121,6 +121,10 @@ class Store:
         found = [record for name in names if (record := self.find(stage, name))]
         return sorted(found, key=lambda record: record["created"])
 
+    def list_unfinished(self, stage: str) -> list[str]:
+        """List the fingerprints of a stage's unfinished artefacts, also those that a process works on."""
+        return sorted(path.stem for path in (self.folder / stage).glob(f"*{UNFINISHED}"))
+
     def all_records(self) -> Iterator[Record]:
         """Yield the records of all complete artefacts."""
         for path in list_record_files(self.folder):

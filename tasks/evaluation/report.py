@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -18,7 +19,7 @@ from tasks.engine.partial import Partial
 from tasks.engine.plan import get_plan
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
-from tasks.engine.store import Reference, Store
+from tasks.engine.store import ArtefactBusy, Reference, Store
 from tasks.engine.telling import get_stage_logger, is_under_prefect, show
 from tasks.evaluation.compare import COMPARISON
 from tasks.evaluation.drift import EVALUATION_REPORT
@@ -63,6 +64,7 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     """Write the page and the lineage events; `pictured` are the rows whose pictures the page may show."""
 
     def make(artefact: Partial) -> None:
+        drop_pages_of_killed_runs(run.context, own=artefact.folder.stem)
         with open_warehouse(run.context.warehouse) as con:
             finish_run(con, run.run_id, status=status)  # the page comes last and describes a finished run
         page = _render(run.context, run.run_id, pictured, machine=describe_machine())
@@ -81,6 +83,17 @@ def _write(run: Run, inputs: dict[str, Reference], pictured: Sequence[Any], *, s
     get_stage_logger().info("report page: %s", name_page(run.context, page))
     show(create_link_artifact, find_page(run.context, page), key="report-page", description="The page of this run")
     return report
+
+
+def drop_pages_of_killed_runs(context: Context, *, own: str) -> None:
+    """Remove pages that were begun by processes that are gone: each run has a page of its own, so none goes on."""
+    store = Store.of(replace(context, lock_wait_seconds=0))
+    for fingerprint in store.list_unfinished(REPORT.name):
+        with suppress(ArtefactBusy):
+            if fingerprint != own:
+                with store.lock(REPORT.name, fingerprint):
+                    if store.find(REPORT.name, fingerprint) is None:
+                        store.remove(REPORT.name, fingerprint)
 
 
 def _send_events(run: Run) -> None:

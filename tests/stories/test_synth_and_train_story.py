@@ -61,6 +61,9 @@ def place(root: Path, pages_url: str, lineage: LineageServer, prefect_server: No
         patch.setenv("COMEM_PAGES_URL", pages_url)
         patch.setenv("OPENLINEAGE_URL", lineage.url)
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
+        killed = root / ".comem" / "store" / "report" / "0123456789abcdef.partial"
+        killed.mkdir()
+        (killed / "report.html").write_text("a run was killed after this")
         synth_and_train(limit=LIMIT, writing=Writing(ask_about=1))
     return root / ".comem"
 
@@ -116,6 +119,10 @@ def test_a_page_is_written_for_each_run(place: Path) -> None:
     pages = list((place / "store" / "report").glob("*/report.html"))
     assert len(pages) == 2
     assert "countries-vqa" in pages[0].read_text(encoding="utf-8")
+
+
+def test_a_page_that_a_killed_run_had_begun_goes_with_the_next_page(place: Path) -> None:
+    assert list((place / "store").rglob("*.partial")) == []
 
 
 def test_the_lineage_of_each_run_is_written_and_sent(place: Path, lineage: LineageServer) -> None:

@@ -70,6 +70,11 @@ class RemoteStore(Store):
     def list_records(self, stage: str) -> list[Record]:
         return self.copy.list_records(stage)
 
+    def list_unfinished(self, stage: str) -> list[str]:
+        files = self.copy.remote.list_sizes(stage)
+        folders = {name.split("/")[1] for name in files if name.count("/") > 1 and "." not in name.split("/")[1]}
+        return sorted(folder for folder in folders if f"{stage}/{folder}/{RECORD}" not in files)
+
     def all_records(self) -> Iterator[Record]:
         yield from self.copy.list_records()
 

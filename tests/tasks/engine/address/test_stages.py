@@ -39,6 +39,7 @@ from tasks.engine.store import Reference, Store
 from tasks.engine.train_worker import find_checkpoint, write_checkpoint
 from tasks.engine.worker_process import WorkerProcess, call_pickled
 from tasks.evaluation.page_links import find_page, name_page
+from tasks.evaluation.report import REPORT, drop_pages_of_killed_runs
 from tasks.training.training_data import find_training_data
 from tests.buckets import KEYS, Gate
 from tests.tasks.engine.address.test_remote_store import change, flip_a_byte, list_objects, read
@@ -106,6 +107,28 @@ def test_a_stage_killed_in_the_middle_is_continued_elsewhere_and_no_finished_bat
         assert con.execute("SELECT count(*) FROM sample").fetchall() == [(6,)]
         assert con.execute("SELECT uri FROM artefact").fetchall() == [(result.uri,)]
         assert con.execute("SELECT action FROM run_stage").fetchall() == [("reused",)]
+
+
+def test_the_page_of_a_killed_run_goes_with_the_next_one_but_not_that_of_a_running_one(
+    bucket: str, remote_context: Context, context: Context
+) -> None:
+    """In a bucket and in a folder: what nobody works on goes; a finished page, and what a process works on, stay."""
+
+    def write_page(partial: Partial) -> None:
+        with partial.open_file("report.html") as path:
+            path.write_text("a page")
+
+    for place in (remote_context, context):
+        store = Store.of(place)
+        for name in ("killed", "busy", "own"):
+            write_page(store.begin(REPORT.name, name))
+        run = RunRef(run_id="run-1", recipe_name="test", context=place)
+        finished = run_stage(run, REPORT, SomeRecipe(), {}, write_page)
+        assert store.list_unfinished(REPORT.name) == ["busy", "killed", "own"]
+        with store.lock(REPORT.name, "busy"):
+            drop_pages_of_killed_runs(place, own="own")
+        assert store.list_unfinished(REPORT.name) == ["busy", "own"]
+        assert store.find(REPORT.name, finished.fingerprint)
 
 
 def test_a_byte_flipped_in_the_bucket_is_made_again_by_whoever_needs_it(
