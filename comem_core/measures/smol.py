@@ -10,7 +10,6 @@ sample of the dev part, and draws them. Rows go to `docs/results/smol.json`.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,7 +39,8 @@ from comem_core.measures.tables import record_rows
 from comem_core.memory.answering import cut_into_batches
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.injection import embed_with_memory
-from comem_core.pretraining.smol import SNAPSHOTS, STEPS
+from comem_core.pretraining.naming_recipe import NamingRecipe
+from comem_core.pretraining.smol import SNAPSHOTS, count_samples_seen
 from comem_core.prompts import read_prompt_set
 from comem_core.training.loss import compute_token_losses
 
@@ -166,14 +166,16 @@ def measure_table(options: argparse.Namespace, say: Callable[[str], None] = prin
     sets = {suffix: cases for suffix, cases in sets.items() if not options.only or suffix == f"_{options.only}"}
     if options.grocery:
         sets["_grocery"] = read_grocery_cases(options.grocery)
-    rows: list[Measured] = []
+    number, rows = encoder.recipe.num_vectors, list[Measured]()
+    vectors = "" if number == NamingRecipe().encoder.num_vectors else f"_{number}_vectors"
     for suffix, cases in sets.items():
         for condition in options.conditions:
             asked = ask(encoder, cases, condition)
             say(f"{condition}{suffix}: {sum(each.correct for each in asked):.0f} of {len(asked)} right")
             for each in asked[:: max(1, len(asked) // 6)]:
                 say(f"    {each.case.kind}: {each.answer!r}, right is {each.case.question.answers[0]!r}")
-            rows += measure_conditions(asked, suffix=suffix, command=_write_command(options))
+            named = suffix if condition in BY_TEXT else f"{suffix}{vectors}"
+            rows += measure_conditions(asked, suffix=named, command=_write_command(options))
     return rows
 
 
@@ -186,7 +188,7 @@ def _write_command(options: argparse.Namespace) -> str:
 def measure_curve(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Measured]:
     """Measure each snapshot of a run on the same invented passages of dev names, under each condition with memory."""
     cases, rows = make_invented_cases("dev", num_cases=options.questions), []
-    samples = _count_samples_seen(options.run / STEPS)
+    samples = count_samples_seen(options.run)
     for folder in sorted((options.run / SNAPSHOTS).iterdir()):
         encoder = MemoryEncoder.from_pretrained(folder, dtype=getattr(torch, options.dtype))
         seen = samples[int(folder.name)]
@@ -226,17 +228,6 @@ def measure_loss(encoder: MemoryEncoder, cases: Sequence[Case], condition: str) 
             hidden_BLD = backbone.hidden(embed_with_memory(backbone, tokens, [memory for _, memory in batch]))
             losses.append(compute_token_losses(backbone, hidden_BLD, tokens.ids_BL, tokens.answer_BL)[0])
     return float(torch.cat(losses).mean())
-
-
-def _count_samples_seen(path: Path) -> dict[int, int]:
-    """Return how many passages the reader had seen after each step; for a repeated step, the last line counts."""
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    steps = {row["step"]: row["samples"] for row in rows if "answer_loss" in row.get("measures", ())}
-    seen, total = {}, 0
-    for step in sorted(steps):
-        total += steps[step]
-        seen[step] = total
-    return seen
 
 
 def curve_measures(measures: Iterable[str]) -> list[str]:

@@ -92,6 +92,17 @@ def save_for_float32(trained: Path, recipe: NamingRecipe, backbone: Backbone, fo
     return encoder
 
 
+def count_samples_seen(run: Path) -> dict[int, int]:
+    """Return how many passages the reader had seen after each step of answering; of a repeated step the last counts."""
+    rows = map(json.loads, (run / STEPS).read_text(encoding="utf-8").splitlines())
+    steps = {row["step"]: row["samples"] for row in rows if "answer_loss" in row.get("measures", ())}
+    seen, total = {}, 0
+    for step in sorted(steps):
+        total += steps[step]
+        seen[step] = total
+    return seen
+
+
 def write_record(run: Path, recipe: NamingRecipe, encoder: MemoryEncoder, *, made_by: str) -> None:
     """Write beside the finished encoder of a run how it was made, and the list of what it was trained on."""
     lines = [json.loads(line) for line in (run / STEPS).read_text(encoding="utf-8").splitlines()]

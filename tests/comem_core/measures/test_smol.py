@@ -14,6 +14,7 @@ from comem_core.measures.results import write_results
 from comem_core.measures.smol import CaseAnswer, ask, draw, measure_conditions
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.naming_recipe import NamingRecipe
+from comem_core.pretraining.smol import STEPS
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_a_curve_is_measured_from_the_snapshots_of_a_run_and_drawn(
         encoder.save(tmp_path / "run" / smol.SNAPSHOTS / f"{step:06d}")
     steps = [{"step": step, "samples": 8, "measures": {"answer_loss": 1.0}} for step in (1, 2, 2, 3)]
     steps.insert(0, {"step": 1, "samples": 32, "measures": {"naming_loss": 1.0}})
-    (tmp_path / "run" / smol.STEPS).write_text("\n".join(map(json.dumps, steps)))
+    (tmp_path / "run" / STEPS).write_text("\n".join(map(json.dumps, steps)))
     monkeypatch.setattr(smol, "PLOT", tmp_path / "plots" / "curve.svg")
     monkeypatch.setattr(MemoryEncoder, "from_pretrained", lambda folder, dtype: encoder)
     options = argparse.Namespace(run=tmp_path / "run", questions=16, dtype="float32")
