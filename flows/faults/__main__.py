@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import filelock
+
 from comem_core.measures.provenance import describe_machine
 from comem_core.measures.results import Measured
 from comem_core.measures.tables import record_rows
@@ -33,6 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _make_parser().parse_args(arguments)
     stand = Stand(given.folder.absolute())
     stand.prepare()
+    lock = filelock.FileLock(stand.folder / "faults.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"error: another {COMMAND} works in {stand.folder}; wait, or give another --folder", file=sys.stderr)
+        return 2
+    try:
+        return _try_in(stand, given)
+    finally:
+        lock.release()
+
+
+def _try_in(stand: Stand, given: argparse.Namespace) -> int:
     stand.unbroken.prepare()
     journal = Journal(stand.folder)
     interrupt_on(signal.SIGTERM, signal.SIGHUP)

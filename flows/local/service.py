@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -33,7 +33,7 @@ from tasks.engine.context import Context
 START_SECONDS = 180
 PAGES_AFTER = 100
 """The pages' port is so far behind the server's, if it is free, so that links stay right from day to day."""
-PAGES_URL = "COMEM_PAGES_URL"
+PAGES_URL, MAX_RUNS = "COMEM_PAGES_URL", "COMEM_MAX_RUNS"
 Say = Callable[[str], None]
 
 
@@ -84,7 +84,7 @@ def _hold(path: Path, *, busy: str) -> Iterator[None]:
 
 def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) -> Note:
     """Start server, worker and deployments, or find them up. Call it under the lock."""
-    note, begun = layout.read_note(), None
+    note, begun, limit = layout.read_note(), None, choose_run_limit(os.environ)
     if layout.asked:
         note = join_server(layout, note, say)
     elif note is None:
@@ -104,7 +104,7 @@ def start(layout: Layout, say: Say, *, keep: bool, user: Process | None = None) 
     if not has_worker:
         runs.mark_crashed(layout, note, say)
         if pool is not None:
-            start_worker(layout, note, say, pool=pool)
+            start_worker(layout, note, say, pool=pool, limit=limit)
     deploying.deploy(layout, note, say, begun=begun, seconds=START_SECONDS)
     note.keep = note.keep or keep
     layout.write_note(note)
@@ -203,11 +203,27 @@ def serve_pages(layout: Layout, note: Note, say: Say) -> None:
     layout.write_note(note)
 
 
-def start_worker(layout: Layout, note: Note, say: Say, *, pool: str) -> None:
-    """Start a worker of a process pool."""
-    say(f"starting the worker of the pool {pool} (log: {shorten_path(layout, 'worker.log')})")
+def choose_run_limit(environ: Mapping[str, str]) -> int | None:
+    """Return how many runs the worker does at once, the others waiting: what COMEM_MAX_RUNS says, else one where each
+    run takes a GPU of this machine for itself, else any number (None).
+
+    Raises StartError if COMEM_MAX_RUNS is not a number of at least 1.
+    """
+    stated = environ.get(MAX_RUNS)
+    if stated is None:
+        return 1 if environ.get("COMEM_DEVICE") == "cuda" and not environ.get("RAY_ADDRESS") else None
+    if not stated.strip().isdecimal() or int(stated) == 0:
+        raise StartError(f"{MAX_RUNS} is {stated!r}; expected a number of at least 1")
+    return int(stated)
+
+
+def start_worker(layout: Layout, note: Note, say: Say, *, pool: str, limit: int | None) -> None:
+    """Start a worker of a process pool, which does at most `limit` runs at once."""
+    runs_at_once = "" if limit is None else f", {limit} {'run' if limit == 1 else 'runs'} at a time ({MAX_RUNS})"
+    say(f"starting the worker of the pool {pool}{runs_at_once} (log: {shorten_path(layout, 'worker.log')})")
     name = f"comem on {socket.gethostname()}" if note.url else "local"
     command = find_prefect("worker", "start", "--pool", pool, "--type", servers.PROCESS, "--name", name)
+    command += [] if limit is None else ["--limit", str(limit)]
     variables = {PAGES_URL: note.pages_url} if note.pages_url else {}
     note.worker = spawn(command, layout=layout, log="worker.log", api_url=note.api_url, variables=variables)
     layout.write_note(note)

@@ -36,6 +36,7 @@ ELSEWHERE: Mapping[str, str] = {
     "COMEM_WORK_POOL": "the work pool of the deployments (flows/local, prefect.yaml)",
     "COMEM_PROJECT": "the project's folder where the runs of that pool work (flows/local, prefect.yaml)",
     "COMEM_PORT": "the port of the local Prefect server (flows/local)",
+    "COMEM_MAX_RUNS": "how many runs the local worker does at once (flows/local)",
     "COMEM_LOCAL": "marks the processes that flows/local starts",
     "COMEM_PYTHON": "the interpreter that the Makefile makes .venv with",
     "COMEM_WEBHOOK": "the address that `make alert` lets the Prefect server call (flows/local)",

@@ -25,6 +25,7 @@ from flows.local.commands import find_or_create
 from flows.local.layout import HOST, Layout, Note, Process
 from flows.local.processes import StartError, choose_port, end_all, is_port_free, list_processes, spawn, wait_until
 from flows.local.runs import list_unfinished
+from flows.local.service import choose_run_limit
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -174,6 +175,54 @@ def test_a_variable_of_a_deployment_or_a_run_reaches_the_flow_and_its_workers(se
     assert code == 0, output
     of_flow, of_worker, mark = (served.root / ".comem" / "seen-1.txt").read_text().split()
     assert (of_flow, of_worker, mark) == ("3", "3", "run")
+
+
+@pytest.mark.parametrize(
+    ("environ", "limit"),
+    [
+        ({}, None),
+        ({"COMEM_DEVICE": "cpu"}, None),
+        ({"COMEM_DEVICE": "cuda"}, 1),
+        ({"COMEM_DEVICE": "cuda", "RAY_ADDRESS": "10.0.0.1:6379"}, None),
+        ({"COMEM_DEVICE": "cuda", "COMEM_MAX_RUNS": "4"}, 4),
+        ({"COMEM_MAX_RUNS": "2"}, 2),
+    ],
+)
+def test_runs_that_each_take_a_gpu_go_one_after_the_other(environ: dict[str, str], limit: int | None) -> None:
+    assert choose_run_limit(environ) == limit
+
+
+@pytest.mark.parametrize("stated", ["0", "-1", "two", "1.5"])
+def test_a_number_of_runs_that_is_none_is_refused(stated: str) -> None:
+    with pytest.raises(StartError, match=f"COMEM_MAX_RUNS is '{stated}'; expected a number of at least 1"):
+        choose_run_limit({"COMEM_MAX_RUNS": stated})
+
+
+def test_a_wrong_number_of_runs_is_refused_before_a_server_is_started(project: Layout) -> None:
+    code, output = run_local(project, "serve", COMEM_MAX_RUNS="none")
+    assert code == 2 and output == "error: COMEM_MAX_RUNS is 'none'; expected a number of at least 1\n"
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_limit_does_one_run_after_the_other(project: Layout) -> None:
+    code, output = run_local(project, "serve", COMEM_MAX_RUNS="1")
+    assert code == 0 and "1 run at a time (COMEM_MAX_RUNS)" in output, output
+    seconds = ("--job-variable", 'env={"SHARD_SECONDS": "0.5"}')
+    for number in ("2", "3"):
+        code, output = prefect(
+            project, "deployment", "run", "synth-and-train/other", "-p", f"num_shards={number}", *seconds
+        )
+        assert code == 0, output
+    end, running = time.monotonic() + 240, set()
+    with SyncPrefectClient(note_of(project).api_url) as client:
+        while True:
+            runs = [run for run in client.read_flow_runs() if not run.auto_scheduled]
+            running.add(sum(run.state_type == StateType.RUNNING for run in runs))
+            if all(run.state is not None and run.state.is_final() for run in runs):
+                break
+            assert time.monotonic() < end
+            time.sleep(0.3)
+    assert running <= {0, 1} and [run.state_type for run in runs] == [StateType.COMPLETED] * 2
 
 
 def test_several_deployments_of_which_none_is_the_default_are_named() -> None:

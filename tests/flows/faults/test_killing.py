@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from flows.faults.__main__ import main
@@ -88,3 +89,10 @@ def test_faults_leave_nothing_wrong(
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
     assert main(["--folder", str(tmp_path / "stand"), *what]) == 0, capfd.readouterr().out
+
+
+def test_two_commands_do_not_try_faults_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with filelock.FileLock(tmp_path / "faults.lock"):
+        assert main(["--folder", str(tmp_path)]) == 2
+    assert f"another make faults works in {tmp_path}" in capsys.readouterr().err
+    assert not (tmp_path / "journal.jsonl").exists()
