@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, fields
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,12 +13,15 @@ from comem_core.backbone.finding import SHIPPED, hash_backbone
 from comem_core.knowledge.items import hash_content_parts
 from comem_core.neutral import is_off
 from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.pretraining.trained_on import (
     FILE,
     NOTE,
     RECORD,
+    SMOL,
     START,
     TRAINED,
+    draw_questions_of_passages,
     draw_samples_of_step,
     read_listing,
     read_start_weights,
@@ -71,7 +75,16 @@ def test_the_trained_encoder_lists_every_seed_and_names_its_start() -> None:
     assert read_start_weights(SHIPPED / TRAINED) == hash_backbone(SHIPPED / START)
 
 
-@pytest.mark.parametrize("name", [START, TRAINED])
+def test_the_encoder_for_smollm2_lists_the_questions_that_its_recipe_draws_again() -> None:
+    recipe, record = NamingRecipe(), json.loads((SHIPPED / SMOL / RECORD).read_text())
+    stated = json.loads(json.dumps(asdict(recipe)))
+    assert stated.items() >= record["recipe"].items() and recipe.names_commas
+    drawn = list(chain.from_iterable(islice(draw_questions_of_passages(recipe), 40)))
+    listed = pq.read_table(SHIPPED / SMOL / FILE).slice(0, len(drawn)).to_pylist()
+    assert listed == drawn and any(row["image_id"] for row in drawn)
+
+
+@pytest.mark.parametrize("name", [START, TRAINED, SMOL])
 def test_a_list_that_ships_is_of_the_weights_beside_it(name: str) -> None:
     listing = read_listing(SHIPPED / name)
     assert listing is not None
