@@ -6,6 +6,7 @@ It is only an export: nothing is read back. Jobs are `<flow>` and `<flow>.<stage
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -185,6 +186,7 @@ def _make_client() -> OpenLineageClient:
     from openlineage.client.transport.console import ConsoleTransport
 
     before = dict(os.environ)
+    logging.getLogger("openlineage").setLevel(logging.ERROR)  # what it warns of is an error here
     try:
         client = OpenLineageClient()
     except (LookupError, TypeError, ImportError, RuntimeError) as error:  # of settings that are half there

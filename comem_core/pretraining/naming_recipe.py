@@ -91,6 +91,12 @@ class NamingRecipe:
     # Whether a vector names a comma after each value. Without, more values fit, and answering has to tell them apart.
     names_commas: bool = True
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if a step takes more passages than there are."""
+        for stage in self.stages:
+            if self.num_passages < (size := stage.optimizer.batch_size):
+                raise ValueError(f"{self.num_passages} passages; a step of {stage.name} takes {size}, so give more")
+
     @property
     def shares(self) -> dict[str, float]:
         """The shares of passages by kind, as `passages.draw_passage` takes them; imaginary countries are the rest."""

@@ -10,7 +10,7 @@ answering, for the curve.
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -161,6 +161,12 @@ def _claim_folder(folder: Path, recipe: NamingRecipe) -> None:
         raise ValueError(f"{folder} holds a run of another recipe (see {path}); give another folder")
 
 
+def _read_count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"found {text!r}; expected a number of at least 1")
+    return int(text)
+
+
 def _choose_recipe(options: Namespace) -> NamingRecipe:
     """Return the shipped encoder's recipe with what the options change."""
     recipe = NamingRecipe(names_commas=not options.without_commas, seed=options.seed)
@@ -186,15 +192,19 @@ def main(arguments: Sequence[str]) -> None:
         help="of the frozen model (default: bfloat16; float32 is quicker without AVX512-BF16 or AMX)",
     )
     changed = parser.add_argument_group("another encoder", "each is by default as in the shipped encoder's recipe")
-    changed.add_argument("--vectors", type=int, help="vectors of an item")
+    changed.add_argument("--vectors", type=_read_count, help="vectors of an item")
     changed.add_argument("--without-commas", action="store_true", help="no vector names the comma after a value")
-    changed.add_argument("--passages", type=int, help="passages that are drawn and read before the training")
-    changed.add_argument("--naming-steps", type=int, help="steps of the first stage")
-    changed.add_argument("--answering-steps", type=int, help="steps of the last stage")
+    changed.add_argument("--passages", type=_read_count, help="passages that are drawn and read before the training")
+    changed.add_argument("--naming-steps", type=_read_count, help="steps of the first stage")
+    changed.add_argument("--answering-steps", type=_read_count, help="steps of the last stage")
     changed.add_argument("--seed", type=int, default=0, help="of passages, weights and batches (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    recipe = _choose_recipe(options)
+    try:
+        recipe = _choose_recipe(options)
+        _claim_folder(options.folder, recipe)
+    except ValueError as error:
+        parser.error(str(error))
     lengths = {stage.name: stage.optimizer.num_steps for stage in recipe.stages}
 
     def on_shard(done: int, total: int) -> None:

@@ -51,11 +51,12 @@ def write_croissant(card: Card, *, name: str, files: Sequence[Path], pattern: st
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
 
 
-def _describe_models(card: Card) -> list[str]:
-    return [
+def _describe_models(card: Card) -> str:
+    """Describe in one text, for the specification allows no list here, whose answers were kept."""
+    return "; ".join(
         f"{row['samples']} of {row['drafts']} answers of the model {row['model'] or 'unknown'} (mode {row['mode']})"
         for row in card.found["models"]
-    ]
+    )
 
 
 def _describe_filters(card: Card) -> list[str]:

@@ -21,7 +21,7 @@ from comem_core.pretraining import stored_readings
 from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_tokens
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
-from comem_core.pretraining.smol import save_for_float32, train_smol_encoder, write_record
+from comem_core.pretraining.smol import main, save_for_float32, train_smol_encoder, write_record
 from comem_core.pretraining.stored_readings import StoredReadings, make_readings
 from comem_core.pretraining.trained_on import FILE, RECORD, read_listing
 from comem_core.training.loop import Training
@@ -332,6 +332,26 @@ def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
     listed = pq.read_table(tmp_path / "encoder" / FILE).to_pylist()
     assert listing is not None and [row["words"] for row in listed] == asked
     assert len({row["sample_id"] for row in listed}) == len(asked) == listing.num_rows
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--vectors", "0"], "argument --vectors: found '0'; expected a number of at least 1"),
+        (["--vectors", "-3"], "argument --vectors"),
+        (["--passages", "many"], "argument --passages: found 'many'; expected a number of at least 1"),
+        (["--passages", "8"], "8 passages; a step of naming takes 32, so give more"),
+        (["--seed", "1"], "holds a run of another recipe"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_read(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), *options])
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
 
 
 def test_a_folder_of_another_recipe_is_refused(

@@ -117,6 +117,9 @@ def test_the_metadata_of_a_copied_set_is_read_by_the_official_loader(
     described = json.loads((folder / CROISSANT).read_text(encoding="utf-8"))
     (file,) = (each for each in described["distribution"] if each["@type"] == "cr:FileObject")
     assert file["sha256"] == hash_file(folder / file["contentUrl"])
+    assert (
+        isinstance(described["rai:dataCollection"], str) and "answers of the model" in described["rai:dataCollection"]
+    )
     assert described["inLanguage"] == ["en"] and described["license"] == sorted(
         {row["item_licences"][0] for row in rows}
     )
