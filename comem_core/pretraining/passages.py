@@ -13,6 +13,7 @@ from functools import cache
 from random import Random
 
 from comem_core.knowledge.items import KnowledgeItem
+from comem_core.pretraining.naming_recipe import NamingRecipe
 from comem_core.worlds.countries.splits import choose_pair_split
 from comem_core.worlds.countries.world import (
     ATTRIBUTES,
@@ -102,6 +103,12 @@ def draw_passage(
             return draw(random, num_facts)
         place -= share
     return _draw_imaginary_country(random, num_facts)
+
+
+def draw_passage_of(recipe: NamingRecipe, number: int) -> Passage:
+    """Draw one of the passages of a training: a function of the recipe and the passage's number."""
+    random = Random(f"passage-{recipe.seed}-{number}")
+    return draw_passage(random, num_facts=random.randint(*recipe.num_facts), **recipe.shares)
 
 
 def _draw_invented(random: Random, num_facts: int) -> Passage:

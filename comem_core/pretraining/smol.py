@@ -28,7 +28,7 @@ from comem_core.memory.description import WEIGHTS
 from comem_core.memory.encoder import MemoryEncoder
 from comem_core.pretraining.naming import NamingAndAnswering
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe, NamingStage
-from comem_core.pretraining.stored_readings import SHARD, make_readings
+from comem_core.pretraining.stored_readings import SHARD, StoredReadings
 from comem_core.pretraining.tiny_base import save_state
 from comem_core.pretraining.trained_on import RECORD, list_smol
 from comem_core.training.loop import Training
@@ -58,7 +58,7 @@ def train_smol_encoder(
     """
     _claim_folder(folder, recipe)
     encoder = MemoryEncoder(backbone, recipe.encoder)
-    readings = make_readings(folder / READINGS, recipe)
+    readings = StoredReadings(folder / READINGS, recipe)
 
     def report(done: int, total: int, seconds: float) -> None:
         if seconds:

@@ -10,8 +10,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from functools import partial as bind
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -24,26 +24,19 @@ from comem_core.memory.encoder import MemoryEncoder
 from comem_core.memory.encoding import CPU_TOKENS
 from comem_core.memory.packing import pack_by_tokens
 from comem_core.pretraining.naming_recipe import NamingRecipe
-from comem_core.pretraining.passages import Passage, draw_passage
+from comem_core.pretraining.passages import Passage, draw_passage_of
 
 SHARD = 256
 """Passages of a shard."""
 
 
 class StoredReadings:
-    """Passages by number, and what the Q-Former reads of them, from a folder.
+    """Passages by number, and what the Q-Former reads of them, from a folder."""
 
-    `draw` makes a passage from its random numbers; passage n is a function of `seed` and n.
-    """
-
-    def __init__(self, folder: Path, draw: Callable[[Random], Passage], *, num_passages: int, seed: int):
-        self.folder, self.num_passages = folder, num_passages
-        self._draw, self._seed = draw, seed
-        self.passage = lru_cache(maxsize=None)(self._draw_passage)
+    def __init__(self, folder: Path, recipe: NamingRecipe):
+        self.folder, self.num_passages = folder, recipe.num_passages
+        self.passage = lru_cache(maxsize=None)(bind(draw_passage_of, recipe))
         self._open = lru_cache(maxsize=None)(self._open_shard)
-
-    def _draw_passage(self, number: int) -> Passage:
-        return self._draw(Random(f"passage-{self._seed}-{number}"))
 
     def write_missing(
         self, encoder: MemoryEncoder, on_shard: Callable[[int, int, float], None] = lambda done, total, seconds: None
@@ -120,13 +113,3 @@ def split_text(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, in
     """Return the token ids of a text, and the places (from, to) of its characters in each."""
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     return found["input_ids"], found["offset_mapping"]
-
-
-def make_readings(folder: Path, recipe: NamingRecipe) -> StoredReadings:
-    """Describe the readings of the passages that a recipe draws."""
-    return StoredReadings(
-        folder,
-        lambda random: draw_passage(random, num_facts=random.randint(*recipe.num_facts), **recipe.shares),
-        num_passages=recipe.num_passages,
-        seed=recipe.seed,
-    )

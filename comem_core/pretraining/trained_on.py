@@ -27,7 +27,7 @@ from comem_core.knowledge.pictures import hash_picture
 from comem_core.pretraining.encoder_recipe import EncoderPretrainingRecipe
 from comem_core.pretraining.imagined import draw_batch
 from comem_core.pretraining.naming_recipe import NamingRecipe
-from comem_core.pretraining.stored_readings import make_readings
+from comem_core.pretraining.passages import draw_passage_of
 from comem_core.worlds.countries.world import ITEM_SOURCE, load_seed_questions
 from comem_core.worlds.imaginary.borrowed import read_borrowed_drawings
 
@@ -178,9 +178,8 @@ def list_smol(folder: Path, recipe: NamingRecipe) -> Listing:
 
 def draw_questions_of_passages(recipe: NamingRecipe) -> Iterator[list[dict[str, Any]]]:
     """Draw the passages of a training again, and yield the questions about each."""
-    readings = make_readings(Path(), recipe)
     for number in range(recipe.num_passages):
-        passage = readings.passage(number)
+        passage = draw_passage_of(recipe, number)
         is_real = passage.item.source == ITEM_SOURCE
         row = _make_row("", passage.item.picture) | {"image_id": passage.item.image_id if is_real else None}
         yield [

@@ -22,7 +22,7 @@ from comem_core.pretraining.naming import NamingAndAnswering, pair_vectors_with_
 from comem_core.pretraining.naming_recipe import READING, NamingRecipe
 from comem_core.pretraining.passages import PRODUCT_FACTS, Passage, draw_passage
 from comem_core.pretraining.smol import main, save_for_float32, train_smol_encoder, write_record
-from comem_core.pretraining.stored_readings import StoredReadings, make_readings
+from comem_core.pretraining.stored_readings import StoredReadings
 from comem_core.pretraining.trained_on import FILE, RECORD, read_listing
 from comem_core.training.loop import Training
 from comem_core.worlds.countries.splits import choose_pair_split
@@ -51,7 +51,7 @@ def recipe() -> NamingRecipe:
 def readings(
     recipe: NamingRecipe, backbone: QwenVL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StoredReadings]:
-    made = make_readings(tmp_path_factory.mktemp("readings"), recipe)
+    made = StoredReadings(tmp_path_factory.mktemp("readings"), recipe)
     made.write_missing(MemoryEncoder(QwenVL(copy_model(backbone), backbone.processor, backbone.name), recipe.encoder))
     yield made
 
@@ -145,7 +145,7 @@ def test_a_shard_that_is_there_is_not_read_again(
 ):
     monkeypatch.setattr(stored_readings, "SHARD", 4)
     made, encoder = (
-        make_readings(tmp_path, replace(recipe, num_passages=10)),
+        StoredReadings(tmp_path, replace(recipe, num_passages=10)),
         MemoryEncoder(new_backbone(), recipe.encoder),
     )
     seen: list[tuple[int, int, bool]] = []
@@ -327,7 +327,7 @@ def test_a_finished_encoder_says_how_it_was_made_and_lists_its_questions(
     assert facts["encoder_id"] == made.encoder_id and facts["recipe"] == json.loads(json.dumps(asdict(recipe)))
     assert facts["seconds"].keys() == {READING, "naming", "answering"}
     listing = read_listing(tmp_path / "encoder")
-    readings = make_readings(tmp_path, recipe)
+    readings = StoredReadings(tmp_path, recipe)
     asked = [question for number in range(MAX_PASSAGES) for question, _ in readings.passage(number).questions]
     listed = pq.read_table(tmp_path / "encoder" / FILE).to_pylist()
     assert listing is not None and [row["words"] for row in listed] == asked
