@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from comem_core.backbone.batches import Embedded
+from comem_core.backbone.decoding import Decoding
 from comem_core.backbone.interface import Backbone
 
 SPLICE = "<prompt_embeds>"  # what vLLM's templates see in place of embeddings
@@ -84,7 +85,9 @@ class SplicingServer:
     def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         with self.lock, torch.inference_mode(), self.backbone.switch_adapter(False):
             embedded = self.embed(request["messages"])
-            [(text, length, truncated)] = self.backbone.generate(embedded, max_new_tokens=request["max_tokens"])
+            [(text, length, truncated)] = self.backbone.generate(
+                embedded, max_new_tokens=request["max_tokens"], decoding=Decoding(stop=tuple(request.get("stop") or ()))
+            )
         said = {"message": {"role": "assistant", "content": text}, "finish_reason": "length" if truncated else "stop"}
         usage = {"prompt_tokens": embedded.mask_BL.shape[1], "completion_tokens": length + (not truncated)}
         return self._wrap(said) | {"usage": usage}

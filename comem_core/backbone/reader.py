@@ -152,13 +152,24 @@ class Reader(ABC):
                 repetition_penalty=decoding.repetition_penalty,
                 eos_token_id=self.markup.end,
                 pad_token_id=self.tokenizer.pad_token_id,
+                stop_strings=list(decoding.stop) or None,
+                tokenizer=self.tokenizer,
             )
-        answers = []
-        for ids in ids_BT.tolist():
-            truncated = self.markup.end not in ids
-            ids = ids if truncated else ids[: ids.index(self.markup.end)]
-            answers.append((self.tokenizer.decode(ids, skip_special_tokens=True).strip(), len(ids), truncated))
-        return answers
+        return [self._read_answer(ids, decoding) for ids in ids_BT.tolist()]
+
+    def _read_answer(self, ids: list[int], decoding: Decoding) -> tuple[str, int, bool]:
+        """Return the text of generated tokens, how many they are without what ends them, and whether nothing does."""
+        truncated = self.markup.end not in ids
+        ids = ids if truncated else ids[: ids.index(self.markup.end)]
+
+        def decode(num: int) -> str:
+            return self.tokenizer.decode(ids[:num], skip_special_tokens=True)
+
+        if (before := decoding.cut(decode(len(ids)))) is None:
+            return decode(len(ids)).strip(), len(ids), truncated
+        # The token that completes a text of `stop` ends the answer; in a batch, padding comes after it.
+        ending = next(num for num in range(1, len(ids) + 1) if decoding.cut(decode(num)) is not None)
+        return before.strip(), ending - 1, False
 
     def generated(
         self,

@@ -59,6 +59,11 @@ class Answering(ABC):
     def empty_memory(self) -> Tensor:
         """Return vectors (M, D) that carry no item's content, for the control `empty`."""
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts at which an answer to this encoder's prompts ends, however the reader goes on."""
+        return ()
+
     def seen(self, conversation: Conversation) -> Conversation:
         """Return the part of a conversation that the reader sees."""
         return conversation
@@ -109,7 +114,7 @@ class Answering(ABC):
             KeyError: an item is not in the bank.
         """
         bank.refuse_other_encoder(self.encoder_id)
-        asked = list(check_inputs(questions, Question))
+        asked, decoding = list(check_inputs(questions, Question)), decoding.stop_also_at(self.stop)
         if (k is None) == (item_ids is None):
             raise ValueError("give either how many items to find (k=...) or which ones to show (item_ids=...)")
         if item_ids is not None and len(item_ids) != len(asked):
@@ -221,6 +226,10 @@ class AnsweringFor(Answering, Generic[Encoder]):
 
     def conversation(self, question: Question, *, answer: str | None = None) -> Conversation:
         return self.seen(self.encoder.conversation(question, answer=answer))
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        return self.encoder.stop
 
     def empty_memory(self) -> Tensor:
         return self.encoder.empty_memory()

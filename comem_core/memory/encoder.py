@@ -203,6 +203,10 @@ class MemoryEncoder(ItemEncoder, LocalAnswering):
         return self.prompts.make_conversation(question.question, question.image, question.language, answer=answer)
 
     @property
+    def stop(self) -> tuple[str, ...]:
+        return self.prompts.stop
+
+    @property
     def reader(self) -> Reader:
         return self.backbone
 

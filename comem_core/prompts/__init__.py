@@ -27,7 +27,7 @@ WRITE_IN_ITS_LANGUAGE = "Write in the language of the text above."
 
 NEEDED = ("system", "remark", "item", "question", "ask")
 OPTIONAL = (
-    "examples", "asks", "extract", "default_language", "ask_system", "ask_frame", "markers", "ask_examples",
+    "examples", "asks", "extract", "stop", "default_language", "ask_system", "ask_frame", "markers", "ask_examples",
 )  # fmt: skip
 
 Text = TypeVar("Text")
@@ -57,6 +57,8 @@ class PromptSet:
     asks: Literal["question", "pair"] = "question"
     # How the short answer is extracted from the VLM's reply to a question.
     extract: ExtractionMethod = "first_line"
+    # Texts at which the answer to a question ends in an application, for models that go on by themselves.
+    stop: tuple[str, ...] = ()
     default_language: str | None = None
     # For asking: a system turn, if it differs; the frame around the instruction `{ask}`; the markers before the
     # `question` and the `answer` of a pair; worked examples of pairs (`item`, `kind`, `question`, `answer`), of which
@@ -187,6 +189,7 @@ def read_prompt_set(name: str) -> PromptSet:
         ValueError: the set does not exist; the message lists the known ones.
     """
     data = read_prompt_file(resources.files(__name__), name, what="prompt set")
+    data["stop"] = tuple(data.get("stop", ()))
     wanted = ("name", "sha256", *NEEDED)
     return PromptSet(**{key: data[key] for key in wanted} | {key: data[key] for key in OPTIONAL if key in data})
 

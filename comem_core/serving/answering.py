@@ -14,7 +14,6 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from comem_core.backbone.conversation import Generated
-from comem_core.backbone.decoding import GREEDY
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.vocabulary import MOST_UNKNOWN, count_unknown_words, is_closed
 from comem_core.memory.answering import Answering
@@ -30,16 +29,19 @@ def answer_found(reader: Answering, found: Sequence[Found], options: Mapping[str
     """Answer one batch of questions; `options` are those of `Answering.answer_batch`.
 
     A question whose gate has a limit of certainty is first asked without its items, greedily. If the reader is sure
-    enough, that is its answer; with another decoding it is then asked again in this way.
+    enough, that is its answer; with another decoding it is then asked again in this way. Answers also end where the
+    encoder's prompts say so.
     """
+    options = {**options, "decoding": options["decoding"].stop_also_at(reader.stop)}
+    greedy = options["decoding"].make_greedy()
     asked, said = list(found), dict[int, _Said]()
     alone = {place: _leave_out_items(each) for place, each in enumerate(found) if _has_to_be_sure(each)}
     if alone:
-        tried = _generate(reader, list(alone.values()), {**options, "decoding": GREEDY})
+        tried = _generate(reader, list(alone.values()), {**options, "decoding": greedy})
         for (place, each), one in zip(alone.items(), tried, strict=True):
             if each.gate is not None and not each.gate.is_unsure(one.generated.logprob):
                 asked[place] = each
-                said |= {place: one} if options["decoding"] == GREEDY else {}
+                said |= {place: one} if options["decoding"] == greedy else {}
     left = [place for place in range(len(asked)) if place not in said]
     if left:
         said |= zip(left, _generate(reader, [asked[place] for place in left], options), strict=True)

@@ -156,6 +156,7 @@ class ServedModel:
             max_tokens=max_new_tokens,
             temperature=decoding.temperature,
             seed=compute_request_seed(messages, decoding.seed),
+            stop=list(decoding.stop) or None,
             **options,
         )
         return read_completion(completion.http_response.json())

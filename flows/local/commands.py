@@ -62,10 +62,11 @@ def _run_demo(layout: Layout, note: Note, voice: Voice, deployment: str, paramet
     try:
         meter = Meter(layout)
         ended = follow(note, layout, run.id, voice=voice, meter=meter)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         voice.end_clock()
-        voice.say("Ctrl-C: cancelling the run and ending everything that was started (Ctrl-C again kills it at once)")
-        cancel(note, run.id)
+        why = str(interrupt) or "Ctrl-C"
+        voice.say(f"{why}: cancelling the run and ending everything that was started ({why} again kills it at once)")
+        cancel(note, run.id, why=why)
         raise
     meter.write(voice.seconds)
     return _show_outcome(ended, note, voice, meter=meter)
@@ -232,10 +233,10 @@ def _read_parameters(layout: Layout, arguments: argparse.Namespace) -> dict[str,
 
 
 def interrupt_on(*signals: signal.Signals) -> None:
-    """Let these signals do what Ctrl-C does, so that a `kill` also leaves nothing running."""
+    """Let these signals do what Ctrl-C does, so that a `kill` also leaves nothing running; the error has their name."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     for number in signals:
         signal.signal(number, interrupt)

@@ -206,12 +206,12 @@ def follow(note: Note, layout: Layout, flow_run_id: UUID, *, voice: Voice, meter
                 time.sleep(POLL_SECONDS)
 
 
-def cancel(note: Note, flow_run_id: UUID, *, seconds: float = 40) -> bool:
-    """Cancel a flow run and wait for its end, at most `seconds`; return whether it has ended."""
+def cancel(note: Note, flow_run_id: UUID, *, why: str, seconds: float = 40) -> bool:
+    """Cancel a flow run and wait for its end, at most `seconds`; return whether it has ended. Its page says `why`."""
     with open_client(note.api_url) as client:
         state = client.read_flow_run(flow_run_id).state
         if state is None or not state.is_final():
-            client.set_flow_run_state(flow_run_id, Cancelling(message="Ctrl-C"))
+            client.set_flow_run_state(flow_run_id, Cancelling(message=why))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             state = client.read_flow_run(flow_run_id).state

@@ -421,6 +421,9 @@ def test_ctrl_c_leaves_no_process_and_the_next_demo_continues(project: Layout, n
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
+    said = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    for each in said.values():
+        assert (f"{each}: cancelling the run" in output) == (each == said[number])
     assert "`make demo` again continues" in output
     assert list_processes(project) == []
     code, output = run_local(project, "demo")

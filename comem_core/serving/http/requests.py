@@ -17,7 +17,6 @@ from comem_core.serving.questions import MOST_CHARACTERS, PictureLimits, read_pi
 # Options of OpenAI's API that the service does not have, with the values at which they mean nothing.
 WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "n": (None, 1),
-    "stop": (None, []),
     "logprobs": (None, False),
     "top_logprobs": (None,),
     "logit_bias": (None, {}),
@@ -32,6 +31,8 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "user": (),  # any value: it names who asks, and has no part in the answer
     "metadata": (),
 }
+MOST_STOPS = 4  # as OpenAI's API
+StopText = Annotated[str, Field(min_length=1, max_length=200)]
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -110,9 +111,16 @@ class ChatRequest(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
+    stop: Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     comem: MemoryOptions | None = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def list_one_stop(cls, given: object) -> object:
+        """Read one text as a list of it."""
+        return [given] if isinstance(given, str) else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +277,8 @@ def _choose_length(asked: ChatRequest, limits: ServiceLimits) -> int:
 
 def _read_decoding(asked: ChatRequest) -> Decoding:
     top_p = 1.0 if asked.top_p is None else asked.top_p
+    stop = tuple(asked.stop or ())
     try:
-        return Decoding(temperature=asked.temperature or 0.0, top_p=top_p, seed=asked.seed or 0)
+        return Decoding(temperature=asked.temperature or 0.0, top_p=top_p, seed=asked.seed or 0, stop=stop)
     except ValueError as error:
         raise RequestFault(400, str(error), param="top_p", code="invalid_value") from error

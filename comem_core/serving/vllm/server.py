@@ -115,6 +115,7 @@ class VllmServer:
                 temperature=decoding.temperature,
                 top_p=decoding.top_p if decoding.temperature else 1.0,
                 seed=compute_request_seed(messages, decoding.seed),
+                stop=list(decoding.stop) or None,
                 extra_body=_say_everything(decoding, cache_salt),
             )
         except openai.APITimeoutError as error:

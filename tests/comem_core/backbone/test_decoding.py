@@ -51,6 +51,15 @@ def test_a_rows_seed_is_its_prompts_and_ignores_padding():
     assert padded not in compute_row_seeds(Decoding(seed=2), ids_BL, mask_BL)
 
 
+def test_a_text_is_cut_at_the_first_of_the_texts_that_end_it():
+    decoding = Decoding(stop=("\n\n", "Question:"))
+    assert decoding.cut("Malmo\nQuestion: Who?\n\n") == "Malmo\n"
+    assert decoding.cut("Malmo\n") is None and GREEDY.cut("Malmo\n\n") is None
+    further = Decoding(temperature=0.5, stop=("#",)).stop_also_at(("\n", "#"))
+    assert (further.stop, further.temperature) == (("#", "\n"), 0.5)
+    assert further.make_greedy() == Decoding(stop=("#", "\n"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -58,6 +67,7 @@ def test_a_rows_seed_is_its_prompts_and_ignores_padding():
         ({"temperature": 1.0, "top_p": 0.0}, "top_p 0.0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty 0.0"),
         ({"top_p": 0.9}, "top_p 0.9 has no effect at temperature 0"),
+        ({"stop": ("\n", "")}, "stop has an empty text"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], said: str):

@@ -188,6 +188,31 @@ def test_decoding_with_the_cache_continues_right_behind_the_query(any_reader: Re
     assert noticed  # the authors' shift of 8000 in decoding
 
 
+@torch.inference_mode()
+def test_an_answer_ends_before_a_text_that_stops_it_alone_and_in_a_batch(any_reader: Reader):
+    """The tokens of a row that has ended, while others go on, are padding and are not counted."""
+    tokens = any_reader.tokenize(conversations_for(any_reader), generation=True)
+    embedded = inject(any_reader.embed(tokens), memories(any_reader.width))
+    whole = any_reader.generate(embedded, max_new_tokens=8)
+    ended = 0
+    for text, _, _ in whole:
+        middle = len(text) // 2
+        decoding = Decoding(stop=(text[middle : middle + 2],))
+        answers = any_reader.generate(embedded, max_new_tokens=8, decoding=decoding)
+        for row, (cut, length, truncated) in enumerate(answers):
+            alone = inject(
+                any_reader.embed(any_reader.tokenize([conversations_for(any_reader)[row]], generation=True)),
+                [memories(any_reader.width)[row]],
+            )
+            assert any_reader.generate(alone, max_new_tokens=8, decoding=decoding) == [(cut, length, truncated)]
+            if (before := decoding.cut(whole[row][0])) is None:
+                assert (cut, length, truncated) == whole[row]
+            else:
+                assert (cut, truncated) == (before.strip(), False) and length < whole[row][1]
+                ended += 1
+    assert ended >= 4
+
+
 @pytest.mark.filterwarnings("ignore:Passing `repetition_penalty` with `inputs_embeds`")
 @torch.inference_mode()
 def test_drawing_depends_on_the_seed_and_the_rows_own_prompt_alone(any_reader: Reader):

@@ -1,5 +1,7 @@
 """Questions answered with a bank: which items are shown, that the answer is the reader's, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from comem_core.backbone.decoding import Decoding
@@ -64,6 +66,19 @@ def test_answers_can_be_drawn_and_a_draw_does_not_depend_on_its_batch(
     alone = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=6, decoding=drawn, batch_size=1)
     greedy = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=6)
     assert together == alone != greedy
+
+
+def test_an_answer_ends_where_the_encoders_prompts_or_the_request_say_so(
+    encoder: MemoryEncoder, bank: Bank, questions: Questions, monkeypatch: pytest.MonkeyPatch
+):
+    ids = [list(bank)[:2]] * 3
+    whole = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=8)
+    end = whole[0].text[len(whole[0].text) // 2 :][:2]
+    asked = encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=8, decoding=Decoding(stop=(end,)))
+    assert asked[0].text == whole[0].text.partition(end)[0].strip() and not asked[0].truncated
+    assert asked[0].answer_tokens < whole[0].answer_tokens
+    monkeypatch.setattr(encoder, "prompts", replace(encoder.prompts, stop=(end,)))
+    assert encoder.answer(questions[:3], bank, item_ids=ids, max_new_tokens=8) == asked
 
 
 def test_a_question_needs_no_gold_answer(encoder: MemoryEncoder, bank: Bank, questions: Questions):

@@ -52,6 +52,16 @@ def test_all_answers_are_those_of_the_library(
     assert {answer.memory_vectors for answer in there} == {16}
 
 
+def test_an_answer_ends_there_too_where_it_is_told_to(
+    encoder: MemoryEncoder, reader: VllmReader, bank: Bank, questions: Questions
+):
+    [whole] = encoder.answer(questions[:1], bank, k=2, same_language=False, max_new_tokens=8)
+    options: dict[str, Any] = {"decoding": Decoding(stop=(whole.text[len(whole.text) // 2 :][:2],))}
+    here = encoder.answer(questions, bank, k=2, same_language=False, max_new_tokens=8, **options)
+    assert reader.answer(questions, bank, k=2, same_language=False, max_new_tokens=8, **options) == here
+    assert here[0].answer_tokens < whole.answer_tokens
+
+
 def test_without_memory_and_with_any_number_of_items(
     encoder: MemoryEncoder, reader: VllmReader, bank: Bank, questions: Questions
 ):

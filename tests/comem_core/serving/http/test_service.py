@@ -57,6 +57,21 @@ def test_questions_are_answered_as_the_library_does(
         assert told["usage"]["total_tokens"] == wanted.prompt_tokens + wanted.answer_tokens
 
 
+@pytest.mark.parametrize("as_list", [True, False])
+def test_an_answer_ends_where_the_request_says_so(
+    service: Running, questions: Sequence[Question], make_body: MakeBody, as_list: bool
+) -> None:
+    def ask(**options: Any) -> Any:
+        [choice] = service.ask(make_body(questions[0], max_tokens=8, **options)).json()["choices"]
+        return choice
+
+    whole = ask()["message"]["content"]
+    end = whole[len(whole) // 2 :][:2]
+    ended = ask(stop=[end, "never said"] if as_list else end)
+    assert ended["message"]["content"] == whole.partition(end)[0].strip() and ended["finish_reason"] == "stop"
+    assert ask(stop=[])["message"]["content"] == whole
+
+
 def test_the_extra_field_chooses_what_is_shown(
     service: Running, items: Sequence[KnowledgeItem], questions: Sequence[Question], make_body: MakeBody
 ) -> None:
