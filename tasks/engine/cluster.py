@@ -37,6 +37,18 @@ Facts = Mapping[str, str]
 Describe = Callable[[], Facts]
 
 
+def wait_for_any(references: list[Any], *, seconds: float) -> list[Any]:
+    """Return the references whose work has ended, the first at most, after `seconds` without one none.
+
+    What a signal's handler raises, as a time limit or a cancellation of Prefect, is raised as it is; Ray makes it the
+    cause of a SystemError (2.60; findings/ray_get_delays_signal_exceptions.sh).
+    """
+    try:
+        return ray.wait(references, timeout=seconds)[0]
+    except SystemError as error:
+        raise error.__cause__ or error from None
+
+
 def join_cluster(context: Context, describe: Describe | None = None) -> None:
     """Join the cluster at `ray_address` with this project's code, and check that its nodes fit the run.
 

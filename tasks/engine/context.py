@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import psutil
 
-from comem_core.addresses.faults import StoreGone
 from comem_core.ranges import Range
 from comem_core.tracking.choosing import TrackerName, find_tracker_faults
 from comem_core.training import gpu_defaults
@@ -28,6 +27,7 @@ from tasks.engine.address.setting import (
     name_store_setting,
     read_store_setting,
 )
+from tasks.engine.attempts import ByStage, RetriesByStage, SecondsByStage
 
 MEGABYTE = 1024**2
 PREFIX = "COMEM_"
@@ -113,6 +113,10 @@ class Context:
     """How long one request may take before it is tried again."""
     answer_seconds: Annotated[float, POSITIVE] | None = None
     """How long one batch of answers may take; then it is cut off and its answers are recorded as timed out."""
+    stage_seconds: SecondsByStage | None = None
+    """How long one try of a stage may take, for all stages or by stage; None: as long as it takes."""
+    stage_retries: RetriesByStage | None = None
+    """How often a stage that failed is tried again, for all stages or by stage; None: as the stage says."""
     pages_url: str | None = None
     """Address at which the pages of the store are served, such as http://127.0.0.1:4300; `make serve` sets it."""
     lock_wait_seconds: Annotated[float, NOT_NEGATIVE] = 6 * 3600
@@ -253,6 +257,9 @@ def _read(name: str, text: str) -> object:
     kind, _ = _read_rule(name)
     if kind is Path:
         return Path(text).absolute()
+    if isinstance(kind, type) and issubclass(kind, ByStage):
+        with refuse_faults(f"{PREFIX}{name.upper()} is {text!r}"):
+            return kind.read(text)
     if kind not in (int, float):
         return text
     try:
@@ -288,12 +295,3 @@ def refuse_faults(about: str = "") -> Iterator[None]:
         raise
     except ValueError as error:
         raise ParameterRefused(f"{about}: {error}" if about else str(error)) from error
-
-
-def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    """Tell whether a stage that failed is tried again: what was refused would be refused again, and a store that is
-    gone was waited for.
-
-    The parameters are those of Prefect's `retry_condition_fn`.
-    """
-    return not isinstance(state.data, ParameterRefused | StoreGone)

@@ -20,7 +20,7 @@ import psutil
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
-from tasks.engine.cluster import Describe, check_fits, describe_wait, join_cluster, start_local
+from tasks.engine.cluster import Describe, check_fits, describe_wait, join_cluster, start_local, wait_for_any
 from tasks.engine.context import MEGABYTE, Context
 from tasks.engine.worker_process import WorkerProcess, handed_on
 from tasks.engine.workers import WORKER_ENVIRONMENT, Kind, Progress, WorkerDied, Workers, start_apart
@@ -87,8 +87,8 @@ def run_on_ray(function: Callable[..., Any], *args: Any, **resources: Any) -> An
     ready = worker.warm.remote()
     reference = worker.call.remote(function, args, carried)
     try:
-        while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
-            late = time.monotonic() - started > START_SECONDS and not ray.wait([ready], timeout=0)[0]
+        while not wait_for_any([reference], seconds=POLL_SECONDS):
+            late = time.monotonic() - started > START_SECONDS and not wait_for_any([ready], seconds=0)
             if late or not _fits_beside_kept(wanted["num_cpus"], wanted.get("num_gpus", 0)):
                 release_workers()  # idle workers of an earlier stage hold the resources that this one waits for
         return ray.get(reference)
@@ -210,7 +210,7 @@ class _Round:
             while self.waiting or self.busy:
                 while self.waiting and len(self.busy) < self.workers.num_actors:
                     self._start_shard(idle.pop() if idle else self._ask_for_worker())
-                for reference in ray.wait(list(self.busy), timeout=POLL_SECONDS)[0]:
+                for reference in wait_for_any(list(self.busy), seconds=POLL_SECONDS):
                     if (worker := self._collect(reference)) is not None:
                         idle.append(worker)
                 self._take_back(has_idle=any(worker not in self.asked for worker in idle))
@@ -236,7 +236,7 @@ class _Round:
             since, ready = self.asked.get(worker, (time.monotonic(), None))
             if time.monotonic() - since < START_SECONDS:
                 continue
-            if ray.wait([ready], timeout=0)[0]:
+            if wait_for_any([ready], seconds=0):
                 del self.asked[worker]
             elif has_idle and not self.waiting:
                 ray.kill(worker)

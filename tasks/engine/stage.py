@@ -5,6 +5,7 @@ instead. Workers import stages for the functions that they run. Importing Prefec
 where a stage is called.
 """
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 import pyarrow.parquet as pq
 
 from comem_core.addresses.copies import is_table, open_folder
+from comem_core.addresses.faults import StoreGone
 from comem_core.measures.provenance import find_commit
 from comem_core.serving.layout import Record
-from tasks.engine.context import RunRef, is_worth_retrying
+from tasks.engine.attempts import StageTimedOut
+from tasks.engine.context import Context, ParameterRefused, RunRef
 from tasks.engine.partial import ROWS_OF, BudgetSpent, Partial
 from tasks.engine.plan import CountMissing, describe_making, explain_making, get_plan
 from tasks.engine.reuse import NAMING, Stage, fingerprint, join_versions, list_libraries
@@ -70,14 +73,41 @@ class _Making:
 
 
 class StageTask(Generic[P, R]):
-    """A stage. A call runs it as a Prefect task; if the run is only planned, the function is called directly."""
+    """A stage. A call runs it as a Prefect task; if the run is only planned, the function is called directly.
+
+    Its first argument is the run, whose context may limit the time of a try and say how often it is tried again.
+    """
 
     def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
         self.fn, self.options = function, options
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.fn(*args, **kwargs) if get_plan() is not None else self.task(*args, **kwargs)
+        if get_plan() is not None:
+            return self.fn(*args, **kwargs)
+        from prefect.task_engine import TaskRunTimeoutError
+
+        limited = self._limit(args[0].context if args and isinstance(args[0], RunRef) else None)
+        try:
+            return limited(*args, **kwargs)
+        except TaskRunTimeoutError as error:
+            raise StageTimedOut(
+                f"{limited.name} took longer than {limited.timeout_seconds:g} s, which COMEM_STAGE_SECONDS allows, in "
+                f"each of its {limited.retries + 1} tries. What it finished is kept: the same run goes on from there; "
+                "allow more time if it needs more"
+            ) from error
+
+    def _limit(self, context: Context | None) -> "Task[P, R]":
+        """Return the task with what the context says of its time and of further tries; each waits twice as long."""
+        seconds, retries = (
+            limit.of(self.task.name) if limit else None
+            for limit in (context and context.stage_seconds, context and context.stage_retries)
+        )
+        if seconds is None and retries is None:
+            return self.task
+        retries = self.task.retries if retries is None else int(retries)
+        delays = [float(2**number) for number in range(retries)]
+        return self.task.with_options(timeout_seconds=seconds, retries=retries, retry_delay_seconds=delays)
 
     @functools.cached_property
     def task(self) -> "Task[P, R]":
@@ -92,10 +122,19 @@ class StageTask(Generic[P, R]):
         return Task(self.fn, **settings)
 
 
+def is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    """Tell whether a stage that failed is tried again: what was refused would be refused again, and a store that is
+    gone was waited for.
+
+    The parameters are those of Prefect's `retry_condition_fn`.
+    """
+    return not isinstance(state.data, ParameterRefused | StoreGone)
+
+
 def stage_task(**options: Any) -> Callable[[Callable[P, R]], StageTask[P, R]]:
     """Make a function a Prefect task that is retried once, if it may succeed, and leaves reuse to `run_stage`.
 
-    `options` are those of Prefect's `task`, such as `timeout_seconds`; they override the defaults here.
+    `options` are those of Prefect's `task`, with its `name`; they override the defaults here.
     """
     return lambda function: StageTask(function, options)
 
@@ -229,7 +268,7 @@ def _record_failure(run: RunRef, making: _Making) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:  # Prefect ends a stage whose time is over by the latter
         failed = making.describe_outcome("failed", f"{type(error).__name__}: {error}"[:500], time.monotonic() - started)
         with contextlib.suppress(Exception), open_warehouse(run.context.warehouse) as con:  # keep the first error
             record_stage(con, run.run_id, failed)

@@ -16,6 +16,7 @@ from comem_core.evaluation.benchmarks.own import NAME
 from tasks.data.card import JudgedSet
 from tasks.data.filter import HELD_OUT, read_dropped
 from tasks.engine.address.lease import LeaseLost
+from tasks.engine.attempts import StageTimedOut
 from tasks.engine.context import ParameterRefused
 from tasks.engine.plan import get_plan
 from tasks.engine.store import Reference
@@ -29,7 +30,7 @@ from warehouse.sql import read_report_rows
 
 NOTHING_KEPT = "NothingKept"
 NUM_REASONS, LONGEST = 3, 100
-SAID_IN_ONE_LINE = (ParameterRefused, StoreGone, LeaseLost)
+SAID_IN_ONE_LINE = (ParameterRefused, StoreGone, LeaseLost, StageTimedOut)
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
 Parameters = ParamSpec("Parameters")

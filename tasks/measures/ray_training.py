@@ -27,9 +27,9 @@ from comem_core.training.memory import AnswerFromMemory
 from comem_core.training.recipe import OptimizerRecipe, TrainingRecipe
 from tasks.engine.context import Context, RunRef
 from tasks.engine.on_ray import join_ray
-from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
-from tasks.engine.train_worker import Trainee
+from tasks.engine.training.on_ray_train import train_on_ray
+from tasks.engine.training.train_worker import Trainee
 from tasks.training.encoder import make_compute_options
 
 RAY, BARE, TIMES = "ray", "bare", "times.json"

@@ -1,6 +1,6 @@
 """Training of the memory encoder: LoRA and Q-Former learn from the kept samples; the reader is frozen.
 
-`tasks.engine.on_ray_train` runs it on Ray.
+`tasks.engine.training.on_ray_train` runs it on Ray.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from comem_core.recipes.recipe import Recipe
 from comem_core.serving.layout import ENCODER_STAGE
 from comem_core.training.recipe import ComputeOptions
 from tasks.engine.context import Context
-from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.telling import say
+from tasks.engine.training.on_ray_train import train_on_ray
 from tasks.models import load_for
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
 
 if TYPE_CHECKING:
-    from tasks.engine.train_worker import Trainee
+    from tasks.engine.training.train_worker import Trainee
 
 # Python's own work on a part is done by one thread at a time. On two cores, two parts measured fastest (docs/log.md).
 MOST_PARTS = 4
@@ -64,7 +64,7 @@ def _make_trainee(run: Run, samples: Samples, start: Reference | None, rank: int
     """Load what a training worker trains; only there torch is imported."""
     from comem_core.memory.encoder import MemoryEncoder
     from comem_core.training.memory import AnswerFromMemory
-    from tasks.engine.train_worker import Trainee
+    from tasks.engine.training.train_worker import Trainee
 
     recipe = run.recipe.training
     compute = make_compute_options(run.context)

@@ -25,12 +25,12 @@ from comem_core.tracking.steps import StepWatch, describe_step, measure_pace
 from comem_core.training.reports import StepReport
 from tasks.engine.context import GPU_DEFAULTS, Context, RunRef
 from tasks.engine.on_ray import release_workers, run_on_ray
-from tasks.engine.on_ray_train import name_tracked
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference
 from tasks.engine.telling import get_stage_logger, say
+from tasks.engine.training.on_ray_train import name_tracked
 from tasks.run import Run
 from warehouse.schemas import check_rows
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from comem_core.evaluation.conditions import find_condition
 from comem_core.memory.transfer_recipe import DESCRIPTION, WEIGHTS, TransferRecipe
 from comem_core.training.recipe import TrainingRecipe
-from tasks.engine.on_ray_train import train_on_ray
 from tasks.engine.partial import Partial
 from tasks.engine.reuse import Explanation, Stage
 from tasks.engine.stage import run_stage, stage_task
 from tasks.engine.store import Reference, Store
 from tasks.engine.telling import say
+from tasks.engine.training.on_ray_train import train_on_ray
 from tasks.models import load_transfer, make_transfer_recipe
 from tasks.rows.samples import Samples, SampleSet
 from tasks.run import Run
@@ -23,7 +23,7 @@ from tasks.training.fitting import refuse_uneven_shares
 from tasks.training.training_data import find_samples
 
 if TYPE_CHECKING:
-    from tasks.engine.train_worker import Trainee
+    from tasks.engine.training.train_worker import Trainee
 
 TRANSFER = Stage(
     name="transfer",
@@ -92,7 +92,7 @@ def _make_trainee(
 ) -> "Trainee":
     """Load what a training worker trains; only there torch is imported."""
     from comem_core.training.transfer import AnswerThroughTransfer
-    from tasks.engine.train_worker import Trainee
+    from tasks.engine.training.train_worker import Trainee
 
     transfer = load_transfer(run, encoder)
     objective = AnswerThroughTransfer(

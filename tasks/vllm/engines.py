@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from comem_core.synthesis.generator import ServerGone
-from tasks.engine.cluster import describe_wait
+from tasks.engine.cluster import describe_wait, wait_for_any
 from tasks.engine.context import Context
 from tasks.engine.on_ray import DIED, POLL_SECONDS, START_SECONDS, find_own_error, kept, kept_lock, release_workers
 from tasks.engine.telling import get_stage_logger
@@ -103,7 +103,8 @@ def _wait_for(asked: list[Any], workers: Workers | None) -> list[Any]:
     """
     waiting, told = asked, time.monotonic()
     while waiting:
-        done, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
+        done = wait_for_any(waiting, seconds=POLL_SECONDS)
+        waiting = [each for each in waiting if each not in done]
         try:
             ray.get(done)
         except RayTaskError as error:

@@ -22,8 +22,8 @@ from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
 from tasks.engine.context import Context
 from tasks.engine.on_ray import join_ray
-from tasks.engine.on_ray_train import Build, train_on_ray
 from tasks.engine.partial import Partial
+from tasks.engine.training.on_ray_train import Build, train_on_ray
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
 
@@ -51,7 +51,7 @@ def make_build(root: Path, what: str) -> Build:
                 each.kill()
 
     def build(rank: int, num_ranks: int):
-        from tasks.engine import train_worker
+        from tasks.engine.training import train_worker
 
         train_worker.SAVE_EVERY_SECONDS, train_worker.SAVE_SHARE = 0.5, 1.0
         torch.manual_seed(0)

@@ -8,9 +8,9 @@ import pytest
 from comem_core.pretraining.base_recipe import PretrainingRecipe
 from comem_core.training.reports import StepReport
 from tasks.engine.context import GPU_DEFAULTS, Context, RunRef
-from tasks.engine.on_ray_train import name_tracked
 from tasks.engine.partial import Partial
 from tasks.engine.store import Store
+from tasks.engine.training.on_ray_train import name_tracked
 from tasks.training.pretrain import pretrain_on_ray, write_steps
 from tests.comem_core.tracking.reading import read_losses
 

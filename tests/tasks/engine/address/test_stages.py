@@ -26,17 +26,17 @@ from tasks.engine.address.nodes import list_store_variables
 from tasks.engine.address.partial import RemotePartial
 from tasks.engine.address.setting import find_store_faults
 from tasks.engine.cluster import build_environment, check_nodes
-from tasks.engine.context import Context, RunRef, is_worth_retrying
-from tasks.engine.on_ray_train import SAID, STOP, leave_line
+from tasks.engine.context import Context, RunRef
 from tasks.engine.partial import Partial
 from tasks.engine.plan import start_planning
 from tasks.engine.rebuild import main as rebuild_warehouse
 from tasks.engine.rebuild import mend_warehouse
 from tasks.engine.reuse import Stage
 from tasks.engine.shards import ShardWriter
-from tasks.engine.stage import run_stage
+from tasks.engine.stage import is_worth_retrying, run_stage
 from tasks.engine.store import Reference, Store
-from tasks.engine.train_worker import find_checkpoint, write_checkpoint
+from tasks.engine.training.on_ray_train import SAID, STOP, leave_line
+from tasks.engine.training.train_worker import find_checkpoint, write_checkpoint
 from tasks.engine.worker_process import WorkerProcess, call_pickled
 from tasks.evaluation.page_links import find_page, name_page
 from tasks.evaluation.report import REPORT, drop_pages_of_killed_runs

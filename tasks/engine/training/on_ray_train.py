@@ -32,7 +32,7 @@ from tasks.engine.worker_process import call_pickled, forget_held, handed_on
 from tasks.engine.workers import WorkerDied, Workers
 
 if TYPE_CHECKING:
-    from tasks.engine.train_worker import Trainee
+    from tasks.engine.training.train_worker import Trainee
 
 STEPS = "part-00000"
 CHECKPOINT, RAY_FOLDER = ".checkpoint-", ".ray-train"
@@ -100,7 +100,7 @@ def _fit_alone(context: Context, config: dict[str, Any]) -> None:
 
 
 def _make_lone_worker() -> Callable[[dict[str, Any]], None]:
-    from tasks.engine.train_worker import train_alone
+    from tasks.engine.training.train_worker import train_alone
 
     return train_alone
 
@@ -185,7 +185,7 @@ def _describe_failure(error: Any) -> str:
 
 def _train_on_worker(config: dict[str, Any]) -> None:
     """Enter a training worker; only there torch and Ray Train are imported."""
-    from tasks.engine.train_worker import train_on_worker
+    from tasks.engine.training.train_worker import train_on_worker
 
     train_on_worker(config)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.engine.on_ray_train import SAID
 from tasks.engine.partial import Partial
-from tasks.engine.train_worker import find_checkpoint, write_checkpoint
+from tasks.engine.training.on_ray_train import SAID
+from tasks.engine.training.train_worker import find_checkpoint, write_checkpoint
 
 
 def make_state(step: int) -> dict[str, Any]:

@@ -12,18 +12,21 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from prefect import flow
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.recipes import find_recipe
 from comem_core.training.loop import LossObjective
 from comem_core.training.recipe import OptimizerRecipe
 from comem_core.training.reports import NotFiniteError, SampleRefused
+from tasks.engine.attempts import RetriesByStage, SecondsByStage
 from tasks.engine.context import Context, ParameterRefused
 from tasks.engine.on_ray import map_shards
-from tasks.engine.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
 from tasks.engine.partial import Partial
+from tasks.engine.stage import stage_task
 from tasks.engine.store import Store
-from tasks.engine.train_worker import Saving, Trainee
+from tasks.engine.training.on_ray_train import CHECKPOINT, STEPS, Build, TrainingFailed, name_tracked, train_on_ray
+from tasks.engine.training.train_worker import Saving, Trainee
 from tasks.engine.workers import WorkerDied, Workers
 from tasks.run import Run
 from tasks.sources import NO_BACKBONE
@@ -132,6 +135,33 @@ def test_a_training_goes_on_where_it_was_cancelled_and_where_its_worker_is_kille
     assert steps == [*range(7), *range(before, 10)]
     rows = pq.read_table(partial.folder / f"{STEPS}.parquet")
     assert rows["step"].to_pylist() == list(range(1, 11))
+    assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
+
+
+@pytest.mark.usefixtures("small_ray", "prefect_server")
+def test_a_training_whose_time_is_over_goes_on_in_the_next_try(context: Context, tmp_path: Path) -> None:
+    """Each try has time for some of the steps."""
+    done = tmp_path / "steps.txt"
+
+    def compute_slowly(weights: torch.Tensor, step: int) -> torch.Tensor:
+        time.sleep(0.7)
+        with done.open("a") as file:
+            file.write(f"{step}\n")
+        return (weights**2).sum()
+
+    build = make_build(compute_slowly)
+    partial, optimizer = make_partial(tmp_path), OptimizerRecipe(num_steps=10, batch_size=1, learning_rate=0.1)
+    limits = {"stage_seconds": SecondsByStage.read("5"), "stage_retries": RetriesByStage.read("9")}
+    tries = []
+
+    @stage_task(name="train-encoder")
+    def train(run: Run) -> None:
+        tries.append(len(done.read_text().split()) if done.exists() else 0)
+        train_on_ray(run, partial, optimizer, build, files=("w.pt",))
+
+    flow(train)(make_run(replace(context, **limits)))
+    assert [int(step) for step in done.read_text().split()] == list(range(10))
+    assert len(tries) > 1 and tries == sorted(tries) and tries[-1] > 0
     assert sorted(path.name for path in partial.folder.iterdir()) == [f"{STEPS}.parquet", "w.pt"]
 
 

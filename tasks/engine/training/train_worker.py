@@ -29,8 +29,8 @@ from comem_core.tracking.trackers import Outcome
 from comem_core.training.loop import Objective, Training
 from comem_core.training.reports import NotFiniteError, SampleRefused, StepReport
 from comem_core.training.workers import is_distributed, sum_over_workers
-from tasks.engine.on_ray_train import CHECKPOINT, FAILED, PROGRESS, REFUSED, STEPS, STOP, leave_line
 from tasks.engine.partial import Partial
+from tasks.engine.training.on_ray_train import CHECKPOINT, FAILED, PROGRESS, REFUSED, STEPS, STOP, leave_line
 from warehouse.schemas import check_rows
 
 TELL_EVERY_SECONDS = 2.0  # the run's log shows a step every 5; writing each one took 1.6 ms
