@@ -17,7 +17,7 @@ import torch
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.statistics import average_interval
-from comem_core.measures.countries_exam import DEEPEST, Answers, CountriesExam, ItemsOf, round_memories
+from comem_core.measures.countries.exam import DEEPEST, Answers, CountriesExam, ItemsOf, round_memories
 from comem_core.measures.provenance import shorten_folder
 from comem_core.measures.results import Measured
 from comem_core.measures.tables import describe_rows, record_rows

@@ -17,7 +17,7 @@ import torch
 
 from comem_core.backbone.finding import find_installed_folder
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.countries_exam import CountriesExam
+from comem_core.measures.countries.exam import CountriesExam
 from comem_core.measures.countries_vqa import AnswerMarker, list_choices
 from comem_core.measures.results import Measured
 from comem_core.measures.tables import record_rows

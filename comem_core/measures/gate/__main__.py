@@ -18,7 +18,7 @@ from comem_core.backbone.loading import load_backbone
 from comem_core.evaluation.held_out.gate import FittedGate, HeldOutAnswers, fit_gate
 from comem_core.evaluation.statistics import average_interval
 from comem_core.knowledge.items import Question
-from comem_core.measures.countries_exam import CountriesExam
+from comem_core.measures.countries.exam import CountriesExam
 from comem_core.measures.gate.asking import ITEMS, NONE, RETRIEVED, USELESS, Asked, GateExam
 from comem_core.measures.gate.half_known import is_known
 from comem_core.measures.provenance import shorten_folder

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from comem_core.evaluation.answers import extract_answer
 from comem_core.evaluation.metrics.infoseek import matches_any
 from comem_core.knowledge.items import Question
-from comem_core.measures.countries_exam import CountriesExam, ItemsOf, embed_pictures
+from comem_core.measures.countries.exam import CountriesExam, ItemsOf, embed_pictures
 from comem_core.memory.encoder import MemoryEncoder
 
 NONE, RETRIEVED = "none", "retrieved"

@@ -16,7 +16,7 @@ import torch
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
 from comem_core.backbone.quantization import OFF, QUANTIZATIONS, Quantization
-from comem_core.measures.countries_exam import CountriesExam, ItemsOf
+from comem_core.measures.countries.exam import CountriesExam, ItemsOf
 from comem_core.measures.countries_vqa import AnswerMarker
 from comem_core.measures.gpu.workload import WORKLOADS
 from comem_core.measures.results import Measured

@@ -4,7 +4,7 @@ import pytest
 
 from comem_core.backbone.interface import Backbone
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.countries_exam import CountriesExam
+from comem_core.measures.countries.exam import CountriesExam
 from comem_core.memory.description import find_encoder_folder
 from comem_core.memory.encoder import MemoryEncoder
 

@@ -10,7 +10,7 @@ import pytest
 
 from comem_core.backbone.loading import load_backbone
 from comem_core.measures import countries_vqa
-from comem_core.measures.countries_exam import Answers, CountriesExam
+from comem_core.measures.countries.exam import Answers, CountriesExam
 from comem_core.measures.countries_vqa import AnswerMarker
 from comem_core.measures.results import Measured, read_results, write_results
 from comem_core.memory.encoder import MemoryEncoder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from comem_core.backbone.loading import load_backbone
-from comem_core.measures.countries_exam import CountriesExam
+from comem_core.measures.countries.exam import CountriesExam
 from comem_core.measures.gate import half_known
 from comem_core.measures.gate.__main__ import HELD_OUT, SCORED, AskedWorld, GateMarker, choose_by_gate, main
 from comem_core.measures.gate.asking import ITEMS, NONE, RETRIEVED, Asked, GateExam

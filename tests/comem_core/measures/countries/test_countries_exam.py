@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from comem_core.knowledge.items import Question
-from comem_core.measures.countries_exam import DEEPEST, CountriesExam, encode_all
+from comem_core.measures.countries.exam import DEEPEST, CountriesExam, encode_all
 from comem_core.memory.encoder import MemoryEncoder
 
 
