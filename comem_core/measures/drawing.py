@@ -18,6 +18,8 @@ PAPER, INK, MUTED, LINE = "#fcfbf8", "#1c1e22", "#5d626b", "#e4e1d9"
 TEXT, TEXT_SOFT = "#a15c07", "#dcb27a"
 MEMORY, MEMORY_SOFT = "#0b6e69", "#7dbab3"
 CONTROL = "#8b8f97"
+SHADES = ("#064b47", "#0b6e69", "#3f9790", "#7dbab3", "#b3d6d2")
+"""Of memory, from the darkest: for lines that have an order."""
 WIDTH = 7.0  # inches
 
 Row = Mapping[str, Any]

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from comem_core.measures import drawing
+from comem_core.measures.countries.capacity import COMMAND as CAPACITY_COMMAND
+from comem_core.measures.countries.capacity import NUM_FACTS
 from comem_core.measures.countries_vqa import COMMAND, DEPTHS, TOPIC, VARIANT_DEPTHS
 from comem_core.measures.drawing import CONTROL, MEMORY, MEMORY_SOFT, TEXT, TEXT_SOFT, Row, draw_curve, set_percent_axis
 from comem_core.measures.results import RESULTS, read_results
@@ -124,6 +126,22 @@ def draw_vectors(figure: Figure, rows: Rows) -> None:
     drawing.put_legend_below(figure, axes, columns=2)
 
 
+def draw_capacity(figure: Figure, rows: Rows) -> None:
+    """Draw exact match over the number of facts that an item states, a line for each number of vectors."""
+    axes = figure.subplots()
+    text = [rows[f"em_text_facts_{number}"] for number in NUM_FACTS]
+    draw_curve(axes, [number - 0.1 for number in NUM_FACTS], text, colour=TEXT, label="text", marker="s")
+    for turn, (number, colour) in enumerate(zip(reversed(VECTORS), drawing.SHADES, strict=True)):
+        measured = [rows[f"em_memory_facts_{facts}_vectors_{number}"] for facts in NUM_FACTS]
+        places = [facts - 0.05 + 0.05 * turn for facts in NUM_FACTS]
+        label = f"{number} vectors" if number > 1 else "1 vector"
+        draw_curve(axes, places, measured, colour=colour, label=label, marker="o")
+    set_percent_axis(axes)
+    axes.set_xticks(NUM_FACTS)
+    axes.set_xlabel("facts that the item states")
+    drawing.put_legend_below(figure, axes, columns=6)
+
+
 def draw_samples(figure: Figure, rows: Rows) -> None:
     """Draw exact match over the number of training samples."""
     axes = figure.subplots()
@@ -210,6 +228,14 @@ PLOTS = (
         [f"em_memory_{depth}_vectors_{number}" for depth in VARIANT_DEPTHS for number in VECTORS],
         f"{COMMAND} variants vectors_1=FOLDER ...",
         draw_vectors,
+    ),
+    DocsPlot(
+        "capacity",
+        "Exact match from one item, by the facts that it states",
+        [f"em_text_facts_{number}" for number in NUM_FACTS]
+        + [f"em_memory_facts_{facts}_vectors_{number}" for number in VECTORS for facts in NUM_FACTS],
+        f"{CAPACITY_COMMAND} FOLDER ...",
+        draw_capacity,
     ),
     DocsPlot(
         "samples",

@@ -1,7 +1,7 @@
 """Lets a reader answer questions from what was found for them; where a gate asks for it, first alone.
 
 A reader with a closed vocabulary, as the small model that ships has, answers every question with a word that it was
-trained on; that it is asked about another world is told once.
+trained on; where it is asked about another world, its answer says so.
 
 Shapes: K items of a question, M vectors of an item, D width.
 """
@@ -80,6 +80,7 @@ def _write_answer(found: Found, said: _Said) -> MemoryAnswer:
         language=found.question.language,
         searched=found.searched,
         trusted=found.trusted,
+        caution=found.caution,
         prompt_tokens=generated.prompt_tokens,
         memory_vectors=said.num_vectors,
         answer_tokens=generated.answer_tokens,
@@ -91,30 +92,33 @@ class ClosedWorld:
     """What a reader does not know. Without a closed vocabulary it tells nothing."""
 
     def __init__(self, reader: Backbone) -> None:
-        self.name = reader.name
+        self.name, self._has_said = reader.name, False
         tokenizer: Tokenizer | None = getattr(reader.tokenizer, "backend_tokenizer", None)
         self._tokenizer = tokenizer if tokenizer is not None and is_closed(tokenizer) else None
 
-    def say_once(self, found: Sequence[Found], *, by_picture: bool) -> None:
-        """Log, once, why one of these questions is outside the reader's world."""
+    def warn(self, found: Found, *, by_picture: bool) -> str | None:
+        """Return why a question is outside the reader's world, or None; the first time, log it too."""
         reason = None if self._tokenizer is None else self._find_reason(found, self._tokenizer, by_picture)
-        if reason is not None:
-            self._tokenizer = None
-            log.warning(
-                "%s, but the reader %s is a small model that knows only the words and pictures it was trained on. It "
-                "answers with one of them all the same. Questions of another world need a real VLM (docs/recipes.md)",
-                *(reason, self.name),
-            )
+        if reason is None:
+            return None
+        caution = (
+            f"{reason}, but the reader {self.name} is a small model that knows only the words and pictures it was "
+            "trained on. It answers with one of them all the same. Questions of another world need a real VLM "
+            "(docs/recipes.md)"
+        )
+        if not self._has_said:
+            log.warning("%s", caution)
+            self._has_said = True
+        return caution
 
-    def _find_reason(self, found: Sequence[Found], tokenizer: Tokenizer, by_picture: bool) -> str | None:
-        for each in found:
-            asked = count_unknown_words(tokenizer, [each.question.question])
-            if asked.num_unknown:
-                return f"{each.question.question!r:.80} has words such as {', '.join(asked.shown)}"
-            texts = count_unknown_words(tokenizer, [item.text for item in each.items])
-            if texts.share > MOST_UNKNOWN:
-                return f"the items that were found have words such as {', '.join(texts.shown)}"
-            score = each.items[0].score if each.items and by_picture else None
-            if score is not None and score < LEAST_ALIKE:
-                return f"no item looks like the picture (the nearest has a cosine of {score:.2f})"
+    def _find_reason(self, found: Found, tokenizer: Tokenizer, by_picture: bool) -> str | None:
+        asked = count_unknown_words(tokenizer, [found.question.question])
+        if asked.num_unknown:
+            return f"{found.question.question!r:.80} has words such as {', '.join(asked.shown)}"
+        texts = count_unknown_words(tokenizer, [item.text for item in found.items])
+        if texts.share > MOST_UNKNOWN:
+            return f"the items that were found have words such as {', '.join(texts.shown)}"
+        score = found.items[0].score if found.items and by_picture else None
+        if score is not None and score < LEAST_ALIKE:
+            return f"no item looks like the picture (the nearest has a cosine of {score:.2f})"
         return None

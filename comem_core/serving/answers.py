@@ -60,6 +60,7 @@ class Found:
 
     `searched` is the language whose items were searched, `every language`, or None if nothing was searched.
     `gate` is what else decides whether the reader sees the items, and `trusted` is False if it left them out already.
+    `caution` says why the reader cannot know what it is asked, where that can be told.
     """
 
     question: Question
@@ -68,13 +69,16 @@ class Found:
     searched: str | None
     trusted: bool = True
     gate: Gate | None = None
+    caution: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAnswer:
     """The reader's answer, the items it was shown, best first, and the languages: the question's, and that searched.
 
-    `trusted` is False if a gate left out the items that were found, so that this is the reader's own answer.
+    `trusted` is False if a gate left out the items that were found, so that this is the reader's own answer. `caution`
+    says why it can hardly be right, where that can be told: a reader with a closed vocabulary, as the small model that
+    ships has, was asked about another world.
     """
 
     text: str
@@ -86,6 +90,7 @@ class MemoryAnswer:
     answer_tokens: int
     truncated: bool
     trusted: bool = True
+    caution: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

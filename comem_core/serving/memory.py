@@ -6,6 +6,7 @@ Shapes: K items of a question, M vectors of an item, D width.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,9 +177,8 @@ class Memory:
                 gate = self.find_gate(k) if inquiries[place].gated else None
                 searched = question.language if alone else EVERY_LANGUAGE
                 found[place] = self._show(question, each, searched, gate)
-        shown = [each for each in found if each is not None]
-        self._world.say_once(shown, by_picture=self.searcher.by == IMAGE)
-        return shown
+        by_picture, shown = self.searcher.by == IMAGE, [each for each in found if each is not None]
+        return [replace(each, caution=self._world.warn(each, by_picture=by_picture)) for each in shown]
 
     def answer(
         self,

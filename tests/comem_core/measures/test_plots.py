@@ -12,7 +12,7 @@ from comem_core.measures.countries_vqa import COMMAND
 from comem_core.measures.plots import PLOTS, DocsPlot, draw_all
 from comem_core.measures.results import Measured, read_results, write_results
 
-NAMES = ["conditions", "kinds", "items", "vectors", "samples"]
+NAMES = ["conditions", "kinds", "items", "vectors", "capacity", "samples"]
 
 
 def results(folder: Path, *, without: Sequence[str] = (), **values: float) -> Path:
@@ -55,6 +55,7 @@ def test_every_plot_is_drawn_with_its_title_and_the_units_of_its_axes(tmp_path: 
         ("kinds", ["Arabic", "neighbour", "text, gold item", "memory, 3 items"]),
         ("items", ["15", "20", "items per question", "prompt tokens (text), vectors (memory)"]),
         ("vectors", ["1", "2", "4", "8", "16", "memory vectors per item"]),
+        ("capacity", ["text", "1 vector", "16 vectors", "8", "facts that the item states"]),
         ("samples", ["5.2", "20.8", "166.4", "the gold item", "three retrieved items, ranked"]),
     ],
 )
@@ -105,7 +106,8 @@ def test_without_results_nothing_is_drawn_and_the_command_says_what_to_run(
     monkeypatch.chdir(tmp_path)
     plots.main([])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(NAMES) and all("is not drawn" in line and COMMAND in line for line in lines)
+    assert len(lines) == len(NAMES) and all("is not drawn" in line for line in lines)
+    assert all(f"they are measured by `{plot.command}`" in line for plot, line in zip(PLOTS, lines, strict=True))
     assert not (tmp_path / "docs").exists()
 
 

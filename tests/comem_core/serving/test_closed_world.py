@@ -42,11 +42,9 @@ def list_said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_of_flags_and_questions_of_its_world_nothing_is_said(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
-    for item in ITEMS:
-        memory.find(get_picture(item), "Which country is this?")
-    for each in QUESTIONS[:20]:
-        memory.find(get_picture(each), each.question, language=each.language)
-    assert QUESTIONS and list_said(caplog) == []
+    found = [memory.find(get_picture(item), "Which country is this?") for item in ITEMS]
+    found += [memory.find(get_picture(each), each.question, language=each.language) for each in QUESTIONS[:20]]
+    assert QUESTIONS and {each.caution for each in found} == {None} and list_said(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -66,6 +64,8 @@ def test_a_picture_or_words_of_another_world_are_told_of_once(
     answers = [memory.ask(picture, question) for _ in range(2)]
     assert all(each.text for each in answers)  # it answers all the same
     [said] = list_said(caplog)
+    assert [each.caution for each in answers] == [said] * 2  # each answer says it, the log once
+    assert memory.ask(get_picture(ITEMS[0]), "Which country is this?").caution is None
     assert said.startswith(why) and "knows only the words and pictures it was trained on" in said
     assert "tiny" in said and "docs/recipes.md" in said
 

@@ -1,5 +1,6 @@
 """What the service answers: as the library does, in OpenAI's shape, in batches, and within its bounds."""
 
+import base64
 import json
 import re
 import socket
@@ -19,9 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from comem_core.evaluation.held_out.gate import Gate
 from comem_core.knowledge.items import KnowledgeItem, Question
+from comem_core.memory.encoder import MemoryEncoder
 from comem_core.serving.answers import Found, Inquiry
 from comem_core.serving.http.limits import ServiceLimits
 from comem_core.serving.memory import Memory
+from comem_core.worlds.countries.world import load_knowledge_items
 from tests.comem_core.serving.http.conftest import CHAT, HeldReader, Running, run_service
 
 Body = dict[str, Any]
@@ -70,6 +73,22 @@ def test_an_answer_ends_where_the_request_says_so(
     ended = ask(stop=[end, "never said"] if as_list else end)
     assert ended["message"]["content"] == whole.partition(end)[0].strip() and ended["finish_reason"] == "stop"
     assert ask(stop=[])["message"]["content"] == whole
+
+
+def test_a_question_of_another_world_comes_with_a_caution() -> None:
+    """The fixture's reader has an open vocabulary; the small model that ships has a closed one."""
+    items = [item for item in load_knowledge_items() if item.language == "en"][:3]
+    memory = Memory.make(MemoryEncoder.from_pretrained("tiny-encoder"), items)
+    picture = f"data:image/png;base64,{base64.b64encode(items[0].picture).decode()}"
+
+    def make(question: str) -> Body:
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
+        return {"model": "comem", "messages": [{"role": "user", "content": content}]}
+
+    with run_service(lambda: memory) as running:
+        assert running.ask(make("What is the capital of this country?")).json()["comem"]["caution"] is None
+        told = running.ask(make("What breed is this dog?")).json()["comem"]["caution"]
+        assert told.startswith("'What breed is this dog?' has words such as breed, dog, but the reader tiny is a small")
 
 
 def test_the_extra_field_chooses_what_is_shown(
